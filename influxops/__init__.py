@@ -1,0 +1,135 @@
+"""influxops gives every tenant its own InfluxDB 3 database, and keeps it so.
+
+These are the public names: what plugins and applications may use. Each is imported when it is
+first asked for, so that `import influxops` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from influxops._version import __version__
+
+if TYPE_CHECKING:
+    from influxops.config import Config as Config
+    from influxops.config import load_config as load_config
+    from influxops.document import report_document as report_document
+    from influxops.durations import format_duration as format_duration
+    from influxops.durations import parse_duration as parse_duration
+    from influxops.durations import parse_retention as parse_retention
+    from influxops.engine import Engine as Engine
+    from influxops.errors import ConfigError as ConfigError
+    from influxops.errors import DeadlineExceeded as DeadlineExceeded
+    from influxops.errors import InfluxopsError as InfluxopsError
+    from influxops.errors import Interrupted as Interrupted
+    from influxops.errors import LockBusy as LockBusy
+    from influxops.errors import PluginError as PluginError
+    from influxops.errors import ReporterError as ReporterError
+    from influxops.errors import SourceError as SourceError
+    from influxops.errors import TargetError as TargetError
+    from influxops.errors import TargetRefused as TargetRefused
+    from influxops.hookspecs import hookimpl as hookimpl
+    from influxops.model import UNKNOWN as UNKNOWN
+    from influxops.model import UNMANAGED as UNMANAGED
+    from influxops.model import Action as Action
+    from influxops.model import Change as Change
+    from influxops.model import Check as Check
+    from influxops.model import Database as Database
+    from influxops.model import DatabaseStats as DatabaseStats
+    from influxops.model import Finding as Finding
+    from influxops.model import Inventory as Inventory
+    from influxops.model import Origin as Origin
+    from influxops.model import Outcome as Outcome
+    from influxops.model import Plan as Plan
+    from influxops.model import Refusal as Refusal
+    from influxops.model import Report as Report
+    from influxops.model import Severity as Severity
+    from influxops.model import SourceState as SourceState
+    from influxops.model import Status as Status
+    from influxops.model import TargetState as TargetState
+    from influxops.model import Tenant as Tenant
+    from influxops.model import TenantResult as TenantResult
+    from influxops.model import TenantState as TenantState
+    from influxops.model import Unknown as Unknown
+    from influxops.run import Run as Run
+    from influxops.run import Scope as Scope
+    from influxops.secrets import Secret as Secret
+    from influxops.settings import Location as Location
+    from influxops.settings import PluginSettings as PluginSettings
+    from influxops.settings import ReporterSettings as ReporterSettings
+    from influxops.settings import SourceSettings as SourceSettings
+    from influxops.settings import TargetSettings as TargetSettings
+    from influxops.settings import is_this_machine as is_this_machine
+    from influxops.settings import setting as setting
+
+_HOMES = {
+    "config": ("Config", "load_config"),
+    "document": ("report_document",),
+    "durations": ("format_duration", "parse_duration", "parse_retention"),
+    "engine": ("Engine",),
+    "errors": (
+        "ConfigError",
+        "DeadlineExceeded",
+        "InfluxopsError",
+        "Interrupted",
+        "LockBusy",
+        "PluginError",
+        "ReporterError",
+        "SourceError",
+        "TargetError",
+        "TargetRefused",
+    ),
+    "hookspecs": ("hookimpl",),
+    "model": (
+        "UNKNOWN",
+        "UNMANAGED",
+        "Action",
+        "Change",
+        "Check",
+        "Database",
+        "DatabaseStats",
+        "Finding",
+        "Inventory",
+        "Origin",
+        "Outcome",
+        "Plan",
+        "Refusal",
+        "Report",
+        "Severity",
+        "SourceState",
+        "Status",
+        "TargetState",
+        "Tenant",
+        "TenantResult",
+        "TenantState",
+        "Unknown",
+    ),
+    "run": ("Run", "Scope"),
+    "secrets": ("Secret",),
+    "settings": (
+        "Location",
+        "PluginSettings",
+        "ReporterSettings",
+        "SourceSettings",
+        "TargetSettings",
+        "is_this_machine",
+        "setting",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - the names stand in _HOMES
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'influxops' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"influxops.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,423 @@
+"""The values that flow through a run; all frozen, none of them does I/O.
+
+Tenant ─▶ Change (before: Database, after: Database) ─▶ Outcome ─▶ TenantResult
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Final, Literal
+
+
+class Unknown(Enum):
+    """The type of `UNKNOWN`: what could not be read, so nothing may be concluded from it."""
+
+    UNKNOWN = "unknown"
+
+
+class Unmanaged(Enum):
+    """The type of `UNMANAGED`: what nobody asked influxops to manage."""
+
+    UNMANAGED = "unmanaged"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+UNMANAGED: Final = Unmanaged.UNMANAGED
+
+#: Seconds, or None where data is kept for ever.
+Retention = int | None
+
+
+class Severity(StrEnum):
+    """How much a finding matters: only an error changes the exit code."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Action(StrEnum):
+    """What a change does to one database."""
+
+    CREATE = "create"
+    SET_RETENTION = "set-retention"
+    ADD_MARKER = "add-marker"
+    KEEP = "keep"
+    DROP = "drop"
+
+
+class Status(StrEnum):
+    """How one change ended.
+
+    `DONE` is durable on the server. `FULL` says that the server has no room, so that the tenant
+    may be placed elsewhere. `UNKNOWN` is settled by reading the server again. `SKIPPED` was
+    never tried (the run was interrupted, or its target gave up before).
+    """
+
+    DONE = "done"
+    FAILED = "failed"
+    FULL = "full"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+class TenantState(StrEnum):
+    """Where a tenant stands at the end of a run.
+
+    `OK` was right before the run, `CHANGED` was made right by it, `PENDING` would be changed
+    (dry runs only). The others are not right: `HELD` needs a decision, `REFUSED` waits for
+    `--allow`, `FAILED` was tried, `UNKNOWN` could not be read.
+    """
+
+    OK = "ok"
+    CHANGED = "changed"
+    PENDING = "pending"
+    HELD = "held"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant as a source knows it.
+
+    Args:
+        id: The tenant's id, as text.
+        attributes: What else the source says of it. The engine reads `database` (overrides the
+            naming template), `retention` (a duration, or `none`) and `target` (overrides the
+            placement); an attribute that is NULL in the source is left out.
+        source: The name of the source's section; the engine fills it in.
+    """
+
+    id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A tenant database, as it is or as it should be.
+
+    Args:
+        name: Its name on the server.
+        retention: Its retention period in seconds, None without one.
+        marker: Whether the marker table `_init` is there.
+        telemetry: Whether the table `telemetry` is there.
+    """
+
+    name: str
+    retention: Retention | Unknown = UNKNOWN
+    marker: bool | Unknown = UNKNOWN
+    telemetry: bool | Unknown = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that somebody should know, and perhaps decide.
+
+    Args:
+        kind: A short, stable, hyphenated name: `invalid-name`, `unreachable`, …
+        severity: How much it matters.
+        message: One sentence: what, for whom, why.
+        hint: What to do about it.
+        tenant: The id of the tenant that it is about.
+        target: The name of the target that it is about.
+        database: The name of the database that it is about.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    hint: str = ""
+    tenant: str | None = None
+    target: str | None = None
+    database: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a target holds, deleted databases left out.
+
+    Args:
+        databases: By name; the server's own databases are left out too.
+        edition: `Core`, `Enterprise`, or None where the server does not say.
+        version: The server's version.
+        cluster_uuid: What identifies the server that is really behind the URL.
+        capacity: How many databases the server is thought to hold, None where no limit is
+            known. An estimate: the configuration overrides it, and the server decides.
+        complete: False where the token may not read retention periods and tables.
+        findings: What was noticed while reading.
+    """
+
+    databases: Mapping[str, Database]
+    edition: str | None = None
+    version: str | None = None
+    cluster_uuid: str | None = None
+    capacity: int | None = None
+    complete: bool = True
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step that brings one database to what is desired.
+
+    Args:
+        action: What to do.
+        tenant: The tenant's id.
+        target: The name of the target that holds or will hold the database.
+        database: The database's name.
+        before: The database as it is; None where there is none.
+        after: The database as it will be; None where it will be gone.
+        reason: Why, where it is not plain from the action.
+    """
+
+    action: Action
+    tenant: str
+    target: str
+    database: str
+    before: Database | None = None
+    after: Database | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one change ended; exactly one a change.
+
+    Args:
+        change: The change.
+        status: How it ended.
+        message: Why it did not end as wished.
+        hint: What to do about it.
+    """
+
+    change: Change
+    status: Status
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a guard keeps from being done until it is allowed.
+
+    Args:
+        guard: The name that `--allow` takes.
+        message: What it refuses, and why.
+        tenants: The tenants that wait for the decision.
+    """
+
+    guard: str
+    message: str
+    tenants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do: a value, the same for a dry run and a real one.
+
+    Args:
+        changes: One or more a database, `keep` among them, in the order of the tenants.
+        findings: What was noticed while planning.
+        refusals: What the guards refuse; the changes that they refuse are not in `changes`.
+        refused: The changes that the guards refuse.
+        held: Ids of tenants that get nothing until somebody decides.
+        unknown: Ids of tenants whose target could not be read.
+    """
+
+    changes: tuple[Change, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    refused: tuple[Change, ...] = ()
+    held: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """The changes that would write something."""
+        return tuple(change for change in self.changes if change.action is not Action.KEEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a run depends on, as `influxops doctor` found it.
+
+    Args:
+        name: What was looked at, in a few words.
+        ok: Whether it is as it should be; None where it could not be told, or is no fault.
+        message: What was found.
+        hint: What to do about it.
+    """
+
+    name: str
+    ok: bool | None
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStats:
+    """What `influxops status` tells of one database beyond the inventory.
+
+    Args:
+        name: The database's name.
+        telemetry_count: Rows in `telemetry`; 0 without that table, None where it was not read.
+        last_write: The newest timestamp in `telemetry`, in UTC; None without rows.
+        message: Why something could not be read.
+    """
+
+    name: str
+    telemetry_count: int | None = None
+    last_write: datetime | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """One tenant source, as a run found it.
+
+    Args:
+        name: The name of its section.
+        kind: Its plugin's kind.
+        location: Where it reads, without secrets: `iot@db.example:5432/iotcloud`.
+        tenants: How many tenants it gave.
+        error: Why it could not be read; empty where it could.
+    """
+
+    name: str
+    kind: str
+    location: str
+    tenants: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """One target, as a run left it.
+
+    Args:
+        name: The name of its section.
+        kind: Its plugin's kind.
+        url: Where it is, without secrets.
+        reachable: Whether its inventory could be read.
+        state: `active` or `draining`.
+        edition: The server's edition.
+        version: The server's version.
+        cluster_uuid: The server's identity.
+        databases: How many databases it holds, None where that is unknown.
+        capacity: How many it can hold; None where no limit is known.
+        capacity_is_estimate: Whether `capacity` is guessed from the edition.
+        error: Why it could not be read.
+    """
+
+    name: str
+    kind: str
+    url: str
+    reachable: bool
+    state: Literal["active", "draining"] = "active"
+    edition: str | None = None
+    version: str | None = None
+    cluster_uuid: str | None = None
+    databases: int | None = None
+    capacity: int | None = None
+    capacity_is_estimate: bool = False
+    error: str = ""
+
+    @property
+    def places_left(self) -> int | None:
+        """How many databases still fit, None where that is unknown."""
+        if self.capacity is None or self.databases is None:
+            return None
+        return max(0, self.capacity - self.databases)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantResult:
+    """Where one tenant stands at the end of a run.
+
+    Args:
+        tenant: Its id.
+        state: Where it stands.
+        target: The target that holds its database, or would.
+        database: Its database's name; empty where it has none that is valid.
+        url: That target's URL.
+        actions: What was done, or would be.
+        before: The database before the run.
+        after: The database after the run; in a dry run, as it would be.
+        message: Why it is not right.
+        hint: What to do about it.
+    """
+
+    tenant: str
+    state: TenantState
+    target: str | None = None
+    database: str = ""
+    url: str | None = None
+    actions: tuple[Action, ...] = ()
+    before: Database | None = None
+    after: Database | None = None
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who ran what, and with which configuration.
+
+    Args:
+        user: The operating system's user.
+        host: The machine's name.
+        config: The configuration file; None where the environment is the configuration.
+    """
+
+    user: str
+    host: str
+    config: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a run tells, for reporters and for JSON.
+
+    Args:
+        run_id: Unique to this run.
+        started: When it started, in UTC.
+        seconds: How long it took.
+        dry_run: Whether nothing was to be written.
+        origin: Who ran it.
+        sources: The tenant sources.
+        targets: The targets.
+        plan: What was to be done.
+        outcomes: How each pending change ended, settled by the re-read.
+        tenants: Where each tenant stands.
+        findings: The plan's findings, settled by what happened, and those that came after it.
+        exit_code: What a command that made this run ends with.
+    """
+
+    run_id: str
+    started: datetime
+    seconds: float
+    dry_run: bool
+    origin: Origin
+    sources: tuple[SourceState, ...]
+    targets: tuple[TargetState, ...]
+    plan: Plan
+    outcomes: tuple[Outcome, ...] = ()
+    tenants: tuple[TenantResult, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    exit_code: int = 0
+
+    @property
+    def changed(self) -> tuple[Change, ...]:
+        """The changes that were made."""
+        return tuple(o.change for o in self.outcomes if o.status is Status.DONE)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was ended from outside before it was through."""
+        return self.exit_code == 130

@@ -1,0 +1,131 @@
+"""Secrets: written as a reference, read when needed, never shown.
+
+In the configuration a secret is `{env = "NAME"}` or `{file = "path"}`, never a literal: a literal
+ends up in a repository, a flag ends up in a process list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+from influxops.errors import ConfigError
+
+_HIDDEN = "[redacted]"
+#: Shorter values are left alone: hiding each `a` of a text would hide the text.
+_SHORTEST = 4
+
+
+class Secret:
+    """A reference to a secret; `reveal()` reads it.
+
+    Args:
+        env: The name of the environment variable that holds it.
+        file: The path of the file that holds it, read anew at each `reveal()`.
+    """
+
+    __slots__ = ("_env", "_file")
+
+    def __init__(self, *, env: str | None = None, file: str | None = None) -> None:
+        if (env is None) == (file is None):
+            raise ValueError("a secret is read from one place: env or file")
+        self._env = env
+        self._file = file
+
+    def reveal(self) -> str:
+        """Read the secret.
+
+        Returns:
+            Its value, without surrounding white space.
+
+        Raises:
+            ConfigError: When the variable is not set, the file cannot be read, or it is empty.
+        """
+        if self._env is not None:
+            value = os.environ.get(self._env, "").strip()
+            if not value:
+                raise ConfigError(
+                    f"the secret in the environment variable {self._env} is not set",
+                    hint=f"export {self._env}",
+                )
+            return value
+        path = Path(str(self._file)).expanduser()
+        try:
+            value = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise ConfigError(
+                f"the secret in the file {path} cannot be read: {reason}",
+                hint="check the path and that this user may read it",
+            ) from None
+        if not value:
+            raise ConfigError(f"the secret in the file {path} is empty", hint="write it there")
+        return value
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, fit to be shown."""
+        return f"environment variable {self._env}" if self._env else f"file {self._file}"
+
+    def __repr__(self) -> str:
+        return f"Secret(from {self.origin})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.origin == other.origin
+
+    def __hash__(self) -> int:
+        return hash(self.origin)
+
+    @classmethod
+    def parse(cls, value: object) -> Secret:
+        """Make a secret of what the configuration says, without ever echoing it.
+
+        Args:
+            value: `{"env": name}`, `{"file": path}`, or a Secret.
+
+        Raises:
+            PydanticCustomError: For anything else, a literal above all.
+        """
+        if isinstance(value, Secret):
+            return value
+        if isinstance(value, Mapping) and len(value) == 1:
+            (key, name), *_ = value.items()
+            if key in ("env", "file") and isinstance(name, str) and name:
+                return cls(**{key: name})
+        raise PydanticCustomError(
+            "secret",
+            'a secret is never written here: use {env = "NAME"} or {file = "path"}',
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(repr),
+        )
+
+
+class Redactor:
+    """Takes known secrets out of text that is about to be shown, whoever wrote it.
+
+    Args:
+        values: The secrets.
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._values = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Give `text` with each known secret hidden."""
+        for value in self._values:
+            text = text.replace(value, _HIDDEN)
+        return text
