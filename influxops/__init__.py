@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from influxops.model import Plan as Plan
     from influxops.model import Refusal as Refusal
     from influxops.model import Report as Report
+    from influxops.model import RunHead as RunHead
     from influxops.model import Severity as Severity
     from influxops.model import SourceState as SourceState
     from influxops.model import Status as Status
@@ -96,6 +97,7 @@ _HOMES = {
         "Plan",
         "Refusal",
         "Report",
+        "RunHead",
         "Severity",
         "SourceState",
         "Status",

@@ -21,6 +21,7 @@ from influxops.model import (
     Inventory,
     Outcome,
     Report,
+    RunHead,
     Tenant,
 )
 from influxops.run import Run
@@ -64,6 +65,18 @@ def influxops_ensure(changes: Sequence[Change], run: Run) -> Iterator[Outcome]: 
     as soon as it is known. It must not raise for what concerns a single change, and must not
     start another change once `run.check()` raises. It may batch as its server likes best. It
     must be safe to repeat: the process may be killed anywhere, and started again.
+    """
+
+
+@hookspec
+def influxops_started(head: RunHead, run: Run) -> None:
+    """Tell what a run works on, before anything is written. Optional, reporters.
+
+    It is called at most once a run, after sources and targets were read; a run that ends before
+    has no head, and its report still comes.
+
+    Raises:
+        ReporterError: When it could not be told; that is a warning.
     """
 
 

@@ -381,6 +381,25 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class RunHead:
+    """What a run works on, once it has read its sources and targets and before it writes.
+
+    Args:
+        run_id: Unique to this run; the report carries the same.
+        dry_run: Whether nothing is to be written.
+        origin: Who runs it.
+        sources: The tenant sources.
+        targets: The targets.
+    """
+
+    run_id: str
+    dry_run: bool
+    origin: Origin
+    sources: tuple[SourceState, ...]
+    targets: tuple[TargetState, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All that a run tells, for reporters and for JSON.
 
