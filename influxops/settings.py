@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,11 +22,13 @@ class Location:
         text: Fit to be shown, without secrets: `iot@db.example/iotcloud`.
         host: The host's name or address; None for a local socket or a file.
         is_default: Whether nobody said where, so that the default is used.
+        subject: What is read or written there, in a word: the table's name.
     """
 
     text: str
     host: str | None = None
     is_default: bool = False
+    subject: str = ""
 
     @property
     def is_remote(self) -> bool:
@@ -65,7 +67,7 @@ def setting(
             that is the only one of its kind.
         **constraints: What pydantic's `Field` takes (`ge=`, `pattern=`, …).
     """
-    extra = {"env": list(env)} if env else None
+    extra: dict[str, Any] | None = {"env": list(env)} if env else None
     return Field(default, description=description, json_schema_extra=extra, **constraints)
 
 
@@ -75,6 +77,9 @@ class PluginSettings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
+
+    #: The variable that says where this section is, for messages.
+    location_variable: ClassVar[str] = ""
 
     def location(self) -> Location | None:
         """Say where this section reads or writes; None where there is no such place."""

@@ -1,0 +1,424 @@
+"""From what should be and what is to a plan; pure, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from influxops import guards
+from influxops.desired import Desired, DesiredState, desired_state
+from influxops.durations import format_duration
+from influxops.model import (
+    UNKNOWN,
+    UNMANAGED,
+    Action,
+    Change,
+    Database,
+    Finding,
+    Inventory,
+    Plan,
+    Refusal,
+    Retention,
+    Severity,
+    Tenant,
+    Unmanaged,
+)
+from influxops.naming import Template, printable
+from influxops.placement import Place, Placement, Policy
+from influxops.run import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPolicy:
+    """What the configuration says of a target.
+
+    Args:
+        capacity: How many databases it holds; None for what the target itself estimates.
+        draining: Whether it gets nothing new.
+    """
+
+    capacity: int | Literal["unlimited"] | None = None
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the configuration says of planning.
+
+    Args:
+        template: The naming template.
+        retention: The default retention period.
+        targets: All configured targets, in their order.
+        policy: How targets are chosen.
+        pins: The target of a tenant, by the tenant's id.
+        acknowledged: Ids of tenants whose being held is known, and no error.
+    """
+
+    template: Template
+    retention: Retention | Unmanaged = UNMANAGED
+    targets: Mapping[str, TargetPolicy] = field(default_factory=dict)
+    policy: Policy = "fill"
+    pins: Mapping[str, str] = field(default_factory=dict)
+    acknowledged: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was read.
+
+    Args:
+        tenants: What all sources gave.
+        inventories: What each target holds; a target that could not be read is left out.
+        sources_complete: Whether every source could be read.
+    """
+
+    tenants: Sequence[Tenant]
+    inventories: Mapping[str, Inventory]
+    sources_complete: bool = True
+
+
+def places(rules: Rules, inventories: Mapping[str, Inventory]) -> list[Place]:
+    """Give the targets that could be read as placement sees them."""
+    return [
+        place(name, policy, inventories[name])
+        for name, policy in rules.targets.items()
+        if name in inventories
+    ]
+
+
+def place(target: str, policy: TargetPolicy, inventory: Inventory) -> Place:
+    """Give one target as placement sees it.
+
+    Args:
+        target: Its name.
+        policy: What the configuration says of it.
+        inventory: What it holds.
+    """
+    used = len(inventory.databases)
+    estimated = policy.capacity is None
+    capacity = inventory.capacity if policy.capacity is None else policy.capacity
+    if capacity == "unlimited" or (estimated and capacity is not None and used > capacity):
+        capacity = None  # A server that holds more than its edition should disproves the estimate.
+    assert capacity is None or isinstance(capacity, int)
+    return Place(target, used, capacity, estimated and capacity is not None, policy.draining)
+
+
+def make_plan(
+    facts: Facts,
+    rules: Rules,
+    scope: Scope | None = None,
+    allow: Iterable[str] = (),
+    *,
+    absent: bool = False,
+) -> Plan:
+    """Decide what to do.
+
+    Args:
+        facts: What was read.
+        rules: What the configuration says.
+        scope: What may be written.
+        allow: The names of the guards that are overridden.
+        absent: Whether the tenants that the scope names are to lose their databases.
+
+    Returns:
+        The plan, guards applied.
+    """
+    planner = _Planner(facts, rules, scope or Scope(), frozenset(allow))
+    return planner.plan_absent() if absent else planner.plan_present()
+
+
+class _Planner:
+    """One planning: holds what it reads from and what it collects."""
+
+    def __init__(self, facts: Facts, rules: Rules, scope: Scope, allow: frozenset[str]) -> None:
+        self.facts = facts
+        self.rules = rules
+        self.scope = scope
+        self.allow = allow
+        self.desired: DesiredState = desired_state(
+            facts.tenants, rules.template, rules.retention, rules.pins, list(rules.targets)
+        )
+        self.unreachable = [name for name in rules.targets if name not in facts.inventories]
+        self.placement = Placement(places(rules, facts.inventories), rules.policy)
+        self.changes: list[Change] = []
+        self.findings: list[Finding] = []
+        self.refused: dict[str, list[Change]] = {}
+        self.unknown: list[str] = []
+        self.waiting: list[str] = []
+        self.beyond_estimate: dict[str, int] = {}
+
+    def plan_present(self) -> Plan:
+        self._settle_case_doubles()
+        in_scope = [d for d in self.desired.tenants.values() if self.scope.covers(d.tenant, None)]
+        missing = []
+        for desired in in_scope:
+            homes = self._homes(desired.database)
+            if desired.tenant in self.desired.held:
+                continue
+            if homes:
+                self._plan_existing(desired, homes)
+            else:
+                missing.append(desired)
+        for desired in missing:
+            self._plan_missing(desired)
+        self._tell_estimates()
+        self._tell_orphans()
+        order = {tenant: number for number, tenant in enumerate(self.desired.tenants)}
+        self.changes.sort(key=lambda change: order[change.tenant])
+        return self._finish(self._empty_source())
+
+    def plan_absent(self) -> Plan:
+        for desired in self.desired.tenants.values():
+            if desired.tenant not in self.scope.tenants or desired.tenant in self.desired.held:
+                continue
+            homes = [home for home in self._homes(desired.database) if self._writes(home)]
+            for home in homes:
+                before = self.facts.inventories[home].databases[desired.database]
+                self._add(desired, Action.DROP, home, before, None, guard="drop")
+            if not homes and self.unreachable:
+                self.unknown.append(desired.tenant)
+        return self._finish()
+
+    # What exists
+
+    def _homes(self, database: str) -> list[str]:
+        return [
+            name
+            for name in self.rules.targets
+            if name in self.facts.inventories and database in self.facts.inventories[name].databases
+        ]
+
+    def _plan_existing(self, desired: Desired, homes: list[str]) -> None:
+        home = desired.pin if desired.pin in homes else homes[0]
+        assert home is not None
+        who = f"tenant {printable(desired.tenant)}"
+        if len(homes) > 1:
+            self._find(
+                "in-two-targets",
+                Severity.WARNING,
+                f"{who}: the database {desired.database} is on {' and on '.join(homes)}; "
+                f"{home} is taken for the right one",
+                "find out which one holds the data, then drop the other",
+                desired,
+                home,
+            )
+        if desired.pin is not None and desired.pin != home:
+            self._find(
+                "misplaced",
+                Severity.WARNING,
+                f"{who}: the database {desired.database} is on {home}, but should be on "
+                f"{desired.pin}; influxops moves no data",
+                f"move it, or set its target to {home}",
+                desired,
+                home,
+            )
+        if not self._writes(home):
+            return
+        before = self.facts.inventories[home].databases[desired.database]
+        now = self._plan_retention(desired, home, before)
+        if before.marker is False:
+            now = self._add(desired, Action.ADD_MARKER, home, now, replace(now, marker=True))
+        elif now is before:
+            self._add(desired, Action.KEEP, home, before, before)
+
+    def _plan_retention(self, desired: Desired, home: str, before: Database) -> Database:
+        wanted, actual = desired.retention, before.retention
+        if wanted is UNMANAGED or actual is UNKNOWN or wanted == actual:
+            return before
+        assert wanted is None or isinstance(wanted, int)
+        assert actual is None or isinstance(actual, int)
+        shorter = wanted is not None and (actual is None or wanted < actual)
+        reason = f"retention {_retention(actual)} → {_retention(wanted)}"
+        return self._add(
+            desired,
+            Action.SET_RETENTION,
+            home,
+            before,
+            replace(before, retention=wanted),
+            reason=reason,
+            guard="shorter-retention" if shorter else None,
+        )
+
+    # What is missing
+
+    def _plan_missing(self, desired: Desired) -> None:
+        if self.unreachable and (desired.pin is None or desired.pin in self.unreachable):
+            allowed = "unreachable" in self.allow and desired.pin is None
+            if not allowed or not self.placement.places:
+                self.unknown.append(desired.tenant)
+                if desired.pin is None and self.placement.places:
+                    self.waiting.append(desired.tenant)
+                return
+        # Placed even outside the scope: who comes after must not find that place free.
+        place = self.placement.choose(desired.pin)
+        if place is None:
+            if desired.pin is None or self._writes(desired.pin):
+                self._hold_without_place(desired)
+            return
+        if not self._writes(place.target):
+            return
+        if place.capacity is not None and place.used > place.capacity:
+            self.beyond_estimate[place.target] = self.beyond_estimate.get(place.target, 0) + 1
+        retention = None if desired.retention is UNMANAGED else desired.retention
+        after = Database(desired.database, retention, marker=True, telemetry=False)
+        self._add(desired, Action.CREATE, place.target, None, after)
+
+    def _hold_without_place(self, desired: Desired) -> None:
+        who = f"tenant {printable(desired.tenant)}"
+        pinned = self.placement.places.get(desired.pin) if desired.pin else None
+        if pinned is not None and pinned.draining:
+            kind, why = "draining", f"{pinned.target} is draining and gets nothing new"
+            hint = "pin it elsewhere, or set that target's state to active"
+        else:
+            kind, why = (
+                "over-capacity",
+                _no_place([pinned] if pinned else list(self.placement.places.values())),
+            )
+            hint = "add a target, raise a capacity, or drop a database that is not needed"
+        self.desired.hold(
+            desired.tenant, kind, f"{who} finds no place: {why}", hint, desired.database
+        )
+
+    def _tell_estimates(self) -> None:
+        for target, beyond in self.beyond_estimate.items():
+            place = self.placement.places[target]
+            planned = sum(1 for c in self.changes if c.target == target and c.before is None)
+            left = max(0, (place.capacity or 0) - (place.used - planned))
+            self.findings.append(
+                Finding(
+                    "over-capacity",
+                    Severity.ERROR,
+                    f"{planned} to create, {left} places left on {target} (an estimate: its "
+                    f"edition holds {place.capacity} databases); {beyond} may find no place",
+                    "add a target, or set this target's `capacity` if the server holds more",
+                    target=target,
+                )
+            )
+
+    # What is noticed
+
+    def _settle_case_doubles(self) -> None:
+        """Hold ids that differ only by case, unless their database is there already."""
+        for tenant, other in self.desired.case_doubles.items():
+            desired = self.desired.tenants[tenant]
+            message = f"tenant {printable(tenant)} differs only by case from {printable(other)}"
+            hint = "rename one of them; people and tools mix them up"
+            homes = self._homes(desired.database)
+            if homes:
+                if self.scope.covers(tenant, homes[0]):
+                    self._find("case", Severity.WARNING, message, hint, desired, homes[0])
+            else:
+                hint = f"{hint}; or list it in [naming] acknowledged"
+                self.desired.hold(tenant, "case", message, hint, desired.database)
+
+    def _tell_orphans(self) -> None:
+        if self.scope or not self.facts.sources_complete:
+            return
+        wanted = {desired.database for desired in self.desired.tenants.values()}
+        for target, database in self._tenant_databases():
+            if database not in wanted:
+                self.findings.append(
+                    Finding(
+                        "orphan",
+                        Severity.INFO,
+                        f"the database {database} on {target} belongs to no tenant",
+                        "influxops leaves it alone; drop it if its tenant is gone",
+                        target=target,
+                        database=database,
+                    )
+                )
+
+    def _tenant_databases(self) -> list[tuple[str, str]]:
+        return [
+            (target, name)
+            for target, inventory in self.facts.inventories.items()
+            for name in inventory.databases
+            if self.rules.template.tenant_id(name) is not None
+        ]
+
+    # Collecting
+
+    def _writes(self, target: str) -> bool:
+        return not self.scope.targets or target in self.scope.targets
+
+    def _find(
+        self,
+        kind: str,
+        severity: Severity,
+        message: str,
+        hint: str,
+        desired: Desired,
+        target: str | None = None,
+    ) -> None:
+        self.findings.append(
+            Finding(kind, severity, message, hint, desired.tenant, target, desired.database)
+        )
+
+    def _add(
+        self,
+        desired: Desired,
+        action: Action,
+        target: str,
+        before: Database | None,
+        after: Database | None,
+        *,
+        reason: str = "",
+        guard: str | None = None,
+    ) -> Database:
+        """Add a change, or leave it to its guard; give the database as the next change finds it."""
+        change = Change(action, desired.tenant, target, desired.database, before, after, reason)
+        if guard is not None and guard not in self.allow:
+            self.refused.setdefault(guard, []).append(change)
+            after = before
+        else:
+            self.changes.append(change)
+        return after or Database(desired.database)
+
+    def _empty_source(self) -> list[Refusal]:
+        if self.desired.tenants or not self.facts.sources_complete or "empty-source" in self.allow:
+            return []
+        databases = [name for _, name in self._tenant_databases()]
+        return [guards.empty_source(databases)] if databases else []
+
+    def _finish(self, refusals: Iterable[Refusal] = ()) -> Plan:
+        refusals = [*refusals, *(guards.changes(*item) for item in self.refused.items())]
+        if self.waiting:
+            refusals.append(guards.unreachable(self.waiting, self.unreachable))
+        held = [
+            _acknowledge(finding) if tenant in self.rules.acknowledged else finding
+            for tenant, finding in self.desired.held.items()
+            if self.scope.covers(tenant, finding.target)
+        ]
+        return Plan(
+            changes=tuple(self.changes),
+            findings=(*held, *self.findings),
+            refusals=tuple(refusals),
+            refused=tuple(change for changes in self.refused.values() for change in changes),
+            held=tuple(finding.tenant for finding in held if finding.tenant is not None),
+            unknown=tuple(self.unknown),
+        )
+
+
+def _acknowledge(finding: Finding) -> Finding:
+    return replace(finding, severity=Severity.INFO, message=f"{finding.message} (acknowledged)")
+
+
+def _retention(seconds: Retention) -> str:
+    return "none" if seconds is None else format_duration(seconds)
+
+
+def _no_place(considered: Sequence[Place]) -> str:
+    if not considered:
+        return "no target can be reached"
+    return ", ".join(
+        f"{place.target} "
+        + (
+            "is draining"
+            if place.draining
+            else "is full"
+            if place.full or place.capacity is None
+            else f"is full ({place.used} of {place.capacity} databases)"
+        )
+        for place in considered
+    )
