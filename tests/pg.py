@@ -1,0 +1,107 @@
+"""A real PostgreSQL for tests: one server for a test session, a fresh database for each test."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from influxops_demo.postgres import EmbeddedPostgres, embedded_postgres, start_cluster
+from psycopg import sql
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class TestDatabase:
+    """One database of a test's own; its owner is the server's ordinary user `iot`."""
+
+    __test__ = False
+
+    server: EmbeddedPostgres
+    name: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make influxops read this database."""
+        return {**self.server.environment, "PG_DB": self.name}
+
+    @property
+    def conninfo(self) -> str:
+        return self.server.conninfo(self.name)
+
+    @property
+    def superuser_conninfo(self) -> str:
+        return self.server.superuser_conninfo(self.name)
+
+    def execute(self, *statements: LiteralString, superuser: bool = False) -> None:
+        """Run statements, each in a transaction of its own."""
+        conninfo = self.superuser_conninfo if superuser else self.conninfo
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def registry(self, *ids: str | None) -> None:
+        """Make the table `device_registry`, with one device for each of these tenant ids."""
+        with psycopg.connect(self.conninfo) as connection:
+            connection.execute(
+                "CREATE TABLE device_registry (device_id bigserial PRIMARY KEY, tenant_id text)"
+            )
+            connection.cursor().executemany(
+                "INSERT INTO device_registry (tenant_id) VALUES (%s)", [(id_,) for id_ in ids]
+            )
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """Run a server without autovacuum, so that statistics are what a test made them."""
+    with embedded_postgres(options={"autovacuum": "off"}) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def new_database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
+    """Make an empty database, and drop it afterwards, whoever is still connected."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server.superuser_conninfo(), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY FILE_COPY").format(
+                sql.Identifier(name), sql.Identifier(server.user)
+            )
+        )
+        try:
+            yield TestDatabase(server, name)
+        finally:
+            connection.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+@contextlib.contextmanager
+def standby_of(primary: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """Run a hot standby that streams from a server."""
+    work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-"))
+    try:
+        shutil.copystat(primary.work_dir, work_dir)
+        owner = primary.work_dir.stat()
+        os.chown(work_dir, owner.st_uid, owner.st_gid)
+        data_dir = work_dir / "data"
+        conninfo = primary.superuser_conninfo()
+        backup = ("-D", str(data_dir), "-d", conninfo, "--write-recovery-conf")
+        primary.run("pg_basebackup", *backup, "--checkpoint=fast", "--no-sync")
+        port = start_cluster(primary.programs, work_dir, data_dir, {"fsync": "off"})
+        standby = replace(primary, port=port, data_dir=data_dir, work_dir=work_dir, keep_data=False)
+    except BaseException:
+        shutil.rmtree(work_dir, ignore_errors=True)
+        raise
+    try:
+        yield standby
+    finally:
+        standby.stop()
