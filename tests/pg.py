@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
-from influxops_demo.postgres import EmbeddedPostgres, embedded_postgres, start_cluster
 from psycopg import sql
+
+from influxops_demo.postgres import EmbeddedPostgres, embedded_postgres, start_cluster
 
 _numbers = itertools.count(1)
 

@@ -265,7 +265,7 @@ def _run(programs: Path, work_dir: Path, program: str, *arguments: str) -> str:
     # The caller's PGDATA, PGPORT and the like are about other servers.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
     try:
-        result = subprocess.run(
+        result: subprocess.CompletedProcess[str] = subprocess.run(
             [str(programs / program), *arguments],
             cwd=work_dir,
             env={**environment, "LC_ALL": "C", "TZ": "UTC"},
