@@ -1,0 +1,52 @@
+"""`JsonReporter`: the whole report as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from influxops import Report, ReporterSettings, Run, hookimpl, report_document, setting
+from influxops_reports.files import write_whole
+from influxops_reports.streams import write
+
+
+class JsonReporter:
+    """Writes the report as JSON, in the format that `docs/report.md` describes.
+
+    Args:
+        section: The name of its section.
+        settings: Its settings.
+    """
+
+    class Settings(ReporterSettings):
+        """Where the document goes."""
+
+        path: str = setting(
+            "-",
+            description="The file, replaced whole at each run; `-` is standard output.",
+            min_length=1,
+        )
+        indent: int = setting(
+            2, description="Spaces a level; `0` puts the document on one line.", ge=0, le=8
+        )
+
+    def __init__(self, section: str, settings: Settings) -> None:
+        self.section = section
+        self.settings = settings
+
+    @hookimpl
+    def influxops_report(self, report: Report, run: Run) -> None:
+        """Write the document.
+
+        Raises:
+            ReporterError: When the file cannot be written.
+        """
+        # ASCII with escapes: whole in any encoding, and harmless on a terminal.
+        text = json.dumps(report_document(report), indent=self.settings.indent or None) + "\n"
+        if self.settings.path == "-":
+            write(sys.stdout, text)
+        else:
+            write_whole(
+                Path(self.settings.path), text.encode("ascii"), mode=0o644, what="the JSON report"
+            )

@@ -1,0 +1,71 @@
+"""Files that are read while they are written: always whole, old or new."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from influxops import ReporterError
+
+
+def write_whole(path: Path, data: bytes, *, mode: int, what: str) -> None:
+    """Replace a file at once, so that a reader sees the old one or the new one.
+
+    What is no regular file (`/dev/stderr`, a pipe) is written to, never replaced.
+
+    Args:
+        path: The file; where it is a link, what it points at.
+        data: Its new content.
+        mode: Its permissions.
+        what: What is written, for the error: `the JSON report`.
+
+    Raises:
+        ReporterError: When it cannot be written.
+    """
+    try:
+        path = path.expanduser().resolve()
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            path.write_bytes(data)
+            return
+        _replace(path, data, mode)
+    except OSError as error:
+        raise unwritable(path, error, what) from None
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    # A hidden name of another suffix: node_exporter reads every *.prom in the folder.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def unwritable(path: Path, error: OSError, what: str) -> ReporterError:
+    """Say why a file cannot be written, and what to do about it.
+
+    Args:
+        path: The file.
+        error: What the operating system said.
+        what: What was to be written.
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    if not path.parent.is_dir():
+        return ReporterError(
+            f"{what} cannot be written to {path}: there is no folder {path.parent}",
+            hint=f"mkdir -p {path.parent}, or set another `path`",
+        )
+    return ReporterError(
+        f"{what} cannot be written to {path}: {reason}",
+        hint="let this user write there, or set another `path`",
+    )

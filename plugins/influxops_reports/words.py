@@ -1,0 +1,306 @@
+"""What happened, in words: shared by the plain lines and the table.
+
+Everything that a tenant, a server or an operating system named passes through `one_line` or
+`quoted` here, so that no name can break a line or steer a terminal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from influxops import (
+    UNKNOWN,
+    Action,
+    Database,
+    Finding,
+    Report,
+    Severity,
+    TenantResult,
+    TenantState,
+    Unknown,
+    format_duration,
+)
+
+#: What was done, or is to be done, in the order in which a person wants to hear of it.
+_DONE: Mapping[Action, str] = {
+    Action.CREATE: "created",
+    Action.SET_RETENTION: "retention set",
+    Action.ADD_MARKER: "marker added",
+    Action.DROP: "dropped",
+}
+_TO_DO: Mapping[Action, str] = {
+    Action.CREATE: "to create",
+    Action.SET_RETENTION: "retention to set",
+    Action.ADD_MARKER: "marker to add",
+    Action.DROP: "to drop",
+}
+#: The worst first: what needs somebody stands where it is seen.
+STATE_ORDER = (
+    TenantState.FAILED,
+    TenantState.UNKNOWN,
+    TenantState.HELD,
+    TenantState.REFUSED,
+    TenantState.PENDING,
+    TenantState.CHANGED,
+    TenantState.OK,
+)
+_RIGHT = (TenantState.OK, TenantState.CHANGED)
+_RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
+
+
+def one_line(text: str) -> str:
+    r"""Make text safe to print on one line of a terminal.
+
+    Args:
+        text: Text of any origin.
+
+    Returns:
+        The text, white space runs as one space, and all else that does not print (escape
+        sequences, direction marks, lone surrogates) written as Python would: `\x1b`.
+    """
+    text = " ".join(text.split())
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def quoted(text: str, most: int | None = None) -> str:
+    """Write an id so that its every character can be told, in quotes.
+
+    Args:
+        text: The id.
+        most: Characters to show of it; None for all.
+    """
+    if most is not None and len(text) > most:
+        return f"{text[:most]!r}... ({len(text)} characters)"
+    return repr(text)
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things: `1 tenant`, `1,000 tenants`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def retention(value: int | Unknown | None) -> str:
+    """Write a retention period: `30d`, `none`, or `?` where it is unknown."""
+    if value is UNKNOWN:
+        return "?"
+    if value is None:
+        return "none"
+    assert isinstance(value, int)
+    return format_duration(value)
+
+
+def retention_change(before: Database | None, after: Database | None) -> str:
+    """Write the retention period of a database, and what it was where it changed."""
+    if after is None:
+        return "" if before is None else retention(before.retention)
+    now = retention(after.retention)
+    if before is None or before.retention == after.retention:
+        return now
+    return f"{retention(before.retention)} to {now}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing to tell beneath the tenants.
+
+    Args:
+        severity: How much it matters.
+        what: Whom it is about, fit to be printed; empty where the text says so.
+        text: Why, fit to be printed.
+        hint: What to do, fit to be printed.
+    """
+
+    severity: Severity
+    what: str
+    text: str
+    hint: str = ""
+
+    @property
+    def line(self) -> str:
+        """The note without its hint."""
+        return f"{self.what}: {self.text}" if self.what else self.text
+
+
+@dataclass(frozen=True)
+class Story:
+    """A report, read for a person.
+
+    Args:
+        report: The report.
+    """
+
+    report: Report
+
+    @cached_property
+    def tenants(self) -> list[TenantResult]:
+        """All tenants, those first that need somebody, then in the order of the report."""
+        rank = {state: place for place, state in enumerate(STATE_ORDER)}
+        return sorted(self.report.tenants, key=lambda tenant: rank[tenant.state])
+
+    @cached_property
+    def _findings(self) -> dict[str, list[Finding]]:
+        found: defaultdict[str, list[Finding]] = defaultdict(list)
+        for finding in self.report.findings:
+            if finding.tenant is not None:
+                found[finding.tenant].append(finding)
+        return found
+
+    def is_right(self, tenant: TenantResult) -> bool:
+        """Tell whether a tenant needs nobody: it is right, or a dry run would make it so."""
+        return tenant.state in _RIGHT or (
+            tenant.state is TenantState.PENDING and self.report.dry_run
+        )
+
+    def severity(self, tenant: TenantResult) -> Severity:
+        """Tell how much it matters that a tenant is not right.
+
+        An error, unless all that was found about it is less: somebody who holds a tenant back
+        knowingly (`acknowledged`) has said so.
+        """
+        found = self._findings.get(tenant.tenant)
+        if tenant.state is not TenantState.HELD or not found:
+            return Severity.ERROR
+        return max((finding.severity for finding in found), key=_RANK.__getitem__)
+
+    def label(self, tenant: TenantResult, most: int | None = None) -> str:
+        """Name a tenant by its database, or by its quoted id where it has no valid one."""
+        return one_line(tenant.database) or f"tenant {quoted(tenant.tenant, most)}"
+
+    def why(self, tenant: TenantResult) -> str:
+        """Say why a tenant is not right, without naming it once more."""
+        text = tenant.message
+        if not text:
+            found = self._findings.get(tenant.tenant, ())
+            text = next((f.message for f in found if f.severity is Severity.ERROR), "")
+        if not text and tenant.state is TenantState.REFUSED:
+            guards = [r.guard for r in self.report.plan.refusals if tenant.tenant in r.tenants]
+            text = f"refused by the guard {guards[0]}" if guards else ""
+        text = text.removeprefix(f"tenant {tenant.tenant!r}: ")
+        return one_line(text) or {
+            TenantState.PENDING: "not done",
+            TenantState.REFUSED: "refused by a guard",
+            TenantState.UNKNOWN: "its target could not be read",
+        }.get(tenant.state, tenant.state.value)
+
+    def did(self, tenant: TenantResult) -> str:
+        """Say what was done for a tenant, or is to be done, or where it stands."""
+        if tenant.state is TenantState.PENDING:
+            return ", ".join(_TO_DO[a] for a in tenant.actions if a in _TO_DO) or "pending"
+        if tenant.state is TenantState.CHANGED:
+            return ", ".join(_DONE[a] for a in tenant.actions if a in _DONE) or "changed"
+        return tenant.state.value
+
+    @cached_property
+    def by_tenant(self) -> dict[str, list[Note]]:
+        """What was found about each tenant beyond what its own line says."""
+        results = {tenant.tenant: tenant for tenant in self.report.tenants}
+        notes: dict[str, list[Note]] = {}
+        for id_, found in self._findings.items():
+            tenant = results.get(id_)
+            said = None if tenant is None or self.is_right(tenant) else self.why(tenant)
+            what = f"tenant {quoted(id_)}" if tenant is None else self.label(tenant)
+            for finding in found:
+                text = one_line(finding.message.removeprefix(f"tenant {id_!r}: "))
+                if text != said:
+                    note = Note(finding.severity, what, text, one_line(finding.hint))
+                    notes.setdefault(id_, []).append(note)
+        return notes
+
+    @cached_property
+    def general(self) -> list[Note]:
+        """What was found that is about no single tenant, the guards' refusals among it."""
+        notes = [
+            Note(finding.severity, "", one_line(finding.message), one_line(finding.hint))
+            for finding in self.report.findings
+            if finding.tenant is None and finding.kind != "no-tenants"
+        ]
+        for refusal in self.report.plan.refusals:
+            text = f"refused by the guard {refusal.guard}: {one_line(refusal.message)}"
+            notes.append(Note(Severity.ERROR, "", text, f"to do it: --allow {refusal.guard}"))
+        return notes
+
+    @cached_property
+    def no_tenants(self) -> list[str]:
+        """The sentences that say that a source, read well, holds nobody."""
+        return [one_line(f.message) for f in self.report.findings if f.kind == "no-tenants"]
+
+    @cached_property
+    def troubled(self) -> bool:
+        """Whether somebody should look: an error or a warning, whatever the exit code."""
+        notes = [*self.general, *(note for found in self.by_tenant.values() for note in found)]
+        return (
+            self.report.exit_code not in (0, 3)
+            or any(note.severity is not Severity.INFO for note in notes)
+            or any(
+                self.severity(tenant) is not Severity.INFO
+                for tenant in self.report.tenants
+                if not self.is_right(tenant)
+            )
+        )
+
+    def summary(self) -> str:
+        """Count the tenants by what happened to them, in one line."""
+        happened: Counter[str] = Counter()
+        for tenant in self.report.tenants:
+            word = self.did(tenant)
+            if tenant.state in (TenantState.PENDING, TenantState.CHANGED):
+                word = word.split(",")[0]  # a tenant counts once, by the first thing done
+            happened[word] += 1
+        order = ["ok", *_DONE.values(), "changed", *_TO_DO.values(), "pending"]
+        order += ["held", "refused", "unknown", "failed"]
+        always = {"ok"} if self.report.dry_run else {"ok", "failed"}
+        parts = [f"{happened[w]:,} {w}" for w in order if happened[w] or w in always]
+        ending = "nothing was written (dry run)" if self.report.dry_run else ""
+        if self.report.interrupted:
+            ending = "interrupted"
+        took = f"in {self.report.seconds:.1f} s"
+        tail = f"; {ending}" if ending else ""
+        return f"{count(len(self.report.tenants), 'tenant')}: {', '.join(parts)}, {took}{tail}"
+
+    def next_steps(self, *, hints: int = 5) -> list[str]:
+        """Say what to do now, the most urgent first.
+
+        Args:
+            hints: Hints of errors to give at most; 0 where they are shown elsewhere.
+        """
+        report = self.report
+        steps = []
+        if report.interrupted:
+            steps.append("run it again: what was done stays done, and the rest follows")
+        found = list(self._hints()) if hints else []
+        steps += found[:hints]
+        if len(found) > hints:
+            steps.append(f"{count(len(found) - hints, 'more hint')} in the JSON report")
+        for refusal in report.plan.refusals:
+            steps.append(
+                f"only if that is what you want, run it again with --allow {refusal.guard} "
+                f"({_first_words(refusal.message)})"
+            )
+        if report.dry_run and any(t.state is TenantState.PENDING for t in report.tenants):
+            steps.append("influxops ensure makes these changes")
+        return steps
+
+    def _hints(self) -> Iterable[str]:
+        """The hints of all that is wrong, each once, those first that help most tenants."""
+        helps: Counter[str] = Counter()
+        for finding in self.report.findings:
+            if finding.severity is Severity.ERROR and finding.tenant is None:
+                helps[one_line(finding.hint)] = 0
+        for tenant in self.report.tenants:
+            if not self.is_right(tenant) and self.severity(tenant) is Severity.ERROR:
+                helps[one_line(tenant.hint)] += 1
+        helps.pop("", None)
+        return (
+            f"{hint} ({count(number, 'tenant')})" if number > 1 else hint
+            for hint, number in helps.most_common()
+        )
+
+
+def _first_words(text: str, most: int = 60) -> str:
+    text = one_line(text)
+    return text if len(text) <= most else text[: most - 3].rsplit(" ", 1)[0] + "..."
