@@ -14,6 +14,7 @@ from influxops._version import __version__
 if TYPE_CHECKING:
     from influxops.config import Config as Config
     from influxops.config import load_config as load_config
+    from influxops.document import database_document as database_document
     from influxops.document import report_document as report_document
     from influxops.durations import format_duration as format_duration
     from influxops.durations import parse_duration as parse_duration
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "config": ("Config", "load_config"),
-    "document": ("report_document",),
+    "document": ("database_document", "report_document"),
     "durations": ("format_duration", "parse_duration", "parse_retention"),
     "engine": ("Engine",),
     "errors": (

@@ -228,6 +228,8 @@ class Plan:
         refused: The changes that the guards refuse.
         held: Ids of tenants that get nothing until somebody decides.
         unknown: Ids of tenants whose target could not be read.
+        databases: The database's name of every tenant in the scope, by id; empty where it has
+            none that is valid.
     """
 
     changes: tuple[Change, ...] = ()
@@ -236,6 +238,7 @@ class Plan:
     refused: tuple[Change, ...] = ()
     held: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    databases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pending(self) -> tuple[Change, ...]:

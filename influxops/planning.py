@@ -24,7 +24,7 @@ from influxops.model import (
     Tenant,
     Unmanaged,
 )
-from influxops.naming import Template, printable
+from influxops.naming import Template, broken_rule, printable
 from influxops.placement import Place, Placement, Policy
 from influxops.run import Scope
 
@@ -71,29 +71,32 @@ class Facts:
         tenants: What all sources gave.
         inventories: What each target holds; a target that could not be read is left out.
         sources_complete: Whether every source could be read.
+        full: The targets that said themselves that nothing more fits.
     """
 
     tenants: Sequence[Tenant]
     inventories: Mapping[str, Inventory]
     sources_complete: bool = True
+    full: frozenset[str] = frozenset()
 
 
-def places(rules: Rules, inventories: Mapping[str, Inventory]) -> list[Place]:
+def places(rules: Rules, facts: Facts) -> list[Place]:
     """Give the targets that could be read as placement sees them."""
     return [
-        place(name, policy, inventories[name])
+        place(name, policy, facts.inventories[name], full=name in facts.full)
         for name, policy in rules.targets.items()
-        if name in inventories
+        if name in facts.inventories
     ]
 
 
-def place(target: str, policy: TargetPolicy, inventory: Inventory) -> Place:
+def place(target: str, policy: TargetPolicy, inventory: Inventory, *, full: bool = False) -> Place:
     """Give one target as placement sees it.
 
     Args:
         target: Its name.
         policy: What the configuration says of it.
         inventory: What it holds.
+        full: Whether it said itself that nothing more fits.
     """
     used = len(inventory.databases)
     estimated = policy.capacity is None
@@ -101,7 +104,7 @@ def place(target: str, policy: TargetPolicy, inventory: Inventory) -> Place:
     if capacity == "unlimited" or (estimated and capacity is not None and used > capacity):
         capacity = None  # A server that holds more than its edition should disproves the estimate.
     assert capacity is None or isinstance(capacity, int)
-    return Place(target, used, capacity, estimated and capacity is not None, policy.draining)
+    return Place(target, used, capacity, estimated and capacity is not None, policy.draining, full)
 
 
 def make_plan(
@@ -140,7 +143,7 @@ class _Planner:
             facts.tenants, rules.template, rules.retention, rules.pins, list(rules.targets)
         )
         self.unreachable = [name for name in rules.targets if name not in facts.inventories]
-        self.placement = Placement(places(rules, facts.inventories), rules.policy)
+        self.placement = Placement(places(rules, facts), rules.policy)
         self.changes: list[Change] = []
         self.findings: list[Finding] = []
         self.refused: dict[str, list[Change]] = {}
@@ -397,6 +400,11 @@ class _Planner:
             refused=tuple(change for changes in self.refused.values() for change in changes),
             held=tuple(finding.tenant for finding in held if finding.tenant is not None),
             unknown=tuple(self.unknown),
+            databases={
+                desired.tenant: "" if broken_rule(desired.database) else desired.database
+                for desired in self.desired.tenants.values()
+                if self.scope.covers(desired.tenant, None)
+            },
         )
 
 

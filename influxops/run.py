@@ -44,14 +44,16 @@ class Run:
         dry_run: Whether nothing may be written.
         scope: What may be written.
         log: Where a plugin logs; it names no secrets.
-        on_progress: Called with the number of items that were just finished, of whatever the
-            engine is at (the engine knows the total); safe to call from several threads.
+        on_stage: Called by the engine with what it starts next and how many items that has.
+        on_progress: Called with the number of items of that stage that were just finished, from
+            any thread.
     """
 
     timeout: float | None = None
     dry_run: bool = False
     scope: Scope = field(default_factory=Scope)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("influxops"))
+    on_stage: Callable[[str, int], None] = field(default=lambda label, total: None)
     on_progress: Callable[[int], None] = field(default=lambda count: None)
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     started: datetime = field(default_factory=lambda: datetime.now(UTC))

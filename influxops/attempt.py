@@ -1,0 +1,152 @@
+"""One run from collecting to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from influxops.collect import Collected
+from influxops.errors import DeadlineExceeded, Interrupted
+from influxops.model import Change, Finding, Inventory, Outcome, Plan, Report, Severity, Status
+from influxops.planning import Facts, make_plan
+from influxops.results import exit_code, final_findings, settle, tenant_results
+from influxops.run import Run
+
+if TYPE_CHECKING:
+    from influxops.engine import Engine
+
+
+class Attempt:
+    """One run while it is under way: what is known so far is always enough for a report.
+
+    Args:
+        engine: Whose plugins it runs.
+        run: The run.
+        allow: The guards that are overridden.
+        absent: Whether the tenants that the scope names are to lose their databases.
+    """
+
+    def __init__(self, engine: Engine, run: Run, allow: frozenset[str], absent: bool) -> None:
+        self._engine, self._run, self._allow, self._absent = engine, run, allow, absent
+        self._collected = Collected(Facts((), {}), (), (), ())
+        self._plan = Plan()
+        self._outcomes: list[Outcome] = []
+        self._findings = [*engine.late_findings]
+        self._inventories: dict[str, Inventory] = {}
+        self._code: int | None = None
+        self._locked = True
+
+    def unlocked(self, reason: str) -> None:
+        """Remember that no lock could be had."""
+        self._locked = False
+        self._findings.append(
+            Finding(
+                "no-lock",
+                Severity.WARNING,
+                f"no lock could be had ({reason}); another run at the same time could give one "
+                "tenant two databases",
+                "run one at a time; doubles are looked for at the end",
+            )
+        )
+
+    def interrupted(self, error: Interrupted) -> None:
+        """Remember that the run was ended before it was through."""
+        self._code = error.exit_code
+        kind = "deadline" if isinstance(error, DeadlineExceeded) else "interrupted"
+        self._findings.append(Finding(kind, Severity.ERROR, error.message, error.hint))
+
+    def make(self) -> None:
+        """Collect, plan, and apply what the plan says."""
+        self._collected = self._engine.collect(self._run)
+        facts = self._collected.facts
+        self._inventories = dict(facts.inventories)
+        self._plan = self._make_plan(facts)
+        if not self._run.dry_run and self._plan.pending:
+            self._apply(self._plan.pending, facts)
+            if any(outcome.status is Status.SKIPPED for outcome in self._outcomes):
+                self._run.check()
+
+    def _make_plan(self, facts: Facts) -> Plan:
+        return make_plan(
+            facts, self._engine.rules, self._run.scope, self._allow, absent=self._absent
+        )
+
+    def _apply(self, changes: Sequence[Change], facts: Facts) -> None:
+        """Apply changes; what a full target refused is planned anew for the others."""
+        full: set[str] = set()
+        while changes:
+            outcomes = self._engine.apply(changes, self._run)
+            # Without a lock another run may have used any target, not only ours.
+            again = {c.target for c in changes} if self._locked else set(self._inventories)
+            read = self._engine.read_again(again, self._run)
+            self._inventories.update(
+                {name: found for name, found in read.items() if isinstance(found, Inventory)}
+            )
+            outcomes = [settle(outcome, read.get(outcome.change.target)) for outcome in outcomes]
+            refused = {o.change.tenant for o in outcomes if o.status is Status.FULL}
+            full |= {o.change.target for o in outcomes if o.status is Status.FULL}
+            self._outcomes += [o for o in outcomes if o.status is not Status.FULL]
+            if not refused:
+                break
+            changes = self._place_again(
+                replace(facts, inventories=self._inventories, full=frozenset(full)), refused
+            )
+        if not self._locked:
+            self._find_doubles()
+
+    def _place_again(self, facts: Facts, tenants: set[str]) -> list[Change]:
+        plan = self._make_plan(facts)
+        moved = [change for change in plan.pending if change.tenant in tenants]
+        kept = [change for change in self._plan.changes if change.tenant not in tenants]
+        held = [tenant for tenant in plan.held if tenant in tenants]
+        reasons = [f for f in plan.findings if f.tenant in held and f.kind == "over-capacity"]
+        self._plan = replace(
+            self._plan,
+            changes=(*kept, *moved),
+            held=(*self._plan.held, *held),
+            findings=(*self._plan.findings, *reasons),
+        )
+        return moved
+
+    def _find_doubles(self) -> None:
+        plan = self._make_plan(replace(self._collected.facts, inventories=self._inventories))
+        known = set(self._plan.findings)
+        self._findings += [
+            replace(finding, severity=Severity.ERROR)
+            for finding in plan.findings
+            if finding.kind == "in-two-targets" and finding not in known
+        ]
+
+    def report(self) -> Report:
+        """Put together what is known."""
+        run, plan = self._run, self._plan
+        findings = final_findings(
+            (*self._collected.findings, *plan.findings, *self._findings),
+            plan,
+            run.scope,
+            self._allow,
+            applied=not run.dry_run,
+        )
+        targets = tuple(
+            self._engine.state_of(state, self._inventories[state.name])
+            if state.name in self._inventories
+            else state
+            for state in self._collected.targets
+        )
+        tenants = tenant_results(plan, self._outcomes, targets, self._inventories, findings, run)
+        code = exit_code(findings, self._outcomes, plan) if self._code is None else self._code
+        return Report(
+            run_id=run.id,
+            started=run.started,
+            seconds=run.seconds,
+            dry_run=run.dry_run,
+            origin=self._engine.origin,
+            sources=self._collected.sources,
+            targets=targets,
+            plan=plan,
+            outcomes=tuple(self._outcomes),
+            tenants=tenants,
+            findings=findings,
+            exit_code=code,
+        )
