@@ -1,0 +1,146 @@
+"""`JournalReporter`: who changed what, when and where, a line of JSON a change."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from influxops import (
+    Action,
+    Report,
+    ReporterSettings,
+    Run,
+    Status,
+    database_document,
+    hookimpl,
+    setting,
+)
+from influxops_reports.files import unwritable
+
+#: What is written down: a change that was made, or that may have left something behind.
+_TOLD = (Status.DONE, Status.FAILED, Status.UNKNOWN)
+#: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
+_PATIENCE = 5.0
+
+
+class JournalReporter:
+    """Appends each change to a file, one JSON object a line; it never rewrites what is there.
+
+    Several runs may write at once: a lock keeps their lines whole. Dry runs write nothing.
+
+    Args:
+        section: The name of its section.
+        settings: Its settings.
+    """
+
+    class Settings(ReporterSettings):
+        """Where the journal is."""
+
+        path: str = setting(
+            description="The journal; it is made, readable by its group, where there is none.",
+            min_length=1,
+        )
+
+    def __init__(self, section: str, settings: Settings) -> None:
+        self.section = section
+        self.settings = settings
+
+    @hookimpl
+    def influxops_report(self, report: Report, run: Run) -> None:
+        """Append what the run changed.
+
+        Raises:
+            ReporterError: When the journal cannot be written.
+        """
+        if report.dry_run:
+            return
+        lines = [json.dumps(entry) + "\n" for entry in _entries(report)]
+        if not lines:
+            return
+        path = Path(self.settings.path).expanduser()
+        try:
+            _append(path, "".join(lines).encode("ascii"))
+        except OSError as error:
+            raise unwritable(path, error, "the journal") from None
+
+
+def _entries(report: Report) -> Iterator[dict[str, Any]]:
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    urls = {target.name: target.url for target in report.targets}
+    registry = [source.location for source in report.sources]
+    for outcome in report.outcomes:
+        change = outcome.change
+        if outcome.status in _TOLD and change.action is not Action.KEEP:
+            yield {
+                "time": now,
+                "run": report.run_id,
+                "user": report.origin.user,
+                "host": report.origin.host,
+                "registry": registry,
+                "target": change.target,
+                "url": urls.get(change.target),
+                "tenant": change.tenant,
+                "database": change.database,
+                "action": change.action.value,
+                "before": database_document(change.before),
+                "after": database_document(change.after),
+                "status": outcome.status.value,
+                "message": outcome.message,
+            }
+
+
+def _append(path: Path, data: bytes) -> None:
+    with _opened(path) as handle:
+        locked = _lock(handle)
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            data = b"\n" + data  # a line that a crash cut short must not spoil the next one
+        try:
+            _write_all(handle, data)
+            os.fsync(handle)
+        except OSError:
+            if locked:  # half a line, on a full disk say, is worse than none
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, size)
+            raise
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o640)
+        os.fchmod(handle, 0o640)  # whatever the umask
+    except FileExistsError:
+        handle = os.open(path, flags)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock the file; False where no lock is to be had, and a record is worth more than order."""
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(0.02)
+        except OSError:  # a file system without locks
+            return False
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]

@@ -1,0 +1,185 @@
+"""`PrometheusReporter`: a textfile for node_exporter's textfile collector."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from influxops import Action, Report, ReporterSettings, Run, TenantState, hookimpl, setting
+from influxops_reports.files import write_whole
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+_CHANGES = "influxops_changes"  # the client appends `_total` to a counter's name
+_LAST_SUCCESS = "influxops_last_success_timestamp_seconds"
+_ACTIONS = tuple(action for action in Action if action is not Action.KEEP)
+
+
+class PrometheusReporter:
+    """Writes what Prometheus should know of a run; dry runs leave the file alone.
+
+    A run that was limited to some tenants or targets only counts its changes: what it says of
+    the rest would look as if the rest had gone.
+
+    Args:
+        section: The name of its section.
+        settings: Its settings.
+    """
+
+    class Settings(ReporterSettings):
+        """Where the textfile is."""
+
+        path: str = setting(
+            description="The textfile, replaced whole at each run; node_exporter reads those "
+            "that end in `.prom`.",
+            min_length=1,
+        )
+
+    def __init__(self, section: str, settings: Settings) -> None:
+        self.section = section
+        self.settings = settings
+
+    @hookimpl
+    def influxops_report(self, report: Report, run: Run) -> None:
+        """Write the textfile.
+
+        Raises:
+            ReporterError: When it cannot be written.
+        """
+        if report.dry_run:
+            return
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        path = Path(self.settings.path)
+        former = self._former(path, run)
+        changes = _changes(report, former)
+        if run.scope:
+            kept = [family for name, family in former.items() if name != _CHANGES]
+            families = [*kept, changes]
+        else:
+            families = [*_families(report, former), changes]
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(families))
+        # node_exporter runs as another user, so all may read it.
+        write_whole(path, generate_latest(registry), mode=0o644, what="the Prometheus textfile")
+
+    def _former(self, path: Path, run: Run) -> dict[str, Metric]:
+        """What the last run wrote, by name; nothing where that is missing or no textfile."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        try:
+            text = path.expanduser().read_text(encoding="utf-8")
+            families = list(text_string_to_metric_families(text))
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # whatever a broken file makes of the parser
+            run.log.warning(
+                "%s: %s cannot be read (%s); its counters start anew",
+                self.section,
+                path,
+                type(error).__name__,
+            )
+            return {}
+        return {family.name: family for family in families}
+
+
+class _Collected:
+    """Families that are made already, as the client wants to collect them."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._families)
+
+
+def _changes(report: Report, former: Mapping[str, Metric]) -> Metric:
+    from prometheus_client.core import CounterMetricFamily
+
+    totals: Counter[str] = Counter(change.action.value for change in report.changed)
+    if _CHANGES in former:
+        for sample in former[_CHANGES].samples:
+            if math.isfinite(sample.value):
+                totals[sample.labels.get("action", "")] += int(sample.value)
+    family = CounterMetricFamily(_CHANGES, "Changes made, by action.", labels=["action"])
+    for action in _ACTIONS:
+        family.add_metric([action.value], totals[action.value])
+    return family
+
+
+def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
+    success = report.exit_code == 0
+    yield _gauge(
+        "influxops_last_run_success", "Whether the last run ended as desired.", int(success)
+    )
+    when = report.started.timestamp() + report.seconds if success else _last_success(former)
+    if when is not None:
+        yield _gauge(_LAST_SUCCESS, "When a run last ended as desired, in Unix time.", when)
+    yield _gauge("influxops_run_seconds", "How long the last run took.", report.seconds)
+    states = Counter(tenant.state for tenant in report.tenants)
+    yield _labelled(
+        "influxops_tenants",
+        "Tenants by where they stand at the end of the last run.",
+        ["state"],
+        [([state.value], states[state]) for state in TenantState],
+    )
+    yield from _of_targets(report)
+    found = Counter((finding.kind, finding.severity.value) for finding in report.findings)
+    yield _labelled(
+        "influxops_findings",
+        "What the last run noticed.",
+        ["kind", "severity"],
+        [([*labels], number) for labels, number in sorted(found.items())],
+    )
+
+
+def _of_targets(report: Report) -> Iterator[Metric]:
+    targets = report.targets
+    yield _labelled(
+        "influxops_target_up",
+        "Whether the target could be read.",
+        ["target"],
+        [([target.name], int(target.reachable)) for target in targets],
+    )
+    yield _labelled(
+        "influxops_target_places_left",
+        "How many databases the target still holds, where that is known.",
+        ["target"],
+        [([t.name], t.places_left) for t in targets if t.places_left is not None],
+    )
+    yield _labelled(
+        "influxops_target_info",
+        "The server that is behind the target.",
+        ["target", "cluster_uuid", "edition", "version"],
+        [
+            ([t.name, t.cluster_uuid or "", t.edition or "", t.version or ""], 1)
+            for t in targets
+            if t.reachable
+        ],
+    )
+
+
+def _last_success(former: Mapping[str, Metric]) -> float | None:
+    family = former.get(_LAST_SUCCESS)
+    return family.samples[0].value if family and family.samples else None
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _labelled(
+    name: str, documentation: str, labels: list[str], samples: Iterable[tuple[list[str], float]]
+) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, documentation, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
