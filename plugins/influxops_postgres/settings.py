@@ -1,0 +1,166 @@
+"""What the configuration says of a registry in PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import field_validator, model_validator
+
+from influxops import Location, Secret, SourceSettings, setting
+
+_PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
+_TABLE = re.compile(rf"({_PART})(?:\.({_PART}))?")
+#: The settings that a query of one's own takes the place of.
+_DEFAULT_QUERY = ("table", "column", "where")
+
+
+class PostgresSettings(SourceSettings):
+    """A registry in PostgreSQL: how to reach it, and where its tenants are.
+
+    A part that is set on its own wins over the same part of `dsn`; what neither says is left to
+    libpq, its variables and its service and password files.
+    """
+
+    dsn: Secret | str | None = setting(
+        None,
+        description="A connection string or URI without a password, or a secret reference to one "
+        "that may have it; `host` and the others win over its parts.",
+        env=("PG_DSN",),
+    )
+    host: str = setting(
+        "localhost",
+        description="Host name, address, or the folder of a Unix socket.",
+        env=("PG_HOST", "PGHOST"),
+        min_length=1,
+    )
+    port: int = setting(5432, description="TCP port.", env=("PG_PORT", "PGPORT"), ge=1, le=65535)
+    database: str = setting(
+        "iotcloud", description="Database.", env=("PG_DB", "PGDATABASE"), min_length=1
+    )
+    user: str = setting("iot", description="User.", env=("PG_USER", "PGUSER"), min_length=1)
+    password: Secret | None = setting(
+        None,
+        description="Password; left out: what libpq finds (a password file, a service, a client "
+        "certificate), else `iot_dev`, for this machine only.",
+        env=("PG_PASS", "PGPASSWORD"),
+    )
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
+        setting(
+            None,
+            description="How much TLS is insisted on; `verify-full` is what protects.",
+            env=("PGSSLMODE",),
+        )
+    )
+    sslrootcert: str | None = setting(
+        None,
+        description="File of the authorities to trust, or `system`.",
+        env=("PGSSLROOTCERT",),
+    )
+    sslcert: str | None = setting(
+        None, description="File of the client certificate.", env=("PGSSLCERT",)
+    )
+    sslkey: str | None = setting(
+        None, description="File of the client certificate's key.", env=("PGSSLKEY",)
+    )
+    connect_timeout: float = setting(
+        5,
+        description="Seconds to wait for each address of the server, at least 2; 0 for libpq's "
+        "default.",
+        env=("PGCONNECT_TIMEOUT",),
+        ge=0,
+    )
+    statement_timeout: float = setting(
+        30, description="Seconds that one query may take; 0 for no limit.", ge=0
+    )
+    lock_timeout: float = setting(
+        10, description="Seconds to wait for another run on the same registry.", ge=0
+    )
+    table: str = setting(
+        "device_registry",
+        description="Table or view with the tenants, as it is spelt in the database; with "
+        "its schema if that is not searched (`iot.device_registry`). A name that has a dot in it "
+        "is written in double quotes.",
+    )
+    column: str = setting(
+        "tenant_id",
+        description="Column with the tenant ids, as it is spelt in the database.",
+        min_length=1,
+    )
+    where: str | None = setting(
+        None,
+        description="An SQL condition on the table's rows, which you write and which is sent as "
+        "it is: `deleted_at IS NULL`.",
+        min_length=1,
+    )
+    query: str | None = setting(
+        None,
+        description="A SELECT of your own in place of table, column and where. Its column "
+        "`tenant_id`, or else its first one, is the id; the others become attributes "
+        "(`database`, `retention`, `target`), NULL meaning the default.",
+        min_length=1,
+    )
+
+    @field_validator("dsn")
+    @classmethod
+    def _no_password_in_a_literal(cls, value: Secret | str | None) -> Secret | str | None:
+        if isinstance(value, str):
+            from influxops_postgres.parameters import parse_dsn
+
+            if {"password", "sslpassword"} & parse_dsn(value).keys():
+                raise ValueError(
+                    "a connection string with a password is never written here: use "
+                    'dsn = {env = "NAME"} or {file = "path"}, or leave the password out and set '
+                    "PG_PASS"
+                )
+        return value
+
+    @field_validator("table")
+    @classmethod
+    def _table_has_at_most_a_schema(cls, value: str) -> str:
+        if _TABLE.fullmatch(value) is None:
+            raise ValueError(
+                "no name of a table: write table, schema.table, or "
+                '"a name with a . in it" in double quotes'
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_say_what_to_read(self) -> PostgresSettings:
+        given = [name for name in _DEFAULT_QUERY if name in self.model_fields_set]
+        if self.query is not None and given:
+            raise ValueError(
+                f"query and {', '.join(given)} exclude each other: put it into the query"
+            )
+        return self
+
+    @property
+    def table_parts(self) -> tuple[str, ...]:
+        """The table's name, after that of its schema if one is given; unquoted."""
+        match = _TABLE.fullmatch(self.table)
+        assert match is not None, "the validator has seen to it"
+        return tuple(
+            part[1:-1].replace('""', '"') if part.startswith('"') else part
+            for part in match.groups()
+            if part is not None
+        )
+
+    @property
+    def what(self) -> str:
+        """What is read, in a word or two."""
+        return "own query" if self.query is not None else f"{self.table}.{self.column}"
+
+    def location(self) -> Location:
+        """Say where the registry is: `iot@db.example/iotcloud (device_registry.tenant_id)`.
+
+        Raises:
+            ConfigError: When a connection string that is secret cannot be read.
+        """
+        from influxops_postgres.parameters import resolve
+
+        parameters = resolve(self)
+        return Location(
+            text=f"{parameters.text} ({self.what})",
+            host=parameters.host,
+            is_default=parameters.is_default,
+        )
