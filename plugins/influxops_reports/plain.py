@@ -42,19 +42,19 @@ def _target_line(target: TargetState) -> str:
     else:
         server = " ".join(part for part in (target.edition, target.version) if part)
         parts += [f"InfluxDB 3 {server}" if target.kind == "influxdb3" else server]
-        parts.append(f"cluster-uuid {target.cluster_uuid}" if target.cluster_uuid else "")
-        parts.append(places(target))
+        parts.append(_places(target))
     if target.state == "draining":
         parts.append("draining")
+    if target.cluster_uuid:
+        parts.append(f"cluster-uuid {target.cluster_uuid}")
     return "target    " + one_line(", ".join(part.strip() for part in parts if part.strip()))
 
 
-def places(target: TargetState) -> str:
-    """Say how many databases a target still holds; empty where nobody knows."""
+def _places(target: TargetState) -> str:
     left = target.places_left
     if left is None:
         return "" if target.databases is None else count(target.databases, "database")
-    guess = ", an estimate" if target.capacity_is_estimate else ""
+    guess = " (an estimate)" if target.capacity_is_estimate else ""
     return f"{left:,} of {count(target.capacity or 0, 'place')} left{guess}"
 
 

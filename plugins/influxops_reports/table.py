@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -22,8 +23,10 @@ from influxops_reports.words import Note, Story, count, one_line, quoted, retent
 _ROWS, _OK_ROWS = 40, 10
 #: Things told beneath the table, a severity; and tenants named where they share a reason.
 _GROUPS, _NAMES = 15, 4
-#: Characters of an id that has no database name to stand for it.
+#: Characters of an id that are shown without cutting it.
 _ID = 40
+#: Columns of the terminal that each column of the table takes beside its text.
+_GAP = 3
 
 _STYLES = {
     TenantState.OK: "dim",
@@ -48,13 +51,14 @@ class _Group:
     text: str
     hint: str
     labels: list[str] = field(default_factory=list)
+    on: str = ""
 
     @property
     def line(self) -> str:
         if not self.labels:
             return self.text
         if len(self.labels) == 1:
-            return f"{self.labels[0]}: {self.text}"
+            return f"{self.labels[0]}{self.on}: {self.text}"
         shown = ", ".join(self.labels[:_NAMES])
         more = len(self.labels) - _NAMES
         names = f"{shown} and {more:,} more" if more > 0 else shown
@@ -83,7 +87,7 @@ def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> Non
     if report.tenants or story.troubled:
         console.print(Text(story.summary(), style=_mood(story)))
         for step in _next_steps(story):
-            console.print(Padding(Text(f"Next: {step}", style="bold"), (0, 0)))
+            console.print(Text(f"Next: {step}", style="bold"))
 
 
 def _mood(story: Story) -> str:
@@ -95,10 +99,10 @@ def _mood(story: Story) -> str:
 def _next_steps(story: Story) -> list[str]:
     # The hints stand beneath the errors already.
     steps = story.next_steps(hints=0)
-    errors = len(_groups(story, Severity.ERROR)) - len(story.report.plan.refusals)
-    if errors > 0:
+    errors = len(_groups(story, Severity.ERROR))
+    if errors and not story.report.interrupted:
         what = "the error above" if errors == 1 else f"the {errors:,} errors above"
-        steps.append(f"see to {what}, then run it again; a run repeats nothing that is done")
+        steps.append(f"see to {what}, then run it again; what is done is not done twice")
     return steps
 
 
@@ -107,13 +111,8 @@ def _next_steps(story: Story) -> list[str]:
 
 def _show_table(story: Story, console: Console, *, verbose: bool) -> None:
     shown = story.tenants if verbose else _most_telling(story.tenants)
-    table = _table(story, shown, with_tenant=True)
-    wide = console.options.update(width=1000)
-    # Where both do not fit, whole database names are worth more than two halves.
-    if table.__rich_measure__(console, wide).maximum > console.width and _names_tell_tenants(shown):
-        table = _table(story, shown, with_tenant=False)
-    console.print(table)
-    rest = story.tenants[:0] if verbose else _rest(story.tenants, shown)
+    console.print(_table(story, shown, console.width))
+    rest = [] if verbose else _rest(story.tenants, shown)
     if rest:
         by_word = Counter(story.did(tenant) for tenant in rest)
         words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
@@ -134,31 +133,44 @@ def _rest(tenants: Sequence[TenantResult], shown: Sequence[TenantResult]) -> lis
     return [tenant for tenant in tenants if id(tenant) not in seen]
 
 
-def _names_tell_tenants(tenants: Iterable[TenantResult]) -> bool:
-    return all(tenant.tenant in tenant.database for tenant in tenants if tenant.database)
-
-
-def _table(story: Story, tenants: Iterable[TenantResult], *, with_tenant: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1))
-    if with_tenant:
-        table.add_column("Tenant", overflow="ellipsis", no_wrap=True, min_width=8)
-    table.add_column("Database", overflow="ellipsis", no_wrap=True, min_width=10)
-    table.add_column("Target", overflow="ellipsis", no_wrap=True, min_width=6)
-    table.add_column("What", overflow="ellipsis", no_wrap=True, min_width=10)
-    table.add_column("Retention", overflow="ellipsis", no_wrap=True, min_width=9)
-    for tenant in tenants:
-        style = _STYLES[tenant.state]
-        cells = [
-            one_line(tenant.database) or ("" if with_tenant else story.label(tenant, _ID)),
+def _table(story: Story, tenants: Sequence[TenantResult], width: int) -> Table:
+    heads = ["Tenant", "Database", "Target", "What", "Retention"]
+    rows = [
+        [
+            _shown_id(tenant.tenant),
+            one_line(tenant.database),
             one_line(tenant.target or ""),
             story.did(tenant),
             retention_change(tenant.before, tenant.after),
         ]
-        if with_tenant:
-            cells.insert(0, _shown_id(tenant.tenant))
-        last = len(cells) - 2
-        table.add_row(*(Text(cell, style if i == last else "") for i, cell in enumerate(cells)))
+        for tenant in tenants
+    ]
+    widths = [max(map(cell_len, cells)) for cells in zip(heads, *rows, strict=True)]
+    for_names = width - sum(widths[2:]) - _GAP * len(heads)
+    if sum(widths[:2]) > for_names and _names_tell_tenants(tenants):
+        # Where both do not fit, whole database names are worth more than two halves.
+        heads = heads[1:]
+        rows = [
+            [row[1] or story.label(tenant, _ID), *row[2:]]
+            for tenant, row in zip(tenants, rows, strict=True)
+        ]
+        widths = [max(map(cell_len, cells)) for cells in zip(heads, *rows, strict=True)]
+        widths[0] = min(widths[0], max(10, for_names + _GAP))
+    elif sum(widths[:2]) > for_names:
+        widths[0] = min(widths[0], max(8, for_names * 2 // 5))
+        widths[1] = min(widths[1], max(10, for_names - widths[0]))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1))
+    for head, cells in zip(heads, widths, strict=True):
+        table.add_column(head, width=cells, overflow="ellipsis", no_wrap=True)
+    for tenant, row in zip(tenants, rows, strict=True):
+        what = len(row) - 2
+        style = _STYLES[tenant.state]
+        table.add_row(*(Text(cell, style if i == what else "") for i, cell in enumerate(row)))
     return table
+
+
+def _names_tell_tenants(tenants: Iterable[TenantResult]) -> bool:
+    return all(tenant.tenant in tenant.database for tenant in tenants if tenant.database)
 
 
 def _shown_id(id_: str) -> str:
@@ -174,10 +186,13 @@ def _groups(story: Story, severity: Severity) -> list[_Group]:
     """What there is of one severity; tenants that share a reason and a hint are one group."""
     groups: dict[tuple[str, str], _Group] = {}
     for tenant in story.tenants:
+        if tenant.state is TenantState.REFUSED and tenant.tenant in story.guards:
+            continue  # the guard's own words say it
         if not story.is_right(tenant) and story.severity(tenant) is severity:
-            on = f" on {one_line(tenant.target)}" if tenant.target and tenant.database else ""
-            label = story.label(tenant, _ID) + on
-            _join(groups, story.why(tenant), one_line(tenant.hint), label)
+            group = _join(
+                groups, story.why(tenant), one_line(tenant.hint), story.label(tenant, _ID)
+            )
+            group.on = f" on {one_line(tenant.target)}" if tenant.target else ""
     for notes in story.by_tenant.values():
         for note in notes:
             if note.severity is severity:
@@ -187,8 +202,10 @@ def _groups(story: Story, severity: Severity) -> list[_Group]:
     return [_of_note(note) for note in general] + list(groups.values())
 
 
-def _join(groups: dict[tuple[str, str], _Group], text: str, hint: str, label: str) -> None:
-    groups.setdefault((text, hint), _Group(text, hint)).labels.append(label)
+def _join(groups: dict[tuple[str, str], _Group], text: str, hint: str, label: str) -> _Group:
+    group = groups.setdefault((text, hint), _Group(text, hint))
+    group.labels.append(label)
+    return group
 
 
 def _of_note(note: Note) -> _Group:
@@ -200,13 +217,17 @@ def _show_groups(
 ) -> None:
     title, style = _TITLES[severity]
     console.print(Text(title, style=style))
+    grid = Table.grid(padding=(0, 1))  # keeps what wraps in line with its own beginning
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for group in groups[:most]:
-        console.print(Padding(Text(f"- {_short(group.line, most)}"), (0, 0, 0, 2)))
+        grid.add_row(" -", Text(_short(group.line, most)))
         if group.hint:
-            console.print(Padding(Text(f"-> {group.hint}", style="italic"), (0, 0, 0, 4)))
+            grid.add_row("", Text(f"-> {group.hint}", style="italic"))
     more = 0 if most is None else len(groups) - most
     if more > 0:
-        console.print(Padding(Text(f"... and {more:,} more (-v shows all)"), (0, 0, 0, 2)))
+        grid.add_row("", f"... and {more:,} more (-v shows all)")
+    console.print(grid)
     console.print()
 
 

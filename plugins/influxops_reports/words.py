@@ -47,7 +47,10 @@ STATE_ORDER = (
     TenantState.CHANGED,
     TenantState.OK,
 )
+_ALLOW = "only if that is what you want, run it again with"
 _RIGHT = (TenantState.OK, TenantState.CHANGED)
+#: Characters shown of an id that is cut.
+_CUT = 24
 _RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
 
@@ -72,10 +75,10 @@ def quoted(text: str, most: int | None = None) -> str:
 
     Args:
         text: The id.
-        most: Characters to show of it; None for all.
+        most: Characters that are shown in full; a longer id is cut. None for all.
     """
     if most is not None and len(text) > most:
-        return f"{text[:most]!r}... ({len(text)} characters)"
+        return f"{text[:_CUT]!r}... ({len(text)} characters)"
     return repr(text)
 
 
@@ -150,6 +153,11 @@ class Story:
                 found[finding.tenant].append(finding)
         return found
 
+    @cached_property
+    def guards(self) -> dict[str, str]:
+        """The guard that refuses something for a tenant, by the tenant's id."""
+        return {id_: r.guard for r in self.report.plan.refusals for id_ in r.tenants}
+
     def is_right(self, tenant: TenantResult) -> bool:
         """Tell whether a tenant needs nobody: it is right, or a dry run would make it so."""
         return tenant.state in _RIGHT or (
@@ -173,13 +181,13 @@ class Story:
 
     def why(self, tenant: TenantResult) -> str:
         """Say why a tenant is not right, without naming it once more."""
+        if tenant.state is TenantState.REFUSED and tenant.tenant in self.guards:
+            # The guard's own message names all that it refuses, and is told once.
+            return f"refused by the guard {self.guards[tenant.tenant]}"
         text = tenant.message
         if not text:
             found = self._findings.get(tenant.tenant, ())
             text = next((f.message for f in found if f.severity is Severity.ERROR), "")
-        if not text and tenant.state is TenantState.REFUSED:
-            guards = [r.guard for r in self.report.plan.refusals if tenant.tenant in r.tenants]
-            text = f"refused by the guard {guards[0]}" if guards else ""
         text = text.removeprefix(f"tenant {tenant.tenant!r}: ")
         return one_line(text) or {
             TenantState.PENDING: "not done",
@@ -221,7 +229,7 @@ class Story:
         ]
         for refusal in self.report.plan.refusals:
             text = f"refused by the guard {refusal.guard}: {one_line(refusal.message)}"
-            notes.append(Note(Severity.ERROR, "", text, f"to do it: --allow {refusal.guard}"))
+            notes.append(Note(Severity.ERROR, "", text, f"{_ALLOW} --allow {refusal.guard}"))
         return notes
 
     @cached_property
@@ -255,7 +263,10 @@ class Story:
         order += ["held", "refused", "unknown", "failed"]
         always = {"ok"} if self.report.dry_run else {"ok", "failed"}
         parts = [f"{happened[w]:,} {w}" for w in order if happened[w] or w in always]
-        ending = "nothing was written (dry run)" if self.report.dry_run else ""
+        ending = ""
+        if self.report.dry_run:
+            pending = any(t.state is TenantState.PENDING for t in self.report.tenants)
+            ending = f"nothing {'was written' if pending else 'to do'} (dry run)"
         if self.report.interrupted:
             ending = "interrupted"
         took = f"in {self.report.seconds:.1f} s"
@@ -272,15 +283,13 @@ class Story:
         steps = []
         if report.interrupted:
             steps.append("run it again: what was done stays done, and the rest follows")
-        found = list(self._hints()) if hints else []
-        steps += found[:hints]
-        if len(found) > hints:
-            steps.append(f"{count(len(found) - hints, 'more hint')} in the JSON report")
-        for refusal in report.plan.refusals:
-            steps.append(
-                f"only if that is what you want, run it again with --allow {refusal.guard} "
-                f"({_first_words(refusal.message)})"
-            )
+        if hints:
+            found = list(self._hints())
+            steps += found[:hints]
+            if len(found) > hints:
+                steps.append(f"{count(len(found) - hints, 'more hint')} in the JSON report")
+            for refusal in report.plan.refusals:
+                steps.append(f"{_ALLOW} --allow {refusal.guard}")
         if report.dry_run and any(t.state is TenantState.PENDING for t in report.tenants):
             steps.append("influxops ensure makes these changes")
         return steps
@@ -292,6 +301,8 @@ class Story:
             if finding.severity is Severity.ERROR and finding.tenant is None:
                 helps[one_line(finding.hint)] = 0
         for tenant in self.report.tenants:
+            if tenant.state is TenantState.REFUSED:
+                continue  # its guard has a step of its own
             if not self.is_right(tenant) and self.severity(tenant) is Severity.ERROR:
                 helps[one_line(tenant.hint)] += 1
         helps.pop("", None)
@@ -299,8 +310,3 @@ class Story:
             f"{hint} ({count(number, 'tenant')})" if number > 1 else hint
             for hint, number in helps.most_common()
         )
-
-
-def _first_words(text: str, most: int = 60) -> str:
-    text = one_line(text)
-    return text if len(text) <= most else text[: most - 3].rsplit(" ", 1)[0] + "..."
