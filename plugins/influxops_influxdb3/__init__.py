@@ -1,0 +1,10 @@
+"""The InfluxDB 3 target: each tenant's database on one server.
+
+`client.py` speaks HTTP and can be used by itself; `target.py` implements the hooks with it.
+"""
+
+from __future__ import annotations
+
+from influxops_influxdb3.target import InfluxDB3Target
+
+__all__ = ["InfluxDB3Target"]
