@@ -25,10 +25,14 @@ class Attempt:
         run: The run.
         allow: The guards that are overridden.
         absent: Whether the tenants that the scope names are to lose their databases.
+        tell: Whether the reporters are told.
     """
 
-    def __init__(self, engine: Engine, run: Run, allow: frozenset[str], absent: bool) -> None:
-        self._engine, self._run, self._allow, self._absent = engine, run, allow, absent
+    def __init__(
+        self, engine: Engine, run: Run, allow: frozenset[str], *, absent: bool, tell: bool
+    ) -> None:
+        self._engine, self._run, self._allow = engine, run, allow
+        self._absent, self._tell = absent, tell
         self._collected = Collected(Facts((), {}), (), (), ())
         self._plan = Plan()
         self._outcomes: list[Outcome] = []
@@ -59,6 +63,8 @@ class Attempt:
     def make(self) -> None:
         """Collect, plan, and apply what the plan says."""
         self._collected = self._engine.collect(self._run)
+        if self._tell:
+            self._engine.tell_start(self._collected, self._run)
         facts = self._collected.facts
         self._inventories = dict(facts.inventories)
         self._plan = self._make_plan(facts)

@@ -103,13 +103,16 @@ class Engine:
 
     # A run
 
-    def execute(self, run: Run, *, allow: Iterable[str] = (), absent: bool = False) -> Report:
+    def execute(
+        self, run: Run, *, allow: Iterable[str] = (), absent: bool = False, tell: bool = True
+    ) -> Report:
         """Make a run: a dry one plans, any other also applies the plan.
 
         Args:
             run: The run.
             allow: The names of the guards that are overridden.
             absent: Whether the tenants that the scope names are to lose their databases.
+            tell: Whether the reporters are told.
 
         Returns:
             The report, after all reporters were told. What failed is in it.
@@ -119,14 +122,14 @@ class Engine:
             LockBusy: When another run holds the lock; nothing was written.
         """
         allowed = _known_guards(allow)
-        attempt = Attempt(self, run, allowed, absent)
+        attempt = Attempt(self, run, allowed, absent=absent, tell=tell)
         try:
             with self._lock(run, attempt):
                 attempt.make()
         except Interrupted as error:
             attempt.interrupted(error)
         report = attempt.report()
-        return self._tell(report, run)
+        return self._tell(report, run) if tell else report
 
     def doctor(self, run: Run) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.
@@ -163,14 +166,20 @@ class Engine:
             name = f"target:{target}"
             if not self._host.implements(name, "influxops_describe"):
                 return []
-            found = []
-            with self._host.guard(name, self.redact):
-                for stats in self._host.call(
-                    name, "influxops_describe", names=list(names[target]), run=run
-                ):
-                    found.append(((target, stats.name), stats))
-                    run.on_progress(1)
-            return found
+            found = {}
+            reason = "its target did not tell"
+            try:
+                with self._host.guard(name, self.redact):
+                    for stats in self._host.call(
+                        name, "influxops_describe", names=list(names[target]), run=run
+                    ):
+                        found[target, stats.name] = stats
+                        run.on_progress(1)
+            except InfluxopsError as error:
+                reason = self.redact(error.message)
+            for missing in names[target]:
+                found.setdefault((target, missing), DatabaseStats(missing, message=reason))
+            return [*found.items()]
 
         run.on_stage("counting", sum(map(len, names.values())))
         return dict(item for part in in_parallel([partial(one, t) for t in names]) for item in part)
@@ -178,13 +187,15 @@ class Engine:
     # How the engine uses plugins
 
     def collect(self, run: Run) -> Collected:
-        """Read all sources and targets, and tell the reporters what the run works on."""
-        collected = self._collector.read(run)
+        """Read all sources and targets."""
+        return self._collector.read(run)
+
+    def tell_start(self, collected: Collected, run: Run) -> None:
+        """Tell the reporters what the run works on."""
         head = RunHead(run.id, run.dry_run, self.origin, collected.sources, collected.targets)
         for item in self._reporters():
             if self._host.implements(item.name, "influxops_started"):
                 self._tell_one(item, "influxops_started", run, head=head)
-        return collected
 
     def apply(self, changes: Sequence[Change], run: Run) -> list[Outcome]:
         """Make changes, all targets at once; exactly one outcome a change."""

@@ -230,6 +230,7 @@ class Plan:
         unknown: Ids of tenants whose target could not be read.
         databases: The database's name of every tenant in the scope, by id; empty where it has
             none that is valid.
+        retentions: The retention period that every tenant in the scope should have, by id.
     """
 
     changes: tuple[Change, ...] = ()
@@ -239,6 +240,7 @@ class Plan:
     held: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     databases: Mapping[str, str] = field(default_factory=dict)
+    retentions: Mapping[str, Retention | Unmanaged] = field(default_factory=dict)
 
     @property
     def pending(self) -> tuple[Change, ...]:

@@ -388,6 +388,7 @@ class _Planner:
         refusals = [*refusals, *(guards.changes(*item) for item in self.refused.items())]
         if self.waiting:
             refusals.append(guards.unreachable(self.waiting, self.unreachable))
+        in_scope = [d for d in self.desired.tenants.values() if self.scope.covers(d.tenant, None)]
         held = [
             _acknowledge(finding) if tenant in self.rules.acknowledged else finding
             for tenant, finding in self.desired.held.items()
@@ -400,11 +401,8 @@ class _Planner:
             refused=tuple(change for changes in self.refused.values() for change in changes),
             held=tuple(finding.tenant for finding in held if finding.tenant is not None),
             unknown=tuple(self.unknown),
-            databases={
-                desired.tenant: "" if broken_rule(desired.database) else desired.database
-                for desired in self.desired.tenants.values()
-                if self.scope.covers(desired.tenant, None)
-            },
+            databases={d.tenant: "" if broken_rule(d.database) else d.database for d in in_scope},
+            retentions={d.tenant: d.retention for d in in_scope},
         )
 
 

@@ -1,0 +1,24 @@
+"""`influxops completion`: let the shell complete commands and options."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(context: click.Context, shell: str) -> None:
+    """Print a completion script for a shell.
+
+    \b
+    bash:  eval "$(influxops completion bash)"     in ~/.bashrc
+    zsh:   eval "$(influxops completion zsh)"      in ~/.zshrc
+    fish:  influxops completion fish > ~/.config/fish/completions/influxops.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = context.find_root().command
+    click.echo(kind(root, {}, "influxops", "_INFLUXOPS_COMPLETE").source())

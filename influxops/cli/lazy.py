@@ -1,0 +1,85 @@
+"""A click group whose commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from influxops.errors import PluginError
+
+#: The entry points by which plugins add subcommands.
+GROUP = "influxops.commands"
+
+
+class LazyGroup(click.Group):
+    """A group that knows where its commands are.
+
+    Args:
+        *args: What `click.Group` takes.
+        commands_by_module: The built-in commands; each module has its own as `command`.
+        **kwargs: What `click.Group` takes.
+    """
+
+    def __init__(self, *args: Any, commands_by_module: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = dict(commands_by_module)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give all names: the built-in ones in their order, then those of plugins."""
+        points = importlib.metadata.entry_points(group=GROUP)
+        others = sorted({point.name for point in points} - self._modules.keys())
+        return [*self._modules, *others]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None when there is none of this name."""
+        if cmd_name in self._modules:
+            command = importlib.import_module(self._modules[cmd_name]).command
+            assert isinstance(command, click.Command)
+            return command
+        for point in importlib.metadata.entry_points(group=GROUP, name=cmd_name):
+            return _load(point)
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name; suggest the nearest where there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from influxops.naming import nearest
+
+            hint = nearest(args[0], self.list_commands(ctx)) if args else ""
+            if hint and hint.split()[-1].rstrip("?") not in error.message:
+                raise click.UsageError(f"{error.message.rstrip('.')} ({hint})", ctx) from None
+            raise
+
+
+def _load(point: importlib.metadata.EntryPoint) -> click.Command:
+    """Import a plugin's command; a broken one is listed, and says why when it is called."""
+    who = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    try:
+        command = point.load()
+        if isinstance(command, click.Command):
+            return command
+        reason = f"{point.value} is not a click command"
+    except Exception as error:  # whatever a foreign module raises at import
+        reason = f"{type(error).__name__}: {error}"
+
+    @click.command(
+        point.name,
+        help=f"(cannot be loaded from {who})",
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("arguments", nargs=-1)
+    def broken(arguments: tuple[str, ...]) -> None:
+        raise PluginError(
+            f"the command {point.name!r} of {who} cannot be loaded: {reason}",
+            hint="install what it needs, or update it",
+        )
+
+    return broken

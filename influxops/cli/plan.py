@@ -1,0 +1,64 @@
+"""`influxops plan`: what `ensure` would do."""
+
+from __future__ import annotations
+
+import click
+
+from influxops.cli.options import (
+    allow_option,
+    common_options,
+    format_option,
+    scope_options,
+    timeout_option,
+)
+
+#: With --detailed-exitcode: the plan is good, and there is something to do.
+CHANGES_PENDING = 3
+
+
+@click.command("plan")
+@click.option(
+    "--detailed-exitcode",
+    is_flag=True,
+    help=f"End with {CHANGES_PENDING} when there is something to do.",
+)
+@scope_options
+@allow_option
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def command(
+    context: click.Context,
+    detailed_exitcode: bool,
+    tenants: tuple[str, ...],
+    targets: tuple[str, ...],
+    allow: tuple[str, ...],
+    output: str,
+    timeout: float | None,
+) -> None:
+    """Show what `ensure` would do, and write nothing.
+
+    \b
+    Exit codes:
+      0    nothing is wrong (with --detailed-exitcode: and there is nothing to do)
+      1    something is held or cannot be read
+      2    the command line or the configuration is wrong
+      3    with --detailed-exitcode: there is something to do
+      4    a guard would refuse; see --allow
+    """
+    from influxops.cli.session import execute
+
+    report = execute(
+        context,
+        dry_run=True,
+        tenants=tenants,
+        targets=targets,
+        allow=allow,
+        output=output,
+        timeout=timeout,
+    )
+    code = report.exit_code
+    if code == 0 and detailed_exitcode and report.plan.pending:
+        code = CHANGES_PENDING
+    context.exit(code)

@@ -1,0 +1,102 @@
+"""`influxops plugins`: what is installed, and what each takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from influxops.cli.options import common_options, format_option
+
+
+@click.group("plugins", invoke_without_command=True)
+@format_option
+@common_options
+@click.pass_context
+def command(context: click.Context, output: str) -> None:
+    """List the plugins: sources, targets and reporters; `show KIND` for what one takes."""
+    if context.invoked_subcommand is None:
+        _list(output)
+
+
+@command.command("list")
+@format_option
+@common_options
+def _list_command(output: str) -> None:
+    """List the kinds of sources, targets and reporters that are installed."""
+    _list(output)
+
+
+@command.command("show")
+@click.argument("kind")
+@format_option
+@common_options
+def _show_command(kind: str, output: str) -> None:
+    """Show what a plugin takes: each setting, its default, its variables, what it does."""
+    from influxops.config import ROLE_NAMES
+    from influxops.plugins import find, installed
+    from influxops.sections import variables
+
+    found = find(kind, installed())
+    plugin = found.load()
+    roles = [ROLE_NAMES[role] for role in ROLE_NAMES if role in found.roles(plugin)]
+    settings = [
+        {
+            "name": name,
+            "default": "required" if field.is_required() else _default(field.default),
+            "environment": list(variables(field)),
+            "description": field.description or "",
+        }
+        for name, field in plugin.Settings.model_fields.items()
+    ]
+    if output == "json":
+        document = {"kind": kind, "roles": roles, "from": found.distribution, "settings": settings}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    from influxops.cli.tables import show_table
+
+    summary = (plugin.__doc__ or "").strip().splitlines()
+    click.echo(f"{kind}: a {' and a '.join(roles)} of {found.distribution}")
+    click.echo(f"{summary[0] if summary else ''}\n")
+    show_table(
+        ("setting", "default", "environment", "what it does"),
+        [
+            (s["name"], s["default"], " ".join(s["environment"]) or "-", s["description"])
+            for s in settings
+        ],
+    )
+
+
+def _list(output: str) -> None:
+    rows = _rows()
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from influxops.cli.tables import show_table
+
+    headers = ("kind", "serves as", "from", "state")
+    show_table(headers, [(r["kind"], r["serves as"] or "-", r["from"], r["state"]) for r in rows])
+
+
+def _rows() -> list[dict[str, str]]:
+    from influxops.config import ROLE_NAMES
+    from influxops.errors import PluginError
+    from influxops.plugins import installed
+
+    rows = []
+    for name, kind in installed().items():
+        serves, state = "", "ok"
+        try:
+            roles = kind.roles(kind.load())
+            serves = ", ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
+        except PluginError as error:
+            state = f"broken: {error.message}"
+        rows.append({"kind": name, "serves as": serves, "from": kind.distribution, "state": state})
+    return rows
+
+
+def _default(value: Any) -> str:
+    if value is None or value == () or value == {}:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)

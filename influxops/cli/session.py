@@ -1,0 +1,153 @@
+"""What a command needs for a run: configuration, engine, log, signals, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influxops.cli.options import Common, common
+from influxops.config import Section, load_config
+from influxops.engine import Engine
+from influxops.run import Run, Scope
+
+if TYPE_CHECKING:
+    from influxops.model import Report
+
+
+@contextlib.contextmanager
+def session(
+    context: click.Context,
+    *,
+    timeout: float | None = None,
+    dry_run: bool = True,
+    scope: Scope | None = None,
+    reporters: Sequence[Section] = (),
+) -> Iterator[tuple[Engine, Run]]:
+    """Give an engine and a run that Ctrl-C and SIGTERM end cleanly.
+
+    Args:
+        context: The command's context.
+        timeout: Seconds, None for what the configuration says.
+        dry_run: Whether nothing is written.
+        scope: What may be written.
+        reporters: The reporters of the command line itself.
+    """
+    options = common(context)
+    config = load_config(options.config)
+    with Engine(config, reporters=reporters) as engine:
+        log = start_log(options, engine)
+        with progress(options) as (on_stage, on_progress):
+            run = Run(
+                timeout=timeout or config.timeout,
+                dry_run=dry_run,
+                scope=scope or Scope(),
+                log=log,
+                on_stage=on_stage,
+                on_progress=on_progress,
+            )
+            with ended_by_signals(run):
+                yield engine, run
+
+
+def execute(
+    context: click.Context,
+    *,
+    dry_run: bool,
+    tenants: Sequence[str],
+    targets: Sequence[str],
+    allow: Sequence[str],
+    output: str,
+    timeout: float | None,
+) -> Report:
+    """Make a run and let it be told on the terminal, as text or as JSON."""
+    options = common(context)
+    values: dict[str, Any] = {}
+    if output == "text":
+        values = {"quiet": options.quiet, "verbose": options.verbose}
+    kind = "terminal" if output == "text" else "json"
+    reporter = Section("reporters", "command line", kind, values, lambda *keys: "command line")
+    scope = Scope(frozenset(tenants), frozenset(targets))
+    with session(context, timeout=timeout, dry_run=dry_run, scope=scope, reporters=[reporter]) as (
+        engine,
+        run,
+    ):
+        return engine.execute(run, allow=allow)
+
+
+def start_log(options: Common, engine: Engine) -> logging.Logger:
+    """Write the log to standard error, secrets taken out.
+
+    Args:
+        options: How much of it, and how.
+        engine: Knows the secrets.
+    """
+    log = logging.getLogger("influxops")
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
+    log.setLevel(logging.ERROR if options.quiet else level)
+    handler = logging.StreamHandler(sys.stderr)
+    if options.log_format == "json":
+        from pythonjsonlogger.json import JsonFormatter
+
+        plain: logging.Formatter = JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+    else:
+        plain = logging.Formatter("%(levelname)s %(message)s")
+
+    class Redacting(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return engine.redact(plain.format(record))
+
+    handler.setFormatter(Redacting())
+    log.handlers[:] = [handler]
+    log.propagate = False
+    return log
+
+
+@contextlib.contextmanager
+def ended_by_signals(run: Run) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM end the run cleanly, and the second at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        run.cancel()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        sys.stderr.write("\ninfluxops: ending; once more to end at once\n")
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def progress(options: Common) -> Iterator[tuple[Any, Any]]:
+    """Show how far a run is, on a terminal only; gone when the stage is done.
+
+    Yields:
+        What `Run` takes as `on_stage` and `on_progress`.
+    """
+    if options.quiet or not sys.stderr.isatty():
+        yield (lambda label, total: None), (lambda count: None)
+        return
+    from influxops.cli.bar import Bar
+
+    bar = Bar()
+    try:
+        yield bar.stage, bar.advance
+    finally:
+        bar.stop()
