@@ -1,0 +1,152 @@
+"""``influxops dev-server``: a stand-in for InfluxDB 3, for development and tests.
+
+Only what reads the command line is imported here; the server and all it needs come when it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+READY = "Ready: "
+"""How the line starts that says where the server answers; printed once it does."""
+
+_EXTRA = ("datafusion", "pyarrow", "starlette", "uvicorn")
+
+
+class _Failure(click.ClickException):
+    exit_code = 2
+
+
+class _LimitType(click.ParamType[int | None]):
+    name = "number|unlimited"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value is None or value in ("unlimited", "0", 0):
+            return None
+        try:
+            number = int(value)
+        except ValueError:
+            number = -1
+        if number < 0:
+            self.fail(f"{value!r} is neither a number nor 'unlimited'", param, ctx)
+        return number
+
+
+class _SecondsType(click.ParamType[float]):
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        from influxops_demo.standin.durations import DurationError, parse_duration
+
+        if isinstance(value, float):
+            return value
+        try:
+            nanoseconds = parse_duration(value)
+        except DurationError as error:
+            self.fail(f"{value!r} is no duration like 1s or 250ms: {error}", param, ctx)
+        if nanoseconds < 10**6:
+            self.fail("at least 1ms", param, ctx)
+        return nanoseconds / 10**9
+
+
+@click.command("dev-server", context_settings={"show_default": True})
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option(
+    "--port", default=8181, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where databases and rows are kept. Without it, nothing is kept.",
+    show_default=False,
+)
+@click.option(
+    "--max-databases", default="5", type=_LimitType(), help="0 or 'unlimited' is no limit."
+)
+@click.option(
+    "--max-tables",
+    default="2000",
+    type=_LimitType(),
+    help="Over all databases together; 0 or 'unlimited' is no limit.",
+)
+@click.option(
+    "--wal-flush-interval",
+    default="1s",
+    type=_SecondsType(),
+    help="How long a write waits at most until it is durable.",
+)
+@click.option("--with-auth", is_flag=True, help="Ask for a token, as a real server does.")
+def command(
+    host: str,
+    port: int,
+    data_dir: Path | None,
+    max_databases: int | None,
+    max_tables: int | None,
+    wal_flush_interval: float,
+    with_auth: bool,
+) -> None:
+    """Run a stand-in for InfluxDB 3, for development and tests.
+
+    It is not InfluxDB: it answers the part of the API that influxops uses, as a recorded InfluxDB
+    3 Core did, with Core's limits of databases and tables. Never point production at it.
+    """
+    try:
+        from influxops_demo.standin.catalog import Limits
+        from influxops_demo.standin.engine import DataDirectoryInUse
+        from influxops_demo.standin.server import listen, serve, url_of
+        from influxops_demo.standin.settings import StandInSettings
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        raise _Failure(
+            f"dev-server needs {error.name}, which is not installed: pip install 'influxops[demo]'"
+        ) from None
+    settings = StandInSettings(
+        data_dir, Limits(max_databases, max_tables), wal_flush_interval, with_auth
+    )
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        raise _Failure(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another one with --port"
+        ) from None
+    url = url_of(listener)
+    try:
+        serve(settings, listener, lambda: click.echo(_welcome(url, settings)))
+    except DataDirectoryInUse as error:
+        raise _Failure(f"{error}; end that one, or choose another --data-dir") from None
+    except OSError as error:
+        raise _Failure(f"cannot use {error.filename or data_dir}: {error.strerror}") from None
+
+
+def _welcome(url: str, settings: Any) -> str:
+    """What is said once requests are answered."""
+    limits = settings.limits
+    kept = f"Data in {settings.data_dir}" if settings.data_dir else "Keeps nothing when it ends"
+    lines = [
+        "This is a stand-in for InfluxDB 3, for development and tests. It is not InfluxDB.",
+        f"{kept}. WAL flush every {settings.wal_flush_interval:g} s. "
+        f"Limits: {limits.databases or 'no'} databases, {limits.tables or 'no'} tables.",
+        "",
+        f"  export INFLUXDB_URL={url}",
+    ]
+    if settings.with_auth:
+        lines += [
+            "",
+            "Requests need a token. The first one, once:",
+            f"  curl -X POST {url}/api/v3/configure/token/admin",
+            '  export INFLUXDB_TOKEN=<its "token">',
+        ]
+    lines += ["", f"{READY}{url} (Ctrl-C ends it)"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,16 @@
+"""A stand-in for InfluxDB 3, for development and tests. It is not InfluxDB.
+
+No package registry carries the InfluxDB 3 server, so this package answers the part of its HTTP
+API that influxops uses, with SQL by Apache DataFusion, the query engine that the real server
+uses too. What it answers comes from recordings of a real InfluxDB 3 Core 3.10.0-nightly (they are
+replayed in ``tests/contract``); where those are silent, from observing how that version behaves.
+
+In it: ping and health, databases (with retention and soft delete), tables, admin tokens,
+``write_lp``, ``query_sql``, ``information_schema``, some system tables, the limits of databases
+and tables, the WAL's flush delay, and data on disk that outlives a killed process.
+
+Not in it, and answered with 404: caches, InfluxQL, the v1 and v2 endpoints, ``/metrics``, token
+regeneration, the processing engine, object stores, Parquet files, several nodes.
+
+Every answer carries the header ``x-influxops-stand-in: 1``.
+"""

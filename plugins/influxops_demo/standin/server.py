@@ -1,0 +1,105 @@
+"""Serves a stand-in until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from influxops_demo.standin.app import StandInApp
+from influxops_demo.standin.engine import Engine
+from influxops_demo.standin.settings import StandInSettings
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Binds the address; connections wait from then on until the server runs.
+
+    Args:
+        host: name or address.
+        port: port, or 0 for a free one.
+
+    Raises:
+        OSError: the address is in use, or not one of this machine.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )[0]
+    # With the protocol named, asyncio sends without delay; else each streamed answer takes 40 ms.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(512)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL under which a listener is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(settings: StandInSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until SIGINT or SIGTERM, then answers what is under way and flushes.
+
+    Args:
+        settings: how the stand-in behaves.
+        listener: from :func:`listen`; closed at the end.
+        ready: called once, when requests are answered.
+
+    Raises:
+        DataDirectoryInUse: another process has the data directory.
+        OSError: the data directory cannot be made or read.
+    """
+    with contextlib.closing(listener):
+        engine = Engine(settings)
+        config = uvicorn.Config(
+            StandInApp(engine),
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+        asyncio.run(_Server(config, engine, ready).serve([listener]))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with a word when it is ready and an exit code of 0 for a signal.
+
+    Uvicorn raises the signal once more when it has ended, for the sake of a parent that wants to
+    know how its child died; who stops a development server is not interested.
+    """
+
+    def __init__(self, config: uvicorn.Config, engine: Engine, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._engine = engine
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, self._end)
+        try:
+            yield
+        finally:
+            for name in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(name)
+
+    def _end(self) -> None:
+        self.should_exit = True
+        # Writes that wait for the next flush need not wait for its time.
+        self._engine.wal.flush()

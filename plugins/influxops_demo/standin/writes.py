@@ -1,0 +1,184 @@
+"""From line protocol to rows: what a write does to the catalog, and which lines it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from influxops_demo.standin import errors
+from influxops_demo.standin.catalog import Catalog
+from influxops_demo.standin.kinds import Kind
+from influxops_demo.standin.line_protocol import Line, LineError, Value, parse_line, split_lines
+from influxops_demo.standin.operations import ColumnRefused, TableLimitReached, Transaction
+from influxops_demo.standin.rows import Batch, Row
+
+PRECISIONS = {
+    "auto": None,
+    "second": 10**9,
+    "s": 10**9,
+    "millisecond": 10**6,
+    "ms": 10**6,
+    "microsecond": 10**3,
+    "us": 10**3,
+    "u": 10**3,
+    "nanosecond": 1,
+    "ns": 1,
+    "n": 1,
+}
+"""Nanoseconds in a unit of each precision; ``auto`` goes by the size of each timestamp."""
+
+_SHOWN_BYTES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a write.
+
+    Args:
+        batches: the rows that were accepted.
+        refused: one object for each line that was not, as the error body has it.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+
+def accept(
+    catalog: Catalog, database: str, body: str, *, now_ns: int, precision: str, partial: bool
+) -> Accepted:
+    """Checks every line, and makes the database, the tables and the columns that they need.
+
+    What a refused line would have needed is made all the same, up to where it was refused, and the
+    database even where not one line was good: so does the server.
+
+    Args:
+        catalog: the catalog.
+        database: name of the database, made where there is none.
+        body: the lines.
+        now_ns: time of lines without a timestamp.
+        precision: one of :data:`PRECISIONS`.
+        partial: whether good lines are taken although others are refused.
+
+    Raises:
+        ApiError: there may be no more databases, the database is deleted, not one line is there,
+            or a line is refused and ``partial`` is false.
+    """
+    change = Transaction(catalog, database)
+    if change.database.deleted:
+        raise errors.database_is_deleted(database)
+    unit = PRECISIONS[precision]
+    rows: dict[int, list[Row]] = {}
+    refused: list[dict[str, Any]] = []
+    for number, text in enumerate(split_lines(body), start=1):
+        try:
+            table, row = _accept_line(change, text, now_ns, unit, precision)
+        except (_Refused, LineError) as refusal:
+            shown = refusal.line if isinstance(refusal, _Refused) else _raw_line(body, number)
+            problem = {
+                "error_message": str(refusal),
+                "line_number": number,
+                "original_line": shown.encode()[:_SHOWN_BYTES].decode(errors="ignore"),
+            }
+            if not partial:
+                raise errors.line_refused(problem) from None
+            refused.append(problem)
+        else:
+            rows.setdefault(table, []).append(row)
+    change.commit()
+    if not rows and not refused:
+        raise errors.empty_write()
+    return Accepted([(change.database.id, table, found) for table, found in rows.items()], refused)
+
+
+class _Refused(ValueError):
+    """A line that is line protocol, and does not fit its table."""
+
+    def __init__(self, message: str, line: Line) -> None:
+        super().__init__(message)
+        self.line = _canonical(line)
+
+
+def _accept_line(
+    change: Transaction, text: str, now_ns: int, unit: int | None, precision: str
+) -> tuple[int, Row]:
+    line = parse_line(text)
+    fields: dict[str, Value] = {}
+    try:
+        draft = change.table(line.measurement)
+        for name, _ in line.tags:
+            draft.column(name, Kind.TAG)
+        for name, kind, value in line.fields:
+            draft.column(name, kind)
+            if name in fields:
+                raise _Refused(
+                    f"invalid line protocol - multiple instances of '{name}' field found", line
+                )
+            fields[name] = value
+        draft.time()
+    except (TableLimitReached, ColumnRefused) as error:
+        raise _Refused(str(error), line) from None
+    moment = _nanoseconds(line.timestamp, now_ns, unit)
+    if not -(2**63) <= moment < 2**63:
+        raise _Refused(
+            f"timestamp, {line.timestamp}, out of range for precision: {_long_name(precision)}",
+            line,
+        )
+    return draft.table.id, (moment, dict(line.tags), fields)
+
+
+def _nanoseconds(timestamp: int | None, now_ns: int, unit: int | None) -> int:
+    if timestamp is None:
+        return now_ns if unit is None else now_ns // unit * unit
+    if unit is not None:
+        return timestamp * unit
+    # A timestamp of this century is below 5, 5,000 and so on thousand million in each unit.
+    size = abs(timestamp) // 10**9
+    for limit, guessed in ((5, 10**9), (5_000, 10**6), (5_000_000, 10**3)):
+        if size < limit:
+            return timestamp * guessed
+    return timestamp
+
+
+def _long_name(precision: str) -> str:
+    unit = PRECISIONS[precision]
+    return next(name for name, size in PRECISIONS.items() if size == unit).capitalize()
+
+
+def _raw_line(body: str, number: int) -> str:
+    """The line of the body with that number.
+
+    Numbers count lines with content, and this counts all of them, so after a comment or an empty
+    line the server shows another line than the one it means. The stand-in does too.
+    """
+    line = next(islice(body.split("\n"), number - 1, None), "")
+    return line.removesuffix("\r")
+
+
+def _canonical(line: Line) -> str:
+    """The line as the server writes it when it has parsed it already."""
+    key = _escaper(",= ")
+    tags = "".join(f",{key(name)}={key(value)}" for name, value in line.tags)
+    fields = ",".join(f"{key(name)}={_shown(kind, value)}" for name, kind, value in line.fields)
+    timestamp = "" if line.timestamp is None else f" {line.timestamp}"
+    return f"{_escaper(', ')(line.measurement)}{tags} {fields}{timestamp}"
+
+
+def _shown(kind: Kind, value: Value) -> str:
+    match kind:
+        case Kind.INTEGER:
+            return f"{value}i"
+        case Kind.UINTEGER:
+            return f"{value}u"
+        case Kind.BOOLEAN:
+            return str(value).lower()
+        case Kind.STRING:
+            return _escaper('"')(str(value))
+        case _:
+            return str(value).removesuffix(".0")
+
+
+def _escaper(special: str) -> Callable[[str], str]:
+    table = str.maketrans({char: f"\\{char}" for char in special})
+    return lambda text: text.translate(table)
