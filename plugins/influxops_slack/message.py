@@ -1,0 +1,245 @@
+"""A report as one Slack message in Block Kit.
+
+Names and reasons stand in code blocks: there Slack reads no formatting and no mentions, so that
+only `&`, `<` and `>` need escaping, and backticks, which would end the block, become quotes.
+Limits: 50 blocks, 3,000 characters a section, 150 a header
+(https://docs.slack.dev/reference/block-kit/blocks).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from influxops import (
+    UNKNOWN,
+    Action,
+    Change,
+    Database,
+    Report,
+    Severity,
+    TargetState,
+    TenantResult,
+    TenantState,
+    Unknown,
+    format_duration,
+)
+
+_SECTION, _HEADER = 3000, 150
+#: Items a section, characters a line and of names in it, before escaping.
+_LINES, _LINE, _NAMES = 10, 400, 300
+
+#: One thing to tell, and what to do about it.
+_Item = tuple[str, str]
+
+_DONE = {
+    Action.CREATE: "created",
+    Action.SET_RETENTION: "retention set",
+    Action.ADD_MARKER: "marker added",
+    Action.DROP: "dropped",
+}
+_TO_DO = {
+    Action.CREATE: "to create",
+    Action.SET_RETENTION: "retention to set",
+    Action.ADD_MARKER: "marker to add",
+    Action.DROP: "to drop",
+}
+_WRONG = (TenantState.FAILED, TenantState.UNKNOWN, TenantState.HELD, TenantState.REFUSED)
+
+
+def message(report: Report) -> dict[str, Any]:
+    """Make the message.
+
+    Args:
+        report: The report.
+
+    Returns:
+        What the webhook takes: the blocks, and a plain text for notifications.
+    """
+    title = f"{_icon(report)} influxops on {_plain(report.origin.host)}: {_headline(report)}"
+    blocks = [
+        _header(title),
+        *_sections("Errors", _errors(report)),
+        *_changes(report),
+        *_sections("Warnings", _notes(report, Severity.WARNING)),
+        _context(report),
+    ]
+    return {"text": _escape(_cut(title, _LINE)), "blocks": blocks}
+
+
+# Words
+
+
+def _icon(report: Report) -> str:
+    if report.exit_code not in (0, 3):
+        return "❌"
+    warned = any(finding.severity is Severity.WARNING for finding in report.findings)
+    return "⚠️" if warned else "✅"
+
+
+def _headline(report: Report) -> str:
+    words = _TO_DO if report.dry_run else _DONE
+    changes = report.plan.pending if report.dry_run else report.changed
+    counted = Counter(change.action for change in changes)
+    parts = [f"{counted[action]:,} {word}" for action, word in words.items() if counted[action]]
+    states = Counter(tenant.state for tenant in report.tenants)
+    parts += [f"{states[state]:,} {state.value}" for state in _WRONG if states[state]]
+    parts.append(f"{states[TenantState.OK]:,} of {len(report.tenants):,} tenants already ok")
+    if report.interrupted:
+        parts.append("interrupted")
+    if report.dry_run:
+        parts.append("dry run")
+    return ", ".join(parts)
+
+
+def _errors(report: Report) -> list[_Item]:
+    """Why the run is not as desired, the widest reasons first."""
+    items = _notes(report, Severity.ERROR)
+    items += [
+        (
+            f"refused by the guard {refusal.guard}: {refusal.message}",
+            f"only if that is what you want: --allow {refusal.guard}",
+        )
+        for refusal in report.plan.refusals
+    ]
+    acknowledged = {f.tenant for f in report.findings if f.severity is not Severity.ERROR}
+    acknowledged -= {f.tenant for f in report.findings if f.severity is Severity.ERROR}
+    refused = {id_ for refusal in report.plan.refusals for id_ in refusal.tenants}
+    alike: defaultdict[tuple[str, str], list[TenantResult]] = defaultdict(list)
+    for state in _WRONG:
+        for tenant in report.tenants:
+            known = state is TenantState.HELD and tenant.tenant in acknowledged
+            told = state is TenantState.REFUSED and tenant.tenant in refused
+            if tenant.state is state and not known and not told:
+                why = tenant.message.removeprefix(f"tenant {tenant.tenant!r}: ")
+                alike[why or state.value, tenant.hint].append(tenant)
+    for (why, hint), tenants in alike.items():
+        names = _names([t.database or f"tenant {t.tenant!r}" for t in tenants])
+        if len(tenants) > 1:
+            items.append((f"{len(tenants):,} tenants: {why} ({names})", hint))
+        else:
+            on = f" on {tenants[0].target}" if tenants[0].target else ""
+            items.append((f"{names}{on}: {why}", hint))
+    return items
+
+
+def _notes(report: Report, severity: Severity) -> list[_Item]:
+    """The findings of one severity; an error about a tenant is told with the tenant."""
+    told = {t.tenant for t in report.tenants if t.state in _WRONG and severity is Severity.ERROR}
+    return [
+        (finding.message, finding.hint)
+        for finding in report.findings
+        if finding.severity is severity and finding.tenant not in told
+    ]
+
+
+def _changes(report: Report) -> Iterator[dict[str, Any]]:
+    words = _TO_DO if report.dry_run else _DONE
+    changes = report.plan.pending if report.dry_run else report.changed
+    for action, word in words.items():
+        by_place: defaultdict[str, list[str]] = defaultdict(list)
+        for change in changes:
+            if change.action is action:
+                by_place[_place(change)].append(change.database)
+        if by_place:
+            total = sum(map(len, by_place.values()))
+            items = [(f"{place}: {_names(names)}", "") for place, names in by_place.items()]
+            yield from _sections(f"{word.capitalize()}: {total:,}", items)
+
+
+def _place(change: Change) -> str:
+    if change.action is not Action.SET_RETENTION:
+        return change.target
+    return f"{change.target}, {_retention(change.before)} to {_retention(change.after)}"
+
+
+def _retention(database: Database | None) -> str:
+    value: int | Unknown | None = database.retention if database else UNKNOWN
+    if isinstance(value, Unknown):
+        return "?"
+    return "none" if value is None else format_duration(value)
+
+
+def _names(names: Sequence[str]) -> str:
+    """As many names as are read at a glance, and how many more there are."""
+    shown: list[str] = []
+    for name in names:
+        if shown and len(", ".join(shown)) + len(name) > _NAMES:
+            break
+        shown.append(_cut(name, 100))
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+# Blocks
+
+
+def _header(text: str) -> dict[str, Any]:
+    return {
+        "type": "header",
+        "text": {"type": "plain_text", "text": _cut(text, _HEADER), "emoji": False},
+    }
+
+
+def _sections(title: str, items: Sequence[_Item]) -> Iterator[dict[str, Any]]:
+    """A section with as many of the items as fit, and how many do not; none without items."""
+    if not items:
+        return
+    entries: list[str] = []
+    room = _SECTION - len(title) - 60  # for what stands around the entries
+    for text, hint in items[:_LINES]:
+        entry = _code(_cut(text, _LINE)) + (f"\n  -&gt; {_code(_cut(hint, _LINE))}" if hint else "")
+        room -= len(entry) + 1
+        if room < 0:
+            break
+        entries.append(entry)
+    code = "\n".join(entries)
+    more = len(items) - len(entries)
+    end = f"\nand {more:,} more" if more else ""
+    yield {"type": "section", "text": _mrkdwn(f"*{title}*\n```\n{code}\n```{end}")}
+
+
+def _context(report: Report) -> dict[str, Any]:
+    origin = report.origin
+    parts = [
+        *(source.location for source in report.sources),
+        *(_target(target) for target in report.targets),
+        f"configuration {origin.config}" if origin.config else "",
+        f"run {report.run_id} by {origin.user}, {report.seconds:.1f} s",
+    ]
+    text = " ".join(f"`{_code(_cut(part, 120))}`" for part in parts[:12] if part)
+    return {"type": "context", "elements": [_mrkdwn(text)]}
+
+
+def _target(target: TargetState) -> str:
+    if not target.reachable:
+        return f"{target.name} {target.url} NOT REACHABLE"
+    left = target.places_left
+    return f"{target.name} {target.url}" + ("" if left is None else f", {left:,} places left")
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    # verbatim: Slack makes no links and no mentions of what looks like one.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+# Text
+
+
+def _plain(text: str) -> str:
+    """Text on one line, what does not print written as Python would."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _code(text: str) -> str:
+    return _escape(_plain(text)).replace("`", "'")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
