@@ -14,6 +14,7 @@ from influxops._version import __version__
 if TYPE_CHECKING:
     from influxops.config import Config as Config
     from influxops.config import load_config as load_config
+    from influxops.config import parse_config as parse_config
     from influxops.document import database_document as database_document
     from influxops.document import report_document as report_document
     from influxops.durations import format_duration as format_duration
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from influxops.errors import SourceError as SourceError
     from influxops.errors import TargetError as TargetError
     from influxops.errors import TargetRefused as TargetRefused
+    from influxops.guards import GUARDS as GUARDS
     from influxops.hookspecs import hookimpl as hookimpl
     from influxops.model import UNKNOWN as UNKNOWN
     from influxops.model import UNMANAGED as UNMANAGED
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
     from influxops.settings import setting as setting
 
 _HOMES = {
-    "config": ("Config", "load_config"),
+    "config": ("Config", "load_config", "parse_config"),
     "document": ("database_document", "report_document"),
     "durations": ("format_duration", "parse_duration", "parse_retention"),
     "engine": ("Engine",),
@@ -82,6 +84,7 @@ _HOMES = {
         "TargetError",
         "TargetRefused",
     ),
+    "guards": ("GUARDS",),
     "hookspecs": ("hookimpl",),
     "model": (
         "UNKNOWN",
