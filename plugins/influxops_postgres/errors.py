@@ -79,6 +79,8 @@ def query_error(error: psycopg.Error, place: str, settings: PostgresSettings) ->
             hint = f"GRANT SELECT ON {settings.table} TO {user}"
             if settings.query is not None:
                 hint = f"grant {user} SELECT on what the query reads"
+            elif len(settings.table_parts) > 1:
+                hint = f"GRANT USAGE ON SCHEMA {settings.table_parts[0]} TO {user}; {hint}"
         case "40001":
             hint = "read the primary, or raise max_standby_streaming_delay on this standby"
         case "25006":

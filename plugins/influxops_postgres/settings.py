@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import ValidationInfo, field_validator
 
 from influxops import Location, Secret, SourceSettings, setting
 
@@ -21,6 +21,8 @@ class PostgresSettings(SourceSettings):
     A part that is set on its own wins over the same part of `dsn`; what neither says is left to
     libpq, its variables and its service and password files.
     """
+
+    location_variable: ClassVar[str] = "PG_HOST"
 
     dsn: Secret | str | None = setting(
         None,
@@ -125,14 +127,18 @@ class PostgresSettings(SourceSettings):
             )
         return value
 
-    @model_validator(mode="after")
-    def _one_way_to_say_what_to_read(self) -> PostgresSettings:
-        given = [name for name in _DEFAULT_QUERY if name in self.model_fields_set]
-        if self.query is not None and given:
+    @field_validator("query")
+    @classmethod
+    def _query_stands_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        given = [
+            name for name in _DEFAULT_QUERY if info.data.get(name) != cls.model_fields[name].default
+        ]
+        if value is not None and given:
             raise ValueError(
-                f"query and {', '.join(given)} exclude each other: put it into the query"
+                f"it excludes {' and '.join(f'`{name}`' for name in given)}: a query of your own "
+                "says itself what is read"
             )
-        return self
+        return value
 
     @property
     def table_parts(self) -> tuple[str, ...]:
@@ -163,4 +169,5 @@ class PostgresSettings(SourceSettings):
             text=f"{parameters.text} ({self.what})",
             host=parameters.host,
             is_default=parameters.is_default,
+            subject=self.table if self.query is None else "",
         )

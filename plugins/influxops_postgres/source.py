@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 
-from influxops import Finding, Run, Tenant, hookimpl
+from influxops import Check, Finding, Run, Tenant, hookimpl
 from influxops_postgres.parameters import check_password
 from influxops_postgres.settings import PostgresSettings
 
@@ -37,3 +38,17 @@ class PostgresSource:
 
         with reading(self._settings, run) as session:
             return list(read(session))
+
+    @hookimpl
+    def influxops_check(self, run: Run) -> Iterator[Check]:
+        """Look at the server, the table, the rights on it, and the tenants."""
+        from influxops_postgres.checks import checks
+
+        return checks(self._settings, run)
+
+    @hookimpl
+    def influxops_lock(self, run: Run) -> AbstractContextManager[None]:
+        """Give the registry's advisory lock, which a standby does not have."""
+        from influxops_postgres.lock import held
+
+        return held(self._settings, run)

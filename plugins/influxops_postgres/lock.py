@@ -1,0 +1,147 @@
+"""One run at a time on one registry: an advisory lock of PostgreSQL.
+
+It belongs to a transaction that stays open while the run works, so that it goes when the run ends,
+however it ends, and also holds through a pooler that lends connections by the transaction. That
+transaction is READ COMMITTED and idle: it keeps no snapshot, so it holds up no VACUUM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator
+
+import psycopg
+from psycopg import sql
+
+from influxops import LockBusy, Run, SourceError
+from influxops_postgres.errors import query_error
+from influxops_postgres.parameters import resolve
+from influxops_postgres.registry import identifier
+from influxops_postgres.session import Connection, connect
+from influxops_postgres.settings import PostgresSettings
+
+#: Seconds between two tries.
+_AGAIN = 0.25
+#: Seconds that are not worth another try.
+_TOO_LITTLE = 0.02
+#: A server that is asked for a lock without waiting answers at once, or is in trouble.
+_STATEMENT_TIMEOUT_MS = 10_000
+
+_BEGIN = sql.SQL(
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; "
+    "SET LOCAL statement_timeout = {timeout}; "
+    "SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+_NO_TRANSACTION_TIMEOUT = sql.SQL("; SET LOCAL transaction_timeout = 0")
+
+# The table's full name, so that `device_registry` and `iot.device_registry` are one lock.
+_SUBJECT = sql.SQL("""
+SELECT pg_is_in_recovery() AS standby,
+       (SELECT n.nspname || '.' || c.relname
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = to_regclass(%(table)s)) AS name
+""")
+
+_TRY = sql.SQL("SELECT pg_try_advisory_xact_lock(%(key)s) AS taken")
+
+# What this user may not see of another's session is NULL there.
+_HOLDER = sql.SQL("""
+SELECT l.pid, a.usename AS user, nullif(a.application_name, '') AS application,
+       host(a.client_addr) AS address, to_char(a.xact_start AT TIME ZONE 'UTC',
+                                               'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
+  FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (l.classid::bigint << 32) | l.objid::bigint = %(key)s
+""")
+
+
+def lock_key(subject: str) -> int:
+    """Give the key of the lock, the same in every version of influxops.
+
+    Args:
+        subject: The full name of the table, or the text of the own query. The database is not
+            in it: PostgreSQL keeps the advisory locks of each database apart.
+
+    Returns:
+        A signed 64-bit number.
+    """
+    digest = hashlib.sha256(f"influxops\0{subject}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@contextlib.contextmanager
+def held(settings: PostgresSettings, run: Run) -> Iterator[None]:
+    """Hold the registry's lock.
+
+    Raises:
+        LockBusy: When another run holds it for longer than `lock_timeout`.
+        SourceError: When there is no lock to be had: on a standby, or without a connection.
+        Interrupted: When the run is over.
+    """
+    place = resolve(settings).text
+    connection = connect(settings, run)
+    try:
+        try:
+            _take(connection, settings, run, place)
+        except psycopg.Error as error:
+            run.check()
+            raise query_error(error, place, settings) from error
+        yield
+        _release(connection, run, place)
+    finally:
+        connection.close()
+
+
+def _take(connection: Connection, settings: PostgresSettings, run: Run, place: str) -> None:
+    begin = _BEGIN.format(timeout=_STATEMENT_TIMEOUT_MS)
+    if connection.info.server_version >= 170000:
+        begin += _NO_TRANSACTION_TIMEOUT
+    connection.execute(begin)
+    table = identifier(settings).as_string(connection)
+    found = connection.execute(_SUBJECT, {"table": table}).fetchone()
+    assert found is not None, "a SELECT without FROM gives one row"
+    if found["standby"]:
+        raise SourceError(
+            f"{place} is a standby, and a standby holds no locks",
+            hint="read the registry's primary where several runs may meet",
+        )
+    key = lock_key(settings.query or found["name"] or table)
+    until = time.monotonic() + settings.lock_timeout
+    while not _try(connection, key):
+        left = run.remaining(until - time.monotonic())
+        if left is None or left <= _TOO_LITTLE:
+            raise LockBusy(
+                f"another run holds the lock of {place}: {_holder(connection, key)}",
+                hint="wait for it to end, or raise lock_timeout",
+            )
+        run.pause(min(_AGAIN, 0.9 * left))
+
+
+def _try(connection: Connection, key: int) -> bool:
+    row = connection.execute(_TRY, {"key": key}).fetchone()
+    return bool(row and row["taken"])
+
+
+def _holder(connection: Connection, key: int) -> str:
+    row = connection.execute(_HOLDER, {"key": key}).fetchone()
+    if row is None:
+        return "it was given back just now"
+    words = [row["application"] or "a session", f"(pid {row['pid']}"]
+    words += [f"user {row['user']}"] if row["user"] else []
+    words += [f"from {row['address']}"] if row["address"] else []
+    words += [f"since {row['since']}"] if row["since"] else []
+    return " ".join(words[:1]) + " " + ", ".join(words[1:]) + ")"
+
+
+def _release(connection: Connection, run: Run, place: str) -> None:
+    try:
+        connection.execute("COMMIT")
+    except psycopg.Error:
+        run.log.warning(
+            "%s: the connection with the lock broke during the run, so another run may have worked "
+            "beside this one; the next run will tell if a tenant is in two targets",
+            place,
+        )
