@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import BadStatusLine
 from typing import Any, TypeVar
@@ -75,6 +76,11 @@ class Request:
     token_origin: str = ""
     hide: Callable[[str], str] = field(default=lambda text: text, repr=False)
 
+    @property
+    def what(self) -> str:
+        """What is tried, on what and where."""
+        return f"{self.operation}{f' {self.database}' if self.database else ''} on {self.url}"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -118,17 +124,17 @@ def read_json(answer: Answer, request: Request) -> Any:
     Raises:
         NotInfluxDB3: When it is no JSON.
     """
-    try:
+    with suppress(ValueError):
         return json.loads(answer.text)
-    except ValueError:
-        raise NotInfluxDB3(
-            "it answered something that is no JSON",
-            operation=request.operation,
-            url=request.url,
-            database=request.database,
-            status=answer.status,
-            hint=_CHECK_URL,
-        ) from None
+    # Outside of the handling of a ValueError, which carries the whole text.
+    raise NotInfluxDB3(
+        "it answered something that is no JSON",
+        operation=request.operation,
+        url=request.url,
+        database=request.database,
+        status=answer.status,
+        hint=_CHECK_URL,
+    )
 
 
 def server_message(text: str, hide: Callable[[str], str]) -> str:

@@ -316,7 +316,7 @@ class Client:
                 json=document,
                 headers=headers,
                 redirect=False,
-                retries=BoundedRetry.within(run, settings.retries),
+                retries=BoundedRetry.within(run, settings.retries, request.what),
                 timeout=BoundedTimeout(
                     run, connect=settings.connect_timeout, read=settings.read_timeout
                 ),

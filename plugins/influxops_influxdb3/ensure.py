@@ -48,6 +48,8 @@ from influxops_influxdb3.lineprotocol import marker
 _R = TypeVar("_R")
 
 _NEED_A_MARKER = (Action.CREATE, Action.ADD_MARKER)
+#: After one of these, asking the server again is no use.
+_STOP = (TargetRefused, NotInfluxDB3, ConfigError)
 
 #: Requests under way at once.
 IN_FLIGHT = 2
@@ -65,6 +67,10 @@ class _End:
 
     message: str
     hint: str
+
+
+class _NotTried(Interrupted):
+    """The run was over before anything of a change was sent."""
 
 
 class _NotMarked(Exception):
@@ -121,26 +127,54 @@ class Batch:
 
     def _markers(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Make and mark databases, the last one as the barrier for all."""
+        changes = self._identified(changes)
         if not changes:
+            yield from self._ready()
             return
-        if len(changes) > 1 and self._end is None:
-            self._identify()
         *most, last = changes
         for change, future in self._each(most, partial(self._mark, no_sync=True)):
             self._note(change, future)
             yield from self._ready()
         before = len(self._written)
+        broken = False
         for change, future in self._each([last], partial(self._mark, no_sync=False)):
-            self._note(change, future)
+            broken = before > 0 and _is_broken(future)
+            if broken:
+                # It is part of what is sent again.
+                self._written.append((change, ""))
+                self._run.on_progress(1)
+            else:
+                self._note(change, future)
         yield from self._ready()
         if self._written:
-            passed = len(self._written) > before
+            passed = len(self._written) > before and not broken
             # A marker that was the only one and went the ordinary way is durable by itself.
-            why = "" if passed and not before else self._confirm(passed)
+            why = "" if passed and not before else self._confirm(passed, broken)
             for change, doubt in self._written:
                 status = Status.UNKNOWN if why or doubt else Status.DONE
                 self._settle(change, status, why or doubt, progress=False)
             yield from self._ready()
+
+    def _identified(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Learn which process is there before a batch, unless that is known.
+
+        Returns:
+            The changes that are still to be made: the first one fails where nobody is there.
+        """
+        if len(changes) < 2 or self._ping is not None or self._end or over(self._run):
+            return changes
+        try:
+            self._ping = self._once(self._run, self._client.ping)
+        except Interrupted:
+            return changes
+        except (*_STOP, ConnectionFailed, ServerFailed) as error:
+            self._failed(changes[0], error)
+            self._end = self._end or _End(_reason_of(error), error.hint)
+            return changes[1:]
+        except TargetError:
+            # A proxy that does not let it through, perhaps; the writes will tell.
+            return changes
+        return changes
 
     # One change ------------------------------------------------------------------------------
 
@@ -211,6 +245,8 @@ class Batch:
             return None
         try:
             doubt = future.result()
+        except _NotTried as error:
+            self._settle(change, Status.SKIPPED, f"not tried: {error.message}", error.hint)
         except Interrupted:
             self._settle(change, Status.UNKNOWN, "the run ended while it was tried")
         except _NotMarked as failure:
@@ -226,7 +262,7 @@ class Batch:
         self, change: Change, error: InfluxopsError, *, made: bool = False, doubt: str = ""
     ) -> None:
         """Settle a change that failed, and see what that means for the others."""
-        reason = error.reason if isinstance(error, InfluxDBError) else error.message
+        reason = _reason_of(error)
         self._draw_conclusions(error, reason)
         creates = change.action is Action.CREATE
         status, message = Status.FAILED, reason
@@ -250,7 +286,7 @@ class Batch:
                 self._end = self._end or _End(f"the server went away ({reason})", error.hint)
             return
         self._lost = 0
-        if isinstance(error, (TargetRefused, NotInfluxDB3, ConfigError)):
+        if isinstance(error, _STOP):
             self._end = self._end or _End(reason, error.hint)
         elif isinstance(error, (DatabaseLimit, TableLimit)):
             # At the limit of tables, the next database would be made without its marker too, and
@@ -280,7 +316,13 @@ class Batch:
     def _each(
         self, changes: Iterable[Change], work: Callable[[Change], str]
     ) -> Iterator[tuple[Change, Future[str]]]:
-        return in_flight(self._still_open(changes), work, most=IN_FLIGHT, run=self._run)
+        def start(change: Change) -> str:
+            ended = over(self._run)
+            if ended is not None:
+                raise _NotTried(ended.message, hint=ended.hint)
+            return work(change)
+
+        return in_flight(self._still_open(changes), start, most=IN_FLIGHT, run=self._run)
 
     def _still_open(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Give the changes that are worth a request; settle the others."""
@@ -300,17 +342,18 @@ class Batch:
 
     # The barrier -----------------------------------------------------------------------------
 
-    def _confirm(self, passed: bool) -> str:
+    def _confirm(self, passed: bool, again: bool) -> str:
         """Make sure that all markers are durable.
 
         Args:
             passed: Whether the last marker went the ordinary way, and so was the barrier.
+            again: Whether that failed, so that all are to be written again.
 
         Returns:
             Why that could not be made sure; empty where it could.
         """
         patience = self._run
-        why, again = "", False
+        why = ""
         for _ in range(_ROUNDS):
             if patience is self._run and over(patience) is not None:
                 # What was written is worth a moment more, so that it can be told for sure.
@@ -326,7 +369,7 @@ class Batch:
                 why, again = "the server was restarted while it was written", True
             except Interrupted as error:
                 why = why or error.message
-            except (TargetRefused, NotInfluxDB3, LimitReached, ConfigError) as error:
+            except (*_STOP, LimitReached) as error:
                 return f"written, but not confirmed: {error.message}"
             except InfluxDBError as error:
                 why, again = error.reason, True
@@ -354,15 +397,6 @@ class Batch:
         now = self._ping.process_id
         return before is None or now is None or before == now
 
-    def _identify(self) -> None:
-        """Learn which process is there before the batch, unless that is known."""
-        if self._ping is None:
-            try:
-                self._ping = self._once(self._run, self._client.ping)
-            except InfluxopsError:
-                # The writes will tell what is wrong.
-                return
-
     @staticmethod
     def _once(run: Run, work: Callable[[Run], _R]) -> _R:
         """Do one thing that a run's end does not have to wait for."""
@@ -371,3 +405,16 @@ class Batch:
                 break
             return future.result()
         raise Interrupted("the run was over before the server answered")
+
+
+def _reason_of(error: InfluxopsError) -> str:
+    """Say why, without what was tried where: an outcome tells that already."""
+    return error.reason if isinstance(error, InfluxDBError) else error.message
+
+
+def _is_broken(future: Future[str]) -> bool:
+    """Tell whether a marker found the server, or the way to it, broken."""
+    error = future.exception() if future.done() else None
+    return isinstance(error, _NotMarked) and isinstance(
+        error.error, (ConnectionFailed, ServerFailed)
+    )

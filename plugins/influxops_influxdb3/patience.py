@@ -41,23 +41,27 @@ class BoundedRetry(Retry):
 
     Args:
         run: Whose deadline and cancellation bound the waits.
+        what: What is tried, for the log.
         **kwargs: What urllib3's Retry takes.
     """
 
-    def __init__(self, *, run: Run, **kwargs: Any) -> None:
+    def __init__(self, *, run: Run, what: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._run = run
+        self._what = what
 
     @classmethod
-    def within(cls, run: Run, tries: int) -> Self:
+    def within(cls, run: Run, tries: int, what: str) -> Self:
         """Make one for one request.
 
         Args:
             run: Whose deadline and cancellation bound the waits.
             tries: How often to try again.
+            what: What is tried, for the log.
         """
         return cls(
             run=run,
+            what=what,
             total=tries,
             # Each of these has taken the whole read timeout or has met a server that was going
             # down; what follows then is a connection error.
@@ -70,7 +74,7 @@ class BoundedRetry(Retry):
 
     def new(self, **kw: Any) -> Self:
         """Make the next one, for the same run."""
-        return super().new(run=self._run, **kw)
+        return super().new(run=self._run, what=self._what, **kw)
 
     def increment(
         self,
@@ -108,8 +112,8 @@ class BoundedRetry(Retry):
         seconds = self.get_backoff_time() if asked is None else asked
         if seconds > _LONGEST_RETRY_AFTER:
             raise GaveUp(response, error)
-        what = f"HTTP {response.status}" if response is not None else _kind_of(error)
-        self._run.log.info("%s; trying again in %.1f s", what, seconds)
+        why = f"HTTP {response.status}" if response is not None else _kind_of(error)
+        self._run.log.info("%s: %s; trying again in %.1f s", self._what, why, seconds)
         try:
             self._run.pause(seconds)
         except DeadlineExceeded as over:

@@ -1,0 +1,77 @@
+"""Fixtures for the InfluxDB 3 target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from influxops import Action, Change, Database
+from influxops_influxdb3 import InfluxDB3Target
+from influxops_influxdb3.client import Client
+from influxops_influxdb3.settings import InfluxDB3Settings
+from tests.influxdb3.double import Double
+
+MakeTarget = Callable[..., InfluxDB3Target]
+MakeClient = Callable[..., Client]
+Creates = Callable[..., list[Change]]
+
+
+@pytest.fixture
+def server() -> Iterator[Double]:
+    double = Double()
+    yield double
+    double.stop()
+
+
+@pytest.fixture
+def make_target(server: Double) -> Iterator[MakeTarget]:
+    made = []
+
+    def make(**settings: Any) -> InfluxDB3Target:
+        target = InfluxDB3Target("eu1", InfluxDB3Settings(**({"url": server.url} | settings)))
+        made.append(target)
+        return target
+
+    yield make
+    for target in made:
+        target.influxops_close()
+
+
+@pytest.fixture
+def target(make_target: MakeTarget) -> InfluxDB3Target:
+    return make_target()
+
+
+@pytest.fixture
+def make_client(server: Double) -> Iterator[MakeClient]:
+    made = []
+
+    def make(**settings: Any) -> Client:
+        client = Client(InfluxDB3Settings(**({"url": server.url} | settings)))
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def creates() -> Creates:
+    """Make the changes that create databases for tenants."""
+
+    def make(*tenants: str, retention: int | None = None) -> list[Change]:
+        return [
+            Change(
+                Action.CREATE,
+                tenant=tenant,
+                target="eu1",
+                database=f"telemetry_{tenant}",
+                after=Database(f"telemetry_{tenant}", retention, marker=True),
+            )
+            for tenant in tenants
+        ]
+
+    return make

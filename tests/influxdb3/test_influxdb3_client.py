@@ -1,0 +1,540 @@
+"""The client: what it sends, what it makes of each answer, and what it never tells."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trustme
+
+from influxops import (
+    ConfigError,
+    DeadlineExceeded,
+    InfluxopsError,
+    Interrupted,
+    Run,
+    Secret,
+    TargetError,
+    TargetRefused,
+)
+from influxops_influxdb3 import errors
+from influxops_influxdb3.client import Client
+from influxops_influxdb3.settings import InfluxDB3Settings
+from tests.influxdb3.conftest import MakeClient
+from tests.influxdb3.double import (
+    DATABASE_LIMIT,
+    EXISTS,
+    NO_DATABASE,
+    NO_TABLE,
+    TABLE_LIMIT,
+    UNAUTHENTICATED,
+    Double,
+    Told,
+)
+
+TOKEN = "apiv3_very-secret-token"
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> Secret:
+    monkeypatch.setenv("THE_TOKEN", TOKEN)
+    return Secret(env="THE_TOKEN")
+
+
+def test_a_server_tells_who_it_is(server: Double, make_client: MakeClient) -> None:
+    client = make_client()
+    ping = client.ping(Run())
+    assert (ping.edition, ping.version) == ("Core", "3.10.0-nightly")
+    assert ping.process_id == server.process_id
+    assert client.cluster_uuid == server.cluster_uuid
+
+
+def test_operations_send_what_the_recordings_show(
+    server: Double, make_client: MakeClient, token: Secret
+) -> None:
+    client, run = make_client(token=token), Run()
+    server.statistics["a"] = {"count": 1}
+    client.create(run, "a", 2592000)
+    client.set_retention(run, "a", 5184000)
+    client.clear_retention(run, "a")
+    client.write(run, "a", "_init value=1i 1")
+    client.write(run, "a", "_init value=1i 1", no_sync=True)
+    assert client.query(run, "a", "SELECT $d", {"d": "d1"}) == [{"count": 1}]
+    client.delete(run, "a", hard_delete_at=datetime(2026, 11, 25, 4, 41, 39, 9, tzinfo=UTC))
+    assert client.databases(run) == ["_internal"]
+    sent = [(a.method, a.path, a.query, a.body) for a in server.asked]
+    configure = "/api/v3/configure/database"
+    assert sent == [
+        ("POST", configure, {}, '{"db":"a","retention_period":"30d"}'),
+        ("PUT", configure, {}, '{"db":"a","retention_period":"60d"}'),
+        ("DELETE", f"{configure}/retention_period", {"db": "a"}, ""),
+        ("POST", "/api/v3/write_lp", {"db": "a"}, "_init value=1i 1"),
+        ("POST", "/api/v3/write_lp", {"db": "a", "no_sync": "true"}, "_init value=1i 1"),
+        ("POST", "/api/v3/query_sql", {}, '{"db":"a","q":"SELECT $d","params":{"d":"d1"}}'),
+        ("DELETE", configure, {"db": "a", "hard_delete_at": "2026-11-25T04:41:39Z"}, ""),
+        ("GET", configure, {"format": "json"}, ""),
+    ]
+    assert {a.headers["authorization"] for a in server.asked} == {f"Bearer {TOKEN}"}
+    assert all(a.headers["user-agent"].startswith("influxops/") for a in server.asked)
+    assert {a.headers.get("content-type") for a in server.asked if a.body.startswith("{")} == {
+        "application/json"
+    }
+
+
+def test_tables_are_listed_and_a_missing_database_is_told(
+    server: Double, make_client: MakeClient
+) -> None:
+    client = make_client()
+    with pytest.raises(errors.NotFound):
+        client.tables(Run(), "telemetry_nobody")
+    server.fault = lambda asked, number: Told(
+        200, '[{"table_name":"_init"},{"table_name":"telemetry"}]'
+    )
+    assert client.tables(Run(), "telemetry_auto") == ["_init", "telemetry"]
+
+
+def test_one_connection_serves_many_requests(server: Double, make_client: MakeClient) -> None:
+    client = make_client()
+    for _ in range(5):
+        client.databases(Run())
+    assert len({asked.client for asked in server.asked}) == 1
+
+
+def test_a_path_prefix_and_a_trailing_slash_work(server: Double, make_client: MakeClient) -> None:
+    server.fault = lambda asked, number: Told(200, "[]", {"content-type": "application/json"})
+    make_client(url=f"{server.url}/influx/eu1/").databases(Run())
+    assert server.asked[0].path == "/influx/eu1/api/v3/configure/database"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "message"),
+    [
+        (400, '{"error":"db name cannot be empty"}', errors.BadRequest, "db name cannot be empty"),
+        (400, NO_TABLE, errors.BadRequest, NO_TABLE),
+        (
+            400,
+            '{"error":"partial write of line protocol occurred","data":[{"error_message":"No '
+            'fields were provided","line_number":1,"original_line":"this is not line pro"}]}',
+            errors.BadRequest,
+            "partial write of line protocol occurred: No fields were provided",
+        ),
+        (400, '{"code":"invalid","message":"bad bucket"}', errors.BadRequest, "bad bucket"),
+        (401, UNAUTHENTICATED, errors.AccessRefused, "the request was not authenticated"),
+        (403, "", errors.AccessRefused, ""),
+        (404, NO_DATABASE % "x", errors.NotFound, "query error: database not found: x"),
+        (409, EXISTS, errors.AlreadyExists, EXISTS),
+        (
+            422,
+            DATABASE_LIMIT % 5,
+            errors.DatabaseLimit,
+            "Adding a new database would exceed limit of 5 databases",
+        ),
+        (
+            422,
+            TABLE_LIMIT % (2000, 2000),
+            errors.TableLimit,
+            "partial write of line protocol occurred: Update to schema would exceed number of "
+            "tables limit: attempted to create table but already have 2000 table(s) (limit: 2000)",
+        ),
+        (415, "unacceptable content-type", errors.BadRequest, "unacceptable content-type"),
+        (500, "catalog on fire", errors.ServerFailed, "catalog on fire"),
+    ],
+)
+def test_each_error_of_the_server_has_its_type_and_tells_all(
+    server: Double,
+    make_client: MakeClient,
+    status: int,
+    body: str,
+    kind: type[errors.InfluxDBError],
+    message: str,
+) -> None:
+    server.fault = lambda asked, number: Told(status, body)
+    with pytest.raises(TargetError) as caught:
+        make_client(retries=0).write(Run(), "telemetry_x", "_init value=1i")
+    error = caught.value
+    assert type(error) is kind
+    assert error.status == status
+    assert error.server_message == message
+    assert error.url == server.url
+    assert error.database == "telemetry_x"
+    assert str(error.operation) == "writing to"
+    assert "telemetry_x" in error.message
+    assert isinstance(error, TargetRefused) == (status in (401, 403))
+
+
+def test_a_long_message_is_shortened_and_put_on_one_line(
+    server: Double, make_client: MakeClient
+) -> None:
+    server.fault = lambda asked, number: Told(400, "line one\n\x1b[31mline two " + "x" * 1000)
+    with pytest.raises(errors.BadRequest) as caught:
+        make_client().create(Run(), "a")
+    assert caught.value.server_message.startswith("line one [31mline two xxx")
+    assert len(caught.value.server_message) == 300
+
+
+def test_the_token_is_told_nowhere(
+    server: Double,
+    make_client: MakeClient,
+    token: Secret,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    bodies = [
+        f"you sent Authorization: Bearer {TOKEN}",
+        json.dumps({"error": f"bad header Bearer {TOKEN}", "data": [{"error_message": TOKEN}]}),
+        f"<html><title>denied {TOKEN}</title></html>",
+        "x" * 290 + TOKEN,
+    ]
+    client = make_client(token=token, retries=1)
+    for status, body in itertools.product((200, 302, 400, 401, 503), bodies):
+        server.fault = lambda asked, number, s=status, b=body: Told(
+            s, b, {"location": f"https://user:{TOKEN}@sso.example/login?token={TOKEN}"}
+        )
+        with pytest.raises(InfluxopsError) as caught:
+            client.databases(Run())
+        error = caught.value
+        chain = [error, error.__cause__, error.__context__]
+        shown = "".join(f"{one}{one!r}{vars(one) if one else ''}" for one in chain)
+        assert TOKEN not in shown
+        assert "very-secret" not in shown
+    assert "very-secret" not in caplog.text
+    assert TOKEN not in repr(client) + repr(vars(client))
+
+
+def test_a_token_that_cannot_be_a_header_is_refused_unseen(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, server: Double
+) -> None:
+    monkeypatch.setenv("THE_TOKEN", "apiv3_first\napiv3_second")
+    with pytest.raises(ConfigError) as caught:
+        make_client(token=Secret(env="THE_TOKEN")).ping(Run())
+    assert "apiv3" not in str(caught.value)
+    assert "THE_TOKEN" in str(caught.value)
+    assert server.asked == []
+
+
+def test_a_token_in_a_file_may_be_rotated(
+    server: Double, make_client: MakeClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    client = make_client(token=Secret(file=str(file)))
+    for value in ("apiv3_one", "apiv3_two"):
+        file.write_text(value + "\n")
+        client.ping(Run())
+    sent = [asked.headers["authorization"] for asked in server.asked]
+    assert sent == ["Bearer apiv3_one", "Bearer apiv3_two"]
+
+
+@pytest.mark.parametrize(
+    ("status", "with_token", "says"),
+    [
+        (401, True, "does not accept the token from environment variable THE_TOKEN"),
+        (401, False, "wants a token and none is set"),
+        (403, True, "the token from environment variable THE_TOKEN has not the right"),
+    ],
+)
+def test_a_refusal_says_whose_token_it_was(
+    server: Double,
+    make_client: MakeClient,
+    token: Secret,
+    status: int,
+    with_token: bool,
+    says: str,
+) -> None:
+    server.fault = lambda asked, number: Told(status, UNAUTHENTICATED)
+    with pytest.raises(TargetRefused, match=says) as caught:
+        make_client(token=token if with_token else None).ping(Run())
+    assert caught.value.hint
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (Told(200, "<!DOCTYPE html><title>Grafana</title>"), r"HTML page \(Grafana\)"),
+        (Told(404, "<html>nothing</html>", {"content-type": "text/html"}), "HTML page"),
+        (Told(204, "", {"x-influxdb-version": "1.8.10"}), "this is InfluxDB 1.8.10"),
+        (Told(204, "", {"x-influxdb-version": "v2.7.1"}), "this is InfluxDB v2.7.1"),
+        (Told(200, '{"status":"ok"}'), "no InfluxDB"),
+        (Told(200, "pong"), "no JSON"),
+        (Told(204), "no InfluxDB"),
+        (
+            Told(301, "", {"location": "https://u:pw@new.example/x?y=z"}),
+            r"redirect to https://new.example/x \(",
+        ),
+    ],
+)
+def test_what_is_no_influxdb_3_is_named(
+    server: Double, make_client: MakeClient, told: Told, says: str
+) -> None:
+    server.fault = lambda asked, number: told
+    with pytest.raises(errors.NotInfluxDB3, match=says) as caught:
+        make_client().ping(Run())
+    assert "url" in caught.value.hint
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("body", ['{"a":1}', "[1,2]", "nonsense", '"text"'])
+def test_an_answer_of_another_shape_is_an_error_and_no_crash(
+    server: Double, make_client: MakeClient, body: str
+) -> None:
+    server.fault = lambda asked, number: Told(200, body)
+    with pytest.raises(errors.NotInfluxDB3):
+        make_client().databases(Run())
+
+
+def test_passing_failures_are_tried_again(server: Double, make_client: MakeClient) -> None:
+    troubles = iter([Told(drop=True), Told(503), Told(500, "hiccup"), Told(429)])
+    server.fault = lambda asked, number: next(troubles, None)
+    assert make_client().databases(Run()) == ["_internal"]
+    assert len(server.asked) == 5
+
+
+def test_a_write_is_tried_again_too(server: Double, make_client: MakeClient) -> None:
+    server.fault = lambda asked, number: Told(drop=True) if number == 1 else None
+    make_client().write(Run(), "a", "_init value=1i 1")
+    assert [asked.body for asked in server.asked] == ["_init value=1i 1"] * 2
+
+
+def test_trying_again_is_logged_with_what_and_where(
+    server: Double, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "influxops")
+    server.fault = lambda asked, number: Told(503) if number == 1 else None
+    make_client().create(Run(), "telemetry_a")
+    assert f"creating telemetry_a on {server.url}: HTTP 503; trying again in" in caplog.text
+
+
+def test_waits_get_longer_and_differ(server: Double, make_client: MakeClient) -> None:
+    waits = _waits(server, make_client, Told(503))
+    assert len(waits) == 4
+    for number, wait in enumerate(waits):
+        longest = 0.2 * 2**number
+        assert longest / 2 <= wait <= longest
+    assert waits != _waits(server, make_client, Told(503))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_honoured(server: Double, make_client: MakeClient, status: int) -> None:
+    assert _waits(server, make_client, Told(status, "", {"retry-after": "7"})) == [7.0] * 4
+
+
+def test_a_retry_after_that_cannot_be_read_is_left_alone(
+    server: Double, make_client: MakeClient
+) -> None:
+    waits = _waits(server, make_client, Told(503, "", {"retry-after": "soon"}))
+    assert len(waits) == 4
+    assert max(waits) < 2
+
+
+def test_nobody_waits_an_hour_because_a_server_says_so(
+    server: Double, make_client: MakeClient
+) -> None:
+    assert _waits(server, make_client, Told(503, "", {"retry-after": "3600"})) == []
+
+
+def _waits(server: Double, make_client: MakeClient, told: Told) -> list[float]:
+    """Let a request fail for good; give the seconds that were waited, without waiting."""
+    waits: list[float] = []
+
+    class Patient(Run):
+        def pause(self, seconds: float) -> None:
+            waits.append(seconds)
+
+    server.fault = lambda asked, number: told
+    with pytest.raises(errors.ServerFailed) as caught:
+        make_client().databases(Patient())
+    assert caught.value.status == told.status
+    return waits
+
+
+def test_a_deadline_ends_the_waiting_with_the_real_reason(
+    server: Double, make_client: MakeClient
+) -> None:
+    server.fault = lambda asked, number: Told(503, "starting up", {"retry-after": "30"})
+    begin = time.monotonic()
+    with pytest.raises(errors.ServerFailed, match="starting up"):
+        make_client().databases(Run(timeout=5))
+    assert time.monotonic() - begin < 4
+    assert len(server.asked) == 1
+
+
+def test_a_deadline_shortens_the_read_timeout(server: Double, make_client: MakeClient) -> None:
+    with _hanging() as url:
+        begin = time.monotonic()
+        with pytest.raises((errors.ConnectionFailed, DeadlineExceeded)):
+            make_client(url=url).databases(Run(timeout=0.4))
+        assert time.monotonic() - begin < 2
+
+
+def test_cancelling_ends_the_waiting_at_once(server: Double, make_client: MakeClient) -> None:
+    run = Run()
+    server.fault = lambda asked, number: Told(503, "", {"retry-after": "50"})
+    timer = threading.Timer(0.2, run.cancel)
+    timer.start()
+    begin = time.monotonic()
+    with pytest.raises(Interrupted):
+        make_client().databases(run)
+    assert time.monotonic() - begin < 5
+    timer.join()
+
+
+def test_a_server_that_hangs_is_given_up(make_client: MakeClient) -> None:
+    with _hanging() as url, pytest.raises(errors.ConnectionFailed) as caught:
+        make_client(url=url, read_timeout=0.1, retries=0).databases(Run())
+    assert caught.value.reason == "no answer within 0.1 s"
+    assert caught.value.answer_lost
+
+
+def test_a_closed_port_is_told_as_such(make_client: MakeClient) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        with pytest.raises(errors.ConnectionFailed) as caught:
+            make_client(url=f"http://127.0.0.1:{port}", retries=0).ping(Run())
+    assert caught.value.reason == "connection refused"
+    assert "INFLUXDB_URL" in caught.value.hint
+    assert not caught.value.answer_lost
+
+
+def test_a_name_that_is_none_is_told_as_such(make_client: MakeClient) -> None:
+    with pytest.raises(errors.ConnectionFailed) as caught:
+        make_client(url="http://no-such-host.invalid:8181", retries=0).ping(Run())
+    assert caught.value.reason == "the name no-such-host.invalid cannot be resolved"
+
+
+def test_what_does_not_speak_http_is_told_as_such(make_client: MakeClient) -> None:
+    with (
+        _saying(b"SSH-2.0-OpenSSH_9.2\r\n") as url,
+        pytest.raises(errors.ConnectionFailed, match="does not speak HTTP"),
+    ):
+        make_client(url=url, retries=0).ping(Run())
+
+
+@contextmanager
+def _hanging() -> Iterator[str]:
+    """Listen and never answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def _saying(greeting: bytes) -> Iterator[str]:
+    """Say something to whoever connects, once."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(greeting)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+# TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_path(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@contextmanager
+def _tls_server(authority: trustme.CA, name: str, client_certs: bool = False) -> Iterator[Double]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    if client_certs:
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    double = Double(context)
+    try:
+        yield double
+    finally:
+        double.stop()
+
+
+def test_a_certificate_of_the_given_authority_is_trusted(
+    authority: trustme.CA, ca_path: Path, make_client: MakeClient
+) -> None:
+    with _tls_server(authority, "127.0.0.1") as server:
+        client = make_client(url=server.url, ca_path=ca_path)
+        assert client.ping(Run()).edition == "Core"
+        client.close()
+
+
+def test_an_unknown_certificate_is_refused_before_the_token_is_sent(
+    authority: trustme.CA, make_client: MakeClient, token: Secret
+) -> None:
+    with _tls_server(authority, "127.0.0.1") as server:
+        begin = time.monotonic()
+        with pytest.raises(errors.ConnectionFailed, match="certificate is not trusted") as caught:
+            make_client(url=server.url, token=token).ping(Run())
+        assert server.asked == []
+    assert "ca_path" in caught.value.hint
+    assert time.monotonic() - begin < 2, "it does not become trusted by trying again"
+
+
+def test_a_certificate_for_another_host_is_refused(
+    authority: trustme.CA, ca_path: Path, make_client: MakeClient
+) -> None:
+    with (
+        _tls_server(authority, "other.example") as server,
+        pytest.raises(errors.ConnectionFailed, match=r"not trusted: .*mismatch"),
+    ):
+        make_client(url=server.url, ca_path=ca_path).ping(Run())
+
+
+def test_verification_can_be_turned_off(authority: trustme.CA, make_client: MakeClient) -> None:
+    with _tls_server(authority, "other.example") as server:
+        client = make_client(url=server.url, validate_certs=False)
+        assert client.ping(Run()).edition == "Core"
+        client.close()
+
+
+def test_a_client_certificate_is_shown(
+    authority: trustme.CA, ca_path: Path, make_client: MakeClient, tmp_path: Path
+) -> None:
+    mine = authority.issue_cert("client.example")
+    cert, key = tmp_path / "client.pem", tmp_path / "client.key"
+    mine.cert_chain_pems[0].write_to_path(str(cert))
+    mine.private_key_pem.write_to_path(str(key))
+    with _tls_server(authority, "127.0.0.1", client_certs=True) as server:
+        client = make_client(url=server.url, ca_path=ca_path, client_cert=cert, client_key=key)
+        assert client.ping(Run()).edition == "Core"
+        client.close()
+        with pytest.raises(errors.ConnectionFailed):
+            make_client(url=server.url, ca_path=ca_path, retries=0).ping(Run())
+
+
+def test_tls_to_a_server_without_it_says_so(server: Double, make_client: MakeClient) -> None:
+    with pytest.raises(errors.ConnectionFailed, match="does not speak TLS") as caught:
+        make_client(url=server.url.replace("http:", "https:"), retries=0).ping(Run())
+    assert "http://" in caught.value.hint
+
+
+def test_a_certificate_file_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
+    broken = tmp_path / "ca.pem"
+    broken.write_text("no certificate")
+    for path in (broken, tmp_path / "missing.pem"):
+        with pytest.raises(ConfigError, match="ca_path"):
+            Client(InfluxDB3Settings(url="https://influx.example", ca_path=path))

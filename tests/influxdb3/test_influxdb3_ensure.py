@@ -1,0 +1,497 @@
+"""Ensuring databases: few requests, honest outcomes, whatever happens to the server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from influxops import Action, Change, Database, Outcome, Run, Secret, Status
+from influxops_influxdb3 import InfluxDB3Target
+from tests.influxdb3.conftest import Creates, MakeTarget
+from tests.influxdb3.double import UNAUTHENTICATED, Asked, Double, Held, Told
+
+NAMES = [f"t{number:02}" for number in range(20)]
+
+
+def ensure(target: InfluxDB3Target, changes: list[Change], run: Run | None = None) -> list[Outcome]:
+    outcomes = list(target.influxops_ensure(changes, run or Run()))
+    assert Counter(o.change for o in outcomes) == Counter(changes), "one outcome a change"
+    return outcomes
+
+
+def statuses(outcomes: list[Outcome]) -> Counter[Status]:
+    return Counter(outcome.status for outcome in outcomes)
+
+
+def change(action: Action, tenant: str, retention: int | None = None) -> Change:
+    name = f"telemetry_{tenant}"
+    after = None if action is Action.DROP else Database(name, retention, marker=True)
+    return Change(action, tenant, "eu1", name, before=Database(name), after=after)
+
+
+# The batch -----------------------------------------------------------------------------------
+
+
+def test_a_tenant_costs_one_request_and_the_batch_one_barrier(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.max_databases = 1000
+    changes = creates(*(f"n{number}" for number in range(300)))
+    outcomes = ensure(target, changes)
+    assert statuses(outcomes) == {Status.DONE: 300}
+    assert len(server.asked) <= 303
+    assert len(server.writes) == 300
+    assert [write.is_barrier for write in server.writes].index(True) == 299
+    assert {name for name, _ in server.durable} == {change.database for change in changes}
+
+
+def test_one_tenant_is_one_request(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    assert statuses(ensure(target, creates("enabled"))) == {Status.DONE: 1}
+    assert len(server.asked) == 1
+    assert server.databases["telemetry_enabled"].tables == {"_init"}
+
+
+def test_the_marker_is_the_same_point_within_an_hour(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    for minute in (0, 59):
+        run = Run(started=datetime(2026, 11, 22, 4, minute, 59, 999, tzinfo=UTC))
+        ensure(target, creates("enabled"), run)
+    assert [write.body for write in server.writes] == [
+        "_init,source=provisioning,tenant=enabled value=1i,initialized=1i 1795320000000000000"
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("tenant", "tag"),
+    [
+        ("a b", r"a\ b"),
+        ("a,b=c", r"a\,b\=c"),
+        ("ends in \\", r"ends\ in\ \\"),
+        ("two\nlines", r"two\ lines"),
+        ("münchen", "münchen"),
+    ],
+)
+def test_any_tenant_id_makes_one_line(
+    server: Double, target: InfluxDB3Target, tenant: str, tag: str
+) -> None:
+    ensure(target, [replace(change(Action.CREATE, "x"), tenant=tenant)])
+    (line,) = server.writes[0].body.split("\n")
+    assert f",tenant={tag} value=1i,initialized=1i " in line
+
+
+def test_no_more_than_two_requests_are_in_flight(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.max_databases = 100
+    now, most, lock = 0, 0, threading.Lock()
+    both = threading.Barrier(2, timeout=5)
+
+    def fault(asked: Asked, number: int) -> None:
+        nonlocal now, most
+        if not asked.is_write or asked.is_barrier:
+            return
+        with lock:
+            now += 1
+            most = max(most, now)
+        both.wait()  # only passes when there are two at once
+        with lock:
+            now -= 1
+
+    server.fault = fault
+    ensure(target, creates(*NAMES, "last"))
+    assert most == 2
+
+
+def test_progress_is_told_once_a_change(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    told: list[int] = []
+    ensure(target, creates(*NAMES), Run(on_progress=told.append))
+    assert sum(told) == len(NAMES), "also for those that the server had no room for"
+
+
+def test_nothing_is_done_before_the_barrier(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    barrier = threading.Event()
+    server.max_databases = 100
+    server.fault = lambda asked, n: barrier.set() if asked.is_barrier else None
+    for outcome in target.influxops_ensure(creates(*NAMES), Run()):
+        assert barrier.is_set()
+        assert outcome.status is Status.DONE
+
+
+# Retention, markers, drops -------------------------------------------------------------------
+
+
+def test_a_managed_retention_is_set_when_the_database_is_made(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    outcomes = ensure(target, creates("a", "b", retention=2592000))
+    assert statuses(outcomes) == {Status.DONE: 2}
+    assert {name: held.retention for name, held in server.databases.items()} == {
+        "telemetry_a": "30d",
+        "telemetry_b": "30d",
+    }
+    assert {name for name, _ in server.durable} == {"telemetry_a", "telemetry_b"}
+    assert len(server.writes) == 2
+
+
+def test_each_action_does_what_it_says(server: Double, target: InfluxDB3Target) -> None:
+    names = ("set", "clear", "mark", "drop")
+    server.databases = {f"telemetry_{name}": Held("60d") for name in names}
+    run = Run()
+    outcomes = ensure(
+        target,
+        [
+            change(Action.SET_RETENTION, "set", 5400),
+            change(Action.SET_RETENTION, "clear", None),
+            change(Action.ADD_MARKER, "mark"),
+            change(Action.DROP, "drop"),
+        ],
+        run,
+    )
+    assert statuses(outcomes) == {Status.DONE: 4}
+    assert server.databases == {
+        "telemetry_set": Held("90m"),
+        "telemetry_clear": Held(None),
+        "telemetry_mark": Held("60d", {"_init"}),
+    }
+    ((name, hard_delete_at),) = server.deleted
+    assert name == "telemetry_drop"
+    at = datetime.fromisoformat(hard_delete_at)
+    assert abs(at - run.started - timedelta(hours=72)) < timedelta(seconds=2)
+
+
+def test_dropped_data_stays_for_three_days_of_the_servers_clock(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    ahead = datetime.now(UTC) + timedelta(days=30)
+    server.date = format_datetime(ahead, usegmt=True)
+    server.databases = {"telemetry_a": Held()}
+    run = Run()
+    target.influxops_inventory(run)
+    ensure(target, [change(Action.DROP, "a")], run)
+    at = datetime.fromisoformat(server.deleted[0][1])
+    assert abs(at - ahead - timedelta(hours=72)) < timedelta(minutes=1)
+
+
+def test_a_drop_makes_room_for_a_create(server: Double, target: InfluxDB3Target) -> None:
+    server.databases = {f"telemetry_old{n}": Held() for n in range(5)}
+    outcomes = ensure(target, [change(Action.CREATE, "new"), change(Action.DROP, "old1")])
+    assert statuses(outcomes) == {Status.DONE: 2}
+
+
+def test_a_database_that_is_there_already_is_left_to_the_re_read_and_marked(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.databases = {"telemetry_a": Held("7d")}
+    by_tenant = {o.change.tenant: o for o in ensure(target, creates("a", "b", retention=3600))}
+    assert by_tenant["a"].status is Status.UNKNOWN
+    assert "there already" in by_tenant["a"].message
+    assert by_tenant["b"].status is Status.DONE
+    assert server.databases["telemetry_a"] == Held("7d", {"_init"})
+
+
+def test_what_is_gone_meanwhile_fails_alone(server: Double, target: InfluxDB3Target) -> None:
+    server.databases = {"telemetry_here": Held()}
+    outcomes = ensure(
+        target,
+        [
+            change(Action.SET_RETENTION, "gone", 3600),
+            change(Action.SET_RETENTION, "here", 3600),
+            change(Action.DROP, "gone"),
+        ],
+    )
+    found = {(o.change.action, o.change.tenant): o.status for o in outcomes}
+    assert found[Action.SET_RETENTION, "gone"] is Status.FAILED
+    assert found[Action.SET_RETENTION, "here"] is Status.DONE
+    assert found[Action.DROP, "gone"] is Status.UNKNOWN
+
+
+# Limits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retention", [None, 2592000])
+def test_a_full_server_takes_what_it_can_and_is_not_asked_for_each_of_the_rest(
+    server: Double, target: InfluxDB3Target, creates: Creates, retention: int | None
+) -> None:
+    outcomes = ensure(target, creates(*NAMES, retention=retention))
+    assert statuses(outcomes) == {Status.DONE: 5, Status.FULL: 15}
+    full = [o for o in outcomes if o.status is Status.FULL]
+    assert {o.message for o in full} == {
+        "the server answered 422: Adding a new database would exceed limit of 5 databases"
+    }
+    assert all(o.hint for o in full)
+    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    assert {name for name, _ in server.durable} == done
+    assert len(server.asked) <= 17
+
+
+def test_other_changes_go_on_where_no_room_is_left(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.databases = {f"telemetry_old{n}": Held() for n in range(5)}
+    outcomes = ensure(
+        target,
+        [
+            *creates("new1", "new2", "new3", "new4"),
+            change(Action.ADD_MARKER, "old1"),
+            change(Action.SET_RETENTION, "old2", 3600),
+        ],
+    )
+    assert statuses(outcomes) == {Status.FULL: 4, Status.DONE: 2}
+    assert server.durable
+
+
+@pytest.mark.parametrize("retention", [None, 2592000])
+def test_at_the_limit_of_tables_no_more_databases_without_marker_are_made(
+    server: Double, target: InfluxDB3Target, creates: Creates, retention: int | None
+) -> None:
+    server.max_databases, server.max_tables = 100, 3
+    outcomes = ensure(target, creates(*NAMES, retention=retention))
+    found = statuses(outcomes)
+    assert found[Status.DONE] == 3
+    assert 1 <= found[Status.FAILED] <= 2, "at most those in flight"
+    assert found[Status.FULL] == 17 - found[Status.FAILED]
+    for outcome in outcomes:
+        if outcome.status is Status.FAILED:
+            assert outcome.message.startswith("the database has been made, its marker has not: ")
+            assert server.databases[outcome.change.database].tables == set()
+    assert len(server.databases) == 3 + found[Status.FAILED]
+
+
+def test_a_name_that_the_server_refuses_fails_alone(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    outcomes = ensure(target, creates("a", "münchen", "b", "ä"))
+    by_tenant = {o.change.tenant: o for o in outcomes}
+    assert by_tenant["a"].status is by_tenant["b"].status is Status.DONE
+    assert by_tenant["münchen"].status is by_tenant["ä"].status is Status.FAILED
+    assert "must be ASCII" in by_tenant["ä"].message
+    assert len(server.durable) == 2, "the last write was refused and could be no barrier"
+
+
+# A token that is refused -----------------------------------------------------------------------
+
+
+def test_a_wrong_token_stops_the_target_at_once(
+    server: Double,
+    make_target: MakeTarget,
+    creates: Creates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.token = "apiv3_right"
+    monkeypatch.setenv("INFLUXDB_TOKEN", "apiv3_wrong")
+    outcomes = ensure(make_target(token=Secret(env="INFLUXDB_TOKEN")), creates(*NAMES))
+    assert len(server.asked) == 1
+    assert statuses(outcomes) == {Status.FAILED: 1, Status.SKIPPED: 19}
+    assert {"does not accept the token" in o.message for o in outcomes} == {True}
+    assert not any("apiv3" in o.message + o.hint for o in outcomes)
+
+
+def test_a_token_that_is_withdrawn_half_way_makes_no_done_a_lie(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.max_databases = 100
+    server.fault = lambda asked, number: Told(401, UNAUTHENTICATED) if number > 10 else None
+    outcomes = ensure(target, creates(*NAMES))
+    assert statuses(outcomes)[Status.DONE] == 0
+    assert server.durable == set()
+    assert len(server.asked) <= 14
+
+
+def test_a_token_that_disappears_stops_the_target(
+    server: Double,
+    make_target: MakeTarget,
+    creates: Creates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("INFLUXDB_TOKEN", raising=False)
+    outcomes = ensure(make_target(token=Secret(env="INFLUXDB_TOKEN")), creates(*NAMES))
+    assert server.asked == []
+    assert Status.DONE not in statuses(outcomes)
+    assert all("INFLUXDB_TOKEN" in o.message for o in outcomes)
+
+
+# Servers that go away ------------------------------------------------------------------------
+
+
+def test_a_server_that_is_killed_half_way_makes_no_done_a_lie(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    server.max_databases = 100
+    killed = threading.Event()
+
+    def fault(asked: Asked, number: int) -> Told | None:
+        if number > 10:
+            if not killed.is_set():
+                killed.set()
+                threading.Thread(target=server.kill).start()
+            return Told(drop=True)
+        return None
+
+    server.fault = fault
+    outcomes = ensure(make_target(retries=1), creates(*NAMES))
+    found = statuses(outcomes)
+    assert found[Status.DONE] == 0
+    assert found[Status.SKIPPED] >= 7, "they are not all waited for"
+    assert found[Status.UNKNOWN] >= 8, "written, but never confirmed"
+    assert all(o.message for o in outcomes)
+
+
+@pytest.mark.parametrize("when", [5, 19, 20])
+def test_a_restart_half_way_has_the_lost_markers_written_again(
+    server: Double, target: InfluxDB3Target, creates: Creates, when: int
+) -> None:
+    server.max_databases = 100
+    run = Run()
+    target.influxops_inventory(run)
+    writes = 0
+
+    def fault(asked: Asked, number: int) -> Told | None:
+        nonlocal writes
+        writes += asked.is_write
+        if asked.is_write and writes == when:
+            server.restart()
+            return Told(drop=True)
+        return None
+
+    server.fault = fault
+    changes = creates(*NAMES)
+    outcomes = ensure(target, changes, run)
+    assert statuses(outcomes) == {Status.DONE: 20}
+    assert {name for name, _ in server.durable} == {change.database for change in changes}
+    assert len({write.body for write in server.writes}) == 20, "the same points"
+
+
+def test_a_barrier_that_fails_once_is_tried_with_the_whole_batch(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    server.max_databases = 100
+    barriers = 0
+
+    def fault(asked: Asked, number: int) -> Told | None:
+        nonlocal barriers
+        barriers += asked.is_barrier
+        if asked.is_barrier and barriers == 1:
+            server.pending.clear()
+            return Told(500, "the WAL is gone")
+        return None
+
+    server.fault = fault
+    outcomes = ensure(make_target(retries=0), creates(*NAMES))
+    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    assert len(done) == 20
+    assert {name for name, _ in server.durable} == done
+
+
+def test_a_barrier_that_never_passes_leaves_all_to_the_re_read(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    server.max_databases = 100
+    server.fault = lambda asked, n: Told(503, "WAL is full") if asked.is_barrier else None
+    outcomes = ensure(make_target(retries=0), creates(*NAMES))
+    assert statuses(outcomes) == {Status.UNKNOWN: 20}
+    assert all("WAL is full" in o.message for o in outcomes)
+
+
+def test_a_lost_answer_is_left_to_the_re_read(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    def fault(asked: Asked, number: int) -> Told | None:
+        lost = asked.path.endswith("/database") and "telemetry_b" in asked.body
+        return Told(drop=True) if lost else None
+
+    server.fault = fault
+    outcomes = ensure(make_target(retries=1), creates("a", "b", "c", retention=3600))
+    by_tenant = {o.change.tenant: o for o in outcomes}
+    assert by_tenant["b"].status is Status.UNKNOWN
+    assert "lost" in by_tenant["b"].message
+    assert by_tenant["a"].status is by_tenant["c"].status is Status.DONE
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_server_that_is_down_is_not_waited_for_tenant_by_tenant(
+    server: Double, make_target: MakeTarget, creates: Creates, seen_before: bool
+) -> None:
+    target, run = make_target(retries=2), Run()
+    if seen_before:
+        target.influxops_inventory(run)
+    server.stop()
+    begin = time.monotonic()
+    outcomes = ensure(target, creates(*NAMES), run)
+    assert time.monotonic() - begin < 5
+    found = statuses(outcomes)
+    assert 1 <= found[Status.FAILED] <= 3, "two in a row, and what was in flight"
+    assert found[Status.SKIPPED] == 20 - found[Status.FAILED]
+    assert all("connection refused" in o.message for o in outcomes)
+
+
+# Runs that end -------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_starts_nothing_new_and_confirms_what_was_written(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.max_databases = 100
+    run = Run()
+
+    def fault(asked: Asked, number: int) -> Told | None:
+        if len(server.writes) == 8:
+            run.cancel()
+        return None
+
+    server.fault = fault
+    outcomes = ensure(target, creates(*NAMES), run)
+    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    assert 8 <= len(done) <= 9, "those in flight are waited for"
+    assert {name for name, _ in server.durable} == done
+    skipped = [o for o in outcomes if o.status is Status.SKIPPED]
+    assert len(skipped) >= 20 - len(done) - 1, "one may have been on its way"
+    assert {o.message for o in skipped} == {"not tried: the run was interrupted"}
+
+
+def test_a_deadline_ends_a_batch_in_time(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.max_databases = 100
+    hang = threading.Event()
+
+    def fault(asked: Asked, number: int) -> Told | None:
+        if 6 <= number <= 7:
+            hang.wait(10)
+        return None
+
+    server.fault = fault
+    begin = time.monotonic()
+    outcomes = ensure(target, creates(*NAMES), Run(timeout=1))
+    assert time.monotonic() - begin < 8
+    hang.set()
+    found = statuses(outcomes)
+    assert found[Status.SKIPPED] >= 12
+    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    assert done <= {name for name, _ in server.durable}
+
+
+def test_a_run_that_is_over_writes_nothing(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    run = Run()
+    run.cancel()
+    assert statuses(ensure(target, creates(*NAMES), run)) == {Status.SKIPPED: 20}
+    assert server.asked == []
+
+
+def test_nothing_to_do_is_no_request(server: Double, target: InfluxDB3Target) -> None:
+    assert ensure(target, []) == []
+    assert server.asked == []

@@ -1,0 +1,323 @@
+"""What a target says that it holds, and what `status` and `doctor` say of it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from pydantic import ValidationError
+
+from influxops import UNKNOWN, Check, Database, Run, Secret, Severity, TargetError, TargetRefused
+from influxops_influxdb3 import InfluxDB3Target
+from influxops_influxdb3.settings import InfluxDB3Settings
+from tests.influxdb3.conftest import MakeTarget
+from tests.influxdb3.double import UNAUTHENTICATED, Double, Held, Told
+
+
+def test_an_inventory_is_two_requests_however_many_databases(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.databases = {f"telemetry_{n}": Held(tables={"_init"}) for n in range(3000)}
+    inventory = target.influxops_inventory(Run())
+    assert len(inventory.databases) == 3000
+    assert len(server.asked) == 2
+
+
+def test_an_inventory_tells_retention_marker_and_telemetry(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.databases = {
+        "telemetry_a": Held(tables={"_init", "telemetry"}),
+        "telemetry_b": Held("30d", {"_init"}),
+        "telemetry_c": Held("1h"),
+        "telemetry_d": Held(tables={"telemetry"}),
+    }
+    inventory = target.influxops_inventory(Run())
+    assert inventory.databases == {
+        "telemetry_a": Database("telemetry_a", None, True, True),
+        "telemetry_b": Database("telemetry_b", 2592000, True, False),
+        "telemetry_c": Database("telemetry_c", 3600, False, False),
+        "telemetry_d": Database("telemetry_d", None, False, True),
+    }
+    assert inventory.complete
+    assert (inventory.edition, inventory.version) == ("Core", "3.10.0-nightly")
+    assert inventory.cluster_uuid == server.cluster_uuid
+    assert inventory.capacity == 5
+
+
+def test_the_recorded_inventory_is_read(server: Double, target: InfluxDB3Target) -> None:
+    recorded = (
+        '[{"database_name":"_internal","retention_period_ns":604800000000000},'
+        '{"database_name":"telemetry_auto","table_name":"_init"},'
+        '{"database_name":"telemetry_auto","table_name":"telemetry"},'
+        '{"database_name":"telemetry_enabled","table_name":"_init"},'
+        '{"database_name":"telemetry_test-tenant","retention_period_ns":2592000000000000,'
+        '"table_name":"_init"}]'
+    )
+    server.fault = lambda asked, n: Told(200, recorded) if "query_sql" in asked.path else None
+    databases = target.influxops_inventory(Run()).databases
+    assert databases == {
+        "telemetry_auto": Database("telemetry_auto", None, True, True),
+        "telemetry_enabled": Database("telemetry_enabled", None, True, False),
+        "telemetry_test-tenant": Database("telemetry_test-tenant", 2592000, True, False),
+    }
+
+
+def test_no_limit_is_assumed_of_another_edition(server: Double, target: InfluxDB3Target) -> None:
+    server.edition = "Enterprise"
+    inventory = target.influxops_inventory(Run())
+    assert (inventory.edition, inventory.capacity) == ("Enterprise", None)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_token_that_may_not_read_the_system_tables_leaves_things_unknown(
+    server: Double, target: InfluxDB3Target, status: int
+) -> None:
+    server.databases = {"telemetry_a": Held("30d", {"_init"})}
+    server.fault = lambda asked, n: Told(status) if "query_sql" in asked.path else None
+    inventory = target.influxops_inventory(Run())
+    assert inventory.databases == {"telemetry_a": Database("telemetry_a")}
+    assert inventory.databases["telemetry_a"].marker is UNKNOWN
+    assert not inventory.complete
+    (finding,) = inventory.findings
+    assert (finding.kind, finding.severity) == ("partial-inventory", Severity.WARNING)
+    assert finding.target == "eu1"
+    assert finding.hint
+
+
+def test_a_wrong_token_is_one_request_and_one_clear_message(
+    server: Double, make_target: MakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token = "apiv3_right"
+    monkeypatch.setenv("INFLUXDB_TOKEN", "apiv3_wrong")
+    with pytest.raises(TargetRefused, match="does not accept the token") as caught:
+        make_target(token=Secret(env="INFLUXDB_TOKEN")).influxops_inventory(Run())
+    assert "apiv3" not in str(caught.value)
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_lists_nothing_either_refuses(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.fault = lambda asked, n: Told(401, UNAUTHENTICATED) if asked.path != "/ping" else None
+    with pytest.raises(TargetRefused):
+        target.influxops_inventory(Run())
+    assert len(server.asked) == 3
+
+
+def test_a_server_that_is_unwell_is_an_error_and_never_an_empty_inventory(
+    server: Double, make_target: MakeTarget
+) -> None:
+    server.fault = lambda asked, n: Told(500) if "query_sql" in asked.path else None
+    with pytest.raises(TargetError, match="500"):
+        make_target(retries=0).influxops_inventory(Run())
+
+
+# status --------------------------------------------------------------------------------------
+
+
+def test_status_counts_telemetry(server: Double, target: InfluxDB3Target) -> None:
+    server.databases = {"telemetry_a": Held(), "telemetry_b": Held(), "telemetry_c": Held()}
+    server.statistics["telemetry_a"] = {"count": 4, "last": "2023-11-14T22:13:20.000000001"}
+    server.statistics["telemetry_c"] = {"count": 0}
+    names = ["telemetry_a", "telemetry_b", "telemetry_c", "telemetry_gone"]
+    stats = {one.name: one for one in target.influxops_describe(names, Run())}
+    assert stats["telemetry_a"].telemetry_count == 4
+    assert stats["telemetry_a"].last_write == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert (stats["telemetry_b"].telemetry_count, stats["telemetry_b"].message) == (0, "")
+    assert (stats["telemetry_c"].telemetry_count, stats["telemetry_c"].last_write) == (0, None)
+    assert stats["telemetry_gone"].telemetry_count is None
+    assert stats["telemetry_gone"].message == "there is no such database"
+    assert len(server.asked) == 4
+
+
+def test_status_does_not_ask_what_the_inventory_has_told(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.databases = {"telemetry_a": Held(tables={"_init"})}
+    run = Run()
+    target.influxops_inventory(run)
+    assert [s.telemetry_count for s in target.influxops_describe(["telemetry_a"], run)] == [0]
+    assert len(server.asked) == 2
+    list(target.influxops_describe(["telemetry_a"], Run()))
+    assert len(server.asked) == 3, "another run asks anew"
+
+
+def test_status_of_one_that_fails_does_not_hide_the_others(
+    server: Double, make_target: MakeTarget
+) -> None:
+    server.databases = {"telemetry_a": Held(), "telemetry_b": Held()}
+    server.fault = lambda asked, n: (
+        Told(500, "boom") if asked.document["db"] == "telemetry_a" else None
+    )
+    described = make_target(retries=0).influxops_describe(["telemetry_a", "telemetry_b"], Run())
+    stats = {one.name: one for one in described}
+    assert stats["telemetry_a"].telemetry_count is None
+    assert "boom" in stats["telemetry_a"].message
+    assert stats["telemetry_b"].telemetry_count == 0
+
+
+def test_status_of_a_run_that_is_over_still_names_every_database(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    run = Run()
+    run.cancel()
+    stats = list(target.influxops_describe(["telemetry_a", "telemetry_b"], run))
+    assert [one.name for one in stats] == ["telemetry_a", "telemetry_b"]
+    assert all(one.message and one.telemetry_count is None for one in stats)
+    assert server.asked == []
+
+
+# doctor --------------------------------------------------------------------------------------
+
+
+def _checks(target: InfluxDB3Target) -> dict[str, Check]:
+    return {check.name: check for check in target.influxops_check(Run())}
+
+
+def test_doctor_is_content_with_a_server_that_is_right(
+    server: Double, make_target: MakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token = "apiv3_right"
+    server.databases = {"telemetry_a": Held()}
+    monkeypatch.setenv("INFLUXDB_TOKEN", "apiv3_right")
+    target = make_target(token=Secret(env="INFLUXDB_TOKEN"), cluster_uuid=server.cluster_uuid)
+    checks = _checks(target)
+    assert {name: check.ok for name, check in checks.items()} == {
+        "InfluxDB reachable": True,
+        "identity": True,
+        "token": True,
+        "rights": True,
+        "places": True,
+        "clock": True,
+    }
+    assert "Core 3.10.0-nightly" in checks["InfluxDB reachable"].message
+    assert "1 databases, 4 places left of 5" in checks["places"].message
+    assert all(asked.method in ("GET", "POST") and not asked.is_write for asked in server.asked)
+
+
+def test_doctor_tells_a_refused_token_from_a_server_that_is_down(
+    server: Double, make_target: MakeTarget
+) -> None:
+    server.token = "apiv3_right"
+    checks = _checks(make_target())
+    assert checks["InfluxDB reachable"].ok
+    assert checks["token"].ok is False
+    assert checks["token"].hint
+    server.stop()
+    checks = _checks(make_target(retries=0))
+    assert [*checks] == ["InfluxDB reachable"]
+    assert checks["InfluxDB reachable"].ok is False
+    assert "connection refused" in checks["InfluxDB reachable"].message
+
+
+def test_doctor_explains_a_token_without_rights(server: Double, target: InfluxDB3Target) -> None:
+    server.system_tables = False
+    check = _checks(target)["rights"]
+    assert check.ok is False
+    assert "resource token" in check.hint
+
+
+def test_doctor_says_when_a_server_is_full(server: Double, make_target: MakeTarget) -> None:
+    server.databases = {f"telemetry_{n}": Held() for n in range(5)}
+    assert "0 places left of 5" in _checks(make_target())["places"].message
+    assert _checks(make_target())["places"].hint
+    assert (
+        "2 places left of 7 (as configured)" in _checks(make_target(capacity=7))["places"].message
+    )
+    assert _checks(make_target(capacity="unlimited"))["places"].ok
+
+
+def test_doctor_notices_another_server_behind_the_url(make_target: MakeTarget) -> None:
+    assert _checks(make_target(cluster_uuid="somebody-else"))["identity"].ok is False
+
+
+@pytest.mark.parametrize(
+    ("ahead", "ok", "says"),
+    [
+        (1, True, "agree"),
+        (60, None, "ahead of"),
+        (-60, None, "behind"),
+        (7200, False, "ahead of"),
+    ],
+)
+def test_doctor_compares_the_clocks(
+    server: Double, target: InfluxDB3Target, ahead: int, ok: bool | None, says: str
+) -> None:
+    server.date = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
+    check = _checks(target)["clock"]
+    assert check.ok is ok
+    assert says in check.message
+
+
+def test_doctor_warns_of_a_token_in_clear_text(make_target: MakeTarget) -> None:
+    settings = {"retries": 0, "connect_timeout": 0.1}
+    target = make_target(
+        url="http://no-such-host.invalid", token=Secret(env="INFLUXDB_TOKEN"), **settings
+    )
+    checks = target.influxops_check(Run(timeout=5))
+    check = next(iter(checks))
+    assert (check.name, check.ok) == ("TLS", None)
+    assert "clear text" in check.message
+
+
+# settings ------------------------------------------------------------------------------------
+
+
+def test_the_location_is_the_url_without_its_trailing_slash() -> None:
+    location = InfluxDB3Settings(url="https://influx.example:8181/eu/").location()
+    assert location.text == "https://influx.example:8181/eu"
+    assert location.host == "influx.example"
+    assert location.is_remote
+    assert not location.is_default
+
+
+def test_a_url_that_nobody_set_is_known_as_the_default() -> None:
+    location = InfluxDB3Settings().location()
+    assert (location.text, location.is_default) == ("http://localhost:8181", True)
+    assert not location.is_remote
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@influx.example:8181",
+        "http://hunter2@influx.example",
+        "https://influx.example?token=hunter2",
+        "https://influx.example/#hunter2",
+        "influx.example:8181/hunter2",
+        "ftp://hunter2.example",
+        "http://",
+        "http://influx.example:hunter2",
+        "http://[hunter2",
+        "http://influx example/hunter2",
+        "",
+    ],
+)
+def test_a_url_that_cannot_be_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        InfluxDB3Settings(url=url)
+    assert "hunter2" not in str(caught.value)
+    assert "url" in str(caught.value)
+
+
+def test_a_key_without_its_certificate_is_refused() -> None:
+    with pytest.raises(ValidationError, match="client_cert"):
+        InfluxDB3Settings.model_validate({"client_key": "key.pem"})
+
+
+def test_importing_the_plugin_does_not_import_urllib3() -> None:
+    import subprocess
+    import sys
+
+    code = "import influxops_influxdb3, sys; sys.exit('urllib3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_closed_target_can_be_closed_again(target: InfluxDB3Target) -> None:
+    target.influxops_inventory(Run())
+    target.influxops_close()
+    target.influxops_close()
+    assert time.monotonic() > 0
