@@ -62,12 +62,14 @@ class Attempt:
 
     def make(self) -> None:
         """Collect, plan, and apply what the plan says."""
+        self._run.check()
         self._collected = self._engine.collect(self._run)
         if self._tell:
             self._engine.tell_start(self._collected, self._run)
         facts = self._collected.facts
         self._inventories = dict(facts.inventories)
         self._plan = self._make_plan(facts)
+        self._run.check()
         if not self._run.dry_run and self._plan.pending:
             self._apply(self._plan.pending, facts)
             if any(outcome.status is Status.SKIPPED for outcome in self._outcomes):

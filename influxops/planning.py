@@ -422,9 +422,7 @@ def _no_place(considered: Sequence[Place]) -> str:
         + (
             "is draining"
             if place.draining
-            else "is full"
-            if place.full or place.capacity is None
-            else f"is full ({place.used} of {place.capacity} databases)"
+            else f"is full ({place.used} databases)"
         )
         for place in considered
     )

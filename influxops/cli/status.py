@@ -23,6 +23,11 @@ _HEADERS = (
     "telemetry_count",
     "last_write",
 )
+#: What is shown where all that does not fit the terminal; JSON always has everything.
+_NARROWER = (
+    tuple(header for header in _HEADERS if header != "database"),
+    ("tenant", "target", "state", "retention", "telemetry_count", "last_write"),
+)
 
 
 @click.command("status")
@@ -54,7 +59,8 @@ def command(
     elif rows:
         from influxops.cli.tables import show_table
 
-        show_table(_HEADERS, [[_cell(row[header]) for header in _HEADERS] for row in rows])
+        cells = [{header: _cell(row[header]) for header in _HEADERS} for row in rows]
+        show_table(_HEADERS, [*map(_brief, cells)], _NARROWER)
         for row in rows:
             if row["message"]:
                 click.echo(f"WARN {row['tenant']}: {row['message']}", err=True)
@@ -102,6 +108,15 @@ def _retention(value: Any) -> str:
     if value is UNKNOWN or value is UNMANAGED:
         return str(value.value)
     return "none" if value is None else format_duration(value)
+
+
+def _brief(cells: dict[str, str]) -> dict[str, str]:
+    """Add what says in one word what `exists` and `marker` say in two."""
+    if cells["exists"] != "yes":
+        state = "missing" if cells["exists"] == "no" else "unknown"
+    else:
+        state = "no marker" if cells["marker"] == "no" else "ok"
+    return {**cells, "state": state}
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,206 @@
+"""Plugins in memory, loaded by entry points as any other: what the engine is tested with."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from typing import Any, ClassVar
+
+from influxops import (
+    Action,
+    Change,
+    Check,
+    Database,
+    Finding,
+    Inventory,
+    Location,
+    LockBusy,
+    Outcome,
+    PluginSettings,
+    Report,
+    ReporterSettings,
+    Run,
+    Secret,
+    SourceError,
+    SourceSettings,
+    Status,
+    TargetError,
+    TargetSettings,
+    Tenant,
+    hookimpl,
+    setting,
+)
+from influxops.plugins import GROUP, Kind
+
+
+@dataclass
+class Server:
+    """What a `MemoryTarget` stands for; tests look at it, and break it."""
+
+    databases: dict[str, Database] = field(default_factory=dict)
+    limit: int | None = None
+    edition: str | None = None
+    capacity: int | None = None
+    uuid: str = ""
+    down: str = ""
+    reads: int = 0
+    changes: list[Change] = field(default_factory=list)
+    #: What to do with a change instead of making it; None drops the outcome.
+    outcomes: Mapping[str, Status | None] = field(default_factory=dict)
+    #: Databases that are said to be made and are not.
+    lies: frozenset[str] = frozenset()
+    #: Ends the run after this many changes.
+    cancels_after: int | None = None
+    error: Exception | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
+class World:
+    """All servers, registries and reports of one test."""
+
+    servers: dict[str, Server] = field(default_factory=dict)
+    tenants: dict[str, list[Tenant | Finding]] = field(default_factory=dict)
+    broken: dict[str, Exception] = field(default_factory=dict)
+    reports: list[Report] = field(default_factory=list)
+    lock: str = "free"
+
+
+WORLDS: dict[str, World] = {}
+
+
+class _Base:
+    Settings: ClassVar[type[PluginSettings]]
+
+    def __init__(self, section: str, settings: Any) -> None:
+        self.section = section
+        self.settings = settings
+        self.world = WORLDS[settings.world]
+
+
+class MemorySource(_Base):
+    """Gives the tenants of its world."""
+
+    class Settings(SourceSettings):
+        world: str = setting(description="Which world.")
+        host: str = setting("localhost", description="Where.", env=("MEMORY_HOST",))
+        password: Secret | None = setting(None, description="Secret.", env=("MEMORY_PASS",))
+
+        def location(self) -> Location:
+            return Location(
+                f"memory@{self.host}",
+                self.host,
+                is_default="host" not in self.model_fields_set,
+                subject="the registry",
+            )
+
+    @hookimpl
+    def influxops_tenants(self, run: Run) -> Iterable[Tenant | Finding]:
+        yield from self.world.tenants.get(self.section, [])
+        if self.section in self.world.broken:
+            raise self.world.broken[self.section]
+
+    @hookimpl
+    def influxops_check(self, run: Run) -> Iterable[Check]:
+        yield Check("memory", True, "is there")
+        if self.section in self.world.broken:
+            raise self.world.broken[self.section]
+
+    @hookimpl
+    def influxops_lock(self, run: Run) -> contextlib.AbstractContextManager[None]:
+        return self._lock()
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self.world.lock == "busy":
+            raise LockBusy("somebody else holds it")
+        if self.world.lock == "none":
+            raise SourceError("there is none")
+        yield
+
+
+class MemoryTarget(_Base):
+    """Holds databases in memory, with a limit where its server has one."""
+
+    class Settings(TargetSettings):
+        world: str = setting(description="Which world.")
+        url: str = setting("http://localhost:8181", description="Where.", env=("MEMORY_URL",))
+
+        def location(self) -> Location:
+            host = self.url.split("/")[2].split(":")[0]
+            return Location(self.url, host, is_default="url" not in self.model_fields_set)
+
+    @property
+    def server(self) -> Server:
+        return self.world.servers.setdefault(self.section, Server(uuid=self.section))
+
+    @hookimpl
+    def influxops_inventory(self, run: Run) -> Inventory:
+        server = self.server
+        server.reads += 1
+        if server.down:
+            raise TargetError(server.down, hint="start it")
+        return Inventory(
+            dict(server.databases), server.edition, "3.0", server.uuid, server.capacity
+        )
+
+    @hookimpl
+    def influxops_ensure(self, changes: Sequence[Change], run: Run) -> Iterator[Outcome]:
+        server = self.server
+        for change in changes:
+            if server.error is not None:
+                raise server.error
+            if len(server.changes) == server.cancels_after:
+                run.cancel()
+            run.check()
+            server.changes.append(change)
+            if change.database in server.outcomes:
+                status = server.outcomes[change.database]
+                if status is not None:
+                    yield Outcome(change, status, "as the test wants it")
+                continue
+            if change.action is Action.DROP:
+                del server.databases[change.database]
+            elif (
+                change.before is None
+                and server.limit is not None
+                and len(server.databases) >= server.limit
+            ):
+                yield Outcome(change, Status.FULL, "full")
+                continue
+            elif change.database not in server.lies:
+                assert change.after is not None
+                server.databases[change.database] = change.after
+            yield Outcome(change, Status.DONE)
+
+
+class MemoryReporter(_Base):
+    """Keeps the reports of its world."""
+
+    class Settings(ReporterSettings):
+        world: str = setting(description="Which world.")
+        webhook: Secret | None = setting(None, description="Secret.")
+
+    @hookimpl
+    def influxops_report(self, report: Report, run: Run) -> None:
+        if self.section in self.world.broken:
+            raise self.world.broken[self.section]
+        self.world.reports.append(report)
+
+
+def kind(name: str, value: str) -> Kind:
+    """Make a kind of an object of this module, or of anywhere."""
+    return Kind(name, (EntryPoint(name, value, GROUP),))
+
+
+KINDS = {
+    each.name: each
+    for each in (
+        kind("memory", "tests.core.fakes:MemorySource"),
+        kind("memorydb", "tests.core.fakes:MemoryTarget"),
+        kind("memo", "tests.core.fakes:MemoryReporter"),
+    )
+}

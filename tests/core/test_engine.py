@@ -1,0 +1,343 @@
+"""What a run does, told by what servers hold and reports say afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from influxops import (
+    Action,
+    ConfigError,
+    Database,
+    Finding,
+    LockBusy,
+    Run,
+    Severity,
+    Status,
+    Tenant,
+    TenantState,
+)
+from tests.core.conftest import Bench
+
+
+def kinds(report: object) -> Counter[str]:
+    return Counter(f.kind for f in report.findings)  # type: ignore[attr-defined]
+
+
+def states(report: object) -> dict[str, str]:
+    return {t.tenant: t.state.value for t in report.tenants}  # type: ignore[attr-defined]
+
+
+def there(name: str, **values: object) -> dict[str, Database]:
+    return {name: Database(name, **{"retention": None, "marker": True, **values})}  # type: ignore[arg-type]
+
+
+def test_missing_databases_are_made_and_read_again(bench: Bench) -> None:
+    bench.tenants("a", "b")
+    report = bench.run()
+    assert set(bench.server().databases) == {"telemetry_a", "telemetry_b"}
+    assert bench.server().reads == 2
+    assert states(report) == {"a": "changed", "b": "changed"}
+    assert report.exit_code == 0
+
+
+def test_a_second_run_writes_nothing_and_reads_once(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.run()
+    bench.server(changes=[], reads=0)
+    report = bench.run()
+    assert bench.server().changes == []
+    assert bench.server().reads == 1
+    assert states(report) == {"a": "ok"}
+
+
+def test_a_dry_run_plans_what_the_real_run_then_does(bench: Bench) -> None:
+    bench.tenants("a", "b")
+    bench.server(databases=there("telemetry_a", marker=False))
+    planned = bench.run(dry_run=True)
+    assert bench.server().changes == []
+    assert states(planned) == {"a": "pending", "b": "pending"}
+    done = bench.run()
+    assert tuple(bench.server().changes) == planned.plan.pending
+    assert done.changed == planned.plan.pending
+
+
+def test_one_failure_ends_nothing_else(bench: Bench) -> None:
+    bench.tenants("a", "b", "c")
+    bench.server(outcomes={"telemetry_b": Status.FAILED})
+    report = bench.run()
+    assert states(report) == {"a": "changed", "b": "failed", "c": "changed"}
+    assert report.exit_code == 1
+
+
+def test_what_a_target_says_is_done_but_is_not_there_has_failed(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.server(lies=frozenset({"telemetry_a"}))
+    report = bench.run()
+    assert states(report) == {"a": "failed"}
+    assert "no such database" in report.tenants[0].message
+    assert report.exit_code == 1
+
+
+def test_a_change_without_an_outcome_is_settled_by_reading_again(bench: Bench) -> None:
+    bench.tenants("a", "b")
+    server = bench.server(outcomes={"telemetry_a": None, "telemetry_b": None})
+    server.databases.update()
+    report = bench.run()
+    assert states(report) == {"a": "failed", "b": "failed"}
+    server.databases.update(there("telemetry_a"))
+    server.outcomes = {"telemetry_b": Status.UNKNOWN}
+    report = bench.run()
+    assert states(report)["a"] == "ok"
+
+
+def test_a_plugin_that_breaks_is_named_and_the_rest_goes_on(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.extra = {"placement": {"pins": {"a": "eu1", "b": "eu2"}}}
+    bench.tenants("a", "b")
+    bench.server("eu1", error=ZeroDivisionError("oops"))
+    report = bench.run()
+    assert states(report) == {"a": "failed", "b": "changed"}
+    message = report.tenants[0].message
+    assert "target:eu1" in message and "memorydb" in message and "ZeroDivisionError" in message
+
+
+def test_a_failed_source_leaves_the_others_tenants_and_no_orphans(bench: Bench) -> None:
+    bench.extra = {"sources": {"other": {"kind": "memory", "world": bench.name}}}
+    bench.tenants("a")
+    bench.tenants("b", source="other")
+    bench.world.broken["other"] = RuntimeError("gone")
+    bench.server(databases=there("telemetry_x"))
+    report = bench.run()
+    assert states(report) == {"a": "changed"}
+    assert kinds(report)["failed-source"] == 1
+    assert kinds(report)["orphan"] == 0
+    assert report.exit_code == 1
+
+
+def test_a_failing_reporter_is_a_warning_and_changes_no_result(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.world.broken["memo"] = RuntimeError("no network")
+    report = bench.run()
+    assert report.exit_code == 0
+    assert [f.severity for f in report.findings if f.kind == "reporter"] == [Severity.WARNING]
+
+
+def test_a_reporter_without_its_secret_is_a_warning_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    bench.tenants("a")
+    bench.extra = {"reporters": {"memo": {"webhook": {"env": "NOT_SET"}}}}
+    report = bench.run()
+    assert report.exit_code == 0
+    assert "NOT_SET" in next(f for f in report.findings if f.kind == "reporter").message
+
+
+def test_a_source_without_its_secret_is_refused_before_anything_is_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    bench.tenants("a")
+    bench.extra = {"sources": {"registry": {"password": {"env": "NOT_SET"}}}}
+    with pytest.raises(ConfigError, match=r"source:registry: .* NOT_SET"):
+        bench.run()
+    assert bench.server().reads == 0
+
+
+def test_a_full_target_passes_its_tenants_on(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a", "b", "c")
+    bench.server("eu1", limit=1)
+    report = bench.run()
+    assert list(bench.server("eu1").databases) == ["telemetry_a"]
+    assert list(bench.server("eu2").databases) == ["telemetry_b", "telemetry_c"]
+    assert report.exit_code == 0
+    assert {t.tenant: t.target for t in report.tenants} == {"a": "eu1", "b": "eu2", "c": "eu2"}
+
+
+def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
+    bench.tenants("a", "b", "c")
+    bench.server(limit=2, capacity=2, edition="Core")
+    planned = bench.run(dry_run=True)
+    assert planned.exit_code == 1
+    assert "3 to create, 2 places left on eu1" in planned.findings[0].message
+    report = bench.run()
+    assert states(report) == {"a": "changed", "b": "changed", "c": "held"}
+    assert [f.tenant for f in report.findings if f.kind == "over-capacity"] == ["c"]
+    assert report.exit_code == 1
+
+
+def test_a_wrong_estimate_is_forgotten_once_the_server_has_decided(bench: Bench) -> None:
+    bench.tenants(*"abcdefg")
+    bench.server(capacity=5)
+    assert bench.run(dry_run=True).exit_code == 1
+    report = bench.run()
+    assert len(bench.server().databases) == 7
+    assert report.exit_code == 0
+    assert kinds(report)["over-capacity"] == 0
+
+
+def test_an_unreachable_target_keeps_missing_tenants_from_being_made_elsewhere(
+    bench: Bench,
+) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.extra = {"placement": {"pins": {"pinned": "eu2"}}}
+    bench.tenants("old", "new", "pinned")
+    bench.server("eu1", down="connection refused")
+    bench.server("eu2", databases=there("telemetry_old"))
+    report = bench.run()
+    assert states(report) == {"old": "ok", "new": "refused", "pinned": "changed"}
+    assert report.exit_code == 1
+    report = bench.run(allow=["unreachable"])
+    assert states(report)["new"] == "changed"
+    assert report.exit_code == 0
+
+
+def test_a_run_for_one_tenant_minds_no_fault_elsewhere(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("old", "new")
+    bench.world.tenants["registry"].append(Finding("empty-id", Severity.ERROR, "a NULL"))
+    bench.server("eu1", down="connection refused")
+    bench.server("eu2", databases=there("telemetry_old"))
+    assert bench.run(tenants=("old",)).exit_code == 0
+    assert bench.run(tenants=("new",)).exit_code == 1
+
+
+def test_an_unknown_tenant_or_target_in_the_scope_is_refused_with_the_nearest(
+    bench: Bench,
+) -> None:
+    bench.tenants("acme")
+    with pytest.raises(ConfigError, match="did you mean acme"):
+        bench.run(tenants=("acmee",))
+    with pytest.raises(ConfigError, match="did you mean eu1"):
+        bench.run(targets=("eu11",))
+
+
+def test_two_targets_that_are_one_server_are_refused(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.server("eu1", uuid="same")
+    bench.server("eu2", uuid="same")
+    with pytest.raises(ConfigError, match="are one server"):
+        bench.run()
+    assert not bench.server("eu1").changes
+
+
+def test_another_server_behind_the_url_gets_no_write(bench: Bench) -> None:
+    bench.extra = {"targets": {"eu1": {"cluster_uuid": "expected"}}}
+    bench.tenants("a")
+    bench.server(uuid="somebody-else")
+    report = bench.run()
+    assert not bench.server().changes
+    assert kinds(report)["wrong-server"] == 1
+    assert report.exit_code == 1
+
+
+def test_the_lock_is_held_where_there_are_several_targets(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.world.lock = "busy"
+    assert bench.run().exit_code == 0
+    bench.targets = ("eu1", "eu2")
+    with pytest.raises(LockBusy):
+        bench.run()
+    assert bench.run(dry_run=True).exit_code == 0
+
+
+def test_without_a_lock_the_run_warns_and_looks_for_doubles(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.world.lock = "none"
+    report = bench.run()
+    assert kinds(report)["no-lock"] == 1
+    assert report.exit_code == 0
+    assert bench.server("eu2").reads == 2
+
+
+def test_a_run_that_is_over_before_it_starts_reads_and_writes_nothing(bench: Bench) -> None:
+    bench.tenants("a")
+    run = Run()
+    run.cancel()
+    report = bench.run(run=run)
+    assert report.exit_code == 130
+    assert bench.server().reads == 0
+
+
+def test_an_interrupted_run_tells_what_it_did(bench: Bench) -> None:
+    bench.tenants("a", "b", "c")
+    bench.server(cancels_after=2)
+    report = bench.run()
+    assert states(report) == {"a": "changed", "b": "changed", "c": "failed"}
+    assert report.exit_code == 130
+    assert report.interrupted
+    assert bench.world.reports == [report]
+
+
+def test_a_run_without_time_left_fails_instead_of_hanging(bench: Bench) -> None:
+    bench.tenants("a")
+    report = bench.run(run=Run(timeout=0))
+    assert report.exit_code == 1
+    assert kinds(report)["deadline"] == 1
+
+
+def test_an_empty_registry_is_said_and_guarded_where_databases_exist(bench: Bench) -> None:
+    bench.tenants()
+    report = bench.run()
+    assert report.exit_code == 0
+    assert [f.message for f in report.findings] == ["No tenants found in the registry"]
+    bench.server(databases=there("telemetry_a"))
+    report = bench.run()
+    assert report.exit_code == 4
+    assert [r.guard for r in report.plan.refusals] == ["empty-source"]
+    assert bench.run(allow=["empty-source"]).exit_code == 0
+
+
+def test_shortening_retention_waits_to_be_allowed(bench: Bench) -> None:
+    bench.extra = {"database": {"retention": "30d"}}
+    bench.tenants("a", "b")
+    bench.server(databases=there("telemetry_a", retention=60 * 86400))
+    report = bench.run()
+    assert states(report) == {"a": "refused", "b": "changed"}
+    assert report.exit_code == 4
+    report = bench.run(allow=["shorter-retention"])
+    assert bench.server().databases["telemetry_a"].retention == 30 * 86400
+    assert report.exit_code == 0
+
+
+def test_databases_of_absent_tenants_are_dropped_only_when_allowed(bench: Bench) -> None:
+    bench.tenants("a", "b")
+    bench.run()
+    report = bench.run(tenants=("a",), absent=True)
+    assert report.exit_code == 4
+    assert set(bench.server().databases) == {"telemetry_a", "telemetry_b"}
+    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    assert report.exit_code == 0
+    assert set(bench.server().databases) == {"telemetry_b"}
+    assert [c.action for c in report.changed] == [Action.DROP]
+    again = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    assert not again.plan.pending
+    assert again.tenants[0].state is TenantState.OK
+
+
+def test_an_unknown_guard_is_refused_with_the_nearest(bench: Bench) -> None:
+    bench.tenants("a")
+    with pytest.raises(ConfigError, match="did you mean unreachable"):
+        bench.run(allow=["unreachabel"])
+
+
+def test_doctor_goes_on_after_a_check_that_breaks(bench: Bench) -> None:
+    bench.world.broken["registry"] = RuntimeError("oops")
+    with bench.engine() as engine:
+        checks = [check for _, check in engine.doctor(Run())]
+    assert [check.ok for check in checks] == [True, False]
+    assert "oops" in checks[1].message
+
+
+def test_the_same_tenant_from_two_sources_is_one_unless_they_disagree(bench: Bench) -> None:
+    bench.extra = {"sources": {"other": {"kind": "memory", "world": bench.name}}}
+    bench.tenants("a", Tenant("b", {"retention": "30d"}))
+    bench.tenants("a", Tenant("b", {"retention": "60d"}), source="other")
+    report = bench.run()
+    assert states(report) == {"a": "changed", "b": "held"}
+    assert report.exit_code == 1
