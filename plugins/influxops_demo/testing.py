@@ -47,13 +47,16 @@ class StandIn:
         """
         self.process.terminate()
         try:
-            return self.process.wait(timeout)
+            code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             return self.kill()
+        _close(self.process)
+        return code
 
     def kill(self) -> int:
         """Ends it with SIGKILL, as a crash does, and returns its exit code."""
         self.process.kill()
+        _close(self.process)
         return self.process.wait()
 
 
@@ -101,8 +104,7 @@ def running_stand_in(
     finally:
         if stand_in.process.poll() is None:
             stand_in.stop()
-        if stand_in.process.stdout is not None:
-            stand_in.process.stdout.close()
+        _close(stand_in.process)
 
 
 def start_stand_in(
@@ -151,11 +153,17 @@ def start_stand_in(
         finally:
             watchdog.cancel()
         if url is None:
+            _close(process)
             code = process.wait()
             complaints.seek(0)
             said = complaints.read().strip() or f"no answer within {startup_timeout:g} s"
             raise StandInFailed(f"the stand-in ended with {code}: {said}")
     return StandIn(url, process)
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _ready_url(output: IO[str] | None) -> str | None:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import pytest
 import urllib3
+
 from influxops_demo.testing import running_stand_in
 
 RECORDINGS = Path(__file__).parent / "recordings"
