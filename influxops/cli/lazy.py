@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from influxops.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: The entry points by which plugins add subcommands.
 GROUP = "influxops.commands"
@@ -30,8 +32,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give all names: the built-in ones in their order, then those of plugins."""
-        points = importlib.metadata.entry_points(group=GROUP)
-        others = sorted({point.name for point in points} - self._modules.keys())
+        others = sorted({point.name for point in _entry_points()} - self._modules.keys())
         return [*self._modules, *others]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -40,9 +41,7 @@ class LazyGroup(click.Group):
             command = importlib.import_module(self._modules[cmd_name]).command
             assert isinstance(command, click.Command)
             return command
-        for point in importlib.metadata.entry_points(group=GROUP, name=cmd_name):
-            return _load(point)
-        return None
+        return next((_load(p) for p in _entry_points() if p.name == cmd_name), None)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -59,7 +58,13 @@ class LazyGroup(click.Group):
             raise
 
 
-def _load(point: importlib.metadata.EntryPoint) -> click.Command:
+def _entry_points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and most commands are built in
+
+    return entry_points(group=GROUP)
+
+
+def _load(point: EntryPoint) -> click.Command:
     """Import a plugin's command; a broken one is listed, and says why when it is called."""
     who = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     try:

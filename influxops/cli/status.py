@@ -23,10 +23,11 @@ _HEADERS = (
     "telemetry_count",
     "last_write",
 )
-#: What is shown where all that does not fit the terminal; JSON always has everything.
-_NARROWER = (
+#: What is shown on a terminal too narrow for all of it, down to one word for what several say.
+_LAYOUTS = (
+    _HEADERS,
     tuple(header for header in _HEADERS if header != "database"),
-    ("tenant", "target", "state", "retention", "telemetry_count", "last_write"),
+    ("tenant", "target", "state", "keeps", "telemetry_count", "last_write"),
 )
 
 
@@ -57,10 +58,11 @@ def command(
     if output == "json":
         click.echo(json.dumps({"version": 1, "tenants": rows}, indent=2, ensure_ascii=False))
     elif rows:
-        from influxops.cli.tables import show_table
+        from influxops.cli.tables import fitting, show_table
 
-        cells = [{header: _cell(row[header]) for header in _HEADERS} for row in rows]
-        show_table(_HEADERS, [*map(_brief, cells)], _NARROWER)
+        cells = [_with_brief({header: _cell(row[header]) for header in _HEADERS}) for row in rows]
+        headers = fitting(_LAYOUTS, cells)
+        show_table(headers, [[row[header] for header in headers] for row in cells])
         for row in rows:
             if row["message"]:
                 click.echo(f"WARN {row['tenant']}: {row['message']}", err=True)
@@ -110,13 +112,14 @@ def _retention(value: Any) -> str:
     return "none" if value is None else format_duration(value)
 
 
-def _brief(cells: dict[str, str]) -> dict[str, str]:
-    """Add what says in one word what `exists` and `marker` say in two."""
-    if cells["exists"] != "yes":
-        state = "missing" if cells["exists"] == "no" else "unknown"
-    else:
-        state = "no marker" if cells["marker"] == "no" else "ok"
-    return {**cells, "state": state}
+def _with_brief(cells: dict[str, str]) -> dict[str, str]:
+    """Add `state`, for `exists` and `marker`, and `keeps`, for the two retention periods."""
+    state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
+    if state == "ok" and cells["marker"] == "no":
+        state = "no marker"
+    actual, desired = cells["retention"], cells["desired"]
+    drifts = state == "ok" and desired not in ("unmanaged", actual)
+    return {**cells, "state": state, "keeps": f"{actual}, not {desired}" if drifts else actual}
 
 
 def _cell(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
@@ -33,6 +34,26 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for line in [list(headers), *lines]:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         click.echo("  ".join(cells).rstrip())
+
+
+def fitting(layouts: Sequence[Sequence[str]], rows: Sequence[Mapping[str, str]]) -> Sequence[str]:
+    """Choose the columns to show: in a pipe the first layout, on a terminal the first that fits.
+
+    Args:
+        layouts: Headers, the most telling layout first.
+        rows: Cells by header.
+
+    Returns:
+        One of the layouts; the last one where none fits.
+    """
+    if not sys.stdout.isatty():
+        return layouts[0]
+    columns = shutil.get_terminal_size().columns
+    for headers in layouts:
+        widths = [max(len(header), *(len(row[header]) for row in rows)) for header in headers]
+        if sum(widths) + 3 * len(headers) <= columns:
+            return headers
+    return layouts[-1]
 
 
 _STYLES = {"ok": "green", "no": "red", "FAIL": "bold red", "note": "yellow"}

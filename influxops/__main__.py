@@ -1,0 +1,6 @@
+"""`python -m influxops` is `influxops`."""
+
+from influxops.cli import main
+
+if __name__ == "__main__":
+    main()
