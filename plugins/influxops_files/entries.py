@@ -11,7 +11,7 @@ from influxops import Finding, Severity, SourceError, Tenant
 #: The names that the id may have, the stronger first.
 ID_NAMES = ("tenant_id", "id")
 _MOST_PLACES = 5
-_HINT = "give it one, or take the entry out"
+_HINT = "give it one (`tenant_id` or `id`), or take the entry out"
 
 
 @dataclass(frozen=True, slots=True)

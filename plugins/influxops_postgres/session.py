@@ -23,6 +23,8 @@ Connection = psycopg.Connection[Row]
 
 #: Seconds between two looks at whether the run was cancelled.
 _WATCH = 0.1
+#: The type char(n), whose padding is no part of the value.
+_CHAR = 1042
 
 
 def connect(settings: PostgresSettings, run: Run) -> Connection:
@@ -97,16 +99,21 @@ class Session:
             )
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
 
+        padded = [result.ftype(column) == _CHAR for column in range(result.nfields)]
+
         def read() -> Iterator[tuple[str | None, ...]]:
-            columns = range(result.nfields)
             for row in range(result.ntuples):
-                yield tuple(self._text(result.get_value(row, column)) for column in columns)
+                yield tuple(
+                    self._text(result.get_value(row, column), pad)
+                    for column, pad in enumerate(padded)
+                )
 
         return names, read()
 
-    def _text(self, value: bytes | None) -> str | None:
+    def _text(self, value: bytes | None, padded: bool) -> str | None:
         try:
-            return None if value is None else value.decode()
+            text = None if value is None else value.decode()
+            return text.rstrip(" ") if text and padded else text
         except UnicodeDecodeError:
             raise SourceError(
                 f"{self.place}: {value!r} is not UTF-8",

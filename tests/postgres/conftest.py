@@ -1,0 +1,64 @@
+"""A PostgreSQL of the test session's own, and sources that read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from influxops_demo.postgres import EmbeddedPostgres
+from influxops_postgres import PostgresSettings, PostgresSource
+from tests.pg import TestDatabase, new_database, postgres_server, standby_of
+
+
+class MakeSource(Protocol):
+    def __call__(self, **settings: object) -> PostgresSource: ...
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def standby(server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    with standby_of(server) as standby:
+        yield standby
+
+
+@pytest.fixture
+def database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
+    with new_database(server) as database:
+        yield database
+
+
+@pytest.fixture(autouse=True)
+def nobodys_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keep the password file and the variables of whoever runs the tests out of them."""
+    for name in os.environ:
+        if name.startswith("PG"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def make_source(database: TestDatabase) -> MakeSource:
+    """Make a source that reads the test's database, with settings as text, as variables are."""
+
+    def make(**settings: object) -> PostgresSource:
+        environment = database.environment
+        values: dict[str, Any] = {
+            "host": environment["PG_HOST"],
+            "port": environment["PG_PORT"],
+            "database": environment["PG_DB"],
+            "user": environment["PG_USER"],
+            **settings,
+        }
+        return PostgresSource("source:registry", PostgresSettings.model_validate(values))
+
+    return make

@@ -1,0 +1,324 @@
+"""What the source `postgres` reads, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+import pytest
+
+from influxops import (
+    DeadlineExceeded,
+    Finding,
+    Interrupted,
+    Run,
+    Severity,
+    SourceError,
+    Tenant,
+)
+from influxops_postgres import PostgresSource
+from tests.pg import TestDatabase
+from tests.postgres.conftest import MakeSource
+
+
+def tenants(source: PostgresSource) -> list[Tenant]:
+    return [item for item in source.influxops_tenants(Run()) if isinstance(item, Tenant)]
+
+
+def ids(source: PostgresSource) -> list[str]:
+    return [tenant.id for tenant in tenants(source)]
+
+
+def findings(source: PostgresSource) -> list[Finding]:
+    return [item for item in source.influxops_tenants(Run()) if isinstance(item, Finding)]
+
+
+def failure(source: PostgresSource) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        list(source.influxops_tenants(Run()))
+    assert "\n" not in str(caught.value)
+    assert "iot_dev" not in str(caught.value)
+    return caught.value
+
+
+def test_each_tenant_of_the_registry_is_given_once(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.registry("acme", "globex", "acme", "Acme", "acme ", "zoë", "../x", "a\nb")
+    assert set(ids(make_source())) == {"acme", "globex", "Acme", "acme ", "zoë", "../x", "a\nb"}
+    assert len(ids(make_source())) == 7
+
+
+def test_an_empty_registry_gives_nothing(database: TestDatabase, make_source: MakeSource) -> None:
+    database.registry()
+    assert list(make_source().influxops_tenants(Run())) == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "text"),
+    [
+        ("int", "42", "42"),
+        ("bigint", "-7", "-7"),
+        ("uuid", "'5b3c2f6e-0d4f-4d5a-9f3e-2f5a8f0c1b2d'", "5b3c2f6e-0d4f-4d5a-9f3e-2f5a8f0c1b2d"),
+        ("numeric(6,2)", "1.50", "1.50"),
+        ("char(8)", "'acme'", "acme"),
+        ("name", "'acme'", "acme"),
+    ],
+)
+def test_ids_of_any_type_are_read_as_text(
+    database: TestDatabase, make_source: MakeSource, type_: str, value: str, text: str
+) -> None:
+    with psycopg.connect(database.conninfo) as connection:
+        connection.execute(f"CREATE TABLE device_registry (tenant_id {type_})".encode())
+        connection.execute(f"INSERT INTO device_registry VALUES ({value})".encode())
+    assert ids(make_source()) == [text]
+    assert ids(make_source(query="SELECT tenant_id FROM device_registry")) == [text]
+
+
+def test_null_and_blank_ids_are_one_finding_that_counts_them(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.registry("acme", None, None, "", "  \t")
+    source = make_source()
+    assert ids(source) == ["acme"]
+    (finding,) = findings(source)
+    assert (finding.kind, finding.severity) == ("empty-id", Severity.ERROR)
+    assert finding.message == "4 rows of device_registry have no tenant_id"
+    assert finding.tenant is None
+    query = finding.hint.removeprefix("find them: ")
+    with psycopg.connect(database.conninfo) as connection:
+        assert len(connection.execute(query.encode()).fetchall()) == 4
+
+
+def test_table_schema_and_column_are_quoted(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.execute(
+        'CREATE SCHEMA "Über wachung"',
+        'CREATE TABLE "Über wachung"."order; --" ("select ""x" text)',
+        """INSERT INTO "Über wachung"."order; --" VALUES ('acme')""",
+    )
+    source = make_source(table="Über wachung.order; --", column='select "x')
+    assert ids(source) == ["acme"]
+
+
+def test_a_name_with_a_dot_is_written_in_double_quotes(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.execute(
+        'CREATE TABLE "dotted.""name" (tenant_id text)',
+        """INSERT INTO "dotted.""name" VALUES ('acme')""",
+    )
+    assert ids(make_source(table='"dotted.""name"')) == ["acme"]
+    assert ids(make_source(table='public."dotted.""name"')) == ["acme"]
+
+
+def test_a_condition_limits_what_is_read(database: TestDatabase, make_source: MakeSource) -> None:
+    database.registry("acme", "globex", "100%")
+    condition = "tenant_id LIKE '%%' OR tenant_id LIKE 'a%' -- or what starts with a"
+    assert set(ids(make_source(where=condition))) == {"acme", "globex", "100%"}
+    assert ids(make_source(where="tenant_id LIKE 'a%' -- only those")) == ["acme"]
+
+
+def test_views_and_partitioned_tables_are_read_too(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.execute(
+        "CREATE TABLE parts (tenant_id text) PARTITION BY LIST (tenant_id)",
+        "CREATE TABLE part_a PARTITION OF parts FOR VALUES IN ('a')",
+        "CREATE TABLE part_other PARTITION OF parts DEFAULT",
+        "INSERT INTO parts VALUES ('a'), ('b'), ('b')",
+        "CREATE VIEW seen AS SELECT tenant_id FROM parts",
+    )
+    assert ids(make_source(table="parts")) == ["a", "b"]
+    assert ids(make_source(table="seen")) == ["a", "b"]
+
+
+def test_further_columns_of_an_own_query_are_attributes_and_null_is_left_out(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    query = """
+        SELECT '30d' AS retention, t AS tenant_id, NULL AS target, 100 AS database, 'a%b' AS note
+          FROM (VALUES ('globex'), ('acme')) v (t)
+    """
+    attributes = {"retention": "30d", "database": "100", "note": "a%b"}
+    assert tenants(make_source(query=query)) == [
+        Tenant("acme", attributes),
+        Tenant("globex", attributes),
+    ]
+
+
+def test_the_first_column_is_the_id_where_none_is_called_tenant_id(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    assert tenants(make_source(query="SELECT 'acme' AS customer, 'eu1' AS target")) == [
+        Tenant("acme", {"target": "eu1"})
+    ]
+
+
+def test_an_own_query_gives_equal_rows_once_and_rows_that_disagree_each(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    query = "SELECT * FROM (VALUES ('a', '1d'), ('a', '1d'), ('b', '1d'), ('b', NULL)) v (id, x)"
+    assert tenants(make_source(query=query)) == [
+        Tenant("a", {"x": "1d"}),
+        Tenant("b"),
+        Tenant("b", {"x": "1d"}),
+    ]
+
+
+def test_empty_ids_of_an_own_query_are_counted(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    source = make_source(query="SELECT * FROM (VALUES ('a'), (NULL), (' ')) v (id)")
+    assert [finding.message for finding in findings(source)] == [
+        "2 rows of the query have no tenant id"
+    ]
+
+
+def test_reading_is_read_only_and_signed(database: TestDatabase, make_source: MakeSource) -> None:
+    database.registry("acme")
+    error = failure(make_source(query="DELETE FROM device_registry RETURNING tenant_id"))
+    assert "the query tries to write" in error.message
+    assert ids(make_source()) == ["acme"]
+    query = "SELECT current_setting(s) AS tenant_id FROM (VALUES ('application_name')) v (s)"
+    assert ids(make_source(query=query)) == ["influxops"]
+
+
+def test_a_query_that_gives_no_rows_at_all_is_told(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    error = failure(make_source(query="SET search_path = public"))
+    assert error.message.endswith("the query gives no rows")
+
+
+def test_a_missing_table_is_named_with_the_nearest_there_is(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    place = f"iot@127.0.0.1:{database.server.port}/{database.name}"
+    error = failure(make_source())
+    assert error.message == f"{place} has no table device_registry"
+    assert "no tables" in error.hint
+    database.execute(
+        "CREATE TABLE device_registri (tenant_id text)",
+        "CREATE SCHEMA fleet",
+        "CREATE TABLE fleet.tenants (tenant_id text)",
+    )
+    assert "there is device_registri" in failure(make_source()).hint
+    assert "there is fleet.tenants" in failure(make_source(table="tenants")).hint
+    assert "there is fleet.tenants" in failure(make_source(table="fleet.tenant")).hint
+
+
+def test_a_missing_column_is_named_with_the_nearest_there_is(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.registry()
+    error = failure(make_source(column="tenantid"))
+    assert error.message.endswith("device_registry has no column tenantid")
+    assert "there is tenant_id" in error.hint
+    assert "there is device_id, tenant_id" in failure(make_source(column="kunde")).hint
+
+
+def test_what_may_not_be_read_is_told_with_the_grant(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.execute(
+        "CREATE TABLE device_registry (tenant_id text)",
+        "CREATE SCHEMA hidden",
+        "CREATE TABLE hidden.registry (tenant_id text)",
+        superuser=True,
+    )
+    error = failure(make_source())
+    assert "permission denied for table device_registry" in error.message
+    assert error.hint == "GRANT SELECT ON device_registry TO iot"
+    assert (
+        "GRANT USAGE ON SCHEMA hidden TO iot" in failure(make_source(table="hidden.registry")).hint
+    )
+
+
+def test_a_mistake_in_the_condition_or_the_query_is_told_as_such(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.registry()
+    error = failure(make_source(where="deleted IS NULL"))
+    assert 'the where fails: column "deleted" does not exist' in error.message
+    error = failure(make_source(query="SELEC 1"))
+    assert "the query fails: syntax error" in error.message
+
+
+def test_a_query_that_takes_too_long_is_given_up(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    error = failure(make_source(query="SELECT pg_sleep(30)::text", statement_timeout="0.1"))
+    assert "took longer than the 0.1 s allowed" in error.message
+    assert "statement_timeout" in error.hint
+
+
+def test_the_run_s_deadline_ends_a_query(database: TestDatabase, make_source: MakeSource) -> None:
+    source = make_source(query="SELECT pg_sleep(30)::text")
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        list(source.influxops_tenants(Run(timeout=0.5)))
+    assert time.monotonic() - started < 10
+
+
+def test_a_cancelled_run_ends_a_query_on_the_server_too(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    run = Run()
+    source = make_source(query="SELECT pg_sleep(60)::text AS needle")
+    raised: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            list(source.influxops_tenants(run))
+        except BaseException as error:
+            raised.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    asleep = """
+        SELECT count(*) FROM pg_stat_activity
+         WHERE state = 'active' AND query LIKE '%needle' AND application_name = 'influxops'
+    """
+    with psycopg.connect(database.superuser_conninfo, autocommit=True) as connection:
+
+        def sleepers() -> Iterable[int]:
+            give_up = time.monotonic() + 20
+            while time.monotonic() < give_up:
+                row = connection.execute(asleep).fetchone()
+                yield row[0] if row else 0
+
+        assert any(count == 1 for count in sleepers())
+        run.cancel()
+        reader.join(20)
+        assert not reader.is_alive()
+        assert any(count == 0 for count in sleepers())
+    assert [type(error) for error in raised] == [Interrupted]
+
+
+def test_nothing_is_asked_of_a_run_that_is_over(make_source: MakeSource) -> None:
+    run = Run()
+    run.cancel()
+    with pytest.raises(Interrupted):
+        make_source(port=1).influxops_tenants(run)
+
+
+def test_reading_takes_four_statements(
+    database: TestDatabase, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.registry("acme", None)
+    source = make_source()
+    statements: list[object] = []
+    execute = psycopg.Connection.execute
+
+    def count(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        statements.append(query)
+        return execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", count)
+    assert ids(source) == ["acme"]
+    assert len(statements) == 4  # begin, catalog, ids, commit
