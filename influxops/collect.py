@@ -156,13 +156,11 @@ class Collector:
             raise
         except InfluxopsError as error:
             run.log.debug("source %s failed", name, exc_info=True)
-            finding = Finding(
-                "failed-source",
-                Severity.ERROR,
-                f"source {name}: {self._redact(error.message)}",
-                error.hint,
+            reason = self._redact(error.message)
+            findings.append(
+                Finding("failed-source", Severity.ERROR, f"source {name}: {reason}", error.hint)
             )
-            return _ReadSource(replace(state, error=finding.message), [], [*findings, finding])
+            return _ReadSource(replace(state, error=reason), [], findings)
         finally:
             run.on_progress(1)
         return _ReadSource(replace(state, tenants=len(tenants)), tenants, findings)

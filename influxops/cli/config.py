@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from influxops.config import Config
 
 
-@click.command("config")
+@click.command("config", short_help="Show each value in force and where it comes from.")
 @format_option
 @common_options
 @click.pass_context

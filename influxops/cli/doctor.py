@@ -9,7 +9,7 @@ import click
 from influxops.cli.options import common, common_options, format_option, timeout_option
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check everything that a run depends on.")
 @format_option
 @timeout_option
 @common_options

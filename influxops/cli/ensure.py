@@ -13,7 +13,7 @@ from influxops.cli.options import (
 )
 
 
-@click.command("ensure")
+@click.command("ensure", short_help="Make sure that every tenant has its database.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; the same as `influxops plan`.")
 @scope_options
 @allow_option

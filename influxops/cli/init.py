@@ -9,7 +9,7 @@ import click
 from influxops.cli.options import common, common_options
 
 
-@click.command("init")
+@click.command("init", short_help="Write a commented influxops.toml.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @common_options
 @click.pass_context

@@ -16,7 +16,7 @@ from influxops.cli.options import (
 CHANGES_PENDING = 3
 
 
-@click.command("plan")
+@click.command("plan", short_help="Show what `ensure` would do.")
 @click.option(
     "--detailed-exitcode",
     is_flag=True,

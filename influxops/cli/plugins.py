@@ -10,7 +10,9 @@ import click
 from influxops.cli.options import common_options, format_option
 
 
-@click.group("plugins", invoke_without_command=True)
+@click.group(
+    "plugins", invoke_without_command=True, short_help="List the plugins, and what each takes."
+)
 @format_option
 @common_options
 @click.pass_context

@@ -31,7 +31,7 @@ _LAYOUTS = (
 )
 
 
-@click.command("status")
+@click.command("status", short_help="Show what each tenant has.")
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
 @format_option
 @timeout_option

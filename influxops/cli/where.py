@@ -9,7 +9,7 @@ import click
 from influxops.cli.options import common_options, format_option, timeout_option
 
 
-@click.command("where")
+@click.command("where", short_help="Show which server holds a tenant's database.")
 @click.argument("tenant")
 @format_option
 @timeout_option
