@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from influxops import Report, ReporterSettings, Run, hookimpl, report_document, setting
-from influxops_reports.files import write_whole
+from influxops import Check, Report, ReporterSettings, Run, hookimpl, report_document, setting
+from influxops_reports.files import check_writable, write_whole
 from influxops_reports.streams import write
 
 
@@ -34,6 +35,12 @@ class JsonReporter:
     def __init__(self, section: str, settings: Settings) -> None:
         self.section = section
         self.settings = settings
+
+    @hookimpl
+    def influxops_check(self, run: Run) -> Iterator[Check]:
+        """Look whether the file can be written."""
+        if self.settings.path != "-":
+            yield check_writable(Path(self.settings.path), "the JSON report", replaced=True)
 
     @hookimpl
     def influxops_report(self, report: Report, run: Run) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
 from pathlib import Path
 
-from influxops import ReporterError
+from influxops import Check, ReporterError
 
 
 def write_whole(path: Path, data: bytes, *, mode: int, what: str) -> None:
@@ -69,3 +70,18 @@ def unwritable(path: Path, error: OSError, what: str) -> ReporterError:
         f"{what} cannot be written to {path}: {reason}",
         hint="let this user write there, or set another `path`",
     )
+
+
+def check_writable(path: Path, what: str, *, replaced: bool) -> Check:
+    """Tell whether a file could be written, without writing it.
+
+    Args:
+        path: The file.
+        what: What is to be written: `the journal`.
+        replaced: Whether the file is replaced, which takes a right to its folder.
+    """
+    path = path.expanduser()
+    if os.access(path if path.exists() and not replaced else path.parent, os.W_OK):
+        return Check(what, ok=True, message=f"{path} can be written")
+    refused = unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), what)
+    return Check(what, ok=False, message=refused.message, hint=refused.hint)

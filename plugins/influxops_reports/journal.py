@@ -14,6 +14,7 @@ from typing import Any
 
 from influxops import (
     Action,
+    Check,
     Report,
     ReporterSettings,
     Run,
@@ -22,7 +23,7 @@ from influxops import (
     hookimpl,
     setting,
 )
-from influxops_reports.files import unwritable
+from influxops_reports.files import check_writable, unwritable
 
 #: What is written down: a change that was made, or that may have left something behind.
 _TOLD = (Status.DONE, Status.FAILED, Status.UNKNOWN)
@@ -51,6 +52,11 @@ class JournalReporter:
     def __init__(self, section: str, settings: Settings) -> None:
         self.section = section
         self.settings = settings
+
+    @hookimpl
+    def influxops_check(self, run: Run) -> Iterator[Check]:
+        """Look whether the journal can be written."""
+        yield check_writable(Path(self.settings.path), "the journal", replaced=False)
 
     @hookimpl
     def influxops_report(self, report: Report, run: Run) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from influxops import Action, Report, ReporterSettings, Run, TenantState, hookimpl, setting
-from influxops_reports.files import write_whole
+from influxops import Action, Check, Report, ReporterSettings, Run, TenantState, hookimpl, setting
+from influxops_reports.files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -42,6 +42,11 @@ class PrometheusReporter:
     def __init__(self, section: str, settings: Settings) -> None:
         self.section = section
         self.settings = settings
+
+    @hookimpl
+    def influxops_check(self, run: Run) -> Iterator[Check]:
+        """Look whether the textfile can be written."""
+        yield check_writable(Path(self.settings.path), "the Prometheus textfile", replaced=True)
 
     @hookimpl
     def influxops_report(self, report: Report, run: Run) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Literal
 
 from influxops import Report, ReporterSettings, Run, RunHead, hookimpl, setting
@@ -68,7 +70,11 @@ class TerminalReporter:
         write(sys.stdout, self._text(report))
 
     def _tell_head(self, head: RunHead) -> None:
-        write(sys.stderr, "".join(f"{line}\n" for line in header_lines(head)))
+        lines = header_lines(head)
+        if sys.stderr.isatty():
+            width = max(40, shutil.get_terminal_size().columns)
+            lines = [part for line in lines for part in _wrapped(line, width)]
+        write(sys.stderr, "".join(f"{line}\n" for line in lines))
 
     def _text(self, report: Report) -> str:
         quiet, verbose = self.settings.quiet, self.settings.verbose > 0
@@ -110,3 +116,16 @@ class TerminalReporter:
             emoji=False,
             highlight=False,
         )
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Break a head's line between words only, so that URLs and ids can be copied."""
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=" " * 10,
+        replace_whitespace=False,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

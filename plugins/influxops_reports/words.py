@@ -267,6 +267,8 @@ class Story:
         if self.report.dry_run:
             pending = any(t.state is TenantState.PENDING for t in self.report.tenants)
             ending = f"nothing {'was written' if pending else 'to do'} (dry run)"
+        elif self.report.tenants and happened["ok"] == len(self.report.tenants):
+            ending = "nothing to do"
         if self.report.interrupted:
             ending = "interrupted"
         took = f"in {self.report.seconds:.1f} s"

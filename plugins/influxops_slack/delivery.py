@@ -89,20 +89,36 @@ def post(webhook: str, message: Mapping[str, Any], budget: float, run: Run) -> N
         raise ReporterError(f"Slack was not told: {failure.why}", hint=failure.hint)
 
 
-def _pool(webhook: str) -> urllib3.PoolManager:
-    problem = ""
+def check_webhook(webhook: str) -> None:
+    """Look whether a webhook is one that may be posted to.
+
+    Args:
+        webhook: The webhook's URL.
+
+    Raises:
+        ReporterError: When it is no URL, or would be sent over the network in clear.
+    """
     try:
         parts = urlsplit(webhook)
-        host = parts.hostname or ""
-        if parts.scheme not in ("http", "https") or not host or parts.port == 0:
-            problem = "the webhook is no URL"
-        elif parts.scheme == "http" and not is_this_machine(host):
-            problem = "the webhook is not an https URL, and would be told to the network"
+        host, _ = parts.hostname, parts.port
     except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
         problem = "the webhook is no URL"
-    if problem:
-        hint = "put the URL that Slack shows, https://hooks.slack.com/…, where `webhook` points"
-        raise ReporterError(f"Slack was not told: {problem}", hint=hint)
+    elif parts.scheme == "http" and not is_this_machine(host):
+        problem = "the webhook is no https URL, so that anybody on the way could read it"
+    else:
+        return
+    raise ReporterError(
+        f"Slack was not told: {problem}",
+        hint="put the URL that Slack shows, https://hooks.slack.com/…, where `webhook` points",
+    )
+
+
+def _pool(webhook: str) -> urllib3.PoolManager:
+    check_webhook(webhook)
+    parts = urlsplit(webhook)
+    host = parts.hostname or ""
     # urllib3 leaves it to its user to honour https_proxy and no_proxy.
     proxy = getproxies().get(parts.scheme)
     if not proxy or is_this_machine(host) or proxy_bypass(host):

@@ -8,6 +8,7 @@ Limits: 50 blocks, 3,000 characters a section, 150 a header
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -57,7 +58,9 @@ def message(report: Report) -> dict[str, Any]:
     Returns:
         What the webhook takes: the blocks, and a plain text for notifications.
     """
-    title = f"{_icon(report)} influxops on {_plain(report.origin.host)}: {_headline(report)}"
+    # No host's name holds what Slack would act upon; one that does is no name.
+    host = re.sub(r"[^\w.:-]", "?", _cut(report.origin.host, 60))
+    title = f"{_icon(report)} influxops on {host}: {_headline(report)}"
     blocks = [
         _header(title),
         *_sections("Errors", _errors(report)),
@@ -65,7 +68,7 @@ def message(report: Report) -> dict[str, Any]:
         *_sections("Warnings", _notes(report, Severity.WARNING)),
         _context(report),
     ]
-    return {"text": _escape(_cut(title, _LINE)), "blocks": blocks}
+    return {"text": title, "blocks": blocks}
 
 
 # Words

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
-from influxops import Interrupted, Report, ReporterSettings, Run, Secret, hookimpl, setting
+from influxops import (
+    Check,
+    InfluxopsError,
+    Interrupted,
+    Report,
+    ReporterSettings,
+    Run,
+    Secret,
+    hookimpl,
+    setting,
+)
 
 #: Seconds that a message gets though the run's own time is over.
 _LAST_WORDS = 2.0
@@ -44,6 +55,19 @@ class SlackReporter:
     def __init__(self, section: str, settings: Settings) -> None:
         self.section = section
         self.settings = settings
+
+    @hookimpl
+    def influxops_check(self, run: Run) -> Iterator[Check]:
+        """Look whether the webhook can be read and is one, without posting to it."""
+        from influxops_slack.delivery import check_webhook
+
+        name = "the Slack webhook"
+        try:
+            check_webhook(self.settings.webhook.reveal())
+        except InfluxopsError as error:
+            yield Check(name, ok=False, message=error.message, hint=error.hint)
+        else:
+            yield Check(name, ok=True, message=f"it is read from {self.settings.webhook.origin}")
 
     @hookimpl
     def influxops_report(self, report: Report, run: Run) -> None:

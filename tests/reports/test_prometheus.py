@@ -1,0 +1,176 @@
+"""The textfile: exact names, counters that go on, a success that is remembered."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from influxops import Finding, Report, ReporterError, Run, Scope, Severity
+from influxops_reports import PrometheusReporter
+from tests.reports.samples import EU1, EU2, full_report, outcome, report, tenant
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+STARTED = 1795316400.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "influxops.prom"
+
+
+def write(path: Path, told: Report, run: Run | None = None) -> Samples:
+    settings = PrometheusReporter.Settings(path=str(path))
+    PrometheusReporter("reporter:prom", settings).influxops_report(told, run or Run())
+    return read(path)
+
+
+def read(path: Path) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return f"influxops_{name}", frozenset(labels.items())
+
+
+def test_the_names_are_as_documented(path: Path) -> None:
+    write(path, report())
+    written = write(path, full_report())
+    assert {name for name, _ in written} == {
+        "influxops_last_run_success",
+        "influxops_last_success_timestamp_seconds",
+        "influxops_tenants",
+        "influxops_target_up",
+        "influxops_target_places_left",
+        "influxops_target_info",
+        "influxops_findings",
+        "influxops_changes_total",
+        "influxops_run_seconds",
+    }
+    for name in {name for name, _ in written}:
+        assert f"\n# TYPE {name} " in f"\n{path.read_text()}"
+
+
+def test_a_run_is_told_in_full(path: Path) -> None:
+    written = write(path, full_report())
+    assert written[key("last_run_success")] == 0
+    assert written[key("run_seconds")] == 2.13
+    states = ["ok", "changed", "pending", "held", "refused", "failed", "unknown"]
+    assert [written[key("tenants", state=s)] for s in states] == [1, 1, 0, 1, 1, 1, 1]
+    assert written[key("target_up", target="eu1")] == 1
+    assert written[key("target_up", target="eu2")] == 0
+    assert written[key("target_places_left", target="eu1")] == 2
+    assert key("target_places_left", target="eu2") not in written
+    info = key("target_info", target="eu1", cluster_uuid="6f1c-a", edition="Core", version="3.10.0")
+    assert written[info] == 1
+    assert sum(name == "influxops_target_info" for name, _ in written) == 1
+    assert written[key("findings", kind="trouble", severity="error")] == 2
+    assert written[key("findings", kind="orphan", severity="info")] == 1
+    assert written[key("changes_total", action="create")] == 1
+    assert written[key("changes_total", action="drop")] == 0
+
+
+def test_the_last_success_is_kept_through_failed_runs(path: Path) -> None:
+    assert key("last_success_timestamp_seconds") not in write(path, report(exit_code=1))
+    for exit_code in (0, 1, 4, 130, 1):
+        written = write(path, report(seconds=7, exit_code=exit_code))
+        assert written[key("last_run_success")] == (exit_code == 0)
+        assert written[key("last_success_timestamp_seconds")] == STARTED + 7
+
+
+def test_changes_are_counted_on_through_all_runs(path: Path) -> None:
+    two = report(outcomes=[outcome("a"), outcome("b"), outcome("c", status="failed")])
+    one = report(outcomes=[outcome("a", "set-retention")])
+    for told in (two, one, two):
+        written = write(path, told)
+    assert written[key("changes_total", action="create")] == 4
+    assert written[key("changes_total", action="set-retention")] == 1
+    assert written[key("changes_total", action="add-marker")] == 0
+
+
+def test_a_dry_run_leaves_the_file_alone(path: Path) -> None:
+    settings = PrometheusReporter.Settings(path=str(path))
+    reporter = PrometheusReporter("reporter:prom", settings)
+    reporter.influxops_report(report(dry_run=True), Run())
+    assert not path.exists()
+    write(path, report())
+    before = path.read_bytes()
+    reporter.influxops_report(report(dry_run=True, exit_code=3), Run())
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"influxops_changes_total{action=",
+        b"\xff\xfe\x00",
+        b"<html>what?</html>",
+        b"influxops_changes_total NaN\ninfluxops_last_success_timestamp_seconds\n",
+        b'# TYPE influxops_changes_total counter\ninfluxops_changes_total{action="create"} NaN\n',
+    ],
+)
+def test_a_broken_file_is_replaced(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(content)
+    written = write(path, report(outcomes=[outcome("a")]))
+    assert written[key("changes_total", action="create")] == 1
+
+
+def test_a_broken_file_is_said_to_be_one(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.write_bytes(b"\xff")
+    with caplog.at_level(logging.WARNING):
+        write(path, report())
+    assert str(path) in caplog.text
+    assert "start anew" in caplog.text
+
+
+def test_a_scoped_run_counts_its_changes_and_says_nothing_of_the_rest(path: Path) -> None:
+    whole = write(path, report([tenant(f"t{i}", "ok") for i in range(9)], exit_code=0))
+    scoped = Run(scope=Scope(tenants=frozenset({"x"})))
+    written = write(
+        path,
+        report([tenant("x", "changed", "create")], outcomes=[outcome("x")], exit_code=1),
+        scoped,
+    )
+    created = key("changes_total", action="create")
+    assert written == {**whole, created: 1.0}
+    assert write(path, report(outcomes=[outcome("y")]))[created] == 2
+
+
+def test_any_name_is_escaped(path: Path) -> None:
+    odd = 'a"b\\c\nd'
+    finding = Finding(odd, Severity.ERROR, "m")
+    told = report(targets=(replace(EU1, name=odd), EU2), findings=[finding])
+    written = write(path, told)
+    assert written[key("target_up", target=odd)] == 1
+    assert written[key("findings", kind=odd, severity="error")] == 1
+
+
+def test_node_exporter_may_read_it_and_sees_it_whole(path: Path) -> None:
+    former = os.umask(0o077)
+    try:
+        write(path, report(exit_code=1))
+        with path.open() as reader:
+            write(path, report())
+            assert "influxops_last_run_success 0" in reader.read()
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert [file.name for file in path.parent.iterdir()] == ["influxops.prom"]
+
+
+def test_a_missing_folder_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(ReporterError) as caught:
+        write(tmp_path / "no" / "influxops.prom", report())
+    assert "Prometheus textfile" in caught.value.message
+    assert "mkdir -p" in caught.value.hint
