@@ -1,0 +1,170 @@
+"""What the demonstration plays on: a registry, three stand-ins, a configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import urllib3
+
+from influxops import InfluxopsError
+from influxops_demo.postgres import EmbeddedPostgres, start_postgres
+from influxops_demo.registry import fill
+from influxops_demo.testing import StandIn, StandInFailed, start_stand_in
+
+TARGETS = ("eu1", "eu2", "us1")
+#: What InfluxDB 3 Core holds, and with that each stand-in.
+PLACES = 5
+
+#: Variables of the user's own servers; the demonstration must never meet those.
+_FOREIGN = ("PG", "INFLUXDB_", "INFLUXOPS_")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All that runs for the demonstration.
+
+    Args:
+        folder: Holds the configuration and the journal.
+        postgres: The registry's server.
+        stand_ins: The stand-ins for InfluxDB 3, by target.
+    """
+
+    folder: Path
+    postgres: EmbeddedPostgres
+    stand_ins: Mapping[str, StandIn]
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "influxops.toml"
+
+    @property
+    def journal(self) -> Path:
+        """The file that each change is appended to."""
+        return self.folder / "changes.jsonl"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that the demonstration's commands need."""
+        return {**self.postgres.environment, "INFLUXOPS_CONFIG": str(self.config)}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the demonstration's commands."""
+        own = {name: v for name, v in os.environ.items() if not name.startswith(_FOREIGN)}
+        return {**own, **self.variables}
+
+    def changes(self) -> int:
+        """Count the changes that the journal holds."""
+        if not self.journal.exists():
+            return 0
+        return len(self.journal.read_text(encoding="utf-8").splitlines())
+
+    def databases(self) -> dict[str, list[str]]:
+        """Ask each stand-in itself for its databases, past influxops.
+
+        Raises:
+            InfluxopsError: When one does not answer.
+        """
+        return {target: _databases(stand_in.url) for target, stand_in in self.stand_ins.items()}
+
+
+@contextlib.contextmanager
+def staged() -> Iterator[Stage]:
+    """Start everything at once; end and remove it all when the block is left, however it is.
+
+    Raises:
+        InfluxopsError: When something does not start; what did start is ended.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="influxops-demo-"))
+    with ThreadPoolExecutor(1 + len(TARGETS)) as pool:
+        registry = pool.submit(_start_registry)
+        stand_ins = {name: pool.submit(start_stand_in, max_databases=PLACES) for name in TARGETS}
+        try:
+            try:
+                stage = Stage(
+                    folder,
+                    registry.result(),
+                    {name: start.result() for name, start in stand_ins.items()},
+                )
+            except StandInFailed as error:
+                raise InfluxopsError(str(error)) from None
+            stage.config.write_text(_configuration(stage), encoding="utf-8")
+            yield stage
+        finally:
+            with _unhurried():
+                # What is still starting has to be up before it can be ended.
+                started = [start.result() for start in stand_ins.values() if not start.exception()]
+                for stand_in in started:
+                    stand_in.process.terminate()
+                for stand_in in started:
+                    _end(stand_in)
+                if not registry.exception():
+                    registry.result().stop()
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_registry() -> EmbeddedPostgres:
+    postgres = start_postgres()
+    try:
+        fill(postgres.conninfo())
+    except BaseException:
+        postgres.stop()
+        raise
+    return postgres
+
+
+def _end(stand_in: StandIn) -> None:
+    stand_in.stop()
+    if stand_in.process.stdout is not None:
+        stand_in.process.stdout.close()
+
+
+@contextlib.contextmanager
+def _unhurried() -> Iterator[None]:
+    """Keep a second Ctrl-C from leaving servers behind; ending them takes a second or two."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _configuration(stage: Stage) -> str:
+    """Give the configuration file: the registry comes from PG_HOST and its like."""
+    targets = "".join(
+        f'[targets.{name}]\nkind = "influxdb3"\nurl = "{stand_in.url}"\n\n'
+        for name, stand_in in stage.stand_ins.items()
+    )
+    return (
+        '[sources.registry]\nkind = "postgres"\n\n'
+        f'{targets}[reporters.changes]\nkind = "journal"\npath = {json.dumps(str(stage.journal))}\n'
+    )
+
+
+def _databases(url: str) -> list[str]:
+    try:
+        answer = urllib3.request(
+            "GET", f"{url}/api/v3/configure/database?format=json", timeout=10, retries=False
+        )
+        rows = answer.json()
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
+        raise InfluxopsError(
+            f"the stand-in at {url} does not tell its databases: {error}"
+        ) from None
+    names = [row["iox::database"] for row in rows]
+    return sorted(name for name in names if name != "_internal")
