@@ -128,7 +128,8 @@ class FileSource:
             yield Check("file", False, error.message, error.hint)
             return
         count = sum(isinstance(item, Tenant) for item in items)
-        yield Check("file", True, f"{self._settings.name} has {count:,} tenants")
+        plural = "" if count == 1 else "s"
+        yield Check("file", True, f"{self._settings.name} has {count:,} tenant{plural}")
         for item in items:
             if isinstance(item, Finding):
                 yield Check("tenant ids", False, item.message, item.hint)

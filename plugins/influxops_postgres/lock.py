@@ -44,7 +44,8 @@ SELECT pg_is_in_recovery() AS standby,
          WHERE c.oid = to_regclass(%(table)s)) AS name
 """)
 
-_TRY = sql.SQL("SELECT pg_try_advisory_xact_lock(%(key)s) AS taken")
+# With the key in its text: a statement with parameters leaves a portal open, and that a snapshot.
+_TRY = sql.SQL("SELECT pg_try_advisory_xact_lock({key}) AS taken")
 
 # What this user may not see of another's session is NULL there.
 _HOLDER = sql.SQL("""
@@ -121,7 +122,7 @@ def _take(connection: Connection, settings: PostgresSettings, run: Run, place: s
 
 
 def _try(connection: Connection, key: int) -> bool:
-    row = connection.execute(_TRY, {"key": key}).fetchone()
+    row = connection.execute(_TRY.format(key=key)).fetchone()
     return bool(row and row["taken"])
 
 
