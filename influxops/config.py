@@ -108,6 +108,8 @@ class Section:
         kind: Its plugin's kind.
         values: What the file says, `kind` left out.
         where: Gives `file:line` of one of its keys, or of the section.
+        outranks_environment: Whether its values win over environment variables. What a program
+            passes does, as a flag would; what a file says does not.
     """
 
     role: Role
@@ -115,6 +117,7 @@ class Section:
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
     where: Callable[..., str] = field(default=lambda *keys: "environment")
+    outranks_environment: bool = False
 
     @property
     def full_name(self) -> str:
@@ -191,11 +194,12 @@ def load_config(path: str | Path | None = None) -> Config:
 
 
 def parse_config(data: Mapping[str, Any], file: TomlFile | None = None) -> Config:
-    """Make a configuration of what a file says.
+    """Make a configuration of what a file says, or a program.
 
     Args:
         data: The file's tables.
-        file: The file itself, to find lines in.
+        file: The file itself, to find lines in. Without one the values are a program's own, and
+            win over environment variables.
 
     Raises:
         ConfigError: When it says what cannot be; all mistakes at once.
@@ -209,7 +213,7 @@ def parse_config(data: Mapping[str, Any], file: TomlFile | None = None) -> Confi
             tables[name] = model.model_validate(data.get(name, {}))
         except ValidationError as error:
             mistakes += explain(error, model, (name,), where)
-    sections = [*_sections(data, where)]
+    sections = [*_sections(data, where, outrank=file is None)]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     config = Config(
@@ -226,7 +230,9 @@ def parse_config(data: Mapping[str, Any], file: TomlFile | None = None) -> Confi
     return config
 
 
-def _sections(data: Mapping[str, Any], where: Callable[..., str]) -> Iterator[Section]:
+def _sections(
+    data: Mapping[str, Any], where: Callable[..., str], *, outrank: bool
+) -> Iterator[Section]:
     for role in ROLE_NAMES:
         tables = data.get(role, {})
         if not isinstance(tables, Mapping):
@@ -247,6 +253,7 @@ def _sections(data: Mapping[str, Any], where: Callable[..., str]) -> Iterator[Se
                 values["kind"],
                 {key: value for key, value in values.items() if key != "kind"},
                 lambda *keys, role=role, name=name: where(role, name, *keys),
+                outrank,
             )
 
 

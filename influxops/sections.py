@@ -104,6 +104,8 @@ def resolve_section(
     values = dict(section.values)
     origins = {name: section.where(name) for name in values}
     for name, field in plugin.Settings.model_fields.items() if use_environment else ():
+        if section.outranks_environment and name in values:
+            continue
         for variable in variables(field):
             if os.environ.get(variable):
                 values[name] = _from_environment(variable, field)

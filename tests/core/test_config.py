@@ -161,6 +161,25 @@ def test_a_default_never_meets_an_explicit_remote(
     assert "target:eu1 is on another machine" in mistake(tmp_path, section())
 
 
+def test_what_a_program_says_wins_over_the_environment_and_a_file_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMORY_URL", "http://localhost/variable")
+
+    def url(config: Config) -> str:
+        (target,) = [item for item in resolve(config, KINDS) if item.section.role == "targets"]
+        location = target.location
+        assert location is not None
+        return location.text
+
+    said = {"kind": "memorydb", "world": "w", "url": "http://localhost/said"}
+    sources = {"registry": {"kind": "memory", "world": "w"}}
+    program = parse_config({"sources": sources, "targets": {"eu1": said}})
+    file = load(tmp_path, section(url='"http://localhost/said"'))
+    assert url(program) == "http://localhost/said"
+    assert url(file) == "http://localhost/variable"
+
+
 def test_a_missing_file_is_an_error_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="influxops init"):
         load_config(tmp_path / "nope.toml")
