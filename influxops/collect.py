@@ -105,7 +105,7 @@ class Collector:
             inventories={t.state.name: t.inventory for t in targets if t.inventory is not None},
             sources_complete=complete,
         )
-        findings = [f for source in sources for f in _scoped(source.findings, run)]
+        findings = [f for source in sources for f in _scoped(source, run)]
         findings += [finding for target in targets for finding in target.findings]
         if complete and not facts.tenants:
             subjects = [self._subject(item) for item in self._sources]
@@ -250,11 +250,13 @@ def in_parallel(tasks: Sequence[Callable[[], T]]) -> list[T]:
         return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
-def _scoped(findings: Iterable[Finding], run: Run) -> Iterable[Finding]:
-    """Keep a fault elsewhere in the registry from failing a run for one tenant."""
-    for finding in findings:
-        elsewhere = run.scope.tenants and finding.kind != "failed-source"
-        if elsewhere and finding.severity is Severity.ERROR:
+def _scoped(source: _ReadSource, run: Run) -> Iterable[Finding]:
+    """Keep a fault elsewhere in the registry from failing a run for some of its tenants."""
+    elsewhere = run.scope.tenants and not run.scope.tenants.issuperset(
+        tenant.id for tenant in source.tenants
+    )
+    for finding in source.findings:
+        if elsewhere and finding.kind != "failed-source" and finding.severity is Severity.ERROR:
             yield replace(finding, severity=Severity.WARNING)
         else:
             yield finding

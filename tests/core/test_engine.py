@@ -205,6 +205,15 @@ def test_a_run_for_one_tenant_minds_no_fault_elsewhere(bench: Bench) -> None:
     assert bench.run(tenants=("new",)).exit_code == 1
 
 
+def test_a_fault_in_a_source_that_is_all_in_the_scope_is_not_elsewhere(bench: Bench) -> None:
+    bench.server()
+    bench.tenants("a", "b")
+    bench.world.tenants["registry"].append(Finding("empty-id", Severity.ERROR, "a blank"))
+    report = bench.run(tenants=("a", "b"))
+    assert report.exit_code == 1
+    assert len(report.changed) == 2
+
+
 def test_an_unknown_tenant_or_target_in_the_scope_is_refused_with_the_nearest(
     bench: Bench,
 ) -> None:
@@ -340,4 +349,57 @@ def test_the_same_tenant_from_two_sources_is_one_unless_they_disagree(bench: Ben
     bench.tenants("a", Tenant("b", {"retention": "60d"}), source="other")
     report = bench.run()
     assert states(report) == {"a": "changed", "b": "held"}
+    assert report.exit_code == 1
+
+
+def test_a_change_that_did_not_take_is_found_out(bench: Bench) -> None:
+    bench.extra = {"database": {"retention": "30d"}}
+    bench.tenants("a", "b")
+    bench.server(
+        databases={**there("telemetry_a", retention=86400), **there("telemetry_b")},
+        lies=frozenset({"telemetry_a", "telemetry_b"}),
+    )
+    report = bench.run(tenants=("a",))
+    assert "another retention period" in report.tenants[0].message
+    assert report.exit_code == 1
+    report = bench.run(tenants=("b",), absent=True, allow=["drop"])
+    assert states(report) == {"b": "failed"}
+
+
+def test_tenants_move_on_until_every_target_has_said_that_it_is_full(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2", "eu3")
+    bench.tenants("a", "b", "c", "d")
+    for name in bench.targets:
+        bench.server(name, limit=1)
+    report = bench.run()
+    assert [len(bench.server(name).databases) for name in bench.targets] == [1, 1, 1]
+    assert states(report)["d"] == "held"
+    assert report.exit_code == 1
+
+
+def test_a_double_that_another_run_made_meanwhile_is_an_error(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.world.lock = "none"
+    bench.server("eu1", rival=there("telemetry_a"), rival_of=bench.server("eu2"))
+    report = bench.run()
+    assert kinds(report)["in-two-targets"] == 1
+    assert report.exit_code == 1
+
+
+def test_wrappers_of_other_plugins_still_apply(bench: Bench) -> None:
+    bench.extra = {"reporters": {"tracing": {"kind": "wrapping", "world": bench.name}}}
+    bench.tenants("a", "b")
+    report = bench.run()
+    assert bench.world.wrapped == [2]
+    assert report.exit_code == 0
+
+
+def test_a_registry_that_could_not_be_read_is_not_called_empty(bench: Bench) -> None:
+    bench.tenants()
+    bench.world.broken["registry"] = RuntimeError("gone")
+    bench.server(databases=there("telemetry_a"))
+    report = bench.run()
+    assert not report.plan.refusals
+    assert kinds(report)["no-tenants"] == 0
     assert report.exit_code == 1
