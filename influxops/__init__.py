@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from influxops.settings import TargetSettings as TargetSettings
     from influxops.settings import is_this_machine as is_this_machine
     from influxops.settings import setting as setting
+    from influxops.status import tenant_status as tenant_status
 
 _HOMES = {
     "config": ("Config", "load_config", "parse_config"),
@@ -122,6 +123,7 @@ _HOMES = {
         "is_this_machine",
         "setting",
     ),
+    "status": ("tenant_status",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

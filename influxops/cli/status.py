@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
-
-if TYPE_CHECKING:
-    from influxops.model import DatabaseStats, Report
 
 _HEADERS = (
     "tenant",
@@ -47,14 +44,11 @@ def command(
     from influxops.cli.lookup import look
     from influxops.cli.session import session
     from influxops.run import Scope
+    from influxops.status import tenant_status
 
     with session(context, timeout=timeout, scope=Scope(frozenset(tenants))) as (engine, run):
         report = look(engine, run)
-        names: dict[str, list[str]] = {}
-        for result in report.tenants:
-            if result.before is not None and result.target is not None:
-                names.setdefault(result.target, []).append(result.database)
-        rows = _rows(report, engine.describe(names, run))
+        rows = tenant_status(engine, report, run)
     if output == "json":
         click.echo(json.dumps({"version": 1, "tenants": rows}, indent=2, ensure_ascii=False))
     elif rows:
@@ -71,45 +65,6 @@ def command(
             click.echo(finding.message, err=output == "json")
     broken = report.exit_code != 0 or not all(row["exists"] is True for row in rows)
     context.exit(report.exit_code or int(broken))
-
-
-def _rows(report: Report, stats: dict[tuple[str, str], DatabaseStats]) -> list[dict[str, Any]]:
-    from influxops.document import plain
-    from influxops.model import TenantState
-
-    rows = []
-    for result in report.tenants:
-        found = result.before
-        known = stats.get((result.target or "", result.database))
-        exists = None if result.state is TenantState.UNKNOWN else found is not None
-        message = (known.message if known else "") or (
-            result.message if result.state is not TenantState.REFUSED else ""
-        )
-        rows.append(
-            {
-                "tenant": result.tenant,
-                "target": result.target if found else None,
-                "url": result.url if found else None,
-                "database": result.database,
-                "exists": exists,
-                "marker": plain(found.marker) if found else False if exists is False else None,
-                "retention": _retention(found.retention if found else None) if found else None,
-                "desired": _retention(report.plan.retentions.get(result.tenant)),
-                "telemetry_count": known.telemetry_count if known else None,
-                "last_write": plain(known.last_write) if known else None,
-                "message": message,
-            }
-        )
-    return rows
-
-
-def _retention(value: Any) -> str:
-    from influxops.durations import format_duration
-    from influxops.model import UNKNOWN, UNMANAGED
-
-    if value is UNKNOWN or value is UNMANAGED:
-        return str(value.value)
-    return "none" if value is None else format_duration(value)
 
 
 def _with_brief(cells: dict[str, str]) -> dict[str, str]:
