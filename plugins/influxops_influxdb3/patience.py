@@ -69,7 +69,6 @@ class BoundedRetry(Retry):
             status_forcelist=_PASSING,
             allowed_methods=None,
             raise_on_status=False,
-            redirect=False,
         )
 
     def new(self, **kw: Any) -> Self:
