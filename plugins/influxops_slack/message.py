@@ -28,8 +28,9 @@ from influxops import (
 )
 
 _SECTION, _HEADER = 3000, 150
-#: Items a section, characters a line and of names in it, before escaping.
-_LINES, _LINE, _NAMES = 10, 400, 300
+#: Items a section; characters of an item, its hint and the names in it, before escaping, which
+#: makes five of one: even then one item fits.
+_LINES, _LINE, _HINT, _NAMES = 10, 320, 200, 240
 
 #: One thing to tell, and what to do about it.
 _Item = tuple[str, str]
@@ -192,7 +193,7 @@ def _sections(title: str, items: Sequence[_Item]) -> Iterator[dict[str, Any]]:
     entries: list[str] = []
     room = _SECTION - len(title) - 60  # for what stands around the entries
     for text, hint in items[:_LINES]:
-        entry = _code(_cut(text, _LINE)) + (f"\n  -&gt; {_code(_cut(hint, _LINE))}" if hint else "")
+        entry = _code(_cut(text, _LINE)) + (f"\n  -&gt; {_code(_cut(hint, _HINT))}" if hint else "")
         room -= len(entry) + 1
         if room < 0:
             break

@@ -88,8 +88,9 @@ def test_a_run_without_changes_and_a_dry_run_leave_no_trace(path: Path) -> None:
     assert not path.exists()
 
 
-def test_its_group_may_read_it_and_nobody_else(path: Path) -> None:
-    former = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_its_group_may_read_it_and_nobody_else(path: Path, umask: int) -> None:
+    former = os.umask(umask)
     try:
         append(path, report(outcomes=[outcome("a")]))
     finally:

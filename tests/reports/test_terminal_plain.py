@@ -152,6 +152,18 @@ def test_an_acknowledged_tenant_is_no_error(piped: Tell) -> None:
     assert piped(told, quiet=True) == ""
 
 
+def test_one_error_is_enough_though_another_finding_is_less(piped: Tell) -> None:
+    told = report(
+        [tenant("x", "held", message="two of it")],
+        findings=[
+            Finding("case", Severity.INFO, "known (acknowledged)", tenant="x"),
+            error("two of it", tenant="x"),
+        ],
+        exit_code=1,
+    )
+    assert piped(told).startswith("ERR telemetry_x: two of it\n")
+
+
 def test_the_summary_counts_what_happened(piped: Tell) -> None:
     tenants = [
         *(tenant(f"o{i}", "ok") for i in range(1200)),

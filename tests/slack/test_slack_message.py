@@ -25,6 +25,8 @@ from tests.reports.samples import (
 )
 
 NASTY = [
+    "&" * 5000,
+    "y" * 5000,
     "<!channel>",
     "<@U123>",
     "@here",
@@ -36,8 +38,6 @@ NASTY = [
     "x\n```\n<!everyone>",
     "\x1b[31m",
     "\u202e",
-    "y" * 5000,
-    "&" * 5000,
 ]
 
 
