@@ -138,10 +138,11 @@ class Batch:
         before = len(self._written)
         broken = False
         for change, future in self._each([last], partial(self._mark, no_sync=False)):
-            broken = before > 0 and _is_broken(future)
-            if broken:
+            failure = _broken(future) if before else None
+            if failure is not None:
                 # It is part of what is sent again.
-                self._written.append((change, ""))
+                broken = True
+                self._written.append((change, failure.doubt))
                 self._run.on_progress(1)
             else:
                 self._note(change, future)
@@ -412,9 +413,9 @@ def _reason_of(error: InfluxopsError) -> str:
     return error.reason if isinstance(error, InfluxDBError) else error.message
 
 
-def _is_broken(future: Future[str]) -> bool:
-    """Tell whether a marker found the server, or the way to it, broken."""
+def _broken(future: Future[str]) -> _NotMarked | None:
+    """Give what a marker failed with, if it found the server, or the way to it, broken."""
     error = future.exception() if future.done() else None
-    return isinstance(error, _NotMarked) and isinstance(
-        error.error, (ConnectionFailed, ServerFailed)
-    )
+    if isinstance(error, _NotMarked) and isinstance(error.error, (ConnectionFailed, ServerFailed)):
+        return error
+    return None
