@@ -1,0 +1,11 @@
+"""What the Ansible modules do, without Ansible: a task's parameters in, its result out.
+
+The modules themselves, in `ansible/library`, hold their arguments and their documentation, and
+call `ensure` or `look`.
+"""
+
+from influxops_ansible.ensure import ensure
+from influxops_ansible.info import look
+from influxops_ansible.task import Result
+
+__all__ = ["Result", "ensure", "look"]

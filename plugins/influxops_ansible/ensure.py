@@ -1,0 +1,122 @@
+"""What `influx_tenant_db` does: one plan gives `changed`, the diff and the result."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from influxops import Change, Report, Severity, TenantResult, database_document
+from influxops_ansible.task import Result, Task, attempt, reasons, told, warnings
+
+
+def ensure(parameters: Mapping[str, Any], *, check_mode: bool) -> Result:
+    """Give tenants their databases, or take them away.
+
+    Args:
+        parameters: The module's parameters.
+        check_mode: Whether to plan only.
+    """
+    return attempt(partial(_ensure, check_mode=check_mode), parameters)
+
+
+def _ensure(task: Task, *, check_mode: bool) -> Result:
+    parameters = task.parameters
+    if task.named == []:
+        # A list that came out empty asks for nothing; it is no registry that lost its tenants.
+        return Result({"changed": False, "databases": [], "findings": [], "summary": {}})
+    with task.engine(dry_run=check_mode) as (engine, run):
+        report = engine.execute(
+            run, allow=parameters.get("allow") or (), absent=parameters["state"] == "absent"
+        )
+    changes = report.plan.pending if report.dry_run else report.changed
+    values = {
+        "changed": bool(changes),
+        "databases": _databases(report, changes),
+        "diff": [_diff(steps) for steps in _by_database(changes)],
+        **told(report),
+    }
+    warned, failure = warnings(report), ""
+    if report.exit_code:
+        failure = reasons(report)
+        if check_mode and parameters.get("unreachable") == "warn" and _is_only_unreachable(report):
+            warned, failure = (*warned, failure), ""
+    return Result(values, warned, failure)
+
+
+def _is_only_unreachable(report: Report) -> bool:
+    """Tell whether all that is wrong is that targets cannot be reached."""
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    return all(finding.kind == "unreachable" for finding in errors) and all(
+        refusal.guard == "unreachable" for refusal in report.plan.refusals
+    )
+
+
+def _by_database(changes: Iterable[Change]) -> list[list[Change]]:
+    """Put the changes of one database together, in the order of the plan."""
+    steps: defaultdict[tuple[str, str], list[Change]] = defaultdict(list)
+    for change in changes:
+        steps[change.tenant, change.target].append(change)
+    return list(steps.values())
+
+
+def _databases(report: Report, changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """Tell of each tenant's database what was done, or would be."""
+    of_tenant: defaultdict[str, list[list[Change]]] = defaultdict(list)
+    for steps in _by_database(changes):
+        of_tenant[steps[0].tenant].append(steps)
+    urls = {target.name: target.url for target in report.targets}
+    entries = []
+    for result in report.tenants:
+        changed = of_tenant.get(result.tenant)
+        if not changed:
+            entries.append(_unchanged(result, dry_run=report.dry_run))
+        for steps in changed or ():
+            first, last = steps[0], steps[-1]
+            entries.append(
+                {
+                    **_entry(result),
+                    "target": first.target,
+                    "url": urls.get(first.target),
+                    "action": "+".join(change.action.value for change in steps),
+                    "changed": True,
+                    "before": database_document(first.before),
+                    "after": database_document(last.after),
+                }
+            )
+    return entries
+
+
+def _unchanged(result: TenantResult, *, dry_run: bool) -> dict[str, Any]:
+    tried = "+".join(action.value for action in result.actions)
+    return {
+        **_entry(result),
+        "target": result.target,
+        "url": result.url,
+        "action": tried or ("keep" if result.before else "none"),
+        "changed": False,
+        "before": database_document(result.before),
+        # A refused change is no change, whatever it would have led to.
+        "after": database_document(result.before if dry_run else result.after),
+    }
+
+
+def _entry(result: TenantResult) -> dict[str, Any]:
+    return {
+        "tenant": result.tenant,
+        "database": result.database,
+        "state": result.state.value,
+        "message": result.message,
+    }
+
+
+def _diff(steps: Sequence[Change]) -> dict[str, Any]:
+    """Tell what changes in one database; Ansible shows an empty text where there is none."""
+    name = f"{steps[0].database} on {steps[0].target}"
+    return {
+        "before_header": name,
+        "after_header": name,
+        "before": database_document(steps[0].before) or "",
+        "after": database_document(steps[-1].after) or "",
+    }
