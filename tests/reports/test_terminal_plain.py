@@ -226,6 +226,30 @@ def test_the_start_of_a_run_says_what_it_works_on(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_run_that_finds_all_as_desired_says_so(piped: Tell) -> None:
+    assert piped(report([tenant("x", "ok")])).splitlines()[-1] == (
+        "1 tenant: 1 ok, 0 failed, in 2.1 s; nothing to do"
+    )
+
+
+def test_a_narrow_terminal_breaks_the_head_between_words_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "60")
+    reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
+    reporter.influxops_started(head(full_report()), Run())
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any("http://eu1.example:8181," in line for line in lines)
+    assert all(line.startswith(("config ", "source ", "target ", " " * 10)) for line in lines)
+
+
 def test_a_pipe_gets_no_escapes_unless_they_are_wanted(
     piped: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
