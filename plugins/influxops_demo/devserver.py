@@ -99,7 +99,7 @@ def command(
     """
     try:
         from influxops_demo.standin.catalog import Limits
-        from influxops_demo.standin.engine import DataDirectoryInUse
+        from influxops_demo.standin.journal import DataDirectoryError
         from influxops_demo.standin.server import listen, serve, url_of
         from influxops_demo.standin.settings import StandInSettings
     except ModuleNotFoundError as error:
@@ -120,8 +120,8 @@ def command(
     url = url_of(listener)
     try:
         serve(settings, listener, lambda: click.echo(_welcome(url, settings)))
-    except DataDirectoryInUse as error:
-        raise _Failure(f"{error}; end that one, or choose another --data-dir") from None
+    except DataDirectoryError as error:
+        raise _Failure(str(error)) from None
     except OSError as error:
         raise _Failure(f"cannot use {error.filename or data_dir}: {error.strerror}") from None
 

@@ -141,7 +141,9 @@ def test_a_hard_deletion_in_the_past_is_one_now(api: Api, database: str, at: str
     assert before <= datetime.fromisoformat(moment) <= datetime.now(UTC)
 
 
-@pytest.mark.parametrize("at", ["tomorrow", "2099-01-02", "2099-01-02T03:04:05"])
+@pytest.mark.parametrize(
+    "at", ["tomorrow", "2099-01-02", "2099-01-02T03:04:05", "20990102T030405Z", ""]
+)
 def test_a_time_that_is_not_rfc_3339_deletes_nothing(api: Api, database: str, at: str) -> None:
     api.create(database)
     answer = api.delete(database, hard_delete_at=at)
@@ -233,6 +235,15 @@ def test_a_write_above_the_limit_of_tables_makes_its_database_without_a_table() 
         assert api.write("b", "x v=1i 1").status == 422
         api.delete("a")
         assert api.write("b", "x v=1i 1").status == 204
+
+
+def test_one_write_does_not_make_more_tables_than_there_may_be() -> None:
+    with running_stand_in(max_tables=2, wal_flush_interval="20ms") as stand_in:
+        api = Api(stand_in.url)
+        answer = api.write("a", "t v=1i 1\nu v=1i 1\nw v=1i 1")
+        assert answer.status == 422
+        assert [line["line_number"] for line in answer.json()["data"]] == [3]
+        assert len(api.sql("_internal", "SELECT * FROM system.tables")) == 2
 
 
 def test_a_table_is_made_with_its_columns_and_its_database(api: Api, database: str) -> None:

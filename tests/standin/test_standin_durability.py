@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from influxops_demo.standin import operations
+from influxops_demo.standin.catalog import Catalog, Limits, delete_table_record
+from influxops_demo.standin.journal import Journal
 from influxops_demo.testing import StandInFailed, running_stand_in, start_stand_in
 from tests.standin.api import Answer, Api
 
@@ -155,6 +159,37 @@ def test_the_log_is_written_anew_once_most_of_it_is_of_no_use(tmp_path: Path) ->
         assert Api(stand_in.url).sql("plant", "SELECT v FROM t") == [{"v": 9}]
 
 
+def test_what_was_deleted_for_good_is_forgotten_a_day_later(tmp_path: Path) -> None:
+    def open_catalog() -> Catalog:
+        return Catalog(Journal(tmp_path / "catalog.jsonl"), Limits())
+
+    catalog = open_catalog()
+    now = time.time_ns()
+    ages = {"fresh": 23, "stale": 25}
+    for hours in ages.values():
+        operations.create_database(catalog, f"db{hours}", None)
+        operations.create_table(catalog, "kept", f"t{hours}", ["k"], {})
+    for number, (name, hours) in enumerate(ages.items()):
+        hard_delete_ns = now - hours * 3_600 * 10**9
+        database, kept = catalog.database(f"db{hours}"), catalog.database("kept")
+        assert database is not None
+        assert kept is not None
+        delete = {"op": "delete_database", "id": database.id, "name": name, "tables": {}}
+        table = delete_table_record(kept.id, number, name, hard_delete_ns)
+        catalog.commit([{**delete, "hard_delete_ns": hard_delete_ns}, table])
+    last_id = catalog.next_database_id
+    catalog.close()
+
+    catalog = open_catalog()
+    names = [database.name for database in catalog.databases.values()]
+    assert sorted(names) == ["_internal", "fresh", "kept"]
+    kept = catalog.database("kept")
+    assert kept is not None
+    assert [table.name for table in kept.tables.values()] == ["fresh"]
+    assert catalog.next_database_id == last_id
+    catalog.close()
+
+
 def test_without_a_data_directory_nothing_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +203,14 @@ def test_without_a_data_directory_nothing_is_kept(
             uuids.add(api.send("GET", "/ping").headers["cluster-uuid"])
     assert len(uuids) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_is_named_not_overwritten(tmp_path: Path) -> None:
+    journal = tmp_path / "catalog.jsonl"
+    journal.write_text("not JSON\n")
+    with pytest.raises(StandInFailed, match=r"Error: .*catalog\.jsonl, line 1: .*\Z"):
+        start_stand_in(data_dir=tmp_path)
+    assert journal.read_text() == "not JSON\n"
 
 
 def test_one_data_directory_serves_one_server(tmp_path: Path) -> None:

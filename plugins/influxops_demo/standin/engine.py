@@ -7,14 +7,10 @@ import os
 from pathlib import Path
 
 from influxops_demo.standin.catalog import Catalog
-from influxops_demo.standin.journal import Journal
+from influxops_demo.standin.journal import DataDirectoryError, Journal
 from influxops_demo.standin.query import QueryEngine
 from influxops_demo.standin.settings import StandInSettings
 from influxops_demo.standin.wal import WriteAheadLog
-
-
-class DataDirectoryInUse(Exception):
-    """Another stand-in works in this data directory; end it or take another directory."""
 
 
 class Engine:
@@ -24,7 +20,7 @@ class Engine:
         settings: how the stand-in behaves.
 
     Raises:
-        DataDirectoryInUse: another process has the directory.
+        DataDirectoryError: another process has the directory, or what is in it is damaged.
         OSError: the directory cannot be made or read.
     """
 
@@ -63,5 +59,7 @@ def _lock(directory: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise DataDirectoryInUse(f"another stand-in uses {directory}") from None
+        raise DataDirectoryError(
+            f"another stand-in uses {directory}; end that one, or choose another directory"
+        ) from None
     return descriptor

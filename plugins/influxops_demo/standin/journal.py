@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
+class DataDirectoryError(Exception):
+    """A data directory that cannot be used; the message says why and what to do."""
+
+
 class Journal:
     """Appends entries to a file, or drops them where there is none.
 
@@ -26,15 +30,25 @@ class Journal:
         self._whole = 0
 
     def read(self) -> Iterator[Any]:
-        """All entries so far. A last line that was cut short by a crash is not one of them."""
+        """All entries so far. A last line that was cut short by a crash is not one of them.
+
+        Raises:
+            DataDirectoryError: a line is no JSON.
+        """
         if self._path is None or not self._path.exists():
             return
         self._whole = 0
         with self._path.open("rb") as lines:
-            for line in lines:
-                if line.endswith(b"\n"):
-                    self._whole += len(line)
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                self._whole += len(line)
+                try:
                     yield json.loads(line)
+                except ValueError as error:
+                    raise DataDirectoryError(
+                        f"{self._path}, line {number}: {error}; move the directory away"
+                    ) from None
 
     def resume(self) -> None:
         """Opens the file for appending after what :meth:`read` found in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,10 @@ from influxops_demo.standin.kinds import RESERVED_COLUMNS, Kind
 
 OPERATOR_TOKEN = "_admin"
 HARD_DELETE_AFTER_NS = 72 * 3_600 * 10**9
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
 class ColumnRefused(ValueError):
@@ -279,12 +284,12 @@ def _hard_deletion(at: str | None, now_ns: int) -> int | None:
             return None
         case "now":
             return now_ns
+    if not _RFC_3339.fullmatch(at):
+        raise errors.bad_timestamp("input contains invalid characters")
     try:
-        moment = datetime.fromisoformat(at)
+        moment = datetime.fromisoformat(at.upper())
     except ValueError:
-        raise errors.bad_timestamp("input contains invalid characters") from None
-    if moment.tzinfo is None:
-        raise errors.bad_timestamp("premature end of input")
+        raise errors.bad_timestamp("input is out of range") from None
     return max(now_ns, int(moment.timestamp()) * 10**9)
 
 

@@ -55,7 +55,7 @@ def serve(settings: StandInSettings, listener: socket.socket, ready: Callable[[]
         ready: called once, when requests are answered.
 
     Raises:
-        DataDirectoryInUse: another process has the data directory.
+        DataDirectoryError: another process has the data directory, or it is damaged.
         OSError: the data directory cannot be made or read.
     """
     with contextlib.closing(listener):
