@@ -166,7 +166,7 @@ class PluginHost:
         except Exception as error:
             raise PluginError(
                 f"{self._owners[name]} broke: {type(error).__name__}: {redact(str(error))}",
-                hint="run it again with -v for the traceback, and tell its author",
+                hint="run it again with -vv for the traceback, and tell its author",
             ) from error
 
     def call(self, name: str, hook: str, **arguments: Any) -> Any:
