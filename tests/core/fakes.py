@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Any, ClassVar
@@ -52,6 +52,9 @@ class Server:
     outcomes: Mapping[str, Status | None] = field(default_factory=dict)
     #: Databases that are said to be made and are not.
     lies: frozenset[str] = frozenset()
+    #: Databases that another run makes on this server as soon as this one writes to any.
+    rival: dict[str, Database] = field(default_factory=dict)
+    rival_of: Server | None = None
     #: Ends the run after this many changes.
     cancels_after: int | None = None
     error: Exception | None = None
@@ -67,6 +70,7 @@ class World:
     broken: dict[str, Exception] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     lock: str = "free"
+    wrapped: list[int] = field(default_factory=list)
 
 
 WORLDS: dict[str, World] = {}
@@ -157,12 +161,16 @@ class MemoryTarget(_Base):
                 run.cancel()
             run.check()
             server.changes.append(change)
+            if server.rival_of is not None:
+                server.rival_of.databases.update(server.rival)
             if change.database in server.outcomes:
                 status = server.outcomes[change.database]
                 if status is not None:
                     yield Outcome(change, status, "as the test wants it")
                 continue
-            if change.action is Action.DROP:
+            if change.database in server.lies:
+                pass
+            elif change.action is Action.DROP:
                 del server.databases[change.database]
             elif (
                 change.before is None
@@ -171,7 +179,7 @@ class MemoryTarget(_Base):
             ):
                 yield Outcome(change, Status.FULL, "full")
                 continue
-            elif change.database not in server.lies:
+            else:
                 assert change.after is not None
                 server.databases[change.database] = change.after
             yield Outcome(change, Status.DONE)
@@ -191,6 +199,18 @@ class MemoryReporter(_Base):
         self.world.reports.append(report)
 
 
+class WrappingReporter(MemoryReporter):
+    """Times what targets do, as a plugin for tracing would."""
+
+    @hookimpl(wrapper=True)
+    def influxops_ensure(
+        self, changes: Sequence[Change], run: Run
+    ) -> Generator[None, Iterator[Outcome], Iterator[Outcome]]:
+        self.world.wrapped.append(len(changes))
+        outcomes = yield
+        return outcomes
+
+
 def kind(name: str, value: str) -> Kind:
     """Make a kind of an object of this module, or of anywhere."""
     return Kind(name, (EntryPoint(name, value, GROUP),))
@@ -202,5 +222,6 @@ KINDS = {
         kind("memory", "tests.core.fakes:MemorySource"),
         kind("memorydb", "tests.core.fakes:MemoryTarget"),
         kind("memo", "tests.core.fakes:MemoryReporter"),
+        kind("wrapping", "tests.core.fakes:WrappingReporter"),
     )
 }
