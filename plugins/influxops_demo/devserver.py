@@ -6,9 +6,12 @@ Only what reads the command line is imported here; the server and all it needs c
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from influxops_demo.standin.settings import StandInSettings
 
 READY = "Ready: "
 """How the line starts that says where the server answers; printed once it does."""
@@ -20,40 +23,26 @@ class _Failure(click.ClickException):
     exit_code = 2
 
 
-class _LimitType(click.ParamType[int | None]):
-    name = "number|unlimited"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        if value is None or value in ("unlimited", "0", 0):
-            return None
-        try:
-            number = int(value)
-        except ValueError:
-            number = -1
-        if number < 0:
-            self.fail(f"{value!r} is neither a number nor 'unlimited'", param, ctx)
-        return number
+def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
+    """Reads a limit; no limit is None."""
+    if value == "unlimited":
+        return None
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a number nor 'unlimited'")
+    return int(value) or None
 
 
-class _SecondsType(click.ParamType[float]):
-    name = "duration"
+def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    """Reads a duration as the server's own options have it."""
+    from influxops_demo.standin.durations import DurationError, parse_duration
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        from influxops_demo.standin.durations import DurationError, parse_duration
-
-        if isinstance(value, float):
-            return value
-        try:
-            nanoseconds = parse_duration(value)
-        except DurationError as error:
-            self.fail(f"{value!r} is no duration like 1s or 250ms: {error}", param, ctx)
-        if nanoseconds < 10**6:
-            self.fail("at least 1ms", param, ctx)
-        return nanoseconds / 10**9
+    try:
+        nanoseconds = parse_duration(value)
+    except DurationError as error:
+        raise click.BadParameter(f"{value!r} is no duration like 1s or 250ms: {error}") from None
+    if nanoseconds < 10**6:
+        raise click.BadParameter("at least 1ms")
+    return nanoseconds / 10**9
 
 
 @click.command("dev-server", context_settings={"show_default": True})
@@ -68,18 +57,24 @@ class _SecondsType(click.ParamType[float]):
     show_default=False,
 )
 @click.option(
-    "--max-databases", default="5", type=_LimitType(), help="0 or 'unlimited' is no limit."
+    "--max-databases",
+    default="5",
+    metavar="NUMBER",
+    callback=_limit,
+    help="0 or 'unlimited' is no limit.",
 )
 @click.option(
     "--max-tables",
     default="2000",
-    type=_LimitType(),
+    metavar="NUMBER",
+    callback=_limit,
     help="Over all databases together; 0 or 'unlimited' is no limit.",
 )
 @click.option(
     "--wal-flush-interval",
     default="1s",
-    type=_SecondsType(),
+    metavar="DURATION",
+    callback=_seconds,
     help="How long a write waits at most until it is durable.",
 )
 @click.option("--with-auth", is_flag=True, help="Ask for a token, as a real server does.")
@@ -126,7 +121,7 @@ def command(
         raise _Failure(f"cannot use {error.filename or data_dir}: {error.strerror}") from None
 
 
-def _welcome(url: str, settings: Any) -> str:
+def _welcome(url: str, settings: StandInSettings) -> str:
     """What is said once requests are answered."""
     limits = settings.limits
     kept = f"Data in {settings.data_dir}" if settings.data_dir else "Keeps nothing when it ends"

@@ -1,8 +1,8 @@
 """The HTTP API as an ASGI application.
 
-Starlette and uvicorn serve it: both are released every few weeks, are looked after by the same
-small group for many years, keep few issues open, and let every header be decided here, which the
-recordings need (aiohttp adds a content type to each answer that has none).
+Starlette and uvicorn serve it: the pair that most ASGI applications run on, released often, and
+with it every header is decided here, which the recordings need (aiohttp gives each answer that has
+no content type one of its own).
 """
 
 from __future__ import annotations
