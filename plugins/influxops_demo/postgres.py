@@ -92,8 +92,9 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server, and remove what it leaves behind."""
+        mode = "fast" if self.keep_data else "immediate"
         with contextlib.suppress(InfluxopsError):
-            self.run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", "immediate", "-w")
+            self.run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", mode, "-w")
         if not self.keep_data:
             shutil.rmtree(self.data_dir, ignore_errors=True)
         shutil.rmtree(self.work_dir, ignore_errors=True)
@@ -196,10 +197,14 @@ def _programs(work_dir: Path) -> Path:
     installed = Path(package.submodule_search_locations[0]) / "pginstall18"
     if _is_reachable(installed):
         return installed / "bin"
-    # The environment lies in a folder that only root may enter: run a copy of the 40 MB.
-    copy = work_dir / "postgresql"
-    shutil.copytree(installed, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
-    return copy / "bin"
+    # The environment lies in a folder that only root may enter: run a copy of the 40 MB, and of the
+    # libraries that the wheel has beside the package, in the same places to each other.
+    package_copy = work_dir / "copy" / installed.parent.name
+    libraries = installed.parent.with_suffix(".libs")
+    shutil.copytree(installed, package_copy / installed.name, symlinks=True)
+    if libraries.is_dir():
+        shutil.copytree(libraries, package_copy.with_suffix(".libs"), symlinks=True)
+    return package_copy / installed.name / "bin"
 
 
 def _is_reachable(path: Path) -> bool:
@@ -230,13 +235,13 @@ def _make_user_and_database(server: EmbeddedPostgres) -> None:
     user, database = sql.Identifier(server.user), sql.Identifier(server.database)
     with psycopg.connect(server.superuser_conninfo(), autocommit=True) as connection:
         if not connection.execute(
-            "SELECT FROM pg_roles WHERE rolname = %s", (server.user,)
+            "SELECT 1 FROM pg_roles WHERE rolname = %s", (server.user,)
         ).fetchone():
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(user, server.password)
             )
         if not connection.execute(
-            "SELECT FROM pg_database WHERE datname = %s", (server.database,)
+            "SELECT 1 FROM pg_database WHERE datname = %s", (server.database,)
         ).fetchone():
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, user))
 

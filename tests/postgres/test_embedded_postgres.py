@@ -1,0 +1,60 @@
+"""The PostgreSQL that the demonstration and the tests start."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from influxops import InfluxopsError
+from influxops_demo.postgres import embedded_postgres
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Give a folder that the server's account may enter, unlike pytest's where root runs it."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_server_is_reached_by_its_environment_and_leaves_nothing_behind() -> None:
+    with embedded_postgres() as server:
+        environment = server.environment
+        with psycopg.connect(
+            host=environment["PG_HOST"],
+            port=environment["PG_PORT"],
+            user=environment["PG_USER"],
+            password=environment["PG_PASS"],
+            dbname=environment["PG_DB"],
+        ) as connection:
+            assert connection.info.user == "iot"
+            assert connection.info.dbname == "iotcloud"
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(server.conninfo(), password="wrong")
+    assert not server.work_dir.exists()
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        psycopg.connect(server.conninfo())
+
+
+def test_data_in_a_folder_of_one_s_own_are_there_at_the_next_start(folder: Path) -> None:
+    with embedded_postgres(folder / "data") as first:
+        with psycopg.connect(first.conninfo()) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        with pytest.raises(InfluxopsError, match="PostgreSQL does not start"):
+            embedded_postgres(folder / "data").__enter__()
+    with (
+        embedded_postgres(folder / "data") as second,
+        psycopg.connect(second.conninfo()) as connection,
+    ):
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_a_server_that_does_not_start_says_why() -> None:
+    with pytest.raises(InfluxopsError, match="unrecognized configuration parameter"):
+        embedded_postgres(options={"no_such_parameter": "1"}).__enter__()
