@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import urllib3
 from influxops_demo.standin import operations
 from influxops_demo.standin.catalog import Catalog, Limits, delete_table_record
 from influxops_demo.standin.journal import Journal
+from influxops_demo.standin.wal import WriteAheadLog
 from influxops_demo.testing import StandInFailed, running_stand_in, start_stand_in
 from tests.standin.api import Answer, Api
 
@@ -84,6 +86,21 @@ def test_a_server_that_is_told_to_end_flushes_and_answers_first(tmp_path: Path) 
     with running_stand_in(data_dir=tmp_path) as stand_in:
         api = Api(stand_in.url)
         assert (api.count("plant", "t"), api.count("plant", "u")) == (1, 1)
+
+
+def test_closing_the_log_flushes_what_came_after_the_signal(tmp_path: Path) -> None:
+    def open_log() -> WriteAheadLog:
+        return WriteAheadLog(Journal(tmp_path / "wal.jsonl"), 3_600, {(1, 1)})
+
+    async def write_and_close() -> None:
+        log = open_log()
+        await log.write([(1, 1, [(5, {"k": "a"}, {"v": 1})])], wait=False)
+        log.close()
+
+    asyncio.run(write_and_close())
+    log = open_log()
+    assert log.rows.of(1, 1) == [(5, {"k": "a"}, {"v": 1})]
+    log.close()
 
 
 def test_every_change_of_the_catalog_survives_a_kill(tmp_path: Path) -> None:
