@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import field_validator, model_validator
@@ -13,6 +13,8 @@ from influxops import Location, Secret, TargetSettings, setting
 
 class InfluxDB3Settings(TargetSettings):
     """What a section `[targets.NAME]` with `kind = "influxdb3"` may say."""
+
+    location_variable: ClassVar[str] = "INFLUXDB_URL"
 
     url: str = setting(
         "http://localhost:8181",
