@@ -29,8 +29,9 @@ def fill(conninfo: str, rows: int, tenants: int) -> None:
             "CREATE TABLE device_registry (device_id text PRIMARY KEY, tenant_id text, model text)"
         )
         connection.execute(
-            "INSERT INTO device_registry SELECT 'device-' || n, 'tenant-' || (n * 7919::bigint %% %s),"
-            " 'sensor, second generation' FROM generate_series(1, %s) AS n",
+            "INSERT INTO device_registry SELECT 'device-' || n,"
+            " 'tenant-' || (n * 7919::bigint %% %s), 'sensor, second generation'"
+            " FROM generate_series(1, %s) AS n",
             (tenants, rows),
         )
         connection.execute("CREATE INDEX ON device_registry (tenant_id)")

@@ -1,6 +1,6 @@
 """What starting costs: each command's time and the modules that it imports, side by side.
 
-    python bench/startup.py [--runs 10]
+python bench/startup.py [--runs 10]
 """
 
 from __future__ import annotations
