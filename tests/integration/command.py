@@ -1,0 +1,116 @@
+"""The real command line, run as a user runs it: a process of its own with an environment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(sys.executable).with_name("influxops")
+#: Seconds after which a command is called stuck; none of these tests takes a quarter of it.
+STUCK = 60
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def json(self) -> Any:
+        """Standard output, which must be one JSON document and nothing else."""
+        return json.loads(self.out)
+
+    @property
+    def all(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Runs commands in a folder with nothing but the given variables of ours."""
+
+    folder: Path
+    variables: Mapping[str, str]
+
+    def environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "COLUMNS": "120",
+            **self.variables,
+            **(env or {}),
+        }
+
+    def __call__(
+        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = STUCK
+    ) -> Result:
+        """Run `influxops` to its end.
+
+        Args:
+            *arguments: Its arguments.
+            env: Further variables; an empty one is as good as none.
+            timeout: Seconds after which it counts as stuck.
+        """
+        done = subprocess.run(
+            [str(PROGRAM), *arguments],
+            cwd=self.folder,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if not {"-v", "-vv"} & set(arguments):
+            assert "Traceback" not in done.stderr, done.stderr
+        assert "this is a fault in influxops" not in done.stderr, done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def running(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Start `influxops`, to be signalled or waited for; killed if it is still there after."""
+        process = subprocess.Popen(
+            [str(PROGRAM), *arguments],
+            cwd=self.folder,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def config(self, text: str, name: str = "influxops.toml") -> Path:
+        """Write a configuration file into the folder, where it is found without being named."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+
+def ended(process: subprocess.Popen[str], timeout: float = STUCK) -> Result:
+    """Wait for a started command."""
+    out, err = process.communicate(timeout=timeout)
+    return Result(process.returncode, out, err)

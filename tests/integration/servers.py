@@ -1,0 +1,112 @@
+"""The InfluxDB servers of these tests: a real one where there is one, else stand-ins."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from influxops_demo.testing import StandIn, running_stand_in
+
+REAL_URL = os.environ.get("INFLUXOPS_TEST_INFLUXDB_URL", "")
+REAL_TOKEN = os.environ.get("INFLUXOPS_TEST_INFLUXDB_TOKEN", "")
+
+
+@dataclass(frozen=True)
+class Influx:
+    """A server, asked past influxops.
+
+    Args:
+        url: Where it is.
+        token: Its admin token; empty where it asks for none.
+        stand_in: Its process, where it is a stand-in.
+    """
+
+    url: str
+    token: str = ""
+    stand_in: StandIn | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make influxops write to it."""
+        return {
+            "INFLUXDB_URL": self.url,
+            **({"INFLUXDB_TOKEN": self.token} if self.token else {}),
+        }
+
+    def request(self, method: str, path: str, **arguments: Any) -> urllib3.BaseHTTPResponse:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return urllib3.request(
+            method, self.url + path, headers=headers, retries=False, timeout=30, **arguments
+        )
+
+    def databases(self) -> list[str]:
+        """The tenant databases that it holds, sorted."""
+        answer = self.request("GET", "/api/v3/configure/database?format=json")
+        assert answer.status == 200, answer.data
+        names = [row["iox::database"] for row in answer.json()]
+        return sorted(name for name in names if name != "_internal")
+
+    def rows(self, database: str, sql: str) -> list[dict[str, Any]]:
+        """What a query finds."""
+        answer = self.request(
+            "GET", "/api/v3/query_sql", fields={"db": database, "q": sql, "format": "json"}
+        )
+        assert answer.status == 200, answer.data
+        rows: list[dict[str, Any]] = answer.json()
+        return rows
+
+    def markers(self, database: str) -> int:
+        """How many markers a database holds."""
+        (row,) = self.rows(database, "SELECT count(*) AS n FROM _init")
+        return int(row["n"])
+
+    def retention(self, database: str) -> int | None:
+        """A database's retention period in seconds."""
+        (row,) = self.rows(
+            "_internal",
+            "SELECT retention_period_ns FROM system.databases "
+            f"WHERE database_name = '{database}' AND deleted = false",
+        )
+        nanoseconds = row.get("retention_period_ns")
+        return None if nanoseconds is None else int(nanoseconds) // 10**9
+
+    def create(self, database: str, **settings: str) -> None:
+        answer = self.request(
+            "POST", "/api/v3/configure/database", json={"db": database, **settings}
+        )
+        assert answer.status == 200, answer.data
+
+    def write(self, database: str, line: str) -> None:
+        answer = self.request(
+            "POST", f"/api/v3/write_lp?db={database}&precision=auto", body=line.encode()
+        )
+        assert answer.status == 204, answer.data
+
+    def drop(self, database: str) -> None:
+        answer = self.request(
+            "DELETE",
+            "/api/v3/configure/database",
+            fields={"db": database, "hard_delete_at": "now"},
+        )
+        assert answer.status == 200, answer.data
+
+    def clean(self) -> None:
+        """Drop all databases."""
+        for database in self.databases():
+            self.drop(database)
+
+
+@contextlib.contextmanager
+def new_stand_in(**options: Any) -> Iterator[Influx]:
+    """Run a stand-in of a test's own; with `with_auth`, with its first token issued."""
+    with running_stand_in(**{"wal_flush_interval": "50ms", **options}) as stand_in:
+        token = ""
+        if options.get("with_auth"):
+            answer = urllib3.request("POST", f"{stand_in.url}/api/v3/configure/token/admin")
+            token = answer.json()["token"]
+        yield Influx(stand_in.url, token, stand_in)

@@ -1,0 +1,168 @@
+"""The other commands, and how output is asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from tests.integration.command import Cli
+from tests.integration.servers import Influx
+from tests.pg import TestDatabase
+
+
+def test_json_is_all_there_is_on_standard_output(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme", "a b")
+    plan = ops("plan", "--format", "json")
+    assert plan.code == 1
+    (tenant,) = (each for each in plan.json["tenants"] if each["tenant"] == "acme")
+    assert (tenant["state"], tenant["actions"]) == ("pending", ["create"])
+    done = ops("ensure", "--format", "json")
+    assert done.code == done.json["run"]["exit_code"] == 1
+    by_id = {each["tenant"]: each for each in done.json["tenants"]}
+    assert by_id["acme"]["state"] == "changed"
+    assert by_id["acme"]["url"] == influx.url
+    assert by_id["acme"]["database"] == "telemetry_acme"
+    assert by_id["a b"]["state"] == "held"
+    assert done.json["version"] == 1
+
+
+def test_quiet_says_nothing_when_all_is_well_and_enough_when_not(
+    ops: Cli, db: TestDatabase
+) -> None:
+    db.registry("acme")
+    for _ in range(2):
+        done = ops("ensure", "-q")
+        assert (done.code, done.all) == (0, "")
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES ('a b')")
+    done = ops("ensure", "-q")
+    assert done.code == 1
+    assert "OK" not in done.out
+    assert [line for line in done.lines if line.startswith("ERR") and "a b" in line]
+
+
+def test_where_tells_server_and_database(ops: Cli, db: TestDatabase, influx: Influx) -> None:
+    db.registry("acme", "beta")
+    assert ops("ensure", "--tenant", "acme").code == 0
+    found = ops("where", "acme")
+    assert (found.code, found.out) == (0, f"default  {influx.url}  telemetry_acme\n")
+    missing = ops("where", "beta", "--format", "json")
+    assert missing.code == 1
+    assert missing.json["exists"] is False
+    nobody = ops("where", "bta")
+    assert nobody.code == 2
+    assert "beta" in nobody.err
+
+
+def test_status_counts_what_is_there(ops: Cli, db: TestDatabase, influx: Influx) -> None:
+    db.registry("acme", "beta")
+    assert ops("ensure").code == 0
+    influx.write("telemetry_acme", "telemetry,device=1 temperature=21.5 1767225600000000000")
+    rows = {row["tenant"]: row for row in ops("status", "--format", "json").json["tenants"]}
+    assert rows["acme"]["telemetry_count"] == 1
+    assert rows["acme"]["last_write"].startswith("2026-01-01T00:00:00")
+    assert (rows["beta"]["exists"], rows["beta"]["telemetry_count"]) == (True, 0)
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES ('gamma')")
+    done = ops("status", "gamma")
+    assert done.code == 1
+    (row,) = (line.split() for line in done.lines if line.startswith("gamma"))
+    assert row[2:4] == ["telemetry_gamma", "no"]
+
+
+def test_doctor_finds_nothing_wrong_where_nothing_is(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    done = ops("doctor")
+    assert done.code == 0
+    assert not [line for line in done.lines if line.startswith("FAIL")]
+
+
+def test_doctor_says_what_to_do(ops: Cli, db: TestDatabase) -> None:
+    done = ops("doctor", env={"INFLUXDB_URL": "http://127.0.0.1:1"})
+    assert done.code == 1
+    failures = [line for line in done.lines if line.startswith("FAIL")]
+    assert any("device_registry" in line for line in failures)
+    assert any("127.0.0.1:1" in line for line in failures)
+    assert any(line.strip().startswith("→") for line in done.lines)
+
+
+def test_init_writes_a_file_that_works_and_replaces_none(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    assert ops("init").code == 0
+    file = ops.folder / "influxops.toml"
+    assert ops("ensure").code == 0
+    assert influx.databases() == ["telemetry_acme"]
+    file.write_text("# mine\n", encoding="utf-8")
+    again = ops("init")
+    assert again.code == 2
+    assert "--force" in again.err
+    assert file.read_text(encoding="utf-8") == "# mine\n"
+
+
+def test_config_tells_each_value_and_where_it_comes_from(ops: Cli) -> None:
+    ops.config('[naming]\ndatabase = "iot_{tenant_id}"\n')
+    rows = {row["key"]: row for row in ops("config", "--format", "json").json}
+    assert rows["naming.database"]["value"] == "iot_{tenant_id}"
+    assert rows["naming.database"]["from"] == "influxops.toml:2"
+    assert rows["sources.registry.host"]["from"] == "PG_HOST"
+    assert "redacted" in rows["sources.registry.password"]["value"]
+
+
+def test_plugins_are_listed_and_explained(cli: Cli) -> None:
+    listed = cli("plugins")
+    assert listed.code == 0
+    kinds = {line.split()[0] for line in listed.lines[1:]}
+    assert {"postgres", "influxdb3", "slack", "journal", "prometheus", "file", "static"} <= kinds
+    assert "broken" not in listed.out
+    shown = cli("plugins", "show", "postgres")
+    assert shown.code == 0
+    assert "PG_HOST" in shown.out
+    assert "statement_timeout" in shown.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_that_the_shell_can_read(cli: Cli, shell: str) -> None:
+    script = cli("completion", shell)
+    assert script.code == 0
+    assert "_INFLUXOPS_COMPLETE" in script.out
+    program = shutil.which(shell)
+    if program is not None:
+        checked = subprocess.run(
+            [program, "-n"], input=script.out, capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0, checked.stderr
+
+
+def test_completion_completes_commands(cli: Cli) -> None:
+    env = {"_INFLUXOPS_COMPLETE": "bash_complete", "COMP_WORDS": "influxops en", "COMP_CWORD": "1"}
+    assert cli(env=env).lines == ["plain,ensure"]
+
+
+def test_a_log_in_json_is_one_object_a_line(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    done = ops("--log-format", "json", "ensure", "-vv", "--format", "json")
+    assert done.code == 0
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert lines
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+
+
+def test_options_are_taken_before_and_after_the_command(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    assert ops("-q", "ensure").all == ""
+    assert ops("ensure", "-q").all == ""
+
+
+def test_help_names_every_command(cli: Cli) -> None:
+    shown = cli("--help")
+    assert shown.code == 0
+    for name in (
+        *("ensure", "plan", "status", "where", "doctor", "init", "config", "plugins"),
+        *("completion", "demo", "dev-server"),
+    ):
+        assert f"\n  {name} " in shown.out

@@ -1,0 +1,206 @@
+"""Plugins of other distributions: found by their entry points, and each one's failure its own."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.integration.command import Cli
+from tests.integration.servers import Influx
+from tests.pg import TestDatabase
+
+WORKS = """
+    from influxops import SourceSettings, Tenant, hookimpl, setting
+
+    class Source:
+        '''Tenants out of nowhere.'''
+
+        class Settings(SourceSettings):
+            prefix: str = setting("made-up", description="How its ids start.")
+
+        def __init__(self, section, settings):
+            self.settings = settings
+
+        @hookimpl
+        def influxops_tenants(self, run):
+            yield Tenant(f"{self.settings.prefix}-1")
+            yield Tenant(f"{self.settings.prefix}-2")
+"""
+RAISES = """
+    from influxops import SourceSettings, Tenant, hookimpl
+
+    class Source:
+        class Settings(SourceSettings):
+            pass
+
+        def __init__(self, section, settings):
+            pass
+
+        @hookimpl
+        def influxops_tenants(self, run):
+            yield Tenant("half-read")
+            raise ZeroDivisionError("out of luck")
+"""
+REPORTER = """
+    from influxops import ReporterSettings, hookimpl
+
+    class Source:
+        class Settings(ReporterSettings):
+            pass
+
+        def __init__(self, section, settings):
+            pass
+
+        @hookimpl
+        def influxops_report(self, report, run):
+            raise RuntimeError("nobody listens")
+"""
+TARGET = """
+    from influxops import Database, Inventory, Outcome, Status, TargetSettings, hookimpl
+
+    class Source:
+        class Settings(TargetSettings):
+            pass
+
+        def __init__(self, section, settings):
+            pass
+
+        @hookimpl
+        def influxops_inventory(self, run):
+            return Inventory({})
+
+        @hookimpl
+        def influxops_ensure(self, changes, run):
+            yield Outcome(changes[0], Status.DONE)
+            raise OSError("the disk is gone")
+"""
+
+
+@pytest.fixture
+def install(cli: Cli) -> Install:
+    return Install(cli.folder / "site")
+
+
+class Install:
+    """Makes distributions in a folder, as an installer leaves them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def __call__(self, distribution: str, kind: str, code: str) -> dict[str, str]:
+        """Install one plugin; gives the environment in which it is found."""
+        module = distribution.replace("-", "_")
+        (self.folder / f"{module}.py").write_text(textwrap.dedent(code), encoding="utf-8")
+        info = self.folder / f"{module}-2.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.5\n", encoding="utf-8"
+        )
+        (info / "entry_points.txt").write_text(
+            f"[influxops.plugins]\n{kind} = {module}:Source\n", encoding="utf-8"
+        )
+        return {"PYTHONPATH": str(self.folder)}
+
+
+def test_a_foreign_source_gives_tenants(ops: Cli, influx: Influx, install: Install) -> None:
+    env = install("acme-tenants", "made-up", WORKS)
+    ops.config('[sources.them]\nkind = "made-up"\nprefix = "their"\n')
+    done = ops("ensure", env=env)
+    assert done.code == 0
+    assert influx.databases() == ["telemetry_their-1", "telemetry_their-2"]
+    shown = ops("plugins", "show", "made-up", env=env)
+    assert shown.code == 0
+    assert "acme-tenants 2.5" in shown.out
+    assert "How its ids start." in shown.out
+
+
+def test_a_foreign_source_that_breaks_is_named_and_the_others_are_served(
+    ops: Cli, db: TestDatabase, influx: Influx, install: Install
+) -> None:
+    env = install("acme-tenants", "made-up", RAISES)
+    db.registry("acme")
+    ops.config('[sources.them]\nkind = "made-up"\n[sources.registry]\nkind = "postgres"\n')
+    done = ops("ensure", env=env)
+    assert done.code == 1
+    assert influx.databases() == ["telemetry_acme"]
+    (error,) = (line for line in done.lines if line.startswith("ERR"))
+    for word in ("source:them", "made-up", "acme-tenants 2.5", "ZeroDivisionError: out of luck"):
+        assert word in error
+    verbose = ops("plan", "-vv", env=env)
+    assert "acme_tenants.py" in verbose.err  # the traceback, for its author
+
+
+def test_a_foreign_target_that_breaks_half_way_is_told_for_each_of_its_tenants(
+    cli: Cli, db: TestDatabase, install: Install
+) -> None:
+    env = install("acme-target", "made-up", TARGET)
+    db.registry("acme", "beta")
+    cli.config('[targets.them]\nkind = "made-up"\n')
+    done = cli("ensure", env=env)
+    assert done.code == 1
+    errors = [line for line in done.lines if line.startswith("ERR telemetry_")]
+    assert len(errors) == 2
+    assert "the disk is gone" in errors[1]
+
+
+def test_a_reporter_that_breaks_is_a_warning(ops: Cli, db: TestDatabase, install: Install) -> None:
+    env = install("acme-reporter", "made-up", REPORTER)
+    db.registry("acme")
+    ops.config('[reporters.them]\nkind = "made-up"\n')
+    done = ops("ensure", env=env)
+    assert done.code == 0
+    assert "OK telemetry_acme" in done.lines
+    (warning,) = (line for line in done.lines if line.startswith("WARN"))
+    assert "nobody listens" in warning
+    assert "acme-reporter 2.5" in warning
+
+
+def test_a_plugin_that_cannot_be_imported_matters_only_where_it_is_used(
+    ops: Cli, db: TestDatabase, install: Install
+) -> None:
+    env = install("acme-tenants", "made-up", "import no_such_module\n")
+    db.registry("acme")
+    assert ops("ensure", env=env).code == 0
+    listed = ops("plugins", env=env)
+    assert listed.code == 0
+    (row,) = (line for line in listed.lines if line.startswith("made-up"))
+    assert "broken" in row and "no_such_module" in row
+    ops.config('[sources.them]\nkind = "made-up"\n')
+    used = ops("ensure", env=env)
+    assert used.code == 2
+    assert "acme-tenants 2.5" in used.err and "no_such_module" in used.err
+
+
+def test_one_kind_from_two_distributions_names_both(
+    ops: Cli, db: TestDatabase, install: Install
+) -> None:
+    install("acme-tenants", "made-up", WORKS)
+    env = install("other-tenants", "made-up", WORKS)
+    db.registry("acme")
+    assert ops("ensure", env=env).code == 0
+    ops.config('[sources.them]\nkind = "made-up"\n')
+    used = ops("ensure", env=env)
+    assert used.code == 2
+    assert "acme-tenants 2.5" in used.err and "other-tenants 2.5" in used.err
+
+
+def test_nobody_can_take_the_place_of_a_built_in_kind(
+    ops: Cli, db: TestDatabase, install: Install
+) -> None:
+    env = install("acme-tenants", "postgres", WORKS)
+    db.registry("acme")
+    done = ops("ensure", env=env)
+    assert done.code == 2
+    assert "acme-tenants 2.5" in done.err and "influxops " in done.err
+
+
+def test_a_class_that_is_no_plugin_is_said_to_be_none(cli: Cli, install: Install) -> None:
+    env = install("acme-tenants", "made-up", "Source = 42\n")
+    cli.config('[sources.them]\nkind = "made-up"\n')
+    done = cli("ensure", env=env)
+    assert done.code == 2
+    assert "no plugin" in done.err
+    assert "acme-tenants 2.5" in done.err
