@@ -30,6 +30,8 @@ from influxops import InfluxopsError
 #: The account that runs PostgreSQL for root; Debian and most others have it.
 _ACCOUNT = "nobody"
 _PORT_TRIES = 5
+#: Characters; the path of a Unix socket has 107 at most, 103 on some systems.
+_LONGEST_FOLDER = 65
 _TIMEOUT = 60
 
 
@@ -132,7 +134,7 @@ def start_postgres(
     Raises:
         InfluxopsError: When it is not installed or does not start; the message says why.
     """
-    work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-"))
+    work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-", dir=_short_folder()))
     keep_data = data_dir is not None
     try:
         _give_to_account(work_dir)
@@ -287,6 +289,12 @@ def _run(programs: Path, work_dir: Path, program: str, *arguments: str) -> str:
         said = " / ".join((result.stderr or result.stdout).strip().splitlines())
         raise InfluxopsError(f"PostgreSQL's {program} failed: {said}")
     return result.stdout
+
+
+def _short_folder() -> str:
+    """Give the folder for temporary files, or `/tmp` where it is too long for a socket's path."""
+    folder = tempfile.gettempdir()
+    return "/tmp" if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir() else folder
 
 
 def _free_port() -> int:
