@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from influxops_demo.standin import operations
+from influxops_demo.standin.catalog import Catalog, Limits
+from influxops_demo.standin.journal import Journal
 from influxops_demo.testing import running_stand_in
 from tests.standin.api import Api, error_of, refused_line
 
@@ -114,6 +117,16 @@ def test_a_deleted_database_frees_its_name_and_keeps_its_rows(api: Api, database
     # A new database of that name has nothing of the old one.
     assert api.write(database, "t w=1i 1").status == 204
     assert api.sql(database, "SELECT * FROM t") == [{"time": "1970-01-01T00:00:01", "w": 1}]
+
+
+def test_two_deletions_in_one_second_get_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("influxops_demo.standin.operations.time.time_ns", lambda: 10**18)
+    catalog = Catalog(Journal(None), Limits())
+    for _ in range(2):
+        operations.create_database(catalog, "a", None)
+        operations.delete_database(catalog, "a", None)
+    deleted = [database.name for database in catalog.databases.values() if database.deleted]
+    assert deleted == ["a-20010909T014640", "a-20010909T014640-2"]
 
 
 @pytest.mark.parametrize(
@@ -255,8 +268,6 @@ def test_a_table_is_made_with_its_columns_and_its_database(api: Api, database: s
         "fields": [{"name": f"a_{name}", "type": name} for name in types],
     }
     assert api.send("POST", "/api/v3/configure/table", json=table).status == 200
-    line = 't,k1=x,k2=y a_utf8="s",a_int64=1i,a_uint64=2u,a_float64=3,a_bool=t 1'
-    assert api.write(database, line).status == 204
     sql = f"SELECT * FROM system.tables WHERE database_name = '{database}'"
     assert api.sql("_internal", sql) == [
         {
@@ -269,6 +280,8 @@ def test_a_table_is_made_with_its_columns_and_its_database(api: Api, database: s
             "deleted": False,
         }
     ]
+    line = 't,k1=x,k2=y a_utf8="s",a_int64=1i,a_uint64=2u,a_float64=3,a_bool=t 1'
+    assert api.write(database, line).status == 204
 
 
 def test_a_table_with_a_type_that_is_none_is_not_made(api: Api, database: str) -> None:
