@@ -64,7 +64,8 @@ options:
     description:
       - The servers, by name, with the keys of a C([targets.NAME]) section of C(influxops.toml).
         C(kind) is V(influxdb3) if left out.
-      - A token is written C({env: NAME}) or C({file: PATH}); a literal is refused.
+      - A token is a dictionary that says where it is, in C(env), an environment variable, or in
+        C(file), a path. A literal is refused.
     type: dict
   validate_certs:
     description:
@@ -98,9 +99,10 @@ options:
     description:
       - A tenant source, with C(kind) and the keys of a C([sources.NAME]) section of
         C(influxops.toml), so that one task does a whole registry.
-      - V({kind: postgres}) reads C(PG_*) variables as the C(influxops) command does. What the
+      - The kind V(postgres) reads C(PG_*) variables as the C(influxops) command does. What the
         task says wins over them.
-      - A secret is written C({env: NAME}) or C({file: PATH}); a literal is refused.
+      - A secret is a dictionary that says where it is, in C(env), an environment variable, or in
+        C(file), a path. A literal is refused.
     type: dict
   name_template:
     description:
@@ -350,7 +352,7 @@ def main():
     )
     if IMPORT_ERROR:
         module.fail_json(
-            msg=missing_required_lib("influxops", url="https://pypi.org/project/influxops/")
+            msg=missing_required_lib("influxops")
             + f" Install it with: {sys.executable} -m pip install 'influxops>=0.1.0'"
             " (it needs Python 3.11 or newer).",
             exception=IMPORT_ERROR,

@@ -30,7 +30,7 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
         report = engine.execute(
             run, allow=parameters.get("allow") or (), absent=parameters["state"] == "absent"
         )
-    changes = report.plan.pending if report.dry_run else report.changed
+    changes = _changes(report)
     values = {
         "changed": bool(changes),
         "databases": _databases(report, changes),
@@ -43,6 +43,14 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
         if check_mode and parameters.get("unreachable") == "warn" and _is_only_unreachable(report):
             warned, failure = (*warned, failure), ""
     return Result(values, warned, failure)
+
+
+def _changes(report: Report) -> list[Change]:
+    """Give what was changed, or would be, in the order of the tenants: the same either way."""
+    done = frozenset(report.plan.pending if report.dry_run else report.changed)
+    order = {tenant: number for number, tenant in enumerate(report.plan.databases)}
+    changes = (change for change in report.plan.changes if change in done)
+    return sorted(changes, key=lambda change: order[change.tenant])
 
 
 def _is_only_unreachable(report: Report) -> bool:
