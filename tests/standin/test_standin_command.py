@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from influxops_demo.devserver import command
-from influxops_demo.testing import StandInFailed, running_stand_in, start_stand_in
+from influxops_demo.testing import StandInFailed, running_stand_in
 from tests.standin.api import Api
 
 
@@ -129,8 +129,9 @@ def test_the_helper_says_why_a_stand_in_did_not_start() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(StandInFailed, match="ended with 2: Error: cannot listen on"),
+        running_stand_in(port=taken.getsockname()[1]),
     ):
-        start_stand_in(port=taken.getsockname()[1])
+        pass
 
 
 def test_the_helper_listens_where_it_is_told_and_ends_with_the_block() -> None:

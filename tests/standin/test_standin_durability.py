@@ -12,7 +12,7 @@ from influxops_demo.standin import operations
 from influxops_demo.standin.catalog import Catalog, Limits, delete_table_record
 from influxops_demo.standin.journal import Journal
 from influxops_demo.standin.wal import WriteAheadLog
-from influxops_demo.testing import StandInFailed, running_stand_in, start_stand_in
+from influxops_demo.testing import StandInFailed, running_stand_in
 from tests.standin.api import Answer, Api
 
 NEVER = "1h"
@@ -225,15 +225,17 @@ def test_without_a_data_directory_nothing_is_kept(
 def test_a_damaged_file_is_named_not_overwritten(tmp_path: Path) -> None:
     journal = tmp_path / "catalog.jsonl"
     journal.write_text("not JSON\n")
-    with pytest.raises(StandInFailed, match=r"Error: .*catalog\.jsonl, line 1: .*\Z"):
-        start_stand_in(data_dir=tmp_path)
+    expected = r"Error: .*catalog\.jsonl, line 1: .*\Z"
+    with pytest.raises(StandInFailed, match=expected), running_stand_in(data_dir=tmp_path):
+        pass
     assert journal.read_text() == "not JSON\n"
 
 
 def test_one_data_directory_serves_one_server(tmp_path: Path) -> None:
     with running_stand_in(data_dir=tmp_path) as stand_in:
-        with pytest.raises(StandInFailed, match=r"another stand-in uses .*; end that one"):
-            start_stand_in(data_dir=tmp_path)
+        expected = r"another stand-in uses .*; end that one"
+        with pytest.raises(StandInFailed, match=expected), running_stand_in(data_dir=tmp_path):
+            pass
         stand_in.kill()
         with running_stand_in(data_dir=tmp_path) as after_the_kill:
             assert Api(after_the_kill.url).names() == []
