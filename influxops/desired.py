@@ -122,12 +122,12 @@ def _desire(
             "rename the tenant or give it a `database` attribute, "
             "or list it in [naming] acknowledged",
         )
-    elif any(ord(char) < 32 or ord(char) == 127 for char in tenant.id):
+    elif tenant.id.endswith("\\") or any(ord(c) < 32 or ord(c) == 127 for c in tenant.id):
         # The id becomes a tag of the marker, and line protocol has no way to write these.
         state.hold(
             tenant.id,
             "invalid-id",
-            f"{who}: the id holds a control character",
+            f"{who}: the id holds a control character, or ends with a backslash",
             "rename the tenant, or list it in [naming] acknowledged",
         )
     retention = default

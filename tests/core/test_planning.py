@@ -83,8 +83,9 @@ def test_two_ids_with_one_name_are_both_held() -> None:
     assert plan(["a", other, "c"]).held == ("a", "b")
 
 
-def test_an_id_that_line_protocol_cannot_write_is_held() -> None:
-    assert found(plan([Tenant("a\tb", {"database": "telemetry_ab"})]), "invalid-id") == ["a\tb"]
+@pytest.mark.parametrize("tenant", ["a\tb", "a\x7f", "a\\"])
+def test_an_id_that_line_protocol_cannot_write_is_held(tenant: str) -> None:
+    assert found(plan([Tenant(tenant, {"database": "own"})]), "invalid-id") == [tenant]
 
 
 def test_ids_that_differ_by_case_are_held_unless_their_database_exists() -> None:
