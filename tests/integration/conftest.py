@@ -90,29 +90,23 @@ def influx(_pool: _Pool) -> Iterator[Influx]:
     with (Path(tempfile.gettempdir()) / "influxops-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one session share five places
         server = Influx(REAL_URL.rstrip("/"), REAL_TOKEN)
-        before = server.databases()
-        if any(name.startswith("telemetry_") for name in before):
-            pytest.fail(
-                f"{REAL_URL} holds tenant databases; these tests want a server of their own"
-            )
+        if server.databases():
+            pytest.fail(f"{REAL_URL} holds databases; these tests want a server of their own")
         yield server
-        for name in server.databases():
-            if name not in before:
-                server.drop(name)
+        server.clean()
 
 
 @pytest.fixture
 def proxied() -> Iterator[StartProxy]:
-    """Proxies in front of servers."""
+    """Proxies in front of servers; they know the server's token themselves."""
     with contextlib.ExitStack() as stack:
-        yield lambda server: stack.enter_context(running_proxy(server.url))
+        yield lambda server: stack.enter_context(running_proxy(server.url, server.token))
 
 
 @pytest.fixture
 def cli(tmp_path: Path, db: TestDatabase) -> Cli:
     """The command line, with the test's registry in its environment and no InfluxDB's URL yet."""
-    token = {"INFLUXDB_TOKEN": REAL_TOKEN} if REAL_TOKEN else {}
-    return Cli(tmp_path, {**db.environment, **token})
+    return Cli(tmp_path, db.environment)
 
 
 @pytest.fixture
@@ -132,6 +126,4 @@ def targets_toml(targets: dict[str, Influx | Proxy | str], extra: str = "") -> s
     for name, server in targets.items():
         url = server if isinstance(server, str) else server.url
         text += f'\n[targets.{name}]\nkind = "influxdb3"\nurl = "{url}"\n'
-        if REAL_TOKEN:
-            text += 'token = {env = "INFLUXDB_TOKEN"}\n'
     return text

@@ -56,8 +56,13 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def running_proxy(upstream: str) -> Iterator[Proxy]:
-    """Run a proxy in front of a server."""
+def running_proxy(upstream: str, token: str = "") -> Iterator[Proxy]:
+    """Run a proxy in front of a server.
+
+    Args:
+        upstream: The server's URL.
+        token: What to send where the client sends none.
+    """
     proxy = Proxy()
     pool = urllib3.PoolManager(maxsize=16, retries=False)
 
@@ -73,6 +78,8 @@ def running_proxy(upstream: str) -> Iterator[Proxy]:
             headers: dict[str, str] = {}
             if answer is None:
                 sent = {n: self.headers[n] for n in _PASSED_ON if n in self.headers}
+                if token:
+                    sent.setdefault("authorization", f"Bearer {token}")
                 got = pool.request(
                     self.command,
                     upstream + self.path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_token_that_is_refused_stops_at_once(
 ) -> None:
     db.registry("acme", "beta")
     server = stand_in(with_auth=True)
-    proxy = proxied(server)
+    proxy = proxied(replace(server, token=""))
     done = cli("ensure", env={"INFLUXDB_URL": proxy.url, "INFLUXDB_TOKEN": token})
     assert done.code == 1
     assert "token" in "".join(_errors(done.lines))
