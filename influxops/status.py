@@ -35,17 +35,20 @@ def tenant_status(engine: Engine, report: Report, run: Run) -> list[dict[str, An
             result,
             report.plan.retentions.get(result.tenant),
             stats.get((result.target or "", result.database)),
+            unknown=result.tenant in report.plan.unknown,
         )
         for result in report.tenants
     ]
 
 
-def _row(result: TenantResult, desired: object, known: DatabaseStats | None) -> dict[str, Any]:
+def _row(
+    result: TenantResult, desired: object, known: DatabaseStats | None, *, unknown: bool
+) -> dict[str, Any]:
     found = result.before
-    exists = None if result.state is TenantState.UNKNOWN else found is not None
-    message = (known.message if known else "") or (
-        result.message if result.state is not TenantState.REFUSED else ""
-    )
+    # A target that cannot be read may hold it, whatever the others say.
+    exists = None if unknown else found is not None
+    refused = result.state is TenantState.REFUSED and not unknown
+    message = (known.message if known else "") or ("" if refused else result.message)
     return {
         "tenant": result.tenant,
         "target": result.target if found else None,
