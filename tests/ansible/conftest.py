@@ -1,0 +1,150 @@
+"""Plays, run by a real ansible-playbook against stand-ins and a PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from influxops_demo.postgres import EmbeddedPostgres
+from influxops_demo.testing import StandIn, running_stand_in
+from tests.pg import TestDatabase, new_database, postgres_server
+
+ROOT = Path(__file__).parents[2]
+_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+#: Nothing listens there.
+NOWHERE = "http://127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a play ended.
+
+    Args:
+        code: ansible-playbook's exit code.
+        output: What it printed.
+        results: What its tasks registered, in their order.
+    """
+
+    code: int
+    output: str
+    results: list[dict[str, Any]]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What its only task registered."""
+        (result,) = self.results
+        return result
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Runs plays in a folder of a test's own, with none of the caller's servers in reach."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def playbook(
+        self, path: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> Played:
+        """Run a playbook."""
+        foreign = ("PG", "INFLUX", "ANSIBLE_")
+        own = {name: v for name, v in os.environ.items() if not name.startswith(foreign)}
+        done = subprocess.run(
+            [str(_PLAYBOOK), str(path), *arguments],
+            cwd=self.folder,
+            env={
+                **own,
+                "LC_ALL": "C.UTF-8",
+                "HOME": str(self.folder),
+                "ANSIBLE_LIBRARY": str(ROOT / "ansible/library"),
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_LOCALHOST_WARNING": "0",
+                **self.environment,
+                **(environment or {}),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Played(done.returncode, done.stdout + done.stderr, [])
+
+    def tasks(
+        self,
+        *tasks: Mapping[str, Any],
+        arguments: Sequence[str] = (),
+        play: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Played:
+        """Run tasks, all of them whether they fail or not, and give what they registered."""
+        results = self.folder / "results.json"
+        listed = "{{ [" + ", ".join(f"result_{n}" for n in range(len(tasks))) + "] | to_json }}"
+        steps: list[Mapping[str, Any]] = [
+            {"register": f"result_{number}", "ignore_errors": True, **task}
+            for number, task in enumerate(tasks)
+        ]
+        keep = {"copy": {"content": listed, "dest": str(results)}, "check_mode": False}
+        steps.append({**keep, "no_log": True, "diff": False})
+        book = self.folder / "play.yml"
+        whole = {"hosts": "localhost", "gather_facts": False, **(play or {}), "tasks": steps}
+        book.write_text(json.dumps([whole]), encoding="utf-8")
+        played = self.playbook(book, *arguments, environment=environment)
+        assert played.code == 0, played.output
+        return Played(played.code, played.output, json.loads(results.read_text(encoding="utf-8")))
+
+    def ensure(self, *, check: bool = False, **parameters: Any) -> dict[str, Any]:
+        """Run one task with `influx_tenant_db`, and give its result with its diff."""
+        task = {"influx_tenant_db": parameters, "check_mode": check, "diff": True}
+        return self.tasks(task).result
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    """A stand-in with Core's five places, for one test."""
+    with running_stand_in(wal_flush_interval="50ms") as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def registry(postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
+    with new_database(postgres) as database:
+        yield database
+
+
+def databases(server: StandIn) -> list[str]:
+    """Ask a stand-in itself for the databases of tenants."""
+    answer = urllib3.request("GET", f"{server.url}/api/v3/configure/database?format=json")
+    names = [row["iox::database"] for row in answer.json()]
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def write(server: StandIn, database: str, lines: str) -> None:
+    """Write line protocol past influxops."""
+    url = f"{server.url}/api/v3/write_lp?db={database}"
+    assert urllib3.request("POST", url, body=lines).status == 204
+
+
+def create(server: StandIn, database: str, retention: str | None = None) -> None:
+    """Make a database past influxops, without a marker."""
+    document = {"db": database} | ({"retention_period": retention} if retention else {})
+    url = f"{server.url}/api/v3/configure/database"
+    assert urllib3.request("POST", url, json=document).status == 200

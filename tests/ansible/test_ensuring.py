@@ -1,0 +1,210 @@
+"""`influx_tenant_db` in real plays: what it changes, what it says, and that check mode is true."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from influxops_demo.testing import StandIn, running_stand_in
+from tests.ansible.conftest import NOWHERE, Stage, create, databases
+from tests.pg import TestDatabase
+
+
+def play(stage: Stage, **parameters: Any) -> Path:
+    path = stage.folder / "ensure.yml"
+    task = {"name": "Ensure", "influx_tenant_db": parameters}
+    path.write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]),
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_check_and_diff_print_exactly_what_the_run_then_prints(
+    stage: Stage, server: StandIn
+) -> None:
+    create(server, "telemetry_b")  # without a marker, and kept for ever
+    book = play(
+        stage, url=server.url, tenants=["a", {"id": "b", "retention": "none"}, "c"], retention="30d"
+    )
+    predicted = stage.playbook(book, "--check", "--diff")
+    assert databases(server) == ["telemetry_b"]
+    done = stage.playbook(book, "--diff")
+    assert predicted.code == done.code == 0
+    assert "changed=1" in done.output
+    assert "+++ after: telemetry_a on default" in done.output
+    assert predicted.output == done.output
+    assert databases(server) == ["telemetry_a", "telemetry_b", "telemetry_c"]
+
+
+def test_the_same_play_changes_nothing_the_second_time(stage: Stage, server: StandIn) -> None:
+    book = play(stage, url=server.url, tenants=["a", "b"], retention="7d")
+    assert "changed=1" in stage.playbook(book).output
+    again = stage.playbook(book, "--diff")
+    assert "changed=0" in again.output
+    assert "+++" not in again.output
+
+
+def test_two_steps_on_one_database_are_one_entry_and_one_diff(
+    stage: Stage, server: StandIn
+) -> None:
+    create(server, "telemetry_a", "1d")
+    wanted: dict[str, Any] = {"url": server.url, "tenant": "a", "retention": "2d"}
+    predicted, done = stage.ensure(check=True, **wanted), stage.ensure(**wanted)
+    (entry,) = done["databases"]
+    assert entry["action"] == "set-retention+add-marker"
+    assert (entry["before"]["retention"], entry["after"]["retention"]) == (86400, 2 * 86400)
+    assert (entry["before"]["marker"], entry["after"]["marker"]) == (False, True)
+    assert len(done["diff"]) == 1
+    assert predicted["diff"] == done["diff"]
+
+
+def test_what_a_guard_refuses_is_in_no_diff_and_all_else_is_done(
+    stage: Stage, server: StandIn
+) -> None:
+    create(server, "telemetry_a", "30d")
+    wanted: dict[str, Any] = {"url": server.url, "tenants": ["a", "b"], "retention": "1d"}
+    predicted, done = stage.ensure(check=True, **wanted), stage.ensure(**wanted)
+    for result in (predicted, done):
+        assert result["failed"]
+        assert result["changed"]
+        assert "telemetry_a" in result["msg"]
+        assert "allow: [shorter-retention]" in result["msg"]
+        # Its missing marker is added all the same.
+        assert [entry["action"] for entry in result["databases"]] == ["add-marker", "create"]
+    assert predicted["diff"] == done["diff"]
+    allowed = stage.ensure(**wanted, allow=["shorter-retention"])
+    assert not allowed["failed"]
+    assert allowed["databases"][0]["after"]["retention"] == 86400
+
+
+def test_a_full_server_fails_the_task_which_says_who_and_what_was_done(
+    stage: Stage, server: StandIn
+) -> None:
+    result = stage.ensure(url=server.url, tenants=[f"t{n}" for n in range(1, 8)])
+    assert result["failed"]
+    assert result["changed"]
+    assert len(databases(server)) == len(result["diff"]) == 5
+    assert result["summary"]["tenants"] == {"changed": 5, "held": 2}
+    assert all(name in result["msg"] for name in ("'t6'", "'t7'"))
+    assert "'t5'" not in result["msg"]
+
+
+def test_the_registry_and_its_attributes_are_read_as_the_command_does(
+    stage: Stage, server: StandIn, registry: TestDatabase
+) -> None:
+    registry.registry("acme", "acme", "globex")
+    # What the task says wins over PG_DB, which is a test's own, and PG_HOST.
+    task = {"influx_tenant_db": {"url": server.url, "source": {"kind": "postgres"}}}
+    result = stage.tasks(task, environment=registry.environment).result
+    assert [entry["tenant"] for entry in result["databases"]] == ["acme", "globex"]
+    elsewhere = {**registry.environment, "PG_DB": "no_such_database"}
+    named = {"kind": "postgres", "database": registry.name}
+    task = {"influx_tenant_db": {"url": server.url, "source": named}}
+    again = stage.tasks(task, environment=elsewhere).result
+    assert not again["changed"]
+    assert len(again["databases"]) == 2
+
+
+def test_tenants_of_the_task_leave_all_others_out_of_the_result(
+    stage: Stage, server: StandIn
+) -> None:
+    create(server, "telemetry_somebody")
+    result = stage.ensure(url=server.url, tenant="a")
+    assert [entry["tenant"] for entry in result["databases"]] == ["a"]
+    assert result["findings"] == []
+
+
+def test_an_empty_list_asks_for_nothing(stage: Stage) -> None:
+    result = stage.ensure(url=NOWHERE, tenants=[])
+    assert not result["changed"]
+    assert result["databases"] == []
+
+
+@pytest.mark.parametrize("parameters", [{"tenant": 42}, {"tenants": ["a", True]}])
+def test_an_id_that_yaml_took_for_something_else_is_to_be_quoted(
+    stage: Stage, server: StandIn, parameters: dict[str, Any]
+) -> None:
+    result = stage.ensure(url=server.url, **parameters)
+    assert result["failed"]
+    assert "quotes" in result["msg"]
+    assert databases(server) == []
+
+
+def test_dropping_needs_leave_and_names_what_it_would_drop(stage: Stage, server: StandIn) -> None:
+    stage.ensure(url=server.url, tenants=["a", "b", "c"])
+    wanted: dict[str, Any] = {"url": server.url, "tenants": ["a", "b", "nobody"], "state": "absent"}
+    for check in (True, False):
+        refused = stage.ensure(check=check, **wanted)
+        assert refused["failed"]
+        assert not refused["changed"]
+        assert refused["diff"] == []
+        assert "telemetry_a on default, telemetry_b on default" in refused["msg"]
+        assert "telemetry_c" not in refused["msg"]
+    predicted = stage.ensure(check=True, **wanted, allow=["drop"])
+    done = stage.ensure(**wanted, allow=["drop"])
+    assert predicted["diff"] == done["diff"]
+    assert [entry["changed"] for entry in done["databases"]] == [True, True, False]
+    assert databases(server) == ["telemetry_c"]
+
+
+def test_a_failure_of_the_server_in_check_mode_can_be_a_warning_and_nothing_else_can(
+    stage: Stage, server: StandIn
+) -> None:
+    late = {"unreachable": "warn"}
+    targets = {"here": {"url": server.url}, "there": {"url": NOWHERE, "retries": 0}}
+    soft, hard, bad = stage.tasks(
+        {"influx_tenant_db": {"targets": targets, "tenant": "a", **late}, "check_mode": True},
+        {"influx_tenant_db": {"targets": targets, "tenant": "a", **late}},
+        {"influx_tenant_db": {"targets": targets, "tenants": ["a", "a b"], **late}},
+    ).results
+    assert not soft["failed"]
+    assert not soft["changed"]
+    assert any(NOWHERE in str(warning) for warning in soft["warnings"])
+    assert hard["failed"]
+    assert "'a'" in hard["msg"]
+    assert bad["failed"]
+    assert databases(server) == []
+
+
+def test_the_reporters_of_a_configuration_are_told_and_print_nothing_into_the_result(
+    stage: Stage, server: StandIn
+) -> None:
+    config = stage.folder / "influxops.toml"
+    config.write_text(
+        f'[targets.eu1]\nkind = "influxdb3"\nurl = "{server.url}"\n'
+        '[reporters.journal]\nkind = "journal"\npath = "changes.jsonl"\n'
+        '[reporters.printed]\nkind = "json"\n',
+        encoding="utf-8",
+    )
+    config.write_text(config.read_text().replace("changes.jsonl", f"{stage.folder}/changes.jsonl"))
+    predicted = stage.ensure(check=True, config=str(config), tenant="a")
+    assert not (stage.folder / "changes.jsonl").exists()
+    done = stage.ensure(config=str(config), tenant="a")
+    assert predicted["diff"] == done["diff"]
+    assert done["databases"][0]["target"] == "eu1"
+    (line,) = (stage.folder / "changes.jsonl").read_text().splitlines()
+    assert json.loads(line)["tenant"] == "a"
+
+
+def test_a_thousand_tenants_with_nothing_missing_cost_less_than_two_more_pings(
+    stage: Stage,
+) -> None:
+    names = [f"tenant{number}" for number in range(1000)]
+    ping = stage.folder / "ping.yml"
+    ping.write_text('[{"hosts": "localhost", "gather_facts": false, "tasks": [{"ping": null}]}]')
+    with running_stand_in(max_databases=None, max_tables=None) as server:
+        book = play(stage, url=server.url, tenants=names)
+        assert "changed=1" in stage.playbook(book).output
+        seconds: dict[Path, list[float]] = {ping: [], book: []}
+        for _ in range(3):
+            for path, taken in seconds.items():
+                start = time.monotonic()
+                played = stage.playbook(path)
+                taken.append(time.monotonic() - start)
+                assert "ok=1    changed=0" in played.output
+    assert min(seconds[book]) < 3 * min(seconds[ping])

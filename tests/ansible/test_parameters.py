@@ -1,0 +1,159 @@
+"""What the modules take, refuse and hide."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from influxops import GUARDS
+from influxops_demo.testing import StandIn
+from tests.ansible.conftest import NOWHERE, ROOT, Stage, databases
+
+MODULES = sorted((ROOT / "ansible/library").glob("*.py"))
+
+
+def documented(module: Path, name: str) -> Any:
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return yaml.safe_load(ast.literal_eval(node.value))
+    raise AssertionError(f"{module} has no {name}")
+
+
+def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
+    url, config = {"url": NOWHERE}, {"config": "influxops.toml"}
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({**url, **config, "tenant": "a"}, "mutually exclusive"),
+        ({**url, "targets": {"a": {}}, "tenant": "a"}, "mutually exclusive"),
+        ({**config, "targets": {"a": {}}, "tenant": "a"}, "mutually exclusive"),
+        ({**config, "token": "apiv3_x"}, "mutually exclusive"),
+        ({**config, "name_template": "x_{tenant_id}"}, "mutually exclusive"),
+        ({**config, "ca_path": "ca.pem"}, "mutually exclusive"),
+        ({**config, "validate_certs": False}, "mutually exclusive"),
+        ({**url, "tenant": "a", "tenants": ["b"]}, "mutually exclusive"),
+        ({**url, "tenant": "a", "source": {"kind": "static"}}, "mutually exclusive"),
+        ({**url}, "one of the following is required: tenant, tenants, source, config"),
+        ({"tenant": "a"}, "one of the following is required: url, config, targets"),
+        ({**config, "state": "absent"}, "any of the following are missing: tenant, tenants"),
+        ({**url, "tenant": "a", "client_key": "key.pem"}, "required by 'client_key': client_cert"),
+        ({**url, "tenant": "a", "allow": ["everything"]}, "value of allow must be one or more of"),
+        ({**url, "source": {}}, "kind"),
+        ({**url, "source": {"kind": "postgres", "hoost": "x"}}, "did you mean host?"),
+        ({**url, "tenant": "a", "retention": "soon"}, "retention"),
+        ({**url, "tenant": "a", "name_template": "fixed"}, "{tenant_id}"),
+        ({"url": "https://localhost:1", "tenant": "a", "ca_path": "/no/ca"}, "/no/ca"),
+        ({"url": "https://localhost:1", "tenant": "a", "client_cert": "/no/cert"}, "/no/cert"),
+    ]
+    results = stage.tasks(*({"influx_tenant_db": parameters} for parameters, _ in refused)).results
+    for (parameters, why), result in zip(refused, results, strict=True):
+        assert result["failed"], parameters
+        assert why in result["msg"], (parameters, result["msg"])
+
+
+def test_the_environment_gives_url_and_token_and_stands_back_for_what_the_task_says(
+    stage: Stage, server: StandIn
+) -> None:
+    (stage.folder / "influxops.toml").write_text(
+        f'[targets.a]\nkind = "influxdb3"\nurl = "{server.url}"\n'
+        f'[targets.b]\nkind = "influxdb3"\nurl = "{NOWHERE}"\nretries = 0\n'
+    )
+    config = str(stage.folder / "influxops.toml")
+    from_environment = stage.tasks(
+        {"influx_tenant_db": {"tenant": "a"}},
+        environment={"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": "apiv3_any"},
+    ).result
+    assert from_environment["databases"][0]["url"] == server.url
+    said, targets, file = stage.tasks(
+        {"influx_tenant_db": {"tenant": "a", "url": server.url}},
+        {"influx_tenant_db": {"tenant": "a", "targets": {"x": {"url": server.url}}}},
+        {"influx_tenant_db_info": {"tenant": "a", "config": config, "unreachable": "warn"}},
+        environment={"INFLUXDB_URL": NOWHERE, "INFLUXDB_TOKEN": "apiv3_any"},
+    ).results
+    for result in (said, targets, file):
+        assert not result["failed"], result["msg"]
+        assert result["databases"][0]["url"] == server.url
+
+
+def test_no_secret_is_repeated_not_even_a_misplaced_one(
+    stage: Stage, server: StandIn, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("apiv3_in_a_file\n")
+    fine = {"x": {"url": server.url, "token": {"file": str(token_file)}}}
+    literal = {"x": {"url": server.url, "token": "apiv3_literal"}}
+    password = {"kind": "postgres", "password": "literal_password"}
+    dsn = {"kind": "postgres", "dsn": "postgresql://iot:literal_in_dsn@localhost/iot"}
+    played = stage.tasks(
+        {"influx_tenant_db": {"url": server.url, "token": "apiv3_given", "tenant": "a"}},
+        {"influx_tenant_db": {"targets": fine, "tenant": "a"}},
+        {"influx_tenant_db": {"targets": literal, "tenant": "a"}},
+        {"influx_tenant_db": {"url": server.url, "source": password}},
+        {"influx_tenant_db": {"url": server.url, "source": dsn}},
+        {"influx_tenant_db": {"url": server.url, "source": password, "tenant": "a"}},
+        {"influx_tenant_db": {"url": server.url, "source": password, "misspelt": 1}},
+        {"influx_tenant_db_info": {"targets": literal, "tenant": "a"}},
+        arguments=["-vvv"],
+    )
+    assert [result["failed"] for result in played.results] == [False, False, *[True] * 6]
+    told = played.output + str(played.results)
+    for secret in ("apiv3_given", "in_a_file", "apiv3_literal", "literal_password", "in_dsn"):
+        assert secret not in told
+    assert "targets.x.token" in played.results[2]["msg"]
+    # What is no secret stays readable.
+    assert played.results[1]["databases"][0]["url"] == server.url
+
+
+def test_without_influxops_the_failure_says_how_to_install_it(stage: Stage, tmp_path: Path) -> None:
+    venv = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    python = str(venv / "bin/python")
+    for result in stage.tasks(
+        *(
+            {
+                module.stem: {"url": NOWHERE, "tenant": "a"},
+                "vars": {"ansible_python_interpreter": python},
+            }
+            for module in MODULES
+        )
+    ).results:
+        assert result["failed"]
+        assert f"{python} -m pip install 'influxops" in result["msg"]
+        assert "Python 3.11" in result["msg"]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.stem))
+def test_a_module_parses_on_an_old_python(module: Path) -> None:
+    ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_what_both_modules_take_is_documented_alike() -> None:
+    first, second = (documented(module, "DOCUMENTATION")["options"] for module in MODULES)
+    shared = first.keys() & second.keys() - {"unreachable"}
+    assert "source" in shared
+    assert {name: first[name] for name in shared} == {name: second[name] for name in shared}
+
+
+def test_every_guard_can_be_allowed() -> None:
+    options = documented(ROOT / "ansible/library/influx_tenant_db.py", "DOCUMENTATION")["options"]
+    assert options["allow"]["choices"] == list(GUARDS)
+
+
+def test_exactly_what_is_returned_is_documented(stage: Stage, server: StandIn) -> None:
+    results = stage.tasks(
+        *({module.stem: {"url": server.url, "tenants": ["a", "b"]}} for module in MODULES)
+    ).results
+    of_ansible = {"changed", "failed", "diff", "invocation", "ansible_facts", "warnings"}
+    for module, result in zip(MODULES, results, strict=True):
+        returned = documented(module, "RETURN")
+        assert result.keys() - of_ansible == returned.keys()
+        for name in ("databases", "targets"):
+            for entry in result.get(name, ()):
+                assert entry.keys() == returned[name]["contains"].keys()
+        for name in returned["summary"]["sample"]:
+            assert name in result["summary"]
+    assert databases(server) == ["telemetry_a", "telemetry_b"]
