@@ -139,7 +139,7 @@ def test_a_tenant_that_nobody_knows_is_usage_and_the_nearest_is_named(
 def test_a_fault_elsewhere_fails_no_run_for_one_tenant(
     ops: Cli, db: TestDatabase, influx: Influx
 ) -> None:
-    db.registry("acme", "a b")
+    db.registry("acme", "beta", "a b", None)
     done = ops("ensure", "--tenant", "acme")
     assert done.code == 0
     assert influx.databases() == ["telemetry_acme"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -102,7 +103,8 @@ class Install:
         (info / "entry_points.txt").write_text(
             f"[influxops.plugins]\n{kind} = {module}:Source\n", encoding="utf-8"
         )
-        return {"PYTHONPATH": str(self.folder)}
+        given = os.environ.get("PYTHONPATH")
+        return {"PYTHONPATH": os.pathsep.join([str(self.folder), *([given] if given else [])])}
 
 
 def test_a_foreign_source_gives_tenants(ops: Cli, influx: Influx, install: Install) -> None:

@@ -89,8 +89,9 @@ def test_a_hiccup_is_ridden_out(
     assert influx.databases() == ["telemetry_acme"]
 
 
+@pytest.mark.parametrize("retries", [0, 4])
 def test_an_answer_that_gets_lost_is_settled_by_reading_again(
-    cli: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
+    cli: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy, retries: int
 ) -> None:
     db.registry("acme", "beta")
     proxy = proxied(influx)
@@ -101,10 +102,24 @@ def test_an_answer_that_gets_lost_is_settled_by_reading_again(
             raise ConnectionAbortedError
 
     proxy.after = lose
-    done = cli("ensure", env={"INFLUXDB_URL": proxy.url})
-    assert done.code == 0
+    cli.config(targets_toml({"eu1": proxy}) + f"retries = {retries}\n")
+    done = cli("ensure")
     assert influx.databases() == ["telemetry_acme", "telemetry_beta"]
     assert [influx.markers(name) for name in influx.databases()] == [1, 1]
+    assert done.code == 0, done.out
+
+
+def test_a_server_that_only_says_it_did_is_not_believed(
+    cli: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    proxy = proxied(influx)
+    proxy.before = lambda seen: (204, "text/plain", b"") if seen.writes else None
+    done = cli("ensure", env={"INFLUXDB_URL": proxy.url})
+    assert done.code == 1
+    (error,) = _errors(done.lines)
+    assert error.startswith("ERR telemetry_acme: ")
+    assert "reading it again" in error
 
 
 @pytest.mark.stand_in
