@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test test-ansible check sanity collection format clean
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
@@ -14,6 +14,10 @@ help:
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
+	@echo
+	@echo "make test-ansible  the part of the tests that is about Ansible"
+	@echo "make sanity        ansible-test sanity on the collection"
+	@echo "make collection    build the collection into dist/"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,7 +38,24 @@ demo: $(VENV)/.demo
 	@$(BIN)/influxops demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible
+	$(MAKE) --no-print-directory test-ansible
+
+# Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
+test-ansible sanity collection: export PATH := $(abspath $(BIN)):$(PATH)
+test-ansible sanity collection: export LC_ALL := C.UTF-8
+
+test-ansible: $(VENV)/.dev
+	ansible-lint
+	python ansible/collection.py lint
+	python -m pytest -n $(WORKERS) tests/ansible
+	molecule test --all --no-command-borders
+
+sanity: $(VENV)/.dev
+	python ansible/collection.py sanity
+
+collection: $(VENV)/.dev
+	python ansible/collection.py build
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
