@@ -124,7 +124,8 @@ class Engine:
         allowed = _known_guards(allow)
         attempt = Attempt(self, run, allowed, absent=absent, tell=tell)
         try:
-            with self._lock(run, attempt):
+            # Dropping places nothing.
+            with contextlib.nullcontext() if absent else self._lock(run, attempt):
                 attempt.make()
         except Interrupted as error:
             attempt.interrupted(error)

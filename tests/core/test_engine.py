@@ -254,6 +254,16 @@ def test_the_lock_is_held_where_there_are_several_targets(bench: Bench) -> None:
     assert bench.run(dry_run=True).exit_code == 0
 
 
+def test_dropping_waits_for_no_lock(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.server("eu1", databases=there("telemetry_a"))
+    bench.world.lock = "busy"
+    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    assert report.exit_code == 0
+    assert report.findings == ()
+
+
 def test_without_a_lock_the_run_warns_and_looks_for_doubles(bench: Bench) -> None:
     bench.targets = ("eu1", "eu2")
     bench.tenants("a")
