@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from influxops.model import TenantResult as TenantResult
     from influxops.model import TenantState as TenantState
     from influxops.model import Unknown as Unknown
+    from influxops.naming import printable as printable
     from influxops.run import Run as Run
     from influxops.run import Scope as Scope
     from influxops.secrets import Secret as Secret
@@ -112,6 +113,7 @@ _HOMES = {
         "TenantState",
         "Unknown",
     ),
+    "naming": ("printable",),
     "run": ("Run", "Scope"),
     "secrets": ("Secret",),
     "settings": (

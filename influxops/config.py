@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -275,6 +275,8 @@ def explain(
     model: type[BaseModel],
     prefix: tuple[str, ...],
     where: Callable[..., str],
+    *,
+    only: Container[str] | None = None,
 ) -> list[str]:
     """Say what is wrong with a table, one line a mistake, without echoing any value.
 
@@ -283,11 +285,14 @@ def explain(
         model: What it was checked against.
         prefix: The table's own path in the file.
         where: Gives `file:line` of a path.
+        only: The keys that are looked at; all when left out.
     """
     lines: dict[tuple[object, ...], str] = {}
     for detail in error.errors(include_input=False, include_url=False, include_context=True):
         path = [str(part) for part in detail["loc"]]
         name = path[0] if path else ""
+        if only is not None and name not in only:
+            continue
         if detail["type"] == "extra_forbidden":
             known = list(model.model_fields)
             hint = nearest(name, known) or f"known keys: {', '.join(known)}"

@@ -419,6 +419,6 @@ def _no_place(considered: Sequence[Place]) -> str:
         return "no target can be reached"
     return ", ".join(
         f"{place.target} "
-        + ("is draining" if place.draining else f"is full ({place.used} databases)")
+        + ("is draining" if place.draining else f"is full (databases: {place.used})")
         for place in considered
     )

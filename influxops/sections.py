@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -103,27 +104,43 @@ def resolve_section(
         )
     values = dict(section.values)
     origins = {name: section.where(name) for name in values}
+    hidden = set()
     for name, field in plugin.Settings.model_fields.items() if use_environment else ():
         if section.outranks_environment and name in values:
             continue
         for variable in variables(field):
             if os.environ.get(variable):
+                hidden |= {name} & values.keys()
                 values[name] = _from_environment(variable, field)
                 origins[name] = variable
                 break
+    prefix = (section.role, section.name)
     try:
         settings = plugin.Settings.model_validate(values)
     except ValidationError as error:
-        lines = explain(
-            error,
-            plugin.Settings,
-            (section.role, section.name),
-            lambda *keys: _origin(origins, section, keys),
-        )
-        raise ConfigError("\n".join(lines)) from None
+        where = partial(_origin, origins, section)
+        raise ConfigError("\n".join(explain(error, plugin.Settings, prefix, where))) from None
+    _check_hidden(section, plugin.Settings, hidden)
     for name in plugin.Settings.model_fields:
         origins.setdefault(name, "default")
     return Resolved(section, kind, plugin, settings, origins)
+
+
+def _check_hidden(section: Section, model: type[PluginSettings], names: set[str]) -> None:
+    """Refuse a mistake in what a variable overrides, a literal secret above all.
+
+    Raises:
+        ConfigError: When one of these keys says what cannot be.
+    """
+    if not names:
+        return
+    try:
+        model.model_validate(section.values)
+    except ValidationError as error:
+        where = partial(_origin, {}, section)
+        lines = explain(error, model, (section.role, section.name), where, only=names)
+        if lines:
+            raise ConfigError("\n".join(lines)) from None
 
 
 def _from_environment(variable: str, field: FieldInfo) -> object:
@@ -133,7 +150,7 @@ def _from_environment(variable: str, field: FieldInfo) -> object:
     return os.environ[variable]
 
 
-def _origin(origins: Mapping[str, str], section: Section, keys: tuple[str, ...]) -> str:
+def _origin(origins: Mapping[str, str], section: Section, *keys: str) -> str:
     name = keys[2] if len(keys) > 2 else ""
     return origins.get(name) or section.where(*([name] if name else []))
 

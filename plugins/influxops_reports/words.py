@@ -22,6 +22,7 @@ from influxops import (
     TenantState,
     Unknown,
     format_duration,
+    printable,
 )
 
 #: What was done, or is to be done, in the order in which a person wants to hear of it.
@@ -188,7 +189,7 @@ class Story:
         if not text:
             found = self._findings.get(tenant.tenant, ())
             text = next((f.message for f in found if f.severity is Severity.ERROR), "")
-        text = text.removeprefix(f"tenant {tenant.tenant!r}: ")
+        text = text.removeprefix(f"tenant {printable(tenant.tenant)}: ")
         return one_line(text) or {
             TenantState.PENDING: "not done",
             TenantState.REFUSED: "refused by a guard",
@@ -213,7 +214,7 @@ class Story:
             said = None if tenant is None or self.is_right(tenant) else self.why(tenant)
             what = f"tenant {quoted(id_)}" if tenant is None else self.label(tenant)
             for finding in found:
-                text = one_line(finding.message.removeprefix(f"tenant {id_!r}: "))
+                text = one_line(finding.message.removeprefix(f"tenant {printable(id_)}: "))
                 if text != said:
                     note = Note(finding.severity, what, text, one_line(finding.hint))
                     notes.setdefault(id_, []).append(note)

@@ -120,6 +120,16 @@ def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
     assert '{env = "NAME"}' in said
 
 
+def test_a_literal_secret_is_refused_even_where_a_variable_overrides_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMORY_PASS", "from-environment")
+    text = section().replace('world = "w"\n[targets', 'world = "w"\npassword = "hunter2"\n[targets')
+    said = mistake(tmp_path, text)
+    assert "influxops.toml:5:" in said
+    assert "hunter2" not in said
+
+
 def test_a_variable_wins_over_the_file_and_its_name_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
