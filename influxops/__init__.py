@@ -42,21 +42,21 @@ if TYPE_CHECKING:
     from influxops.model import DatabaseStats as DatabaseStats
     from influxops.model import Finding as Finding
     from influxops.model import Inventory as Inventory
-    from influxops.model import Origin as Origin
     from influxops.model import Outcome as Outcome
     from influxops.model import Plan as Plan
     from influxops.model import Refusal as Refusal
-    from influxops.model import Report as Report
-    from influxops.model import RunHead as RunHead
     from influxops.model import Severity as Severity
-    from influxops.model import SourceState as SourceState
     from influxops.model import Status as Status
-    from influxops.model import TargetState as TargetState
     from influxops.model import Tenant as Tenant
-    from influxops.model import TenantResult as TenantResult
-    from influxops.model import TenantState as TenantState
     from influxops.model import Unknown as Unknown
     from influxops.naming import printable as printable
+    from influxops.report import Origin as Origin
+    from influxops.report import Report as Report
+    from influxops.report import RunHead as RunHead
+    from influxops.report import SourceState as SourceState
+    from influxops.report import TargetState as TargetState
+    from influxops.report import TenantResult as TenantResult
+    from influxops.report import TenantState as TenantState
     from influxops.run import Run as Run
     from influxops.run import Scope as Scope
     from influxops.secrets import Secret as Secret
@@ -98,22 +98,24 @@ _HOMES = {
         "DatabaseStats",
         "Finding",
         "Inventory",
-        "Origin",
         "Outcome",
         "Plan",
         "Refusal",
-        "Report",
-        "RunHead",
         "Severity",
-        "SourceState",
         "Status",
-        "TargetState",
         "Tenant",
-        "TenantResult",
-        "TenantState",
         "Unknown",
     ),
     "naming": ("printable",),
+    "report": (
+        "Origin",
+        "Report",
+        "RunHead",
+        "SourceState",
+        "TargetState",
+        "TenantResult",
+        "TenantState",
+    ),
     "run": ("Run", "Scope"),
     "secrets": ("Secret",),
     "settings": (

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from influxops.collect import Collected
-from influxops.errors import DeadlineExceeded, Interrupted
-from influxops.model import Change, Finding, Inventory, Outcome, Plan, Report, Severity, Status
-from influxops.planning import Facts, make_plan
+from influxops.errors import DeadlineExceeded, InfluxopsError, Interrupted, LockBusy
+from influxops.model import UNMANAGED, Change, Finding, Inventory, Outcome, Plan, Severity, Status
+from influxops.planning import make_plan
+from influxops.report import Report
 from influxops.results import exit_code, final_findings, settle, tenant_results
+from influxops.rules import Facts
 from influxops.run import Run
 
 if TYPE_CHECKING:
@@ -39,20 +41,27 @@ class Attempt:
         self._findings = [*engine.late_findings]
         self._inventories: dict[str, Inventory] = {}
         self._code: int | None = None
-        self._locked = True
+        self._unlocked: Finding | None = None
 
     def unlocked(self, reason: str) -> None:
         """Remember that no lock could be had."""
-        self._locked = False
-        self._findings.append(
-            Finding(
-                "no-lock",
-                Severity.WARNING,
-                f"no lock could be had ({reason}); another run at the same time could give one "
-                "tenant two databases",
-                "run one at a time; doubles are looked for at the end",
-            )
+        self._unlocked = Finding(
+            "no-lock",
+            Severity.WARNING,
+            f"no lock could be had ({reason}); another run at the same time could give one "
+            "tenant two databases",
+            "run one at a time; doubles are looked for at the end",
         )
+
+    def unlocking_failed(self, error: InfluxopsError) -> None:
+        """Remember that the lock could not be given back; the changes are made all the same."""
+        self._findings.append(Finding("lock", Severity.WARNING, error.message, error.hint))
+
+    def failed(self, error: InfluxopsError) -> None:
+        """Remember what the whole run failed for, before anything was written."""
+        self._code = error.exit_code
+        kind = "lock-busy" if isinstance(error, LockBusy) else "configuration"
+        self._findings.append(Finding(kind, Severity.ERROR, error.message, error.hint))
 
     def interrupted(self, error: Interrupted) -> None:
         """Remember that the run was ended before it was through."""
@@ -71,6 +80,8 @@ class Attempt:
         self._plan = self._make_plan(facts)
         self._run.check()
         if not self._run.dry_run and self._plan.pending:
+            if self._unlocked:
+                self._findings.append(self._unlocked)
             self._apply(self._plan.pending, facts)
             if any(outcome.status is Status.SKIPPED for outcome in self._outcomes):
                 self._run.check()
@@ -86,12 +97,12 @@ class Attempt:
         while changes:
             outcomes = self._engine.apply(changes, self._run)
             # Without a lock another run may have used any target, not only ours.
-            again = {c.target for c in changes} if self._locked else set(self._inventories)
+            again = {c.target for c in changes} if not self._unlocked else set(self._inventories)
             read = self._engine.read_again(again, self._run)
             self._inventories.update(
                 {name: found for name, found in read.items() if isinstance(found, Inventory)}
             )
-            outcomes = [settle(outcome, read.get(outcome.change.target)) for outcome in outcomes]
+            outcomes = [self._settle(outcome, read) for outcome in outcomes]
             refused = {o.change.tenant for o in outcomes if o.status is Status.FULL}
             full |= {o.change.target for o in outcomes if o.status is Status.FULL}
             self._outcomes += [o for o in outcomes if o.status is not Status.FULL]
@@ -100,8 +111,13 @@ class Attempt:
             changes = self._place_again(
                 replace(facts, inventories=self._inventories, full=frozenset(full)), refused
             )
-        if not self._locked:
+        if self._unlocked:
             self._find_doubles()
+
+    def _settle(self, outcome: Outcome, read: Mapping[str, Inventory | InfluxopsError]) -> Outcome:
+        change = outcome.change
+        managed = self._plan.retentions.get(change.tenant) is not UNMANAGED
+        return settle(outcome, read.get(change.target), managed=managed)
 
     def _place_again(self, facts: Facts, tenants: set[str]) -> list[Change]:
         plan = self._make_plan(facts)

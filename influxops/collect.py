@@ -9,10 +9,11 @@ from functools import partial
 from typing import TypeVar
 
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetRefused
-from influxops.model import Finding, Inventory, Severity, SourceState, TargetState, Tenant
+from influxops.model import Database, Finding, Inventory, Severity, Tenant, Unknown
 from influxops.naming import nearest, printable
-from influxops.planning import Facts, Rules, place
 from influxops.plugins import PluginHost
+from influxops.report import SourceState, TargetState
+from influxops.rules import Facts, Rules, place
 from influxops.run import Run
 from influxops.secrets import Redactor
 from influxops.sections import Resolved
@@ -141,6 +142,8 @@ class Collector:
                 for found in self._host.call(item.name, "influxops_tenants", run=run):
                     if isinstance(found, Finding):
                         findings.append(found)
+                    elif not isinstance(found, Tenant) or not isinstance(found.id, str):
+                        raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
                     elif not found.id.strip():
                         findings.append(
                             Finding(
@@ -151,7 +154,7 @@ class Collector:
                             )
                         )
                     else:
-                        tenants.append(replace(found, source=name))
+                        tenants.append(_checked_tenant(found, name))
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -177,7 +180,9 @@ class Collector:
         )
         try:
             with self._host.guard(item.name, self._redact):
-                inventory = self._host.call(item.name, "influxops_inventory", run=run)
+                inventory = _checked_inventory(
+                    self._host.call(item.name, "influxops_inventory", run=run)
+                )
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -236,6 +241,30 @@ class _ReadTarget:
     def failure(self) -> InfluxopsError:
         finding = self.findings[-1]
         return InfluxopsError(finding.message, hint=finding.hint)
+
+
+def _checked_tenant(tenant: Tenant, source: str) -> Tenant:
+    """Name a tenant's source, and make text of what its attributes hold."""
+    attributes = {
+        str(name): str(value) for name, value in tenant.attributes.items() if value is not None
+    }
+    return replace(tenant, attributes=attributes, source=source)
+
+
+def _checked_inventory(inventory: object) -> Inventory:
+    """Refuse what is no inventory, before planning believes it.
+
+    Raises:
+        TypeError: When it is none; the guard makes the plugin's own failure of it.
+    """
+    if not isinstance(inventory, Inventory):
+        raise TypeError(f"it gave {type(inventory).__name__}, not an Inventory")
+    for name, database in inventory.databases.items():
+        if not isinstance(database, Database):
+            raise TypeError(f"{name!r} is {type(database).__name__}, not a Database")
+        if not isinstance(database.retention, int | None | Unknown):
+            raise TypeError(f"the retention of {name!r} is {type(database.retention).__name__}")
+    return inventory
 
 
 def in_parallel(tasks: Sequence[Callable[[], T]]) -> list[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -205,9 +205,8 @@ def parse_config(data: Mapping[str, Any], file: TomlFile | None = None) -> Confi
         ConfigError: When it says what cannot be; all mistakes at once.
     """
     where = file.where if file else lambda *keys: ".".join(keys)
-    _reject_unknown(data, [*TABLES, *ROLE_NAMES], where)
     tables: dict[str, Any] = {}
-    mistakes: list[str] = []
+    mistakes = _unknown(data, [*TABLES, *ROLE_NAMES], where)
     for name, model in TABLES.items():
         try:
             tables[name] = model.model_validate(data.get(name, {}))
@@ -257,17 +256,13 @@ def _sections(
             )
 
 
-def _reject_unknown(
-    data: Mapping[str, Any], known: Iterable[str], where: Callable[..., str]
-) -> None:
-    names = list(known)
-    for key in data:
-        if key not in names:
-            raise ConfigError(
-                f"[{key}] is not known",
-                where=where(key),
-                hint=nearest(key, names) or f"known: {', '.join(names)}",
-            )
+def _unknown(data: Mapping[str, Any], known: Sequence[str], where: Callable[..., str]) -> list[str]:
+    return [
+        f"{where(key)}: [{key}] is not known "
+        f"({nearest(key, known) or 'known: ' + ', '.join(known)})"
+        for key in data
+        if key not in known
+    ]
 
 
 def explain(

@@ -156,7 +156,8 @@ def _hold_doubles(state: DesiredState) -> None:
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     by_case: defaultdict[str, list[str]] = defaultdict(list)
     for desired in state.tenants.values():
-        if desired.tenant not in state.held:
+        # Held tenants count: what they are held for may be mended, and their name is theirs.
+        if not broken_rule(desired.database):
             by_name[desired.database].append(desired.tenant)
             by_case[desired.tenant.casefold()].append(desired.tenant)
     for name, ids in by_name.items():

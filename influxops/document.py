@@ -12,7 +12,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from influxops.model import Change, Database, Outcome, Plan, Report, TargetState
+from influxops.model import Change, Database, Outcome, Plan
+from influxops.report import Report, TargetState
 
 VERSION = 1
 

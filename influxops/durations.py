@@ -9,6 +9,8 @@ _PART = re.compile(r"(\d+)\s*([smhdw])\s*")
 
 #: InfluxDB 3's shortest useful retention period, in seconds; its documentation says one hour.
 SHORTEST_RETENTION = 3600
+#: The longest that it can count, in seconds: 64 bits of nanoseconds, signed, in whole days.
+LONGEST_RETENTION = 106_751 * 86_400
 
 
 def parse_duration(text: str) -> int:
@@ -46,13 +48,19 @@ def parse_retention(text: str) -> int | None:
         Seconds, or None for `none`.
 
     Raises:
-        ValueError: When it is no duration, or shorter than an hour.
+        ValueError: When it is no duration, shorter than an hour, or longer than InfluxDB 3 can
+            count.
     """
     if text.strip().lower() == "none":
         return None
     seconds = parse_duration(text)
     if seconds < SHORTEST_RETENTION:
         raise ValueError(f"the retention period {text!r} is shorter than an hour")
+    if seconds > LONGEST_RETENTION:
+        raise ValueError(
+            f"the retention period {text!r} is longer than InfluxDB can count; "
+            "write `none` to keep data for ever"
+        )
     return seconds
 
 

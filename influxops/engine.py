@@ -28,17 +28,14 @@ from influxops.model import (
     DatabaseStats,
     Finding,
     Inventory,
-    Origin,
     Outcome,
-    Report,
-    RunHead,
     Severity,
     Status,
-    TargetState,
 )
 from influxops.naming import nearest
-from influxops.planning import Rules, TargetPolicy
 from influxops.plugins import Kind, PluginHost, installed
+from influxops.report import Origin, Report, RunHead, TargetState
+from influxops.rules import Rules, TargetPolicy
 from influxops.run import Run
 from influxops.secrets import Redactor
 from influxops.sections import Resolved, resolve, resolve_section, secrets
@@ -55,6 +52,8 @@ class Engine:
         config: The configuration.
         kinds: The plugins to choose from; all that are installed when left out.
         reporters: Further reporters, told last; the CLI's own output is one.
+        tolerant: Whether a section whose secret is missing is left out, for `doctor` to tell,
+            instead of being refused. Not for runs that write.
 
     Raises:
         ConfigError: When a section says what cannot be, or a secret is not there.
@@ -67,12 +66,15 @@ class Engine:
         *,
         kinds: Mapping[str, Kind] | None = None,
         reporters: Sequence[Section] = (),
+        tolerant: bool = False,
     ) -> None:
         kinds = installed() if kinds is None else kinds
         self.config = config
+        self._own = reporters
         self.resolved = resolve(config, kinds)
         self.resolved += [resolve_section(section, kinds) for section in reporters]
-        self._late: list[Finding] = []
+        self._late: list[tuple[str, Finding]] = []
+        self._tolerant = tolerant
         self.redact = self._reveal()
         self.rules = _rules(config, self.resolved)
         self._host = PluginHost()
@@ -129,8 +131,15 @@ class Engine:
                 attempt.make()
         except Interrupted as error:
             attempt.interrupted(error)
+        except (ConfigError, LockBusy) as error:
+            # Who watches must not go on seeing the last good run. A mistaken scope is a slip of
+            # whoever typed it, and the command line itself says what is raised.
+            attempt.failed(error)
+            if tell and not run.scope:
+                self._tell(attempt.report(), run, self._configured)
+            raise
         report = attempt.report()
-        return self._tell(report, run) if tell else report
+        return self._tell(report, run, self._reporters()) if tell else report
 
     def doctor(self, run: Run) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.
@@ -138,6 +147,8 @@ class Engine:
         Yields:
             The section's name, and one check.
         """
+        for name, finding in self._late:
+            yield name, Check("secret", False, finding.message, finding.hint)
         for item in self.resolved:
             if not self._host.implements(item.name, "influxops_check"):
                 continue
@@ -247,7 +258,17 @@ class Engine:
                 reason = self._take_lock(run, stack)
                 if reason:
                     attempt.unlocked(reason)
-            yield
+            try:
+                yield
+            finally:
+                self._release(stack, attempt)
+
+    def _release(self, stack: contextlib.ExitStack, attempt: Attempt) -> None:
+        try:
+            stack.close()
+        except Exception as error:  # whatever a plugin's lock raises: the changes are made
+            failure = PluginError(f"the lock could not be given back: {self.redact(str(error))}")
+            attempt.unlocking_failed(failure)
 
     def _take_lock(self, run: Run, stack: contextlib.ExitStack) -> str:
         reason = "no source offers one"
@@ -264,11 +285,15 @@ class Engine:
                 reason = self.redact(error.message)
         return reason
 
+    @property
+    def _configured(self) -> list[Resolved]:
+        return [item for item in self._reporters() if item.section not in self._own]
+
     def _reporters(self) -> list[Resolved]:
         return [item for item in self.resolved if item.section.role == "reporters"]
 
-    def _tell(self, report: Report, run: Run) -> Report:
-        for item in self._reporters():
+    def _tell(self, report: Report, run: Run, reporters: Iterable[Resolved]) -> Report:
+        for item in reporters:
             failure = self._tell_one(item, "influxops_report", _grace(run), report=report)
             if failure is not None:
                 report = replace(report, findings=(*report.findings, failure))
@@ -290,16 +315,16 @@ class Engine:
             try:
                 values += [secret.reveal() for secret in secrets([item])]
             except ConfigError as error:
-                if item.section.role != "reporters":
+                if item.section.role != "reporters" and not self._tolerant:
                     raise ConfigError(f"{item.name}: {error.message}", hint=error.hint) from None
-                self._late.append(_reporter_failed(item, error.message, error.hint))
+                self._late.append((item.name, _reporter_failed(item, error.message, error.hint)))
                 self.resolved.remove(item)
         return Redactor(values)
 
     @property
     def late_findings(self) -> tuple[Finding, ...]:
         """What was noticed while the engine was made."""
-        return tuple(self._late)
+        return tuple(finding for _, finding in self._late)
 
     @contextlib.contextmanager
     def _guard_construction(self, item: Resolved) -> Iterator[None]:

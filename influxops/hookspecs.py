@@ -13,17 +13,8 @@ from contextlib import AbstractContextManager
 
 import pluggy
 
-from influxops.model import (
-    Change,
-    Check,
-    DatabaseStats,
-    Finding,
-    Inventory,
-    Outcome,
-    Report,
-    RunHead,
-    Tenant,
-)
+from influxops.model import Change, Check, DatabaseStats, Finding, Inventory, Outcome, Tenant
+from influxops.report import Report, RunHead
 from influxops.run import Run
 
 PROJECT = "influxops"

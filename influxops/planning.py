@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from influxops import guards
 from influxops.desired import Desired, DesiredState, desired_state
@@ -16,95 +15,15 @@ from influxops.model import (
     Change,
     Database,
     Finding,
-    Inventory,
     Plan,
     Refusal,
     Retention,
     Severity,
-    Tenant,
-    Unmanaged,
 )
-from influxops.naming import Template, broken_rule, printable
-from influxops.placement import Place, Placement, Policy
+from influxops.naming import broken_rule, printable
+from influxops.placement import Place, Placement
+from influxops.rules import Facts, Rules, places
 from influxops.run import Scope
-
-
-@dataclass(frozen=True, slots=True)
-class TargetPolicy:
-    """What the configuration says of a target.
-
-    Args:
-        capacity: How many databases it holds; None for what the target itself estimates.
-        draining: Whether it gets nothing new.
-    """
-
-    capacity: int | Literal["unlimited"] | None = None
-    draining: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the configuration says of planning.
-
-    Args:
-        template: The naming template.
-        retention: The default retention period.
-        targets: All configured targets, in their order.
-        policy: How targets are chosen.
-        pins: The target of a tenant, by the tenant's id.
-        acknowledged: Ids of tenants whose being held is known, and no error.
-    """
-
-    template: Template
-    retention: Retention | Unmanaged = UNMANAGED
-    targets: Mapping[str, TargetPolicy] = field(default_factory=dict)
-    policy: Policy = "fill"
-    pins: Mapping[str, str] = field(default_factory=dict)
-    acknowledged: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What was read.
-
-    Args:
-        tenants: What all sources gave.
-        inventories: What each target holds; a target that could not be read is left out.
-        sources_complete: Whether every source could be read.
-        full: The targets that said themselves that nothing more fits.
-    """
-
-    tenants: Sequence[Tenant]
-    inventories: Mapping[str, Inventory]
-    sources_complete: bool = True
-    full: frozenset[str] = frozenset()
-
-
-def places(rules: Rules, facts: Facts) -> list[Place]:
-    """Give the targets that could be read as placement sees them."""
-    return [
-        place(name, policy, facts.inventories[name], full=name in facts.full)
-        for name, policy in rules.targets.items()
-        if name in facts.inventories
-    ]
-
-
-def place(target: str, policy: TargetPolicy, inventory: Inventory, *, full: bool = False) -> Place:
-    """Give one target as placement sees it.
-
-    Args:
-        target: Its name.
-        policy: What the configuration says of it.
-        inventory: What it holds.
-        full: Whether it said itself that nothing more fits.
-    """
-    used = len(inventory.databases)
-    estimated = policy.capacity is None
-    capacity = inventory.capacity if policy.capacity is None else policy.capacity
-    if capacity == "unlimited" or (estimated and capacity is not None and used > capacity):
-        capacity = None  # A server that holds more than its edition should disproves the estimate.
-    assert capacity is None or isinstance(capacity, int)
-    return Place(target, used, capacity, estimated and capacity is not None, policy.draining, full)
 
 
 def make_plan(
@@ -246,26 +165,33 @@ class _Planner:
     # What is missing
 
     def _plan_missing(self, desired: Desired) -> None:
-        if self.unreachable and (desired.pin is None or desired.pin in self.unreachable):
-            allowed = "unreachable" in self.allow and desired.pin is None
-            if not allowed or not self.placement.places:
-                self.unknown.append(desired.tenant)
-                if desired.pin is None and self.placement.places:
-                    self.waiting.append(desired.tenant)
-                return
         # Placed even outside the scope: who comes after must not find that place free.
         place = self.placement.choose(desired.pin)
-        if place is None:
-            if desired.pin is None or self._writes(desired.pin):
-                self._hold_without_place(desired)
+        if not self._writes(place.target if place else desired.pin):
             return
-        if not self._writes(place.target):
+        if self._may_exist_unseen(desired):
+            if place is not None:
+                place.used -= 1
+            return
+        if place is None:
+            self._hold_without_place(desired)
             return
         if place.capacity is not None and place.used > place.capacity:
             self.beyond_estimate[place.target] = self.beyond_estimate.get(place.target, 0) + 1
         retention = None if desired.retention is UNMANAGED else desired.retention
         after = Database(desired.database, retention, marker=True, telemetry=False)
         self._add(desired, Action.CREATE, place.target, None, after)
+
+    def _may_exist_unseen(self, desired: Desired) -> bool:
+        """Tell whether a tenant waits because a target that may hold its database is not read."""
+        if not self.unreachable or (desired.pin and desired.pin not in self.unreachable):
+            return False
+        if "unreachable" in self.allow and desired.pin is None and self.placement.places:
+            return False
+        self.unknown.append(desired.tenant)
+        if desired.pin is None and self.placement.places:
+            self.waiting.append(desired.tenant)
+        return True
 
     def _hold_without_place(self, desired: Desired) -> None:
         who = f"tenant {printable(desired.tenant)}"
@@ -342,8 +268,8 @@ class _Planner:
 
     # Collecting
 
-    def _writes(self, target: str) -> bool:
-        return not self.scope.targets or target in self.scope.targets
+    def _writes(self, target: str | None) -> bool:
+        return not self.scope.targets or target is None or target in self.scope.targets
 
     def _find(
         self,

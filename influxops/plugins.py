@@ -163,7 +163,7 @@ class PluginHost:
             yield
         except InfluxopsError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self._owners[name]} broke: {type(error).__name__}: {redact(str(error))}",
                 hint="run it again with -vv for the traceback, and tell its author",

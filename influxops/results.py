@@ -18,21 +18,22 @@ from influxops.model import (
     Plan,
     Severity,
     Status,
-    TargetState,
-    TenantResult,
-    TenantState,
 )
+from influxops.report import TargetState, TenantResult, TenantState
 from influxops.run import Run, Scope
 
 FAILED, REFUSED = 1, 4
 
 
-def settle(outcome: Outcome, read: Inventory | InfluxopsError | None) -> Outcome:
+def settle(
+    outcome: Outcome, read: Inventory | InfluxopsError | None, *, managed: bool = True
+) -> Outcome:
     """Hold an outcome against what its target holds now: that is what calls a change good.
 
     Args:
         outcome: What the target's plugin said.
         read: What the target holds now, why it cannot be read, or None where it was not read.
+        managed: Whether the tenant's retention period is managed.
     """
     if read is None or outcome.status is Status.FAILED:
         return outcome
@@ -51,7 +52,7 @@ def settle(outcome: Outcome, read: Inventory | InfluxopsError | None) -> Outcome
         good = found is None
     else:
         assert change.after is not None
-        good = found is not None and _matches(change, found, change.after)
+        good = found is not None and _matches(change, found, change.after, managed)
     if good:
         return (
             outcome
@@ -72,10 +73,10 @@ def settle(outcome: Outcome, read: Inventory | InfluxopsError | None) -> Outcome
     return outcome
 
 
-def _matches(change: Change, found: Database, wanted: Database) -> bool:
+def _matches(change: Change, found: Database, wanted: Database, managed: bool) -> bool:
     if change.action is Action.ADD_MARKER:
         return found.marker is not False
-    if found.retention is not UNKNOWN and found.retention != wanted.retention:
+    if managed and found.retention is not UNKNOWN and found.retention != wanted.retention:
         return False
     return change.action is Action.SET_RETENTION or found.marker is not False
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -145,7 +145,7 @@ def _check_hidden(section: Section, model: type[PluginSettings], names: set[str]
 
 def _from_environment(variable: str, field: FieldInfo) -> object:
     """Give what a variable says; for a secret only a reference to it."""
-    if "Secret" in str(field.annotation):
+    if Secret in (field.annotation, *get_args(field.annotation)):
         return {"env": variable}
     return os.environ[variable]
 

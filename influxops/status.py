@@ -8,7 +8,8 @@ from typing import Any
 from influxops.document import plain
 from influxops.durations import format_duration
 from influxops.engine import Engine
-from influxops.model import UNKNOWN, UNMANAGED, DatabaseStats, Report, TenantResult, TenantState
+from influxops.model import UNKNOWN, UNMANAGED, DatabaseStats
+from influxops.report import Report, TenantResult, TenantState
 from influxops.run import Run
 
 

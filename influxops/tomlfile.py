@@ -66,7 +66,8 @@ class TomlFile:
         for number, text in enumerate(self._text.splitlines(), start=1):
             if header := _HEADER.match(text):
                 table = _path(header[1])
-                lines.setdefault(table, number)
+                for length in range(1, len(table) + 1):
+                    lines.setdefault(table[:length], number)
             elif key := _KEY.match(text):
                 path = table + _path(key[1])
                 for length in range(len(table) + 1, len(path) + 1):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from influxops.engine import Engine
-from influxops.model import Finding, Report, Severity
+from influxops.model import Finding, Severity
+from influxops.report import Report
 from influxops.run import Run
 
 

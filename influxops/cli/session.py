@@ -19,7 +19,7 @@ from influxops.engine import Engine
 from influxops.run import Run, Scope
 
 if TYPE_CHECKING:
-    from influxops.model import Report
+    from influxops.report import Report
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ class Bench:
             "reporters": {"memo": {"kind": "memo", "world": self.name}},
         }
 
-    def engine(self) -> Engine:
+    def engine(self, *, tolerant: bool = False) -> Engine:
         data = self.configuration()
         for key, value in self.extra.items():
             if isinstance(value, Mapping):
@@ -55,7 +55,7 @@ class Bench:
                         table[inner].update(content)
                     else:
                         table[inner] = content
-        return Engine(parse_config(data), kinds=KINDS)
+        return Engine(parse_config(data), kinds=KINDS, tolerant=tolerant)
 
     def run(
         self,

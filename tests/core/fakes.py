@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from influxops import (
     Action,
@@ -55,6 +55,10 @@ class Server:
     #: Databases that another run makes on this server as soon as this one writes to any.
     rival: dict[str, Database] = field(default_factory=dict)
     rival_of: Server | None = None
+    #: What the inventory is instead of one, in a tuple of one.
+    nonsense: tuple[Any, ...] = ()
+    #: What is there after a creation, whatever was asked for.
+    makes: Database | None = None
     #: Ends the run after this many changes.
     cancels_after: int | None = None
     error: Exception | None = None
@@ -71,6 +75,7 @@ class World:
     reports: list[Report] = field(default_factory=list)
     lock: str = "free"
     wrapped: list[int] = field(default_factory=list)
+    closed: int = 0
 
 
 WORLDS: dict[str, World] = {}
@@ -124,6 +129,8 @@ class MemorySource(_Base):
         if self.world.lock == "none":
             raise SourceError("there is none")
         yield
+        if self.world.lock == "breaks":
+            raise RuntimeError("the connection was lost")
 
 
 class MemoryTarget(_Base):
@@ -147,6 +154,9 @@ class MemoryTarget(_Base):
         server.reads += 1
         if server.down:
             raise TargetError(server.down, hint="start it")
+        if server.nonsense:
+            (given,) = server.nonsense
+            return Inventory(given) if isinstance(given, dict) else cast(Inventory, given)
         return Inventory(
             dict(server.databases), server.edition, "3.0", server.uuid, server.capacity
         )
@@ -181,7 +191,7 @@ class MemoryTarget(_Base):
                 continue
             else:
                 assert change.after is not None
-                server.databases[change.database] = change.after
+                server.databases[change.database] = server.makes or change.after
             yield Outcome(change, Status.DONE)
 
 
@@ -197,6 +207,10 @@ class MemoryReporter(_Base):
         if self.section in self.world.broken:
             raise self.world.broken[self.section]
         self.world.reports.append(report)
+
+    @hookimpl
+    def influxops_close(self) -> None:
+        self.world.closed += 1
 
 
 class WrappingReporter(MemoryReporter):

@@ -74,6 +74,8 @@ def test_a_file_in_the_current_folder_is_found(
             5,
             "targets",
         ),
+        ('\n[target.a]\nkind = "memorydb"\n', 2, "did you mean targets?"),
+        ('[database]\nretention = "200000d"\n', 2, "write `none`"),
         ("[naming\n", 1, ""),
         ("naming = \n", 1, ""),
     ],
@@ -103,8 +105,8 @@ def test_a_mistake_in_a_plugins_section_names_its_line_too(
 
 
 def test_all_mistakes_of_the_core_tables_are_told_at_once(tmp_path: Path) -> None:
-    said = mistake(tmp_path, '[naming]\nx = 1\ny = 2\n[run]\ntimeout = "0s"\n')
-    assert len(said.splitlines()) == 3
+    text = '[naming]\nx = 1\ny = 2\n[run]\ntimeout = "0s"\n[databse]\n'
+    assert len(mistake(tmp_path, text).splitlines()) == 4
 
 
 def test_a_kind_that_is_not_installed_or_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -413,3 +413,116 @@ def test_a_registry_that_could_not_be_read_is_not_called_empty(bench: Bench) -> 
     assert not report.plan.refusals
     assert kinds(report)["no-tenants"] == 0
     assert report.exit_code == 1
+
+
+def test_the_name_of_a_held_tenant_goes_to_nobody_else(bench: Bench) -> None:
+    bench.tenants(
+        Tenant("a", {"retention": "30 parsecs"}), Tenant("b", {"database": "telemetry_a"})
+    )
+    report = bench.run()
+    assert states(report) == {"a": "held", "b": "held"}
+    assert not bench.server().databases
+
+
+@pytest.mark.parametrize("given", [None, [], {"telemetry_a": "yes"}])
+def test_a_target_that_gives_nonsense_is_its_own_failure(bench: Bench, given: object) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.server("eu2", databases=there("telemetry_a"))
+    bench.server("eu1", nonsense=(given,))
+    report = bench.run()
+    assert states(report) == {"a": "ok"}
+    message = next(f.message for f in report.findings if f.kind == "unreachable")
+    assert "target:eu1 (kind memorydb" in message
+
+
+def test_a_hook_that_ends_the_process_does_not(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.server(error=SystemExit(3))
+    assert states(bench.run()) == {"a": "failed"}
+
+
+def test_an_attribute_that_is_no_text_is_read_as_text(bench: Bench) -> None:
+    attributes = {"retention": None, "target": "eu1", "floor": 7}
+    bench.tenants(Tenant("a", attributes))  # type: ignore[arg-type]
+    assert bench.run().exit_code == 0
+
+
+def test_a_lock_that_breaks_when_it_is_given_back_loses_no_report(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.world.lock = "breaks"
+    report = bench.run()
+    assert states(report) == {"a": "changed"}
+    assert kinds(report)["lock"] == 1
+    assert report.exit_code == 0
+
+
+def test_reporters_hear_of_a_run_that_was_refused_as_a_whole(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.world.lock = "busy"
+    with pytest.raises(LockBusy):
+        bench.run()
+    assert [r.exit_code for r in bench.world.reports] == [5]
+    bench.server("eu1", uuid="same")
+    bench.server("eu2", uuid="same")
+    bench.world.lock = "free"
+    with pytest.raises(ConfigError):
+        bench.run()
+    assert [r.exit_code for r in bench.world.reports] == [5, 2]
+    with pytest.raises(ConfigError):
+        bench.run(tenants=("typo",))
+    assert len(bench.world.reports) == 2
+
+
+def test_a_period_that_nobody_manages_fails_no_creation(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.server(makes=Database("telemetry_a", 86400, True))
+    report = bench.run()
+    assert states(report) == {"a": "changed"}
+    assert report.exit_code == 0
+
+
+def test_a_marker_that_did_not_take_is_found_out(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.server(databases=there("telemetry_a", marker=False), lies=frozenset({"telemetry_a"}))
+    report = bench.run()
+    assert "without its marker" in report.tenants[0].message
+    assert report.exit_code == 1
+
+
+def test_no_lock_is_no_warning_where_nothing_is_to_be_placed(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.run()
+    bench.world.lock = "none"
+    assert kinds(bench.run())["no-lock"] == 0
+
+
+def test_a_scope_of_targets_is_not_refused_for_who_belongs_elsewhere(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2", "eu3")
+    bench.extra = {"targets": {"eu1": {"capacity": 1}}}
+    bench.tenants("a", "b")
+    bench.server("eu1", databases=there("telemetry_a"))
+    bench.server("eu3", down="connection refused")
+    assert bench.run(targets=("eu1",)).exit_code == 0
+
+
+def test_doctor_tells_of_a_secret_that_is_missing_and_looks_at_the_rest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    bench.extra = {
+        "sources": {"registry": {"password": {"env": "NOT_SET"}}},
+        "reporters": {"memo": {"webhook": {"env": "NOT_SET"}}},
+    }
+    with bench.engine(tolerant=True) as engine:
+        checks = [(name, check.ok) for name, check in engine.doctor(Run())]
+    assert checks == [("source:registry", False), ("reporter:memo", False)]
+
+
+def test_instances_are_closed_with_their_engine(bench: Bench) -> None:
+    with bench.engine():
+        assert bench.world.closed == 0
+    assert bench.world.closed == 1

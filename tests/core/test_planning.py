@@ -8,7 +8,8 @@ import pytest
 
 from influxops.model import UNKNOWN, Action, Database, Inventory, Plan, Severity, Tenant
 from influxops.naming import Template
-from influxops.planning import Facts, Rules, TargetPolicy, make_plan
+from influxops.planning import make_plan
+from influxops.rules import Facts, Rules, TargetPolicy
 from influxops.run import Scope
 
 DAY = 86400
