@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     from influxops.model import Status as Status
     from influxops.model import Tenant as Tenant
     from influxops.model import Unknown as Unknown
+    from influxops.naming import one_line as one_line
     from influxops.naming import printable as printable
+    from influxops.naming import short as short
     from influxops.report import Origin as Origin
     from influxops.report import Report as Report
     from influxops.report import RunHead as RunHead
@@ -68,6 +70,9 @@ if TYPE_CHECKING:
     from influxops.settings import is_this_machine as is_this_machine
     from influxops.settings import setting as setting
     from influxops.status import tenant_status as tenant_status
+    from influxops.words import action_words as action_words
+    from influxops.words import retention_words as retention_words
+    from influxops.words import without_tenant as without_tenant
 
 _HOMES = {
     "config": ("Config", "load_config", "parse_config"),
@@ -106,7 +111,7 @@ _HOMES = {
         "Tenant",
         "Unknown",
     ),
-    "naming": ("printable",),
+    "naming": ("one_line", "printable", "short"),
     "report": (
         "Origin",
         "Report",
@@ -128,6 +133,7 @@ _HOMES = {
         "setting",
     ),
     "status": ("tenant_status",),
+    "words": ("action_words", "retention_words", "without_tenant"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -216,7 +216,10 @@ def parse_config(data: Mapping[str, Any], file: TomlFile | None = None) -> Confi
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     config = Config(
-        path=str(file.path) if file else None, sections=tuple(sections), file=file, **tables
+        path=str(file.path.absolute()) if file else None,
+        sections=tuple(sections),
+        file=file,
+        **tables,
     )
     targets = [section.name for section in config.of("targets")]
     for tenant, target in config.placement.pins.items():

@@ -87,15 +87,49 @@ def nearest(word: str, known: Iterable[str]) -> str:
     # An id that differs only by case is nearer than its letters say.
     same = [candidate for candidate in words if candidate.casefold() == word.casefold()]
     matches = same or get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"did you mean {matches[0]}?" if matches else ""
+    return f"did you mean {short(matches[0])}?" if matches else ""
 
 
-def printable(text: str, longest: int = 60) -> str:
+#: Characters up to which a name is shown whole, and those shown of one that is longer.
+_WHOLE, _CUT = 80, 60
+
+
+def one_line(text: str) -> str:
+    r"""Make foreign text safe to print: one line that steers no terminal.
+
+    Args:
+        text: Text of any origin: an id, a server's words, an operating system's.
+
+    Returns:
+        The text, and all that does not print (controls, escape sequences, direction marks, line
+        separators, lone surrogates) written as Python would: `\x1b`. Done twice, it is the same.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def short(text: str) -> str:
+    """Make a name safe to print on one line, and cut one that would fill the screen.
+
+    Args:
+        text: An id, or a database's name.
+
+    Returns:
+        The name up to 80 characters, else its beginning and its length.
+    """
+    if len(text) <= _WHOLE:
+        return one_line(text)
+    return f"{one_line(text[:_CUT])}… ({len(text)} characters)"
+
+
+def printable(text: str, longest: int = _CUT) -> str:
     """Quote an id for a message: on one line, of bounded length, without control characters.
 
     Args:
         text: The id, whatever it holds.
-        longest: How many characters are shown.
+        longest: How many characters are shown; a longer id is cut, and its length told.
     """
-    shown = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return repr(shown)
+    if len(text) <= longest:
+        return repr(text)
+    return f"{text[: longest - 1] + '…'!r} ({len(text)} characters)"
