@@ -12,6 +12,9 @@ from influxops.model import UNKNOWN, UNMANAGED, DatabaseStats
 from influxops.report import Report, TenantResult, TenantState
 from influxops.run import Run
 
+#: Why planning holds a tenant after it found no database of its on any target that it could read.
+_HELD_WHEN_MISSING = ("over-capacity", "draining", "case")
+
 
 def tenant_status(engine: Engine, report: Report, run: Run) -> list[dict[str, Any]]:
     """Count what the databases of a report's tenants hold, and tell all that is known of them.
@@ -36,19 +39,43 @@ def tenant_status(engine: Engine, report: Report, run: Run) -> list[dict[str, An
             result,
             report.plan.retentions.get(result.tenant),
             stats.get((result.target or "", result.database)),
-            unknown=result.tenant in report.plan.unknown,
+            exists=tenant_exists(result, report),
         )
         for result in report.tenants
     ]
 
 
+def tenant_exists(result: TenantResult, report: Report) -> bool | None:
+    """Tell whether a tenant has its database.
+
+    Args:
+        result: The tenant.
+        report: The report of a dry run, which holds it.
+
+    Returns:
+        None where nobody can know: a target that cannot be read may hold it, whatever the others
+        say, and planning looks for no database of a tenant that it holds for its id or its name.
+    """
+    if result.before is not None:
+        return True
+    if result.state in (TenantState.UNKNOWN, TenantState.REFUSED):
+        return None
+    if result.state is TenantState.HELD:
+        unread = any(not target.reachable for target in report.targets)
+        looked_for = not result.database or any(
+            finding.tenant == result.tenant and finding.kind in _HELD_WHEN_MISSING
+            for finding in report.findings
+        )
+        return None if unread or not looked_for else False
+    return None if result.tenant in report.plan.unknown else False
+
+
 def _row(
-    result: TenantResult, desired: object, known: DatabaseStats | None, *, unknown: bool
+    result: TenantResult, desired: object, known: DatabaseStats | None, *, exists: bool | None
 ) -> dict[str, Any]:
     found = result.before
-    # A target that cannot be read may hold it, whatever the others say.
-    exists = None if unknown else found is not None
-    refused = result.state is TenantState.REFUSED and not unknown
+    # What a guard refuses to change is no fault of what is there.
+    refused = result.state is TenantState.REFUSED and exists
     message = (known.message if known else "") or ("" if refused else result.message)
     return {
         "tenant": result.tenant,

@@ -1,73 +1,54 @@
-"""The command line, `influxops`. Commands are imported when they are called, not before."""
+"""The command line, `influxops`: how it starts and how it ends.
+
+Nothing else is here, so that Ctrl-C meets a `try` as soon as Python itself has started.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
-import click
-
-from influxops.cli.lazy import LazyGroup
-from influxops.cli.options import common_options
-
-_COMMANDS = {
-    "ensure": "influxops.cli.ensure",
-    "plan": "influxops.cli.plan",
-    "status": "influxops.cli.status",
-    "where": "influxops.cli.where",
-    "doctor": "influxops.cli.doctor",
-    "init": "influxops.cli.init",
-    "config": "influxops.cli.config",
-    "plugins": "influxops.cli.plugins",
-    "completion": "influxops.cli.completion",
-}
-
-
-def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value and not context.resilient_parsing:
-        from influxops._version import __version__
-
-        click.echo(f"influxops {__version__}")
-        context.exit()
-
-
-@click.group(
-    cls=LazyGroup,
-    commands_by_module=_COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_version,
-    help="Print the version and exit.",
-)
-@common_options
-def cli() -> None:
-    """Give every tenant its own InfluxDB 3 database, and keep it so.
-
-    Tenants come from Postgres (PG_HOST, PG_PORT, PG_DB, PG_USER, PG_PASS), databases go to
-    InfluxDB 3 (INFLUXDB_URL, INFLUXDB_TOKEN), or to what influxops.toml says.
-
-    \b
-    See what would happen:      influxops plan
-    Make it so:                 influxops ensure
-    Something does not work:    influxops doctor
-    """
-
 
 def main() -> None:
     """Run the command line; every error ends with its message and exit code, none with a trace."""
-    from influxops.cli.failure import end_with
-
     try:
-        code = cli.main(prog_name="influxops", standalone_mode=False)
+        code = _run()
+    except KeyboardInterrupt:
+        code = _interrupted()
+    _die_quietly()
+    sys.exit(code)
+
+
+def _run() -> int:
+    # Imported here: Ctrl-C while this is under way is caught as well.
+    from influxops.cli.failure import end_with
+    from influxops.cli.group import cli
+    from influxops.cli.options import Common
+
+    options = Common()
+    try:
+        code = cli.main(prog_name="influxops", standalone_mode=False, obj=options)
     except BrokenPipeError:
         # Whoever read this has gone (`| head`); keep the interpreter from complaining of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        return 1
     except Exception as error:
-        code = end_with(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        return end_with(error, traceback=options.verbose > 1)
+    return code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    import contextlib
+
+    with contextlib.suppress(OSError):
+        os.write(2, b"influxops: interrupted\n")
+    return 130
+
+
+def _die_quietly() -> None:
+    """Let Ctrl-C while the interpreter takes itself down end it without a traceback."""
+    import contextlib
+    import signal
+
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

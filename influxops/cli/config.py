@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import common, common_options, format_option
+from influxops.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from influxops.config import Config
@@ -26,11 +27,11 @@ def command(context: click.Context, output: str) -> None:
     rows = [*_tables(config), *_sections(config)]
     if output == "json":
         values = [{"key": key, "value": value, "from": origin} for key, value, origin in rows]
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        say_json(values)
         return
     from influxops.cli.tables import show_table
 
-    click.echo(f"file: {config.path or 'none, the environment alone'}", err=True)
+    say(f"file: {config.path or 'none, the environment alone'}", err=True)
     show_table(("key", "value", "from"), [(k, _text(v), origin) for k, v, origin in rows])
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 
 import click
 
 from influxops.cli.options import common, common_options, format_option, timeout_option
+from influxops.cli.output import say, say_json
 
 
 @click.command("doctor", short_help="Check everything that a run depends on.")
@@ -22,31 +23,35 @@ def command(context: click.Context, output: str, timeout: float | None) -> None:
     from influxops.cli.session import session
 
     marks = {True: "ok", False: "FAIL", None: "note"}
+    quiet = common(context).quiet
     found = []
-    with session(context, timeout=timeout) as (engine, run):
+    with session(context, timeout=timeout, tolerant=True) as (engine, run):
         for section, check in engine.doctor(run):
             found.append((section, check))
             run.check()
-            if output == "text" and not (common(context).quiet and check.ok):
-                _tell(marks[check.ok], f"{section}: {check.name}: {check.message}", check.hint)
-    failed = sum(check.ok is False for _, check in found)
+            if output == "text" and not (quiet and check.ok):
+                say(
+                    f"{section}: {check.name}: {check.message}",
+                    label=marks[check.ok].ljust(4),
+                )
+                if check.hint:
+                    say(f"     → {check.hint}")
     if output == "json":
         checks = [
             {"section": section, "name": c.name, "ok": c.ok, "message": c.message, "hint": c.hint}
             for section, c in found
         ]
-        click.echo(json.dumps({"version": 1, "checks": checks}, indent=2, ensure_ascii=False))
-    elif not common(context).quiet:
-        click.echo(
-            f"{failed} of {len(found)} checks failed"
-            if failed
-            else f"All {len(found)} checks are good; `influxops plan` shows what a run would do."
-        )
-    context.exit(1 if failed else 0)
+        say_json({"version": 1, "checks": checks})
+    elif not quiet:
+        say(_summary([check.ok for _, check in found]))
+    context.exit(1 if any(check.ok is False for _, check in found) else 0)
 
 
-def _tell(mark: str, text: str, hint: str) -> None:
-    colour = {"ok": "green", "FAIL": "red", "note": "yellow"}[mark]
-    click.echo(f"{click.style(mark.ljust(4), fg=colour)} {text}")
-    if hint:
-        click.echo(f"     → {hint}")
+def _summary(found: Sequence[bool | None]) -> str:
+    failed, noted = found.count(False), found.count(None)
+    if failed:
+        return f"{failed} of {len(found)} checks failed" + (f", {noted} to note" if noted else "")
+    good = f"{len(found) - noted} good, {noted} to note"
+    if not noted:
+        good = f"All {len(found)} checks are good"
+    return f"{good}; `influxops plan` shows what a run would do."

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from influxops.cli.options import (
-    allow_option,
-    common_options,
-    format_option,
-    scope_options,
-    timeout_option,
-)
+from influxops.cli.options import run_options
 
 
 @click.command("ensure", short_help="Make sure that every tenant has its database.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; the same as `influxops plan`.")
-@scope_options
-@allow_option
-@format_option
-@timeout_option
-@common_options
+@run_options
 @click.pass_context
-def command(
-    context: click.Context,
-    dry_run: bool,
-    tenants: tuple[str, ...],
-    targets: tuple[str, ...],
-    allow: tuple[str, ...],
-    output: str,
-    timeout: float | None,
-) -> None:
+def command(context: click.Context, /, dry_run: bool, **options: Any) -> None:
     """Make sure that every tenant has its database.
 
     What is there already is left alone, so that this can be run as often as you like; what is
@@ -46,13 +30,5 @@ def command(
     """
     from influxops.cli.session import execute
 
-    report = execute(
-        context,
-        dry_run=dry_run,
-        tenants=tenants,
-        targets=targets,
-        allow=allow,
-        output=output,
-        timeout=timeout,
-    )
+    report = execute(context, dry_run=dry_run, **options)
     context.exit(report.exit_code)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
+
 import click
 
+from influxops.cli.output import say
 from influxops.errors import InfluxopsError
 
 #: What a shell expects after SIGINT.
 INTERRUPTED = 130
 
+_NAME = "influxops: "
 
-def end_with(error: Exception) -> int:
+
+def end_with(error: Exception, *, traceback: bool = False) -> int:
     """Tell an error on standard error.
 
     Args:
         error: What ended the command.
+        traceback: Whether to show where a fault, of influxops or of a plugin, happened.
 
     Returns:
         The exit code.
@@ -22,35 +28,37 @@ def end_with(error: Exception) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort):
-        click.echo("influxops: interrupted", err=True)
+        say("interrupted", before=_NAME, err=True)
         return INTERRUPTED
     if isinstance(error, click.ClickException):
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line, err=True)
         return error.exit_code
     if isinstance(error, InfluxopsError):
-        lines = error.message.splitlines() or [""]
-        for line in lines:
-            click.echo(f"influxops: {click.style('error', fg='red')}: {line}", err=True)
+        for line in error.message.split("\n"):
+            say(line, label="error:", before=_NAME, err=True)
         if error.hint:
-            click.echo(f"influxops: hint: {error.hint}", err=True)
+            say(f"hint: {error.hint}", before=_NAME, err=True)
+        if traceback and error.__cause__ is not None:
+            _show_traceback(error.__cause__)
         return error.exit_code
-    click.echo(
-        f"influxops: {click.style('error', fg='red')}: this is a fault in influxops: "
-        f"{type(error).__name__}: {error}",
+    say(
+        f"this is a fault in influxops: {type(error).__name__}: {error}",
+        label="error:",
+        before=_NAME,
         err=True,
     )
-    click.echo(
-        "influxops: hint: set INFLUXOPS_TRACEBACK=1, run it again, and report what it shows",
-        err=True,
-    )
-    _traceback(error)
+    if traceback:
+        _show_traceback(error)
+    else:
+        say("hint: run it again with -vv, and report what it shows", before=_NAME, err=True)
     return 1
 
 
-def _traceback(error: Exception) -> None:
-    import os
+def _show_traceback(error: BaseException) -> None:
+    import traceback
 
-    if os.environ.get("INFLUXOPS_TRACEBACK"):
-        import traceback
-
-        click.echo("".join(traceback.format_exception(error)), err=True)
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        say(line, err=True)

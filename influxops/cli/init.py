@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from influxops.cli.options import common, common_options
+from influxops.cli.output import say
 
 
 @click.command("init", short_help="Write a commented influxops.toml.")
@@ -35,4 +36,4 @@ def command(context: click.Context, force: bool) -> None:
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
     if not common(context).quiet:
-        click.echo(f"Wrote {path}. Edit it, then: influxops doctor")
+        say(f"Wrote {path}. Edit it, then: influxops doctor")

@@ -119,29 +119,33 @@ format_option = click.option(
 )
 
 
-def scope_options(command: Command) -> Command:
-    """Add `--tenant` and `--target`."""
-    command = click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="NAME",
-        help="Write to this target only; may be repeated.",
-    )(command)
-    return click.option(
+_SCOPE_AND_GUARDS = (
+    click.option(
         "--tenant",
         "tenants",
         multiple=True,
         metavar="ID",
         help="Write for this tenant only; may be repeated.",
-    )(command)
-
-
-def allow_option(command: Command) -> Command:
-    """Add `--allow`."""
-    return click.option(
+    ),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="NAME",
+        help="Write to this target only; may be repeated.",
+    ),
+    click.option(
         "--allow",
         multiple=True,
         metavar="GUARD",
         help="Let a guard pass: unreachable, shorter-retention, empty-source; may be repeated.",
-    )(command)
+    ),
+)
+
+
+def run_options(command: Command) -> Command:
+    """Add what `ensure` and `plan` share, as `influxops.cli.session.execute` takes it."""
+    command = timeout_option(format_option(common_options(command)))
+    for option in reversed(_SCOPE_AND_GUARDS):
+        command = option(command)
+    return command

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from influxops.cli.options import (
-    allow_option,
-    common_options,
-    format_option,
-    scope_options,
-    timeout_option,
-)
+from influxops.cli.options import run_options
 
 #: With --detailed-exitcode: the plan is good, and there is something to do.
 CHANGES_PENDING = 3
@@ -22,21 +18,9 @@ CHANGES_PENDING = 3
     is_flag=True,
     help=f"End with {CHANGES_PENDING} when there is something to do.",
 )
-@scope_options
-@allow_option
-@format_option
-@timeout_option
-@common_options
+@run_options
 @click.pass_context
-def command(
-    context: click.Context,
-    detailed_exitcode: bool,
-    tenants: tuple[str, ...],
-    targets: tuple[str, ...],
-    allow: tuple[str, ...],
-    output: str,
-    timeout: float | None,
-) -> None:
+def command(context: click.Context, /, detailed_exitcode: bool, **options: Any) -> None:
     """Show what `ensure` would do, and write nothing.
 
     \b
@@ -49,15 +33,7 @@ def command(
     """
     from influxops.cli.session import execute
 
-    report = execute(
-        context,
-        dry_run=True,
-        tenants=tenants,
-        targets=targets,
-        allow=allow,
-        output=output,
-        timeout=timeout,
-    )
+    report = execute(context, dry_run=True, **options)
     code = report.exit_code
     if code == 0 and detailed_exitcode and report.plan.pending:
         code = CHANGES_PENDING

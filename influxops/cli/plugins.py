@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from influxops.cli.options import common_options, format_option
+from influxops.cli.output import say, say_json
 
 
 @click.group(
@@ -54,13 +54,14 @@ def _show_command(kind: str, output: str) -> None:
     ]
     if output == "json":
         document = {"kind": kind, "roles": roles, "from": found.distribution, "settings": settings}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        say_json(document)
         return
     from influxops.cli.tables import show_table
 
     summary = (plugin.__doc__ or "").strip().splitlines()
-    click.echo(f"{kind}: a {' and a '.join(roles)} of {found.distribution}")
-    click.echo(f"{summary[0] if summary else ''}\n")
+    say(f"{kind}: a {' and a '.join(roles)} of {found.distribution}")
+    say(summary[0] if summary else "")
+    say("")
     show_table(
         ("setting", "default", "environment", "what it does"),
         [
@@ -73,7 +74,7 @@ def _show_command(kind: str, output: str) -> None:
 def _list(output: str) -> None:
     rows = _rows()
     if output == "json":
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows)
         return
     from influxops.cli.tables import show_table
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import click
 from influxops.cli.options import Common, common
 from influxops.config import Section, load_config
 from influxops.engine import Engine
+from influxops.naming import one_line
 from influxops.run import Run, Scope
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def session(
     dry_run: bool = True,
     scope: Scope | None = None,
     reporters: Sequence[Section] = (),
+    tolerant: bool = False,
 ) -> Iterator[tuple[Engine, Run]]:
     """Give an engine and a run that Ctrl-C and SIGTERM end cleanly.
 
@@ -39,10 +42,11 @@ def session(
         dry_run: Whether nothing is written.
         scope: What may be written.
         reporters: The reporters of the command line itself.
+        tolerant: Whether a missing secret is left for the engine's `doctor` to tell.
     """
     options = common(context)
     config = load_config(options.config)
-    with Engine(config, reporters=reporters) as engine:
+    with Engine(config, reporters=reporters, tolerant=tolerant) as engine:
         log = start_log(options, engine)
         with progress(options) as (on_stage, on_progress):
             run = Run(
@@ -96,21 +100,36 @@ def start_log(options: Common, engine: Engine) -> logging.Logger:
     if options.log_format == "json":
         from pythonjsonlogger.json import JsonFormatter
 
-        plain: logging.Formatter = JsonFormatter(
-            "%(asctime)s %(levelname)s %(name)s %(message)s",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        class Json(JsonFormatter):
+            def format(self, record: logging.LogRecord) -> str:
+                return engine.redact(super().format(record))
+
+        handler.setFormatter(
+            Json(
+                "%(asctime)s %(levelname)s %(name)s %(message)s",
+                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            )
         )
     else:
-        plain = logging.Formatter("%(levelname)s %(message)s")
-
-    class Redacting(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return engine.redact(plain.format(record))
-
-    handler.setFormatter(Redacting())
+        handler.setFormatter(_Plain(engine.redact))
     log.handlers[:] = [handler]
     log.propagate = False
     return log
+
+
+class _Plain(logging.Formatter):
+    """One line a message; a traceback keeps its lines, and nothing steers the terminal."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__("%(levelname)s %(message)s")
+        self._redact = redact
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(self._redact(super().formatMessage(record)))
+
+    def formatException(self, ei: Any) -> str:
+        lines = self._redact(super().formatException(ei)).splitlines()
+        return "\n".join(map(one_line, lines))
 
 
 @contextlib.contextmanager
@@ -124,7 +143,8 @@ def ended_by_signals(run: Run) -> Iterator[None]:
         run.cancel()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
-        sys.stderr.write("\ninfluxops: ending; once more to end at once\n")
+        with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
+            os.write(2, b"\ninfluxops: ending; once more to end at once\n")
 
     before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
+from influxops.naming import one_line
+
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table to standard output.
@@ -16,7 +18,7 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         headers: One a column.
         rows: Cells as text; what would move the cursor is taken out.
     """
-    lines = [[_plain(cell) for cell in row] for row in rows]
+    lines = [[one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console
@@ -57,7 +59,3 @@ def fitting(layouts: Sequence[Sequence[str]], rows: Sequence[Mapping[str, str]])
 
 
 _STYLES = {"ok": "green", "no": "red", "FAIL": "bold red", "note": "yellow"}
-
-
-def _plain(text: str) -> str:
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

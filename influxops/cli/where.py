@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
+from influxops.cli.output import say, say_json
+from influxops.naming import printable, short
 
 
 @click.command("where", short_help="Show which server holds a tenant's database.")
@@ -23,13 +23,15 @@ def command(context: click.Context, tenant: str, output: str, timeout: float | N
     from influxops.cli.lookup import look
     from influxops.cli.session import session
     from influxops.run import Scope
+    from influxops.status import tenant_exists
+    from influxops.words import without_tenant
 
     with session(context, timeout=timeout, scope=Scope(frozenset([tenant]))) as (engine, run):
-        report = look(engine, run)
+        report, _ = look(engine, run, leave_out=("over-capacity",))
     result = next((each for each in report.tenants if each.tenant == tenant), None)
     if result is None:
         context.exit(report.exit_code or 1)
-    exists = result.before is not None
+    exists = tenant_exists(result, report)
     if output == "json":
         document = {
             "tenant": tenant,
@@ -38,15 +40,18 @@ def command(context: click.Context, tenant: str, output: str, timeout: float | N
             "database": result.database,
             "exists": exists,
         }
-        click.echo(json.dumps(document, ensure_ascii=False))
+        say_json(document, indent=None)
     elif exists:
-        click.echo(f"{result.target}  {result.url}  {result.database}")
+        say(f"{result.target}  {result.url}  {result.database}")
     elif result.target is not None:
-        click.echo(
-            f"{result.database} is not there yet; `influxops ensure` would make it on "
-            f"{result.target} ({result.url})",
-            err=True,
+        full = any(
+            finding.kind == "over-capacity" and finding.target == result.target
+            for finding in report.findings
         )
+        place = f"{result.target} ({result.url})"
+        then = f"try {place}, where it may find no place" if full else f"make it on {place}"
+        say(f"{short(result.database)} is not there yet; `influxops ensure` would {then}", err=True)
     else:
-        click.echo(f"ERR {result.message}", err=True)
-    context.exit(0 if exists else report.exit_code or 1)
+        why = without_tenant(result.message, tenant)
+        say(f"{printable(tenant)}: {why}", label="ERR", err=True)
+    context.exit(0 if exists else 130 if report.interrupted else 1)

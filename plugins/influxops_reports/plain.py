@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from influxops import Action, Report, RunHead, Severity, SourceState, TargetState, TenantResult
+from influxops import (
+    Action,
+    Report,
+    RunHead,
+    Severity,
+    SourceState,
+    TargetState,
+    TenantResult,
+    one_line,
+)
 from influxops import TenantState as State
-from influxops_reports.words import Note, Story, count, one_line, retention_change
+from influxops_reports.words import Note, Story, count, retention_change
 
 _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO"}
 
@@ -38,7 +47,7 @@ def _source_line(source: SourceState) -> str:
 def _target_line(target: TargetState) -> str:
     parts = [f"{target.name}: {target.url}"]
     if not target.reachable:
-        parts.append(f"NOT REACHABLE: {target.error}" if target.error else "NOT REACHABLE")
+        parts.append(f"NOT READ: {target.error}" if target.error else "NOT READ")
     else:
         server = " ".join(part for part in (target.edition, target.version) if part)
         parts += [f"InfluxDB 3 {server}" if target.kind == "influxdb3" else server]
@@ -100,7 +109,7 @@ def _tenant_line(tenant: TenantResult, story: Story, *, verbose: bool) -> str:
         line = f"PLAN {','.join(actions)} {label}{on}"
         if Action.SET_RETENTION in actions or verbose:
             line += f": retention {retention_change(tenant.before, tenant.after)}"
-        return line
+        return f"{line} (may find no place)" if tenant.tenant in story.beyond else line
     if not verbose:
         return f"OK {label}"
     did = story.did(tenant) if tenant.state is State.CHANGED else "already"

@@ -16,8 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from influxops import Report, Severity, TenantResult, TenantState
-from influxops_reports.words import Note, Story, count, one_line, quoted, retention_change
+from influxops import Report, Severity, TenantResult, TenantState, one_line, printable, short
+from influxops_reports.words import Note, Story, count, retention_change
 
 #: Rows of the table, and of those right before the run, unless the user wants all.
 _ROWS, _OK_ROWS = 40, 10
@@ -138,7 +138,7 @@ def _table(story: Story, tenants: Sequence[TenantResult], width: int) -> Table:
     rows = [
         [
             _shown_id(tenant.tenant),
-            one_line(tenant.database),
+            short(tenant.database),
             one_line(tenant.target or ""),
             story.did(tenant),
             retention_change(tenant.before, tenant.after),
@@ -151,7 +151,7 @@ def _table(story: Story, tenants: Sequence[TenantResult], width: int) -> Table:
         # Where both do not fit, whole database names are worth more than two halves.
         heads = heads[1:]
         rows = [
-            [row[1] or story.label(tenant, _ID), *row[2:]]
+            [row[1] or story.label(tenant), *row[2:]]
             for tenant, row in zip(tenants, rows, strict=True)
         ]
         widths = [max(map(cell_len, cells)) for cells in zip(heads, *rows, strict=True)]
@@ -176,7 +176,7 @@ def _names_tell_tenants(tenants: Iterable[TenantResult]) -> bool:
 def _shown_id(id_: str) -> str:
     """An id as it is where that is plain to see, else quoted."""
     plain = id_.isprintable() and id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _ID
-    return id_ if plain else quoted(id_, _ID)
+    return id_ if plain else printable(id_, _ID)
 
 
 # Beneath the table
@@ -189,9 +189,7 @@ def _groups(story: Story, severity: Severity) -> list[_Group]:
         if tenant.state is TenantState.REFUSED and tenant.tenant in story.guards:
             continue  # the guard's own words say it
         if not story.is_right(tenant) and story.severity(tenant) is severity:
-            group = _join(
-                groups, story.why(tenant), one_line(tenant.hint), story.label(tenant, _ID)
-            )
+            group = _join(groups, story.why(tenant), one_line(tenant.hint), story.label(tenant))
             group.on = f" on {one_line(tenant.target)}" if tenant.target else ""
     for notes in story.by_tenant.values():
         for note in notes:

@@ -1,18 +1,17 @@
 """What happened, in words: shared by the plain lines and the table.
 
-Everything that a tenant, a server or an operating system named passes through `one_line` or
-`quoted` here, so that no name can break a line or steer a terminal.
+Everything that a tenant, a server or an operating system named passes through `one_line`, `short`
+or `printable` here, so that no name can break a line or steer a terminal.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from influxops import (
-    UNKNOWN,
     Action,
     Database,
     Finding,
@@ -20,24 +19,14 @@ from influxops import (
     Severity,
     TenantResult,
     TenantState,
-    Unknown,
-    format_duration,
+    action_words,
+    one_line,
     printable,
+    retention_words,
+    short,
+    without_tenant,
 )
 
-#: What was done, or is to be done, in the order in which a person wants to hear of it.
-_DONE: Mapping[Action, str] = {
-    Action.CREATE: "created",
-    Action.SET_RETENTION: "retention set",
-    Action.ADD_MARKER: "marker added",
-    Action.DROP: "dropped",
-}
-_TO_DO: Mapping[Action, str] = {
-    Action.CREATE: "to create",
-    Action.SET_RETENTION: "retention to set",
-    Action.ADD_MARKER: "marker to add",
-    Action.DROP: "to drop",
-}
 #: The worst first: what needs somebody stands where it is seen.
 STATE_ORDER = (
     TenantState.FAILED,
@@ -50,37 +39,7 @@ STATE_ORDER = (
 )
 _ALLOW = "only if that is what you want, run it again with"
 _RIGHT = (TenantState.OK, TenantState.CHANGED)
-#: Characters shown of an id that is cut.
-_CUT = 24
 _RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
-
-
-def one_line(text: str) -> str:
-    r"""Make text safe to print on one line of a terminal.
-
-    Args:
-        text: Text of any origin.
-
-    Returns:
-        The text, white space runs as one space, and all else that does not print (escape
-        sequences, direction marks, lone surrogates) written as Python would: `\x1b`.
-    """
-    text = " ".join(text.split())
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def quoted(text: str, most: int | None = None) -> str:
-    """Write an id so that its every character can be told, in quotes.
-
-    Args:
-        text: The id.
-        most: Characters that are shown in full; a longer id is cut. None for all.
-    """
-    if most is not None and len(text) > most:
-        return f"{text[:_CUT]!r}... ({len(text)} characters)"
-    return repr(text)
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -88,24 +47,14 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def retention(value: int | Unknown | None) -> str:
-    """Write a retention period: `30d`, `none`, or `?` where it is unknown."""
-    if value is UNKNOWN:
-        return "?"
-    if value is None:
-        return "none"
-    assert isinstance(value, int)
-    return format_duration(value)
-
-
 def retention_change(before: Database | None, after: Database | None) -> str:
     """Write the retention period of a database, and what it was where it changed."""
     if after is None:
-        return "" if before is None else retention(before.retention)
-    now = retention(after.retention)
+        return "" if before is None else retention_words(before.retention)
+    now = retention_words(after.retention)
     if before is None or before.retention == after.retention:
         return now
-    return f"{retention(before.retention)} to {now}"
+    return f"{retention_words(before.retention)} to {now}"
 
 
 @dataclass(frozen=True)
@@ -159,6 +108,25 @@ class Story:
         """The guard that refuses something for a tenant, by the tenant's id."""
         return {id_: r.guard for r in self.report.plan.refusals for id_ in r.tenants}
 
+    @cached_property
+    def beyond(self) -> frozenset[str]:
+        """The ids of tenants for which a dry run finds no place left, if its estimate is right."""
+        doubted = {
+            finding.target
+            for finding in self.report.findings
+            if finding.kind == "over-capacity" and finding.tenant is None
+        }
+        left = {t.name: t.places_left or 0 for t in self.report.targets if t.name in doubted}
+        beyond = set()
+        for tenant in self.report.tenants:
+            if tenant.state is not TenantState.PENDING or Action.CREATE not in tenant.actions:
+                continue
+            if tenant.target in left:
+                left[tenant.target] -= 1
+                if left[tenant.target] < 0:
+                    beyond.add(tenant.tenant)
+        return frozenset(beyond)
+
     def is_right(self, tenant: TenantResult) -> bool:
         """Tell whether a tenant needs nobody: it is right, or a dry run would make it so."""
         return tenant.state in _RIGHT or (
@@ -176,9 +144,9 @@ class Story:
             return Severity.ERROR
         return max((finding.severity for finding in found), key=_RANK.__getitem__)
 
-    def label(self, tenant: TenantResult, most: int | None = None) -> str:
+    def label(self, tenant: TenantResult) -> str:
         """Name a tenant by its database, or by its quoted id where it has no valid one."""
-        return one_line(tenant.database) or f"tenant {quoted(tenant.tenant, most)}"
+        return short(tenant.database) or f"tenant {printable(tenant.tenant)}"
 
     def why(self, tenant: TenantResult) -> str:
         """Say why a tenant is not right, without naming it once more."""
@@ -189,8 +157,7 @@ class Story:
         if not text:
             found = self._findings.get(tenant.tenant, ())
             text = next((f.message for f in found if f.severity is Severity.ERROR), "")
-        text = text.removeprefix(f"tenant {printable(tenant.tenant)}: ")
-        return one_line(text) or {
+        return one_line(without_tenant(text, tenant.tenant)) or {
             TenantState.PENDING: "not done",
             TenantState.REFUSED: "refused by a guard",
             TenantState.UNKNOWN: "its target could not be read",
@@ -198,11 +165,14 @@ class Story:
 
     def did(self, tenant: TenantResult) -> str:
         """Say what was done for a tenant, or is to be done, or where it stands."""
-        if tenant.state is TenantState.PENDING:
-            return ", ".join(_TO_DO[a] for a in tenant.actions if a in _TO_DO) or "pending"
-        if tenant.state is TenantState.CHANGED:
-            return ", ".join(_DONE[a] for a in tenant.actions if a in _DONE) or "changed"
-        return tenant.state.value
+        if tenant.state not in (TenantState.PENDING, TenantState.CHANGED):
+            return tenant.state.value
+        pending = tenant.state is TenantState.PENDING
+        words = action_words(dry_run=pending)
+        did = [words[action] for action in tenant.actions if action in words]
+        if tenant.tenant in self.beyond:
+            did.append("may find no place")
+        return ", ".join(did) or tenant.state.value
 
     @cached_property
     def by_tenant(self) -> dict[str, list[Note]]:
@@ -212,9 +182,9 @@ class Story:
         for id_, found in self._findings.items():
             tenant = results.get(id_)
             said = None if tenant is None or self.is_right(tenant) else self.why(tenant)
-            what = f"tenant {quoted(id_)}" if tenant is None else self.label(tenant)
+            what = f"tenant {printable(id_)}" if tenant is None else self.label(tenant)
             for finding in found:
-                text = one_line(finding.message.removeprefix(f"tenant {printable(id_)}: "))
+                text = one_line(without_tenant(finding.message, id_))
                 if text != said:
                     note = Note(finding.severity, what, text, one_line(finding.hint))
                     notes.setdefault(id_, []).append(note)
@@ -260,21 +230,31 @@ class Story:
             if tenant.state in (TenantState.PENDING, TenantState.CHANGED):
                 word = word.split(",")[0]  # a tenant counts once, by the first thing done
             happened[word] += 1
-        order = ["ok", *_DONE.values(), "changed", *_TO_DO.values(), "pending"]
+        done, to_do = action_words(dry_run=False), action_words(dry_run=True)
+        order = ["ok", *done.values(), "changed", *to_do.values(), "pending"]
         order += ["held", "refused", "unknown", "failed"]
         always = {"ok"} if self.report.dry_run else {"ok", "failed"}
         parts = [f"{happened[w]:,} {w}" for w in order if happened[w] or w in always]
         ending = ""
         if self.report.dry_run:
-            pending = any(t.state is TenantState.PENDING for t in self.report.tenants)
-            ending = f"nothing {'was written' if pending else 'to do'} (dry run)"
-        elif self.report.tenants and happened["ok"] == len(self.report.tenants):
+            ending = f"nothing {'to do' if self._all_right else 'was written'} (dry run)"
+        elif self.report.tenants and self._all_right:
             ending = "nothing to do"
         if self.report.interrupted:
             ending = "interrupted"
         took = f"in {self.report.seconds:.1f} s"
         tail = f"; {ending}" if ending else ""
         return f"{count(len(self.report.tenants), 'tenant')}: {', '.join(parts)}, {took}{tail}"
+
+    @property
+    def _all_right(self) -> bool:
+        """Whether all is as desired; what could not be read is not known to be."""
+        report = self.report
+        return (
+            all(tenant.state is TenantState.OK for tenant in report.tenants)
+            and not any(finding.severity is Severity.ERROR for finding in report.findings)
+            and not report.plan.refusals
+        )
 
     def next_steps(self, *, hints: int = 5) -> list[str]:
         """Say what to do now, the most urgent first.
@@ -294,7 +274,8 @@ class Story:
             for refusal in report.plan.refusals:
                 steps.append(f"{_ALLOW} --allow {refusal.guard}")
         if report.dry_run and any(t.state is TenantState.PENDING for t in report.tenants):
-            steps.append("influxops ensure makes these changes")
+            limit = ", as far as there is room" if self.beyond else ""
+            steps.append(f"influxops ensure makes these changes{limit}")
         return steps
 
     def _hints(self) -> Iterable[str]:

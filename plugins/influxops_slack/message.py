@@ -23,30 +23,22 @@ from influxops import (
     TargetState,
     TenantResult,
     TenantState,
-    Unknown,
-    format_duration,
+    action_words,
+    one_line,
+    printable,
+    retention_words,
+    short,
+    without_tenant,
 )
 
 _SECTION, _HEADER = 3000, 150
 #: Items a section; characters of an item, its hint and the names in it, before escaping, which
-#: makes five of one: even then one item fits.
+#: makes five of one; even then one item fits.
 _LINES, _LINE, _HINT, _NAMES = 10, 320, 200, 240
 
 #: One thing to tell, and what to do about it.
 _Item = tuple[str, str]
 
-_DONE = {
-    Action.CREATE: "created",
-    Action.SET_RETENTION: "retention set",
-    Action.ADD_MARKER: "marker added",
-    Action.DROP: "dropped",
-}
-_TO_DO = {
-    Action.CREATE: "to create",
-    Action.SET_RETENTION: "retention to set",
-    Action.ADD_MARKER: "marker to add",
-    Action.DROP: "to drop",
-}
 _WRONG = (TenantState.FAILED, TenantState.UNKNOWN, TenantState.HELD, TenantState.REFUSED)
 
 
@@ -83,7 +75,7 @@ def _icon(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    words = _TO_DO if report.dry_run else _DONE
+    words = action_words(dry_run=report.dry_run)
     changes = report.plan.pending if report.dry_run else report.changed
     counted = Counter(change.action for change in changes)
     parts = [f"{counted[action]:,} {word}" for action, word in words.items() if counted[action]]
@@ -116,10 +108,10 @@ def _errors(report: Report) -> list[_Item]:
             known = state is TenantState.HELD and tenant.tenant in acknowledged
             told = state is TenantState.REFUSED and tenant.tenant in refused
             if tenant.state is state and not known and not told:
-                why = tenant.message.removeprefix(f"tenant {tenant.tenant!r}: ")
+                why = without_tenant(tenant.message, tenant.tenant)
                 alike[why or state.value, tenant.hint].append(tenant)
     for (why, hint), tenants in alike.items():
-        names = _names([t.database or f"tenant {t.tenant!r}" for t in tenants])
+        names = _names([short(t.database) or f"tenant {printable(t.tenant)}" for t in tenants])
         if len(tenants) > 1:
             items.append((f"{len(tenants):,} tenants: {why} ({names})", hint))
         else:
@@ -139,13 +131,13 @@ def _notes(report: Report, severity: Severity) -> list[_Item]:
 
 
 def _changes(report: Report) -> Iterator[dict[str, Any]]:
-    words = _TO_DO if report.dry_run else _DONE
+    words = action_words(dry_run=report.dry_run)
     changes = report.plan.pending if report.dry_run else report.changed
     for action, word in words.items():
         by_place: defaultdict[str, list[str]] = defaultdict(list)
         for change in changes:
             if change.action is action:
-                by_place[_place(change)].append(change.database)
+                by_place[_place(change)].append(short(change.database))
         if by_place:
             total = sum(map(len, by_place.values()))
             items = [(f"{place}: {_names(names)}", "") for place, names in by_place.items()]
@@ -159,10 +151,7 @@ def _place(change: Change) -> str:
 
 
 def _retention(database: Database | None) -> str:
-    value: int | Unknown | None = database.retention if database else UNKNOWN
-    if isinstance(value, Unknown):
-        return "?"
-    return "none" if value is None else format_duration(value)
+    return retention_words(database.retention if database else UNKNOWN)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -171,7 +160,7 @@ def _names(names: Sequence[str]) -> str:
     for name in names:
         if shown and len(", ".join(shown)) + len(name) > _NAMES:
             break
-        shown.append(_cut(name, 100))
+        shown.append(name)
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
@@ -193,7 +182,7 @@ def _sections(title: str, items: Sequence[_Item]) -> Iterator[dict[str, Any]]:
     entries: list[str] = []
     room = _SECTION - len(title) - 60  # for what stands around the entries
     for text, hint in items[:_LINES]:
-        entry = _code(_cut(text, _LINE)) + (f"\n  -&gt; {_code(_cut(hint, _HINT))}" if hint else "")
+        entry = _code(text, _LINE) + (f"\n  -&gt; {_code(hint, _HINT)}" if hint else "")
         room -= len(entry) + 1
         if room < 0:
             break
@@ -212,13 +201,13 @@ def _context(report: Report) -> dict[str, Any]:
         f"configuration {origin.config}" if origin.config else "",
         f"run {report.run_id} by {origin.user}, {report.seconds:.1f} s",
     ]
-    text = " ".join(f"`{_code(_cut(part, 120))}`" for part in parts[:12] if part)
+    text = " ".join(f"`{_code(part, 120)}`" for part in parts[:12] if part)
     return {"type": "context", "elements": [_mrkdwn(text)]}
 
 
 def _target(target: TargetState) -> str:
     if not target.reachable:
-        return f"{target.name} {target.url} NOT REACHABLE"
+        return f"{target.name} {target.url} NOT READ"
     left = target.places_left
     return f"{target.name} {target.url}" + ("" if left is None else f", {left:,} places left")
 
@@ -231,18 +220,13 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 # Text
 
 
-def _plain(text: str) -> str:
-    """Text on one line, what does not print written as Python would."""
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _code(text: str) -> str:
-    return _escape(_plain(text)).replace("`", "'")
+def _code(text: str, most: int) -> str:
+    # Cut when what does not print is written out: that makes ten characters of one.
+    return _escape(_cut(one_line(text), most)).replace("`", "'")
 
 
 def _cut(text: str, most: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from influxops import hookspecs, parse_config
-from influxops.cli import cli
+from influxops.cli.group import cli
 from influxops.sections import resolve_section
 
 ROOT = Path(__file__).parents[2]

@@ -221,7 +221,7 @@ def test_the_start_of_a_run_says_what_it_works_on(capsys: pytest.CaptureFixture[
         "source    registry: iot@db.example:5432/iotcloud (postgres), 3 tenants",
         "target    eu1: http://eu1.example:8181, InfluxDB 3 Core 3.10.0, "
         "2 of 5 places left (an estimate), cluster-uuid 6f1c-a",
-        "target    eu2: http://eu2.example:8181, NOT REACHABLE: connection refused",
+        "target    eu2: http://eu2.example:8181, NOT READ: connection refused",
         "target    old: http://eu1.example:8181, InfluxDB 3 Core 3.10.0, 3 databases, draining",
     ]
 

@@ -135,7 +135,7 @@ def test_it_says_what_failed_why_and_what_to_do() -> None:
     assert section(told, "Created: 1") == "*Created: 1*\n```\neu1: telemetry_acme\n```"
     assert "no retention is managed" in section(told, "Warnings")
     assert "`iot@db.example:5432/iotcloud`" in texts(told)[-1]
-    assert "eu2 http://eu2.example:8181 NOT REACHABLE" in texts(told)[-1]
+    assert "eu2 http://eu2.example:8181 NOT READ" in texts(told)[-1]
     assert not any("belongs to no tenant" in text for text in texts(told))
 
 

@@ -1,0 +1,55 @@
+"""The group of all commands. Each is imported when it is called, not before."""
+
+from __future__ import annotations
+
+import click
+
+from influxops.cli.lazy import LazyGroup
+from influxops.cli.options import common_options
+
+_COMMANDS = {
+    "ensure": "influxops.cli.ensure",
+    "plan": "influxops.cli.plan",
+    "status": "influxops.cli.status",
+    "where": "influxops.cli.where",
+    "doctor": "influxops.cli.doctor",
+    "init": "influxops.cli.init",
+    "config": "influxops.cli.config",
+    "plugins": "influxops.cli.plugins",
+    "completion": "influxops.cli.completion",
+}
+
+
+def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from influxops._version import __version__
+
+        click.echo(f"influxops {__version__}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_by_module=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+@common_options
+def cli() -> None:
+    """Give every tenant its own InfluxDB 3 database, and keep it so.
+
+    Tenants come from Postgres (PG_HOST, PG_PORT, PG_DB, PG_USER, PG_PASS), databases go to
+    InfluxDB 3 (INFLUXDB_URL, INFLUXDB_TOKEN), or to what influxops.toml says.
+
+    \b
+    See what would happen:      influxops plan
+    Make it so:                 influxops ensure
+    Something does not work:    influxops doctor
+    """
