@@ -1,0 +1,156 @@
+"""`status` and `where`: only what is known, and an exit code that comes from what is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.command import Cli, Result
+from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
+from tests.integration.proxy import Seen
+from tests.integration.servers import Influx
+from tests.pg import TestDatabase
+
+#: A port that nothing listens on: reserved, and refused at once on any machine.
+NOBODY = "http://127.0.0.1:1"
+
+
+def _rows(done: Result) -> dict[str, dict[str, Any]]:
+    return {row["tenant"]: row for row in done.json["tenants"]}
+
+
+def _why(done: Result) -> str:
+    (line,) = (line for line in done.err.splitlines() if line.startswith("influxops: ends with 1"))
+    return line
+
+
+def test_a_guard_is_no_fault_of_what_is_there(ops: Cli, db: TestDatabase, influx: Influx) -> None:
+    db.registry("acme")
+    assert ops("ensure").code == 0
+    ops.config('[database]\nretention = "7d"\n')
+    assert ops("ensure").code == 4
+    done = ops("status")
+    assert done.code == 0, done.all
+    assert "ERR" not in done.err
+    assert ops("status", "--format", "json").json["tenants"][0]["message"] == ""
+
+
+def test_a_row_without_an_id_is_told_and_is_why_it_ends_with_1(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    assert ops("ensure").code == 0
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES (NULL)")
+    done = ops("status")
+    assert done.code == 1
+    assert any(line.startswith("ERR ") and "no tenant_id" in line for line in done.err.splitlines())
+    assert "1 other error" in _why(done)
+
+
+@pytest.mark.stand_in
+def test_what_an_unreachable_target_may_hold_is_not_called_missing(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme", "beta", "pinned", "Case", "case")
+    up = stand_in()
+    up.create("telemetry_acme")
+    cli.config(
+        targets_toml({"up": up, "down": NOBODY}, '[placement]\npins = {pinned = "down"}\n')
+        + "retries = 0\n"
+    )
+    done = cli("status")
+    assert done.code == 1
+    exists = {line.split()[0]: line.split()[3] for line in done.lines[1:]}
+    assert exists == {"acme": "yes", "beta": "?", "pinned": "?", "Case": "?", "case": "?"}
+    rows = _rows(cli("status", "--format", "json"))
+    assert {tenant: row["exists"] for tenant, row in rows.items()} == {
+        "acme": True,
+        "beta": None,
+        "pinned": None,
+        "Case": None,
+        "case": None,
+    }
+    assert rows["beta"]["marker"] is None
+    assert "ERR target down: " in done.err
+    assert "4 tenants of which something could not be read" in _why(done)
+    missing = cli("where", "beta", "--format", "json")
+    assert (missing.code, missing.json["exists"]) == (1, None)
+    # Nothing of acme depends on the target that is down.
+    alone = cli("status", "acme")
+    assert alone.code == 0
+    assert "WARN target down: " in alone.err
+
+
+def test_a_count_that_cannot_be_read_ends_with_1(
+    cli: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    assert cli("ensure", env=influx.environment).code == 0
+    influx.write("telemetry_acme", "telemetry,device=1 temperature=21.5 1767225600000000000")
+    proxy = proxied(influx)
+    queries = iter(range(10))
+
+    def refuse(seen: Seen) -> tuple[int, str, bytes] | None:
+        if "query" in seen.path and next(queries) > 0:
+            return (400, "application/json", b'{"error": "no such thing"}')
+        return None
+
+    proxy.before = refuse
+    done = cli("status", env={"INFLUXDB_URL": proxy.url})
+    assert done.code == 1
+    assert [line for line in done.err.splitlines() if line.startswith("ERR 'acme': ")]
+    (row,) = (line.split() for line in done.lines if line.startswith("acme"))
+    assert (row[3], row[7]) == ("yes", "?")
+
+
+def test_a_held_tenant_is_an_error_and_an_acknowledged_one_is_none(
+    ops: Cli, db: TestDatabase
+) -> None:
+    db.registry("acme", "a b")
+    assert ops("ensure").code == 1
+    done = ops("status")
+    assert done.code == 1
+    (held,) = (line for line in done.err.splitlines() if "'a b'" in line)
+    assert held.startswith("ERR 'a b': its database name ")
+    assert "1 tenant without a database" in _why(done)
+    ops.config('[naming]\nacknowledged = ["a b"]\n')
+    assert ops("status").code == 0
+
+
+def test_a_tenant_that_two_sources_tell_apart_may_have_its_database(
+    ops: Cli, influx: Influx
+) -> None:
+    influx.create("telemetry_acme")
+    ops.config(
+        '[sources.one]\nkind = "static"\n[[sources.one.tenants]]\nid = "acme"\nretention = "7d"\n'
+        '[sources.two]\nkind = "static"\n[[sources.two.tenants]]\nid = "acme"\nretention = "9d"\n'
+    )
+    (row,) = ops("status", "--format", "json").json["tenants"]
+    assert row["exists"] is None
+
+
+def test_a_long_id_fills_no_screen_and_is_whole_in_json(ops: Cli, db: TestDatabase) -> None:
+    long = "x" * 600
+    db.registry("acme", long)
+    for command in ("status", "plan"):
+        done = ops(command)
+        assert max(map(len, done.all.splitlines())) < 300, command
+        assert "600 characters" in done.all
+        assert "x" * 61 not in done.all
+        assert long in ops(command, "--format", "json").out
+
+
+@pytest.mark.stand_in
+def test_a_full_server_is_not_said_to_take_one_more(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    server = stand_in()
+    ops = Cli(cli.folder, {**cli.variables, **server.environment})
+    db.registry("a", "b", "c", "d", "e")
+    assert ops("ensure").code == 0
+    db.execute("INSERT INTO device_registry (tenant_id) VALUES ('f')")
+    done = ops("where", "f")
+    assert done.code == 1
+    assert "would try default" in done.err and "may find no place" in done.err
+    plan = ops("plan")
+    assert "PLAN create telemetry_f on default (may find no place)" in plan.lines
+    assert any("as far as there is room" in line for line in plan.lines)
