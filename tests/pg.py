@@ -6,16 +6,19 @@ import contextlib
 import itertools
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
-from influxops_demo.postgres import EmbeddedPostgres, embedded_postgres, start_cluster
+from influxops_demo.postgres import (
+    EmbeddedPostgres,
+    embedded_postgres,
+    make_work_dir,
+    start_cluster,
+)
 
 _numbers = itertools.count(1)
 
@@ -88,11 +91,8 @@ def new_database(server: EmbeddedPostgres) -> Iterator[TestDatabase]:
 @contextlib.contextmanager
 def standby_of(primary: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
     """Run a hot standby that streams from a server."""
-    work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-"))
+    work_dir = make_work_dir()
     try:
-        shutil.copystat(primary.work_dir, work_dir)
-        owner = primary.work_dir.stat()
-        os.chown(work_dir, owner.st_uid, owner.st_gid)
         data_dir = work_dir / "data"
         conninfo = primary.superuser_conninfo()
         backup = ("-D", str(data_dir), "-d", conninfo, "--write-recovery-conf")

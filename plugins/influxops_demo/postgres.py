@@ -134,10 +134,9 @@ def start_postgres(
     Raises:
         InfluxopsError: When it is not installed or does not start; the message says why.
     """
-    work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-", dir=_short_folder()))
+    work_dir = make_work_dir()
     keep_data = data_dir is not None
     try:
-        _give_to_account(work_dir)
         programs = _programs(work_dir)
         data_dir = work_dir / "data" if data_dir is None else data_dir.absolute()
         _initialize(programs, work_dir, data_dir)
@@ -153,6 +152,27 @@ def start_postgres(
         server.stop()
         raise
     return server
+
+
+def make_work_dir() -> Path:
+    """Make a folder for a server's socket and log, which its account owns.
+
+    It is in the folder for temporary files, or in `/tmp` where that is too long for a socket's
+    path.
+
+    Raises:
+        InfluxopsError: When there is no account to run the server as.
+    """
+    folder = tempfile.gettempdir()
+    if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():
+        folder = "/tmp"
+    work_dir = Path(tempfile.mkdtemp(prefix="influxops-pg-", dir=folder))
+    try:
+        _give_to_account(work_dir)
+    except BaseException:
+        work_dir.rmdir()
+        raise
+    return work_dir
 
 
 def start_cluster(
@@ -289,12 +309,6 @@ def _run(programs: Path, work_dir: Path, program: str, *arguments: str) -> str:
         said = " / ".join((result.stderr or result.stdout).strip().splitlines())
         raise InfluxopsError(f"PostgreSQL's {program} failed: {said}")
     return result.stdout
-
-
-def _short_folder() -> str:
-    """Give the folder for temporary files, or `/tmp` where it is too long for a socket's path."""
-    folder = tempfile.gettempdir()
-    return "/tmp" if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir() else folder
 
 
 def _free_port() -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from influxops import InfluxopsError
 from influxops_demo.postgres import embedded_postgres
+from tests.pg import standby_of
 
 
 @pytest.fixture
@@ -53,6 +54,20 @@ def test_data_in_a_folder_of_one_s_own_are_there_at_the_next_start(folder: Path)
         psycopg.connect(second.conninfo()) as connection,
     ):
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_where_the_folder_for_temporary_files_is_deep_servers_and_standbys_still_have_a_socket(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    deep = folder / ("deep" * 25)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with (
+        embedded_postgres() as server,
+        standby_of(server) as standby,
+        psycopg.connect(standby.superuser_conninfo()) as connection,
+    ):
+        assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
 
 
 def test_a_server_that_does_not_start_says_why() -> None:
