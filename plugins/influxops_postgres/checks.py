@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from influxops import Check, Finding, Run, SourceError, Tenant
-from influxops_postgres.registry import LARGE_LAG, Table, identifier, look_up, read, replay_lag
+from influxops_postgres.registry import (
+    LARGE_LAG,
+    Table,
+    behind,
+    identifier,
+    look_up,
+    read,
+    replay_lag,
+)
 from influxops_postgres.session import Session, reading
 from influxops_postgres.settings import PostgresSettings
 
@@ -78,8 +86,7 @@ def _server(session: Session) -> Iterator[Check]:
 
 
 def _standby(lag: float | None) -> Check:
-    behind = "it does not say how far behind" if lag is None else f"{lag:.1f} s behind"
-    message = f"a standby, {behind}; it offers no lock"
+    message = f"a standby, {behind(lag)}; it offers no lock"
     if lag is not None and lag > LARGE_LAG:
         return Check(
             "role",
@@ -139,7 +146,7 @@ def _tenants(session: Session) -> Iterator[Check]:
         "tenants",
         True if tenants else None,
         f"{tenants:,} read in {seconds:.2f} s",
-        "" if tenants else "is this the right database (PG_DB) and table?",
+        "" if tenants else "is this the right `database` (or PG_DB) and `table`?",
     )
     for item in items:
         if isinstance(item, Finding) and item.kind == "empty-id":

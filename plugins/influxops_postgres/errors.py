@@ -20,22 +20,33 @@ _PREFIX = re.compile(
 )
 
 #: What a reason for not getting in contains, and what to do about it; the first match counts.
+#: Settings come before variables, which speak for no section where several are of this kind.
+_ADDRESS = "check `host` and `port` of its section, or PG_HOST and PG_PORT"
 _CONNECT_HINTS = (
-    ("Connection refused", "check PG_HOST and PG_PORT, and that PostgreSQL runs and listens there"),
-    ("No such file or directory", "check PG_HOST, and that PostgreSQL runs there"),
-    ("failed to resolve host", "check PG_HOST"),
-    ("no password supplied", "set PG_PASS, or name this server in the password file"),
-    ("password authentication failed", "check PG_USER and PG_PASS"),
+    ("Connection refused", f"{_ADDRESS}; does PostgreSQL run and listen there?"),
+    (
+        "No such file or directory",
+        "check `host` of its section or PG_HOST; does PostgreSQL run there?",
+    ),
+    ("failed to resolve host", "check `host` of its section or PG_HOST"),
+    (
+        "no password supplied",
+        "set `password` of its section or PG_PASS, or name this server in the password file",
+    ),
+    (
+        "password authentication failed",
+        "check `user` and `password` of its section, or PG_USER and PG_PASS",
+    ),
     ("no pg_hba.conf entry", "have this machine and user allowed in the server's pg_hba.conf"),
-    ("certificate", "check sslmode, sslrootcert (PGSSLROOTCERT) and the name in PG_HOST"),
-    ("SSL", "check sslmode (PGSSLMODE), and whether the server has TLS switched on"),
+    ("certificate", "check `sslmode`, `sslrootcert` (PGSSLROOTCERT) and the name in `host`"),
+    ("SSL", "check `sslmode` (PGSSLMODE), and whether the server has TLS switched on"),
     ("definition of service", "check PGSERVICE and the service file"),
     ("too many", "try again, or give the server more max_connections"),
     ("remaining connection slots", "try again, or give the server more max_connections"),
     ("starting up", "try again in a moment"),
     ("shutting down", "try again when it is back"),
-    ("role ", "check PG_USER"),
-    ("database ", "check PG_DB"),
+    ("role ", "check `user` of its section or PG_USER"),
+    ("database ", "check `database` of its section or PG_DB"),
 )
 
 
@@ -51,7 +62,7 @@ def connection_error(error: psycopg.Error, place: str, timeout: float | None) ->
         within = f" within {timeout:g} s" if timeout else ""
         return SourceError(
             f"cannot connect to {place}: no answer{within}",
-            hint="check PG_HOST and PG_PORT, and any firewall in between",
+            hint=f"{_ADDRESS}; is a firewall in between?",
         )
     reason = "; ".join(_reasons(str(error)))
     hint = next((hint for needle, hint in _CONNECT_HINTS if needle in reason), "")
@@ -86,6 +97,12 @@ def query_error(error: psycopg.Error, place: str, settings: PostgresSettings) ->
         case "25006":
             reason = f"the {own} tries to write ({reason})"
             hint = "sources only read"
+        case "42601" if error.diag.source_function == "exec_parse_message":
+            # Where PostgreSQL refuses several commands in one; what it says is translated.
+            reason = f"the {own} is more than one statement"
+            hint = "write one SELECT in `query`, without a semicolon inside"
+            if settings.query is None:
+                hint = "write one condition in `where`, without a semicolon"
         case state if state[:2] in ("42", "22"):
             reason = f"the {own} fails: {reason}"
             hint = f"correct `{own}`; try it in psql"

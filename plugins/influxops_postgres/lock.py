@@ -15,11 +15,11 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import sql
 
-from influxops import LockBusy, Run, SourceError
+from influxops import Interrupted, LockBusy, Run, SourceError
 from influxops_postgres.errors import query_error
 from influxops_postgres.parameters import resolve
 from influxops_postgres.registry import identifier
-from influxops_postgres.session import Connection, connect
+from influxops_postgres.session import Connection, connect, watched
 from influxops_postgres.settings import PostgresSettings
 
 #: Seconds between two tries.
@@ -86,7 +86,8 @@ def held(settings: PostgresSettings, run: Run) -> Iterator[None]:
     connection = connect(settings, run)
     try:
         try:
-            _take(connection, settings, run, place)
+            with watched(connection, run):
+                _take(connection, settings, run, place)
         except psycopg.Error as error:
             run.check()
             raise query_error(error, place, settings) from error
@@ -139,7 +140,11 @@ def _holder(connection: Connection, key: int) -> str:
 
 def _release(connection: Connection, run: Run, place: str) -> None:
     try:
-        connection.execute("COMMIT")
+        run.check()
+        with watched(connection, run):
+            connection.execute("COMMIT")
+    except Interrupted:
+        return  # closing the connection gives the lock back too, without waiting for an answer
     except psycopg.Error:
         run.log.warning(
             "%s: the connection with the lock broke during the run, so another run may have worked "

@@ -121,18 +121,26 @@ def password(settings: PostgresSettings, parameters: Parameters) -> str | None:
     if parameters.host is not None and not is_this_machine(parameters.host):
         raise ConfigError(
             f"no password for {parameters.text}, and the default one is for this machine only",
-            hint="set PG_PASS, or give libpq a password file or a client certificate",
+            hint="set `password` of its section or PG_PASS, or give libpq a password "
+            "file or a client certificate",
         )
     return _DEFAULT_PASSWORD
 
 
-def check_password(settings: PostgresSettings) -> None:
+def check_password(settings: PostgresSettings, section: str) -> None:
     """Refuse what cannot work before anything is tried.
+
+    Args:
+        settings: The section's settings.
+        section: Its name, for the message.
 
     Raises:
         ConfigError: As `password` does.
     """
-    password(settings, resolve(settings))
+    try:
+        password(settings, resolve(settings))
+    except ConfigError as error:
+        raise ConfigError(f"{section}: {error.message}", hint=error.hint) from None
 
 
 def _dsn_keywords(settings: PostgresSettings) -> dict[str, str]:

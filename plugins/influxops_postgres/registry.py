@@ -16,6 +16,9 @@ from influxops_postgres.settings import PostgresSettings
 #: 230, by machine and cache (bench/postgres_hop.py); near that, either way takes milliseconds.
 HOP_PAYS = 100
 
+#: How many tables a hint lists.
+_MOST_TABLES = 10
+
 #: How far behind, in seconds, a standby is worth a warning.
 LARGE_LAG = 60
 
@@ -255,9 +258,17 @@ def _empty_finding(session: Session, counts: list[int | None]) -> Finding:
     return Finding("empty-id", Severity.ERROR, message, hint)
 
 
+def behind(lag: float | None) -> str:
+    """Say how far behind a standby is.
+
+    Args:
+        lag: Seconds, None where it does not know.
+    """
+    return "it does not say how far behind" if lag is None else f"{lag:.1f} s behind"
+
+
 def _standby_finding(lag: float | None) -> Finding:
-    behind = "it does not say how far behind" if lag is None else f"{lag:.1f} s behind"
-    message = f"the tenants are read from a standby, {behind}"
+    message = f"the tenants are read from a standby, {behind(lag)}"
     if lag is not None and lag > LARGE_LAG:
         return Finding(
             "standby",
@@ -273,12 +284,22 @@ def _no_table(session: Session) -> SourceError:
     *schema, name = session.settings.table_parts
     tables = session.rows(_TABLES)
     nearest = _nearest_table(schema, name, tables)
-    hint = "check PG_DB, or set `table`"
-    if nearest is not None:
-        hint = f"there is {nearest}: set `table`, or check PG_DB"
-    elif not tables:
-        hint = "there are no tables in it: check PG_DB"
+    there = nearest or _some_tables(schema, tables)
+    hint = f"there is {there}: set `table`, or check `database` or PG_DB"
+    if not there:
+        hint = "there are no tables in it: check `database` or PG_DB"
     return SourceError(f"{session.place} has no table {wanted}", hint=hint)
+
+
+def _some_tables(schema: list[str], tables: list[Row]) -> str:
+    """List the tables of the schema, or else those that are searched, or else any, but not all."""
+    full = [f"{table['schema']}.{table['name']}" for table in tables]
+    of_schema = [
+        name for name, table in zip(full, tables, strict=True) if [table["schema"]] == schema
+    ]
+    searched = [table["name"] for table in tables if table["visible"]]
+    names = of_schema or searched or full
+    return ", ".join(names[:_MOST_TABLES]) + (", …" if len(names) > _MOST_TABLES else "")
 
 
 def _nearest_table(schema: list[str], name: str, tables: list[Row]) -> str | None:

@@ -99,7 +99,8 @@ class PostgresSettings(SourceSettings):
         None,
         description="A SELECT of your own in place of table, column and where. Its column "
         "`tenant_id`, or else its first one, is the id; the others become attributes "
-        "(`database`, `retention`, `target`), NULL meaning the default.",
+        "(`database`, `retention`, `target`), NULL meaning the default. A retention may be an "
+        "`interval` of days and less; months have no fixed length.",
         min_length=1,
     )
 
@@ -113,7 +114,7 @@ class PostgresSettings(SourceSettings):
                 raise ValueError(
                     "a connection string with a password is never written here: use "
                     'dsn = {env = "NAME"} or {file = "path"}, or leave the password out and set '
-                    "PG_PASS"
+                    "`password` or PG_PASS"
                 )
         return value
 

@@ -26,7 +26,7 @@ class PostgresSource:
     Settings = PostgresSettings
 
     def __init__(self, section: str, settings: PostgresSettings) -> None:
-        check_password(settings)
+        check_password(settings, section)
         self._section = section
         self._settings = settings
 

@@ -18,6 +18,7 @@ from influxops import (
     Severity,
     SourceError,
     Tenant,
+    parse_duration,
 )
 from influxops_postgres import PostgresSource
 from tests.pg import TestDatabase
@@ -151,6 +152,38 @@ def test_further_columns_of_an_own_query_are_attributes_and_null_is_left_out(
     ]
 
 
+def test_an_interval_of_an_own_query_is_a_duration_that_influxops_reads(
+    database: TestDatabase, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c intervalstyle=iso_8601")
+    query = """
+        SELECT v::text AS tenant_id, v AS retention
+          FROM (VALUES ('30 days'::interval), ('12:00'), ('36 hours'), ('1 day 00:30:05'),
+                       ('0'), ('2 weeks'), (NULL)) AS v (v)
+    """
+    read = {tenant.id: tenant.attributes for tenant in tenants(make_source(query=query))}
+    assert {id_: parse_duration(known["retention"]) for id_, known in read.items()} == {
+        "30 days": 2_592_000,
+        "12:00:00": 43_200,
+        "36:00:00": 129_600,
+        "1 day 00:30:05": 88_205,
+        "00:00:00": 0,
+        "14 days": 1_209_600,
+    }
+    assert all(known["retention"].endswith("s") for known in read.values())
+
+
+@pytest.mark.parametrize("interval", ["1 mon", "1 year", "1 mon 2 days", "-1 days", "00:00:00.5"])
+def test_an_interval_without_a_fixed_length_in_seconds_is_left_for_the_engine_to_refuse(
+    database: TestDatabase, make_source: MakeSource, interval: str
+) -> None:
+    query = f"SELECT 'acme' AS tenant_id, '{interval}'::interval AS retention"
+    (tenant,) = tenants(make_source(query=query))
+    assert tenant.attributes["retention"] == interval
+    with pytest.raises(ValueError, match="no duration"):
+        parse_duration(tenant.attributes["retention"])
+
+
 def test_the_first_column_is_the_id_where_none_is_called_tenant_id(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
@@ -193,6 +226,41 @@ def test_a_query_that_gives_no_rows_at_all_is_told(
 ) -> None:
     error = failure(make_source(query="SET search_path = public"))
     assert error.message.endswith("the query gives no rows")
+
+
+def test_more_than_one_statement_is_refused_before_any_has_run(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.registry("acme", "globex")
+    error = failure(make_source(query="SELECT 'acme'; SELECT 'globex'"))
+    assert error.message.endswith("the query is more than one statement")
+    assert "one SELECT" in error.hint
+    escape = "COMMIT; DELETE FROM device_registry"
+    failure(make_source(query=f"SELECT 'acme'; {escape}"))
+    error = failure(
+        make_source(where=f"true) GROUP BY 1; {escape}; SELECT FROM pg_class WHERE (true")
+    )
+    assert error.message.endswith("the where is more than one statement")
+    assert "one condition in `where`" in error.hint
+    assert ids(make_source(query="SELECT tenant_id FROM device_registry; -- all of them")) == [
+        "acme",
+        "globex",
+    ]
+
+
+def test_a_missing_table_with_none_near_is_told_with_those_that_are_there(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.execute("CREATE SCHEMA fleet", "CREATE TABLE fleet.zebra (id text)")
+    assert "there is fleet.zebra: set `table`" in failure(make_source()).hint
+    database.execute("CREATE TABLE orders (id text)", "CREATE VIEW bills AS SELECT FROM orders")
+    assert "there is bills, orders: set `table`" in failure(make_source()).hint
+    assert "there is fleet.zebra: set" in failure(make_source(table="fleet.customers")).hint
+    with psycopg.connect(database.conninfo) as connection:
+        for number in range(10):
+            connection.execute(f"CREATE TABLE many_{number} (id text)".encode())
+    assert "bills, many_0, many_1" in failure(make_source()).hint
+    assert "many_8, …: set `table`" in failure(make_source()).hint
 
 
 def test_a_missing_table_is_named_with_the_nearest_there_is(
