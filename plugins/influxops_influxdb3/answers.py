@@ -1,4 +1,4 @@
-"""Turns what came back, or did not, into a value or a typed error.
+"""Turns what came back into a value or a typed error.
 
 The shapes of the bodies are those of recorded exchanges with InfluxDB 3 Core: JSON with `error`,
 JSON with `data` (one entry a line of line protocol), JSON with `code` and `message` (the v2
@@ -9,37 +9,25 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import BadStatusLine
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    LocationValueError,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
 from urllib3.response import BaseHTTPResponse
 
 from influxops_influxdb3.errors import (
     AccessRefused,
     AlreadyExists,
     BadRequest,
-    ConnectionFailed,
     DatabaseLimit,
     InfluxDBError,
     LimitReached,
     NotFound,
     NotInfluxDB3,
     Operation,
+    QueryFileLimit,
     ServerFailed,
     TableLimit,
 )
@@ -53,9 +41,7 @@ _DATABASE_LIMIT = re.compile(
 )
 _TABLE_LIMIT = re.compile(r"exceed\b.*\b(number of tables|tables? limit)", re.IGNORECASE)
 
-_E = TypeVar("_E", bound=BaseException)
-
-_CHECK_URL = "check the target's url (INFLUXDB_URL): it must be the root of an InfluxDB 3 server"
+_FILE_LIMIT = re.compile(r"query would scan .*exceeding the file limit", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +53,7 @@ class Request:
         url: The server's URL, without secrets.
         database: The database that it is about.
         token_origin: Where the token comes from; empty without one.
+        section: The name of the target's section; empty where there is none.
         hide: Takes the token out of a text.
     """
 
@@ -74,12 +61,32 @@ class Request:
     url: str
     database: str | None = None
     token_origin: str = ""
+    section: str = ""
     hide: Callable[[str], str] = field(default=lambda text: text, repr=False)
 
     @property
     def what(self) -> str:
         """What is tried, on what and where."""
         return f"{self.operation}{f' {self.database}' if self.database else ''} on {self.url}"
+
+    @property
+    def check_url(self) -> str:
+        """What to do where no InfluxDB 3 answers."""
+        return f"check {self.setting('url')}: it must be the root of an InfluxDB 3 server"
+
+    def setting(self, name: str) -> str:
+        """Say where a setting is written; its variable speaks only for a target that is alone.
+
+        Args:
+            name: `url` or `token`.
+        """
+        variable = f"INFLUXDB_{name.upper()}"
+        if not self.section:
+            return f"`{name}` ({variable})"
+        return (
+            f"`{name}` of [targets.{self.section}] "
+            f"({variable} where it is the only InfluxDB target)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,17 @@ def read_answer(response: BaseHTTPResponse, request: Request) -> Answer:
     raise _error_of(response, text, html, request)
 
 
+def is_file_limit(response: BaseHTTPResponse) -> bool:
+    """Tell a query that needs too many files: a 500 that asking again does not mend.
+
+    Args:
+        response: What the server sent.
+    """
+    if response.status != 500:
+        return False
+    return _FILE_LIMIT.search(response.data.decode("utf-8", errors="replace")) is not None
+
+
 def read_json(answer: Answer, request: Request) -> Any:
     """Read a good answer's body as JSON.
 
@@ -133,7 +151,7 @@ def read_json(answer: Answer, request: Request) -> Any:
         url=request.url,
         database=request.database,
         status=answer.status,
-        hint=_CHECK_URL,
+        hint=request.check_url,
     )
 
 
@@ -153,8 +171,18 @@ def server_message(text: str, hide: Callable[[str], str]) -> str:
     message = " ".join(hide(message).split())
     message = "".join(c for c in message if c.isprintable())
     if len(message) > _LONGEST_MESSAGE:
-        message = message[: _LONGEST_MESSAGE - 1] + "…"
+        message = _shortened(message)
     return message
+
+
+def _shortened(message: str) -> str:
+    """Cut a message where a sentence or a word ends, if one ends in its second half."""
+    most = message[: _LONGEST_MESSAGE - 1]
+    for end in (". ", " "):
+        head, found, _ = most.rpartition(end)
+        if found and len(head) > _LONGEST_MESSAGE // 2:
+            return head + end.rstrip() + " …"
+    return most + "…"
 
 
 def _message_in(document: object) -> str:
@@ -201,6 +229,8 @@ def _meaning(
     answered = f"the server answered {status}" + (f": {said}" if said else "")
     if status in (401, 403):
         return AccessRefused, *_refusal(status, said, request)
+    if is_file_limit(response):
+        return QueryFileLimit, answered, "ask for less, or raise the server's --query-file-limit"
     if status == 429 or status >= 500:
         hint = (
             "a proxy answers, the server behind it does not: look at both"
@@ -213,7 +243,7 @@ def _meaning(
         reason = f"it answered {status}, a redirect" + (f" to {to}" if to else "")
         return NotInfluxDB3, reason, "redirects are not followed; set the url to where it really is"
     if html:
-        return NotInfluxDB3, f"it answered {status} with {said}", _CHECK_URL
+        return NotInfluxDB3, f"it answered {status} with {said}", request.check_url
     if _DATABASE_LIMIT.search(said):
         return DatabaseLimit, answered, "add a target, drop databases, or raise the server's limit"
     if _TABLE_LIMIT.search(said):
@@ -221,7 +251,7 @@ def _meaning(
     if status == 422:
         return LimitReached, answered, "look up this limit in the documentation of InfluxDB 3"
     if status == 404:
-        return NotFound, answered, "" if request.database else _CHECK_URL
+        return NotFound, answered, "" if request.database else request.check_url
     if status == 409:
         return AlreadyExists, answered, "somebody else made it meanwhile; run influxops again"
     return BadRequest, answered, ""
@@ -233,7 +263,7 @@ def _refusal(status: int, said: str, request: Request) -> tuple[str, str]:
     if not request.token_origin:
         return (
             "the server wants a token and none is set" + tail,
-            "set INFLUXDB_TOKEN, or `token` in the target's section, to an admin token",
+            f"set {request.setting('token')} to an admin token",
         )
     whose = f"the token from {request.token_origin}"
     if status == 401:
@@ -251,89 +281,3 @@ def _place(location: str) -> str:
     except ValueError:
         return ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def connection_error(
-    error: BaseException, request: Request, *, connect_timeout: float, read_timeout: float
-) -> ConnectionFailed:
-    """Say why there was no answer.
-
-    Args:
-        error: What urllib3 raised.
-        request: What was tried.
-        connect_timeout: The configured one, in seconds.
-        read_timeout: The configured one, in seconds.
-    """
-    if isinstance(error, MaxRetryError) and error.reason is not None:
-        error = error.reason
-    host = urlsplit(request.url).hostname
-    sent = False
-    hint = "is the server up, and is the target's url (INFLUXDB_URL) right?"
-    if isinstance(error, SSLError):
-        reason, hint = _tls_trouble(error)
-    elif isinstance(error, LocationValueError):
-        reason = "the URL names no valid host"
-    elif isinstance(error, NameResolutionError):
-        reason = f"the name {host} cannot be resolved"
-    elif isinstance(error, NewConnectionError):
-        reason = _reason_of(error) or "no connection"
-    elif isinstance(error, ConnectTimeoutError):
-        reason = f"no connection within {connect_timeout:g} s"
-    elif isinstance(error, ReadTimeoutError):
-        reason, sent = f"no answer within {read_timeout:g} s", True
-        hint = "the server is slow or hangs; `read_timeout` gives it longer"
-    elif _cause(error, BadStatusLine) is not None and _cause(error, ConnectionError) is None:
-        reason, sent = "what answers there does not speak HTTP", True
-        hint = "does the server want https://?" if request.url.startswith("http:") else hint
-    else:
-        reason, sent = _reason_of(error) or "the connection was lost", True
-    return ConnectionFailed(
-        reason,
-        operation=request.operation,
-        url=request.url,
-        database=request.database,
-        sent=sent,
-        hint=hint,
-    )
-
-
-def _tls_trouble(error: SSLError) -> tuple[str, str]:
-    """Say what is wrong with TLS; the certificate's own words, never the peer's bytes."""
-    refused = _cause(error, ssl.SSLCertVerificationError)
-    if refused is not None:
-        why = refused.verify_message or "verification failed"
-        return (
-            f"its TLS certificate is not trusted: {why}",
-            "name the CA's certificate in `ca_path`, and a host that the certificate is for",
-        )
-    text = str(error).upper()
-    if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text:
-        return "it does not speak TLS", "does the server want http://?"
-    reason = getattr(_cause(error, ssl.SSLError), "reason", None) or "the handshake failed"
-    return (
-        f"TLS: {str(reason).replace('_', ' ').lower()}",
-        "if the server wants a client certificate, set `client_cert` and `client_key`",
-    )
-
-
-def _reason_of(error: BaseException) -> str:
-    """Give the operating system's words for an error: "connection refused"."""
-    cause = _cause(error, OSError)
-    if cause is None or isinstance(cause, socket.timeout):
-        return ""
-    return (cause.strerror or "").lower()
-
-
-def _cause(error: BaseException | None, kind: type[_E]) -> _E | None:
-    """Find an error of a kind behind an error, where urllib3 may keep it: cause or argument."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        one = waiting.pop()
-        if not isinstance(one, BaseException) or id(one) in seen:
-            continue
-        if isinstance(one, kind):
-            return one
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__, *one.args]
-    return None

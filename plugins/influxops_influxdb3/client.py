@@ -7,35 +7,20 @@ several threads; it keeps connections alive and never follows a redirect.
 from __future__ import annotations
 
 import re
-import ssl
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
 
-import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning
-
-from influxops import ConfigError, Run, __version__, format_duration
-from influxops_influxdb3.answers import (
-    Answer,
-    Request,
-    connection_error,
-    read_answer,
-    read_json,
-)
+from influxops import Run, format_duration
+from influxops_influxdb3.answers import Request, read_json
 from influxops_influxdb3.errors import NotInfluxDB3, Operation
-from influxops_influxdb3.patience import BoundedRetry, BoundedTimeout, GaveUp
 from influxops_influxdb3.settings import InfluxDB3Settings
+from influxops_influxdb3.transport import Transport
 
-#: More connections do not make the server faster: it does one change of its catalog at a time.
-_CONNECTIONS = 4
 _DATABASES = "/api/v3/configure/database"
 _VERSION = re.compile(r"v?(\d+)\.")
-_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +49,15 @@ class Client:
 
     Args:
         settings: Where it is, and how to get in.
+        section: The name of the settings' section, for hints; empty where there is none.
 
     Raises:
         ConfigError: When certificates cannot be loaded.
     """
 
-    def __init__(self, settings: InfluxDB3Settings) -> None:
+    def __init__(self, settings: InfluxDB3Settings, section: str = "") -> None:
         self._settings = settings
-        self._uuid: str | None = None
-        self._lock = threading.Lock()
-        self._pool = urllib3.PoolManager(
-            num_pools=1,
-            maxsize=_CONNECTIONS,
-            ssl_context=_tls(settings) if settings.url.startswith("https:") else None,
-        )
+        self._transport = Transport(settings, section)
 
     @property
     def url(self) -> str:
@@ -87,12 +67,16 @@ class Client:
     @property
     def cluster_uuid(self) -> str | None:
         """The identity of the server that answered last; every answer carries it."""
-        with self._lock:
-            return self._uuid
+        return self._transport.cluster_uuid
+
+    @property
+    def expected_uuid(self) -> str | None:
+        """The identity that the configuration wants; any other server is not written to."""
+        return self._settings.cluster_uuid
 
     def close(self) -> None:
         """Close the connections; they are opened again when needed."""
-        self._pool.clear()
+        self._transport.close()
 
     def ping(self, run: Run) -> Ping:
         """Ask who answers.
@@ -101,7 +85,7 @@ class Client:
             NotInfluxDB3: When it is another product, or an older InfluxDB.
             AccessRefused: When even that wants a token.
         """
-        request, answer = self._send(run, Operation.PING, "GET", "/ping")
+        request, answer = self._transport.send(run, Operation.PING, "GET", "/ping")
         header = answer.headers.get("x-influxdb-version", "")
         body = read_json(answer, request) if answer.text.strip() else {}
         body = body if isinstance(body, dict) else {}
@@ -114,7 +98,7 @@ class Client:
                 operation=Operation.PING,
                 url=self.url,
                 status=answer.status,
-                hint="check the target's url (INFLUXDB_URL)",
+                hint=request.check_url,
             )
         product = str(body.get("product_name", ""))
         build = product.rpartition(" ")[2] if product.startswith("InfluxDB 3 ") else None
@@ -128,7 +112,7 @@ class Client:
 
     def databases(self, run: Run) -> list[str]:
         """List the names of the databases that the token may see, without the deleted ones."""
-        request, answer = self._send(
+        request, answer = self._transport.send(
             run, Operation.LIST, "GET", _DATABASES, query={"format": "json"}
         )
         rows = _rows(read_json(answer, request), request)
@@ -149,7 +133,9 @@ class Client:
         document: dict[str, Any] = {"db": database}
         if retention is not None:
             document["retention_period"] = format_duration(retention)
-        self._send(run, Operation.CREATE, "POST", _DATABASES, database=database, document=document)
+        self._transport.send(
+            run, Operation.CREATE, "POST", _DATABASES, database=database, document=document
+        )
 
     def set_retention(self, run: Run, database: str, retention: int) -> None:
         """Set a database's retention period.
@@ -162,7 +148,7 @@ class Client:
         Raises:
             NotFound: When there is no such database.
         """
-        self._send(
+        self._transport.send(
             run,
             Operation.SET_RETENTION,
             "PUT",
@@ -177,7 +163,7 @@ class Client:
         Raises:
             NotFound: When there is no such database.
         """
-        self._send(
+        self._transport.send(
             run,
             Operation.CLEAR_RETENTION,
             "DELETE",
@@ -202,7 +188,7 @@ class Client:
             TableLimit: When it takes no further table; the database has been made all the same.
         """
         query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
-        self._send(
+        self._transport.send(
             run,
             Operation.WRITE,
             "POST",
@@ -230,11 +216,12 @@ class Client:
         Raises:
             NotFound: When there is no such database.
             BadRequest: When there is no such table, or the query is wrong.
+            QueryFileLimit: When the server would have to read more files than it lets itself.
         """
         document: dict[str, Any] = {"db": database, "q": sql}
         if params:
             document["params"] = dict(params)
-        request, answer = self._send(
+        request, answer = self._transport.send(
             run,
             Operation.QUERY,
             "POST",
@@ -271,7 +258,7 @@ class Client:
             NotFound: When there is no such database.
         """
         at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._send(
+        self._transport.send(
             run,
             Operation.DELETE,
             "DELETE",
@@ -279,117 +266,6 @@ class Client:
             database=database,
             query={"db": database, "hard_delete_at": at},
         )
-
-    def _send(
-        self,
-        run: Run,
-        operation: Operation,
-        method: str,
-        path: str,
-        *,
-        database: str | None = None,
-        query: Mapping[str, str] | None = None,
-        document: Mapping[str, Any] | None = None,
-        body: bytes | None = None,
-        content_type: str | None = None,
-    ) -> tuple[Request, Answer]:
-        """Send one request, again where that may help, and give the good answer."""
-        settings = self._settings
-        token = self._token()
-        request = Request(
-            operation=operation,
-            url=settings.url,
-            database=database,
-            token_origin=settings.token.origin if settings.token else "",
-            hide=lambda text: text.replace(token, "[redacted]") if token else text,
-        )
-        headers = {"User-Agent": f"influxops/{__version__}"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        if content_type:
-            headers["Content-Type"] = content_type
-        try:
-            response = self._pool.request(
-                method,
-                f"{settings.url}{path}" + (f"?{urlencode(query)}" if query else ""),
-                body=body,
-                json=document,
-                headers=headers,
-                redirect=False,
-                retries=BoundedRetry.within(run, settings.retries, request.what),
-                timeout=BoundedTimeout(
-                    run, connect=settings.connect_timeout, read=settings.read_timeout
-                ),
-            )
-        except GaveUp as gave_up:
-            if gave_up.response is None:
-                raise self._no_answer(gave_up.error or gave_up, request) from None
-            response = gave_up.response
-        except HTTPError as error:
-            # Their texts and chains carry the request; the typed error says what matters.
-            raise self._no_answer(error, request) from None
-        uuid = response.headers.get("cluster-uuid")
-        if uuid:
-            with self._lock:
-                self._uuid = uuid
-        return request, read_answer(response, request)
-
-    def _no_answer(self, error: BaseException, request: Request) -> Exception:
-        return connection_error(
-            error,
-            request,
-            connect_timeout=self._settings.connect_timeout,
-            read_timeout=self._settings.read_timeout,
-        )
-
-    def _token(self) -> str:
-        """Read the token, anew for each request: a file may have been rotated."""
-        secret = self._settings.token
-        if secret is None:
-            return ""
-        token = secret.reveal()
-        if not _TOKEN.fullmatch(token):
-            # http.client would refuse the header too, and repeat it in the message.
-            raise ConfigError(
-                f"the token from {secret.origin} has characters that no token has",
-                hint="it must be one line of ASCII without spaces",
-            )
-        return token
-
-
-def _tls(settings: InfluxDB3Settings) -> ssl.SSLContext:
-    """Make the TLS context.
-
-    Raises:
-        ConfigError: When certificates cannot be loaded.
-    """
-    ca = settings.ca_path
-    what = f"ca_path {ca}"
-    try:
-        context = ssl.create_default_context(
-            cafile=str(ca) if ca is not None and not ca.is_dir() else None,
-            capath=str(ca) if ca is not None and ca.is_dir() else None,
-        )
-        if settings.client_cert is not None:
-            what = f"client_cert {settings.client_cert}"
-            context.load_cert_chain(settings.client_cert, settings.client_key, password=_no_prompt)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no PEM certificate"
-        raise ConfigError(
-            f"the certificates in {what} cannot be loaded: {why}",
-            hint="check the path, and that it is PEM that this user may read",
-        ) from None
-    if not settings.validate_certs:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        # Somebody decided so in the configuration; `doctor` reminds of it.
-        urllib3.disable_warnings(InsecureRequestWarning)
-    return context
-
-
-def _no_prompt() -> str:
-    """Refuse a key with a passphrase; OpenSSL would ask for it on the terminal."""
-    raise ValueError("the key wants a passphrase")
 
 
 def _rows(document: object, request: Request) -> list[dict[str, Any]]:
@@ -405,7 +281,7 @@ def _rows(document: object, request: Request) -> list[dict[str, Any]]:
         operation=request.operation,
         url=request.url,
         database=request.database,
-        hint="check the target's url (INFLUXDB_URL)",
+        hint=request.check_url,
     )
 
 

@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 from influxops import (
     Action,
@@ -31,30 +30,20 @@ from influxops import (
     TargetRefused,
 )
 from influxops_influxdb3.client import Client, Ping
+from influxops_influxdb3.durability import IN_FLIGHT, STOP, Durability, write_marker
 from influxops_influxdb3.errors import (
     AlreadyExists,
     ConnectionFailed,
     DatabaseLimit,
     InfluxDBError,
-    LimitReached,
     NotFound,
     NotInfluxDB3,
     ServerFailed,
     TableLimit,
 )
-from influxops_influxdb3.flight import GRACE, in_flight, over
-from influxops_influxdb3.lineprotocol import marker
-
-_R = TypeVar("_R")
+from influxops_influxdb3.flight import in_flight, over
 
 _NEED_A_MARKER = (Action.CREATE, Action.ADD_MARKER)
-#: After one of these, asking the server again is no use.
-_STOP = (TargetRefused, NotInfluxDB3, ConfigError)
-
-#: Requests under way at once.
-IN_FLIGHT = 2
-#: How often a batch is sent before it counts as unconfirmed.
-_ROUNDS = 3
 #: After so many lost connections in a row, each tried several times, the server counts as gone.
 _LOST_IN_A_ROW = 2
 #: A deleted database's data stays for so long.
@@ -115,6 +104,8 @@ class Batch:
         Args:
             changes: What to do, in any order.
         """
+        if self._client.expected_uuid is not None:
+            changes = self._identified(changes)
         # What needs no marker is durable with its answer, and a drop may make room.
         without = [c for c in changes if c.action not in _NEED_A_MARKER]
         for change, future in self._each(without, self._alter):
@@ -127,7 +118,8 @@ class Batch:
 
     def _markers(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Make and mark databases, the last one as the barrier for all."""
-        changes = self._identified(changes)
+        if len(changes) > 1:
+            changes = self._identified(changes)
         if not changes:
             yield from self._ready()
             return
@@ -150,25 +142,30 @@ class Batch:
         if self._written:
             passed = len(self._written) > before and not broken
             # A marker that was the only one and went the ordinary way is durable by itself.
-            why = "" if passed and not before else self._confirm(passed, broken)
+            why = ""
+            if before or not passed:
+                durability = Durability(self._client, self._run, self._ping)
+                why = durability.confirm(
+                    [change for change, _ in self._written], passed=passed, again=broken
+                )
             for change, doubt in self._written:
                 status = Status.UNKNOWN if why or doubt else Status.DONE
                 self._settle(change, status, why or doubt, progress=False)
             yield from self._ready()
 
     def _identified(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """Learn which process is there before a batch, unless that is known.
+        """Learn which server and process is there before a batch, unless that is known.
 
         Returns:
             The changes that are still to be made: the first one fails where nobody is there.
         """
-        if len(changes) < 2 or self._ping is not None or self._end or over(self._run):
+        if not changes or self._ping is not None or self._end or over(self._run):
             return changes
         try:
-            self._ping = self._once(self._run, self._client.ping)
+            self._ping = self._client.ping(self._run)
         except Interrupted:
             return changes
-        except (*_STOP, ConnectionFailed, ServerFailed) as error:
+        except (*STOP, ConnectionFailed, ServerFailed) as error:
             self._failed(changes[0], error)
             self._end = self._end or _End(_reason_of(error), error.hint)
             return changes[1:]
@@ -221,14 +218,10 @@ class Batch:
             else:
                 made = True
         try:
-            self._write(change, self._run, no_sync=no_sync)
+            write_marker(self._client, self._run, change, no_sync=no_sync)
         except InfluxDBError as error:
             raise _NotMarked(error, made=made, doubt=doubt) from error
         return doubt
-
-    def _write(self, change: Change, run: Run, *, no_sync: bool) -> None:
-        line = marker(change.tenant, self._run.started)
-        self._client.write(run, change.database, line, no_sync=no_sync)
 
     # What came of it -------------------------------------------------------------------------
 
@@ -241,9 +234,6 @@ class Batch:
 
     def _result_of(self, change: Change, future: Future[str]) -> str | None:
         """Give what a change's work gave; None where it failed, which is then settled."""
-        if not future.done():
-            self._settle(change, Status.UNKNOWN, "it was under way when the run ended")
-            return None
         try:
             doubt = future.result()
         except _NotTried as error:
@@ -287,7 +277,7 @@ class Batch:
                 self._end = self._end or _End(f"the server went away ({reason})", error.hint)
             return
         self._lost = 0
-        if isinstance(error, _STOP):
+        if isinstance(error, STOP):
             self._end = self._end or _End(reason, error.hint)
         elif isinstance(error, (DatabaseLimit, TableLimit)):
             # At the limit of tables, the next database would be made without its marker too, and
@@ -323,7 +313,7 @@ class Batch:
                 raise _NotTried(ended.message, hint=ended.hint)
             return work(change)
 
-        return in_flight(self._still_open(changes), start, most=IN_FLIGHT, run=self._run)
+        return in_flight(self._still_open(changes), start, most=IN_FLIGHT)
 
     def _still_open(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Give the changes that are worth a request; settle the others."""
@@ -341,72 +331,6 @@ class Batch:
             else:
                 yield change
 
-    # The barrier -----------------------------------------------------------------------------
-
-    def _confirm(self, passed: bool, again: bool) -> str:
-        """Make sure that all markers are durable.
-
-        Args:
-            passed: Whether the last marker went the ordinary way, and so was the barrier.
-            again: Whether that failed, so that all are to be written again.
-
-        Returns:
-            Why that could not be made sure; empty where it could.
-        """
-        patience = self._run
-        why = ""
-        for _ in range(_ROUNDS):
-            if patience is self._run and over(patience) is not None:
-                # What was written is worth a moment more, so that it can be told for sure.
-                patience = Run(timeout=GRACE, log=self._run.log)
-            try:
-                if again:
-                    self._send_again(patience)
-                if not passed:
-                    last, _ = self._written[-1]
-                    self._once(patience, partial(self._write, last, no_sync=False))
-                if self._same_process(patience):
-                    return ""
-                why, again = "the server was restarted while it was written", True
-            except Interrupted as error:
-                why = why or error.message
-            except (*_STOP, LimitReached) as error:
-                return f"written, but not confirmed: {error.message}"
-            except InfluxDBError as error:
-                why, again = error.reason, True
-            passed = False
-        return f"written, but not confirmed: {why}"
-
-    def _send_again(self, patience: Run) -> None:
-        """Write the markers again, the same points."""
-        changes = (change for change, _ in self._written if over(patience) is None)
-        work = partial(self._write, run=patience, no_sync=True)
-        for _, future in in_flight(changes, work, most=IN_FLIGHT, run=patience):
-            if not future.done():
-                raise Interrupted("the run was over")
-            future.result()
-        patience.check()
-
-    def _same_process(self, patience: Run) -> bool:
-        """Tell whether the server is still the process that it was before the batch.
-
-        A restart loses what was not durable, and a write that is tried again after it would
-        pass for a barrier.
-        """
-        before = self._ping.process_id if self._ping else None
-        self._ping = self._once(patience, self._client.ping)
-        now = self._ping.process_id
-        return before is None or now is None or before == now
-
-    @staticmethod
-    def _once(run: Run, work: Callable[[Run], _R]) -> _R:
-        """Do one thing that a run's end does not have to wait for."""
-        for _, future in in_flight([run], work, most=1, run=run):
-            if not future.done():
-                break
-            return future.result()
-        raise Interrupted("the run was over before the server answered")
-
 
 def _reason_of(error: InfluxopsError) -> str:
     """Say why, without what was tried where: an outcome tells that already."""
@@ -415,7 +339,7 @@ def _reason_of(error: InfluxopsError) -> str:
 
 def _broken(future: Future[str]) -> _NotMarked | None:
     """Give what a marker failed with, if it found the server, or the way to it, broken."""
-    error = future.exception() if future.done() else None
+    error = future.exception()
     if isinstance(error, _NotMarked) and isinstance(error.error, (ConnectionFailed, ServerFailed)):
         return error
     return None

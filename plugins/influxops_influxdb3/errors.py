@@ -11,8 +11,10 @@ Each tells what was tried, on which database, where, what the server said and wh
         ├── LimitReached        422
         │   ├── DatabaseLimit   no further database
         │   └── TableLimit      no further table; a write may have made its database all the same
+        ├── QueryFileLimit      500 that stays: a query would read more files than it may
         ├── BadRequest          400 and the other 4xx
         ├── ServerFailed        429, 5xx
+        ├── WrongServer         another server than before; also an influxops.TargetRefused
         └── NotInfluxDB3        HTML, a redirect, another product, another major version
 """
 
@@ -34,6 +36,11 @@ class Operation(StrEnum):
     WRITE = "writing to"
     QUERY = "querying"
     DELETE = "deleting"
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something on the server."""
+        return self not in (Operation.PING, Operation.LIST, Operation.QUERY)
 
 
 class InfluxDBError(TargetError):
@@ -141,6 +148,14 @@ class ServerFailed(InfluxDBError):
     def answer_lost(self) -> bool:
         """Whether the server may have done it all the same: a proxy that gave up cannot know."""
         return self.status in (502, 504)
+
+
+class QueryFileLimit(InfluxDBError):
+    """A query would read more Parquet files than the server lets one query read."""
+
+
+class WrongServer(InfluxDBError, TargetRefused):
+    """Another server answers than the one that the run began with, or was configured for."""
 
 
 class NotInfluxDB3(InfluxDBError):

@@ -1,4 +1,4 @@
-"""Several requests under way at once, started one by one, ended with the run."""
+"""Several requests under way at once, started one by one."""
 
 from __future__ import annotations
 
@@ -11,29 +11,23 @@ from influxops import Interrupted, Run
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-#: Seconds that a request under way still gets once the run is over.
-GRACE = 5.0
-#: How often, in seconds, to look whether the run is over while an answer is waited for.
-_LOOK = 0.1
-
 
 def in_flight(
-    items: Iterable[_T], work: Callable[[_T], _R], *, most: int, run: Run
+    items: Iterable[_T], work: Callable[[_T], _R], *, most: int
 ) -> Iterator[tuple[_T, Future[_R]]]:
     """Work on items in threads and give each with its future, as they get ready.
 
     An item is taken only when there is a thread for it, so that the iterable can still change
-    its mind after each result. It is the iterable's business to end when the run is over; what
-    is under way then gets a few seconds more.
+    its mind after each result. It is the iterable's business to end when the run is over, and
+    the work's to be over soon after that: requests are (see `exchange.py`).
 
     Args:
         items: What to work on.
         work: What to do with one, in a thread of its own.
         most: How many at once.
-        run: The run.
 
     Yields:
-        Each item that was taken; its future is done, unless the run was over before.
+        Each item that was taken, with its future, which is done.
     """
     source = iter(items)
     flying: dict[Future[_R], _T] = {}
@@ -48,13 +42,9 @@ def in_flight(
                 flying[executor.submit(work, item)] = item
             if not flying:
                 return
-            done, _ = wait(flying, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
                 yield flying.pop(future), future
-            if not done and over(run) is not None:
-                wait(flying, timeout=GRACE)
-                yield from ((item, future) for future, item in flying.items())
-                return
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
 

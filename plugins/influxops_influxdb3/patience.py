@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any, Self
 
 from urllib3.exceptions import InvalidHeader, ReadTimeoutError, SSLError
@@ -10,6 +11,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from influxops import DeadlineExceeded, Run
+from influxops_influxdb3.answers import is_file_limit
 
 #: The first wait, in seconds; it doubles from one try to the next.
 _BACKOFF = 0.2
@@ -84,9 +86,16 @@ class BoundedRetry(Retry):
         *args: Any,
         **kwargs: Any,
     ) -> Self:
-        """Count a failure; a certificate that is not trusted will not be so a moment later."""
+        """Count a failure; end at once where the next try can only fail the same way.
+
+        Raises:
+            GaveUp: When the answer would stay what it is.
+            SSLError: When a certificate is not trusted.
+        """
         if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise error
+        if response is not None and is_file_limit(response):
+            raise GaveUp(response, None)
         return super().increment(method, url, response, error, *args, **kwargs)
 
     def get_backoff_time(self) -> float:
@@ -129,27 +138,30 @@ class BoundedRetry(Retry):
 
 
 class BoundedTimeout(Timeout):
-    """Timeouts that end with the run; urllib3 clones them for each try.
+    """Timeouts for each try, as long as another one makes sense; urllib3 clones them for each.
+
+    They are not shortened to the run's deadline: who waits for the answer keeps to that.
 
     Args:
-        run: Whose deadline bounds them.
-        connect: Seconds for a connection, at most.
-        read: Seconds for an answer, at most.
+        check: Raises where another try would be for nothing.
+        connect: Seconds for a connection.
+        read: Seconds for an answer.
     """
 
-    def __init__(self, run: Run, *, connect: float, read: float) -> None:
+    def __init__(self, check: Callable[[], None], *, connect: float, read: float) -> None:
         super().__init__(connect=connect, read=read)
-        self._run = run
-        self._most = (connect, read)
+        self._check = check
+        self._seconds = (connect, read)
 
     def clone(self) -> Timeout:
         """Give the timeouts for the next try.
 
         Raises:
-            Interrupted: When the run is over.
+            Interrupted: When there is to be none.
         """
-        connect, read = self._most
-        return Timeout(connect=self._run.remaining(connect), read=self._run.remaining(read))
+        self._check()
+        connect, read = self._seconds
+        return Timeout(connect=connect, read=read)
 
 
 def _kind_of(error: Exception | None) -> str:

@@ -44,7 +44,7 @@ class InfluxDB3Settings(TargetSettings):
         5.0, description="Seconds to wait for a connection.", gt=0, le=300
     )
     read_timeout: float = setting(
-        30.0, description="Seconds to wait for an answer, or for more of it.", gt=0, le=3600
+        30.0, description="Seconds to wait for an answer, the whole of it.", gt=0, le=3600
     )
     retries: int = setting(
         4,

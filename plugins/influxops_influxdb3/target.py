@@ -22,7 +22,7 @@ from influxops import (
     TargetError,
     hookimpl,
 )
-from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
+from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, QueryFileLimit
 from influxops_influxdb3.lineprotocol import MARKER_TABLE, TELEMETRY_TABLE
 from influxops_influxdb3.settings import InfluxDB3Settings
 
@@ -37,6 +37,11 @@ _INVENTORY = (
     "ON d.database_name = t.database_name WHERE d.deleted = false ORDER BY 1, 3"
 )
 _STATS = f"SELECT COUNT(*) AS count, MAX(time) AS last FROM {TELEMETRY_TABLE}"
+#: What a server still tells where it holds too many files for the query above.
+_LAST_OF_A_DAY = (
+    f"SELECT MAX(time) AS last FROM {TELEMETRY_TABLE} WHERE time > now() - INTERVAL '1 day'"
+)
+_TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
 _NO_TELEMETRY = re.compile(rf"table '[^']*\b{TELEMETRY_TABLE}' not found", re.IGNORECASE)
 #: Databases that InfluxDB 3 Core holds unless it was told otherwise.
 _CORE_CAPACITY = 5
@@ -68,7 +73,7 @@ class InfluxDB3Target:
         if self._connected is None:
             from influxops_influxdb3.client import Client
 
-            self._connected = Client(self.settings)
+            self._connected = Client(self.settings, self.section)
         return self._connected
 
     @hookimpl
@@ -131,11 +136,10 @@ class InfluxDB3Target:
         told = set()
         still_open = (name for name in asked if over(run) is None)
         for name, future in in_flight(
-            still_open, partial(_stats, self._client, run), most=_QUERIES, run=run
+            still_open, partial(_stats, self._client, run), most=_QUERIES
         ):
-            if future.done():
-                told.add(name)
-                yield future.result()
+            told.add(name)
+            yield future.result()
         ended = over(run)
         for name in asked:
             if name not in told:
@@ -185,6 +189,8 @@ def _stats(client: Client, run: Run, name: str) -> DatabaseStats:
         rows = client.query(run, name, _STATS)
     except NotFound:
         return DatabaseStats(name, message="there is no such database")
+    except QueryFileLimit:
+        return _last_of_a_day(client, run, name)
     except BadRequest as error:
         if _NO_TELEMETRY.search(error.server_message):
             return DatabaseStats(name, telemetry_count=0)
@@ -200,6 +206,18 @@ def _stats(client: Client, run: Run, name: str) -> DatabaseStats:
         telemetry_count=int(row.get("count", 0)),
         last_write=_timestamp(last) if isinstance(last, str) else None,
     )
+
+
+def _last_of_a_day(client: Client, run: Run, name: str) -> DatabaseStats:
+    """Tell at least the last write of a database whose telemetry cannot be counted."""
+    try:
+        rows = client.query(run, name, _LAST_OF_A_DAY)
+    except InfluxopsError:
+        return DatabaseStats(name, message=_TOO_MANY_FILES)
+    last = rows[0].get("last") if rows else None
+    if not isinstance(last, str):
+        return DatabaseStats(name, message=f"{_TOO_MANY_FILES}; no rows of the last day")
+    return DatabaseStats(name, last_write=_timestamp(last), message=_TOO_MANY_FILES)
 
 
 def _timestamp(text: str) -> datetime | None:

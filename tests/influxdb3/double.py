@@ -31,6 +31,15 @@ BAD_NAME = (
     'numbers, underscores, or hyphens"}'
 )
 NO_TABLE = "Error during planning: table 'public.iox.telemetry' not found"
+QUERY_FILE_LIMIT = (
+    "External error: Query would scan 432 Parquet files, exceeding the file limit. InfluxDB 3 "
+    "Core caps file access to prevent performance degradation and memory issues. Use a narrower "
+    "time range, or increase the limit with --query-file-limit (this may cause slower queries or "
+    "instability).\n\nTo remove this limitation, upgrade to InfluxDB 3 Enterprise, which "
+    "automatically compacts files for efficient querying across any time range. Free for "
+    "non-commercial and home use, and free trials for commercial evaluation: "
+    "https://www.influxdata.com/downloads"
+)
 NO_DATABASE = '{"error":"query error: database not found: %s"}'
 
 

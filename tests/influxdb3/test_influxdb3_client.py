@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -36,6 +37,7 @@ from tests.influxdb3.double import (
     EXISTS,
     NO_DATABASE,
     NO_TABLE,
+    QUERY_FILE_LIMIT,
     TABLE_LIMIT,
     UNAUTHENTICATED,
     Double,
@@ -180,6 +182,64 @@ def test_a_long_message_is_shortened_and_put_on_one_line(
         make_client().create(Run(), "a")
     assert caught.value.server_message.startswith("line one [31mline two xxx")
     assert len(caught.value.server_message) == 300
+
+
+def test_a_long_message_ends_where_a_sentence_ends(server: Double, make_client: MakeClient) -> None:
+    server.fault = lambda asked, number: Told(400, "No. " + "This is why. " * 40)
+    with pytest.raises(errors.BadRequest) as caught:
+        make_client().create(Run(), "a")
+    assert caught.value.server_message.endswith("This is why. …")
+    assert len(caught.value.server_message) <= 300
+
+
+def test_a_query_of_too_many_files_is_told_and_not_tried_again(
+    server: Double, make_client: MakeClient
+) -> None:
+    server.fault = lambda asked, number: Told(500, QUERY_FILE_LIMIT)
+    with pytest.raises(errors.QueryFileLimit) as caught:
+        make_client().query(Run(), "a", "SELECT 1")
+    assert len(server.asked) == 1
+    assert "--query-file-limit" in caught.value.hint
+    assert caught.value.server_message.endswith("instability). …")
+
+
+def test_each_request_is_logged_for_who_debugs(
+    server: Double, make_client: MakeClient, caplog: pytest.LogCaptureFixture, token: Secret
+) -> None:
+    caplog.set_level(logging.DEBUG, "influxops")
+    client = make_client(token=token, retries=0)
+    client.ping(Run())
+    client.write(Run(), "telemetry_a", "_init,tenant=a value=1i 1", no_sync=True)
+    server.fault = lambda asked, number: Told(drop=True)
+    with pytest.raises(errors.ConnectionFailed):
+        client.query(Run(), "telemetry_a", "SELECT 1")
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith("influxops")]
+    assert [re.sub(r"\d+ ms$", "N ms", message) for message in ours] == [
+        "GET /ping -: 200 after N ms",
+        "POST /api/v3/write_lp telemetry_a: 204 after N ms",
+        "POST /api/v3/query_sql telemetry_a: no answer after N ms",
+    ]
+
+
+def test_hints_name_the_section_whose_setting_it_is(
+    server: Double, make_client: MakeClient
+) -> None:
+    settings = InfluxDB3Settings(url=server.url, retries=0)
+    client = Client(settings, "eu1")
+    server.fault = lambda asked, number: Told(401)
+    with pytest.raises(errors.AccessRefused) as refused:
+        client.ping(Run())
+    assert "`token` of [targets.eu1] (INFLUXDB_TOKEN where it is the only" in refused.value.hint
+    server.fault = lambda asked, number: Told(200, "<html>")
+    with pytest.raises(errors.NotInfluxDB3) as other:
+        client.ping(Run())
+    assert "`url` of [targets.eu1] (INFLUXDB_URL where it is the only" in other.value.hint
+    client.close()
+    server.stop()
+    with pytest.raises(errors.ConnectionFailed) as down:
+        client.ping(Run())
+    assert "`url` of [targets.eu1]" in down.value.hint
+    client.close()
 
 
 def test_the_token_is_told_nowhere(

@@ -13,6 +13,7 @@ import pytest
 
 from influxops import Action, Change, Database, Outcome, Run, Secret, Status
 from influxops_influxdb3 import InfluxDB3Target
+from influxops_influxdb3.errors import WrongServer
 from tests.influxdb3.conftest import Creates, MakeTarget
 from tests.influxdb3.double import UNAUTHENTICATED, Asked, Double, Held, Told
 
@@ -117,6 +118,19 @@ def test_progress_is_told_once_a_change(
     told: list[int] = []
     ensure(target, creates(*NAMES), Run(on_progress=told.append))
     assert sum(told) == len(NAMES), "also for those that the server had no room for"
+
+
+@pytest.mark.parametrize("retention", [None, 2592000])
+def test_connections_are_kept_and_used_again(
+    server: Double, target: InfluxDB3Target, creates: Creates, retention: int | None
+) -> None:
+    server.max_databases = 100
+    run = Run()
+    target.influxops_inventory(run)
+    ensure(target, creates(*NAMES, retention=retention), run)
+    target.influxops_inventory(run)
+    assert len(server.asked) > 20
+    assert len({asked.client for asked in server.asked}) <= 2
 
 
 def test_nothing_is_done_before_the_barrier(
@@ -323,6 +337,52 @@ def test_a_token_that_disappears_stops_the_target(
     assert all("INFLUXDB_TOKEN" in o.message for o in outcomes)
 
 
+# Another server behind the URL ---------------------------------------------------------------
+
+
+def test_a_url_that_leads_to_another_server_half_way_stops_the_batch(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.max_databases = 100
+    first, run = server.cluster_uuid, Run()
+    target.influxops_inventory(run)
+
+    def fault(asked: Asked, number: int) -> None:
+        if len(server.writes) == 6:
+            server.cluster_uuid = "the-other-one"
+
+    server.fault = fault
+    outcomes = ensure(target, creates(*NAMES), run)
+    assert Status.DONE not in statuses(outcomes)
+    assert len(server.writes) <= 8, "those in flight, and none after them"
+    found = [o for o in outcomes if o.status is Status.FAILED]
+    assert found
+    assert all(f"its cluster-uuid is the-other-one, not {first}" in o.message for o in outcomes)
+    assert all("several servers" in o.hint for o in found)
+    with pytest.raises(WrongServer):
+        target.influxops_inventory(run)
+    assert target.influxops_inventory(Run()).cluster_uuid == "the-other-one"
+
+
+@pytest.mark.parametrize("action", [Action.CREATE, Action.SET_RETENTION, Action.DROP])
+def test_a_server_that_is_not_the_configured_one_is_never_written_to(
+    server: Double, make_target: MakeTarget, action: Action
+) -> None:
+    server.databases = {} if action is Action.CREATE else {"telemetry_a": Held("7d")}
+    target = make_target(cluster_uuid="somebody-else")
+    (outcome,) = ensure(target, [change(action, "a", 3600)])
+    assert outcome.status is Status.FAILED
+    assert "not somebody-else" in outcome.message
+    assert [asked.path for asked in server.asked] == ["/ping"]
+
+
+def test_a_server_that_is_the_configured_one_is_written_to(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    target = make_target(cluster_uuid=server.cluster_uuid)
+    assert statuses(ensure(target, creates("a"))) == {Status.DONE: 1}
+
+
 # Servers that go away ------------------------------------------------------------------------
 
 
@@ -491,7 +551,7 @@ def test_an_interrupted_run_does_not_wait_for_a_server_that_hangs(
     creates: Creates,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.flight.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.exchange.GRACE", 0.2)
     server.max_databases = 100
     run, hang = Run(), threading.Event()
 

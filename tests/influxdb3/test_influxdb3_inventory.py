@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,12 @@ import pytest
 from pydantic import ValidationError
 
 from influxops import UNKNOWN, Check, Database, Run, Secret, Severity, TargetError, TargetRefused
+from influxops_demo.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
+from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import MakeTarget
-from tests.influxdb3.double import UNAUTHENTICATED, Double, Held, Told
+from tests.influxdb3.double import QUERY_FILE_LIMIT, UNAUTHENTICATED, Asked, Double, Held, Told
 
 
 def test_an_inventory_is_two_requests_however_many_databases(
@@ -116,6 +119,20 @@ def test_a_server_that_is_unwell_is_an_error_and_never_an_empty_inventory(
         make_target(retries=0).influxops_inventory(Run())
 
 
+def test_a_retention_period_beyond_what_64_bits_hold_hides_no_database() -> None:
+    with running_stand_in() as stand_in:
+        client = Client(InfluxDB3Settings(url=stand_in.url))
+        client.create(Run(), "telemetry_a", 400_000 * 86_400)
+        client.write(Run(), "telemetry_a", "_init value=1i 1")
+        client.close()
+        target = InfluxDB3Target("eu1", InfluxDB3Settings(url=stand_in.url))
+        (database,) = target.influxops_inventory(Run()).databases.values()
+        target.influxops_close()
+    assert (database.name, database.marker) == ("telemetry_a", True)
+    nanoseconds = 400_000 * 86_400 * 10**9 % 2**64  # as the real server counts
+    assert database.retention == nanoseconds // 10**9
+
+
 # status --------------------------------------------------------------------------------------
 
 
@@ -158,6 +175,37 @@ def test_status_of_one_that_fails_does_not_hide_the_others(
     assert stats["telemetry_a"].telemetry_count is None
     assert "boom" in stats["telemetry_a"].message
     assert stats["telemetry_b"].telemetry_count == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "last", "says"),
+    [
+        ({"last": "2026-11-22T04:13:20"}, datetime(2026, 11, 22, 4, 13, 20, tzinfo=UTC), ""),
+        ({}, None, "; no rows of the last day"),
+        (None, None, ""),
+    ],
+)
+def test_status_of_too_many_files_to_count_tells_the_last_write(
+    server: Double,
+    target: InfluxDB3Target,
+    row: dict[str, str] | None,
+    last: datetime | None,
+    says: str,
+) -> None:
+    def fault(asked: Asked, number: int) -> Told:
+        narrow = "INTERVAL '1 day'" in asked.document["q"]
+        if narrow and row is not None:
+            assert "COUNT" not in asked.document["q"]
+            return Told(200, json.dumps([row]))
+        return Told(500, QUERY_FILE_LIMIT)
+
+    server.fault = fault
+    (stats,) = target.influxops_describe(["telemetry_a"], Run())
+    assert (stats.telemetry_count, stats.last_write) == (None, last)
+    assert stats.message == (
+        "more files than this server's query-file-limit lets one query read: not counted" + says
+    )
+    assert len(server.asked) == 2
 
 
 def test_status_of_a_run_that_is_over_still_names_every_database(

@@ -98,7 +98,7 @@ def _database(database: Database) -> tuple[Any, ...]:
     retention = database.retention_seconds
     return (
         database.name,
-        None if retention is None else retention * 10**9,
+        None if retention is None else retention * 10**9 % 2**64,
         database.deleted,
         _seconds(database.hard_delete_ns),
     )

@@ -1,0 +1,287 @@
+"""Servers that hang, drip or talk too much, and runs that end meanwhile."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from influxops import Change, Interrupted, Run, Status
+from influxops_influxdb3 import errors
+from influxops_influxdb3.client import Client
+from tests.influxdb3.conftest import Creates, MakeClient, MakeTarget
+from tests.influxdb3.double import Asked, Double, Told
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+
+class Raw:
+    """A server that says what a test has it say, byte by byte; it counts what is asked."""
+
+    def __init__(self, pieces: Iterator[bytes] | Callable[[], Iterator[bytes]]) -> None:
+        self.asked = threading.Semaphore(0)
+        self.requests = 0
+        self.gone = threading.Event()
+        self._pieces = pieces if callable(pieces) else lambda: pieces
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._serve)]
+        self._threads[0].start()
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listening.accept()
+            if self._over.is_set():
+                connection.close()
+                return
+            thread = threading.Thread(target=self._talk, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(0.02)
+            connection.recv(65536)
+            self.requests += 1
+            self.asked.release()
+            pieces = self._pieces()
+            while not self._over.is_set():
+                try:
+                    piece = next(pieces, None)
+                    if piece is not None:
+                        connection.sendall(piece)
+                    if connection.recv(65536) == b"":
+                        break
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+        self.gone.set()
+
+    def stop(self) -> None:
+        self._over.set()
+        socket.create_connection(self._listening.getsockname()).close()
+        for thread in self._threads:
+            thread.join()
+        self._listening.close()
+
+
+@contextmanager
+def saying(*pieces: bytes, dripping: bytes = b"") -> Iterator[Raw]:
+    """Answer with pieces, then with the same one for ever, or with nothing more."""
+
+    def each() -> Iterator[bytes]:
+        yield from pieces
+        while dripping:
+            yield dripping
+
+    raw = Raw(each)
+    try:
+        yield raw
+    finally:
+        raw.stop()
+
+
+READS: dict[str, Callable[[Client, Run], object]] = {
+    "ping": lambda client, run: client.ping(run),
+    "list": lambda client, run: client.databases(run),
+    "query": lambda client, run: client.query(run, "_internal", "SELECT 1"),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+@pytest.mark.parametrize("dripping", [b"", b" "], ids=["hangs", "drips"])
+def test_cancelling_a_run_that_reads_does_not_wait_for_the_server(
+    make_client: MakeClient, read: Callable[[Client, Run], object], dripping: bytes
+) -> None:
+    run = Run()
+    head = HEAD + b"content-length: 9999\r\n\r\n" if dripping else b""
+    with saying(head, dripping=dripping) as raw:
+
+        def cancel() -> None:
+            raw.asked.acquire()
+            run.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        begin = time.monotonic()
+        with pytest.raises(Interrupted):
+            read(make_client(url=raw.url), run)
+        assert time.monotonic() - begin < 2
+        assert raw.gone.wait(5), "the connection is closed, and the thread behind it ends"
+        assert raw.requests == 1, "nothing is sent again behind the run's back"
+        thread.join()
+
+
+def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
+    server: Double, make_client: MakeClient
+) -> None:
+    run = Run()
+
+    def fault(asked: Asked, number: int) -> None:
+        run.cancel()
+        time.sleep(0.5)  # the moment that it needs
+
+    server.fault = fault
+    make_client().write(run, "a", "_init value=1i 1")
+    assert server.writes
+
+
+def test_a_write_is_left_when_that_moment_has_passed(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("influxops_influxdb3.exchange.GRACE", 0.3)
+    run = Run()
+    with saying() as raw:
+
+        def cancel() -> None:
+            raw.asked.acquire()
+            run.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        with pytest.raises(Interrupted):
+            make_client(url=raw.url).write(run, "a", "_init value=1i 1")
+        assert raw.gone.wait(5)
+        assert raw.requests == 1
+        thread.join()
+
+
+DRIPS = {
+    "status": (b"HTTP/1.1 200 O", b"K"),
+    "headers": (HEAD + b"x-long: ", b"x"),
+    "body": (HEAD + b"content-length: 99999\r\n\r\n[", b" "),
+    "chunks": (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "to the end": (HEAD + b"connection: close\r\n\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize(("head", "dripping"), DRIPS.values(), ids=DRIPS.keys())
+def test_a_deadline_holds_against_a_server_that_drips(
+    make_client: MakeClient, head: bytes, dripping: bytes
+) -> None:
+    with saying(head, dripping=dripping) as raw:
+        begin = time.monotonic()
+        with pytest.raises(errors.ConnectionFailed) as caught:
+            make_client(url=raw.url).databases(Run(timeout=0.5))
+        assert time.monotonic() - begin < 2
+        assert raw.gone.wait(5)
+        assert raw.requests == 1
+    assert re.fullmatch(
+        r"no answer within 0\.\d s, when the run's time was used up", caught.value.reason
+    )
+    assert "--timeout" in caught.value.hint
+    assert "read_timeout" not in caught.value.hint
+    assert caught.value.answer_lost
+
+
+def test_a_server_that_drips_is_given_up_without_a_deadline_too(make_client: MakeClient) -> None:
+    with saying(HEAD + b"content-length: 99999\r\n\r\n[", dripping=b" ") as raw:
+        begin = time.monotonic()
+        with pytest.raises(errors.ConnectionFailed) as caught:
+            make_client(url=raw.url, read_timeout=0.3).databases(Run())
+        assert time.monotonic() - begin < 3
+        assert raw.requests == 1
+    assert caught.value.reason == "no whole answer within 0.3 s"
+    assert "read_timeout" in caught.value.hint
+
+
+def test_a_deadline_is_told_from_a_read_timeout(make_client: MakeClient) -> None:
+    with saying() as raw:
+        with pytest.raises(errors.ConnectionFailed, match="the run's time was used up") as caught:
+            make_client(url=raw.url, read_timeout=30).ping(Run(timeout=0.4))
+        assert "30" not in caught.value.message.replace(raw.url, "")
+        with pytest.raises(errors.ConnectionFailed, match=r"no answer within 0.2 s") as caught:
+            make_client(url=raw.url, read_timeout=0.2, retries=0).ping(Run(timeout=30))
+        assert "read_timeout" in caught.value.hint
+
+
+SIZES = {
+    "announced": (HEAD + b"content-length: 2000000\r\n\r\n", b""),
+    "chunked": (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"fff\r\n" + b" " * 0xFFF + b"\r\n"),
+    "to the end": (HEAD + b"connection: close\r\n\r\n", b" " * 4096),
+}
+
+
+@pytest.mark.parametrize(("head", "dripping"), SIZES.values(), ids=SIZES.keys())
+def test_an_answer_without_end_is_not_read(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, head: bytes, dripping: bytes
+) -> None:
+    monkeypatch.setattr("influxops_influxdb3.exchange.LARGEST_ANSWER", 20_000)
+    with saying(head, dripping=dripping) as raw:
+        with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
+            make_client(url=raw.url).databases(Run())
+        assert raw.requests == 1
+
+
+def test_a_large_answer_is_read_whole(server: Double, make_client: MakeClient) -> None:
+    rows = ",".join(f'{{"iox::database":"telemetry_{"x" * 400}{n}"}}' for n in range(12_400))
+    server.fault = lambda asked, number: Told(200, f"[{rows}]")
+    assert len(make_client().databases(Run())) == 12_400
+
+
+@pytest.mark.parametrize(
+    "broken", [b"content-length: 90\r\n\r\n[]", b"transfer-encoding: chunked\r\n\r\n2\r\n[]\r\n"]
+)
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    make_client: MakeClient, broken: bytes
+) -> None:
+    asked = []
+
+    def each() -> Iterator[bytes]:
+        asked.append(1)
+        yield HEAD + (broken if len(asked) == 1 else b"content-length: 2\r\n\r\n[]")
+        if len(asked) == 1:
+            raise ConnectionError
+
+    raw = Raw(each)
+    try:
+        assert make_client(url=raw.url).databases(Run()) == []
+        assert raw.requests == 2
+    finally:
+        raw.stop()
+
+
+def test_what_an_earlier_try_may_have_done_is_not_forgotten(
+    server: Double, make_client: MakeClient
+) -> None:
+    def fault(asked: Asked, number: int) -> Told:
+        server.stop()
+        return Told(drop=True)
+
+    server.fault = fault
+    with pytest.raises(errors.ConnectionFailed) as caught:
+        make_client(retries=1).create(Run(), "a")
+    assert caught.value.reason == "connection refused"
+    assert caught.value.answer_lost
+
+
+def test_threads_of_a_batch_end_with_a_run_whose_server_hangs(
+    make_target: MakeTarget, creates: Creates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("influxops_influxdb3.exchange.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.durability.GRACE", 0.2)
+    run = Run()
+    with saying() as raw:
+        target = make_target(url=raw.url)
+        changes: list[Change] = creates("a")
+
+        def cancel() -> None:
+            raw.asked.acquire()
+            run.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        (outcome,) = target.influxops_ensure(changes, run)
+        assert outcome.status is Status.UNKNOWN
+        thread.join()
+        ours = [t for t in threading.enumerate() if t.name.startswith("influxdb3")]
+        for one in ours:
+            one.join(2)
+        assert not [one for one in ours if one.is_alive()], "the interpreter would wait for them"
