@@ -18,6 +18,7 @@ import click
 
 from influxops import InfluxopsError
 from influxops_demo.registry import DEVICES
+from influxops_demo.spelling import path, program
 from influxops_demo.stage import PLACES, TARGETS, Stage, staged
 
 _INTERRUPTED = 130
@@ -153,6 +154,9 @@ def _show_what_is_left(stage: Stage) -> None:
     click.echo("\nEverything is still running. In another terminal:\n")
     for name, value in stage.variables.items():
         click.echo(f"  export {name}={shlex.quote(value)}")
+    folder = path()
+    if folder is not None:
+        click.echo(f"  export PATH={shlex.quote(folder)}:$PATH")
     click.echo("\nthen, for instance, give a tenant some telemetry, or add a tenant:\n")
     click.echo(
         f"  curl '{url}/api/v3/write_lp?db=telemetry_acme' \\\n"
@@ -171,12 +175,13 @@ def _show_what_is_left(stage: Stage) -> None:
 
 
 def _show_what_is_next() -> None:
+    influxops = program()
     click.echo(
         "Everything is stopped and removed.\n\nNext:\n"
-        "  influxops demo --keep   the same, left running for you to try commands on\n"
-        "  influxops init          a commented influxops.toml for servers of your own\n"
-        "  influxops doctor        whether all that it names is fit for a run\n"
-        "  influxops plan          what a run would do"
+        f"  {influxops} demo --keep   the same, left running for you to try commands on\n"
+        f"  {influxops} init          a commented influxops.toml for servers of your own\n"
+        f"  {influxops} doctor        whether all that it names is fit for a run\n"
+        f"  {influxops} plan          what a run would do"
     )
 
 
