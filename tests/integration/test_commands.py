@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from tests.integration.command import Cli
+from tests.integration.conftest import GiveStandIn
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
@@ -87,6 +88,76 @@ def test_doctor_says_what_to_do(ops: Cli, db: TestDatabase) -> None:
     assert any("device_registry" in line for line in failures)
     assert any("127.0.0.1:1" in line for line in failures)
     assert any(line.strip().startswith("→") for line in done.lines)
+
+
+@pytest.mark.stand_in
+def test_doctor_counts_what_is_to_note_and_calls_only_what_is_good_good(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    server = stand_in(with_auth=True)
+    done = cli("doctor", env=server.environment)
+    assert done.code == 0
+    assert done.lines[-1].startswith(f"All {len(done.lines) - 1} checks are good;"), done.out
+    for number in range(5):  # nothing more fits, which is worth a note
+        server.create(f"telemetry_{number}")
+    done = cli("doctor", env=server.environment)
+    assert done.code == 0
+    marks = [line.split()[0] for line in done.lines]
+    assert marks.count("note")
+    assert done.lines[-1].startswith(f"{marks.count('ok')} good, {marks.count('note')} to note;")
+
+
+def test_doctor_tells_a_secret_that_is_missing(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    ops.config('[reporters.ops]\nkind = "slack"\nwebhook = {env = "NO_SUCH_WEBHOOK"}\n')
+    done = ops("doctor")
+    assert done.code == 1
+    (failure,) = (line for line in done.lines if line.startswith("FAIL"))
+    assert "NO_SUCH_WEBHOOK" in failure
+    assert "1 of " in done.lines[-1] and "All" not in done.lines[-1]
+    ops.config(
+        '[targets.eu1]\nkind = "influxdb3"\ntoken = {env = "NO_SUCH_TOKEN"}\n'
+        f'url = "{ops.variables["INFLUXDB_URL"]}"\n'
+    )
+    done = ops("doctor")
+    assert done.code == 1
+    assert any("NO_SUCH_TOKEN" in line for line in done.lines if line.startswith("FAIL"))
+
+
+def test_the_configuration_is_named_by_its_whole_path(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    path = ops.config("# all defaults\n", "mine.toml")
+    done = ops("plan", "-c", "mine.toml")
+    assert f"config    {path} (" in done.err
+    assert ops("plan", "-c", "mine.toml", "--format", "json").json["run"]["config"] == str(path)
+
+
+@pytest.mark.stand_in
+def test_a_server_that_refuses_the_token_is_not_called_unreachable(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    server = stand_in(with_auth=True)
+    env = {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": "apiv3_wrong-token"}
+    done = cli("plan", env=env)
+    (target,) = (line for line in done.err.splitlines() if line.startswith("target "))
+    assert "NOT READ: " in target and "REACHABLE" not in target
+
+
+def test_nothing_is_to_do_only_where_all_was_read_and_is_right(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    broken = ops("plan")  # no device_registry
+    assert broken.code == 1
+    assert "nothing to do" not in broken.out and "nothing was written" in broken.out
+    db.registry("acme", "a b")
+    assert ops("ensure").code == 1
+    assert "nothing to do" not in ops("plan").out
+    db.execute("DELETE FROM device_registry WHERE tenant_id = 'a b'")
+    assert "nothing to do (dry run)" in ops("plan").out
 
 
 def test_init_writes_a_file_that_works_and_replaces_none(

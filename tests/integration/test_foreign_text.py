@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from influxops import one_line, short
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
@@ -52,3 +53,20 @@ def test_a_mistake_in_the_configuration_steers_no_terminal(ops: Cli, db: TestDat
     done = ops("ensure")
     assert done.code == 2
     assert all(line.isprintable() for line in done.all.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b", "\x07", "\x7f", "\x9b", "\u202e", "\u2066", "\u2028", "\n", "\t"]
+)
+def test_what_does_not_print_is_written_out(text: str) -> None:
+    shown = one_line(f"a{text}b")
+    assert shown == f"a{ascii(text)[1:-1]}b"
+    assert one_line(shown) == shown
+    assert one_line("  müller 東京 ") == "  müller 東京 "
+
+
+def test_a_name_is_cut_only_where_that_makes_it_shorter() -> None:
+    for length in range(70, 100):
+        assert len(short("x" * length)) <= min(length, 80)
+    assert short("x" * 80) == "x" * 80
+    assert short("x" * 600) == "x" * 60 + "… (600 characters)"

@@ -206,3 +206,33 @@ def test_a_class_that_is_no_plugin_is_said_to_be_none(cli: Cli, install: Install
     assert done.code == 2
     assert "no plugin" in done.err
     assert "acme-tenants 2.5" in done.err
+
+
+@pytest.mark.parametrize("flags", [("-vv",), ("-v",), ()], ids=["-vv", "-v", "plain"])
+def test_where_a_plugin_cannot_be_made_is_shown_with_vv(
+    ops: Cli, install: Install, flags: tuple[str, ...]
+) -> None:
+    broken = WORKS.replace("self.settings = settings", 'raise LookupError("lost \\x1b]0;it")')
+    env = install("acme-tenants", "made-up", broken)
+    ops.config('[sources.them]\nkind = "made-up"\n')
+    done = ops("plan", *flags, env=env)
+    assert done.code == 2
+    assert ("acme_tenants.py" in done.err) is (flags == ("-vv",))
+    assert "lost " in done.err
+    assert all(line.isprintable() for line in done.err.splitlines())
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_log_line_is_one_line_and_steers_no_terminal(
+    ops: Cli, install: Install, output: str
+) -> None:
+    log = """run.log.warning("odd %s", "x\\n\\x1b]0;it")
+            raise ValueError("a\\nb\\x1b]0;it")"""
+    code = WORKS.replace('yield Tenant(f"{self.settings.prefix}-1")', log, 1)
+    env = install("acme-tenants", "made-up", code)
+    ops.config('[sources.them]\nkind = "made-up"\n')
+    done = ops("--log-format", output, "plan", "-vv", env=env)
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert all(line.isprintable() for line in done.all.split("\n"))
+    assert len([line for line in done.err.splitlines() if "odd x" in line]) == 1

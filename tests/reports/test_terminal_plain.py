@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from influxops import Finding, Refusal, Run, Severity
+from influxops import Finding, Refusal, Report, Run, Severity, printable
 from influxops_reports import TerminalReporter
 from tests.reports.conftest import Tell
 from tests.reports.samples import (
@@ -293,3 +293,50 @@ def test_what_was_done_before_an_interruption_is_told(piped: Tell) -> None:
     lines = piped(told).splitlines()
     assert lines[:2] == ["OK telemetry_x", "ERR telemetry_y: the run ended before it was tried"]
     assert "2 tenants: 0 ok, 1 created, 1 failed, in 2.1 s; interrupted" in lines
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        report(findings=[error("source registry: no such table")], dry_run=True, exit_code=1),
+        report([tenant("x", "ok")], findings=[error("a row without an id")], dry_run=True),
+        report([tenant("x", "ok"), tenant("y", "held", message="m")], dry_run=True, exit_code=1),
+        report([tenant("x", "unknown", message="m")], dry_run=True, exit_code=1),
+        report(refusals=[Refusal("empty-source", "m")], dry_run=True, exit_code=4),
+        report([tenant("x", "ok")], findings=[error("a row without an id")], exit_code=1),
+    ],
+    ids=["source", "row", "held", "unknown", "guard", "real run"],
+)
+def test_what_is_not_known_to_be_right_is_not_nothing_to_do(piped: Tell, told: Report) -> None:
+    out = piped(told)
+    assert "nothing to do" not in out
+    assert ("nothing was written (dry run)" in out) is told.dry_run
+
+
+def test_creates_beyond_an_estimate_are_no_promise(piped: Tell) -> None:
+    creates = [tenant(f"t{i}", "pending", "create") for i in range(4)]
+    other = tenant("o", "pending", "create", target="eu3")
+    beyond = error("4 to create, 2 places left on eu1", "add a target", target="eu1")
+    beyond = replace(beyond, kind="over-capacity")
+    told = report([other, *creates], findings=[beyond], dry_run=True, exit_code=1)
+    lines = piped(told).splitlines()
+    assert lines[:5] == [
+        "PLAN create telemetry_o on eu3",
+        "PLAN create telemetry_t0 on eu1",
+        "PLAN create telemetry_t1 on eu1",
+        "PLAN create telemetry_t2 on eu1 (may find no place)",
+        "PLAN create telemetry_t3 on eu1 (may find no place)",
+    ]
+    assert "5 tenants: 0 ok, 5 to create, in 2.1 s; nothing was written (dry run)" in lines
+    assert lines[-1] == "Next: influxops ensure makes these changes, as far as there is room"
+
+
+def test_a_long_id_is_cut_and_named_once(piped: Tell) -> None:
+    id_ = "x" * 600
+    why = f"tenant {printable(id_)}: its database name is too long"
+    held = tenant(id_, "held", database="", target=None, message=why)
+    (line, *_) = piped(report([held], findings=[error(why, tenant=id_)], exit_code=1)).splitlines()
+    assert line == f"ERR tenant '{'x' * 59}…' (600 characters): its database name is too long"
+    assert piped(report([tenant("y" * 400, "ok")])).startswith("OK telemetry_yyy")
+    assert "(410 characters)" in piped(report([tenant("y" * 400, "ok")]))
+    assert f"OK telemetry_{'z' * 64}\n" in piped(report([tenant("z" * 64, "ok")]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from influxops import Finding, Refusal, Report, Severity
+from influxops import Finding, Refusal, Report, Severity, printable
 from influxops_slack.message import message
 from tests.reports.samples import (
     DAY,
@@ -195,3 +195,21 @@ def test_a_report_with_nothing_in_it_is_a_message() -> None:
     empty = replace(report(targets=()), sources=(replace(REGISTRY, location=""),))
     check_limits(message(empty))
     check_limits(message(report(targets=(EU1, EU2) * 100)))
+
+
+def test_a_long_id_is_cut_and_named_once() -> None:
+    id_ = "x" * 600
+    why = f"tenant {printable(id_)}: its database name is too long"
+    held = tenant(id_, "held", database="", target=None, message=why)
+    text = section(message(report([held], findings=[error(why, tenant=id_)], exit_code=1)), "Err")
+    assert (
+        text.splitlines()[2]
+        == f"tenant '{'x' * 59}…' (600 characters): its database name is too long"
+    )
+
+
+def test_what_is_written_out_at_length_still_fits() -> None:
+    wild = "\U0010ffff" * 5000
+    told = message(report([tenant("a", "failed", message=wild, hint=wild)], exit_code=1))
+    check_limits(told)
+    assert "telemetry_a on eu1: \\U0010ffff" in section(told, "Errors")

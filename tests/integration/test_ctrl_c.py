@@ -1,0 +1,85 @@
+"""Ctrl-C, however early it comes, ends a command with one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from influxops import Run
+from influxops.cli.session import ended_by_signals
+from tests.integration.command import Cli
+
+#: Runs `influxops plan`, and is interrupted when the module that its argument names is looked for.
+INTERRUPTED = """
+import os, signal, sys
+
+module = sys.argv.pop()
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from influxops.cli import main
+sys.argv.append("plan")
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "click",
+        "influxops.cli.failure",
+        "influxops.cli.group",
+        "influxops.cli.plan",
+        "influxops.cli.session",
+        "influxops.engine",
+    ],
+)
+def test_an_interrupt_while_starting_is_one_line(cli: Cli, module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module],
+        env=cli.environment({"INFLUXDB_URL": "http://127.0.0.1:1"}),
+        cwd=cli.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() == "influxops: interrupted"
+    assert done.stdout == ""
+
+
+def test_a_signal_writes_past_pythons_own_buffers(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Busy:
+        def write(self, text: str) -> int:
+            raise RuntimeError("reentrant call inside a writer")
+
+    run = Run()
+    monkeypatch.setattr(sys, "stderr", Busy())
+    with ended_by_signals(run):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert threading.Event().wait(0) is False  # a place where Python runs the handler
+    assert run.cancelled
+    assert "ending; once more to end at once" in capfd.readouterr().err
+
+
+def test_a_signal_needs_nobody_who_reads_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(handle: int, data: bytes) -> int:
+        raise BrokenPipeError
+
+    run = Run()
+    monkeypatch.setattr(os, "write", broken)
+    with ended_by_signals(run):
+        signal.raise_signal(signal.SIGINT)
+    assert run.cancelled
