@@ -135,9 +135,9 @@ def _welcome(url: str, settings: StandInSettings) -> str:
     if settings.with_auth:
         lines += [
             "",
-            "Requests need a token. The first one, once:",
-            f"  curl -X POST {url}/api/v3/configure/token/admin",
-            '  export INFLUXDB_TOKEN=<its "token">',
+            "Requests need a token. The first one is issued once, so keep it:",
+            f"  curl -X POST {url}/api/v3/configure/token/admin -w '\\n'",
+            '  export INFLUXDB_TOKEN=apiv3_...   # what that answers as "token"',
         ]
     lines += ["", f"{READY}{url} (Ctrl-C ends it)"]
     return "\n".join(lines)
