@@ -62,8 +62,10 @@ def locked(db: TestDatabase) -> Iterator[tuple[Callable[[], None], dict[str, str
 
 
 @contextlib.contextmanager
-def frozen(db: TestDatabase) -> Iterator[tuple[Callable[[], None], dict[str, str]]]:
-    """A server that goes silent in the middle, also to whoever wants to cancel what it does."""
+def frozen(
+    db: TestDatabase, at: bytes = b"GROUP BY"
+) -> Iterator[tuple[Callable[[], None], dict[str, str]]]:
+    """A server that goes silent at a statement, also to whoever wants to cancel that."""
     froze = threading.Event()
 
     def pump(source: socket.socket, sink: socket.socket, stop: bytes | None) -> None:
@@ -85,7 +87,7 @@ def frozen(db: TestDatabase) -> Iterator[tuple[Callable[[], None], dict[str, str
             front = open_.enter_context(server.accept()[0])
             back = threading.Thread(target=pump, args=(behind, front, None))
             back.start()
-            pump(front, behind, b"GROUP BY")
+            pump(front, behind, at)
             assert froze.wait(LATE)
             back.join(LATE)
 
@@ -166,7 +168,7 @@ def test_ctrl_c_ends_a_run_that_waits_for_the_registry_s_lock(
     cli: Cli, database: TestDatabase
 ) -> None:
     two_targets(cli)
-    with silent(database) as (wait, variables):
+    with frozen(database, at=b"pg_is_in_recovery") as (wait, variables):
         done, seconds = interrupted(cli, wait, variables, "ensure")
     assert done.code == 130, done.all
     assert seconds < SOON
