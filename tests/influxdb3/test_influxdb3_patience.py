@@ -119,6 +119,28 @@ def test_cancelling_a_run_that_reads_does_not_wait_for_the_server(
         thread.join()
 
 
+def test_cancelling_does_not_wait_for_a_name_that_is_being_looked_up(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, let_go = Run(), threading.Event()
+
+    def look_up(*args: object, **kwargs: object) -> None:
+        run.cancel()
+        let_go.wait(30)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    begin = time.monotonic()
+    with pytest.raises(Interrupted):
+        make_client(url="http://influx.example:8181").ping(run)
+    assert time.monotonic() - begin < 2
+    let_go.set()
+    for thread in threading.enumerate():
+        if thread.name == "influxdb3":
+            thread.join(5)
+            assert not thread.is_alive(), "it does not try again"
+
+
 def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
     server: Double, make_client: MakeClient
 ) -> None:
