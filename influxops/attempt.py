@@ -83,7 +83,7 @@ class Attempt:
             if self._unlocked:
                 self._findings.append(self._unlocked)
             self._apply(self._plan.pending, facts)
-            if any(outcome.status is Status.SKIPPED for outcome in self._outcomes):
+            if any(outcome.status is not Status.DONE for outcome in self._outcomes):
                 self._run.check()
 
     def _make_plan(self, facts: Facts) -> Plan:

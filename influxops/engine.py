@@ -42,7 +42,7 @@ from influxops.sections import Resolved, resolve, resolve_section, secrets
 from influxops.settings import TargetSettings
 
 #: Seconds that a run which was ended still has to find out and tell what it did.
-_GRACE = 10.0
+_GRACE = 5.0
 
 
 class Engine:

@@ -61,6 +61,8 @@ class Server:
     makes: Database | None = None
     #: Ends the run after this many changes.
     cancels_after: int | None = None
+    #: Ends the run during the next change, which ends so.
+    cancels_with: Status | None = None
     error: Exception | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -171,6 +173,10 @@ class MemoryTarget(_Base):
                 run.cancel()
             run.check()
             server.changes.append(change)
+            if server.cancels_with is not None:
+                run.cancel()
+                yield Outcome(change, server.cancels_with, "under way")
+                continue
             if server.rival_of is not None:
                 server.rival_of.databases.update(server.rival)
             if change.database in server.outcomes:

@@ -293,6 +293,14 @@ def test_an_interrupted_run_tells_what_it_did(bench: Bench) -> None:
     assert bench.world.reports == [report]
 
 
+def test_a_run_that_ends_while_its_only_change_is_under_way_was_interrupted(
+    bench: Bench,
+) -> None:
+    bench.tenants("a")
+    bench.server(cancels_with=Status.UNKNOWN)
+    assert bench.run().exit_code == 130
+
+
 def test_a_run_without_time_left_fails_instead_of_hanging(bench: Bench) -> None:
     bench.tenants("a")
     report = bench.run(run=Run(timeout=0))
