@@ -159,6 +159,7 @@ class Engine:
             except Interrupted:
                 raise
             except InfluxopsError as error:
+                run.log.debug("%s broke", item.name, exc_info=True)
                 yield item.name, Check("check", False, self.redact(error.message), error.hint)
 
     def describe(
@@ -188,6 +189,7 @@ class Engine:
                         found[target, stats.name] = stats
                         run.on_progress(1)
             except InfluxopsError as error:
+                run.log.debug("%s broke", name, exc_info=True)
                 reason = self.redact(error.message)
             for missing in names[target]:
                 found.setdefault((target, missing), DatabaseStats(missing, message=reason))

@@ -61,7 +61,7 @@ class Run:
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """End the run: what waits wakes up, what is next does not start. Safe in a signal."""
+        """End the run: what waits wakes up, what is next does not start."""
         self._cancelled.set()
 
     @property

@@ -101,8 +101,12 @@ def start_log(options: Common, engine: Engine) -> logging.Logger:
         from pythonjsonlogger.json import JsonFormatter
 
         class Json(JsonFormatter):
-            def format(self, record: logging.LogRecord) -> str:
-                return engine.redact(super().format(record))
+            def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+                # Before encoding, which may write a secret's characters in another way.
+                return {
+                    key: engine.redact(value) if isinstance(value, str) else value
+                    for key, value in log_data.items()
+                }
 
         handler.setFormatter(
             Json(
@@ -140,7 +144,8 @@ def ended_by_signals(run: Run) -> Iterator[None]:
         return
 
     def end(number: int, frame: FrameType | None) -> None:
-        run.cancel()
+        # In a thread of its own: the main thread may hold the very lock that cancelling takes.
+        threading.Thread(target=run.cancel, daemon=True).start()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
         with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
