@@ -206,7 +206,7 @@ class _Planner:
             )
             hint = "add a target, raise a capacity, or drop a database that is not needed"
         self.desired.hold(
-            desired.tenant, kind, f"{who} finds no place: {why}", hint, desired.database
+            desired.tenant, kind, f"{who}: no place left: {why}", hint, desired.database
         )
 
     def _tell_estimates(self) -> None:
