@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from influxops.collect import Collected
 from influxops.errors import DeadlineExceeded, InfluxopsError, Interrupted, LockBusy
-from influxops.model import UNMANAGED, Change, Finding, Inventory, Outcome, Plan, Severity, Status
+from influxops.model import (
+    UNMANAGED,
+    Action,
+    Change,
+    Finding,
+    Inventory,
+    Outcome,
+    Plan,
+    Severity,
+    Status,
+)
 from influxops.planning import make_plan
 from influxops.report import Report
 from influxops.results import exit_code, final_findings, settle, tenant_results
@@ -102,7 +112,7 @@ class Attempt:
             self._inventories.update(
                 {name: found for name, found in read.items() if isinstance(found, Inventory)}
             )
-            outcomes = [self._settle(outcome, read) for outcome in outcomes]
+            outcomes = [_only_new_places(self._settle(outcome, read), full) for outcome in outcomes]
             refused = {o.change.tenant for o in outcomes if o.status is Status.FULL}
             full |= {o.change.target for o in outcomes if o.status is Status.FULL}
             self._outcomes += [o for o in outcomes if o.status is not Status.FULL]
@@ -174,3 +184,14 @@ class Attempt:
             findings=findings,
             exit_code=code,
         )
+
+
+def _only_new_places(outcome: Outcome, full: Collection[str]) -> Outcome:
+    """Take FULL only from who was asked for a place and had not refused one yet.
+
+    A plugin that says it of anything else would keep the run going in circles.
+    """
+    asked = outcome.change.action is Action.CREATE and outcome.change.target not in full
+    if outcome.status is Status.FULL and not asked:
+        return replace(outcome, status=Status.FAILED)
+    return outcome

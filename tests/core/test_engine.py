@@ -157,6 +157,16 @@ def test_a_full_target_passes_its_tenants_on(bench: Bench) -> None:
     assert {t.tenant: t.target for t in report.tenants} == {"a": "eu1", "b": "eu2", "c": "eu2"}
 
 
+def test_a_target_that_is_full_for_what_needs_no_place_has_failed(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.server(
+        databases=there("telemetry_a", marker=False), outcomes={"telemetry_a": Status.FULL}
+    )
+    report = bench.run()
+    assert states(report) == {"a": "failed"}
+    assert report.exit_code == 1
+
+
 def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
     bench.tenants("a", "b", "c")
     bench.server(limit=2, capacity=2, edition="Core")
