@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from influxops.settings import is_this_machine as is_this_machine
     from influxops.settings import setting as setting
     from influxops.status import tenant_status as tenant_status
+    from influxops.streams import write_stream as write_stream
     from influxops.words import action_words as action_words
     from influxops.words import retention_words as retention_words
     from influxops.words import without_tenant as without_tenant
@@ -133,6 +134,7 @@ _HOMES = {
         "setting",
     ),
     "status": ("tenant_status",),
+    "streams": ("write_stream",),
     "words": ("action_words", "retention_words", "without_tenant"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -55,17 +55,15 @@ class Attempt:
 
     def unlocked(self, reason: str) -> None:
         """Remember that no lock could be had."""
-        self._unlocked = Finding(
-            "no-lock",
-            Severity.WARNING,
-            f"no lock could be had ({reason}); another run at the same time could give one "
-            "tenant two databases",
-            "run one at a time; doubles are looked for at the end",
-        )
+        self._unlocked = _no_lock(f"no lock could be had ({reason})")
 
-    def unlocking_failed(self, error: InfluxopsError) -> None:
-        """Remember that the lock could not be given back; the changes are made all the same."""
-        self._findings.append(Finding("lock", Severity.WARNING, error.message, error.hint))
+    def lock_lost(self, reason: str) -> None:
+        """Look for doubles after a lock that turns out not to have been held all the time."""
+        self._findings.append(_no_lock(f"the lock was lost ({reason})"))
+        if self._outcomes:
+            read = self._engine.read_again(self._inventories, self._run)
+            self._take_in(read)
+            self._find_doubles()
 
     def failed(self, error: InfluxopsError) -> None:
         """Remember what the whole run failed for, before anything was written."""
@@ -103,26 +101,27 @@ class Attempt:
 
     def _apply(self, changes: Sequence[Change], facts: Facts) -> None:
         """Apply changes; what a full target refused is planned anew for the others."""
-        full: set[str] = set()
+        full: dict[str, str] = {}
         while changes:
             outcomes = self._engine.apply(changes, self._run)
             # Without a lock another run may have used any target, not only ours.
             again = {c.target for c in changes} if not self._unlocked else set(self._inventories)
             read = self._engine.read_again(again, self._run)
-            self._inventories.update(
-                {name: found for name, found in read.items() if isinstance(found, Inventory)}
-            )
+            self._take_in(read)
             outcomes = [_only_new_places(self._settle(outcome, read), full) for outcome in outcomes]
             refused = {o.change.tenant for o in outcomes if o.status is Status.FULL}
-            full |= {o.change.target for o in outcomes if o.status is Status.FULL}
+            full |= {o.change.target: o.message for o in outcomes if o.status is Status.FULL}
             self._outcomes += [o for o in outcomes if o.status is not Status.FULL]
             if not refused:
                 break
             changes = self._place_again(
-                replace(facts, inventories=self._inventories, full=frozenset(full)), refused
+                replace(facts, inventories=self._inventories, full=full), refused
             )
         if self._unlocked:
             self._find_doubles()
+
+    def _take_in(self, read: Mapping[str, Inventory | InfluxopsError]) -> None:
+        self._inventories |= {n: found for n, found in read.items() if isinstance(found, Inventory)}
 
     def _settle(self, outcome: Outcome, read: Mapping[str, Inventory | InfluxopsError]) -> Outcome:
         change = outcome.change
@@ -184,6 +183,15 @@ class Attempt:
             findings=findings,
             exit_code=code,
         )
+
+
+def _no_lock(what: str) -> Finding:
+    return Finding(
+        "no-lock",
+        Severity.WARNING,
+        f"{what}; another run at the same time could give one tenant two databases",
+        "run one at a time; doubles are looked for at the end",
+    )
 
 
 def _only_new_places(outcome: Outcome, full: Collection[str]) -> Outcome:

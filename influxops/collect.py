@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -102,7 +102,7 @@ class Collector:
     ) -> Collected:
         complete = all(not source.state.error for source in sources)
         facts = Facts(
-            tenants=[tenant for source in sources for tenant in source.tenants],
+            tenants=self._merged(sources, complete=complete),
             inventories={t.state.name: t.inventory for t in targets if t.inventory is not None},
             sources_complete=complete,
         )
@@ -118,7 +118,7 @@ class Collector:
                     "is this the right registry?",
                 )
             )
-        _refuse_one_server_twice(facts)
+        refuse_one_server_twice(facts.inventories)
         _refuse_unknown_scope(facts, self._rules, run)
         return Collected(
             facts,
@@ -126,6 +126,21 @@ class Collector:
             tuple(target.state for target in targets),
             tuple(findings),
         )
+
+    def _merged(self, sources: list[_ReadSource], *, complete: bool) -> list[Tenant]:
+        """Give all tenants; those of supplementing sources join the others' by their ids."""
+        supplementing = {i.section.name for i in self._sources if i.section.supplements}
+        tenants = [t for s in sources if s.state.name not in supplementing for t in s.tenants]
+        extra = [t for s in sources if s.state.name in supplementing for t in s.tenants]
+        if not complete:
+            # What the source that failed says of them is not known, so nothing is.
+            return tenants
+        overrides = {tenant.id: tenant.attributes for tenant in extra}
+        known = {tenant.id for tenant in tenants}
+        merged = [
+            replace(t, attributes={**t.attributes, **overrides.get(t.id, {})}) for t in tenants
+        ]
+        return [*merged, *(tenant for tenant in extra if tenant.id not in known)]
 
     @staticmethod
     def _subject(item: Resolved) -> str:
@@ -291,9 +306,14 @@ def _scoped(source: _ReadSource, run: Run) -> Iterable[Finding]:
             yield finding
 
 
-def _refuse_one_server_twice(facts: Facts) -> None:
+def refuse_one_server_twice(inventories: Mapping[str, Inventory]) -> None:
+    """Refuse two targets that lead to one server, where one tenant could be placed twice.
+
+    Raises:
+        ConfigError: When two answer with one cluster-uuid.
+    """
     by_uuid: dict[str, str] = {}
-    for name, inventory in facts.inventories.items():
+    for name, inventory in inventories.items():
         if inventory.cluster_uuid is None:
             continue
         first = by_uuid.setdefault(inventory.cluster_uuid, name)

@@ -110,6 +110,8 @@ class Section:
         where: Gives `file:line` of one of its keys, or of the section.
         outranks_environment: Whether its values win over environment variables. What a program
             passes does, as a flag would; what a file says does not.
+        supplements: Whether a source only adds tenants that no other source knows, and its
+            attributes win for those that another one knows, instead of conflicting.
     """
 
     role: Role
@@ -118,6 +120,7 @@ class Section:
     values: Mapping[str, Any] = field(default_factory=dict)
     where: Callable[..., str] = field(default=lambda *keys: "environment")
     outranks_environment: bool = False
+    supplements: bool = False
 
     @property
     def full_name(self) -> str:

@@ -95,7 +95,7 @@ def _merge(tenants: Iterable[Tenant], state: DesiredState) -> list[Tenant]:
         state.hold(
             tenant.id,
             "conflict",
-            f"tenant {printable(tenant.id)} is given twice ({where}) with different "
+            f"tenant {printable(tenant.id)}: it is given twice ({where}) with different "
             f"{' and '.join(names)}",
             "make the sources agree",
         )
@@ -166,7 +166,7 @@ def _hold_doubles(state: DesiredState) -> None:
             state.hold(
                 tenant,
                 "name-collision",
-                f"tenant {printable(tenant)} and {others} would share the database {name}",
+                f"tenant {printable(tenant)}: it would share the database {name} with {others}",
                 "give all but one of them another `database`",
                 name,
             )

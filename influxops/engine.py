@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 
 from influxops.attempt import Attempt
-from influxops.collect import Collected, Collector, in_parallel
+from influxops.collect import Collected, Collector, in_parallel, refuse_one_server_twice
 from influxops.config import Config, Section
 from influxops.errors import (
     ConfigError,
@@ -161,6 +161,14 @@ class Engine:
             except InfluxopsError as error:
                 run.log.debug("%s broke", item.name, exc_info=True)
                 yield item.name, Check("check", False, self.redact(error.message), error.hint)
+        if len(self.rules.targets) > 1:
+            read = self.read_again(self.rules.targets, run)
+            try:
+                refuse_one_server_twice(
+                    {n: found for n, found in read.items() if isinstance(found, Inventory)}
+                )
+            except ConfigError as error:
+                yield "targets", Check("servers", False, error.message, error.hint)
 
     def describe(
         self, names: Mapping[str, Sequence[str]], run: Run
@@ -269,8 +277,9 @@ class Engine:
         try:
             stack.close()
         except Exception as error:  # whatever a plugin's lock raises: the changes are made
-            failure = PluginError(f"the lock could not be given back: {self.redact(str(error))}")
-            attempt.unlocking_failed(failure)
+            attempt.lock_lost(
+                self.redact(error.message if isinstance(error, InfluxopsError) else repr(error))
+            )
 
     def _take_lock(self, run: Run, stack: contextlib.ExitStack) -> str:
         reason = "no source offers one"

@@ -16,6 +16,9 @@ GUARDS: Final[Mapping[str, str]] = {
 }
 
 _VERBS = {"drop": "dropped", "shorter-retention": "given a shorter retention period"}
+#: How many databases a message names; a plan may refuse thousands. What would be dropped is
+#: named in full: somebody has to decide about each.
+_NAMED = {"drop": None, "shorter-retention": 3}
 
 
 def changes(guard: str, refused: Sequence[Change]) -> Refusal:
@@ -25,10 +28,14 @@ def changes(guard: str, refused: Sequence[Change]) -> Refusal:
         guard: `drop` or `shorter-retention`.
         refused: The changes.
     """
-    what = ", ".join(
+    most = _NAMED[guard]
+    named = [
         f"{change.database} on {change.target}" + (f" ({change.reason})" if change.reason else "")
-        for change in refused
-    )
+        for change in refused[:most]
+    ]
+    if len(named) < len(refused):
+        named.append(f"and {len(refused) - len(named)} more")
+    what = ", ".join(named)
     tenants = tuple(dict.fromkeys(change.tenant for change in refused))
     return Refusal(guard, f"would be {_VERBS[guard]}: {what}", tenants)
 
@@ -43,8 +50,7 @@ def unreachable(tenants: Sequence[str], targets: Sequence[str]) -> Refusal:
     who = "1 tenant" if len(tenants) == 1 else f"{len(tenants)} tenants"
     return Refusal(
         "unreachable",
-        f"{who} may have a database on {' or '.join(targets)}, which cannot be read: "
-        "not created elsewhere",
+        f"{who} may have a database on {' or '.join(targets)}, which cannot be read: left alone",
         tuple(tenants),
     )
 

@@ -211,6 +211,8 @@ class Plan:
         refused: The changes that the guards refuse.
         held: Ids of tenants that get nothing until somebody decides.
         unknown: Ids of tenants whose target could not be read.
+        doubtful: Ids of tenants that are to be created beyond what their target is thought to
+            hold, so that they may find no place.
         databases: The database's name of every tenant in the scope, by id; empty where it has
             none that is valid.
         retentions: The retention period that every tenant in the scope should have, by id.
@@ -222,6 +224,7 @@ class Plan:
     refused: tuple[Change, ...] = ()
     held: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
     databases: Mapping[str, str] = field(default_factory=dict)
     retentions: Mapping[str, Retention | Unmanaged] = field(default_factory=dict)
 

@@ -19,7 +19,7 @@ class Place:
         capacity: How many it can hold; None where no limit is known.
         estimated: Whether `capacity` is guessed, so that the server may take more or fewer.
         draining: Whether it gets nothing new.
-        full: Whether the server itself said that nothing more fits.
+        full: What the server itself said when nothing more fitted; None while it has not.
     """
 
     target: str
@@ -27,7 +27,7 @@ class Place:
     capacity: int | None = None
     estimated: bool = False
     draining: bool = False
-    full: bool = False
+    full: str | None = None
 
     @property
     def left(self) -> int | None:
@@ -37,12 +37,12 @@ class Place:
     @property
     def has_room(self) -> bool:
         """Whether another database is expected to fit."""
-        return not self.full and (self.capacity is None or self.used < self.capacity)
+        return self.full is None and (self.capacity is None or self.used < self.capacity)
 
     @property
     def may_have_room(self) -> bool:
         """Whether only the server can tell that nothing more fits."""
-        return not self.full and (self.estimated or self.has_room)
+        return self.full is None and (self.estimated or self.has_room)
 
 
 class Placement:

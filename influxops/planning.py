@@ -20,7 +20,7 @@ from influxops.model import (
     Retention,
     Severity,
 )
-from influxops.naming import broken_rule, printable
+from influxops.naming import broken_rule, nearest, printable
 from influxops.placement import Place, Placement
 from influxops.rules import Facts, Rules, places
 from influxops.run import Scope
@@ -68,7 +68,7 @@ class _Planner:
         self.refused: dict[str, list[Change]] = {}
         self.unknown: list[str] = []
         self.waiting: list[str] = []
-        self.beyond_estimate: dict[str, int] = {}
+        self.beyond_estimate: dict[str, list[str]] = {}
 
     def plan_present(self) -> Plan:
         self._settle_case_doubles()
@@ -82,24 +82,29 @@ class _Planner:
                 self._plan_existing(desired, homes)
             else:
                 missing.append(desired)
-        for desired in missing:
+        # Acknowledged tenants last: who is known to get nothing takes nobody's place.
+        for desired in sorted(missing, key=lambda d: d.tenant in self.rules.acknowledged):
             self._plan_missing(desired)
         self._tell_estimates()
         self._tell_orphans()
         order = {tenant: number for number, tenant in enumerate(self.desired.tenants)}
-        self.changes.sort(key=lambda change: order[change.tenant])
+        # Who may find no place is tried last.
+        doubtful = {tenant for beyond in self.beyond_estimate.values() for tenant in beyond}
+        self.changes.sort(key=lambda change: (change.tenant in doubtful, order[change.tenant]))
         return self._finish(self._empty_source())
 
     def plan_absent(self) -> Plan:
         for desired in self.desired.tenants.values():
             if desired.tenant not in self.scope.tenants or desired.tenant in self.desired.held:
                 continue
-            homes = [home for home in self._homes(desired.database) if self._writes(home)]
-            for home in homes:
+            if self.unreachable and "unreachable" not in self.allow:
+                # Gone here and still there is not gone: all of it, or nothing.
+                self.unknown.append(desired.tenant)
+                self.waiting.append(desired.tenant)
+                continue
+            for home in filter(self._writes, self._homes(desired.database)):
                 before = self.facts.inventories[home].databases[desired.database]
                 self._add(desired, Action.DROP, home, before, None, guard="drop")
-            if not homes and self.unreachable:
-                self.unknown.append(desired.tenant)
         return self._finish()
 
     # What exists
@@ -177,7 +182,7 @@ class _Planner:
             self._hold_without_place(desired)
             return
         if place.capacity is not None and place.used > place.capacity:
-            self.beyond_estimate[place.target] = self.beyond_estimate.get(place.target, 0) + 1
+            self.beyond_estimate.setdefault(place.target, []).append(desired.tenant)
         retention = None if desired.retention is UNMANAGED else desired.retention
         after = Database(desired.database, retention, marker=True, telemetry=False)
         self._add(desired, Action.CREATE, place.target, None, after)
@@ -204,7 +209,7 @@ class _Planner:
                 "over-capacity",
                 _no_place([pinned] if pinned else list(self.placement.places.values())),
             )
-            hint = "add a target, raise a capacity, or drop a database that is not needed"
+            hint = "add a target, raise a capacity, or drop what is not needed"
         self.desired.hold(
             desired.tenant, kind, f"{who}: no place left: {why}", hint, desired.database
         )
@@ -217,9 +222,10 @@ class _Planner:
             self.findings.append(
                 Finding(
                     "over-capacity",
-                    Severity.ERROR,
-                    f"{planned} to create, {left} places left on {target} (an estimate: its "
-                    f"edition holds {place.capacity} databases); {beyond} may find no place",
+                    Severity.ERROR if set(beyond) - self.rules.acknowledged else Severity.INFO,
+                    f"{planned} to create, {left} {'place' if left == 1 else 'places'} left on "
+                    f"{target} (an estimate: its edition holds {place.capacity} databases); "
+                    f"{len(beyond)} may find no place",
                     "add a target, or set this target's `capacity` if the server holds more",
                     target=target,
                 )
@@ -231,7 +237,7 @@ class _Planner:
         """Hold ids that differ only by case, unless their database is there already."""
         for tenant, other in self.desired.case_doubles.items():
             desired = self.desired.tenants[tenant]
-            message = f"tenant {printable(tenant)} differs only by case from {printable(other)}"
+            message = f"tenant {printable(tenant)}: it differs only by case from {printable(other)}"
             hint = "rename one of them; people and tools mix them up"
             homes = self._homes(desired.database)
             if homes:
@@ -241,9 +247,26 @@ class _Planner:
                 hint = f"{hint}; or list it in [naming] acknowledged"
                 self.desired.hold(tenant, "case", message, hint, desired.database)
 
+    def _tell_misspelt(self) -> None:
+        """Tell of configured tenants that no source knows: a misspelt pin pins nobody."""
+        where = {**dict.fromkeys(self.rules.acknowledged, "[naming] acknowledged")}
+        where |= dict.fromkeys(self.rules.pins, "[placement] pins")
+        for tenant, table in where.items():
+            if tenant not in self.desired.tenants:
+                hint = nearest(tenant, self.desired.tenants)
+                self.findings.append(
+                    Finding(
+                        "unknown-tenant",
+                        Severity.WARNING if hint else Severity.INFO,
+                        f"{table} names {printable(tenant)}, which no source knows",
+                        hint or "take it out, or add it to the registry",
+                    )
+                )
+
     def _tell_orphans(self) -> None:
         if self.scope or not self.facts.sources_complete:
             return
+        self._tell_misspelt()
         wanted = {desired.database for desired in self.desired.tenants.values()}
         for target, database in self._tenant_databases():
             if database not in wanted:
@@ -327,6 +350,7 @@ class _Planner:
             refused=tuple(change for changes in self.refused.values() for change in changes),
             held=tuple(finding.tenant for finding in held if finding.tenant is not None),
             unknown=tuple(self.unknown),
+            doubtful=tuple(t for beyond in self.beyond_estimate.values() for t in beyond),
             databases={d.tenant: "" if broken_rule(d.database) else d.database for d in in_scope},
             retentions={d.tenant: d.retention for d in in_scope},
         )
@@ -345,6 +369,10 @@ def _no_place(considered: Sequence[Place]) -> str:
         return "no target can be reached"
     return ", ".join(
         f"{place.target} "
-        + ("is draining" if place.draining else f"is full (databases: {place.used})")
+        + (
+            "is draining"
+            if place.draining
+            else f"is full ({place.full or f'databases: {place.used}'})"
+        )
         for place in considered
     )

@@ -108,10 +108,15 @@ def tenant_results(
     Returns:
         One result a tenant in the scope, in the order of the sources.
     """
+    targets = list(targets)
     urls = {target.name: target.url for target in targets}
+    unread = [target.name for target in targets if not target.reachable]
     changes: defaultdict[str, list[Change]] = defaultdict(list)
     for change in (*plan.changes, *plan.refused):
         changes[change.tenant].append(change)
+    refused: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in plan.refused:
+        refused[change.tenant].append(change)
     by_tenant: defaultdict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_tenant[outcome.change.tenant].append(outcome)
@@ -125,8 +130,8 @@ def tenant_results(
             state = TenantState.HELD
             if tenant in reasons:
                 message, hint = reasons[tenant].message, reasons[tenant].hint
-        elif tenant in refusals and (tenant in plan.unknown or not by_tenant[tenant]):
-            state, message = TenantState.REFUSED, refusals[tenant].message
+        elif tenant in refusals:
+            state, message = TenantState.REFUSED, _refused(refused[tenant], unread)
             hint = f"--allow {refusals[tenant].guard} if it is meant"
         elif tenant in plan.unknown:
             state, message = TenantState.UNKNOWN, "its target cannot be read"
@@ -162,6 +167,12 @@ def tenant_results(
             )
         )
     return tuple(results)
+
+
+def _refused(changes: Sequence[Change], unread: Sequence[str]) -> str:
+    """Say what a guard refuses one tenant; its refusal sums up all of them."""
+    reasons = [change.reason or change.action.value for change in changes]
+    return ", ".join(reasons) or f"it may be on {' or '.join(unread)}, which cannot be read"
 
 
 def final_findings(

@@ -53,32 +53,34 @@ class Facts:
         tenants: What all sources gave.
         inventories: What each target holds; a target that could not be read is left out.
         sources_complete: Whether every source could be read.
-        full: The targets that said themselves that nothing more fits.
+        full: The targets that said themselves that nothing more fits, with what they said.
     """
 
     tenants: Sequence[Tenant]
     inventories: Mapping[str, Inventory]
     sources_complete: bool = True
-    full: frozenset[str] = frozenset()
+    full: Mapping[str, str] = field(default_factory=dict)
 
 
 def places(rules: Rules, facts: Facts) -> list[Place]:
     """Give the targets that could be read as placement sees them."""
     return [
-        place(name, policy, facts.inventories[name], full=name in facts.full)
+        place(name, policy, facts.inventories[name], full=facts.full.get(name))
         for name, policy in rules.targets.items()
         if name in facts.inventories
     ]
 
 
-def place(target: str, policy: TargetPolicy, inventory: Inventory, *, full: bool = False) -> Place:
+def place(
+    target: str, policy: TargetPolicy, inventory: Inventory, *, full: str | None = None
+) -> Place:
     """Give one target as placement sees it.
 
     Args:
         target: Its name.
         policy: What the configuration says of it.
         inventory: What it holds.
-        full: Whether it said itself that nothing more fits.
+        full: What it said where nothing more fits.
     """
     used = len(inventory.databases)
     estimated = policy.capacity is None

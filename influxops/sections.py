@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from influxops.config import ROLE_NAMES, Config, Section, explain
-from influxops.errors import ConfigError
+from influxops.errors import ConfigError, InfluxopsError, PluginError
 from influxops.plugins import Kind, find
 from influxops.secrets import Secret
 from influxops.settings import Location, PluginSettings
@@ -70,10 +70,19 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
         for section in config.sections
         if sum(s.kind == section.kind and s.role == section.role for s in config.sections) == 1
     }
-    resolved = [
-        resolve_section(section, kinds, use_environment=section.full_name in alone)
-        for section in config.sections
-    ]
+    resolved: list[Resolved] = []
+    mistakes: list[InfluxopsError] = []
+    for section in config.sections:
+        try:
+            resolved.append(
+                resolve_section(section, kinds, use_environment=section.full_name in alone)
+            )
+        except (ConfigError, PluginError) as error:
+            mistakes.append(error)
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise ConfigError("\n".join(map(str, mistakes)))
     _keep_defaults_from_remotes(resolved)
     return resolved
 

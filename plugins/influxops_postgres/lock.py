@@ -146,8 +146,4 @@ def _release(connection: Connection, run: Run, place: str) -> None:
     except Interrupted:
         return  # closing the connection gives the lock back too, without waiting for an answer
     except psycopg.Error:
-        run.log.warning(
-            "%s: the connection with the lock broke during the run, so another run may have worked "
-            "beside this one; the next run will tell if a tenant is in two targets",
-            place,
-        )
+        raise SourceError(f"{place}: the connection with the lock broke during the run") from None

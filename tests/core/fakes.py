@@ -55,6 +55,7 @@ class Server:
     #: Databases that another run makes on this server as soon as this one writes to any.
     rival: dict[str, Database] = field(default_factory=dict)
     rival_of: Server | None = None
+    says: str = "full"
     #: What the inventory is instead of one, in a tuple of one.
     nonsense: tuple[Any, ...] = ()
     #: What is there after a creation, whatever was asked for.
@@ -193,7 +194,7 @@ class MemoryTarget(_Base):
                 and server.limit is not None
                 and len(server.databases) >= server.limit
             ):
-                yield Outcome(change, Status.FULL, "full")
+                yield Outcome(change, Status.FULL, server.says)
                 continue
             else:
                 assert change.after is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -10,15 +12,21 @@ from influxops import (
     Action,
     ConfigError,
     Database,
+    Engine,
     Finding,
     LockBusy,
+    Report,
     Run,
+    Scope,
     Severity,
     Status,
     Tenant,
     TenantState,
+    parse_config,
+    report_document,
 )
 from tests.core.conftest import Bench
+from tests.core.fakes import KINDS
 
 
 def kinds(report: object) -> Counter[str]:
@@ -472,7 +480,8 @@ def test_a_lock_that_breaks_when_it_is_given_back_loses_no_report(bench: Bench) 
     bench.world.lock = "breaks"
     report = bench.run()
     assert states(report) == {"a": "changed"}
-    assert kinds(report)["lock"] == 1
+    assert kinds(report)["no-lock"] == 1
+    assert bench.server("eu2").reads == 2
     assert report.exit_code == 0
 
 
@@ -544,3 +553,115 @@ def test_instances_are_closed_with_their_engine(bench: Bench) -> None:
     with bench.engine():
         assert bench.world.closed == 0
     assert bench.world.closed == 1
+
+
+def test_a_report_grows_with_its_tenants_and_not_with_their_square(bench: Bench) -> None:
+    def size(count: int) -> int:
+        names = [f"t{number:04}" for number in range(count)]
+        bench.tenants(*names)
+        bench.server(databases={k: v for n in names for k, v in there(f"telemetry_{n}").items()})
+        return len(json.dumps(report_document(bench.run(dry_run=True))))
+
+    bench.extra = {"database": {"retention": "20d"}}
+    small, large = size(50), size(500)
+    assert large < 15 * small
+
+
+def test_a_refused_change_is_refused_whatever_else_was_done(bench: Bench) -> None:
+    bench.extra = {"database": {"retention": "30d"}}
+    bench.tenants("a")
+    bench.server(databases=there("telemetry_a", marker=False))
+    planned = bench.run(dry_run=True)
+    done = bench.run()
+    assert states(planned) == states(done) == {"a": "refused"}
+    assert [c.action for c in done.changed] == [Action.ADD_MARKER]
+    assert "retention none → 30d" in done.tenants[0].message
+    assert done.exit_code == 4
+
+
+def test_what_a_full_target_said_is_why_a_tenant_has_no_place(bench: Bench) -> None:
+    bench.tenants("a", "b")
+    bench.server(limit=1, says="too many tables")
+    report = bench.run()
+    assert "eu1 is full (too many tables)" in report.tenants[1].message
+
+
+def test_acknowledged_tenants_come_last_and_are_no_error_where_there_is_no_room(
+    bench: Bench,
+) -> None:
+    bench.extra = {"naming": {"acknowledged": ["a"]}}
+    bench.tenants("a", "b")
+    bench.server(limit=1, capacity=1)
+    planned = bench.run(dry_run=True)
+    assert planned.exit_code == 0
+    assert planned.plan.doubtful == ("a",)
+    report = bench.run()
+    assert states(report) == {"a": "held", "b": "changed"}
+    assert report.exit_code == 0
+
+
+def test_a_pin_that_is_misspelt_is_told_with_the_nearest_tenant(bench: Bench) -> None:
+    bench.extra = {"placement": {"pins": {"amce": "eu1"}}}
+    bench.tenants("acme")
+    finding = next(f for f in bench.run().findings if f.kind == "unknown-tenant")
+    assert finding.severity is Severity.WARNING
+    assert "acme" in finding.hint
+
+
+def test_doctor_tells_of_two_targets_that_are_one_server(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.server("eu1", uuid="same")
+    bench.server("eu2", uuid="same")
+    with bench.engine() as engine:
+        checks = [check for name, check in engine.doctor(Run()) if name == "targets"]
+    assert [check.ok for check in checks] == [False]
+
+
+def test_nobody_is_dropped_while_a_server_that_may_hold_them_cannot_be_read(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.server("eu1", databases=there("telemetry_a"))
+    bench.server("eu2", down="connection refused")
+    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    assert report.exit_code == 1
+    assert bench.server("eu1").databases
+    report = bench.run(tenants=("a",), absent=True, allow=["drop", "unreachable"])
+    assert report.exit_code == 0
+    assert not bench.server("eu1").databases
+
+
+def supplemented(bench: Bench, *tenants: Tenant) -> Report:
+    config = parse_config(
+        {**bench.configuration(), "sources": {"registry": _memory(bench), "task": _memory(bench)}}
+    )
+    sections = tuple(
+        replace(section, supplements=section.name == "task") for section in config.sections
+    )
+    bench.tenants(*tenants, source="task")
+    with Engine(replace(config, sections=sections), kinds=KINDS) as engine:
+        scope = Scope(frozenset(tenant.id for tenant in tenants))
+        return engine.execute(Run(scope=scope))
+
+
+def _memory(bench: Bench) -> dict[str, str]:
+    return {"kind": "memory", "world": bench.name, "host": "localhost"}
+
+
+def test_a_supplementing_source_adds_whom_nobody_knows_and_overrides_the_rest(
+    bench: Bench,
+) -> None:
+    bench.extra = {}
+    bench.tenants(Tenant("a", {"database": "own", "retention": "1d"}), "z")
+    supplemented(bench, Tenant("a", {"retention": "2d"}), Tenant("new"))
+    made = bench.server().databases
+    assert set(made) == {"own", "telemetry_new"}
+    assert made["own"].retention == 2 * 86400
+
+
+def test_a_supplementing_source_makes_nothing_of_tenants_that_could_not_be_looked_up(
+    bench: Bench,
+) -> None:
+    bench.world.broken["registry"] = RuntimeError("gone")
+    report = supplemented(bench, Tenant("a"))
+    assert report.exit_code == 1
+    assert not bench.server().databases
