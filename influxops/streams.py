@@ -29,16 +29,27 @@ def write_stream(stream: TextIO | None, text: str) -> None:
         stream.write(text.encode(encoding, "replace").decode(encoding))
         stream.flush()
     except OSError as error:
-        _lead_into_nothing(stream)
-        if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
-            raise ReporterError(
-                f"standard output cannot be written: {error.strerror or error}",
-                hint="make room, or lead it elsewhere; what was done stays done",
-            ) from None
+        failure = give_up(stream, error)
+        if failure is not None and stream is not sys.stderr:
+            raise failure from None
 
 
-def _lead_into_nothing(stream: TextIO) -> None:
-    """Keep what is still buffered from failing once more when the interpreter flushes it."""
+def give_up(stream: TextIO, error: OSError) -> ReporterError | None:
+    """Lead a stream that failed into nothing, so that what is still buffered fails no more.
+
+    Args:
+        stream: Standard output or error.
+        error: What it failed with.
+
+    Returns:
+        What to tell; None where whoever read it has gone away.
+    """
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())
     os.close(nothing)
+    if isinstance(error, BrokenPipeError):
+        return None
+    return ReporterError(
+        f"standard output cannot be written: {error.strerror or error}",
+        hint="make room, or lead it elsewhere; what was done stays done",
+    )

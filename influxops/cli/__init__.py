@@ -21,18 +21,21 @@ def main() -> None:
 
 def _run() -> int:
     # Imported here: Ctrl-C while this is under way is caught as well.
+    import errno
+
     from influxops.cli.failure import end_with
     from influxops.cli.group import cli
     from influxops.cli.options import Common
+    from influxops.streams import give_up
 
     options = Common()
     try:
         code = cli.main(prog_name="influxops", standalone_mode=False, obj=options)
-    except BrokenPipeError:
-        # Whoever read this has gone (`| head`); keep the interpreter from complaining of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except SystemExit:  # click's way with its own help that nobody reads (`--help | head`)
+        return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            error = give_up(sys.stdout, error) or error
         return end_with(error, traceback=options.verbose > 1)
     return code if isinstance(code, int) else 0
 

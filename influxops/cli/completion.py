@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from influxops.cli.output import put
+
 
 @click.command("completion", short_help="Print a shell completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -21,4 +23,4 @@ def command(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     root = context.find_root().command
-    click.echo(kind(root, {}, "influxops", "_INFLUXOPS_COMPLETE").source())
+    put(kind(root, {}, "influxops", "_INFLUXOPS_COMPLETE").source())

@@ -23,8 +23,9 @@ _COMMANDS = {
 def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
         from influxops._version import __version__
+        from influxops.cli.output import put
 
-        click.echo(f"influxops {__version__}")
+        put(f"influxops {__version__}")
         context.exit()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
 
 from influxops.naming import one_line
+from influxops.streams import write_stream
 
 _COLOURS = {
     "ok": "green",
@@ -17,6 +19,21 @@ _COLOURS = {
     "ERR": "red",
     "error": "red",
 }
+
+
+def put(text: str, *, err: bool = False) -> None:
+    """Print text that is fit to be printed, without its colours where no terminal shows them.
+
+    Args:
+        text: What to print; a line break is added.
+        err: Whether it goes to standard error.
+
+    Raises:
+        ReporterError: When standard output cannot be written.
+    """
+    stream = sys.stderr if err else sys.stdout
+    coloured = stream is not None and stream.isatty()
+    write_stream(stream, (text if coloured else click.unstyle(text)) + "\n")
 
 
 def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> None:
@@ -29,7 +46,7 @@ def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> N
         err: Whether it goes to standard error.
     """
     shown = click.style(label, fg=_COLOURS.get(label.strip().rstrip(":")))
-    click.echo(f"{before}{shown}{' ' if label else ''}{one_line(text)}", err=err)
+    put(f"{before}{shown}{' ' if label else ''}{one_line(text)}", err=err)
 
 
 def say_json(document: Any, *, indent: int | None = 2) -> None:
@@ -39,4 +56,4 @@ def say_json(document: Any, *, indent: int | None = 2) -> None:
         document: What JSON knows.
         indent: Spaces a level; None for one line.
     """
-    click.echo(json.dumps(document, indent=indent))
+    put(json.dumps(document, indent=indent))

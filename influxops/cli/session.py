@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import Common, common
+from influxops.cli.output import say
 from influxops.config import Section, load_config
 from influxops.engine import Engine
 from influxops.naming import one_line
@@ -22,6 +24,10 @@ from influxops.run import Run, Scope
 
 if TYPE_CHECKING:
     from influxops.report import Report
+
+#: The reporter that is the command's own output, and how the engine says that it failed.
+_OWN = "command line"
+_FAILED = f"reporter {_OWN}: "
 
 
 @contextlib.contextmanager
@@ -77,13 +83,19 @@ def execute(
     if output == "text":
         values = {"quiet": options.quiet, "verbose": options.verbose}
     kind = "terminal" if output == "text" else "json"
-    reporter = Section("reporters", "command line", kind, values, lambda *keys: "command line")
+    reporter = Section("reporters", _OWN, kind, values, lambda *keys: "command line")
     scope = Scope(frozenset(tenants), frozenset(targets))
     with session(context, timeout=timeout, dry_run=dry_run, scope=scope, reporters=[reporter]) as (
         engine,
         run,
     ):
-        return engine.execute(run, allow=allow)
+        report = engine.execute(run, allow=allow)
+    lost = [f for f in report.findings if f.kind == "reporter" and f.message.startswith(_FAILED)]
+    for finding in lost:
+        say(finding.message.removeprefix(_FAILED), label="error:", before="influxops: ", err=True)
+    if lost and not report.exit_code:
+        return dataclasses.replace(report, exit_code=1)  # who asked for it did not get it
+    return report
 
 
 def start_log(options: Common, engine: Engine) -> logging.Logger:

@@ -6,8 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-import click
-
+from influxops.cli.output import put
 from influxops.naming import one_line
 
 
@@ -30,12 +29,15 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             table.add_column(header, overflow="fold")
         for line in lines:
             table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-        Console().print(table)
+        console = Console()
+        with console.capture() as captured:
+            console.print(table)
+        put(captured.get().removesuffix("\n"))
         return
     widths = [max(map(len, column)) for column in zip(headers, *lines, strict=True)]
     for line in [list(headers), *lines]:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+        put("  ".join(cells).rstrip())
 
 
 def fitting(layouts: Sequence[Sequence[str]], rows: Sequence[Mapping[str, str]]) -> Sequence[str]:

@@ -7,9 +7,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from influxops import Check, Report, ReporterSettings, Run, hookimpl, report_document, setting
+from influxops import (
+    Check,
+    Report,
+    ReporterSettings,
+    Run,
+    hookimpl,
+    report_document,
+    setting,
+    write_stream,
+)
 from influxops_reports.files import check_writable, write_whole
-from influxops_reports.streams import write
 
 
 class JsonReporter:
@@ -47,12 +55,12 @@ class JsonReporter:
         """Write the document.
 
         Raises:
-            ReporterError: When the file cannot be written.
+            ReporterError: When the file, or standard output, cannot be written.
         """
         # ASCII with escapes: whole in any encoding, and harmless on a terminal.
         text = json.dumps(report_document(report), indent=self.settings.indent or None) + "\n"
         if self.settings.path == "-":
-            write(sys.stdout, text)
+            write_stream(sys.stdout, text)
         else:
             write_whole(
                 Path(self.settings.path), text.encode("ascii"), mode=0o644, what="the JSON report"

@@ -8,9 +8,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Literal
 
-from influxops import Report, ReporterSettings, Run, RunHead, hookimpl, setting
+from influxops import Report, ReporterSettings, Run, RunHead, hookimpl, setting, write_stream
 from influxops_reports.plain import header_lines, report_lines
-from influxops_reports.streams import write
 from influxops_reports.words import Story
 
 if TYPE_CHECKING:
@@ -57,7 +56,11 @@ class TerminalReporter:
 
     @hookimpl
     def influxops_report(self, report: Report, run: Run) -> None:
-        """Say how the run ended."""
+        """Say how the run ended.
+
+        Raises:
+            ReporterError: When standard output cannot be written.
+        """
         if self.settings.quiet and not Story(report).troubled:
             return
         if self.settings.quiet:
@@ -67,14 +70,14 @@ class TerminalReporter:
                     report.run_id, report.dry_run, report.origin, report.sources, report.targets
                 )
             )
-        write(sys.stdout, self._text(report))
+        write_stream(sys.stdout, self._text(report))
 
     def _tell_head(self, head: RunHead) -> None:
         lines = header_lines(head)
         if sys.stderr.isatty():
             width = max(40, shutil.get_terminal_size().columns)
             lines = [part for line in lines for part in _wrapped(line, width)]
-        write(sys.stderr, "".join(f"{line}\n" for line in lines))
+        write_stream(sys.stderr, "".join(f"{line}\n" for line in lines))
 
     def _text(self, report: Report) -> str:
         quiet, verbose = self.settings.quiet, self.settings.verbose > 0
