@@ -102,7 +102,8 @@ def influxops_lock(run: Run) -> AbstractContextManager[None]:  # type: ignore[em
 
     Raises:
         LockBusy: On entering, when another run holds it.
-        SourceError: On entering, when no lock can be had here; the run goes on with a warning.
+        SourceError: On entering, when no lock can be had here; on leaving, when it was lost
+            meanwhile. The run goes on with a warning, and looks for doubles.
     """
 
 

@@ -79,7 +79,8 @@ def held(settings: PostgresSettings, run: Run) -> Iterator[None]:
 
     Raises:
         LockBusy: When another run holds it for longer than `lock_timeout`.
-        SourceError: When there is no lock to be had: on a standby, or without a connection.
+        SourceError: When there is no lock to be had: on a standby, or without a connection. On
+            leaving, when the connection broke meanwhile, and the lock with it.
         Interrupted: When the run is over.
     """
     place = resolve(settings).text

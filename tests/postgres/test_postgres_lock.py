@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 import psycopg
@@ -121,19 +120,22 @@ def test_the_lock_s_transaction_is_idle_and_holds_up_no_vacuum(
         database.execute("ALTER ROLE iot RESET ALL", superuser=True)
 
 
-def test_a_lock_that_was_lost_during_the_run_is_a_warning(
-    database: TestDatabase, make_source: MakeSource, caplog: pytest.LogCaptureFixture
+def test_a_lock_that_was_lost_during_the_run_is_said_when_it_is_given_back(
+    database: TestDatabase, make_source: MakeSource
 ) -> None:
     database.registry()
-    with make_source().influxops_lock(Run()):
+    done = []
+    with (
+        pytest.raises(SourceError, match="with the lock broke"),
+        make_source().influxops_lock(Run()),
+    ):
         database.execute(
             "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
             " WHERE application_name = 'influxops' AND datname = current_database()",
             superuser=True,
         )
-    (record,) = [record for record in caplog.records if record.name == "influxops"]
-    assert record.levelno == logging.WARNING
-    assert "lock broke" in record.getMessage()
+        done.append("the run went on")
+    assert done
 
 
 def test_a_standby_offers_no_lock(
