@@ -36,7 +36,7 @@ def _run() -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
             error = give_up(sys.stdout, error) or error
-        return end_with(error, traceback=options.verbose > 1)
+        return end_with(error, traceback=options.verbose > 1, as_json=options.output == "json")
     return code if isinstance(code, int) else 0
 
 

@@ -6,21 +6,36 @@ import io
 
 import click
 
-from influxops.cli.output import say
-from influxops.errors import InfluxopsError
+from influxops.cli.output import say, say_json, speaks_records
+from influxops.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    InfluxopsError,
+    Interrupted,
+    LockBusy,
+)
 
 #: What a shell expects after SIGINT.
 INTERRUPTED = 130
 
 _NAME = "influxops: "
 
+#: The findings of a report are of the same kinds.
+_KINDS: dict[type[InfluxopsError], str] = {
+    LockBusy: "lock-busy",
+    ConfigError: "configuration",
+    DeadlineExceeded: "deadline",
+    Interrupted: "interrupted",
+}
 
-def end_with(error: Exception, *, traceback: bool = False) -> int:
-    """Tell an error on standard error.
+
+def end_with(error: Exception, *, traceback: bool = False, as_json: bool = False) -> int:
+    """Tell an error on standard error; as JSON on standard output, too, where that is read.
 
     Args:
         error: What ended the command.
         traceback: Whether to show where a fault, of influxops or of a plugin, happened.
+        as_json: Whether standard output is to hold a JSON document.
 
     Returns:
         The exit code.
@@ -31,6 +46,9 @@ def end_with(error: Exception, *, traceback: bool = False) -> int:
         say("interrupted", before=_NAME, err=True)
         return INTERRUPTED
     if isinstance(error, click.ClickException):
+        if speaks_records():
+            say(error.format_message(), label="error:", err=True)
+            return error.exit_code
         shown = io.StringIO()
         error.show(shown)
         for line in shown.getvalue().splitlines():
@@ -43,6 +61,8 @@ def end_with(error: Exception, *, traceback: bool = False) -> int:
             say(f"hint: {error.hint}", before=_NAME, err=True)
         if traceback and error.__cause__ is not None:
             _show_traceback(error.__cause__)
+        if as_json:
+            _say_document(error)
         return error.exit_code
     say(
         f"this is a fault in influxops: {type(error).__name__}: {error}",
@@ -55,6 +75,18 @@ def end_with(error: Exception, *, traceback: bool = False) -> int:
     else:
         say("hint: run it again with -vv, and report what it shows", before=_NAME, err=True)
     return 1
+
+
+def _say_document(error: InfluxopsError) -> None:
+    """Let a program that reads standard output see why there is no report."""
+    kind = next((name for known, name in _KINDS.items() if isinstance(error, known)), "failure")
+    told = {
+        "kind": kind,
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+    say_json({"version": 1, "error": told})
 
 
 def _show_traceback(error: BaseException) -> None:

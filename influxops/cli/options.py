@@ -20,12 +20,14 @@ class Common:
         verbose: How often `-v` was given.
         quiet: Whether `-q` was given.
         log_format: `text` or `json`.
+        output: How the result is written, where a command has a choice: `text` or `json`.
     """
 
     config: str | None = None
     verbose: int = 0
     quiet: bool = False
     log_format: str = "text"
+    output: str = "text"
 
 
 def common(context: click.Context) -> Common:
@@ -42,6 +44,20 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
         setattr(common(context), parameter.name or "", value)
 
 
+def _keep_log_format(context: click.Context, parameter: click.Parameter, value: str) -> None:
+    _keep(context, parameter, value)
+    if value == "json":
+        from influxops.cli.output import speak_records
+        from influxops.cli.records import Records
+
+        speak_records(Records().line)  # from here on, before there are secrets and a run
+
+
+def _keep_and_give(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    _keep(context, parameter, value)
+    return value
+
+
 def common_options(command: Command) -> Command:
     """Add `--config`, `-v`, `-q` and `--log-format` to a command."""
     for option in (
@@ -49,9 +65,10 @@ def common_options(command: Command) -> Command:
             "--log-format",
             type=click.Choice(["text", "json"]),
             default="text",
-            help="How the log on standard error is written.",
+            is_eager=True,  # what is wrong with the other options is a record, too
+            help="How standard error is written: lines, or one JSON record a line.",
             expose_value=False,
-            callback=_keep,
+            callback=_keep_log_format,
         ),
         click.option(
             "-q",
@@ -115,6 +132,7 @@ format_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
+    callback=_keep_and_give,
     help="How the result is written to standard output.",
 )
 

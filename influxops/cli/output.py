@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -19,6 +21,43 @@ _COLOURS = {
     "ERR": "red",
     "error": "red",
 }
+
+
+_LEVELS = {"error": logging.ERROR, "ERR": logging.ERROR, "WARN": logging.WARNING}
+
+#: Gives the record of a level and a text, once standard error is to hold records only.
+_record: Callable[[int, str], str] | None = None
+
+
+def speak_records(record: Callable[[int, str], str] | None) -> None:
+    """Let all that is said on standard error be a record of the log.
+
+    Args:
+        record: Gives the record of a level and a text; None for plain lines.
+    """
+    global _record
+    _record = record
+
+
+def speaks_records() -> bool:
+    """Tell whether standard error holds records only."""
+    return _record is not None
+
+
+def error_line(text: str, *, label: str = "", before: str = "") -> str:
+    """Give the line, or the record, that `say` writes to standard error."""
+    if _record is not None:
+        return _record(_LEVELS.get(_word(label), logging.INFO), text)
+    return _plain_line(text, label, before)
+
+
+def _plain_line(text: str, label: str, before: str) -> str:
+    shown = click.style(label, fg=_COLOURS.get(_word(label)))
+    return f"{before}{shown}{' ' if label else ''}{one_line(text)}"
+
+
+def _word(label: str) -> str:
+    return label.strip().rstrip(":")
 
 
 def put(text: str, *, err: bool = False) -> None:
@@ -45,8 +84,10 @@ def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> N
         before: Our own text in front of the label.
         err: Whether it goes to standard error.
     """
-    shown = click.style(label, fg=_COLOURS.get(label.strip().rstrip(":")))
-    put(f"{before}{shown}{' ' if label else ''}{one_line(text)}", err=err)
+    if err:
+        put(error_line(text, label=label, before=before), err=True)
+    else:
+        put(_plain_line(text, label, before))
 
 
 def say_json(document: Any, *, indent: int | None = 2) -> None:

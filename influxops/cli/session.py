@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import Common, common
-from influxops.cli.output import say
+from influxops.cli.output import error_line, say, speak_records, speaks_records
 from influxops.config import Section, load_config
 from influxops.engine import Engine
 from influxops.naming import one_line
@@ -52,19 +52,20 @@ def session(
     """
     options = common(context)
     config = load_config(options.config)
-    with Engine(config, reporters=reporters, tolerant=tolerant) as engine:
-        log = start_log(options, engine)
-        with progress(options) as (on_stage, on_progress):
-            run = Run(
-                timeout=timeout or config.timeout,
-                dry_run=dry_run,
-                scope=scope or Scope(),
-                log=log,
-                on_stage=on_stage,
-                on_progress=on_progress,
-            )
-            with ended_by_signals(run):
-                yield engine, run
+    with (
+        Engine(config, reporters=reporters, tolerant=tolerant) as engine,
+        progress(options) as (on_stage, on_progress),
+    ):
+        run = Run(
+            timeout=timeout or config.timeout,
+            dry_run=dry_run,
+            scope=scope or Scope(),
+            on_stage=on_stage,
+            on_progress=on_progress,
+        )
+        start_log(options, engine, run.id)
+        with ended_by_signals(run):
+            yield engine, run
 
 
 def execute(
@@ -81,7 +82,8 @@ def execute(
     options = common(context)
     values: dict[str, Any] = {}
     if output == "text":
-        values = {"quiet": options.quiet, "verbose": options.verbose}
+        head = "log" if options.log_format == "json" else "lines"
+        values = {"quiet": options.quiet, "verbose": options.verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
     reporter = Section("reporters", _OWN, kind, values, lambda *keys: "command line")
     scope = Scope(frozenset(tenants), frozenset(targets))
@@ -98,34 +100,25 @@ def execute(
     return report
 
 
-def start_log(options: Common, engine: Engine) -> logging.Logger:
+def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
     """Write the log to standard error, secrets taken out.
 
     Args:
         options: How much of it, and how.
         engine: Knows the secrets.
+        run: The run's id.
     """
     log = logging.getLogger("influxops")
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
+    usual = logging.INFO if options.log_format == "json" else logging.WARNING
+    level = (usual, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
     log.setLevel(logging.ERROR if options.quiet else level)
     handler = logging.StreamHandler(sys.stderr)
     if options.log_format == "json":
-        from pythonjsonlogger.json import JsonFormatter
+        from influxops.cli.records import Records
 
-        class Json(JsonFormatter):
-            def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-                # Before encoding, which may write a secret's characters in another way.
-                return {
-                    key: engine.redact(value) if isinstance(value, str) else value
-                    for key, value in log_data.items()
-                }
-
-        handler.setFormatter(
-            Json(
-                "%(asctime)s %(levelname)s %(name)s %(message)s",
-                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-            )
-        )
+        records = Records(engine.redact, run)
+        handler.setFormatter(records)
+        speak_records(records.line)
     else:
         handler.setFormatter(_Plain(engine.redact))
     log.handlers[:] = [handler]
@@ -155,13 +148,16 @@ def ended_by_signals(run: Run) -> Iterator[None]:
         yield
         return
 
+    before_it = "" if speaks_records() else "\n"  # a terminal shows ^C on the line
+
     def end(number: int, frame: FrameType | None) -> None:
         # In a thread of its own: the main thread may hold the very lock that cancelling takes.
         threading.Thread(target=run.cancel, daemon=True).start()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
         with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
-            os.write(2, b"\ninfluxops: ending; once more to end at once\n")
+            line = error_line("ending; once more to end at once", before="influxops: ")
+            os.write(2, f"{before_it}{line}\n".encode())
 
     before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -178,7 +174,7 @@ def progress(options: Common) -> Iterator[tuple[Any, Any]]:
     Yields:
         What `Run` takes as `on_stage` and `on_progress`.
     """
-    if options.quiet or not sys.stderr.isatty():
+    if options.quiet or options.log_format == "json" or not sys.stderr.isatty():
         yield (lambda label, total: None), (lambda count: None)
         return
     from influxops.cli.bar import Bar

@@ -43,6 +43,11 @@ class TerminalReporter:
             description="`auto`: on a terminal, unless NO_COLOR is set; a pipe gets plain lines "
             "in any case.",
         )
+        head: Literal["lines", "log"] = setting(
+            "lines",
+            description="Where it is told what the run works on: `lines` on standard error, or "
+            "records of the log.",
+        )
 
     def __init__(self, section: str, settings: Settings) -> None:
         self.section = section
@@ -52,7 +57,7 @@ class TerminalReporter:
     def influxops_started(self, head: RunHead, run: Run) -> None:
         """Say what the run works on."""
         if not self.settings.quiet:
-            self._tell_head(head)
+            self._tell_head(head, run)
 
     @hookimpl
     def influxops_report(self, report: Report, run: Run) -> None:
@@ -68,12 +73,17 @@ class TerminalReporter:
             self._tell_head(
                 RunHead(
                     report.run_id, report.dry_run, report.origin, report.sources, report.targets
-                )
+                ),
+                run,
             )
         write_stream(sys.stdout, self._text(report))
 
-    def _tell_head(self, head: RunHead) -> None:
+    def _tell_head(self, head: RunHead, run: Run) -> None:
         lines = header_lines(head)
+        if self.settings.head == "log":
+            for line in lines:
+                run.log.info("%s", line)
+            return
         if sys.stderr.isatty():
             width = max(40, shutil.get_terminal_size().columns)
             lines = [part for line in lines for part in _wrapped(line, width)]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from jsonschema import Draft202012Validator
 
+from influxops_postgres.lock import lock_key
 from tests.integration.command import PROGRAM, STUCK, Cli, Result
+from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.pg import TestDatabase
 
 FULL = "/dev/full"
@@ -93,3 +101,70 @@ def test_a_command_that_nobody_reads_still_ends_with_what_it_found(
     db.registry("acme")
     assert into(ops, unread, "status").code == 1
     assert into(ops, unread, "plan", "--detailed-exitcode").code == 3
+
+
+def error_document(result: Result) -> dict[str, Any]:
+    """The document that there is instead of a report, which must be as the schema says."""
+    schema = json.loads(
+        (Path(__file__).parents[2] / "docs" / "report.schema.json").read_text("utf-8")
+    )
+    Draft202012Validator({"$ref": "#/$defs/error_document", "$defs": schema["$defs"]}).validate(
+        result.json
+    )
+    error: dict[str, Any] = result.json["error"]
+    assert error["exit_code"] == result.code
+    assert error["message"] in result.err
+    return error
+
+
+@pytest.mark.parametrize("command", ["ensure", "plan", "status"])
+def test_json_says_why_there_is_no_report(ops: Cli, db: TestDatabase, command: str) -> None:
+    db.registry("acme")
+    who = ("acne",) if command == "status" else ("--tenant", "acne")
+    mistaken = error_document(ops(command, *who, "--format", "json"))
+    assert (mistaken["kind"], mistaken["exit_code"]) == ("configuration", 2)
+    ops.config("[run]\ntimeuot = 1\n")
+    assert error_document(ops(command, "--format", "json"))["kind"] == "configuration"
+
+
+@pytest.mark.stand_in
+def test_json_says_that_another_run_holds_the_lock(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    text = targets_toml({"one": stand_in(), "two": stand_in()})
+    cli.config(text.replace('"postgres"\n', '"postgres"\nlock_timeout = 0.2\n'))
+    with psycopg.connect(db.conninfo) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [lock_key("public.device_registry")])
+        busy = error_document(cli("ensure", "--format", "json"))
+    assert (busy["kind"], busy["exit_code"]) == ("lock-busy", 5)
+    assert busy["hint"]
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    """Standard error, which must be one JSON object a line."""
+    found: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+    for record in found:
+        assert {"time", "level", "logger", "message"} <= record.keys()
+        assert record["time"].endswith("Z")
+        assert datetime.fromisoformat(record["time"]).tzinfo is not None
+    return found
+
+
+def test_standard_error_holds_records_only(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme", "a b")
+    done = ops("--log-format", "json", "ensure")
+    assert done.code == 1
+    told = records(done.err)
+    assert {record["level"] for record in told} == {"INFO"}
+    assert any("device_registry" in r["message"] or "target" in r["message"] for r in told)
+    assert len({record["run"] for record in told}) == 1
+    assert "config" in told[0]["message"]
+    shown = records(ops("status", "--log-format", "json").err)
+    assert [r for r in shown if r["level"] == "ERROR" and "a b" in r["message"]]
+    assert records(ops("where", "acne", "--log-format", "json").err)[0]["level"] == "ERROR"
+    assert records(ops("--log-format", "json", "ensure", "--no-such").err)[0]["level"] == "ERROR"
+    assert records(ops("--log-format", "json", "config").err)
+    ops.config("[run]\ntimeuot = 1\n")
+    (error, *_) = records(ops("ensure", "--log-format", "json").err)
+    assert error["level"] == "ERROR" and "timeuot" in error["message"]
