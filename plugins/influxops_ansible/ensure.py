@@ -7,8 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from influxops import Change, Report, Severity, TenantResult, database_document
-from influxops_ansible.task import Result, Task, attempt, reasons, told, warnings
+from influxops import Change, Report, TenantResult, database_document
+from influxops_ansible.task import (
+    Result,
+    Task,
+    attempt,
+    is_only_unreachable,
+    nothing,
+    reasons,
+    told,
+    warnings,
+)
 
 
 def ensure(parameters: Mapping[str, Any], *, check_mode: bool) -> Result:
@@ -25,7 +34,7 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
     parameters = task.parameters
     if task.named == []:
         # A list that came out empty asks for nothing; it is no registry that lost its tenants.
-        return Result({"changed": False, "databases": [], "findings": [], "summary": {}})
+        return Result({"changed": False, "databases": [], "diff": [], **nothing(task)})
     with task.engine(dry_run=check_mode) as (engine, run):
         report = engine.execute(
             run, allow=parameters.get("allow") or (), absent=parameters["state"] == "absent"
@@ -40,25 +49,21 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
     warned, failure = warnings(report), ""
     if report.exit_code:
         failure = reasons(report)
-        if check_mode and parameters.get("unreachable") == "warn" and _is_only_unreachable(report):
+        if check_mode and parameters.get("unreachable") == "warn" and is_only_unreachable(report):
             warned, failure = (*warned, failure), ""
     return Result(values, warned, failure)
 
 
 def _changes(report: Report) -> list[Change]:
     """Give what was changed, or would be, in the order of the tenants: the same either way."""
-    done = frozenset(report.plan.pending if report.dry_run else report.changed)
+    done = frozenset(report.changed)
+    if report.dry_run:
+        # What may find no place is not promised.
+        doubtful = frozenset(report.plan.doubtful)
+        done = frozenset(c for c in report.plan.pending if c.tenant not in doubtful)
     order = {tenant: number for number, tenant in enumerate(report.plan.databases)}
     changes = (change for change in report.plan.changes if change in done)
     return sorted(changes, key=lambda change: order[change.tenant])
-
-
-def _is_only_unreachable(report: Report) -> bool:
-    """Tell whether all that is wrong is that targets cannot be reached."""
-    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    return all(finding.kind == "unreachable" for finding in errors) and all(
-        refusal.guard == "unreachable" for refusal in report.plan.refusals
-    )
 
 
 def _by_database(changes: Iterable[Change]) -> list[list[Change]]:
@@ -79,7 +84,7 @@ def _databases(report: Report, changes: Iterable[Change]) -> list[dict[str, Any]
     for result in report.tenants:
         changed = of_tenant.get(result.tenant)
         if not changed:
-            entries.append(_unchanged(result, dry_run=report.dry_run))
+            entries.append(_unchanged(result, report))
         for steps in changed or ():
             first, last = steps[0], steps[-1]
             entries.append(
@@ -96,17 +101,20 @@ def _databases(report: Report, changes: Iterable[Change]) -> list[dict[str, Any]
     return entries
 
 
-def _unchanged(result: TenantResult, *, dry_run: bool) -> dict[str, Any]:
+def _unchanged(result: TenantResult, report: Report) -> dict[str, Any]:
     tried = "+".join(action.value for action in result.actions)
+    entry = _entry(result)
+    if report.dry_run and result.tenant in report.plan.doubtful:
+        entry["message"] = f"may find no place on {result.target}"
     return {
-        **_entry(result),
+        **entry,
         "target": result.target,
         "url": result.url,
         "action": tried or ("keep" if result.before else "none"),
         "changed": False,
         "before": database_document(result.before),
         # A refused change is no change, whatever it would have led to.
-        "after": database_document(result.before if dry_run else result.after),
+        "after": database_document(result.before if report.dry_run else result.after),
     }
 
 

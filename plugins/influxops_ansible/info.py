@@ -7,7 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from influxops import Report, Severity, report_document, tenant_status
-from influxops_ansible.task import Result, Task, attempt, reasons, told, warnings
+from influxops_ansible.task import (
+    Result,
+    Task,
+    attempt,
+    is_only_unreachable,
+    nothing,
+    reasons,
+    told,
+    warnings,
+)
 
 #: Findings that say that something could not be read; all others are told, and no failure.
 _UNREAD = ("failed-source", "unreachable", "refused", "wrong-server", "interrupted", "deadline")
@@ -24,7 +33,7 @@ def look(parameters: Mapping[str, Any]) -> Result:
 
 def _look(task: Task) -> Result:
     if task.named == []:
-        return Result({"databases": [], "targets": [], "findings": [], "summary": {}})
+        return Result({"databases": [], "targets": [], **nothing(task)})
     with task.engine(dry_run=True) as (engine, run):
         report = engine.execute(run, tell=False)
         rows = tenant_status(engine, report, run)
@@ -32,9 +41,7 @@ def _look(task: Task) -> Result:
     unread = _unread(report)
     if not unread.findings:
         return Result(values, warnings(report))
-    may_pass = task.parameters.get("unreachable") == "warn" and all(
-        finding.kind == "unreachable" for finding in unread.findings
-    )
+    may_pass = task.parameters.get("unreachable") == "warn" and is_only_unreachable(unread)
     why = reasons(unread)
     return Result(
         values,
