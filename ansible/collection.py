@@ -83,7 +83,7 @@ def build(staged: Path) -> None:
         text = _run(staged.parents[2], "ansible-doc", "-t", "module", module, path=scratch)
         if str(scratch) not in text:
             raise SystemExit(f"ansible-doc did not read {module} from {scratch}:\n{text}")
-    sys.stdout.write(f"{archive.relative_to(Path.cwd())} is built, and can be installed and read\n")
+    sys.stdout.write(f"{archive} is built, and can be installed and read\n")
 
 
 def sanity(staged: Path) -> None:

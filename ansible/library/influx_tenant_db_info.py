@@ -56,14 +56,19 @@ options:
     type: str
   config:
     description:
-      - Path of an C(influxops.toml). Its targets, naming, placement and reporters are used, and
-        its sources unless the task names tenants or a O(source) of its own.
+      - Path of an C(influxops.toml). Its targets, naming, placement, reporters and sources are
+        used. Tenants that the task names join those of the sources, and what a source says of
+        one of them (C(database), C(target), C(retention)) counts unless the task says otherwise.
+        A O(source) takes the place of the file's.
+      - A relative path is relative to the folder that the module runs in, which is the playbook's
+        own with a local connection and the user's home folder with SSH. Better give an absolute
+        one.
       - Environment variables win over the file, as they do for the C(influxops) command.
     type: path
   targets:
     description:
       - The servers, by name, with the keys of a C([targets.NAME]) section of C(influxops.toml).
-        C(kind) is V(influxdb3) if left out.
+        C(kind) is V(influxdb3) if left out. Each has a C(url); there is one at least.
       - A token is a dictionary that says where it is, in C(env), an environment variable, or in
         C(file), a path. A literal is refused.
     type: dict
@@ -91,7 +96,8 @@ options:
   tenants:
     description:
       - Tenants, each an id, or a dictionary with C(id) and any of C(retention), C(target) and
-        C(database), which win over O(retention), the placement and O(name_template).
+        C(database), which win over O(retention), the placement and O(name_template). No other
+        key is taken.
       - An empty list asks for nothing.
     type: list
     elements: raw
@@ -128,7 +134,7 @@ options:
     type: int
 requirements:
   - Python >= 3.11 on the host that runs the module
-  - influxops >= 0.1.0 there (C(pip install influxops))
+  - influxops >= 0.1.0 there (C(pip install .) in a checkout of influxops)
 notes:
   - Environment variables and paths, those inside O(source), O(targets) and O(config) too, are those
     of the host that runs the module. C(delegate_to) chooses that host.
@@ -286,6 +292,7 @@ summary:
 """
 
 import os
+import re
 import sys
 import traceback
 
@@ -326,7 +333,8 @@ def exclusions():
     """Give the parameters that exclude each other.
 
     Ansible applies fallbacks before it looks at these, so that a variable of the environment
-    would exclude what the task itself says.
+    would exclude what the task itself says. Where one is set, influxops_ansible refuses what
+    the task says beside it.
     """
     own = ["validate_certs", "ca_path", "client_cert", "client_key"]
     variables = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
@@ -353,8 +361,8 @@ def main():
     if IMPORT_ERROR:
         module.fail_json(
             msg=missing_required_lib("influxops")
-            + f" Install it with: {sys.executable} -m pip install 'influxops>=0.1.0'"
-            " (it needs Python 3.11 or newer).",
+            + f". To install it, run `{sys.executable} -m pip install .` in a checkout of influxops"
+            " there (it needs Python 3.11 or newer).",
             exception=IMPORT_ERROR,
         )
     # Names and URLs inside `targets` and `source` may be in the result; their own values are
@@ -365,6 +373,9 @@ def main():
         for name in ("token", "targets", "source")
         if module.params[name] is not None
     }
+    if module.params["url"] is not None:
+        # It is refused with a password in it, and not to be repeated for that.
+        hidden["url"] = re.sub("//[^/]*@", "//********@", module.params["url"])
     result = look(module.params)
     values = dict(result.values, invocation={"module_args": dict(module.params, **hidden)})
     for warning in result.warnings:
