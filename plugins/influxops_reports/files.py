@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from influxops import Check, ReporterError
+
+#: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
+_PATIENCE = 5.0
 
 
 def write_whole(path: Path, data: bytes, *, mode: int, what: str) -> None:
@@ -85,3 +91,44 @@ def check_writable(path: Path, what: str, *, replaced: bool) -> Check:
         return Check(what, ok=True, message=f"{path} can be written")
     refused = unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), what)
     return Check(what, ok=False, message=refused.message, hint=refused.hint)
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Keep other runs from reading a file that this one is about to replace.
+
+    It is the folder that is locked, for as long as the block takes: the file is another one
+    after each run, and a file of its own for the lock would be left behind.
+
+    Args:
+        path: The file.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # who writes the file says what is wrong
+            folder = path.expanduser().resolve().parent
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, handle)
+            lock(handle)
+        yield
+
+
+def lock(handle: int) -> bool:
+    """Lock a file or a folder until it is closed.
+
+    Args:
+        handle: Its descriptor.
+
+    Returns:
+        False where no lock is to be had: a record is worth more than order.
+    """
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(0.02)
+        except OSError:  # a file system without locks
+            return False

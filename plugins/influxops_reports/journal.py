@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +21,10 @@ from influxops import (
     hookimpl,
     setting,
 )
-from influxops_reports.files import check_writable, unwritable
+from influxops_reports.files import check_writable, lock, unwritable
 
 #: What is written down: a change that was made, or that may have left something behind.
 _TOLD = (Status.DONE, Status.FAILED, Status.UNKNOWN)
-#: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
-_PATIENCE = 5.0
 
 
 class JournalReporter:
@@ -104,7 +100,7 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
 
 def _append(path: Path, data: bytes) -> None:
     with _opened(path) as handle:
-        locked = _lock(handle)
+        locked = lock(handle)
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
             data = b"\n" + data  # a line that a crash cut short must not spoil the next one
@@ -130,21 +126,6 @@ def _opened(path: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Lock the file; False where no lock is to be had, and a record is worth more than order."""
-    ends = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= ends:
-                return False
-            time.sleep(0.02)
-        except OSError:  # a file system without locks
-            return False
 
 
 def _write_all(handle: int, data: bytes) -> None:

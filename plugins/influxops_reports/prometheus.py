@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from influxops import Action, Check, Report, ReporterSettings, Run, TenantState, hookimpl, setting
-from influxops_reports.files import check_writable, write_whole
+from influxops_reports.files import check_writable, one_at_a_time, write_whole
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -23,7 +23,8 @@ class PrometheusReporter:
     """Writes what Prometheus should know of a run; dry runs leave the file alone.
 
     A run that was limited to some tenants or targets only counts its changes: what it says of
-    the rest would look as if the rest had gone.
+    the rest would look as if the rest had gone. For the same reason a run that read no source, or
+    no target (another one holds the lock), leaves what is known of tenants or of targets.
 
     Args:
         section: The name of its section.
@@ -57,9 +58,13 @@ class PrometheusReporter:
         """
         if report.dry_run:
             return
+        path = Path(self.settings.path)
+        with one_at_a_time(path):  # two runs that add to the same counts would lose some
+            self._write(path, report, run)
+
+    def _write(self, path: Path, report: Report, run: Run) -> None:
         from prometheus_client import CollectorRegistry, generate_latest
 
-        path = Path(self.settings.path)
         former = self._former(path, run)
         changes = _changes(report, former)
         if run.scope:
@@ -125,20 +130,34 @@ def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
     if when is not None:
         yield _gauge(_LAST_SUCCESS, "When a run last ended as desired, in Unix time.", when)
     yield _gauge("influxops_run_seconds", "How long the last run took.", report.seconds)
-    states = Counter(tenant.state for tenant in report.tenants)
-    yield _labelled(
-        "influxops_tenants",
-        "Tenants by where they stand at the end of the last run.",
-        ["state"],
-        [([state.value], states[state]) for state in TenantState],
-    )
-    yield from _of_targets(report)
+    if any(not source.error for source in report.sources):
+        yield _tenants(report)
+    else:
+        yield from _kept(former, "influxops_tenants")
+    if report.targets:
+        yield from _of_targets(report)
+    else:
+        yield from _kept(former, "influxops_target_")
     found = Counter((finding.kind, finding.severity.value) for finding in report.findings)
     yield _labelled(
         "influxops_findings",
         "What the last run noticed.",
         ["kind", "severity"],
         [([*labels], number) for labels, number in sorted(found.items())],
+    )
+
+
+def _kept(former: Mapping[str, Metric], prefix: str) -> Iterator[Metric]:
+    return (family for name, family in former.items() if name.startswith(prefix))
+
+
+def _tenants(report: Report) -> Metric:
+    states = Counter(tenant.state for tenant in report.tenants)
+    return _labelled(
+        "influxops_tenants",
+        "Tenants by where they stand at the end of the last run.",
+        ["state"],
+        [([state.value], states[state]) for state in TenantState],
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from influxops import Finding, Report, ReporterError, Run, Scope, Severity
 from influxops_reports import PrometheusReporter
-from tests.reports.samples import EU1, EU2, full_report, outcome, report, tenant
+from tests.reports.samples import EU1, EU2, REGISTRY, full_report, outcome, report, tenant
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 STARTED = 1795316400.0
@@ -145,6 +147,53 @@ def test_a_scoped_run_counts_its_changes_and_says_nothing_of_the_rest(path: Path
     created = key("changes_total", action="create")
     assert written == {**whole, created: 1.0}
     assert write(path, report(outcomes=[outcome("y")]))[created] == 2
+
+
+def test_a_run_that_read_nothing_keeps_what_is_known_of_tenants_and_targets(path: Path) -> None:
+    whole = write(path, report([tenant(f"t{i}", "ok") for i in range(9)], targets=(EU1, EU2)))
+    busy = Finding("lock-busy", Severity.ERROR, "another run holds the lock")
+    nothing = replace(report(findings=[busy], exit_code=5), sources=(), targets=(), seconds=0.5)
+    assert write(path, nothing) == {
+        **whole,
+        key("last_run_success"): 0,
+        key("run_seconds"): 0.5,
+        key("findings", kind="lock-busy", severity="error"): 1,
+    }
+
+
+def test_a_registry_that_cannot_be_read_has_not_lost_its_tenants(path: Path) -> None:
+    write(path, report([tenant("x", "ok")]))
+    unread = (replace(REGISTRY, error="connection refused", tenants=0),)
+    written = write(path, replace(report(targets=(EU2,), exit_code=1), sources=unread))
+    assert written[key("tenants", state="ok")] == 1
+    assert written[key("target_up", target="eu2")] == 0
+
+
+def test_a_run_waits_for_another_one_that_is_writing(path: Path) -> None:
+    write(path, report(outcomes=[outcome("a")]))
+    handle = os.open(path.parent, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    waiting = threading.Thread(target=write, args=(path, report(outcomes=[outcome("b")])))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    text = path.read_text().replace('action="create"} 1.0', 'action="create"} 7.0')
+    path.write_text(text)
+    os.close(handle)
+    waiting.join(10)
+    assert read(path)[key("changes_total", action="create")] == 8
+
+
+def test_runs_at_the_same_time_lose_no_change(path: Path) -> None:
+    runs = [
+        threading.Thread(target=write, args=(path, report(outcomes=[outcome("a")])))
+        for _ in range(12)
+    ]
+    for each in runs:
+        each.start()
+    for each in runs:
+        each.join()
+    assert read(path)[key("changes_total", action="create")] == 12
 
 
 def test_any_name_is_escaped(path: Path) -> None:
