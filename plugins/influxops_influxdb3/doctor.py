@@ -128,22 +128,26 @@ def _rights(
 
 def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
     """Say how many databases still fit."""
-    held = len(inventory.databases)
+    held = _count(len(inventory.databases), "database")
     if settings.capacity == "unlimited":
-        return Check("places", True, f"{held} databases; no limit is set")
+        return Check("places", True, f"{held}; no limit is set")
     if settings.capacity is not None:
         capacity, whose = settings.capacity, "as configured"
     elif inventory.capacity is not None:
         capacity, whose = inventory.capacity, f"estimated from the edition {inventory.edition}"
     else:
-        return Check("places", None, f"{held} databases; the server does not tell its limit")
-    left = max(0, capacity - held)
-    message = f"{held} databases, {left} places left of {capacity} ({whose})"
+        return Check("places", None, f"{held}; the server does not tell its limit")
+    left = max(0, capacity - len(inventory.databases))
+    message = f"{held}, {_count(left, 'place')} left of {capacity} ({whose})"
     if left:
         return Check("places", True, message)
     return Check(
         "places", None, message, "new tenants need another target, or `capacity` if it holds more"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _clock(ping: Ping, asked: datetime, answered: datetime) -> Check:

@@ -243,7 +243,7 @@ def test_doctor_is_content_with_a_server_that_is_right(
         "clock": True,
     }
     assert "Core 3.10.0-nightly" in checks["InfluxDB reachable"].message
-    assert "1 databases, 4 places left of 5" in checks["places"].message
+    assert "1 database, 4 places left of 5" in checks["places"].message
     assert all(asked.method in ("GET", "POST") and not asked.is_write for asked in server.asked)
 
 
@@ -276,6 +276,7 @@ def test_doctor_says_when_a_server_is_full(server: Double, make_target: MakeTarg
     assert (
         "2 places left of 7 (as configured)" in _checks(make_target(capacity=7))["places"].message
     )
+    assert "5 databases, 1 place left of 6" in _checks(make_target(capacity=6))["places"].message
     assert _checks(make_target(capacity="unlimited"))["places"].ok
 
 
