@@ -65,6 +65,7 @@ class Stage:
                 **own,
                 "LC_ALL": "C.UTF-8",
                 "HOME": str(self.folder),
+                "PWD": str(self.folder),
                 "ANSIBLE_LIBRARY": str(ROOT / "ansible/library"),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_LOCALHOST_WARNING": "0",

@@ -82,16 +82,66 @@ def test_what_a_guard_refuses_is_in_no_diff_and_all_else_is_done(
     assert allowed["databases"][0]["after"]["retention"] == 86400
 
 
-def test_a_full_server_fails_the_task_which_says_who_and_what_was_done(
+def test_a_full_server_fails_the_task_which_says_who_and_promises_no_more_than_is_done(
     stage: Stage, server: StandIn
 ) -> None:
-    result = stage.ensure(url=server.url, tenants=[f"t{n}" for n in range(1, 8)])
-    assert result["failed"]
-    assert result["changed"]
-    assert len(databases(server)) == len(result["diff"]) == 5
-    assert result["summary"]["tenants"] == {"changed": 5, "held": 2}
-    assert all(name in result["msg"] for name in ("'t6'", "'t7'"))
-    assert "'t5'" not in result["msg"]
+    wanted: dict[str, Any] = {"url": server.url, "tenants": [f"t{n}" for n in range(1, 8)]}
+    predicted, done = stage.ensure(check=True, **wanted), stage.ensure(**wanted)
+    for result in (predicted, done):
+        assert result["failed"]
+        assert result["changed"]
+        assert all(name in result["msg"] for name in ("'t6'", "'t7'"))
+        assert "'t5'" not in result["msg"]
+        assert [entry["changed"] for entry in result["databases"]] == [True] * 5 + [False] * 2
+    assert predicted["diff"] == done["diff"]
+    assert predicted["databases"][6]["message"] == "may find no place on default"
+    assert len(databases(server)) == len(done["diff"]) == 5
+    assert done["summary"]["tenants"] == {"changed": 5, "held": 2}
+    assert not stage.ensure(check=True, **wanted)["changed"]
+
+
+def test_what_the_registry_says_of_a_tenant_counts_where_the_task_names_it(
+    stage: Stage, server: StandIn
+) -> None:
+    listed = stage.folder / "tenants.csv"
+    listed.write_text("tenant_id,database,retention\nacme,telemetry_old,9d\nother,,\n")
+    config = stage.folder / "influxops.toml"
+    config.write_text(
+        f'[sources.task]\nkind = "file"\npath = "{listed}"\n'
+        f'[targets.eu1]\nkind = "influxdb3"\nurl = "{server.url}"\n'
+    )
+    named: dict[str, Any] = {"config": str(config), "tenants": ["acme", "newcomer"]}
+    made = stage.ensure(**named)
+    assert not made["failed"], made["msg"]
+    assert databases(server) == ["telemetry_newcomer", "telemetry_old"]
+    assert made["databases"][0]["after"]["retention"] == 9 * 86400
+    own = {"id": "acme", "retention": "10d"}
+    said = stage.ensure(config=str(config), tenants=[own])
+    assert said["databases"][0]["database"] == "telemetry_old"
+    assert said["databases"][0]["after"]["retention"] == 10 * 86400
+    listed.rename(stage.folder / "elsewhere.csv")
+    unknown = stage.ensure(config=str(config), tenant="late")
+    assert unknown["failed"]
+    assert not unknown["changed"]
+    listed.write_text("tenant_id,database\nacme,telemetry_old\n")
+    dropped = stage.ensure(config=str(config), tenant="acme", state="absent", allow=["drop"])
+    assert [entry["action"] for entry in dropped["databases"]] == ["drop"]
+    assert databases(server) == ["telemetry_newcomer"]
+
+
+def test_nothing_is_dropped_while_a_server_cannot_be_read_unless_that_is_allowed(
+    stage: Stage, server: StandIn
+) -> None:
+    stage.ensure(url=server.url, tenant="a")
+    targets = {"here": {"url": server.url}, "there": {"url": NOWHERE, "retries": 0}}
+    wanted: dict[str, Any] = {"targets": targets, "tenant": "a", "state": "absent"}
+    refused = stage.ensure(**wanted, allow=["drop"])
+    assert refused["failed"]
+    assert not refused["changed"]
+    assert "allow: [unreachable]" in refused["msg"]
+    assert databases(server) == ["telemetry_a"]
+    stage.ensure(**wanted, allow=["drop", "unreachable"])
+    assert databases(server) == []
 
 
 def test_the_registry_and_its_attributes_are_read_as_the_command_does(

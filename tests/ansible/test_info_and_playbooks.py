@@ -76,10 +76,29 @@ def test_the_playbooks_see_a_tenant_through_its_life(fleet: tuple[Stage, list[St
     shown = run(stage, "retire_tenant", "-e", "influx_tenant=newcomer")
     assert shown.code == 0
     assert "telemetry_newcomer on eu2 with 0 rows" in shown.output
+    assert "changed=0" in shown.output
     assert "telemetry_newcomer" in held(servers)
     retired = run(stage, "retire_tenant", "-e", "influx_tenant=newcomer", "-e", "confirm=newcomer")
     assert retired.code == 0
+    assert "changed=1" in retired.output
     assert held(servers) == names
+    mistyped = run(stage, "retire_tenant", "-e", "influx_tenant=acne")
+    assert mistyped.code == 0
+    assert "nothing to drop for acne" in mistyped.output
+    confirmed = run(stage, "retire_tenant", "-e", "influx_tenant=acne", "-e", "confirm=acne")
+    assert confirmed.code != 0
+    assert "nothing to drop for acne" in confirmed.output
+
+
+def test_a_playbook_finds_the_configuration_in_the_folder_that_it_is_called_from(
+    stage: Stage, server: StandIn
+) -> None:
+    (stage.folder / "influxops.toml").write_text(
+        f'[sources.s]\nkind = "static"\ntenants = ["a"]\n'
+        f'[targets.eu1]\nkind = "influxdb3"\nurl = "{server.url}"\n'
+    )
+    assert run(stage, "ensure_registry").code == 0
+    assert databases(server) == ["telemetry_a"]
 
 
 def test_an_audit_fails_on_what_needs_a_decision(fleet: tuple[Stage, list[StandIn]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from influxops import GUARDS
-from influxops_demo.testing import StandIn
+from influxops_demo.testing import StandIn, running_stand_in
 from tests.ansible.conftest import NOWHERE, ROOT, Stage, databases
 
 MODULES = sorted((ROOT / "ansible/library").glob("*.py"))
@@ -29,6 +30,17 @@ def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
     url, config = {"url": NOWHERE}, {"config": "influxops.toml"}
     refused: list[tuple[dict[str, Any], str]] = [
         ({**url, **config, "tenant": "a"}, "mutually exclusive"),
+        ({"targets": {}, "tenant": "a"}, "`targets` is empty"),
+        ({"targets": {"a": {"capacity": 5}}, "tenant": "a"}, "targets.a has no `url`"),
+        ({**url, "tenants": [{"id": "a", "retension": "1d"}]}, "did you mean retention?"),
+        ({**url, "tenants": ["a", {"tenant_id": "b"}]}, "item 2"),
+        ({**url, "tenant": {"id": "a"}}, "`tenant` is one id"),
+        ({**url, "tenant": ""}, "a tenant's id is empty"),
+        ({**url, "tenants": [" "]}, "a tenant's id is empty"),
+        ({**url, "tenant": "a", "timeout": -1}, "`timeout` is negative"),
+        ({**url, "tenant": "a", "token": {"env": "TOKEN"}}, "not a dictionary"),
+        ({**url, "tenants": [], "retention": "soon"}, "retention"),
+        ({"targets": {"a": {**url, "token": "apiv3_x"}}, "tenants": []}, "targets.a.token"),
         ({**url, "targets": {"a": {}}, "tenant": "a"}, "mutually exclusive"),
         ({**config, "targets": {"a": {}}, "tenant": "a"}, "mutually exclusive"),
         ({**config, "token": "apiv3_x"}, "mutually exclusive"),
@@ -79,6 +91,56 @@ def test_the_environment_gives_url_and_token_and_stands_back_for_what_the_task_s
         assert result["databases"][0]["url"] == server.url
 
 
+def test_what_the_task_says_beside_a_configuration_is_refused_whatever_the_environment_says(
+    stage: Stage, server: StandIn
+) -> None:
+    (stage.folder / "influxops.toml").write_text("")
+    for result in stage.tasks(
+        {"influx_tenant_db": {"tenant": "a", "config": "influxops.toml", "url": NOWHERE}},
+        {"influx_tenant_db": {"tenant": "a", "targets": {"x": {"url": NOWHERE}}, "url": NOWHERE}},
+        {"influx_tenant_db_info": {"tenant": "a", "config": "influxops.toml", "token": "apiv3_x"}},
+        environment={"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": "apiv3_any"},
+    ).results:
+        assert result["failed"]
+        assert "mutually exclusive" in result["msg"]
+
+
+def test_a_wrong_token_and_a_spent_timeout_are_told_in_the_words_of_a_task(stage: Stage) -> None:
+    with running_stand_in(with_auth=True) as guarded, socket.create_server(("127.0.0.1", 0)) as mute:
+        wrong, slow, late = stage.tasks(
+            {"influx_tenant_db": {"url": guarded.url, "token": "apiv3_wrong", "tenant": "a"}},
+            *(
+                {
+                    "influx_tenant_db": {
+                        "url": f"http://127.0.0.1:{mute.getsockname()[1]}",
+                        "tenant": "a",
+                        "timeout": 1,
+                        "unreachable": unreachable,
+                    },
+                    "check_mode": True,
+                }
+                for unreachable in ("fail", "warn")
+            ),
+        ).results
+    assert "the parameter `token` (or INFLUXDB_TOKEN)" in wrong["msg"]
+    assert "INFLUX_TENANT_DB_TOKEN" not in str(wrong)
+    assert slow["failed"]
+    assert "`timeout`" in slow["msg"]
+    assert "--timeout" not in str(slow)
+    assert not late["failed"], late["msg"]
+    assert not late["changed"]
+
+
+def test_a_password_in_a_url_is_not_repeated(stage: Stage) -> None:
+    played = stage.tasks(
+        {"influx_tenant_db": {"url": "http://u:in_the_url@localhost:1", "tenant": "a"}},
+        arguments=["-vvv"],
+    )
+    assert played.result["failed"]
+    # Ansible itself repeats the play's own words nowhere.
+    assert "in_the_url" not in played.output + str(played.results)
+
+
 def test_no_secret_is_repeated_not_even_a_misplaced_one(
     stage: Stage, server: StandIn, tmp_path: Path
 ) -> None:
@@ -122,7 +184,7 @@ def test_without_influxops_the_failure_says_how_to_install_it(stage: Stage, tmp_
         )
     ).results:
         assert result["failed"]
-        assert f"{python} -m pip install 'influxops" in result["msg"]
+        assert f". To install it, run `{python} -m pip install .`" in result["msg"]
         assert "Python 3.11" in result["msg"]
 
 
@@ -145,10 +207,11 @@ def test_every_guard_can_be_allowed() -> None:
 
 def test_exactly_what_is_returned_is_documented(stage: Stage, server: StandIn) -> None:
     results = stage.tasks(
-        *({module.stem: {"url": server.url, "tenants": ["a", "b"]}} for module in MODULES)
+        *({module.stem: {"url": server.url, "tenants": ["a", "b"]}} for module in MODULES),
+        *({module.stem: {"url": server.url, "tenants": []}} for module in MODULES),
     ).results
     of_ansible = {"changed", "failed", "diff", "invocation", "ansible_facts", "warnings"}
-    for module, result in zip(MODULES, results, strict=True):
+    for module, result in zip([*MODULES, *MODULES], results, strict=True):
         returned = documented(module, "RETURN")
         assert result.keys() - of_ansible == returned.keys()
         for name in ("databases", "targets"):
