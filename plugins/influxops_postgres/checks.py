@@ -44,12 +44,14 @@ def checks(settings: PostgresSettings, run: Run) -> Iterator[Check]:
     Raises:
         Interrupted: When the run is over.
     """
+    name = "connection"
     try:
         with reading(settings, run) as session:
+            name = "registry"
             yield from _look(session)
     except SourceError as error:
         # Whatever comes first that fails: what comes after could not work either.
-        yield Check("registry", False, error.message, error.hint)
+        yield Check(name, False, error.message, error.hint)
 
 
 def _look(session: Session) -> Iterator[Check]:

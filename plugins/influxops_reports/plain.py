@@ -19,6 +19,14 @@ from influxops_reports.words import Note, Story, count, retention_change
 
 _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO"}
 
+#: What is to be done, as the beginning of a sentence that goes on with the database's name.
+_TO_DO = {
+    Action.CREATE: "create",
+    Action.SET_RETENTION: "set retention of",
+    Action.ADD_MARKER: "add marker to",
+    Action.DROP: "drop",
+}
+
 
 def header_lines(head: RunHead) -> list[str]:
     """Say what a run works on.
@@ -54,7 +62,7 @@ def _target_line(target: TargetState) -> str:
         parts.append(_places(target))
     if target.state == "draining":
         parts.append("draining")
-    if target.cluster_uuid:
+    if target.cluster_uuid and target.reachable:  # a wrong server's is in the error
         parts.append(f"cluster-uuid {target.cluster_uuid}")
     return "target    " + one_line(", ".join(part.strip() for part in parts if part.strip()))
 
@@ -106,7 +114,7 @@ def _tenant_line(tenant: TenantResult, story: Story, *, verbose: bool) -> str:
         return f"{_LEVELS[story.severity(tenant)]} {label}: {story.why(tenant)}"
     if tenant.state is State.PENDING:
         actions = [action for action in tenant.actions if action is not Action.KEEP]
-        line = f"PLAN {','.join(actions)} {label}{on}"
+        line = f"PLAN {' and '.join(_TO_DO[action] for action in actions)} {label}{on}"
         if Action.SET_RETENTION in actions or verbose:
             line += f": retention {retention_change(tenant.before, tenant.after)}"
         return f"{line} (may find no place)" if tenant.tenant in story.beyond else line

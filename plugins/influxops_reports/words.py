@@ -6,6 +6,7 @@ or `printable` here, so that no name can break a line or steer a terminal.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,7 +55,16 @@ def retention_change(before: Database | None, after: Database | None) -> str:
     now = retention_words(after.retention)
     if before is None or before.retention == after.retention:
         return now
-    return f"{retention_words(before.retention)} to {now}"
+    return f"{retention_words(before.retention)} {_arrow()} {now}"
+
+
+def _arrow() -> str:
+    """Give an arrow where standard output has one."""
+    try:
+        "→".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return "to"
+    return "→"
 
 
 @dataclass(frozen=True)
@@ -244,7 +254,14 @@ class Story:
             ending = "interrupted"
         took = f"in {self.report.seconds:.1f} s"
         tail = f"; {ending}" if ending else ""
+        if not self.report.tenants and self._unread:
+            return f"tenants unknown: no source could be read, {took}{tail}"
         return f"{count(len(self.report.tenants), 'tenant')}: {', '.join(parts)}, {took}{tail}"
+
+    @property
+    def _unread(self) -> bool:
+        """Whether no source could be read, be it for the time or the lock."""
+        return all(source.error for source in self.report.sources)
 
     @property
     def _all_right(self) -> bool:

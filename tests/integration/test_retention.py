@@ -78,6 +78,6 @@ def test_what_nobody_manages_is_left_alone(
 def test_a_database_without_its_marker_gets_it(ops: Cli, db: TestDatabase, influx: Influx) -> None:
     db.registry("acme")
     influx.create("telemetry_acme")
-    assert "PLAN add-marker telemetry_acme on default" in ops("plan").lines
+    assert "PLAN add marker to telemetry_acme on default" in ops("plan").lines
     assert ops("ensure").code == 0
     assert influx.markers("telemetry_acme") == 1

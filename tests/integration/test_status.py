@@ -71,6 +71,10 @@ def test_what_an_unreachable_target_may_hold_is_not_called_missing(
     }
     assert rows["beta"]["marker"] is None
     assert "ERR target down: " in done.err
+    # Each tenant's own reason, and not the guard's, which is about all of them.
+    assert rows["beta"]["message"].count("may be on down, which cannot be read") == 1
+    assert "tenants" not in rows["beta"]["message"]
+    assert "elsewhere" not in done.err
     assert "4 tenants of which something could not be read" in _why(done)
     missing = cli("where", "beta", "--format", "json")
     assert (missing.code, missing.json["exists"]) == (1, None)

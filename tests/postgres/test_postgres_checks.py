@@ -46,7 +46,7 @@ def test_an_empty_registry_and_empty_ids_are_told(
 def test_a_server_that_is_down_and_a_missing_table_are_told(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
-    (down,) = checks(make_source(port=1)).values()
+    down = checks(make_source(port=1))["connection"]
     assert down.ok is False
     assert "refused" in down.message
     missing = checks(make_source())["registry"]

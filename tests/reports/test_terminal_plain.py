@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from influxops import Finding, Refusal, Report, Run, Severity, printable
+from influxops import Finding, Refusal, Report, Run, Severity, SourceState, printable
 from influxops_reports import TerminalReporter
 from tests.reports.conftest import Tell
 from tests.reports.samples import (
@@ -18,6 +18,7 @@ from tests.reports.samples import (
     EU1,
     EU2,
     NO_TENANTS,
+    REGISTRY,
     database,
     error,
     full_report,
@@ -101,10 +102,45 @@ def test_a_dry_run_says_what_it_would_do(piped: Tell) -> None:
     )
     assert out.splitlines() == [
         "PLAN create telemetry_x on eu1",
-        "PLAN set-retention telemetry_y on eu1: retention none to 30d",
+        "PLAN set retention of telemetry_y on eu1: retention none → 30d",
         "2 tenants: 0 ok, 1 to create, 1 retention to set, in 2.1 s; nothing was written (dry run)",
         "Next: influxops ensure makes these changes",
     ]
+
+
+def test_an_output_without_arrows_says_it_in_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    weeks = {
+        "before": database("telemetry_y", retention=45 * DAY),
+        "after": database("telemetry_y", retention=30 * DAY),
+    }
+    told = report([tenant("y", "pending", "set-retention", "add-marker", **weeks)], dry_run=True)
+    TerminalReporter("reporter:t", TerminalReporter.Settings()).influxops_report(told, Run())
+    stream.seek(0)
+    assert stream.readline() == (
+        "PLAN set retention of and add marker to telemetry_y on eu1: retention 45d to 30d\n"
+    )
+
+
+@pytest.mark.parametrize("sources", [(), (replace(REGISTRY, tenants=0, error="refused"),)])
+def test_tenants_of_whom_nothing_could_be_read_are_not_counted(
+    piped: Tell, sources: tuple[SourceState, ...]
+) -> None:
+    told = replace(report(findings=[error("source registry: refused")], exit_code=1))
+    lines = piped(replace(told, sources=sources)).splitlines()
+    assert lines == [
+        "ERR source registry: refused",
+        "tenants unknown: no source could be read, in 2.1 s",
+    ]
+    assert "0 tenants: " in piped(told)
+
+
+def test_a_wrong_server_names_its_identity_once(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = replace(EU1, reachable=False, error="it is 6f1c-a, not 6f1c-b")
+    reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
+    reporter.influxops_started(head(report(targets=(wrong,))), Run())
+    assert capsys.readouterr().err.count("6f1c-a") == 1
 
 
 def test_pending_in_a_real_run_is_an_error(piped: Tell) -> None:

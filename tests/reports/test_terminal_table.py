@@ -43,7 +43,7 @@ def test_a_terminal_gets_a_table(on_terminal: Tell) -> None:
     ).splitlines()
     rows = [line.split() for line in lines]
     assert ["Tenant", "Database", "Target", "What", "Retention"] in rows
-    assert ["acme", "telemetry_acme", "eu1", "retention", "set", "none", "to", "30d"] in rows
+    assert ["acme", "telemetry_acme", "eu1", "retention", "set", "none", "→", "30d"] in rows
     assert ["enabled", "telemetry_enabled", "eu1", "ok", "none"] in rows
     assert "2 tenants: 1 ok, 1 retention set, 0 failed, in 2.1 s" in lines
 
