@@ -137,7 +137,6 @@ def test_a_password_in_a_url_is_not_repeated(stage: Stage) -> None:
         arguments=["-vvv"],
     )
     assert played.result["failed"]
-    # Ansible itself repeats the play's own words nowhere.
     assert "in_the_url" not in played.output + str(played.results)
 
 
