@@ -106,7 +106,10 @@ def test_what_the_task_says_beside_a_configuration_is_refused_whatever_the_envir
 
 
 def test_a_wrong_token_and_a_spent_timeout_are_told_in_the_words_of_a_task(stage: Stage) -> None:
-    with running_stand_in(with_auth=True) as guarded, socket.create_server(("127.0.0.1", 0)) as mute:
+    with (
+        running_stand_in(with_auth=True) as guarded,
+        socket.create_server(("127.0.0.1", 0)) as mute,
+    ):
         wrong, slow, late = stage.tasks(
             {"influx_tenant_db": {"url": guarded.url, "token": "apiv3_wrong", "tenant": "a"}},
             *(
