@@ -52,6 +52,7 @@ class Attempt:
         self._inventories: dict[str, Inventory] = {}
         self._code: int | None = None
         self._unlocked: Finding | None = None
+        self._full: dict[str, str] = {}
 
     def unlocked(self, reason: str) -> None:
         """Remember that no lock could be had."""
@@ -90,7 +91,14 @@ class Attempt:
         if not self._run.dry_run and self._plan.pending:
             if self._unlocked:
                 self._findings.append(self._unlocked)
-            self._apply(self._plan.pending, facts)
+            # One after the other: of two that are made at once, the server would choose whom it
+            # gives the last place, and the plan would have promised another.
+            doubtful = frozenset(self._plan.doubtful)
+            pending = self._plan.pending
+            for last in (False, True):
+                self._apply([c for c in pending if (c.tenant in doubtful) is last], facts)
+            if self._unlocked:
+                self._find_doubles()
             if any(outcome.status is not Status.DONE for outcome in self._outcomes):
                 self._run.check()
 
@@ -101,7 +109,7 @@ class Attempt:
 
     def _apply(self, changes: Sequence[Change], facts: Facts) -> None:
         """Apply changes; what a full target refused is planned anew for the others."""
-        full: dict[str, str] = {}
+        full = self._full
         while changes:
             outcomes = self._engine.apply(changes, self._run)
             # Without a lock another run may have used any target, not only ours.
@@ -117,8 +125,6 @@ class Attempt:
             changes = self._place_again(
                 replace(facts, inventories=self._inventories, full=full), refused
             )
-        if self._unlocked:
-            self._find_doubles()
 
     def _take_in(self, read: Mapping[str, Inventory | InfluxopsError]) -> None:
         self._inventories |= {n: found for n, found in read.items() if isinstance(found, Inventory)}
