@@ -93,10 +93,16 @@ class Attempt:
                 self._findings.append(self._unlocked)
             # One after the other: of two that are made at once, the server would choose whom it
             # gives the last place, and the plan would have promised another.
-            doubtful = frozenset(self._plan.doubtful)
+            doubtful = set(self._plan.doubtful)
             pending = self._plan.pending
-            for last in (False, True):
-                self._apply([c for c in pending if (c.tenant in doubtful) is last], facts)
+            self._apply([c for c in pending if c.tenant not in doubtful], facts)
+            # Those that turned out to be full meanwhile are not asked again.
+            self._apply(
+                self._place_again(facts, doubtful)
+                if self._full
+                else [c for c in pending if c.tenant in doubtful],
+                facts,
+            )
             if self._unlocked:
                 self._find_doubles()
             if any(outcome.status is not Status.DONE for outcome in self._outcomes):
@@ -122,9 +128,7 @@ class Attempt:
             self._outcomes += [o for o in outcomes if o.status is not Status.FULL]
             if not refused:
                 break
-            changes = self._place_again(
-                replace(facts, inventories=self._inventories, full=full), refused
-            )
+            changes = self._place_again(facts, refused)
 
     def _take_in(self, read: Mapping[str, Inventory | InfluxopsError]) -> None:
         self._inventories |= {n: found for n, found in read.items() if isinstance(found, Inventory)}
@@ -135,7 +139,7 @@ class Attempt:
         return settle(outcome, read.get(change.target), managed=managed)
 
     def _place_again(self, facts: Facts, tenants: set[str]) -> list[Change]:
-        plan = self._make_plan(facts)
+        plan = self._make_plan(replace(facts, inventories=self._inventories, full=self._full))
         moved = [change for change in plan.pending if change.tenant in tenants]
         kept = [change for change in self._plan.changes if change.tenant not in tenants]
         held = [tenant for tenant in plan.held if tenant in tenants]

@@ -245,7 +245,7 @@ class Engine:
 
     def read_again(self, targets: Iterable[str], run: Run) -> dict[str, Inventory | InfluxopsError]:
         """Read targets once more, even if the run is over."""
-        return self._collector.read_again(targets, _grace(run))
+        return self._collector.read_again(targets, run.or_grace(_GRACE))
 
     def state_of(self, state: TargetState, inventory: Inventory) -> TargetState:
         """Bring a target's state up to what it holds."""
@@ -305,7 +305,7 @@ class Engine:
 
     def _tell(self, report: Report, run: Run, reporters: Iterable[Resolved]) -> Report:
         for item in reporters:
-            failure = self._tell_one(item, "influxops_report", _grace(run), report=report)
+            failure = self._tell_one(item, "influxops_report", run.or_grace(_GRACE), report=report)
             if failure is not None:
                 report = replace(report, findings=(*report.findings, failure))
         return report
@@ -379,22 +379,6 @@ def _known_guards(allow: Iterable[str]) -> frozenset[str]:
             hint=nearest(name, GUARDS) or f"guards: {', '.join(GUARDS)}",
         )
     return names
-
-
-def _grace(run: Run) -> Run:
-    """Give the run, or a short one of its own to a run that is over."""
-    try:
-        run.check()
-    except Interrupted:
-        return Run(
-            timeout=_GRACE,
-            dry_run=run.dry_run,
-            scope=run.scope,
-            log=run.log,
-            id=run.id,
-            started=run.started,
-        )
-    return run
 
 
 def _reporter_failed(item: Resolved, message: str, hint: str) -> Finding:

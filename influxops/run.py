@@ -117,3 +117,22 @@ class Run:
             )
         self._cancelled.wait(seconds)
         self.check()
+
+    def or_grace(self, seconds: float) -> Run:
+        """Give this run, or a short one with its identity where it is over.
+
+        Args:
+            seconds: How long the short one may take, to find out and tell what was done.
+        """
+        try:
+            self.check()
+        except Interrupted:
+            return Run(
+                timeout=seconds,
+                dry_run=self.dry_run,
+                scope=self.scope,
+                log=self.log,
+                id=self.id,
+                started=self.started,
+            )
+        return self

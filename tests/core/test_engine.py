@@ -187,6 +187,18 @@ def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
     assert report.exit_code == 1
 
 
+def test_who_may_find_no_place_is_not_sent_where_others_just_found_none(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a", "b", "c", "d")
+    bench.server("eu1", limit=1, capacity=2)
+    bench.server("eu2", capacity=1)
+    assert bench.run(dry_run=True).plan.doubtful == ("d",)
+    report = bench.run()
+    assert states(report) == dict.fromkeys("abcd", "changed")
+    assert set(bench.server("eu2").databases) == {"telemetry_b", "telemetry_c", "telemetry_d"}
+    assert report.exit_code == 0
+
+
 def test_a_wrong_estimate_is_forgotten_once_the_server_has_decided(bench: Bench) -> None:
     bench.tenants(*"abcdefg")
     bench.server(capacity=5)
