@@ -7,11 +7,6 @@ import re
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PART = re.compile(r"(\d+)\s*([smhdw])\s*")
 
-#: InfluxDB 3's shortest useful retention period, in seconds; its documentation says one hour.
-SHORTEST_RETENTION = 3600
-#: The longest that it can count, in seconds: 64 bits of nanoseconds, signed, in whole days.
-LONGEST_RETENTION = 106_751 * 86_400
-
 
 def parse_duration(text: str) -> int:
     """Read a duration.
@@ -42,30 +37,19 @@ def parse_retention(text: str) -> int | None:
     """Read a retention period.
 
     Args:
-        text: A duration of at least an hour, or `none`.
+        text: A duration, or `none`; what a target keeps at least and at most is its own to say.
 
     Returns:
-        Seconds, or None for `none`.
+        Seconds, or None for `none`: kept for ever.
 
     Raises:
-        ValueError: When it is no duration, shorter than an hour, or longer than InfluxDB 3 can
-            count.
+        ValueError: When it is no duration.
     """
-    if text.strip().lower() == "none":
-        return None
-    seconds = parse_duration(text)
-    if seconds < SHORTEST_RETENTION:
-        raise ValueError(f"the retention period {text!r} is shorter than an hour")
-    if seconds > LONGEST_RETENTION:
-        raise ValueError(
-            f"the retention period {text!r} is longer than InfluxDB can count; "
-            "write `none` to keep data for ever"
-        )
-    return seconds
+    return None if text.strip().lower() == "none" else parse_duration(text)
 
 
 def format_duration(seconds: int) -> str:
-    """Write a duration with the largest single unit that is exact: 2592000 gives `30d`.
+    """Return a duration written with the largest single unit that is exact: 2592000 gives `30d`.
 
     Args:
         seconds: Whole seconds.

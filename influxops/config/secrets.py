@@ -9,11 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import PydanticCustomError, core_schema
-
 from influxops.errors import ConfigError
 
 _HIDDEN = "[redacted]"
@@ -29,13 +24,27 @@ class Secret:
         file: The path of the file that holds it, read anew at each `reveal()`.
     """
 
-    __slots__ = ("_env", "_file")
+    __slots__ = ("_env", "_file", "_said", "_value")
 
     def __init__(self, *, env: str | None = None, file: str | None = None) -> None:
         if (env is None) == (file is None):
             raise ValueError("a secret is read from one place: env or file")
         self._env = env
         self._file = file
+        self._value: str | None = None
+        self._said = ""
+
+    @classmethod
+    def given(cls, value: str, said: str) -> Secret:
+        """Return a secret that a program holds already, for instance a module's parameter.
+
+        Args:
+            value: The secret itself; it appears in no repr and no message.
+            said: Where it comes from, fit to be shown: "the parameter `token`".
+        """
+        secret = cls(env="")
+        secret._env, secret._value, secret._said = None, value, said
+        return secret
 
     def reveal(self) -> str:
         """Read the secret.
@@ -46,6 +55,10 @@ class Secret:
         Raises:
             ConfigError: When the variable is not set, the file cannot be read, or it is empty.
         """
+        if self._value is not None:
+            if not self._value:
+                raise ConfigError(f"{self._said} is empty")
+            return self._value
         if self._env is not None:
             value = os.environ.get(self._env, "").strip()
             if not value:
@@ -70,6 +83,8 @@ class Secret:
     @property
     def origin(self) -> str:
         """Where it comes from, fit to be shown."""
+        if self._said:
+            return self._said
         return f"environment variable {self._env}" if self._env else f"file {self._file}"
 
     def __repr__(self) -> str:
@@ -91,7 +106,7 @@ class Secret:
             value: `{"env": name}`, `{"file": path}`, or a Secret.
 
         Raises:
-            PydanticCustomError: For anything else, a literal above all.
+            ValueError: For anything else, a literal above all.
         """
         if isinstance(value, Secret):
             return value
@@ -99,19 +114,7 @@ class Secret:
             (key, name), *_ = value.items()
             if key in ("env", "file") and isinstance(name, str) and name:
                 return cls(**{key: name})
-        raise PydanticCustomError(
-            "secret",
-            'a secret is never written here: use {env = "NAME"} or {file = "path"}',
-        )
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse,
-            serialization=core_schema.plain_serializer_function_ser_schema(repr),
-        )
+        raise ValueError('a secret is never written here: use {env = "NAME"} or {file = "path"}')
 
 
 class Redactor:

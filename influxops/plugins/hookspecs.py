@@ -1,21 +1,23 @@
 """The hooks that the engine runs, and what it expects of who implements them.
 
-Version 1. A plugin is a class; its entry point in the group `influxops.plugins` gives its kind.
+Version 2. A plugin is a class; its entry point in the group `influxops.plugins` gives its kind.
 The engine makes one instance a configured section, `cls(section, settings)`, and calls each hook
 for one instance at a time. An instance may be called again, and from another thread, but never
 from two threads at once. What a hook raises is its instance's own failure: it ends nothing else.
+A hook may leave out arguments that it does not need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import pluggy
 
-from influxops.model import Change, Check, DatabaseStats, Finding, Inventory, Outcome, Tenant
-from influxops.report import Report, RunHead
-from influxops.run import Run
+from influxops.context import Context
+from influxops.findings import Finding
+from influxops.model import Change, Check, DatabaseStats, Inventory, Outcome, Tenant
+from influxops.report.model import Report, RunHead
 
 PROJECT = "influxops"
 
@@ -23,8 +25,8 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@hookspec
-def influxops_tenants(run: Run) -> Iterable[Tenant | Finding]:  # type: ignore[empty-body]
+@hookspec(firstresult=True)
+def influxops_tenants(context: Context) -> Iterable[Tenant | Finding]:  # type: ignore[empty-body]
     """Read all tenants of a source: the tenant-source hook.
 
     It must give every tenant, whatever the run's scope, or raise: a source that was read in
@@ -36,31 +38,37 @@ def influxops_tenants(run: Run) -> Iterable[Tenant | Finding]:  # type: ignore[e
     """
 
 
-@hookspec
-def influxops_inventory(run: Run) -> Inventory:  # type: ignore[empty-body]
+@hookspec(firstresult=True)
+def influxops_inventory(context: Context, closely: Collection[str]) -> Inventory:  # type: ignore[empty-body]
     """Read what a target holds, in a number of requests that does not grow with it.
 
     It must leave deleted databases out, must say UNKNOWN for what the token may not read, and
     must not write. It is called again after changes.
+
+    Args:
+        context: The run.
+        closely: Names of databases for which the usual signs do not prove that they are
+            complete: whether they are must be read from what is stored, at a request each if
+            need be. UNKNOWN where even that proves nothing. Usually empty.
 
     Raises:
         TargetError: When the target could not be read; the message says why.
     """
 
 
-@hookspec
-def influxops_ensure(changes: Sequence[Change], run: Run) -> Iterator[Outcome]:  # type: ignore[empty-body]
+@hookspec(firstresult=True)
+def influxops_ensure(changes: Sequence[Change], context: Context) -> Iterator[Outcome]:  # type: ignore[empty-body]
     """Make all changes of one target: the database-ensure hook.
 
     It must yield exactly one outcome a change, in any order, DONE only once it is durable, and
     as soon as it is known. It must not raise for what concerns a single change, and must not
-    start another change once `run.check()` raises. It may batch as its server likes best. It
+    start another change once `context.check()` raises. It may batch as its server likes best. It
     must be safe to repeat: the process may be killed anywhere, and started again.
     """
 
 
 @hookspec
-def influxops_started(head: RunHead, run: Run) -> None:
+def influxops_started(head: RunHead, context: Context) -> None:
     """Tell what a run works on, before anything is written. Optional, reporters.
 
     It is called at most once a run, after sources and targets were read; a run that ends before
@@ -72,32 +80,33 @@ def influxops_started(head: RunHead, run: Run) -> None:
 
 
 @hookspec
-def influxops_report(report: Report, run: Run) -> None:
+def influxops_report(report: Report, context: Context) -> None:
     """Tell somebody how a run ended: the reporting hook.
 
     It is called once a run, dry runs included (`report.dry_run`), also after failures. What it
-    raises is a warning and changes nothing.
+    raises is a warning and changes nothing. The context that it is given ends with the
+    reporter's own time (`budget` of its settings).
     """
 
 
-@hookspec
-def influxops_check(run: Run) -> Iterable[Check]:  # type: ignore[empty-body]
+@hookspec(firstresult=True)
+def influxops_check(context: Context) -> Iterable[Check]:  # type: ignore[empty-body]
     """Look at all that this instance depends on, for `influxops doctor`. Optional.
 
     It should go on after a check that fails as far as that makes sense, and must not write.
     """
 
 
-@hookspec
-def influxops_describe(names: Sequence[str], run: Run) -> Iterator[DatabaseStats]:  # type: ignore[empty-body]
+@hookspec(firstresult=True)
+def influxops_describe(names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:  # type: ignore[empty-body]
     """Tell how much is in each of these databases of a target, for `influxops status`. Optional.
 
     It yields one value a name, in any order.
     """
 
 
-@hookspec
-def influxops_lock(run: Run) -> AbstractContextManager[None]:  # type: ignore[empty-body]
+@hookspec(firstresult=True)
+def influxops_lock(context: Context) -> AbstractContextManager[None]:  # type: ignore[empty-body]
     """Give a context in which no other run of the same registry changes anything. Optional.
 
     Raises:
