@@ -115,7 +115,10 @@ def resolve_section(
     kind = find(section.kind, kinds)
     plugin = kind.load()
     _check_role(section, kind, plugin)
-    declared: Mapping[str, Declared] = plugin.Settings.declared()
+    try:
+        declared: Mapping[str, Declared] = plugin.Settings.declared()
+    except Exception as error:  # an annotation that names what is not there
+        raise _broken(section, kind, error) from error
     values = dict(section.values)
     origins = {name: section.where(name) for name in values}
     as_text = set()
@@ -138,12 +141,8 @@ def resolve_section(
         settings = plugin.Settings.of(values, as_text)
     except InvalidSettings as error:
         mistakes = [_line(section, declared, *mistake, origins) for mistake in error.mistakes]
-    except Exception as error:  # whatever a foreign check raises; its words may hold a value
-        raise PluginUnusable(
-            f"{section.full_name}: the plugin kind {kind.name!r} of {kind.distribution} broke "
-            f"while it checked its settings: {type(error).__name__}",
-            hint="tell its author",
-        ) from error
+    except Exception as error:  # whatever a foreign check raises; its words might repeat a value
+        raise _broken(section, kind, error) from error
     else:
         mistakes = []
     # A mistake in what a variable overrides counts, a literal secret above all.
@@ -158,6 +157,14 @@ def resolve_section(
 def secrets(resolved: Iterable[Resolved]) -> list[Secret]:
     """Return every secret of all sections."""
     return [secret for item in resolved for secret in item.settings.secrets()]
+
+
+def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:
+    return PluginUnusable(
+        f"{section.full_name}: the plugin kind {kind.name!r} of {kind.distribution} broke "
+        f"while it checked its settings: {type(error).__name__}",
+        hint="tell its author",
+    )
 
 
 def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
