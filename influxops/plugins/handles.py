@@ -60,7 +60,13 @@ class Handle:
         PluginUnusable: When the instance cannot be made, or its hooks fit no specification.
     """
 
-    def __init__(self, resolved: Resolved, manager: pluggy.PluginManager, redact: Redactor) -> None:
+    def __init__(
+        self,
+        resolved: Resolved,
+        manager: pluggy.PluginManager,
+        redact: Redactor,
+        missing: ConfigError | None = None,
+    ) -> None:
         self.resolved = resolved
         self._manager = manager
         self._redact = redact

@@ -87,10 +87,14 @@ def _notes(
             )
             if elsewhere or ("unreachable" in order.allow and not waits):
                 severity = Severity.WARNING
-        elif finding.source is not None and finding.kind is not Kind.FAILED_SOURCE:
+        elif (
+            finding.source is not None
+            and finding.kind is not Kind.FAILED_SOURCE
+            and severity is Severity.ERROR
+            and scope.tenants is not None
+        ):
             # A fault elsewhere in the registry does not fail a run for some of its tenants.
-            if scope.tenants is not None and severity is Severity.ERROR:
-                severity = Severity.WARNING
+            severity = Severity.WARNING
         yield replace(finding, severity=severity) if severity != finding.severity else finding
     if draft.error is not None:
         yield ended(draft.error)

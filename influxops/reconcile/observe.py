@@ -130,7 +130,7 @@ def observe_again(
     )
     states = {state.name: state for state in observed.targets}
     inventories, closed = dict(observed.inventories), dict(observed.closed)
-    findings = [f for f in observed.findings]
+    findings = list(observed.findings)
     for each in results:
         name = each.state.name
         if each.inventory is not None:

@@ -18,6 +18,7 @@ from influxops.model import (
     Refusal,
     Retention,
     TenantPlan,
+    Unknown,
     Verdict,
 )
 from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of, misspelt
@@ -63,7 +64,7 @@ def make_plan(
     """
     planner = _Planner(observed, rules, scope, check)
     planned = planner.absent(desired) if absent else planner.present(desired)
-    notes = [] if absent else [*planner.notes(planned.values(), desired)]
+    notes = [] if absent else [*planner.notes([*planned.values()], desired)]
     tenants = {id_: planned[id_] for id_ in desired if id_ in planned and scope.covers(id_)}
     return Plan(tenants, tuple(notes))
 
@@ -225,7 +226,7 @@ class _Planner:
             plan = hold(plan, self._without_place(plan.pin))
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
         traits = self.rules.targets[location.target].traits
-        retention: Retention | UnknownRetention = UNKNOWN if traits.retention is None else None
+        retention: Retention | Unknown = UNKNOWN if traits.retention is None else None
         if plan.retention is not UNMANAGED and traits.retention is not None:
             assert plan.retention is None or isinstance(plan.retention, int)
             retention = plan.retention
@@ -289,9 +290,10 @@ class _Planner:
 
     # What is noticed
 
-    def notes(self, planned: object, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
+    def notes(
+        self, plans: list[TenantPlan], desired: Mapping[str, TenantPlan]
+    ) -> Iterator[Finding]:
         """Tell what is about no single tenant."""
-        plans: list[TenantPlan] = [*planned]  # type: ignore[call-overload]
         yield from self._estimates(plans)
         yield from self._retentions_not_read(plans)
         yield from self._capacities()
@@ -385,9 +387,6 @@ class _Planner:
                 database=name,
                 facts={"target": target},
             )
-
-
-UnknownRetention = type(UNKNOWN)
 
 
 def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ class TargetPolicy:
 
     capacity: int | Literal["unlimited"] | None = None  # None: what the target estimates
     draining: bool = False  # whether it gets nothing new
-    traits: Traits = Traits()
+    traits: Traits = field(default_factory=Traits)
 
 
 @dataclass(frozen=True)

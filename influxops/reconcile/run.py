@@ -59,7 +59,7 @@ class Order:
 class Draft:
     """What a run knows so far; always enough for a report."""
 
-    observed: Observed = Observed()
+    observed: Observed = field(default_factory=Observed)
     plan: Plan = field(default_factory=lambda: Plan({}))
     settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
@@ -85,8 +85,8 @@ def reconcile(
     lock = Lock()
     try:
         with lock.held(order.sources, context):
-            for draft in steps(order, context, lock, draft):
-                pass
+            for known in steps(order, context, lock, draft):
+                draft = known
     except (Interrupted, ConfigError, LockBusy) as error:
         draft = replace(draft, error=error)
     if lock.lost and draft.settled:
