@@ -18,6 +18,7 @@ from influxops.config.secrets import Redactor
 from influxops.config.settings import Location, TargetSettings
 from influxops.context import Context
 from influxops.errors import (
+    ConfigError,
     DeadlineExceeded,
     InfluxopsError,
     Interrupted,
