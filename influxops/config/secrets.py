@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
 from influxops.errors import ConfigError
 
 _HIDDEN = "[redacted]"
