@@ -62,7 +62,7 @@ def _written(
     return origin if origin in variables else section.written(key, variables)
 
 
-def resolve(config: Config, kinds: Mapping[str, Kind], *, tolerant: bool = False) -> list[Resolved]:
+def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
     """Let each section's plugin check it, and look at what the sections say together.
 
     No secret is read: one that is not there is its section's own failure, when it is used.
@@ -70,8 +70,6 @@ def resolve(config: Config, kinds: Mapping[str, Kind], *, tolerant: bool = False
     Args:
         config: The configuration.
         kinds: The plugins that are installed.
-        tolerant: Whether what the sections say together is let pass, so that each of them can
-            still be looked at alone.
 
     Raises:
         ConfigError: When the configuration says what cannot be; all mistakes at once.
@@ -90,11 +88,10 @@ def resolve(config: Config, kinds: Mapping[str, Kind], *, tolerant: bool = False
         raise mistakes[0]
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)))
-    if not tolerant:
-        _check_remotes(resolved)
-        targets = [item for item in resolved if item.section.role == "targets"]
-        _check_names(config, targets)
-        _check_retention(config, targets)
+    _check_remotes(resolved)
+    targets = [item for item in resolved if item.section.role == "targets"]
+    _check_names(config, targets)
+    _check_retention(config, targets)
     return resolved
 
 
