@@ -51,9 +51,7 @@ def _listed(plans: list[TenantPlan], most: int, what: str) -> str:
 GUARDS: Final[Mapping[str, Guard]] = {
     "unreachable": Guard(
         "create or drop a tenant's database while a target that may hold it cannot be read",
-        lambda plan, change: (
-            change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on)
-        ),
+        lambda plan, change: change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on),
         lambda plans: (
             f"{count(len(plans), 'tenant')} may have a database on "
             f"{' or '.join(plans[0].unseen_on)}, which cannot be read: left alone"
