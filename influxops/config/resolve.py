@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from influxops.durations import format_duration
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
 from influxops.model import Traits, Unmanaged
 from influxops.plugins.discovery import Kind, find, misspelt
+from influxops.remedy import Remedy
 from influxops.text import one_line, some_of
 
 
@@ -77,9 +79,10 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
     """
     resolved: list[Resolved] = []
     mistakes: list[InfluxopsError] = []
+    number = Counter((section.role, section.kind) for section in config.sections)
     for section in config.sections:
         # Where several sections are of a kind, one variable cannot mean all of them.
-        alone = sum(s.kind == section.kind and s.role == section.role for s in config.sections) == 1
+        alone = number[section.role, section.kind] == 1
         try:
             resolved.append(resolve_section(section, kinds, use_environment=alone))
         except (ConfigError, PluginError) as error:
@@ -230,7 +233,9 @@ def _check_remotes(resolved: Iterable[Resolved]) -> None:
         raise ConfigError(
             f"{remote[0].name} is on another machine ({remote[1].host}), but nobody said where "
             f"{item.name} is; its default, {default[1].text}, is probably not meant",
-            hint=f"set {item.section.written(key, (variable,)) if key else 'where it is'}",
+            hint=Remedy.setting(key, "set {}").located(item.name, item.written(key))
+            if key
+            else "say where it is",
         )
 
 
