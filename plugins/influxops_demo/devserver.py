@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from influxops_demo.standin.settings import StandInSettings
+    from influxops_demo.standin.api import StandInSettings
 
 READY = "Ready: "
 """How the line starts that says where the server answers; printed once it does."""
@@ -34,11 +34,11 @@ def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
 
 def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     """Reads a duration as the server's own options have it."""
-    from influxops_demo.standin.durations import DurationError, parse_duration
+    from influxops_demo.standin.requests import duration
 
     try:
-        nanoseconds = parse_duration(value)
-    except DurationError as error:
+        nanoseconds = duration(value)
+    except ValueError as error:
         raise click.BadParameter(f"{value!r} is no duration like 1s or 250ms: {error}") from None
     if nanoseconds < 10**6:
         raise click.BadParameter("at least 1ms")
@@ -93,10 +93,10 @@ def command(
     3 Core did, with Core's limits of databases and tables. Never point production at it.
     """
     try:
+        from influxops_demo.standin.api import StandInSettings
         from influxops_demo.standin.catalog import Limits
-        from influxops_demo.standin.journal import DataDirectoryError
         from influxops_demo.standin.server import listen, serve, url_of
-        from influxops_demo.standin.settings import StandInSettings
+        from influxops_demo.standin.storage import DataDirectoryError
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise

@@ -1,4 +1,4 @@
-"""Serves a stand-in until it is told to end."""
+"""Serve a stand-in until it is told to end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from influxops_demo.standin.app import StandInApp
-from influxops_demo.standin.engine import Engine
-from influxops_demo.standin.settings import StandInSettings
+from influxops_demo.standin.api import StandInApp, StandInSettings
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Binds the address; connections wait from then on until the server runs.
+    """Bind the address; connections wait from then on until the server runs.
 
     Args:
         host: name or address.
@@ -41,13 +39,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The URL under which a listener is reached."""
+    """Return the URL under which a listener is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(settings: StandInSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serves until SIGINT or SIGTERM, then answers what is under way and flushes.
+    """Serve until SIGINT or SIGTERM, then answer what is under way and flush.
 
     Args:
         settings: how the stand-in behaves.
@@ -59,16 +57,16 @@ def serve(settings: StandInSettings, listener: socket.socket, ready: Callable[[]
         OSError: the data directory cannot be made or read.
     """
     with contextlib.closing(listener):
-        engine = Engine(settings)
+        app = StandInApp(settings)
         config = uvicorn.Config(
-            StandInApp(engine),
+            app,
             lifespan="on",
             log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=5,
         )
-        asyncio.run(_Server(config, engine, ready).serve([listener]))
+        asyncio.run(_Server(config, app.wal.flush, ready).serve([listener]))
 
 
 class _Server(uvicorn.Server):
@@ -78,9 +76,11 @@ class _Server(uvicorn.Server):
     know how its child died; who stops a development server is not interested.
     """
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, flush: Callable[[], None], ready: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._flush = flush
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -102,4 +102,4 @@ class _Server(uvicorn.Server):
     def _end(self) -> None:
         self.should_exit = True
         # Writes that wait for the next flush need not wait for its time.
-        self._engine.wal.flush()
+        self._flush()
