@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -44,13 +45,20 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(settings: StandInSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
+def serve(
+    settings: StandInSettings,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    *,
+    until_stdin_ends: bool = False,
+) -> None:
     """Serve until SIGINT or SIGTERM, then answer what is under way and flush.
 
     Args:
         settings: how the stand-in behaves.
         listener: from :func:`listen`; closed at the end.
         ready: called once, when requests are answered.
+        until_stdin_ends: whether the end of the standard input ends it as well.
 
     Raises:
         DataDirectoryError: another process has the data directory, or it is damaged.
@@ -66,7 +74,7 @@ def serve(settings: StandInSettings, listener: socket.socket, ready: Callable[[]
             server_header=False,
             timeout_graceful_shutdown=5,
         )
-        asyncio.run(_Server(config, app.wal.flush, ready).serve([listener]))
+        asyncio.run(_Server(config, app.wal.flush, ready, until_stdin_ends).serve([listener]))
 
 
 class _Server(uvicorn.Server):
@@ -77,9 +85,14 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, flush: Callable[[], None], ready: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        flush: Callable[[], None],
+        ready: Callable[[], None],
+        until_stdin_ends: bool,
     ) -> None:
         super().__init__(config)
+        self._until_stdin_ends = until_stdin_ends
         self._flush = flush
         self._ready = ready
 
@@ -93,11 +106,19 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._end)
+        if self._until_stdin_ends:
+            loop.add_reader(0, self._read_stdin)
         try:
             yield
         finally:
+            loop.remove_reader(0)
             for name in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(name)
+
+    def _read_stdin(self) -> None:
+        if not os.read(0, 4_096):
+            self._end()
+            asyncio.get_running_loop().remove_reader(0)
 
     def _end(self) -> None:
         self.should_exit = True
