@@ -1,20 +1,37 @@
-"""The errors that influxops raises.
+"""The errors that influxops raises, and what a command ends with.
 
 Every error says what failed, for whom, why, and what to do next::
 
-    InfluxopsError            the root: catch this one
-    ├── ConfigError           the configuration, the environment or the command line   exit 2
-    ├── PluginError           a plugin could not be found, loaded or run
-    ├── SourceError           tenants could not be read
-    ├── TargetError           a server could not be reached or refused
-    │   └── TargetRefused     …because of who asks (token, rights): asking again is no use
-    ├── ReporterError         a report could not be delivered; never changes a run's result
-    ├── LockBusy              another run holds the lock                                exit 5
-    └── Interrupted           Ctrl-C, SIGTERM or the run's deadline                     exit 130
-        └── DeadlineExceeded  the run's time is used up
+    InfluxopsError             the root: catch this one
+    ├── ConfigError            the configuration, the environment or the command line   exit 2
+    ├── PluginError            a plugin broke while it ran
+    │   └── PluginUnusable     a plugin could not be found, loaded or made              exit 2
+    ├── SourceError            tenants could not be read
+    ├── TargetError            a server could not be reached or refused
+    │   └── TargetRefused      …because of who asks (token, rights): asking again is no use
+    ├── ReporterError          a report could not be delivered; never changes a run's result
+    ├── LockBusy               another run holds the lock                               exit 5
+    └── Interrupted            Ctrl-C, SIGTERM or SIGHUP                                exit 130
+        └── DeadlineExceeded   the time is used up                                      exit 1
 """
 
 from __future__ import annotations
+
+from enum import IntEnum
+
+from influxops.remedy import Remedy
+
+
+class ExitCode(IntEnum):
+    """What a command ends with."""
+
+    OK = 0  # as desired
+    FAILED = 1  # something failed or is held; everything else was done
+    USAGE = 2  # the command line or the configuration is wrong; nothing was done
+    PENDING = 3  # `plan --detailed-exitcode`: there is something to do
+    REFUSED = 4  # a guard refused
+    BUSY = 5  # another run holds the lock
+    INTERRUPTED = 130  # what was done stays done, and was reported
 
 
 class InfluxopsError(Exception):
@@ -22,16 +39,20 @@ class InfluxopsError(Exception):
 
     Args:
         message: What failed, for whom and why; one sentence, without secrets.
-        hint: What to do next; empty where nothing useful can be said.
+        hint: What to do next, as text or as a remedy; empty where nothing useful can be said.
     """
 
-    #: The exit code of a command that ends with this error.
-    exit_code = 1
+    exit_code = ExitCode.FAILED
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str | Remedy = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.remedy = hint if isinstance(hint, Remedy) else Remedy.advise(hint)
+
+    @property
+    def hint(self) -> str:
+        """What to do next, in plain words."""
+        return str(self.remedy)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -46,15 +67,21 @@ class ConfigError(InfluxopsError):
         where: File and line (`influxops.toml:12`), variable or option, where it is known.
     """
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
-    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
+    def __init__(self, message: str, *, hint: str | Remedy = "", where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
         self.where = where
 
 
 class PluginError(InfluxopsError):
-    """A plugin could not be found, could not be loaded, or broke while it ran."""
+    """A plugin broke while it ran."""
+
+
+class PluginUnusable(PluginError):
+    """What the configuration asks for is not there or cannot be loaded: nothing was tried."""
+
+    exit_code = ExitCode.USAGE
 
 
 class SourceError(InfluxopsError):
@@ -76,16 +103,16 @@ class ReporterError(InfluxopsError):
 class LockBusy(InfluxopsError):
     """Another run holds the lock."""
 
-    exit_code = 5
+    exit_code = ExitCode.BUSY
 
 
 class Interrupted(InfluxopsError):
-    """The run was ended from outside, by Ctrl-C or SIGTERM."""
+    """The run was ended from outside, by Ctrl-C, SIGTERM or SIGHUP."""
 
-    exit_code = 130
+    exit_code = ExitCode.INTERRUPTED
 
 
 class DeadlineExceeded(Interrupted):
-    """The time that the run was given (`--timeout`) is used up."""
+    """The time that was given is used up."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILED

@@ -1,15 +1,17 @@
 """The values that flow through a run; all frozen, none of them does I/O.
 
-Tenant ─▶ Change (before: Database, after: Database) ─▶ Outcome ─▶ TenantResult
+Tenant ─▶ TenantPlan (Change before ─▶ after) ─▶ Outcome ─▶ TenantPlan, settled
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Final
+from typing import Any, Final
+
+from influxops.findings import Finding
 
 
 class Unknown(Enum):
@@ -31,21 +33,12 @@ UNMANAGED: Final = Unmanaged.UNMANAGED
 Retention = int | None
 
 
-class Severity(StrEnum):
-    """How much a finding matters: only an error changes the exit code."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 class Action(StrEnum):
     """What a change does to one database."""
 
     CREATE = "create"
     SET_RETENTION = "set-retention"
-    ADD_MARKER = "add-marker"
-    KEEP = "keep"
+    COMPLETE = "add-marker"  # make complete what was made and not finished
     DROP = "drop"
 
 
@@ -53,216 +46,183 @@ class Status(StrEnum):
     """How one change ended.
 
     `DONE` is durable on the server. `FULL` says that the server has no room, so that the tenant
-    may be placed elsewhere. `UNKNOWN` is settled by reading the server again. `SKIPPED` was
-    never tried (the run was interrupted, or its target gave up before).
+    may be placed elsewhere. `UNCONFIRMED` was made, but whether it survives a crash could not be
+    made sure. `UNKNOWN` is settled by reading the server again. `SKIPPED` was never tried (the
+    run was interrupted, or its target gave up before).
     """
 
     DONE = "done"
     FAILED = "failed"
     FULL = "full"
+    UNCONFIRMED = "unconfirmed"
     UNKNOWN = "unknown"
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
+class Verdict(StrEnum):
+    """Where a tenant stands.
+
+    `OK` was right before the run, `CHANGED` was made right by it, `PENDING` would be changed.
+    The others are not right: `HELD` needs a decision, `REFUSED` waits for a guard to be allowed,
+    `FAILED` was tried, `UNKNOWN` could not be read or confirmed.
+    """
+
+    OK = "ok"
+    CHANGED = "changed"
+    PENDING = "pending"
+    HELD = "held"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nobody needs to look."""
+        return self in (Verdict.OK, Verdict.CHANGED, Verdict.PENDING)
+
+
+@dataclass(frozen=True)
 class Tenant:
-    """A tenant as a source knows it.
+    """A tenant as a source knows it."""
 
-    Args:
-        id: The tenant's id, as text.
-        attributes: What else the source says of it. The engine reads `database` (overrides the
-            naming template), `retention` (a duration, or `none`) and `target` (overrides the
-            placement); an attribute that is NULL in the source is left out.
-        source: The name of the source's section; the engine fills it in.
-    """
-
-    id: str
+    id: str  # as text
+    #: What else the source says of it. The engine reads `database` (overrides the naming
+    #: template), `retention` (a duration, or `none`) and `target` (overrides the placement);
+    #: what is NULL in the source is left out.
     attributes: Mapping[str, str] = field(default_factory=dict)
-    source: str = ""
+    source: str = ""  # the name of the source's section; the engine fills it in
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database:
-    """A tenant database, as it is or as it should be.
+    """A tenant database, as it is or as it should be."""
 
-    Args:
-        name: Its name on the server.
-        retention: Its retention period in seconds, None without one.
-        marker: Whether the marker table `_init` is there.
-        telemetry: Whether the table `telemetry` is there.
-    """
-
-    name: str
-    retention: Retention | Unknown = UNKNOWN
-    marker: bool | Unknown = UNKNOWN
-    telemetry: bool | Unknown = UNKNOWN
+    name: str  # its name on the server
+    retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever
+    complete: bool | Unknown = UNKNOWN  # whether the making of it was finished
+    in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that somebody should know, and perhaps decide.
-
-    Args:
-        kind: A short, stable, hyphenated name: `invalid-name`, `unreachable`, …
-        severity: How much it matters.
-        message: One sentence: what, for whom, why.
-        hint: What to do about it.
-        tenant: The id of the tenant that it is about.
-        target: The name of the target that it is about.
-        database: The name of the database that it is about.
-    """
-
-    kind: str
-    severity: Severity
-    message: str
-    hint: str = ""
-    tenant: str | None = None
-    target: str | None = None
-    database: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inventory:
-    """What a target holds, deleted databases left out.
+    """What a target holds, deleted databases left out."""
 
-    Args:
-        databases: By name; the server's own databases are left out too.
-        edition: `Core`, `Enterprise`, or None where the server does not say.
-        version: The server's version.
-        cluster_uuid: What identifies the server that is really behind the URL.
-        capacity: How many databases the server is thought to hold, None where no limit is
-            known. An estimate: the configuration overrides it, and the server decides.
-        complete: False where the token may not read retention periods and tables.
-        findings: What was noticed while reading.
-    """
-
-    databases: Mapping[str, Database]
-    edition: str | None = None
-    version: str | None = None
-    cluster_uuid: str | None = None
-    capacity: int | None = None
+    databases: Mapping[str, Database]  # by name; the server's own databases are left out
+    edition: str | None = None  # None where the server does not say
+    version: str | None = None  # None where the server does not say
+    identity: str | None = None  # opaque text that tells this server from every other
+    capacity: int | None = None  # how many databases it is thought to hold; None: no known limit
+    #: False where some databases, or what they are like, may be hidden from the token.
     complete: bool = True
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()  # what was noticed while reading
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
-    """One step that brings one database to what is desired.
-
-    Args:
-        action: What to do.
-        tenant: The tenant's id.
-        target: The name of the target that holds or will hold the database.
-        database: The database's name.
-        before: The database as it is; None where there is none.
-        after: The database as it will be; None where it will be gone.
-        reason: Why, where it is not plain from the action.
-    """
+    """One step that brings one database to what is desired."""
 
     action: Action
-    tenant: str
-    target: str
-    database: str
-    before: Database | None = None
-    after: Database | None = None
-    reason: str = ""
+    tenant: str  # the tenant's id
+    target: str  # the name of the target that holds or will hold the database
+    database: str  # the database's name
+    before: Database | None = None  # as it is; None where there is none
+    after: Database | None = None  # as it will be; None where it will be gone
+    reason: str = ""  # why, where it is not plain from the action
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
-    """How one change ended; exactly one a change.
-
-    Args:
-        change: The change.
-        status: How it ended.
-        message: Why it did not end as wished.
-        hint: What to do about it.
-    """
+    """How one change ended; exactly one a change."""
 
     change: Change
     status: Status
-    message: str = ""
-    hint: str = ""
+    message: str = ""  # why it did not end as wished; no prefix that names tenant or target
+    remedy: Any = ""  # what to do about it: a Remedy, or text
+    #: Whether something is there now that was not, although the change did not end well. The
+    #: engine settles it by reading again.
+    effect: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a guard keeps from being done until it is allowed.
+@dataclass(frozen=True)
+class TenantPlan:
+    """One tenant, from what it should have to how it stands at the end of a run: the one value.
 
-    Args:
-        guard: The name that `--allow` takes.
-        message: What it refuses, and why.
-        tenants: The tenants that wait for the decision.
+    Planning makes it, guards may refuse its changes, the run adds how they ended. Everything
+    that is told of a tenant follows from it.
     """
 
-    guard: str
-    message: str
-    tenants: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run would do: a value, the same for a dry run and a real one.
-
-    Args:
-        changes: One or more a database, `keep` among them, in the order of the tenants.
-        findings: What was noticed while planning.
-        refusals: What the guards refuse; the changes that they refuse are not in `changes`.
-        refused: The changes that the guards refuse.
-        held: Ids of tenants that get nothing until somebody decides.
-        unknown: Ids of tenants whose target could not be read.
-        doubtful: Ids of tenants that are to be created beyond what their target is thought to
-            hold, so that they may find no place.
-        databases: The database's name of every tenant in the scope, by id; empty where it has
-            none that is valid.
-        retentions: The retention period that every tenant in the scope should have, by id.
-    """
-
-    changes: tuple[Change, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    refused: tuple[Change, ...] = ()
-    held: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    doubtful: tuple[str, ...] = ()
-    databases: Mapping[str, str] = field(default_factory=dict)
-    retentions: Mapping[str, Retention | Unmanaged] = field(default_factory=dict)
+    tenant: str  # its id
+    database: str  # the desired database's name; empty where it has none that is valid
+    retention: Retention | Unmanaged  # the retention period it should have, in seconds
+    verdict: Verdict = Verdict.OK
+    pin: str | None = None  # the only target that its database should be on; None: placement
+    target: str | None = None  # the target that holds its database, or will
+    before: Database | None = None  # the database before the run
+    after: Database | None = None  # after the run; in a dry run, as it would be
+    changes: tuple[Change, ...] = ()  # what is to be done, refused changes left out
+    refused: tuple[Change, ...] = ()  # what a guard refuses
+    outcomes: tuple[Outcome, ...] = ()  # how the changes ended, settled by reading again
+    finding: Finding | None = None  # explains a verdict that is not right
+    notes: tuple[Finding, ...] = ()  # what else was noticed about it
+    #: Whether it is to be created beyond what its target is thought to hold.
+    over_estimate: bool = False
+    #: The targets that could not be read and may hold its database.
+    unseen_on: tuple[str, ...] = ()
 
     @property
-    def pending(self) -> tuple[Change, ...]:
-        """The changes that would write something."""
-        return tuple(change for change in self.changes if change.action is not Action.KEEP)
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was found about it, what explains its verdict first."""
+        return (self.finding, *self.notes) if self.finding else self.notes
+
+    @property
+    def made(self) -> tuple[Change, ...]:
+        """The changes that were made, those among them that were not finished too."""
+        return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Refusal:
+    """What a guard keeps from being done until it is allowed."""
+
+    guard: str  # the name that allows it
+    message: str  # what it refuses, and why
+    tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
+
+
+@dataclass(frozen=True)
 class Check:
-    """One thing that a run depends on, as `influxops doctor` found it.
+    """One thing that a run depends on, as `influxops doctor` found it."""
 
-    Args:
-        name: What was looked at, in a few words.
-        ok: Whether it is as it should be; None where it could not be told, or is no fault.
-        message: What was found.
-        hint: What to do about it.
-    """
-
-    name: str
-    ok: bool | None
-    message: str
-    hint: str = ""
+    name: str  # what was looked at, in a few words
+    ok: bool | None  # None where it could not be told, or is no fault
+    message: str  # what was found
+    hint: Any = ""  # what to do about it: a Remedy, or text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DatabaseStats:
-    """What `influxops status` tells of one database beyond the inventory.
+    """What a target tells of one database beyond the inventory."""
 
-    Args:
-        name: The database's name.
-        telemetry_count: Rows in `telemetry`; 0 without that table, None where it was not read.
-        last_write: The newest timestamp in `telemetry`, in UTC; None without rows.
-        message: Why something could not be read.
+    name: str  # the database's name
+    telemetry_count: int | None = None  # rows of the tenant's; 0 without any, None: not read
+    last_write: datetime | None = None  # the newest of them, in UTC; None without rows
+    complete: bool | Unknown = UNKNOWN  # whether it is complete, as the data itself shows
+    message: str = ""  # why something could not be read
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a kind of target has, and what it calls it; what it has not is refused for it.
+
+    A target declares it as its class's `traits`.
     """
 
-    name: str
-    telemetry_count: int | None = None
-    last_write: datetime | None = None
-    message: str = ""
+    server: str = ""  # what it is, for people: "InfluxDB 3"
+    retention: tuple[int, int] | None = None  # shortest and longest period in seconds; None: none
+    marker: str = ""  # what says that a database is complete, in a word; empty where nothing does
+    contents: str = ""  # what its statistics count, in a word: "telemetry"; empty without any
+    identity: str = "identity"  # what it calls the identity of a server
+    #: Returns the rule that a database's name breaks, to be read after "its database name …".
+    name_rule: Callable[[str], str] = lambda name: ""
+    #: Returns the rule that a tenant's id breaks, to be read after "its id …".
+    tenant_rule: Callable[[str], str] = lambda tenant: ""

@@ -1,0 +1,355 @@
+"""The configuration as it was written: `influxops.toml`, the environment, or a program's values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from influxops.config.settings import InvalidSettings, PluginSettings, setting
+from influxops.config.tomlfile import TomlFile, quoted
+from influxops.durations import parse_duration, parse_retention
+from influxops.errors import ConfigError
+from influxops.model import UNMANAGED, Retention, Unmanaged
+from influxops.naming import Template
+from influxops.text import nearest, one_line, printable
+
+DEFAULT_FILE = "influxops.toml"
+
+Role = Literal["sources", "targets", "reporters"]
+ROLE_NAMES: Mapping[Role, str] = {
+    "sources": "source",
+    "targets": "target",
+    "reporters": "reporter",
+}
+
+#: What stands in for a role that no file configures: the environment's source and target.
+_FROM_ENVIRONMENT: Mapping[Role, tuple[str, str]] = {
+    "sources": ("registry", "postgres"),
+    "targets": ("default", "influxdb3"),
+}
+
+#: Who wrote a part of the configuration: a file, these two, or any other name of a program.
+Author = TomlFile | str
+ENVIRONMENT = "environment"
+PROGRAM = "a program"
+
+#: The longest that a run may take, in seconds.
+_LONGEST = 365 * 86400
+
+
+def _template(text: str) -> str:
+    Template(text)
+    return text
+
+
+def _retention(text: str) -> str:
+    parse_retention(text)
+    return text
+
+
+def _time(text: str) -> str:
+    if not 1 <= parse_duration(text) <= _LONGEST:
+        raise ValueError("it must be from one second to 365 days")
+    return text
+
+
+class NamingTable(PluginSettings):
+    """The table `[naming]`."""
+
+    database: str = setting(
+        "telemetry_{tenant_id}", description="The name of a tenant's database.", parse=_template
+    )
+    acknowledged: tuple[str, ...] = setting(
+        (), description="Ids of tenants whose being held is known, and no error."
+    )
+
+
+class DatabaseTable(PluginSettings):
+    """The table `[database]`."""
+
+    retention: str | None = setting(
+        None,
+        description="The retention period (`30d`), `none` to clear it; left out: unmanaged.",
+        parse=_retention,
+    )
+
+
+class PlacementTable(PluginSettings):
+    """The table `[placement]`."""
+
+    policy: Literal["fill", "spread"] = setting(
+        "fill", description="`fill`: the first target with room; `spread`: the emptiest one."
+    )
+    pins: dict[str, str] = setting({}, description="The target of a tenant, by the tenant's id.")
+
+
+class RunTable(PluginSettings):
+    """The table `[run]`."""
+
+    timeout: str = setting("15m", description="How long a run may take.", parse=_time)
+    reading: str = setting(
+        "10s",
+        description="How long all sources and targets together may take to be read.",
+        parse=_time,
+    )
+
+
+TABLES: Mapping[str, type[PluginSettings]] = {
+    "naming": NamingTable,
+    "database": DatabaseTable,
+    "placement": PlacementTable,
+    "run": RunTable,
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A configured source, target or reporter, before its plugin has looked at it."""
+
+    role: Role  # what it is
+    name: str
+    kind: str  # its plugin's kind
+    values: Mapping[str, Any] = field(default_factory=dict)  # what its author says, without `kind`
+    author: Author = ENVIRONMENT
+    #: Whether a program wrote several sections of this role, so that a setting alone is not clear.
+    one_of_several: bool = False
+    #: Whether a source only adds tenants that no other source knows, and its attributes win for
+    #: those that another one knows, instead of conflicting.
+    supplements: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """`source:registry`, as plugins are registered."""
+        return f"{ROLE_NAMES[self.role]}:{self.name}"
+
+    @property
+    def outranks_environment(self) -> bool:
+        """Whether its values win over variables: a program's do, as a flag would."""
+        return isinstance(self.author, str) and self.author != ENVIRONMENT
+
+    def where(self, *keys: str) -> str:
+        """Return where one of its keys, or all of it, was written: `influxops.toml:7`."""
+        if isinstance(self.author, TomlFile):
+            return self.author.where(self.role, self.name, *keys)
+        return self.author
+
+    def written(self, key: str, variables: Sequence[str] = ()) -> str:
+        """Return how its author writes a setting.
+
+        Args:
+            key: The setting.
+            variables: The variables that set it, the strongest first.
+        """
+        if self.author == ENVIRONMENT:
+            if variables:
+                return variables[0]
+            return f"`{key}` of {_header(self.role, self.name)} in {DEFAULT_FILE}"
+        if isinstance(self.author, TomlFile):
+            return f"`{one_line(key)}` of {_header(self.role, self.name)}"
+        several = f" of {self.role}.{one_line(self.name)}" if self.one_of_several else ""
+        return f"`{one_line(key)}`{several}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that was configured."""
+
+    path: str | None = None  # the file; None where there is none
+    naming: NamingTable = field(default_factory=lambda: NamingTable.of({}))
+    database: DatabaseTable = field(default_factory=lambda: DatabaseTable.of({}))
+    placement: PlacementTable = field(default_factory=lambda: PlacementTable.of({}))
+    run: RunTable = field(default_factory=lambda: RunTable.of({}))
+    sections: tuple[Section, ...] = ()  # sources, targets and reporters in their order
+    #: Who wrote the tables, by name; a table that nobody wrote is not there.
+    authors: Mapping[str, Author] = field(default_factory=dict)
+
+    @property
+    def template(self) -> Template:
+        """The naming template."""
+        return Template(self.naming.database)
+
+    @property
+    def retention(self) -> Retention | Unmanaged:
+        """The default retention period, in seconds."""
+        written = self.database.retention
+        return UNMANAGED if written is None else parse_retention(written)
+
+    @property
+    def timeout(self) -> int:
+        """How long a run may take, in seconds."""
+        return parse_duration(self.run.timeout)
+
+    @property
+    def reading(self) -> int:
+        """How long all sources and targets together may take to be read, in seconds."""
+        return parse_duration(self.run.reading)
+
+    def of(self, role: Role) -> Iterator[Section]:
+        """Yield the sections of a role, in their order."""
+        return (section for section in self.sections if section.role == role)
+
+    def where(self, table: str, key: str) -> str:
+        """Return where a key of a table was written: `influxops.toml:7`, or `default`."""
+        if key not in getattr(self, table).given:
+            return "default"
+        author = self.authors.get(table, ENVIRONMENT)
+        return author.where(table, key) if isinstance(author, TomlFile) else author
+
+    def refuse(self, table: str, key: str, message: str, hint: str = "") -> NoReturn:
+        """Refuse what a key of a table says.
+
+        Raises:
+            ConfigError: Always; it names the key as its author wrote it.
+        """
+        raise ConfigError(
+            _said(self.authors.get(table, PROGRAM), (table,), key, message), hint=hint
+        )
+
+
+def load_config(path: str | Path | None = None) -> Config:
+    """Read the configuration.
+
+    Args:
+        path: The file; None for INFLUXOPS_CONFIG, else `influxops.toml` in the current folder
+            where there is one, else the environment alone.
+
+    Returns:
+        The configuration; plugins have not looked at their sections yet.
+
+    Raises:
+        ConfigError: When the file is not there or says what cannot be.
+    """
+    chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
+    if chosen is None:
+        return parse_config({}, ENVIRONMENT)
+    file = TomlFile(Path(chosen))
+    return parse_config(file.data, file)
+
+
+def _default_file() -> str | None:
+    """Return the file in the current folder; None where there is none, or no folder any more.
+
+    Raises:
+        ConfigError: When it cannot be told. Going on without it could mean another server.
+    """
+    try:
+        os.stat(DEFAULT_FILE)  # noqa: PTH116 -- a relative path, in a folder that may be gone
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"{DEFAULT_FILE} cannot be looked for in the current folder: {error.strerror}",
+            hint="change to another folder, or name the file",
+        ) from None
+    return None if os.path.isdir(DEFAULT_FILE) else DEFAULT_FILE  # noqa: PTH112
+
+
+def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
+    """Return the configuration that a file's tables, or a program's, mean.
+
+    Args:
+        data: The tables.
+        author: The file that they stand in, to find lines in, or a name for the program. What a
+            program says wins over environment variables.
+
+    Raises:
+        ConfigError: When it says what cannot be; all mistakes at once.
+    """
+    known = [*TABLES, *ROLE_NAMES]
+    mistakes = [
+        _said(
+            author,
+            (),
+            name,
+            f"no such table ({nearest(name, known) or 'known: ' + ', '.join(known)})",
+        )
+        for name in data
+        if name not in known
+    ]
+    tables: dict[str, Any] = {}
+    for name, table in TABLES.items():
+        values = data.get(name, {})
+        if not isinstance(values, Mapping):
+            mistakes.append(_said(author, (), name, "expected a table"))
+            continue
+        try:
+            tables[name] = table.of(values)
+        except InvalidSettings as error:
+            mistakes += [_said(author, (name,), key, message) for key, message in error.mistakes]
+    sections: list[Section] = []
+    for role in ROLE_NAMES:
+        found, wrong = _sections(role, data.get(role, {}), author)
+        sections += found
+        mistakes += wrong
+    mistakes += _wrong_pins(tables.get("placement"), data.get("targets"), sections, author)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return Config(
+        path=os.path.abspath(author.path) if isinstance(author, TomlFile) else None,  # noqa: PTH100
+        sections=tuple(sections),
+        authors={name: author for name in TABLES if name in data},
+        **tables,
+    )
+
+
+def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], list[str]]:
+    """Return the sections of a role, and what is wrong with the others."""
+    what = ROLE_NAMES[role]
+    if not isinstance(tables, Mapping):
+        return [], [_said(author, (), role, f"expected one table a {what}")]
+    if not tables and role in _FROM_ENVIRONMENT:
+        return [Section(role, *_FROM_ENVIRONMENT[role])], []
+    sections, mistakes = [], []
+    for name, values in tables.items():
+        if not isinstance(values, Mapping):
+            mistakes.append(_said(author, (role,), name, "expected a table"))
+        elif not isinstance(values.get("kind"), str):
+            mistakes.append(
+                _said(
+                    author,
+                    (role, name),
+                    "kind",
+                    f"it must say which kind of {what} this is "
+                    '(write `kind = "…"`; `influxops plugins` lists the kinds)',
+                )
+            )
+        else:
+            rest = {key: value for key, value in values.items() if key != "kind"}
+            several = len(tables) > 1
+            sections.append(Section(role, name, values["kind"], rest, author, several))
+    return sections, mistakes
+
+
+def _wrong_pins(
+    placement: PlacementTable | None, tables: Any, sections: Sequence[Section], author: Author
+) -> Iterator[str]:
+    """Yield what is wrong with the pins; a target that is itself wrong is there nevertheless."""
+    names = {section.name for section in sections if section.role == "targets"}
+    targets = [*names.union(tables if isinstance(tables, Mapping) else ())]
+    for tenant, target in placement.pins.items() if placement else ():
+        if target not in targets:
+            near = nearest(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
+            yield _said(
+                author,
+                ("placement", "pins"),
+                tenant,
+                f"the pin of {printable(tenant)} names the target {printable(target)}, which is "
+                f"not configured ({near})",
+            )
+
+
+def _said(author: Author, table: tuple[str, ...], key: str, message: str) -> str:
+    """Return one line about a key: where it stands, how its author writes it, what is wrong."""
+    if isinstance(author, TomlFile):
+        written = f"`{one_line(key)}` of {_header(*table)}" if table else _header(key)
+        return f"{author.where(*table, key)}: {written}: {message}"
+    path = ".".join(map(one_line, (*table, key)))
+    return f"`{path}`: {message}"
+
+
+def _header(*names: str) -> str:
+    """Return the header of a table: `[targets.eu1]`."""
+    return f"[{'.'.join(map(quoted, names))}]"

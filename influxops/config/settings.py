@@ -1,0 +1,391 @@
+"""What a section of the configuration may say: the base classes of every plugin's `Settings`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
+
+from influxops.config.secrets import Secret
+from influxops.text import nearest
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a configured section reads or writes."""
+
+    text: str  # fit to be shown, without secrets: `iot@db.example/iotcloud`
+    host: str | None = None  # a name or an address; None for a local socket or a file
+    is_default: bool = False  # whether nobody said where, so that the default is used
+    subject: str = ""  # what is read or written there, in a word: the table's name
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether this is another machine."""
+        return self.host is not None and not is_this_machine(self.host)
+
+
+@functools.cache
+def is_this_machine(host: str) -> bool:
+    """Return whether a host is the machine that this runs on, without asking a name server.
+
+    Args:
+        host: A name, an address, or the path of a socket's folder.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if not name or name.startswith(("/", "@")) or name == "localhost":
+        return True
+    import ipaddress  # both are slow to import, and mostly not needed
+    import socket
+
+    if name.endswith(".localhost") or name == socket.gethostname().lower():
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+class SettingError(ValueError):
+    """A setting says what cannot be.
+
+    Args:
+        message: What is wrong, to be read after the setting's name and a colon; it repeats no
+            value.
+        setting: The setting's name, where `check` raises this for one of several.
+    """
+
+    def __init__(self, message: str, setting: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.setting = setting
+
+
+class InvalidSettings(Exception):
+    """What is wrong with a section, all of it: (setting, message) each."""
+
+    def __init__(self, mistakes: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{name}: {message}" for name, message in mistakes))
+        self.mistakes = mistakes
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    description: str,
+    env: tuple[str, ...] = (),
+    parse: Callable[[Any], Any] | None = None,
+    **constraints: Any,
+) -> Any:
+    """Declare one setting of a section; its annotation says which values it takes.
+
+    Args:
+        default: Its default; leave it out where one must be given.
+        description: What it does and its unit, as `influxops plugins show` prints it.
+        env: The environment variables that set it, the strongest first. They speak for a section
+            that is the only one of its kind.
+        parse: Returns the value to keep for one of the right type; raises ValueError where it
+            cannot be, without repeating it.
+        **constraints: What `msgspec.Meta` takes: `ge`, `gt`, `le`, `lt`, `min_length`,
+            `max_length`, `pattern`.
+    """
+    metadata = {
+        "default": default,
+        "description": description,
+        "env": env,
+        "parse": parse,
+        "constraints": constraints,
+    }
+    if isinstance(default, dict | list | set):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One setting as a class declares it."""
+
+    name: str
+    type: Any
+    default: Any  # dataclasses.MISSING where one must be given
+    description: str
+    env: tuple[str, ...]
+    parse: Callable[[Any], Any] | None
+    constraints: Mapping[str, Any]
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a section must give it."""
+        return self.default is dataclasses.MISSING
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it takes a reference to a secret."""
+        return Secret in (self.type, *get_args(self.type))
+
+    def read(self, value: object, *, as_text: bool = False) -> Any:
+        """Return what a value means for this setting.
+
+        Args:
+            value: What the section says.
+            as_text: Whether it is the text of an environment variable.
+
+        Raises:
+            ValueError: When it is nothing that this setting takes; it repeats no value.
+        """
+        if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
+            found: Any = None if value is None else Secret.parse(value)
+        else:
+            found = self._converted(value, as_text)
+        return found if self.parse is None or found is None else self.parse(found)
+
+    def _converted(self, value: object, as_text: bool) -> Any:
+        import msgspec
+
+        wanted = str if self.is_secret else self.type
+        if self.constraints:
+            meta = msgspec.Meta(**self.constraints)
+            bounded = (
+                Annotated[member, meta] if member in (int, float, str) else member
+                for member in _members(wanted)
+            )
+            wanted = functools.reduce(operator.or_, bounded)
+        try:
+            found = msgspec.convert(value, wanted, strict=not as_text, dec_hook=_decode)
+        except msgspec.ValidationError:
+            expected = in_words(self.type, self.constraints)
+            got = "" if as_text or _is_one_of(value, self.type) else f", got {_kind_of(value)}"
+            raise ValueError(f"expected {expected}{got}") from None
+        if isinstance(found, float) and not math.isfinite(found):
+            raise ValueError("expected a finite number")
+        return found
+
+
+def _decode(wanted: type, value: object) -> object:
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"no {wanted.__name__}")
+
+
+#: How the types of settings, and of what TOML and a program hold, read in a message.
+_WORDS: Mapping[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    NoneType: "nothing",
+    Secret: "a secret",
+}
+#: The constraints that `msgspec.Meta` knows, in words.
+_BOUNDS = {
+    "ge": "at least {}",
+    "gt": "above {}",
+    "le": "at most {}",
+    "lt": "below {}",
+    "min_length": "at least {} long",
+    "max_length": "at most {} long",
+    "pattern": "like {}",
+}
+
+
+def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`.
+
+    Args:
+        wanted: Its type.
+        constraints: Its constraints, as `setting` takes them.
+    """
+    bounds = " and ".join(_BOUNDS.get(k, k).format(value) for k, value in constraints.items())
+    if constraints.get("min_length") == 1 and len(constraints) == 1:
+        bounds = "not empty"
+    words = []
+    for member in _members(wanted):
+        if member is NoneType:
+            continue
+        origin = get_origin(member)
+        if origin is Literal:
+            values = [str(value) for value in get_args(member)]
+            words.append(f"one of {', '.join(values)}" if len(values) > 1 else values[0])
+        elif member in _WORDS:
+            bounded = bounds and member in (int, float, str)
+            words.append(f"{_WORDS[member]} ({bounds})" if bounded else _WORDS[member])
+        else:
+            words.append(_collection(origin or member, get_args(member)))
+    return " or ".join(words)
+
+
+def _collection(kind: Any, members: tuple[Any, ...]) -> str:
+    of = f" of {in_words(members[-1])}" if members and members[-1] is not Ellipsis else ""
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return f"a table{of}"
+    if isinstance(kind, type) and issubclass(kind, Collection):
+        return f"a list{f' of {in_words(members[0])}' if members else ''}"
+    return getattr(kind, "__name__", str(kind))
+
+
+def _kind_of(value: object) -> str:
+    """Return what a value is, in a word or two; never what it says."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "a list"
+    return _WORDS.get(type(value), "a date or a time" if hasattr(value, "isoformat") else "this")
+
+
+def _is_one_of(value: object, wanted: Any) -> bool:
+    """Return whether a value is of the right type, so that only what it says is wrong."""
+    for member in _members(wanted):
+        origin = get_origin(member)
+        kinds = (
+            {type(each) for each in get_args(member)} if origin is Literal else {origin or member}
+        )
+        if Path in kinds:
+            kinds = {str}
+        if type(value) in kinds or (isinstance(value, list) and tuple in kinds):
+            return True
+    return False
+
+
+def _members(wanted: Any) -> tuple[Any, ...]:
+    return get_args(wanted) if get_origin(wanted) in (UnionType, Union) else (wanted,)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
+class PluginSettings:
+    """The base of every plugin's `Settings`: closed, frozen, documented setting by setting."""
+
+    #: The variable that says where this section is, for messages.
+    location_variable: ClassVar[str] = ""
+    #: The names of the settings that somebody gave; the others have their defaults.
+    given: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    @classmethod
+    @functools.cache
+    def declared(cls) -> Mapping[str, Declared]:
+        """Return the settings that a section may give, by name."""
+        from typing import get_type_hints
+
+        hints = get_type_hints(cls, include_extras=True)
+        return {
+            field.name: Declared(
+                field.name,
+                hints[field.name],
+                field.metadata.get("default", field.default),
+                field.metadata.get("description", ""),
+                field.metadata.get("env", ()),
+                field.metadata.get("parse"),
+                field.metadata.get("constraints", {}),
+            )
+            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        }
+
+    @classmethod
+    def of(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
+        """Return the settings that a section's values mean.
+
+        Args:
+            values: What the section says, by setting.
+            as_text: The settings whose value is the text of an environment variable.
+
+        Raises:
+            InvalidSettings: When they say what cannot be; it tells all of it, and no value.
+        """
+        declared = cls.declared()
+        found: dict[str, Any] = {}
+        mistakes = [
+            (
+                name,
+                f"no such setting ({nearest(name, declared) or 'known: ' + ', '.join(declared)})",
+            )
+            for name in values
+            if name not in declared
+        ]
+        for name, one in declared.items():
+            if name not in values:
+                if one.is_required:
+                    mistakes.append((name, "must be given"))
+                continue
+            try:
+                found[name] = one.read(values[name], as_text=name in as_text)
+            except ValueError as error:
+                mistakes.append((name, str(error)))
+        if mistakes:
+            raise InvalidSettings(mistakes)
+        settings = cls(**found)
+        object.__setattr__(settings, "given", frozenset(found))
+        try:
+            settings.check()
+        except SettingError as error:
+            raise InvalidSettings([(error.setting, error.message)]) from None
+        return settings
+
+    def check(self) -> None:
+        """Look at what several settings say together.
+
+        Raises:
+            SettingError: When it cannot be.
+        """
+
+    def location(self) -> Location | None:
+        """Return where this section reads or writes; None where there is no such place."""
+        return None
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret among the settings."""
+        for name in type(self).declared():
+            value = getattr(self, name)
+            if isinstance(value, Secret):
+                yield value
+
+
+class SourceSettings(PluginSettings):
+    """The base of a tenant source's settings."""
+
+
+class TargetSettings(PluginSettings):
+    """The base of a target's settings: what the engine itself needs to know of it."""
+
+    capacity: int | Literal["unlimited"] | None = setting(
+        None,
+        description="How many databases the server holds, or `unlimited`; left out: what the "
+        "target estimates, and the server decides.",
+        ge=0,
+    )
+    state: Literal["active", "draining"] = setting(
+        "active", description="`draining` keeps what it has and gets nothing new."
+    )
+
+    @property
+    def expected_identity(self) -> str | None:
+        """The identity of the only server that this target may be; None for any."""
+        return None
+
+
+class ReporterSettings(PluginSettings):
+    """The base of a reporter's settings."""
+
+    budget: float = setting(
+        10.0, description="Seconds that telling may take, all waiting included.", gt=0, le=300
+    )

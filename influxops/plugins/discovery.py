@@ -1,0 +1,138 @@
+"""Finding the plugins that are installed, and importing the ones that are used.
+
+Plugins come by entry points of the group `influxops.plugins`; the built-in ones use the same
+door. Only the kinds that a configuration uses are imported.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from influxops.config.settings import PluginSettings
+from influxops.errors import PluginUnusable
+from influxops.text import nearest
+
+GROUP = "influxops.plugins"
+PROJECT = "influxops"
+
+#: What a section of each role must implement.
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "sources": ("influxops_tenants",),
+    "targets": ("influxops_inventory", "influxops_ensure"),
+    "reporters": ("influxops_report",),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of plugin that is installed."""
+
+    name: str  # the kind, as `kind = "…"` names it
+    #: Who offers it; more than one is an error where it is used.
+    entry_points: tuple[importlib.metadata.EntryPoint, ...]
+
+    @property
+    def distribution(self) -> str:
+        """The distributions that offer it, each with its version."""
+        return " and ".join(_distribution(point) for point in self.entry_points)
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it comes with influxops."""
+        return all(p.dist is not None and p.dist.name == "influxops" for p in self.entry_points)
+
+    def load(self) -> type[Any]:
+        """Import the plugin's class.
+
+        Returns:
+            The class, with its `Settings`.
+
+        Raises:
+            PluginUnusable: When two distributions offer the kind, or it cannot be imported, or it
+                is no plugin; the message names kind, distribution and version.
+        """
+        if len(self.entry_points) > 1:
+            raise PluginUnusable(
+                f"the plugin kind {self.name!r} is offered by {self.distribution}",
+                hint="uninstall one of them",
+            )
+        point = self.entry_points[0]
+        who = f"the plugin kind {self.name!r} of {self.distribution}"
+        try:
+            plugin = point.load()
+        except Exception as error:  # whatever a foreign module raises at import
+            raise PluginUnusable(
+                f"{who} cannot be imported: {type(error).__name__}: {error}",
+                hint="install what it needs, or update it",
+            ) from error
+        settings = getattr(plugin, "Settings", None)
+        if not isinstance(plugin, type) or not (
+            isinstance(settings, type) and issubclass(settings, PluginSettings)
+        ):
+            raise PluginUnusable(
+                f"{who} is no plugin: {point.value} is not a class with a `Settings` "
+                "that derives from influxops.plugin.PluginSettings",
+                hint="tell its author",
+            )
+        return plugin
+
+    def roles(self, plugin: type[Any]) -> tuple[str, ...]:
+        """Return which sections a plugin's class may serve: `sources`, `targets`, `reporters`."""
+        return tuple(
+            role for role, hooks in ROLES.items() if all(implements(plugin, h) for h in hooks)
+        )
+
+
+def installed(group: str = GROUP) -> dict[str, Kind]:
+    """Return all kinds that are installed, by name, without importing any of them."""
+    by_name: defaultdict[str, list[importlib.metadata.EntryPoint]] = defaultdict(list)
+    for point in importlib.metadata.entry_points(group=group):
+        by_name[point.name].append(point)
+    return {name: Kind(name, tuple(points)) for name, points in sorted(by_name.items())}
+
+
+def find(kind: str, kinds: Mapping[str, Kind]) -> Kind:
+    """Return the kind of this name.
+
+    Raises:
+        PluginUnusable: When it is not installed; the message suggests the nearest.
+    """
+    try:
+        return kinds[kind]
+    except KeyError:
+        hint = nearest(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
+        raise PluginUnusable(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
+
+
+def implements(plugin: type[Any], hook: str) -> bool:
+    """Return whether a plugin's class implements a hook; one that only wraps it does not."""
+    marked = getattr(getattr(plugin, hook, None), f"{PROJECT}_impl", None)
+    return marked is not None and not (marked["wrapper"] or marked["hookwrapper"])
+
+
+def misspelt(plugin: type[Any]) -> str:
+    """Return a hint at hooks of a class that no specification knows: empty where there is none.
+
+    Args:
+        plugin: The class.
+    """
+    from influxops.plugins import hookspecs
+
+    known = [name for name in vars(hookspecs) if name.startswith(f"{PROJECT}_")]
+    wrong = [
+        name
+        for name in dir(plugin)
+        if hasattr(getattr(plugin, name, None), f"{PROJECT}_impl") and name not in known
+    ]
+    return "; ".join(
+        f"no hook is called {name} ({nearest(name, known) or 'see docs/plugins.md'})"
+        for name in wrong
+    )
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"

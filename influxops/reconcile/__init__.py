@@ -1,0 +1,1 @@
+"""Bringing what is to what should be: `run.py` names the steps."""

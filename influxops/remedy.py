@@ -1,0 +1,90 @@
+"""What to do about a finding or an error, as data: each face puts it in its own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class RemedyKind(StrEnum):
+    """What a remedy asks for; `value` and `text` of a `Remedy` mean something else for each."""
+
+    ADVICE = "advice"  # text: the advice, which means the same everywhere
+    ALLOW = "allow"  # value: the guard to allow; text: when that is right
+    SETTING = "setting"  # value: a setting of `section`; text: what to do, `{}` stands for it
+    OPTION = "option"  # value: an option of a run, `timeout`; text: what to do, `{}` stands for it
+    COMMAND = "command"  # value: what to run, `ensure --verify`; text: why, `{}` stands for it
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do about something.
+
+    On the command line an allowance is `--allow drop`, in a task `allow: [drop]`, on a page a
+    button. Use the class methods to make one. `str()` gives plain words that fit nowhere badly.
+    """
+
+    kind: RemedyKind
+    value: str = ""
+    text: str = ""
+    section: str = ""  # SETTING: the full name of the section, `target:eu1`
+    written: str = ""  # SETTING: how whoever wrote it would call it: "`url` of [targets.eu1]"
+
+    @classmethod
+    def advise(cls, text: str) -> Remedy:
+        """Return advice that means the same everywhere; an empty one says nothing."""
+        return cls(RemedyKind.ADVICE, text=text)
+
+    @classmethod
+    def allow(cls, guard: str, text: str = "only if that is what you want") -> Remedy:
+        """Return the allowance of a guard."""
+        return cls(RemedyKind.ALLOW, guard, text)
+
+    @classmethod
+    def setting(cls, name: str, text: str = "check {}", section: str = "") -> Remedy:
+        """Return a remedy that lies in a setting.
+
+        Args:
+            name: The setting of the section that the error comes from.
+            text: What to do; `{}` stands for the setting as its author wrote it.
+            section: The full name of the section; the engine fills it in for a plugin's error.
+        """
+        return cls(RemedyKind.SETTING, name, text, section)
+
+    @classmethod
+    def option(cls, name: str, text: str) -> Remedy:
+        """Return a remedy that lies in an option of the run: `timeout`.
+
+        Args:
+            name: The option.
+            text: What to do; `{}` stands for the option.
+        """
+        return cls(RemedyKind.OPTION, name, text)
+
+    @classmethod
+    def command(cls, value: str, text: str = "run {}") -> Remedy:
+        """Return a command to run.
+
+        Args:
+            value: The command without the program's name: `ensure --verify`.
+            text: What to do; `{}` stands for the command.
+        """
+        return cls(RemedyKind.COMMAND, value, text)
+
+    def located(self, section: str, written: str) -> Remedy:
+        """Return this remedy with the section that it is about, if it is about a setting."""
+        if self.kind is not RemedyKind.SETTING or self.section:
+            return self
+        return replace(self, section=section, written=written)
+
+    def words(self, value: str) -> str:
+        """Return the remedy with a face's own words for what it names."""
+        return self.text.replace("{}", value)
+
+    def __str__(self) -> str:
+        if self.kind is RemedyKind.ALLOW:
+            return f"{self.text}: allow {self.value}"
+        return self.words(self.written or f"`{self.value}`")
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.value)

@@ -1,0 +1,1 @@
+"""What a run tells, the view that all faces share, and its JSON."""

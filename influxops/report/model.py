@@ -1,0 +1,117 @@
+"""What a run tells: who made it, what it worked on, where each tenant stands; all frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Literal
+
+from influxops.errors import ExitCode
+from influxops.findings import Finding
+from influxops.model import Change, Outcome, Refusal, TenantPlan, Traits
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """One tenant source, as a run found it."""
+
+    name: str  # the name of its section
+    kind: str  # its plugin's kind
+    location: str  # where it reads, without secrets: `iot@db.example:5432/iotcloud`
+    tenants: int = 0  # how many tenants it gave
+    error: str = ""  # why it could not be read; empty where it could
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """One target, as a run left it."""
+
+    name: str  # the name of its section
+    kind: str  # its plugin's kind
+    url: str  # where it is, without secrets
+    reachable: bool  # whether it could be read, the last time that it was asked
+    state: Literal["active", "draining"] = "active"
+    edition: str | None = None
+    version: str | None = None
+    identity: str | None = None
+    databases: int | None = None  # how many databases it holds; None: unknown
+    capacity: int | None = None  # how many it can hold; None: no limit is known
+    capacity_is_estimate: bool = False  # whether the target guesses `capacity`
+    error: str = ""  # why it could not be read
+    traits: Traits = field(default_factory=Traits)  # what its kind has, and what it calls it
+
+    @property
+    def places_left(self) -> int | None:
+        """How many databases still fit, None where that is unknown."""
+        if self.capacity is None or self.databases is None or not self.reachable:
+            return None
+        return max(0, self.capacity - self.databases)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who ran what, and with which configuration."""
+
+    user: str  # the operating system's user
+    host: str  # the machine's name
+    config: str | None = None  # the configuration file; None where there is none
+
+
+@dataclass(frozen=True)
+class RunHead:
+    """What a run works on, once it has read its sources and targets and before it writes."""
+
+    run_id: str  # unique to this run; the report carries the same
+    dry_run: bool
+    origin: Origin
+    sources: tuple[SourceState, ...]
+    targets: tuple[TargetState, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a run tells, for every face."""
+
+    run_id: str  # unique to this run
+    started: datetime  # in UTC
+    seconds: float  # how long it took
+    dry_run: bool  # whether nothing was to be written
+    origin: Origin
+    sources: tuple[SourceState, ...] = ()
+    targets: tuple[TargetState, ...] = ()
+    tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
+    refusals: tuple[Refusal, ...] = ()  # what guards refuse
+    notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`
+    exit_code: ExitCode = ExitCode.OK
+    #: Whether the run was limited to some tenants or targets.
+    is_limited: bool = False
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that was found: about the run and what it worked on, then the tenants."""
+        return (*self.notes, *(f for tenant in self.tenants for f in tenant.findings))
+
+    @cached_property
+    def planned(self) -> tuple[Change, ...]:
+        """The changes that were to be made, in the order of the tenants."""
+        return tuple(change for tenant in self.tenants for change in tenant.changes)
+
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """How each change ended, settled by reading again."""
+        return tuple(outcome for tenant in self.tenants for outcome in tenant.outcomes)
+
+    @cached_property
+    def changed(self) -> tuple[Change, ...]:
+        """The changes that were made, those among them that were not finished too."""
+        return tuple(change for tenant in self.tenants for change in tenant.made)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was ended from outside before it was through."""
+        return self.exit_code is ExitCode.INTERRUPTED
+
+    def target(self, name: str | None) -> TargetState | None:
+        """Return the target of this name; None where there is none."""
+        return next((target for target in self.targets if target.name == name), None)
