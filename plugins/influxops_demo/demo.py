@@ -24,7 +24,7 @@ def command(context: click.Context, keep: bool) -> None:
     `ensure`, `ensure` again and `status` on them, and removes everything when it ends. It touches
     no server of yours. Ends with 1 when something did not end as it should.
     """
-    from influxops import ConfigError
+    from influxops.plugin import ConfigError
 
     absent = missing(*STAND_IN, *POSTGRES)
     if absent:

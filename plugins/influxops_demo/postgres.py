@@ -25,7 +25,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from influxops import InfluxopsError
+from influxops.plugin import InfluxopsError
 from influxops_demo.extra import how_to_install
 
 #: The account that runs PostgreSQL for root; Debian and most others have it.

@@ -18,7 +18,7 @@ from typing import Final
 import psycopg
 import urllib3
 
-from influxops import InfluxopsError
+from influxops.plugin import InfluxopsError
 from influxops_demo.postgres import (
     EmbeddedPostgres,
     ended_with_this_process,

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import click
 
-from influxops import InfluxopsError
+from influxops.plugin import InfluxopsError
 from influxops_demo.stage import DEVICES, PLACES, TARGETS, Stage, staged
 
 _INTERRUPTED = 130
