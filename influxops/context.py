@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -83,15 +83,15 @@ class Context:
         self.log = log or logging.getLogger("influxops")
         self.on_stage = on_stage
         self.on_progress = on_progress
-        self.id = parent.id if parent else uuid.uuid4().hex[:12]
-        self.started = parent.started if parent else datetime.now(UTC)
+        self.id: str = parent.id if parent else uuid.uuid4().hex[:12]
+        self.started: datetime = parent.started if parent else datetime.now(UTC)
         self._began = time.monotonic()
         self._parent = parent
-        self._watch = parent._watch if parent else _Watch()
+        self._watch: _Watch = parent._watch if parent else _Watch()
         ends = [] if timeout is None else [self._began + timeout]
         if parent is not None and parent._deadline is not None:
             ends.append(parent._deadline)
-        self._deadline = min(ends, default=None)
+        self._deadline: float | None = min(ends, default=None)
 
     def limited(self, seconds: float) -> Context:
         """Return a context for a part of this run that may take no more than so many seconds."""

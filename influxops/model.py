@@ -155,6 +155,7 @@ class TenantPlan:
     database: str  # the desired database's name; empty where it has none that is valid
     retention: Retention | Unmanaged  # the retention period it should have, in seconds
     verdict: Verdict = Verdict.OK
+    pin: str | None = None  # the only target that its database should be on; None: placement
     target: str | None = None  # the target that holds its database, or will
     before: Database | None = None  # the database before the run
     after: Database | None = None  # after the run; in a dry run, as it would be

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 #: How many words are compared letter by letter.
 _MOST_COMPARED = 2_000
@@ -19,6 +19,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     Returns:
         `did you mean X?`, or an empty string when nothing is near.
     """
+    from difflib import get_close_matches
+
     words = list(known)
     # An id that differs only by case is nearer than its letters say.
     same = [each for each in words if each.casefold() == word.casefold()]
@@ -70,9 +72,11 @@ def printable(text: str, longest: int = _CUT) -> str:
         text: The id, whatever it holds.
         longest: How many characters are shown; a longer id is cut, and its length told.
     """
+    # What is composed in another way looks like another id, but is not: it is written out.
+    quoted = repr if text.isascii() or unicodedata.is_normalized("NFC", text) else ascii
     if len(text) <= longest:
-        return repr(text)
-    return f"{text[: longest - 1] + '…'!r} ({len(text)} characters)"
+        return quoted(text)
+    return f"{quoted(text[: longest - 1] + '…')} ({len(text)} characters)"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

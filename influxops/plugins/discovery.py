@@ -1,28 +1,23 @@
-"""Finding plugins, and keeping one plugin's failure its own.
+"""Finding the plugins that are installed, and importing the ones that are used.
 
 Plugins come by entry points of the group `influxops.plugins`; the built-in ones use the same
-door. Only the kinds that a configuration uses are imported. An engine has one `PluginHost`; it
-calls a hook for one instance at a time, because pluggy would let one instance's exception end
-the call for all.
+door. Only the kinds that a configuration uses are imported.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pluggy
-
-from influxops import hookspecs
-from influxops.errors import InfluxopsError, PluginError
-from influxops.naming import nearest
-from influxops.settings import PluginSettings
+from influxops.config.settings import PluginSettings
+from influxops.errors import PluginUnusable
+from influxops.text import nearest
 
 GROUP = "influxops.plugins"
+PROJECT = "influxops"
 
 #: What a section of each role must implement.
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -32,16 +27,12 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
-    """One kind of plugin that is installed.
+    """One kind of plugin that is installed."""
 
-    Args:
-        name: The kind, as `kind = "…"` names it.
-        entry_points: Who offers it; more than one is an error where it is used.
-    """
-
-    name: str
+    name: str  # the kind, as `kind = "…"` names it
+    #: Who offers it; more than one is an error where it is used.
     entry_points: tuple[importlib.metadata.EntryPoint, ...]
 
     @property
@@ -61,43 +52,43 @@ class Kind:
             The class, with its `Settings`.
 
         Raises:
-            PluginError: When two distributions offer the kind, or it cannot be imported, or it
+            PluginUnusable: When two distributions offer the kind, or it cannot be imported, or it
                 is no plugin; the message names kind, distribution and version.
         """
         if len(self.entry_points) > 1:
-            raise _broken(
+            raise PluginUnusable(
                 f"the plugin kind {self.name!r} is offered by {self.distribution}",
-                "uninstall one of them",
+                hint="uninstall one of them",
             )
         point = self.entry_points[0]
         who = f"the plugin kind {self.name!r} of {self.distribution}"
         try:
             plugin = point.load()
         except Exception as error:  # whatever a foreign module raises at import
-            raise _broken(
+            raise PluginUnusable(
                 f"{who} cannot be imported: {type(error).__name__}: {error}",
-                "install what it needs, or update it",
+                hint="install what it needs, or update it",
             ) from error
         settings = getattr(plugin, "Settings", None)
         if not isinstance(plugin, type) or not (
             isinstance(settings, type) and issubclass(settings, PluginSettings)
         ):
-            raise _broken(
+            raise PluginUnusable(
                 f"{who} is no plugin: {point.value} is not a class with a `Settings` "
-                "that derives from influxops.PluginSettings",
-                "tell its author",
+                "that derives from influxops.plugin.PluginSettings",
+                hint="tell its author",
             )
         return plugin
 
     def roles(self, plugin: type[Any]) -> tuple[str, ...]:
-        """Tell which sections a plugin's class may serve: `sources`, `targets`, `reporters`."""
+        """Return which sections a plugin's class may serve: `sources`, `targets`, `reporters`."""
         return tuple(
-            role for role, hooks in ROLES.items() if all(_implements(plugin, h) for h in hooks)
+            role for role, hooks in ROLES.items() if all(implements(plugin, h) for h in hooks)
         )
 
 
 def installed(group: str = GROUP) -> dict[str, Kind]:
-    """Give all kinds that are installed, by name, without importing any of them."""
+    """Return all kinds that are installed, by name, without importing any of them."""
     by_name: defaultdict[str, list[importlib.metadata.EntryPoint]] = defaultdict(list)
     for point in importlib.metadata.entry_points(group=group):
         by_name[point.name].append(point)
@@ -105,106 +96,43 @@ def installed(group: str = GROUP) -> dict[str, Kind]:
 
 
 def find(kind: str, kinds: Mapping[str, Kind]) -> Kind:
-    """Give the kind of this name.
+    """Return the kind of this name.
 
     Raises:
-        PluginError: When it is not installed; the message suggests the nearest.
+        PluginUnusable: When it is not installed; the message suggests the nearest.
     """
     try:
         return kinds[kind]
     except KeyError:
         hint = nearest(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
-        raise _broken(f"no plugin of the kind {kind!r} is installed", hint) from None
+        raise PluginUnusable(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
 
 
-class PluginHost:
-    """The instances of one engine, each under its section's name (`target:eu1`)."""
-
-    def __init__(self) -> None:
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
-        self._owners: dict[str, str] = {}
-
-    def register(self, name: str, instance: object, kind: Kind) -> None:
-        """Add an instance.
-
-        Args:
-            name: Its section's name, with its role: `source:registry`.
-            instance: The instance.
-            kind: Its kind, to be named in its errors.
-
-        Raises:
-            PluginError: When its hooks do not fit the specification.
-        """
-        self._owners[name] = f"{name} (kind {kind.name} of {kind.distribution})"
-        try:
-            self._manager.register(instance, name)
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self._manager.unregister(name=name)
-            raise _broken(f"{self._owners[name]}: {error}", "tell its author") from error
-
-    def implements(self, name: str, hook: str) -> bool:
-        """Tell whether an instance implements a hook."""
-        return _implements(type(self._manager.get_plugin(name)), hook)
-
-    @contextlib.contextmanager
-    def guard(self, name: str, redact: Callable[[str], str]) -> Iterator[None]:
-        """Turn whatever an instance raises into an error with its name on it.
-
-        Args:
-            name: The instance.
-            redact: Takes secrets out of a foreign exception's text.
-
-        Raises:
-            PluginError: For an exception that is no `InfluxopsError`.
-        """
-        try:
-            yield
-        except InfluxopsError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{self._owners[name]} broke: {type(error).__name__}: {redact(str(error))}",
-                hint="run it again with -vv for the traceback, and tell its author",
-            ) from error
-
-    def call(self, name: str, hook: str, **arguments: Any) -> Any:
-        """Call a hook for one instance; wrappers of all others still apply.
-
-        Args:
-            name: The instance.
-            hook: The hook.
-            **arguments: What the hook takes.
-
-        Returns:
-            What the instance returned. A generator has not run yet: iterate it under `guard`.
-
-        Raises:
-            PluginError: When the instance does not implement the hook.
-        """
-        instance = self._manager.get_plugin(name)
-        caller = getattr(self._manager.hook, hook)
-        others = {
-            impl.plugin
-            for impl in caller.get_hookimpls()
-            if impl.plugin is not instance and not (impl.wrapper or impl.hookwrapper)
-        }
-        results = self._manager.subset_hook_caller(hook, others)(**arguments)
-        if not results and not self.implements(name, hook):
-            raise PluginError(f"{self._owners[name]} does not implement {hook}")
-        return results[0] if results else None
+def implements(plugin: type[Any], hook: str) -> bool:
+    """Return whether a plugin's class implements a hook; one that only wraps it does not."""
+    marked = getattr(getattr(plugin, hook, None), f"{PROJECT}_impl", None)
+    return marked is not None and not (marked["wrapper"] or marked["hookwrapper"])
 
 
-def _implements(plugin: type[Any], hook: str) -> bool:
-    return hasattr(getattr(plugin, hook, None), f"{hookspecs.PROJECT}_impl")
+def misspelt(plugin: type[Any]) -> str:
+    """Return a hint at hooks of a class that no specification knows: empty where there is none.
+
+    Args:
+        plugin: The class.
+    """
+    from influxops.plugins import hookspecs
+
+    known = [name for name in vars(hookspecs) if name.startswith(f"{PROJECT}_")]
+    wrong = [
+        name
+        for name in dir(plugin)
+        if hasattr(getattr(plugin, name, None), f"{PROJECT}_impl") and name not in known
+    ]
+    return "; ".join(
+        f"no hook is called {name} ({nearest(name, known) or 'see docs/plugins.md'})"
+        for name in wrong
+    )
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
-
-
-def _broken(message: str, hint: str) -> PluginError:
-    error = PluginError(message, hint=hint)
-    error.exit_code = 2  # What the configuration asks for is not there: nothing was tried.
-    return error

@@ -17,9 +17,8 @@ import pluggy
 from influxops.context import Context
 from influxops.findings import Finding
 from influxops.model import Change, Check, DatabaseStats, Inventory, Outcome, Tenant
+from influxops.plugins.discovery import PROJECT
 from influxops.report.model import Report, RunHead
-
-PROJECT = "influxops"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

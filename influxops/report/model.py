@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -39,7 +39,7 @@ class TargetState:
     capacity: int | None = None  # how many it can hold; None: no limit is known
     capacity_is_estimate: bool = False  # whether the target guesses `capacity`
     error: str = ""  # why it could not be read
-    traits: Traits = Traits()  # what its kind has, and what it calls it
+    traits: Traits = field(default_factory=Traits)  # what its kind has, and what it calls it
 
     @property
     def places_left(self) -> int | None:

@@ -1,0 +1,118 @@
+"""What a run comes to: its findings settled by what happened, its exit code, its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from influxops.context import Context
+from influxops.errors import ExitCode
+from influxops.findings import Finding, Kind, Severity
+from influxops.model import Refusal, TenantPlan, Verdict
+from influxops.report.model import Origin, Report
+
+if TYPE_CHECKING:
+    from influxops.reconcile.run import Draft, Order
+
+_UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
+
+
+def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Report:
+    """Return the report of a run.
+
+    Args:
+        draft: What it knows.
+        order: What it was asked to do.
+        context: The run.
+        origin: Who ran it.
+    """
+    tenants = tuple(_final(plan, draft, context) for plan in draft.plan.tenants.values())
+    notes = [*_notes(draft, order, context, tenants)]
+    code = _exit_code(notes, tenants, draft.plan.refusals)
+    if draft.error is not None:
+        code = draft.error.exit_code
+    return Report(
+        run_id=context.id,
+        started=context.started,
+        seconds=context.seconds,
+        dry_run=context.dry_run,
+        origin=origin,
+        sources=draft.observed.sources,
+        targets=draft.observed.targets,
+        tenants=tenants,
+        refusals=draft.plan.refusals,
+        notes=tuple(notes),
+        exit_code=code,
+        is_limited=context.scope.is_limited,
+    )
+
+
+def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
+    """Return a tenant as it stands at the end; one that was not come to was not tried."""
+    settled = draft.settled.get(plan.tenant)
+    if settled is not None:
+        return settled
+    if plan.verdict is not Verdict.PENDING or context.dry_run:
+        return plan
+    finding = Finding(
+        Kind.NOT_TRIED,
+        Severity.ERROR,
+        "not tried: the run ended before",
+        "run it again",
+        plan.tenant,
+        plan.target,
+        plan.database,
+    )
+    return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
+
+
+def _notes(
+    draft: Draft, order: Order, context: Context, tenants: Sequence[TenantPlan]
+) -> Iterator[Finding]:
+    """Yield what is about no single tenant, its severity settled by what it meant for this run."""
+    from influxops.reconcile.run import ended
+
+    scope = context.scope
+    waits = any(plan.unseen_on and not plan.verdict.is_right for plan in tenants)
+    for finding in (*draft.observed.findings, *draft.plan.notes, *draft.notes):
+        applied = bool(draft.settled) and not context.dry_run
+        if applied and finding.kind is Kind.OVER_CAPACITY:
+            continue  # the server has decided
+        severity = finding.severity
+        if finding.kind in _UNREAD:
+            # A target that nobody in the scope depends on, or that was allowed to be away.
+            elsewhere = (scope.tenants is not None and not waits) or not scope.covers(
+                None, finding.target
+            )
+            if elsewhere or ("unreachable" in order.allow and not waits):
+                severity = Severity.WARNING
+        elif (
+            finding.source is not None
+            and finding.kind is not Kind.FAILED_SOURCE
+            and severity is Severity.ERROR
+            and _is_elsewhere(finding.source, draft, context)
+        ):
+            # A fault elsewhere in the registry does not fail a run for some of its tenants.
+            severity = Severity.WARNING
+        yield replace(finding, severity=severity) if severity != finding.severity else finding
+    if draft.error is not None:
+        yield ended(draft.error)
+
+
+def _is_elsewhere(source: str, draft: Draft, context: Context) -> bool:
+    """Return whether a source has tenants that the run is not about."""
+    named = context.scope.tenants
+    return named is not None and any(
+        tenant.id not in named for tenant in draft.observed.tenants if tenant.source == source
+    )
+
+
+def _exit_code(
+    notes: Iterable[Finding], tenants: Iterable[TenantPlan], refusals: Sequence[Refusal]
+) -> ExitCode:
+    """Return what a run ends with: 1 before 4 before 0."""
+    findings = (*notes, *(plan.finding for plan in tenants if plan.finding is not None))
+    if any(f.severity is Severity.ERROR and f.kind is not Kind.GUARD for f in findings):
+        return ExitCode.FAILED
+    return ExitCode.REFUSED if refusals else ExitCode.OK

@@ -1,0 +1,320 @@
+"""Reading what is: all sources and all targets at once, and the targets again after changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
+
+from influxops.context import Context
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
+from influxops.findings import Finding, Kind, Severity
+from influxops.model import Inventory, Tenant
+from influxops.plugins.handles import SourceHandle, TargetHandle, WrongServer
+from influxops.reconcile.placement import locate
+from influxops.reconcile.rules import Rules
+from influxops.report.model import SourceState, TargetState
+from influxops.text import one_line
+
+T = TypeVar("T")
+
+#: Seconds after which somebody who waits is told for whom.
+_SAY_AFTER = 2.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was read, and how that went."""
+
+    tenants: Sequence[Tenant] = ()  # what all sources gave
+    #: What each target holds; one that could not be read is left out. One that went away later
+    #: keeps what it held when it was read.
+    inventories: Mapping[str, Inventory] = field(default_factory=dict)
+    sources: tuple[SourceState, ...] = ()
+    targets: tuple[TargetState, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    #: The targets that take nothing more in this run, with why: full, or gone.
+    closed: Mapping[str, str] = field(default_factory=dict)
+    #: Ids that other sources have than the one that a program added.
+    known_elsewhere: frozenset[str] = frozenset()
+
+    @property
+    def sources_complete(self) -> bool:
+        """Whether every source could be read."""
+        return not any(source.error for source in self.sources)
+
+    @property
+    def unread(self) -> list[str]:
+        """The names of the targets that could not be read at all."""
+        return [t.name for t in self.targets if t.name not in self.inventories]
+
+
+def observe(
+    sources: Sequence[SourceHandle],
+    targets: Sequence[TargetHandle],
+    rules: Rules,
+    context: Context,
+) -> Observed:
+    """Read all sources and all targets at once.
+
+    Args:
+        sources: The configured sources.
+        targets: The configured targets.
+        rules: What the configuration says.
+        context: The run.
+
+    Raises:
+        Interrupted: When the run was ended.
+        ConfigError: When two targets are one server.
+    """
+    context.on_stage("reading", len(sources) + len(targets))
+    reading = context.limited(rules.reading)
+    tasks: dict[str, Callable[[], _ReadSource | _ReadTarget]] = {
+        **{_place(h): partial(_read_source, h, context) for h in sources},
+        **{_place(h): partial(_read_target, h, (), rules, reading, context) for h in targets},
+    }
+    results = in_parallel(tasks, context)
+    read_sources = [each for each in results if isinstance(each, _ReadSource)]
+    read_targets = [each for each in results if isinstance(each, _ReadTarget)]
+    inventories = {t.state.name: t.inventory for t in read_targets if t.inventory is not None}
+    refuse_one_server_twice(inventories, targets)
+    observed = Observed(
+        inventories=inventories,
+        sources=tuple(each.state for each in read_sources),
+        targets=tuple(each.state for each in read_targets),
+        findings=tuple(f for each in results for f in each.findings),
+    )
+    tenants, elsewhere = _merged(read_sources, sources, complete=observed.sources_complete)
+    if observed.sources_complete and not tenants:
+        places = ", ".join(map(_subject, sources))
+        empty = Finding(
+            Kind.NO_TENANTS,
+            Severity.INFO,
+            f"No tenants found in {places}",
+            "is this the right registry?",
+        )
+        observed = replace(observed, findings=(*observed.findings, empty))
+    return replace(observed, tenants=tenants, known_elsewhere=elsewhere)
+
+
+def observe_again(
+    observed: Observed,
+    targets: Iterable[TargetHandle],
+    rules: Rules,
+    context: Context,
+    closely: Mapping[str, Collection[str]] | None = None,
+) -> Observed:
+    """Read some targets once more, after changes, or more closely.
+
+    Args:
+        observed: What was read before.
+        targets: Those to read.
+        rules: What the configuration says.
+        context: The run, or the grace that one which is over still has.
+        closely: The databases whose completeness is to be read from what is stored, by target.
+
+    Returns:
+        What is known now. A target that cannot be read any more is told as such and gets nothing
+        more; what it held when it was read is kept.
+    """
+    reading = context.limited(rules.reading)
+    names = closely or {}
+    results = in_parallel(
+        {
+            _place(h): partial(_read_target, h, names.get(h.name, ()), rules, reading, context)
+            for h in targets
+        },
+        context,
+    )
+    states = {state.name: state for state in observed.targets}
+    inventories, closed = dict(observed.inventories), dict(observed.closed)
+    findings = list(observed.findings)
+    for each in results:
+        name = each.state.name
+        if each.inventory is not None:
+            inventories[name] = each.inventory
+            states[name] = each.state
+        else:
+            states[name] = replace(states[name], reachable=False, error=each.state.error)
+            closed.setdefault(name, "it cannot be read any more")
+            findings += [f for f in each.findings if f not in findings]
+    return replace(
+        observed,
+        inventories=inventories,
+        targets=tuple(states.values()),
+        findings=tuple(findings),
+        closed=closed,
+    )
+
+
+def in_parallel(
+    tasks: Mapping[str, Callable[[], T]], context: Context, *, say: bool = True
+) -> list[T]:
+    """Return what tasks give, in their order; each has a thread of its own.
+
+    Who waits for one of them for long is told for which.
+
+    Args:
+        tasks: What to run, by what is waited for; the first exception is raised after all have
+            ended.
+        context: The run.
+        say: Whether somebody waits who wants to know for whom.
+    """
+    if not tasks:
+        return []
+    with ThreadPoolExecutor(len(tasks), thread_name_prefix="influxops") as pool:
+        futures: dict[Future[T], str] = {pool.submit(task): name for name, task in tasks.items()}
+        for future in wait(futures, _SAY_AFTER).not_done if say else ():
+            context.log.warning("still waiting for %s", futures[future])
+        return [future.result() for future in futures]
+
+
+@dataclass(frozen=True)
+class _ReadSource:
+    state: SourceState
+    tenants: list[Tenant]
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class _ReadTarget:
+    state: TargetState
+    inventory: Inventory | None
+    findings: list[Finding]
+
+
+def _place(handle: SourceHandle | TargetHandle) -> str:
+    location = handle.location
+    return f"{handle.full_name.replace(':', ' ')} ({one_line(location.text) if location else ''})"
+
+
+def _subject(handle: SourceHandle) -> str:
+    location = handle.location
+    return (location.subject or location.text) if location else handle.name
+
+
+def _read_source(handle: SourceHandle, context: Context) -> _ReadSource:
+    state = handle.state()
+    try:
+        tenants, findings = handle.read(context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", handle.full_name, exc_info=True)
+        failed = Finding(
+            Kind.FAILED_SOURCE, Severity.ERROR, error.message, error.remedy, source=handle.name
+        )
+        return _ReadSource(replace(state, error=error.message), [], [failed])
+    finally:
+        context.on_progress(1)
+    return _ReadSource(replace(state, tenants=len(tenants)), tenants, findings)
+
+
+def _read_target(
+    handle: TargetHandle,
+    closely: Collection[str],
+    rules: Rules,
+    reading: Context,
+    context: Context,
+) -> _ReadTarget:
+    state = handle.state()
+    try:
+        inventory = _inventory(handle, closely, rules, reading, context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", handle.full_name, exc_info=True)
+        return _unreachable(state, error)
+    finally:
+        context.on_progress(1)
+    return _ReadTarget(describe(state, inventory, rules), inventory, list(inventory.findings))
+
+
+def _inventory(
+    handle: TargetHandle,
+    closely: Collection[str],
+    rules: Rules,
+    reading: Context,
+    context: Context,
+) -> Inventory:
+    """Read an inventory within the time that reading may take; looking closely takes longer."""
+    try:
+        return handle.inventory(context if closely else reading, closely)
+    except Interrupted:
+        context.check()
+        raise TargetError(
+            f"no answer within {rules.reading:g} s",
+            hint="the server is slow or hangs; [run] reading gives it longer",
+        ) from None
+
+
+def _unreachable(state: TargetState, error: InfluxopsError) -> _ReadTarget:
+    kind = Kind.UNREACHABLE
+    if isinstance(error, WrongServer):
+        kind = Kind.WRONG_SERVER
+        state = replace(state, identity=error.identity)
+    elif isinstance(error, TargetRefused):
+        kind = Kind.REFUSED
+    finding = Finding(kind, Severity.ERROR, error.message, error.remedy, target=state.name)
+    return _ReadTarget(replace(state, error=error.message), None, [finding])
+
+
+def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetState:
+    """Return a target's state brought up to what it holds."""
+    location = locate(state.name, rules.targets[state.name], inventory, None)
+    return replace(
+        state,
+        reachable=True,
+        edition=inventory.edition,
+        version=inventory.version,
+        identity=inventory.identity,
+        databases=len(inventory.databases),
+        capacity=location.capacity,
+        capacity_is_estimate=location.estimated,
+    )
+
+
+def _merged(
+    read: Sequence[_ReadSource], handles: Sequence[SourceHandle], *, complete: bool
+) -> tuple[list[Tenant], frozenset[str]]:
+    """Return all tenants, and the ids that sources have which supplement no other.
+
+    The attributes of a supplementing source win for tenants that another one knows.
+    """
+    supplementing = {h.name for h in handles if h.resolved.section.supplements}
+    tenants = [t for each in read if each.state.name not in supplementing for t in each.tenants]
+    extra = [t for each in read if each.state.name in supplementing for t in each.tenants]
+    known = frozenset(tenant.id for tenant in tenants)
+    if not complete:
+        # What the source that failed says of the others is not known, so nothing is.
+        return tenants, known
+    overrides = {tenant.id: tenant.attributes for tenant in extra}
+    merged = [
+        replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
+        for t in tenants
+    ]
+    return [*merged, *(tenant for tenant in extra if tenant.id not in known)], known
+
+
+def refuse_one_server_twice(
+    inventories: Mapping[str, Inventory], targets: Iterable[TargetHandle]
+) -> None:
+    """Refuse two targets that lead to one server, where one tenant could be placed twice.
+
+    Raises:
+        ConfigError: When two answer with one identity.
+    """
+    words = {target.name: target.traits.identity for target in targets}
+    first_with: dict[str, str] = {}
+    for name, inventory in inventories.items():
+        if inventory.identity is None:
+            continue
+        first = first_with.setdefault(inventory.identity, name)
+        if first != name:
+            raise ConfigError(
+                f"the targets {first} and {name} are one server: both answer with the "
+                f"{words[name]} {inventory.identity}",
+                hint="correct where one of them leads, or remove it",
+            )

@@ -1,0 +1,109 @@
+"""Which target gets a tenant that has no database yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from influxops.model import Inventory
+
+if TYPE_CHECKING:
+    from influxops.reconcile.rules import TargetPolicy
+
+Policy = Literal["fill", "spread"]
+
+
+@dataclass
+class Location:
+    """A target as placement sees it; `used` grows as tenants are placed."""
+
+    target: str  # its name
+    used: int = 0  # how many databases it holds, or will
+    capacity: int | None = None  # how many it can hold; None where no limit is known
+    estimated: bool = False  # whether `capacity` is guessed: the server may take more or fewer
+    draining: bool = False  # whether it gets nothing new
+    closed: str | None = None  # why it takes nothing more, as it said itself in this run
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another database is expected to fit."""
+        return self.closed is None and (self.capacity is None or self.used < self.capacity)
+
+    @property
+    def may_have_room(self) -> bool:
+        """Whether only the server can tell that nothing more fits."""
+        return self.closed is None and (self.estimated or self.has_room)
+
+    @property
+    def is_over_estimate(self) -> bool:
+        """Whether it is given more than it is thought to hold."""
+        return self.capacity is not None and self.used > self.capacity
+
+    def why_not(self) -> str:
+        """Return why it takes nothing more, to be read after its name."""
+        if self.draining:
+            return "is draining"
+        return f"is full ({self.closed or f'databases: {self.used}'})"
+
+
+def locate(target: str, policy: TargetPolicy, inventory: Inventory, closed: str | None) -> Location:
+    """Return one target as placement sees it.
+
+    Args:
+        target: Its name.
+        policy: What the configuration says of it.
+        inventory: What it holds.
+        closed: Why it takes nothing more; None while it has not said so.
+    """
+    used = len(inventory.databases)
+    estimated = policy.capacity is None
+    capacity = inventory.capacity if policy.capacity is None else policy.capacity
+    if capacity == "unlimited" or (estimated and capacity is not None and used > capacity):
+        capacity = None  # A server that holds more than it is thought to disproves the estimate.
+    assert capacity is None or isinstance(capacity, int)
+    return Location(
+        target, used, capacity, estimated and capacity is not None, policy.draining, closed
+    )
+
+
+class Placement:
+    """Chooses targets, and remembers what it chose.
+
+    Args:
+        locations: The targets that can be read, in the order of the configuration.
+        policy: `fill` takes the first with room, `spread` the one with the fewest databases.
+    """
+
+    def __init__(self, locations: Sequence[Location], policy: Policy) -> None:
+        self.locations: Mapping[str, Location] = {each.target: each for each in locations}
+        self._policy = policy
+
+    def choose(self, pin: str | None = None) -> Location | None:
+        """Take a place for one more database.
+
+        A target whose capacity is an estimate is asked for more only after all others are full:
+        the server decides then.
+
+        Args:
+            pin: The only target that comes into question, where there is one.
+
+        Returns:
+            The target, the place counted as used; None when there is none.
+        """
+        candidates = [
+            each
+            for each in self.locations.values()
+            if not each.draining and (pin is None or each.target == pin)
+        ]
+        chosen = self._pick(each for each in candidates if each.has_room) or self._pick(
+            each for each in candidates if each.may_have_room
+        )
+        if chosen is not None:
+            chosen.used += 1
+        return chosen
+
+    def _pick(self, locations: Iterable[Location]) -> Location | None:
+        if self._policy == "spread":
+            return min(locations, key=lambda each: each.used, default=None)
+        return next(iter(locations), None)

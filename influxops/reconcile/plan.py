@@ -1,0 +1,402 @@
+"""From what should be and what is to a plan; pure, no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from influxops.context import Scope
+from influxops.durations import format_duration
+from influxops.findings import Finding, Kind, Severity
+from influxops.model import (
+    UNKNOWN,
+    UNMANAGED,
+    Action,
+    Change,
+    Database,
+    Refusal,
+    Retention,
+    TenantPlan,
+    Unknown,
+    Verdict,
+)
+from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of, misspelt
+from influxops.reconcile.observe import Observed
+from influxops.reconcile.placement import Placement, locate
+from influxops.reconcile.rules import Rules
+from influxops.remedy import Remedy
+from influxops.text import count, some_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do: a value, the same for a dry run and a real one."""
+
+    tenants: Mapping[str, TenantPlan]  # those in the scope, by id, in the order of the sources
+    notes: tuple[Finding, ...] = ()  # what was noticed that is about no single tenant
+    refusals: tuple[Refusal, ...] = ()  # what the guards refuse
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it would change anything."""
+        return any(plan.changes for plan in self.tenants.values())
+
+
+def make_plan(
+    observed: Observed,
+    desired: Mapping[str, TenantPlan],
+    rules: Rules,
+    scope: Scope,
+    check: Callable[[], None],
+    *,
+    absent: bool = False,
+) -> Plan:
+    """Decide what to do; the guards have not looked at it yet.
+
+    Args:
+        observed: What was read.
+        desired: What each tenant should have, by id.
+        rules: What the configuration says.
+        scope: What may be written.
+        check: Raises when the run is over; called now and then.
+        absent: Whether the tenants that the scope names are to lose their databases.
+    """
+    planner = _Planner(observed, rules, scope, check)
+    planned = planner.absent(desired) if absent else planner.present(desired)
+    notes = [] if absent else [*planner.notes([*planned.values()], desired)]
+    tenants = {id_: planned[id_] for id_ in desired if id_ in planned and scope.covers(id_)}
+    return Plan(tenants, tuple(notes))
+
+
+class _Planner:
+    """One planning: what it reads from, and the places that it gives away."""
+
+    def __init__(
+        self, observed: Observed, rules: Rules, scope: Scope, check: Callable[[], None]
+    ) -> None:
+        self.observed, self.rules, self.scope, self.check = observed, rules, scope, check
+        self.unread = observed.unread
+        self.placement = Placement(
+            [
+                locate(name, policy, observed.inventories[name], observed.closed.get(name))
+                for name, policy in rules.targets.items()
+                if name in observed.inventories
+            ],
+            rules.policy,
+        )
+        self._no_place: dict[str | None, Finding] = {}
+
+    def present(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
+        """Plan that every tenant has its database; who is left out is outside of the scope."""
+        planned: dict[str, TenantPlan] = {}
+        missing: list[TenantPlan] = []
+        for number, plan in enumerate(desired.values()):
+            if number % LOOK == 0:
+                self.check()
+            homes = homes_of(plan.database, self.observed) if plan.database else []
+            if homes:
+                plan = self._existing(plan, homes)
+                if self._writes(plan.target):
+                    planned[plan.tenant] = plan
+            elif plan.verdict is Verdict.HELD:
+                planned[plan.tenant] = plan
+            else:
+                missing.append(plan)
+        # Who is known to get nothing takes nobody's place, and neither does who may have one on a
+        # target that cannot be read.
+        missing.sort(key=lambda p: (p.tenant in self.rules.acknowledged, bool(self._unseen(p))))
+        for number, plan in enumerate(missing):
+            if number % LOOK == 0:
+                self.check()
+            # Placed even outside the scope: who comes after must not find that place free.
+            plan = self._missing(plan)
+            if self._writes(plan.target or plan.pin):
+                planned[plan.tenant] = plan
+        return planned
+
+    def absent(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
+        """Plan that the tenants of the scope lose their databases."""
+        planned: dict[str, TenantPlan] = {}
+        for plan in desired.values():
+            if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
+                continue
+            planned[plan.tenant] = plan
+            homes = homes_of(plan.database, self.observed) if plan.database else []
+            if plan.pin is not None:
+                homes = [home for home in homes if home == plan.pin]
+            if plan.verdict is Verdict.HELD:
+                continue
+            unseen = tuple(self._unseen(plan))
+            if unseen and not homes:
+                planned[plan.tenant] = self._not_read(plan, unseen)
+            elif len(homes) > 1:
+                planned[plan.tenant] = self._on_several(plan, homes)
+            elif homes and self._writes(homes[0]):
+                before = self.observed.inventories[homes[0]].databases[plan.database]
+                change = Change(Action.DROP, plan.tenant, homes[0], plan.database, before, None)
+                planned[plan.tenant] = replace(
+                    plan,
+                    verdict=Verdict.PENDING,
+                    target=homes[0],
+                    before=before,
+                    changes=(change,),
+                    notes=(*plan.notes, *self._known_again(plan)),
+                    unseen_on=unseen,
+                )
+        return planned
+
+    def _known_again(self, plan: TenantPlan) -> Iterator[Finding]:
+        if plan.tenant in self.observed.known_elsewhere:
+            yield Finding(
+                Kind.KNOWN_AGAIN,
+                Severity.WARNING,
+                "a source still has it, so the next run makes its database again, empty",
+                "take it out of the registry first",
+                tenant=plan.tenant,
+            )
+
+    # What exists
+
+    def _existing(self, plan: TenantPlan, homes: list[str]) -> TenantPlan:
+        home = plan.pin if plan.pin in homes else homes[0]
+        assert home is not None
+        before = self.observed.inventories[home].databases[plan.database]
+        plan = replace(plan, target=home, before=before, after=before)
+        if plan.verdict is Verdict.HELD:
+            return plan
+        if len(homes) > 1:
+            plan = self._on_several(plan, homes)
+            return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        if plan.pin is not None and plan.pin != home:
+            note = Finding(
+                Kind.MISPLACED,
+                Severity.WARNING,
+                f"the database {plan.database} is on {home}, but should be on {plan.pin}; "
+                "influxops moves no data",
+                f"move it, or set its target to {home}",
+                plan.tenant,
+                home,
+                plan.database,
+            )
+            plan = replace(plan, notes=(*plan.notes, note))
+        changes = tuple(self._changes(plan, home, before))
+        if not changes:
+            return plan
+        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+
+    def _changes(self, plan: TenantPlan, home: str, before: Database) -> Iterator[Change]:
+        now = before
+        wanted, actual = plan.retention, before.retention
+        if wanted is not UNMANAGED and actual is not UNKNOWN and wanted != actual:
+            assert not isinstance(wanted, type(UNMANAGED))
+            now = replace(before, retention=wanted)
+            yield Change(
+                Action.SET_RETENTION,
+                plan.tenant,
+                home,
+                plan.database,
+                before,
+                now,
+                f"retention {_retention(actual)} → {_retention(wanted)}",
+            )
+        if before.complete is False:
+            after = replace(now, complete=True)
+            yield Change(Action.COMPLETE, plan.tenant, home, plan.database, now, after)
+
+    def _on_several(self, plan: TenantPlan, homes: list[str]) -> TenantPlan:
+        finding = held(
+            Kind.IN_TWO_TARGETS,
+            f"the database {plan.database} is on {' and on '.join(homes)}",
+            "find out which one holds the data, then drop the other: a task with `state: absent`, "
+            "the tenant's `id` and its `target` drops one copy",
+        )
+        facts = {"copies": [{"target": home} for home in homes]}
+        return hold(replace(plan, changes=()), replace(finding, target=plan.target, facts=facts))
+
+    # What is missing
+
+    def _missing(self, plan: TenantPlan) -> TenantPlan:
+        unseen = tuple(self._unseen(plan))
+        if unseen and (plan.pin is not None or not self.placement.locations):
+            return self._not_read(plan, unseen)
+        location = self.placement.choose(plan.pin)
+        if location is None:
+            if unseen:
+                return self._not_read(plan, unseen)
+            plan = hold(plan, self._without_place(plan.pin))
+            return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        traits = self.rules.targets[location.target].traits
+        retention: Retention | Unknown = UNKNOWN if traits.retention is None else None
+        if plan.retention is not UNMANAGED and traits.retention is not None:
+            assert plan.retention is None or isinstance(plan.retention, int)
+            retention = plan.retention
+        after = Database(
+            plan.database,
+            retention,
+            complete=True if traits.marker else UNKNOWN,
+            in_use=False if traits.contents else UNKNOWN,
+        )
+        change = Change(Action.CREATE, plan.tenant, location.target, plan.database, None, after)
+        return replace(
+            plan,
+            verdict=Verdict.PENDING,
+            target=location.target,
+            after=after,
+            changes=(change,),
+            over_estimate=location.is_over_estimate,
+            unseen_on=unseen,
+        )
+
+    def _unseen(self, plan: TenantPlan) -> list[str]:
+        """Return the targets that cannot be read and may hold a tenant's database."""
+        return [name for name in self.unread if plan.pin is None or plan.pin == name]
+
+    @staticmethod
+    def _not_read(plan: TenantPlan, unseen: tuple[str, ...]) -> TenantPlan:
+        where = "its target" if plan.pin is not None else "it may be on"
+        names = some_of(unseen) if plan.pin is None else unseen[0]
+        finding = Finding(
+            Kind.NOT_READ,
+            Severity.ERROR,
+            f"{where} {names}{', which' if plan.pin is None else ''} cannot be read",
+            tenant=plan.tenant,
+            database=plan.database,
+        )
+        return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
+
+    def _without_place(self, pin: str | None) -> Finding:
+        """Say why nothing takes one more; the same for all tenants of one pin."""
+        if pin not in self._no_place:
+            locations = self.placement.locations
+            pinned = locations.get(pin) if pin is not None else None
+            considered = [pinned] if pinned else [*locations.values()]
+            why = ", ".join(f"{each.target} {each.why_not()}" for each in considered)
+            if pinned is not None and pinned.draining:
+                self._no_place[pin] = held(
+                    Kind.DRAINING,
+                    f"no place left: {pin} is draining and gets nothing new",
+                    "pin it elsewhere, or set that target's state to active",
+                )
+            else:
+                self._no_place[pin] = held(
+                    Kind.OVER_CAPACITY,
+                    f"no place left: {why or 'no target can be reached'}",
+                    "add a target, raise a capacity, or drop what is not needed",
+                )
+        return self._no_place[pin]
+
+    def _writes(self, target: str | None) -> bool:
+        return self.scope.covers(None, target)
+
+    # What is noticed
+
+    def notes(
+        self, plans: list[TenantPlan], desired: Mapping[str, TenantPlan]
+    ) -> Iterator[Finding]:
+        """Tell what is about no single tenant."""
+        yield from self._estimates(plans)
+        yield from self._retentions_not_read(plans)
+        yield from self._capacities()
+        if self.scope.is_limited or not self.observed.sources_complete:
+            return
+        named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[naming] acknowledged")
+        named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
+        yield from misspelt(named, desired)
+        yield from self._orphans(desired)
+
+    def _estimates(self, plans: list[TenantPlan]) -> Iterator[Finding]:
+        beyond: defaultdict[str, list[TenantPlan]] = defaultdict(list)
+        created: Counter[str] = Counter()
+        for plan in plans:
+            if plan.target is not None and plan.changes and plan.before is None:
+                created[plan.target] += 1
+                if plan.over_estimate:
+                    beyond[plan.target].append(plan)
+        for target, these in beyond.items():
+            location = self.placement.locations[target]
+            capacity = location.capacity or 0
+            left = max(0, capacity - (location.used - created[target]))
+            unknown = any(plan.tenant not in self.rules.acknowledged for plan in these)
+            yield Finding(
+                Kind.OVER_CAPACITY,
+                Severity.ERROR if unknown else Severity.INFO,
+                f"{created[target]:,} to create, {count(left, 'place')} left (an estimate: it is "
+                f"thought to hold {capacity}); {len(these):,} may find no place",
+                Remedy.setting(
+                    "capacity",
+                    "add a target, or set {} if the server holds more",
+                    f"target:{target}",
+                ),
+                target=target,
+                facts={"to_create": created[target], "left": left, "beyond": len(these)},
+            )
+
+    def _retentions_not_read(self, plans: list[TenantPlan]) -> Iterator[Finding]:
+        """Tell what is wanted and cannot be read; a partial inventory was told of already."""
+        unread: Counter[str] = Counter(
+            plan.target
+            for plan in plans
+            if plan.target is not None
+            and plan.before is not None
+            and plan.retention is not UNMANAGED
+            and plan.before.retention is UNKNOWN
+            and self.observed.inventories[plan.target].complete
+        )
+        for target, number in unread.items():
+            yield Finding(
+                Kind.RETENTION_NOT_READ,
+                Severity.WARNING,
+                f"the retention periods of {count(number, 'database')} cannot be read, so they "
+                "are left as they are",
+                "ask the author of its plugin, or leave out [database] retention",
+                target=target,
+            )
+
+    def _capacities(self) -> Iterator[Finding]:
+        """Tell of a configured capacity that the server contradicted in this run."""
+        for target, location in self.placement.locations.items():
+            full = location.closed is not None and location.capacity is not None
+            if full and not location.estimated and location.used < (location.capacity or 0):
+                yield Finding(
+                    Kind.CAPACITY,
+                    Severity.WARNING,
+                    f"its capacity is set to {location.capacity}, but it took no more than "
+                    f"{location.used}",
+                    Remedy.setting("capacity", "correct {}, or leave it out", f"target:{target}"),
+                    target=target,
+                )
+
+    def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
+        wanted = {plan.database for plan in desired.values()}
+        databases = [*tenant_databases(self.observed, self.rules)]
+        orphans = [(target, name) for target, name in databases if name not in wanted]
+        if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
+            yield Finding(
+                Kind.ORPHAN,
+                Severity.WARNING,
+                f"{len(orphans):,} of {count(len(databases), 'tenant database')} belong to no "
+                f"tenant any more; the sources hold {count(len(desired), 'tenant')}",
+                "is the registry complete? They are left alone",
+            )
+        for target, name in orphans:
+            yield Finding(
+                Kind.ORPHAN,
+                Severity.INFO,
+                f"the database {name} on {target} belongs to no tenant",
+                "influxops leaves it alone; drop it if its tenant is gone",
+                database=name,
+                facts={"target": target},
+            )
+
+
+def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:
+    """Yield (target, name) of every database that is named as a tenant's would be."""
+    for target, inventory in observed.inventories.items():
+        for name in inventory.databases:
+            if rules.template.tenant_id(name) is not None:
+                yield target, name
+
+
+def _retention(seconds: object) -> str:
+    return "kept for ever" if seconds is None else format_duration(int(str(seconds)))

@@ -1,0 +1,44 @@
+"""What planning goes by beside what was read: the configuration, as far as it matters there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from influxops.model import UNMANAGED, Retention, Traits, Unmanaged
+from influxops.naming import Template
+from influxops.reconcile.placement import Policy
+
+
+@dataclass(frozen=True)
+class TargetPolicy:
+    """What the configuration says of a target."""
+
+    capacity: int | Literal["unlimited"] | None = None  # None: what the target estimates
+    draining: bool = False  # whether it gets nothing new
+    traits: Traits = field(default_factory=Traits)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the configuration says of planning."""
+
+    template: Template
+    retention: Retention | Unmanaged = UNMANAGED  # the default retention period, in seconds
+    targets: Mapping[str, TargetPolicy] = field(default_factory=dict)  # all, in their order
+    policy: Policy = "fill"
+    pins: Mapping[str, str] = field(default_factory=dict)  # the target of a tenant, by its id
+    acknowledged: frozenset[str] = frozenset()  # ids of tenants whose being held is known
+    reading: float = 10.0  # seconds that reading the targets may take
+
+    def traits(self, pin: str | None) -> Collection[Traits]:
+        """Return the traits of the targets that a tenant's database may be on.
+
+        Args:
+            pin: Its only target, where it has one.
+        """
+        if pin is not None and pin in self.targets:
+            return (self.targets[pin].traits,)
+        # One set of traits a kind, however many targets are of it.
+        return {id(t.traits): t.traits for t in self.targets.values()}.values()

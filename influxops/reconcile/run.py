@@ -1,0 +1,368 @@
+"""One run, from reading to its report: the page that names the steps.
+
+    observe ─▶ desire ─▶ plan ─▶ guard ─▶ apply ─▶ verify ─┐
+                          ▲                                 │
+                          └──── while something is open ────┘─▶ report
+
+Each step is a function: values in, values out. What a run knows is one value, a `Draft`; `steps`
+yields a new one whenever it knows more, so that a run that is ended at any point can still tell
+all that it did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from influxops.context import Context
+from influxops.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    InfluxopsError,
+    Interrupted,
+    LockBusy,
+)
+from influxops.findings import Finding, Kind, Severity
+from influxops.model import Change, Outcome, Status, TenantPlan, Verdict
+from influxops.plugins.handles import SourceHandle, TargetHandle
+from influxops.reconcile.conclude import conclude
+from influxops.reconcile.copies import describe_copies
+from influxops.reconcile.desired import desire, held, hold
+from influxops.reconcile.guards import guard
+from influxops.reconcile.observe import Observed, in_parallel, observe, observe_again
+from influxops.reconcile.plan import Plan, make_plan
+from influxops.reconcile.rules import Rules
+from influxops.reconcile.scope import refuse_unknown_targets, with_unknown_tenants
+from influxops.reconcile.verify import closed_by, incomplete, verify, with_completion
+from influxops.report.model import Origin, Report
+
+#: Seconds that a run which was ended still has to find out and tell what it did.
+GRACE = 5.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run is asked to do, and what it has to do it with."""
+
+    sources: Sequence[SourceHandle]
+    targets: Sequence[TargetHandle]
+    rules: Rules
+    allow: frozenset[str] = frozenset()  # the guards that are allowed
+    absent: bool = False  # whether the tenants that the scope names lose their databases
+    observed: Callable[[Observed], None] = lambda observed: None  # called before anything else
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a run knows so far; always enough for a report."""
+
+    observed: Observed = field(default_factory=Observed)
+    plan: Plan = field(default_factory=lambda: Plan({}))
+    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
+    notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
+    error: InfluxopsError | None = None  # what ended the run before it was through
+
+
+def reconcile(
+    order: Order, context: Context, origin: Origin, notes: Sequence[Finding] = ()
+) -> tuple[Report, InfluxopsError | None]:
+    """Make a run: a dry one plans, any other also carries the plan out.
+
+    Args:
+        order: What to do, with what.
+        context: The run.
+        origin: Who runs it.
+        notes: What was noticed before it began.
+
+    Returns:
+        The report, and what ended the run before anything was written: a mistake in the
+        configuration or a lock that another run holds.
+    """
+    draft = Draft(notes=tuple(notes))
+    lock = Lock()
+    try:
+        with lock.held(order.sources, context):
+            for known in steps(order, context, lock, draft):
+                draft = known
+    except (Interrupted, ConfigError, LockBusy) as error:
+        draft = replace(draft, error=error)
+    if lock.lost and draft.settled:
+        draft = look_for_doubles(order, context, draft)
+    draft = replace(draft, notes=(*draft.notes, *lock.findings(order, draft)))
+    report = conclude(draft, order, context, origin)
+    refused = isinstance(draft.error, ConfigError | LockBusy)
+    return report, draft.error if refused else None
+
+
+def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[Draft]:
+    """Take the steps of a run, and yield what is known after each.
+
+    Raises:
+        Interrupted: When the run is over; what was yielded last is what is known.
+        ConfigError: When the run asks for what cannot be; nothing was written.
+    """
+    rules, scope = order.rules, context.scope
+    context.check()
+    refuse_unknown_targets(rules, scope)
+    refuse_unusable(order)
+    observed = observe(order.sources, order.targets, rules, context)
+    order.observed(observed)
+    yield (draft := replace(draft, observed=observed))
+
+    desired = desire(observed, rules, context.check)
+    if context.verify:
+        observed = look_closely(desired, observed, order, context)
+        yield (draft := replace(draft, observed=observed))
+
+    def plan_for(observed: Observed) -> Plan:
+        plan = make_plan(observed, desired, rules, scope, context.check, absent=order.absent)
+        return guard(plan, observed, rules, order.allow, absent=order.absent)
+
+    plan = with_unknown_tenants(plan_for(observed), desired, observed, scope)
+    plan = describe_copies(plan, order.targets, context)
+    yield (draft := replace(draft, plan=plan))
+
+    while not context.dry_run and (batch := next_batch(draft)):
+        context.check()
+        draft = carry_out(batch, draft, order, context)
+        yield draft
+        context.check()
+        yield (draft := replace(draft, plan=replan(draft, plan_for(draft.observed))))
+    if draft.settled and not lock.is_held:
+        yield look_for_doubles(order, context, draft)
+    if any(not plan.verdict.is_right for plan in draft.settled.values()):
+        context.check()
+
+
+def refuse_unusable(order: Order) -> None:
+    """Refuse a run of which no source or no target can be used at all.
+
+    Raises:
+        ConfigError: Then; a single one of several is told like one that cannot be read.
+    """
+    for handles in (order.sources, order.targets):
+        missing = [handle for handle in handles if handle.missing is not None]
+        if missing and len(missing) == len(handles):
+            error = missing[0].missing
+            assert error is not None
+            raise ConfigError(f"{missing[0].full_name}: {error.message}", hint=error.remedy)
+
+
+def next_batch(draft: Draft) -> list[TenantPlan]:
+    """Return the tenants whose changes are to be tried next.
+
+    Who may find no place comes after all others: of two that are made at once, the server would
+    choose whom it gives the last place, and the plan would have promised it to another.
+    """
+    still_open = [
+        plan
+        for plan in draft.plan.tenants.values()
+        if plan.changes and plan.tenant not in draft.settled
+    ]
+    return [plan for plan in still_open if not plan.over_estimate] or still_open
+
+
+def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context) -> Draft:
+    """Apply the changes of some tenants, and read again what came of it.
+
+    What was made and then lost a part (a server loses rows when a name is used again at once, or
+    when it dies) is completed once more.
+    """
+    changes = [change for plan in batch for change in plan.changes]
+    context.on_stage("ensuring", len(changes))
+    outcomes, faults = apply(changes, order.targets, context)
+    observed = reread(outcomes, draft.observed, order, context)
+    missing = [*incomplete(outcomes, observed)] if context.over is None else []
+    if missing:
+        completions, more = apply(missing, order.targets, context)
+        faults = [*faults, *more]
+        outcomes = with_completion(outcomes, completions)
+        observed = reread(completions, observed, order, context, closely=True)
+    settled = verify(batch, outcomes, observed, draft.observed.closed)
+    closed = closed_by(outcomes, observed.closed)
+    return replace(
+        draft,
+        observed=replace(observed, closed=closed),
+        settled={**draft.settled, **settled},
+        notes=(*draft.notes, *faults),
+    )
+
+
+def apply(
+    changes: Sequence[Change], targets: Sequence[TargetHandle], context: Context
+) -> tuple[list[Outcome], list[Finding]]:
+    """Make changes, all targets at once; exactly one outcome a change."""
+    by_target: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        by_target[change.target].append(change)
+    tasks = {
+        handle.full_name: partial(handle.ensure, by_target[handle.name], context)
+        for handle in targets
+        if handle.name in by_target
+    }
+    parts = in_parallel(tasks, context, say=False)
+    return [o for outcomes, _ in parts for o in outcomes], [f for _, found in parts for f in found]
+
+
+def reread(
+    outcomes: Sequence[Outcome],
+    observed: Observed,
+    order: Order,
+    context: Context,
+    *,
+    closely: bool = False,
+) -> Observed:
+    """Read the targets of changes again, even if the run is over.
+
+    Args:
+        outcomes: How the changes ended: what is not known is read from what is stored.
+        observed: What was read before.
+        order: The run's order.
+        context: The run.
+        closely: Whether everything is read from what is stored.
+    """
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for outcome in outcomes:
+        if closely or outcome.status is Status.UNKNOWN:
+            names[outcome.change.target].add(outcome.change.database)
+    changed = {outcome.change.target for outcome in outcomes}
+    targets = [handle for handle in order.targets if handle.name in changed]
+    return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
+
+
+def look_closely(
+    desired: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
+) -> Observed:
+    """Read from what is stored whether the databases of the run's tenants are complete."""
+    wanted = {plan.database for plan in desired.values() if context.scope.covers(plan.tenant)}
+    names = {
+        name: wanted & inventory.databases.keys()
+        for name, inventory in observed.inventories.items()
+        if context.scope.covers(None, name)
+    }
+    context.on_stage("verifying", sum(map(len, names.values())))
+    targets = [handle for handle in order.targets if names.get(handle.name)]
+    return observe_again(observed, targets, order.rules, context, names)
+
+
+def replan(draft: Draft, plan: Plan) -> Plan:
+    """Return a new plan for who is still open; what was planned for the others stays.
+
+    Args:
+        draft: What is known.
+        plan: A plan by what was read since.
+    """
+    tenants = {}
+    for id_, before in draft.plan.tenants.items():
+        if before.verdict is not Verdict.PENDING or id_ in draft.settled:
+            tenants[id_] = before
+        elif id_ in plan.tenants:
+            tenants[id_] = plan.tenants[id_]
+        else:
+            why = "no place left on the targets that this run may write to"
+            tenants[id_] = hold(
+                replace(before, target=None, changes=(), after=None, over_estimate=False),
+                held(Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"),
+            )
+    return replace(plan, tenants=tenants, refusals=draft.plan.refusals)
+
+
+def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:
+    """Read every target once more, and tell of tenants that another run made elsewhere as well."""
+    grace = context.or_grace(GRACE)
+    known = [handle for handle in order.targets if handle.name in draft.observed.inventories]
+    observed = observe_again(draft.observed, known, order.rules, grace)
+    desired = desire(observed, order.rules, lambda: None)
+    again = make_plan(observed, desired, order.rules, context.scope, lambda: None)
+    again = describe_copies(again, order.targets, grace)
+    settled = dict(draft.settled)
+    tenants = dict(draft.plan.tenants)
+    for id_, plan in again.tenants.items():
+        if plan.finding is None or plan.finding.kind is not Kind.IN_TWO_TARGETS:
+            continue
+        for known_plans in (settled, tenants):
+            if id_ in known_plans and known_plans[id_].finding != plan.finding:
+                known_plans[id_] = replace(
+                    known_plans[id_], verdict=Verdict.HELD, finding=plan.finding
+                )
+    return replace(
+        draft, observed=observed, settled=settled, plan=replace(draft.plan, tenants=tenants)
+    )
+
+
+class Lock:
+    """The lock of the sources' registry, as far as it could be had."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.missing = ""  # why no lock could be had
+        self.lost = ""  # why it was lost while it was held
+
+    @contextlib.contextmanager
+    def held(self, sources: Sequence[SourceHandle], context: Context) -> Iterator[None]:
+        """Hold the lock of the first source that has one, from inventory to report.
+
+        Raises:
+            LockBusy: When another run holds it.
+            Interrupted: When the run is over.
+        """
+        if context.dry_run:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            self._take(sources, context, stack)
+            try:
+                yield
+            finally:
+                try:
+                    stack.close()
+                except Exception as error:  # whatever a plugin's lock raises: changes are made
+                    self.is_held = False
+                    self.lost = error.message if isinstance(error, InfluxopsError) else repr(error)
+
+    def _take(
+        self, sources: Sequence[SourceHandle], context: Context, stack: contextlib.ExitStack
+    ) -> None:
+        self.missing = "no source offers one"
+        for handle in sources:
+            try:
+                with handle.guard():
+                    lock = handle.lock(context)
+                    if lock is None:
+                        continue
+                    stack.enter_context(lock)
+                self.is_held, self.missing = True, ""
+                return
+            except (LockBusy, Interrupted):
+                raise
+            except InfluxopsError as error:
+                self.missing = error.message
+
+    def findings(self, order: Order, draft: Draft) -> Iterator[Finding]:
+        """Yield what is to be told of it, if anything was changed without it."""
+        why = f"the lock was lost ({self.lost})" if self.lost else ""
+        if self.missing and (draft.settled or draft.plan.is_pending):
+            why = f"no lock could be had ({self.missing})"
+        if why:
+            yield Finding(
+                Kind.NO_LOCK,
+                Severity.WARNING if len(order.targets) > 1 or self.lost else Severity.INFO,
+                f"{why}; another run at the same time could give one tenant two databases, which "
+                "can be seen only among the configured targets",
+                "run one at a time",
+            )
+
+
+def ended(error: InfluxopsError) -> Finding:
+    """Return the finding that says what ended a run."""
+    kind = Kind.CONFIGURATION
+    if isinstance(error, LockBusy):
+        kind = Kind.LOCK_BUSY
+    elif isinstance(error, DeadlineExceeded):
+        kind = Kind.DEADLINE
+    elif isinstance(error, Interrupted):
+        kind = Kind.INTERRUPTED
+    return Finding(kind, Severity.ERROR, error.message, error.remedy)
