@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from influxops._version import __version__
+from influxops.attributes import ATTRIBUTES, ignored_attributes, meant_attribute
 from influxops.config.secrets import Secret
 from influxops.config.settings import (
     Location,
@@ -91,6 +92,7 @@ class Reporter(Plugin):
 
 
 __all__ = [
+    "ATTRIBUTES",
     "UNKNOWN",
     "UNMANAGED",
     "Action",
@@ -146,7 +148,9 @@ __all__ = [
     "count",
     "format_duration",
     "hookimpl",
+    "ignored_attributes",
     "is_this_machine",
+    "meant_attribute",
     "nearest",
     "one_line",
     "parse_duration",
