@@ -169,7 +169,7 @@ def dsn_keywords(settings: PostgresSettings) -> dict[str, str]:
     if isinstance(settings.dsn, str):
         return parse_dsn(settings.dsn)
     try:
-        return parse_dsn(settings.dsn.reveal())
+        return parse_dsn(settings.dsn.reveal().strip())
     except ValueError as error:
         raise ConfigError(f"the {settings.dsn.origin} holds {error}") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from influxops.config.settings import InvalidSettings
-from influxops.plugin import Context, Finding, Severity, SourceError, Tenant
+from influxops.plugin import Context, Finding, Kind, Severity, SourceError, Tenant
 from influxops_files import FileSettings, FileSource
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from influxops.config.settings import InvalidSettings
-from influxops.plugin import Context, Finding, Tenant
+from influxops.plugin import Context, Finding, Kind, Tenant
 from influxops_files import StaticSettings, StaticSource
 
 

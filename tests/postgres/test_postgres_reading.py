@@ -15,6 +15,7 @@ from influxops.plugin import (
     DeadlineExceeded,
     Finding,
     Interrupted,
+    Kind,
     Severity,
     SourceError,
     Tenant,

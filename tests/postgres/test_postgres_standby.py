@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from influxops.plugin import Check, Context, Finding, Severity, Tenant
+from influxops.plugin import Check, Context, Finding, Kind, Severity, Tenant
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresSource, checks, registry
 from tests.pg import TestDatabase

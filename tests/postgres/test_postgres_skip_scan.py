@@ -9,7 +9,7 @@ import time
 import psycopg
 import pytest
 
-from influxops.plugin import Context, Finding, Tenant
+from influxops.plugin import Context, Finding, Kind, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from influxops_postgres.registry import ids_query
 from influxops_postgres.session import reading
