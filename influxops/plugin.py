@@ -52,7 +52,11 @@ from influxops.model import (
 )
 from influxops.plugins.hookspecs import hookimpl
 from influxops.remedy import Remedy
+from influxops.report.document import database_document, report_document
 from influxops.report.model import Origin, Report, RunHead, SourceState, TargetState
+from influxops.report.view import COMMAND_LINE, TASK, Group, ReportView, Words, listed
+from influxops.report.words import retention_words
+from influxops.streams import console, is_terminal, write_stream
 from influxops.text import count, nearest, one_line, printable, short, some_of
 
 
@@ -91,6 +95,8 @@ class Reporter(Plugin):
 
 
 __all__ = [
+    "COMMAND_LINE",
+    "TASK",
     "UNKNOWN",
     "UNMANAGED",
     "Action",
@@ -104,6 +110,7 @@ __all__ = [
     "Ending",
     "ExitCode",
     "Finding",
+    "Group",
     "InfluxopsError",
     "Interrupted",
     "Inventory",
@@ -119,6 +126,7 @@ __all__ = [
     "Refusal",
     "Remedy",
     "Report",
+    "ReportView",
     "Reporter",
     "ReporterError",
     "ReporterSettings",
@@ -142,16 +150,24 @@ __all__ = [
     "Traits",
     "Unknown",
     "Verdict",
+    "Words",
     "__version__",
+    "console",
     "count",
+    "database_document",
     "format_duration",
     "hookimpl",
+    "is_terminal",
     "is_this_machine",
+    "listed",
     "nearest",
     "one_line",
     "parse_duration",
     "printable",
+    "report_document",
+    "retention_words",
     "setting",
     "short",
     "some_of",
+    "write_stream",
 ]

@@ -4,9 +4,56 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from influxops.errors import ReporterError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person sits at the other end.
+
+    Args:
+        stream: Standard output or error; None where it was closed from the beginning.
+    """
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def has_escapes(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal that knows escape sequences: `TERM` is not `dumb`."""
+    return is_terminal(stream) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def has_colour(stream: TextIO | None) -> bool:
+    """Return whether a stream is to have colours: a terminal's, unless `NO_COLOR` is set."""
+    return has_escapes(stream) and not os.environ.get("NO_COLOR")
+
+
+def console(stream: TextIO | None, colour: Literal["auto", "always", "never"] = "auto") -> Console:
+    """Return a rich console for a stream; it interprets no text: no markup, no emoji.
+
+    Args:
+        stream: Standard output or error; None where it was closed from the beginning.
+        colour: `auto` follows `has_colour`; the other two do not ask.
+    """
+    import io
+
+    from rich.console import Console
+
+    always = colour == "always"
+    wanted = always or (colour == "auto" and has_colour(stream))
+    return Console(
+        file=io.StringIO() if stream is None else stream,
+        force_terminal=always or has_escapes(stream),
+        # Without a colour system there is no other style either, and no sequence at all.
+        color_system=None if not wanted else "standard" if always else "auto",
+        no_color=not wanted,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
 
 
 def write_stream(stream: TextIO | None, text: str) -> None:
