@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import ipaddress
+import math
 import operator
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, dataclass_transform, get_args
+from types import MappingProxyType, NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
 
 from influxops.config.secrets import Secret
 from influxops.text import nearest
@@ -42,6 +51,9 @@ def is_this_machine(host: str) -> bool:
     name = host.strip("[]").rstrip(".").lower()
     if not name or name.startswith(("/", "@")) or name == "localhost":
         return True
+    import ipaddress  # both are slow to import, and mostly not needed
+    import socket
+
     if name.endswith(".localhost") or name == socket.gethostname().lower():
         return True
     try:
@@ -55,8 +67,8 @@ class SettingError(ValueError):
     """A setting says what cannot be.
 
     Args:
-        message: What is wrong, to be read after the setting's name; it repeats no value that
-            may be secret.
+        message: What is wrong, to be read after the setting's name and a colon; it repeats no
+            value.
         setting: The setting's name, where `check` raises this for one of several.
     """
 
@@ -94,7 +106,15 @@ def setting(
         **constraints: What `msgspec.Meta` takes: `ge`, `gt`, `le`, `lt`, `min_length`,
             `max_length`, `pattern`.
     """
-    metadata = {"description": description, "env": env, "parse": parse, "constraints": constraints}
+    metadata = {
+        "default": default,
+        "description": description,
+        "env": env,
+        "parse": parse,
+        "constraints": constraints,
+    }
+    if isinstance(default, dict | list | set):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -128,7 +148,7 @@ class Declared:
             as_text: Whether it is the text of an environment variable.
 
         Raises:
-            ValueError: When it is nothing that this setting takes.
+            ValueError: When it is nothing that this setting takes; it repeats no value.
         """
         if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
             found: Any = None if value is None else Secret.parse(value)
@@ -139,25 +159,113 @@ class Declared:
     def _converted(self, value: object, as_text: bool) -> Any:
         import msgspec
 
-        wanted = self.type
-        if self.is_secret:
-            wanted = str
+        wanted = str if self.is_secret else self.type
         if self.constraints:
             meta = msgspec.Meta(**self.constraints)
-            members = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
-            bounded = (Annotated[m, meta] if m in (int, float, str) else m for m in members)
+            bounded = (
+                Annotated[member, meta] if member in (int, float, str) else member
+                for member in _members(wanted)
+            )
             wanted = functools.reduce(operator.or_, bounded)
         try:
-            return msgspec.convert(value, wanted, strict=not as_text, dec_hook=_decode)
-        except msgspec.ValidationError as error:
-            message = str(error).partition(" - at `$")[0]
-            raise ValueError(message[:1].lower() + message[1:]) from None
+            found = msgspec.convert(value, wanted, strict=not as_text, dec_hook=_decode)
+        except msgspec.ValidationError:
+            expected = in_words(self.type, self.constraints)
+            got = "" if as_text or _is_one_of(value, self.type) else f", got {_kind_of(value)}"
+            raise ValueError(f"expected {expected}{got}") from None
+        if isinstance(found, float) and not math.isfinite(found):
+            raise ValueError("expected a finite number")
+        return found
 
 
 def _decode(wanted: type, value: object) -> object:
     if wanted is Path and isinstance(value, str):
         return Path(value)
-    raise ValueError(f"expected {'a path' if wanted is Path else wanted.__name__}")
+    raise ValueError(f"no {wanted.__name__}")
+
+
+#: How the types of settings, and of what TOML and a program hold, read in a message.
+_WORDS: Mapping[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    NoneType: "nothing",
+    Secret: "a secret",
+}
+#: The constraints that `msgspec.Meta` knows, in words.
+_BOUNDS = {
+    "ge": "at least {}",
+    "gt": "above {}",
+    "le": "at most {}",
+    "lt": "below {}",
+    "min_length": "at least {} long",
+    "max_length": "at most {} long",
+    "pattern": "like {}",
+}
+
+
+def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`.
+
+    Args:
+        wanted: Its type.
+        constraints: Its constraints, as `setting` takes them.
+    """
+    bounds = " and ".join(_BOUNDS.get(k, k).format(value) for k, value in constraints.items())
+    if constraints.get("min_length") == 1 and len(constraints) == 1:
+        bounds = "not empty"
+    words = []
+    for member in _members(wanted):
+        if member is NoneType:
+            continue
+        origin = get_origin(member)
+        if origin is Literal:
+            values = [str(value) for value in get_args(member)]
+            words.append(f"one of {', '.join(values)}" if len(values) > 1 else values[0])
+        elif member in _WORDS:
+            bounded = bounds and member in (int, float, str)
+            words.append(f"{_WORDS[member]} ({bounds})" if bounded else _WORDS[member])
+        else:
+            words.append(_collection(origin or member, get_args(member)))
+    return " or ".join(words)
+
+
+def _collection(kind: Any, members: tuple[Any, ...]) -> str:
+    of = f" of {in_words(members[-1])}" if members and members[-1] is not Ellipsis else ""
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return f"a table{of}"
+    if isinstance(kind, type) and issubclass(kind, Collection):
+        return f"a list{f' of {in_words(members[0])}' if members else ''}"
+    return getattr(kind, "__name__", str(kind))
+
+
+def _kind_of(value: object) -> str:
+    """Return what a value is, in a word or two; never what it says."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "a list"
+    return _WORDS.get(type(value), "a date or a time" if hasattr(value, "isoformat") else "this")
+
+
+def _is_one_of(value: object, wanted: Any) -> bool:
+    """Return whether a value is of the right type, so that only what it says is wrong."""
+    for member in _members(wanted):
+        origin = get_origin(member)
+        kinds = (
+            {type(each) for each in get_args(member)} if origin is Literal else {origin or member}
+        )
+        if Path in kinds:
+            kinds = {str}
+        if type(value) in kinds or (isinstance(value, list) and tuple in kinds):
+            return True
+    return False
+
+
+def _members(wanted: Any) -> tuple[Any, ...]:
+    return get_args(wanted) if get_origin(wanted) in (UnionType, Union) else (wanted,)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
@@ -184,7 +292,7 @@ class PluginSettings:
             field.name: Declared(
                 field.name,
                 hints[field.name],
-                field.default,
+                field.metadata.get("default", field.default),
                 field.metadata.get("description", ""),
                 field.metadata.get("env", ()),
                 field.metadata.get("parse"),
@@ -207,14 +315,17 @@ class PluginSettings:
         declared = cls.declared()
         found: dict[str, Any] = {}
         mistakes = [
-            (name, f"is not known ({nearest(name, declared) or 'known: ' + ', '.join(declared)})")
+            (
+                name,
+                f"no such setting ({nearest(name, declared) or 'known: ' + ', '.join(declared)})",
+            )
             for name in values
             if name not in declared
         ]
         for name, one in declared.items():
             if name not in values:
                 if one.is_required:
-                    mistakes.append((name, "is missing"))
+                    mistakes.append((name, "must be given"))
                 continue
             try:
                 found[name] = one.read(values[name], as_text=name in as_text)

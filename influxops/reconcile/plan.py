@@ -127,8 +127,8 @@ class _Planner:
                 homes = [home for home in homes if home == plan.pin]
             if plan.verdict is Verdict.HELD:
                 continue
-            if unseen := tuple(self._unseen(plan)):
-                # All copies or nothing: what cannot be seen may be one of them.
+            unseen = tuple(self._unseen(plan))
+            if unseen and not homes:
                 planned[plan.tenant] = self._not_read(plan, unseen)
             elif len(homes) > 1:
                 planned[plan.tenant] = self._on_several(plan, homes)
@@ -142,6 +142,7 @@ class _Planner:
                     before=before,
                     changes=(change,),
                     notes=(*plan.notes, *self._known_again(plan)),
+                    unseen_on=unseen,
                 )
         return planned
 

@@ -105,6 +105,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
         ConfigError: When the run asks for what cannot be; nothing was written.
     """
     rules, scope = order.rules, context.scope
+    context.check()
     refuse_unknown_targets(rules, scope)
     refuse_unusable(order)
     observed = observe(order.sources, order.targets, rules, context)

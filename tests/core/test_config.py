@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from influxops.sections import resolve
 
 from influxops import Config, ConfigError, PluginError, load_config, parse_config
-from influxops.sections import resolve
 from tests.core.fakes import KINDS, kind
 
 

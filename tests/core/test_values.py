@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from influxops.secrets import Redactor
+from influxops.settings import is_this_machine
 
 from influxops import ConfigError, Secret, format_duration, parse_duration, parse_retention
 from influxops.naming import Template, nearest, printable
-from influxops.secrets import Redactor
-from influxops.settings import is_this_machine
 
 
 @pytest.mark.parametrize("text", ["30d", " 30 D ", "720h", "4w2d", "2592000s"])
