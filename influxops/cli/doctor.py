@@ -53,6 +53,8 @@ def command(ctx: click.Context, output: str, timeout: float | None) -> None:
 
 
 def _summary(found: Sequence[bool | None]) -> str:
+    if not found:
+        return "Nothing that is configured offers a check; `influxops plan` reads all of it."
     failed, noted = found.count(False), found.count(None)
     if failed:
         return f"{failed} of {count(len(found), 'check')} failed" + (

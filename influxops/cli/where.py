@@ -77,16 +77,17 @@ def _tell(
 ) -> None:
     if copies:
         for copy in copies:
-            say(f"{copy['target']}  {copy['url']}  {tenant.database}  {_contents(copy)}")
+            place = (copy["target"], copy["url"], tenant.database, _contents(copy))
+            say("  ".join(filter(None, place)))
     elif exists:
-        say(f"{tenant.target}  {view.url(tenant)}  {tenant.database}")
+        say("  ".join(filter(None, (tenant.target, view.url(tenant), tenant.database))))
         return
     elif tenant.target is not None:
         full = any(
             finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
             for finding in view.report.notes
         )
-        place = f"{tenant.target} ({view.url(tenant)})"
+        place = tenant.target + (f" ({view.url(tenant)})" if view.url(tenant) else "")
         then = f"try {place}, where it may find no place" if full else f"make it on {place}"
         say(f"{short(tenant.database)} is not there yet; `influxops ensure` would {then}", err=True)
         return
