@@ -288,11 +288,19 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return Config(
-        path=os.path.abspath(author.path) if isinstance(author, TomlFile) else None,  # noqa: PTH100
+        path=_whole(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
         authors={name: author for name in TABLES if name in data},
         **tables,
     )
+
+
+def _whole(path: Path) -> str:
+    """Return a path from the root, or as it is where the current folder was deleted."""
+    try:
+        return os.path.abspath(path)  # noqa: PTH100
+    except FileNotFoundError:
+        return str(path)
 
 
 def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], list[str]]:

@@ -121,7 +121,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
         plan = make_plan(observed, desired, rules, scope, context.check, absent=order.absent)
         return guard(plan, observed, rules, order.allow, absent=order.absent)
 
-    plan = with_unknown_tenants(plan_for(observed), desired, observed, scope)
+    plan = with_unknown_tenants(plan_for(observed), desired, observed, rules, scope)
     plan = describe_copies(plan, order.targets, context)
     yield (draft := replace(draft, plan=plan))
 
