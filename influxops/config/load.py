@@ -304,7 +304,7 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
         found, wrong = _sections(role, data.get(role, {}), author)
         sections += found
         mistakes += wrong
-    mistakes += _wrong_pins(tables.get("placement"), data.get("targets"), sections, author)
+    mistakes += _wrong_pins(data, sections, author)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return Config(
@@ -344,13 +344,15 @@ def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], l
 
 
 def _wrong_pins(
-    placement: PlacementTable | None, tables: Any, sections: Sequence[Section], author: Author
+    data: Mapping[str, Any], sections: Sequence[Section], author: Author
 ) -> Iterator[str]:
     """Yield what is wrong with the pins; a target that is itself wrong is there nevertheless."""
+    placement, tables = data.get("placement"), data.get("targets")
+    pins = placement.get("pins") if isinstance(placement, Mapping) else None
     names = {section.name for section in sections if section.role == "targets"}
     targets = [*names.union(tables if isinstance(tables, Mapping) else ())]
-    for tenant, target in placement.pins.items() if placement else ():
-        if target not in targets:
+    for tenant, target in pins.items() if isinstance(pins, Mapping) else ():
+        if isinstance(target, str) and target not in targets:
             near = nearest(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
             yield _said(
                 author,
