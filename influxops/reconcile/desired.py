@@ -123,6 +123,8 @@ def _retention(
     """Return the retention period that a tenant should have, and what is wrong with it."""
     if not text:
         return rules.retention, ""
+    if text == UNMANAGED.value:
+        return UNMANAGED, ""
     try:
         seconds = parse_retention(text)
     except ValueError as error:

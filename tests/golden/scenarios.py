@@ -39,8 +39,10 @@ ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:1"
 #: Runs a module's file with its parameters as Ansible gives them.
 _RUN_MODULE = """\
-import json, runpy, sys
+import json, pathlib, runpy, sys
+import ansible.module_utils
 from ansible.module_utils.testing import patch_module_args
+ansible.module_utils.__path__.append(str(pathlib.Path(sys.argv[1]).parents[1] / "module_utils"))
 with patch_module_args(json.loads(sys.argv[2])):
     runpy.run_path(sys.argv[1], run_name="__main__")
 """
