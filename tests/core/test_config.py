@@ -160,7 +160,8 @@ def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
     text = section().replace('world = "w"\n[targets', 'world = "w"\npassword = "hunter2"\n[targets')
     said = mistake(tmp_path, text)
     assert "hunter2" not in said
-    assert '{env = "NAME"}' in said
+    assert "`env`" in said
+    assert "`file`" in said
 
 
 def test_a_literal_secret_is_refused_even_where_a_variable_overrides_it(
