@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from influxops import Finding, Run, Severity, SourceError, Tenant
+from influxops.config.settings import InvalidSettings
+from influxops.plugin import Context, Finding, Kind, Severity, SourceError, Tenant
 from influxops_files import FileSettings, FileSource
 
 
 def source(path: Path | str, **values: Any) -> FileSource:
-    return FileSource("source:file", FileSettings(path=str(path), **values))
+    return FileSource("file", FileSettings.of({"path": str(path), **values}))
 
 
 def read(path: Path | str, **values: Any) -> list[Tenant | Finding]:
-    return list(source(path, **values).influxops_tenants(Run()))
+    return list(source(path, **values).influxops_tenants(Context()))
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -105,15 +105,14 @@ def test_an_id_that_yaml_takes_for_something_else_is_an_error_that_says_to_quote
         assert read(path)[1] == Tenant(written)
         return
     error = failure(path)
-    assert f"{path}, line 2: the id {written} is read as" in error.message
+    assert f"{path}, item 2: the id {written} is read as" in error.message
     assert kind in error.message
     assert error.hint == f'put it into quotes: "{written}"'
     assert read(write(tmp_path, "b.yaml", f'- "{written}"\n')) == [Tenant(written)]
 
 
 def test_an_id_that_is_no_string_in_json_is_an_error_too(tmp_path: Path) -> None:
-    huge = "9" * 5000
-    for written in ("42", "true", huge):
+    for written in ("42", "true", "9" * 50):
         error = failure(write(tmp_path, "a.json", f'["acme", {written}, 7]'))
         assert f"item 2: the id {written} is read as a " in error.message
     assert "(and 1 more like it)" in error.message
@@ -142,7 +141,7 @@ def test_yaml_s_merge_keys_are_followed(tmp_path: Path) -> None:
     [
         ("a.csv", "tenant_id,target\nacme,\n,eu1\n\n  ,\n", "(line 3, line 5)"),
         ("a.json", '["acme", null, {"target": "eu1"}]', "(item 2, item 3)"),
-        ("a.yaml", "- acme\n-\n- id: ''\n", "(line 2, line 3)"),
+        ("a.yaml", "- acme\n-\n- id: ''\n", "(item 2, item 3)"),
     ],
 )
 def test_entries_without_an_id_are_one_finding_that_says_where(
@@ -152,8 +151,8 @@ def test_entries_without_an_id_are_one_finding_that_says_where(
     tenant, finding = read(path)
     assert tenant == Tenant("acme")
     assert isinstance(finding, Finding)
-    assert (finding.kind, finding.severity) == ("empty-id", Severity.ERROR)
-    assert finding.message == f"{path}: 2 entries have no tenant id {places}"
+    assert (finding.kind, finding.severity) == (Kind.EMPTY_ID, Severity.ERROR)
+    assert finding.message == f"2 entries of {path} have no tenant id {places}"
 
 
 def test_equal_entries_are_given_once_and_entries_that_disagree_each(tmp_path: Path) -> None:
@@ -178,13 +177,13 @@ def test_equal_entries_are_given_once_and_entries_that_disagree_each(tmp_path: P
         ("a.json", '{"ids": []}', "holds no list of tenants"),
         ("a.json", '"acme"', "holds no list of tenants"),
         ("a.json", '["a", ["b"]]', "item 2: neither an id nor an object"),
-        ("a.json", '[{"id": "a", "target": ["b"]}]', "item 1: the attribute 'target' is a list"),
-        ("a.json", '[{"id": "a", "id": "b"}]', "an object has the key 'id' twice"),
-        ("a.yaml", "- a\n- [b]\n", "line 2: neither an id nor an object"),
+        ("a.json", '[{"id": "a", "target": ["b"]}]', "item 1: target is a list"),
+        ("a.json", '[{"id": "a", "id": "b"}]', "an object has the key id twice"),
+        ("a.yaml", "- a\n- [b]\n", "item 2: neither an id nor an object"),
         ("a.yaml", "- a\n- 'b\n- c\n", "found unexpected end of stream"),
         ("a.yaml", "- a\n-\tb: {\n", "line 2: found character"),
-        ("a.yaml", "- id: a\n  target:\n    x: y\n", "line 3: the attribute 'target' is a list"),
-        ("a.yaml", "- id: a\n  id: b\n", "line 2: the key 'id' is there twice"),
+        ("a.yaml", "- id: a\n  target:\n    x: y\n", "item 1: target is a list"),
+        ("a.yaml", "- id: a\n  id: b\n", "line 2: the key id is there twice"),
         ("a.yaml", "- a\n---\n- b\n", "line 2: but found another document"),
         ("a.yaml", "- a\x07\n", "control characters are not allowed"),
         ("a.yaml", "acme\n", "holds no list of tenants"),
@@ -218,10 +217,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_standard_input_is_read_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id\nacme\n")))
     reader = source("-", format="csv")
-    assert [check.ok for check in reader.influxops_check(Run())] == [None]
-    assert list(reader.influxops_tenants(Run())) == [Tenant("acme")]
-    assert list(reader.influxops_tenants(Run())) == [Tenant("acme")]
-    assert FileSettings(path="-", format="csv").location().text == "standard input"
+    assert [check.ok for check in reader.influxops_check(Context())] == [None]
+    assert list(reader.influxops_tenants(Context())) == [Tenant("acme")]
+    assert list(reader.influxops_tenants(Context())) == [Tenant("acme")]
+    assert FileSettings.of({"path": "-", "format": "csv"}).location().text == "standard input"
 
 
 def test_a_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,8 +234,8 @@ def test_a_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", ["-", "tenants", "tenants.txt", ""])
 def test_a_format_that_nothing_tells_must_be_given(path: str) -> None:
-    with pytest.raises(ValidationError):
-        FileSettings(path=path)
+    with pytest.raises(InvalidSettings):
+        FileSettings.of({"path": path})
 
 
 def test_the_given_format_wins_over_the_name(tmp_path: Path) -> None:
@@ -245,8 +244,8 @@ def test_the_given_format_wins_over_the_name(tmp_path: Path) -> None:
 
 def test_doctor_counts_the_tenants_and_tells_what_is_wrong(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "id\na\n \n")
-    good, ids = source(path).influxops_check(Run())
+    good, ids = source(path).influxops_check(Context())
     assert (good.ok, good.message) == (True, f"{path} has 1 tenant")
     assert ids.ok is False
-    (bad,) = source(tmp_path / "none.csv").influxops_check(Run())
+    (bad,) = source(tmp_path / "none.csv").influxops_check(Context())
     assert bad.ok is False

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from influxops import ConfigError, Run, SourceError, Tenant
+from influxops.config.settings import InvalidSettings
+from influxops.plugin import ConfigError, Context, SourceError, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
 
 
 def settings(**values: object) -> PostgresSettings:
-    return PostgresSettings.model_validate(values)
+    return PostgresSettings.of(values)
 
 
 def source(**values: object) -> PostgresSource:
@@ -25,7 +25,7 @@ def source(**values: object) -> PostgresSource:
 
 
 def ids(source: PostgresSource) -> list[str]:
-    return [item.id for item in source.influxops_tenants(Run()) if isinstance(item, Tenant)]
+    return [item.id for item in source.influxops_tenants(Context()) if isinstance(item, Tenant)]
 
 
 def failure(source: PostgresSource) -> SourceError:
@@ -115,7 +115,7 @@ def test_a_service_counts_as_another_machine_whose_parts_libpq_knows(
     ],
 )
 def test_a_literal_dsn_with_a_password_or_a_mistake_is_refused_and_not_repeated(dsn: str) -> None:
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(InvalidSettings) as caught:
         settings(dsn=dsn)
     assert "hunter22" not in str(caught.value)
     assert "connection string" in str(caught.value)
@@ -277,7 +277,7 @@ def test_what_else_keeps_one_out_has_its_reason_and_advice(
     ],
 )
 def test_settings_that_cannot_be_are_refused(values: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidSettings):
         settings(**values)
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from influxops import (
+from influxops.plugin import (
+    Context,
     DeadlineExceeded,
     Finding,
     Interrupted,
-    Run,
+    Kind,
     Severity,
     SourceError,
     Tenant,
@@ -26,7 +27,7 @@ from tests.postgres.conftest import MakeSource
 
 
 def tenants(source: PostgresSource) -> list[Tenant]:
-    return [item for item in source.influxops_tenants(Run()) if isinstance(item, Tenant)]
+    return [item for item in source.influxops_tenants(Context()) if isinstance(item, Tenant)]
 
 
 def ids(source: PostgresSource) -> list[str]:
@@ -34,12 +35,12 @@ def ids(source: PostgresSource) -> list[str]:
 
 
 def findings(source: PostgresSource) -> list[Finding]:
-    return [item for item in source.influxops_tenants(Run()) if isinstance(item, Finding)]
+    return [item for item in source.influxops_tenants(Context()) if isinstance(item, Finding)]
 
 
 def failure(source: PostgresSource) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        list(source.influxops_tenants(Run()))
+        list(source.influxops_tenants(Context()))
     assert "\n" not in str(caught.value)
     assert "iot_dev" not in str(caught.value)
     return caught.value
@@ -55,7 +56,7 @@ def test_each_tenant_of_the_registry_is_given_once(
 
 def test_an_empty_registry_gives_nothing(database: TestDatabase, make_source: MakeSource) -> None:
     database.registry()
-    assert list(make_source().influxops_tenants(Run())) == []
+    assert list(make_source().influxops_tenants(Context())) == []
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_null_and_blank_ids_are_one_finding_that_counts_them(
     source = make_source()
     assert ids(source) == ["acme"]
     (finding,) = findings(source)
-    assert (finding.kind, finding.severity) == ("empty-id", Severity.ERROR)
+    assert (finding.kind, finding.severity) == (Kind.EMPTY_ID, Severity.ERROR)
     assert finding.message == "4 rows of device_registry have no tenant_id"
     assert finding.tenant is None
     query = finding.hint.removeprefix("find them: ")
@@ -329,14 +330,14 @@ def test_the_run_s_deadline_ends_a_query(database: TestDatabase, make_source: Ma
     source = make_source(query="SELECT pg_sleep(30)::text")
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        list(source.influxops_tenants(Run(timeout=0.5)))
+        list(source.influxops_tenants(Context(timeout=0.5)))
     assert time.monotonic() - started < 10
 
 
 def test_a_cancelled_run_ends_a_query_on_the_server_too(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
-    run = Run()
+    run = Context()
     source = make_source(query="SELECT pg_sleep(60)::text AS needle")
     raised: list[BaseException] = []
 
@@ -369,7 +370,7 @@ def test_a_cancelled_run_ends_a_query_on_the_server_too(
 
 
 def test_nothing_is_asked_of_a_run_that_is_over(make_source: MakeSource) -> None:
-    run = Run()
+    run = Context()
     run.cancel()
     with pytest.raises(Interrupted):
         make_source(port=1).influxops_tenants(run)

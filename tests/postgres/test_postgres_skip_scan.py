@@ -9,7 +9,7 @@ import time
 import psycopg
 import pytest
 
-from influxops import Finding, Run, Tenant
+from influxops.plugin import Context, Finding, Kind, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from influxops_postgres.registry import ids_query
 from influxops_postgres.session import reading
@@ -42,7 +42,7 @@ def way(source: PostgresSource, caplog: pytest.LogCaptureFixture) -> str:
     """Read the three tenants of the fleet, and give how that was done."""
     caplog.clear()
     with caplog.at_level(logging.DEBUG, "influxops"):
-        items = list(source.influxops_tenants(Run()))
+        items = list(source.influxops_tenants(Context()))
     assert [item.id for item in items if isinstance(item, Tenant)] == ["0", "1", "2"]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "influxops"]
     return line.partition(": ")[2]
@@ -164,9 +164,9 @@ def test_null_and_empty_ids_are_found_while_hopping(
     fleet(database)
     sql(database, "INSERT INTO device_registry (tenant_id) VALUES (NULL), (NULL), ('')")
     assert way(make_source(), caplog) == "hops along the index"
-    items = list(make_source().influxops_tenants(Run()))
+    items = list(make_source().influxops_tenants(Context()))
     assert [(item.kind, item.message) for item in items if isinstance(item, Finding)] == [
-        ("empty-id", "some rows of device_registry have no tenant_id")
+        (Kind.EMPTY_ID, "some rows of device_registry have no tenant_id")
     ]
 
 
@@ -187,9 +187,7 @@ def test_null_and_empty_ids_are_found_while_hopping(
 def test_hop_and_scan_give_the_same_ids(database: TestDatabase, type_: str) -> None:
     """A property: random registries, also with ids that sort oddly, empty ones and NULL."""
     chance = random.Random(type_)
-    settings = PostgresSettings.model_validate(
-        {"dsn": f"{database.superuser_conninfo} dbname={database.name}"}
-    )
+    settings = PostgresSettings.of({"dsn": f"{database.superuser_conninfo} dbname={database.name}"})
     for _ in range(8):
         count = chance.choice([0, 1, 2, 30])
         values: list[object] = [_value(chance, type_) for _ in range(count)]
@@ -205,7 +203,7 @@ def test_hop_and_scan_give_the_same_ids(database: TestDatabase, type_: str) -> N
             connection.cursor().executemany(
                 "INSERT INTO device_registry VALUES (%s)", [(value,) for value in rows]
             )
-        with reading(settings, Run()) as session:
+        with reading(settings, Context()) as session:
             ways = [
                 sorted(str(row[0]) for row in session.texts(ids_query(settings, hop=hop))[1])
                 for hop in (False, True)
