@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 #: Seconds that a file may take to give what it holds; only a pipe or a terminal takes any.
-_PATIENCE = 5.0
+PATIENCE = 5.0
 _CHUNK = 1 << 16
 
 
@@ -21,19 +21,18 @@ class NotThere(Unreadable):
     """A file that is not there."""
 
 
-def read_small(path: Path, *, most: int, within: float = _PATIENCE) -> bytes:
+def read_small(path: Path, *, most: int) -> bytes:
     """Return what a file holds.
 
     Args:
         path: A regular file, or a pipe: `/dev/stdin`, a process substitution, a named one.
         most: The most bytes that it may hold.
-        within: Seconds that a pipe may take.
 
     Raises:
         NotThere: When there is no such file.
         Unreadable: When it cannot be read, holds too much, or gives no end in time.
     """
-    end = time.monotonic() + within
+    end = time.monotonic() + PATIENCE
     try:
         # Without O_NONBLOCK, opening a named pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -31,7 +31,26 @@ _FROM_ENVIRONMENT: Mapping[Role, tuple[str, str]] = {
     "targets": ("default", "influxdb3"),
 }
 
-#: Who wrote a part of the configuration: a file, these two, or any other name of a program.
+
+class Program(str):
+    """A program that wrote a part of the configuration: its name, to be read in a message.
+
+    Args:
+        name: What it is called.
+        called: How its users call a key, by the key's path: `{"database.retention": "retention"}`,
+            or all keys of a section: `{"sources.task": "source"}`.
+    """
+
+    called: Mapping[str, str]
+
+    def __new__(cls, name: str, called: Mapping[str, str] | None = None) -> Program:
+        """Return the program's name, with what its users call its keys."""
+        made = super().__new__(cls, name)
+        made.called = called or {}
+        return made
+
+
+#: Who wrote a part of the configuration: a file, the environment, or a program by its name.
 Author = TomlFile | str
 ENVIRONMENT = "environment"
 PROGRAM = "a program"
@@ -149,8 +168,9 @@ class Section:
             return f"`{key}` of {_header(self.role, self.name)} in {DEFAULT_FILE}"
         if isinstance(self.author, TomlFile):
             return f"`{one_line(key)}` of {_header(self.role, self.name)}"
-        several = f" of {self.role}.{one_line(self.name)}" if self.one_of_several else ""
-        return f"`{one_line(key)}`{several}"
+        path = f"{self.role}.{one_line(self.name)}"
+        called = _called(self.author, path, path if self.one_of_several else "")
+        return f"`{one_line(key)}`{f' of {called}' if called else ''}"
 
 
 @dataclass(frozen=True)
@@ -284,15 +304,23 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
         found, wrong = _sections(role, data.get(role, {}), author)
         sections += found
         mistakes += wrong
-    mistakes += _wrong_pins(tables.get("placement"), data.get("targets"), sections, author)
+    mistakes += _wrong_pins(data, sections, author)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return Config(
-        path=os.path.abspath(author.path) if isinstance(author, TomlFile) else None,  # noqa: PTH100
+        path=_whole(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
         authors={name: author for name in TABLES if name in data},
         **tables,
     )
+
+
+def _whole(path: Path) -> str:
+    """Return a path from the root, or as it is where the current folder was deleted."""
+    try:
+        return os.path.abspath(path)  # noqa: PTH100
+    except FileNotFoundError:
+        return str(path)
 
 
 def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], list[str]]:
@@ -324,13 +352,15 @@ def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], l
 
 
 def _wrong_pins(
-    placement: PlacementTable | None, tables: Any, sections: Sequence[Section], author: Author
+    data: Mapping[str, Any], sections: Sequence[Section], author: Author
 ) -> Iterator[str]:
     """Yield what is wrong with the pins; a target that is itself wrong is there nevertheless."""
+    placement, tables = data.get("placement"), data.get("targets")
+    pins = placement.get("pins") if isinstance(placement, Mapping) else None
     names = {section.name for section in sections if section.role == "targets"}
     targets = [*names.union(tables if isinstance(tables, Mapping) else ())]
-    for tenant, target in placement.pins.items() if placement else ():
-        if target not in targets:
+    for tenant, target in pins.items() if isinstance(pins, Mapping) else ():
+        if isinstance(target, str) and target not in targets:
             near = nearest(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
             yield _said(
                 author,
@@ -347,7 +377,12 @@ def _said(author: Author, table: tuple[str, ...], key: str, message: str) -> str
         written = f"`{one_line(key)}` of {_header(*table)}" if table else _header(key)
         return f"{author.where(*table, key)}: {written}: {message}"
     path = ".".join(map(one_line, (*table, key)))
-    return f"`{path}`: {message}"
+    return f"`{_called(author, path, path)}`: {message}"
+
+
+def _called(author: Author, path: str, otherwise: str) -> str:
+    """Return how an author's users call what has a path."""
+    return author.called.get(path, otherwise) if isinstance(author, Program) else otherwise
 
 
 def _header(*names: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from influxops.durations import format_duration
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
 from influxops.model import Traits, Unmanaged
 from influxops.plugins.discovery import Kind, find, misspelt
+from influxops.remedy import Remedy
 from influxops.text import one_line, some_of
 
 
@@ -62,7 +64,7 @@ def _written(
     return origin if origin in variables else section.written(key, variables)
 
 
-def resolve(config: Config, kinds: Mapping[str, Kind], *, tolerant: bool = False) -> list[Resolved]:
+def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
     """Let each section's plugin check it, and look at what the sections say together.
 
     No secret is read: one that is not there is its section's own failure, when it is used.
@@ -70,8 +72,6 @@ def resolve(config: Config, kinds: Mapping[str, Kind], *, tolerant: bool = False
     Args:
         config: The configuration.
         kinds: The plugins that are installed.
-        tolerant: Whether what the sections say together is let pass, so that each of them can
-            still be looked at alone.
 
     Raises:
         ConfigError: When the configuration says what cannot be; all mistakes at once.
@@ -79,9 +79,10 @@ def resolve(config: Config, kinds: Mapping[str, Kind], *, tolerant: bool = False
     """
     resolved: list[Resolved] = []
     mistakes: list[InfluxopsError] = []
+    number = Counter((section.role, section.kind) for section in config.sections)
     for section in config.sections:
         # Where several sections are of a kind, one variable cannot mean all of them.
-        alone = sum(s.kind == section.kind and s.role == section.role for s in config.sections) == 1
+        alone = number[section.role, section.kind] == 1
         try:
             resolved.append(resolve_section(section, kinds, use_environment=alone))
         except (ConfigError, PluginError) as error:
@@ -90,11 +91,10 @@ def resolve(config: Config, kinds: Mapping[str, Kind], *, tolerant: bool = False
         raise mistakes[0]
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)))
-    if not tolerant:
-        _check_remotes(resolved)
-        targets = [item for item in resolved if item.section.role == "targets"]
-        _check_names(config, targets)
-        _check_retention(config, targets)
+    _check_remotes(resolved)
+    targets = [item for item in resolved if item.section.role == "targets"]
+    _check_names(config, targets)
+    _check_retention(config, targets)
     return resolved
 
 
@@ -115,7 +115,10 @@ def resolve_section(
     kind = find(section.kind, kinds)
     plugin = kind.load()
     _check_role(section, kind, plugin)
-    declared: Mapping[str, Declared] = plugin.Settings.declared()
+    try:
+        declared: Mapping[str, Declared] = plugin.Settings.declared()
+    except Exception as error:  # an annotation that names what is not there
+        raise _broken(section, kind, error) from error
     values = dict(section.values)
     origins = {name: section.where(name) for name in values}
     as_text = set()
@@ -138,12 +141,8 @@ def resolve_section(
         settings = plugin.Settings.of(values, as_text)
     except InvalidSettings as error:
         mistakes = [_line(section, declared, *mistake, origins) for mistake in error.mistakes]
-    except Exception as error:  # whatever a foreign check raises; its words may hold a value
-        raise PluginUnusable(
-            f"{section.full_name}: the plugin kind {kind.name!r} of {kind.distribution} broke "
-            f"while it checked its settings: {type(error).__name__}",
-            hint="tell its author",
-        ) from error
+    except Exception as error:  # whatever a foreign check raises; its words might repeat a value
+        raise _broken(section, kind, error) from error
     else:
         mistakes = []
     # A mistake in what a variable overrides counts, a literal secret above all.
@@ -158,6 +157,14 @@ def resolve_section(
 def secrets(resolved: Iterable[Resolved]) -> list[Secret]:
     """Return every secret of all sections."""
     return [secret for item in resolved for secret in item.settings.secrets()]
+
+
+def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:
+    return PluginUnusable(
+        f"{section.full_name}: the plugin kind {kind.name!r} of {kind.distribution} broke "
+        f"while it checked its settings: {type(error).__name__}",
+        hint="tell its author",
+    )
 
 
 def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
@@ -226,7 +233,9 @@ def _check_remotes(resolved: Iterable[Resolved]) -> None:
         raise ConfigError(
             f"{remote[0].name} is on another machine ({remote[1].host}), but nobody said where "
             f"{item.name} is; its default, {default[1].text}, is probably not meant",
-            hint=f"set {item.section.written(key, (variable,)) if key else 'where it is'}",
+            hint=Remedy.setting(key, "set {}").located(item.name, item.written(key))
+            if key
+            else "say where it is",
         )
 
 

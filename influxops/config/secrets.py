@@ -122,7 +122,10 @@ class Secret:
             (key, name), *_ = value.items()
             if key in ("env", "file") and isinstance(name, str) and name:
                 return cls(**{key: name})
-        raise ValueError('a secret is never written here: use {env = "NAME"} or {file = "path"}')
+        raise ValueError(
+            "a secret is never written here, only where it is: `env`, the name of a variable, "
+            "or `file`, a path"
+        )
 
 
 class Redactor:

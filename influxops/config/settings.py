@@ -7,7 +7,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import (
@@ -17,7 +17,6 @@ from typing import (
     Literal,
     Self,
     Union,
-    dataclass_transform,
     get_args,
     get_origin,
 )
@@ -86,49 +85,17 @@ class InvalidSettings(Exception):
         self.mistakes = mistakes
 
 
-def setting(
-    default: Any = dataclasses.MISSING,
-    *,
-    description: str,
-    env: tuple[str, ...] = (),
-    parse: Callable[[Any], Any] | None = None,
-    **constraints: Any,
-) -> Any:
-    """Declare one setting of a section; its annotation says which values it takes.
-
-    Args:
-        default: Its default; leave it out where one must be given.
-        description: What it does and its unit, as `influxops plugins show` prints it.
-        env: The environment variables that set it, the strongest first. They speak for a section
-            that is the only one of its kind.
-        parse: Returns the value to keep for one of the right type; raises ValueError where it
-            cannot be, without repeating it.
-        **constraints: What `msgspec.Meta` takes: `ge`, `gt`, `le`, `lt`, `min_length`,
-            `max_length`, `pattern`.
-    """
-    metadata = {
-        "default": default,
-        "description": description,
-        "env": env,
-        "parse": parse,
-        "constraints": constraints,
-    }
-    if isinstance(default, dict | list | set):
-        return dataclasses.field(default_factory=default.copy, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
 class Declared:
     """One setting as a class declares it."""
 
     name: str
-    type: Any
+    type: Any  # the values that it takes
     default: Any  # dataclasses.MISSING where one must be given
-    description: str
-    env: tuple[str, ...]
-    parse: Callable[[Any], Any] | None
-    constraints: Mapping[str, Any]
+    description: str = ""
+    env: tuple[str, ...] = ()  # the variables that set it, the strongest first
+    parse: Callable[[Any], Any] | None = None
+    constraints: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_required(self) -> bool:
@@ -268,18 +235,65 @@ def _members(wanted: Any) -> tuple[Any, ...]:
     return get_args(wanted) if get_origin(wanted) in (UnionType, Union) else (wanted,)
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    description: str,
+    env: tuple[str, ...] = (),
+    parse: Callable[[Any], Any] | None = None,
+    **constraints: Any,
+) -> Any:
+    """Declare one setting of a section; its annotation says which values it takes.
+
+    Args:
+        default: Its default; leave it out where one must be given.
+        description: What it does and its unit, as `influxops plugins show` prints it.
+        env: The environment variables that set it, the strongest first. They speak for a section
+            that is the only one of its kind.
+        parse: Returns the value to keep for one of the right type; raises ValueError where it
+            cannot be, without repeating it.
+        **constraints: What `msgspec.Meta` takes: `ge`, `gt`, `le`, `lt`, `min_length`,
+            `max_length`, `pattern`.
+    """
+    return Declared("", None, default, description, env, parse, constraints)
+
+
 class PluginSettings:
-    """The base of every plugin's `Settings`: closed, frozen, documented setting by setting."""
+    """The base of every plugin's `Settings`: closed, frozen, documented setting by setting.
+
+    It is no dataclass: making the methods of one takes longer than all that a run does with it.
+
+    Args:
+        **values: The settings that somebody gave, checked already: `of` checks them.
+    """
 
     #: The variable that says where this section is, for messages.
     location_variable: ClassVar[str] = ""
     #: The names of the settings that somebody gave; the others have their defaults.
     given: ClassVar[frozenset[str]] = frozenset()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclass(frozen=True, kw_only=True)(cls)
+    def __init__(self, **values: Any) -> None:
+        declared = self.declared()
+        found = {name: values.get(name, one.default) for name, one in declared.items()}
+        missing = [name for name, value in found.items() if value is dataclasses.MISSING]
+        unknown = [name for name in values if name not in declared]
+        if missing or unknown:
+            raise TypeError(f"settings missing: {missing}, unknown: {unknown}")
+        self.__dict__.update(found, given=frozenset(values))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settings do not change: {name}")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.declared())
+        return f"{type(self).__name__}({shown})"
 
     @classmethod
     @functools.cache
@@ -287,19 +301,15 @@ class PluginSettings:
         """Return the settings that a section may give, by name."""
         from typing import get_type_hints
 
-        hints = get_type_hints(cls, include_extras=True)
-        return {
-            field.name: Declared(
-                field.name,
-                hints[field.name],
-                field.metadata.get("default", field.default),
-                field.metadata.get("description", ""),
-                field.metadata.get("env", ()),
-                field.metadata.get("parse"),
-                field.metadata.get("constraints", {}),
-            )
-            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-        }
+        found = {}
+        for name, wanted in get_type_hints(cls, include_extras=True).items():
+            if ClassVar in (wanted, get_origin(wanted)):
+                continue
+            one = getattr(cls, name, dataclasses.MISSING)
+            if not isinstance(one, Declared):
+                one = Declared(name, wanted, one)  # an annotation alone, or with a default
+            found[name] = dataclasses.replace(one, name=name, type=wanted)
+        return found
 
     @classmethod
     def of(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
@@ -334,7 +344,6 @@ class PluginSettings:
         if mistakes:
             raise InvalidSettings(mistakes)
         settings = cls(**found)
-        object.__setattr__(settings, "given", frozenset(found))
         try:
             settings.check()
         except SettingError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,14 @@ class TomlFile:
 
     def where(self, *keys: str) -> str:
         """Return `file:line` of a key, or of the nearest table around it that is found."""
-        lines = self._lines()
+        lines = self._lines
         for length in range(len(keys), 0, -1):
             line = lines.get(tuple(keys[:length]))
             if line is not None:
                 return f"{self.path}:{line}"
         return str(self.path)
 
+    @cached_property
     def _lines(self) -> dict[tuple[str, ...], int]:
         """Map each key's path to its line.
 
@@ -115,6 +117,9 @@ class TomlFile:
 
 
 def _path(dotted: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in dotted.split("."))
+    if all(map(_BARE.fullmatch, parts)):
+        return parts
     import tomllib
 
     try:

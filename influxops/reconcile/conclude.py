@@ -64,7 +64,7 @@ def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
         plan.target,
         plan.database,
     )
-    return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
+    return plan.but(verdict=Verdict.FAILED, finding=finding, after=plan.before)
 
 
 def _notes(

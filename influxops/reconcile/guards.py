@@ -108,7 +108,7 @@ def guard(
     tenants = {}
     for id_, tenant in plan.tenants.items():
         if absent and "unreachable" in allow and _is_only_unseen(tenant):
-            tenant = replace(tenant, verdict=Verdict.OK, finding=None)
+            tenant = tenant.but(verdict=Verdict.OK, finding=None)
         for name, each in active.items():
             changes = [change for change in tenant.changes if each.refuses(tenant, change)]
             if changes:
@@ -153,8 +153,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         tenant.target if tenant.before else None,
         tenant.database,
     )
-    return replace(
-        tenant,
+    return tenant.but(
         verdict=Verdict.REFUSED,
         finding=finding,
         target=tenant.target if tenant.before is not None else None,

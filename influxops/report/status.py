@@ -3,96 +3,80 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from influxops.document import plain
+from influxops.context import Context
 from influxops.durations import format_duration
-from influxops.engine import Engine
-from influxops.model import UNKNOWN, UNMANAGED, DatabaseStats
-from influxops.report import Report, TenantResult, TenantState
-from influxops.run import Run
+from influxops.findings import Kind
+from influxops.model import DatabaseStats, Retention, TenantPlan, Unknown, Unmanaged, Verdict
+from influxops.report.document import plain
+from influxops.report.view import ReportView
 
-#: Why planning holds a tenant after it found no database of its on any target that it could read.
-_HELD_WHEN_MISSING = ("over-capacity", "draining", "case")
+if TYPE_CHECKING:
+    from influxops.engine import Engine
 
 
-def tenant_status(engine: Engine, report: Report, run: Run) -> list[dict[str, Any]]:
-    """Count what the databases of a report's tenants hold, and tell all that is known of them.
+def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[dict[str, Any]]:
+    """Return what the databases of a report's tenants hold, and all that is known of them.
 
     Args:
         engine: Reads the counts.
-        report: The report of a dry run.
-        run: That run.
+        view: The view of the report of a dry run.
+        context: That run.
 
     Returns:
         Plain data, one row a tenant: tenant, target, url, database, exists, marker, retention,
-        desired (retention), telemetry_count, last_write, message. None is what is not known;
-        target and URL are None where there is no database.
+        desired (retention), telemetry_count, last_write, message, copies. None is what is not
+        known; target and URL are None where there is no database, or more than one. Retention
+        periods are durations (`30d`), None where data is kept for ever, `unknown` or `unmanaged`.
     """
     names: defaultdict[str, list[str]] = defaultdict(list)
-    for result in report.tenants:
-        if result.before is not None and result.target is not None:
-            names[result.target].append(result.database)
-    stats = engine.describe(names, run)
+    for tenant in view.report.tenants:
+        if tenant.before is not None and tenant.target is not None and not _copies(tenant):
+            names[tenant.target].append(tenant.database)
+    stats = engine.describe(names, context)
     return [
-        _row(
-            result,
-            report.plan.retentions.get(result.tenant),
-            stats.get((result.target or "", result.database)),
-            exists=tenant_exists(result, report),
-        )
-        for result in report.tenants
+        _row(view, tenant, stats.get((tenant.target or "", tenant.database)))
+        for tenant in view.report.tenants
     ]
 
 
-def tenant_exists(result: TenantResult, report: Report) -> bool | None:
-    """Tell whether a tenant has its database.
-
-    Args:
-        result: The tenant.
-        report: The report of a dry run, which holds it.
-
-    Returns:
-        None where nobody can know: a target that cannot be read may hold it, whatever the others
-        say, and planning looks for no database of a tenant that it holds for its id or its name.
-    """
-    if result.before is not None:
-        return True
-    if result.state in (TenantState.UNKNOWN, TenantState.REFUSED):
-        return None
-    if result.state is TenantState.HELD:
-        unread = any(not target.reachable for target in report.targets)
-        looked_for = not result.database or any(
-            finding.tenant == result.tenant and finding.kind in _HELD_WHEN_MISSING
-            for finding in report.findings
-        )
-        return None if unread or not looked_for else False
-    return None if result.tenant in report.plan.unknown else False
+def _copies(tenant: TenantPlan) -> list[dict[str, Any]]:
+    if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
+        return []
+    return [dict(copy) for copy in tenant.finding.facts["copies"]]
 
 
-def _row(
-    result: TenantResult, desired: object, known: DatabaseStats | None, *, exists: bool | None
-) -> dict[str, Any]:
-    found = result.before
+def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> dict[str, Any]:
+    found = tenant.before
+    exists = view.exists(tenant)
+    copies = _copies(tenant)
+    one = found is not None and not copies
+    message = known.message if known else ""
     # What a guard refuses to change is no fault of what is there.
-    refused = result.state is TenantState.REFUSED and exists
-    message = (known.message if known else "") or ("" if refused else result.message)
+    if not message and not tenant.verdict.is_right:
+        refused = tenant.verdict is Verdict.REFUSED and exists
+        message = "" if refused else view.why(tenant)
+    complete: Any = found.complete if found else None
+    if known is not None and not isinstance(known.complete, Unknown):
+        complete = known.complete
     return {
-        "tenant": result.tenant,
-        "target": result.target if found else None,
-        "url": result.url if found else None,
-        "database": result.database,
+        "tenant": tenant.tenant,
+        "target": tenant.target if one else None,
+        "url": view.url(tenant) if one else None,
+        "database": tenant.database or None,
         "exists": exists,
-        "marker": plain(found.marker) if found else False if exists is False else None,
-        "retention": _retention(found.retention) if found else None,
-        "desired": _retention(desired),
+        "marker": plain(complete) if found else False if exists is False else None,
+        "retention": _retention(found.retention) if found and one else None,
+        "desired": _retention(tenant.retention),
         "telemetry_count": known.telemetry_count if known else None,
         "last_write": plain(known.last_write) if known else None,
         "message": message,
+        "copies": copies,
     }
 
 
-def _retention(value: Any) -> str:
-    if value is UNKNOWN or value is UNMANAGED:
-        return str(value.value)
-    return "none" if value is None else format_duration(value)
+def _retention(value: Retention | Unknown | Unmanaged) -> str | None:
+    if isinstance(value, Unknown | Unmanaged):
+        return value.value
+    return None if value is None else format_duration(value)

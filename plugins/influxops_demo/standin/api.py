@@ -7,13 +7,15 @@ no content type one of its own).
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -21,37 +23,67 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from influxops_demo.standin import decoding, errors, operations
-from influxops_demo.standin.authorization import authenticate
-from influxops_demo.standin.decoding import Field
-from influxops_demo.standin.durations import DurationError, parse_seconds
-from influxops_demo.standin.engine import Engine
-from influxops_demo.standin.formats import CONTENT_TYPES, WHOLE, encode
-from influxops_demo.standin.listing import list_databases
-from influxops_demo.standin.names import check_database_name
-from influxops_demo.standin.settings import PRODUCT, REVISION, VERSION
+from influxops_demo.standin import requests
+from influxops_demo.standin.catalog import OPERATOR_TOKEN, Catalog, Limits
+from influxops_demo.standin.errors import ApiError, compact
+from influxops_demo.standin.formats import CONTENT_TYPES, WHOLE, databases_batch, encode
+from influxops_demo.standin.query import QueryEngine
+from influxops_demo.standin.requests import Field
+from influxops_demo.standin.storage import Storage
+from influxops_demo.standin.wal import WriteAheadLog
 from influxops_demo.standin.writes import PRECISIONS, accept
 
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+#: The version of InfluxDB 3 Core whose recorded answers the stand-in gives.
+_VERSION = "3.10.0-nightly"
+_REVISION = "d7834110b3"
+_PRODUCT = "InfluxDB 3 Core"
+#: Longest body in bytes, before and after decompression.
+_MAX_REQUEST_BYTES = 10 * 1024 * 1024
 _TOKEN_PATH = "/api/v3/configure/token"
-_FORMAT = Field(decoding.choice(*CONTENT_TYPES))
-_TEXT = Field(decoding.text)
-_OPTIONAL_TEXT = Field(decoding.text, required=False)
+_TEXT = Field(requests.text)
+_OPTIONAL_TEXT = Field(requests.text, required=False)
+_FORMAT = requests.choice(*CONTENT_TYPES)
+_NEW_DATABASE = {"db": _TEXT, "retention_period": Field(requests.retention, required=False)}
+
+
+@dataclass(frozen=True)
+class StandInSettings:
+    """How a stand-in behaves.
+
+    Args:
+        data_dir: Where databases and rows are kept; None keeps nothing.
+        limits: How many databases and tables there may be.
+        wal_flush_interval: Seconds between two flushes of the write-ahead log.
+        with_auth: Whether requests need a token.
+    """
+
+    data_dir: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    wal_flush_interval: float = 1.0
+    with_auth: bool = False
 
 
 class StandInApp:
     """Answers requests.
 
     Args:
-        engine: what it answers from; closed when the server shuts down.
+        settings: How it behaves.
+
+    Raises:
+        DataDirectoryError: Another process has the data directory, or what is in it is damaged.
+        OSError: The directory cannot be made.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._catalog = engine.catalog
+    def __init__(self, settings: StandInSettings) -> None:
+        self._with_auth = settings.with_auth
+        self._storage = Storage(settings.data_dir)
+        self._catalog = Catalog(self._storage, settings.limits)
+        self.wal = WriteAheadLog(self._storage, settings.wal_flush_interval)
+        self._queries = QueryEngine(self._catalog, self.wal, with_auth=settings.with_auth)
         self._process = str(uuid.uuid4())
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/ping"): self._ping,
@@ -75,14 +107,14 @@ class StandInApp:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, as ASGI has it."""
+        """Answer one request, as ASGI has it."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
-        except errors.ApiError as error:
+        except ApiError as error:
             response = Response(error.body, error.status)
         except Exception:
             _log.exception("%s %s failed", request.method, request.url.path)
@@ -95,38 +127,40 @@ class StandInApp:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._engine.close()
+        self.wal.flush()
+        self._storage.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, request: Request) -> Response:
         path = request.url.path
-        if self._engine.settings.with_auth:
+        if self._with_auth:
             # The first token has to come from somewhere.
             if path != f"{_TOKEN_PATH}/admin":
-                authenticate(self._catalog, request.headers.get("authorization"))
+                self._catalog.authenticate(request.headers.get("authorization"))
         elif path.startswith(_TOKEN_PATH):
-            raise errors.tokens_disabled()
+            raise ApiError(405, "endpoint disabled, started without auth")
         handler = self._routes.get((request.method, path))
         if handler is None:
-            raise errors.route_not_found()
+            # A path and a method that are not there are not told apart.
+            raise ApiError(404, "Not found")
         return await handler(request)
 
     # Server
 
     async def _ping(self, _: Request) -> Response:
         content = {
-            "product_name": PRODUCT,
-            "version": VERSION,
-            "revision": REVISION,
+            "product_name": _PRODUCT,
+            "version": _VERSION,
+            "revision": _REVISION,
             "process_id": self._process,
         }
         request_id = str(uuid.uuid4())
-        return _json(
-            content,
+        return Response(
+            compact(content),
             headers={
                 "content-type": "application/json",
                 "x-influxdb-build": "Core",
-                "x-influxdb-version": VERSION,
+                "x-influxdb-version": _VERSION,
                 "request-id": request_id,
                 "x-request-id": request_id,
             },
@@ -138,47 +172,43 @@ class StandInApp:
     # Databases
 
     async def _list_databases(self, request: Request) -> Response:
-        asked = decoding.decode_query(
+        asked = requests.decode_query(
             request.url.query,
-            {"format": _FORMAT, "show_deleted": Field(decoding.switch, required=False)},
+            {"format": Field(_FORMAT), "show_deleted": Field(requests.switch, required=False)},
         )
-        batch = list_databases(self._catalog, show_deleted=bool(asked["show_deleted"]))
+        show_deleted = bool(asked["show_deleted"])
+        batch = databases_batch(self._catalog.databases.values(), show_deleted=show_deleted)
         return await _results([batch], asked["format"])
 
     async def _create_database(self, request: Request) -> Response:
-        asked = await self._read_json(
-            request, {"db": _TEXT, "retention_period": Field(decoding.retention, required=False)}
-        )
-        check_database_name(asked["db"])
-        operations.create_database(self._catalog, asked["db"], asked["retention_period"])
+        asked = await self._read_json(request, _NEW_DATABASE)
+        self._catalog.create_database(asked["db"], asked["retention_period"])
         return Response()
 
     async def _update_database(self, request: Request) -> Response:
-        asked = await self._read_json(
-            request, {"db": _TEXT, "retention_period": Field(decoding.retention, required=False)}
-        )
-        operations.set_retention(self._catalog, asked["db"], asked["retention_period"])
+        asked = await self._read_json(request, _NEW_DATABASE)
+        self._catalog.set_retention(asked["db"], asked["retention_period"])
         return Response()
 
     async def _delete_database(self, request: Request) -> Response:
-        asked = decoding.decode_query(
+        asked = requests.decode_query(
             request.url.query, {"db": _TEXT, "hard_delete_at": _OPTIONAL_TEXT}
         )
-        operations.delete_database(self._catalog, asked["db"], asked["hard_delete_at"])
+        self._catalog.delete_database(asked["db"], asked["hard_delete_at"])
         return Response()
 
     async def _set_retention(self, request: Request) -> Response:
-        asked = decoding.decode_query(request.url.query, {"db": _TEXT, "duration": _TEXT})
+        asked = requests.decode_query(request.url.query, {"db": _TEXT, "duration": _TEXT})
         try:
-            retention = parse_seconds(asked["duration"])
-        except DurationError as error:
-            raise errors.bad_duration(str(error)) from None
-        operations.set_retention(self._catalog, asked["db"], retention)
+            retention = requests.duration(asked["duration"]) // 10**9
+        except ValueError as error:
+            raise ApiError(400, f"Cannot parse the given human time: {error}") from None
+        self._catalog.set_retention(asked["db"], retention)
         return Response(status_code=204)
 
     async def _clear_retention(self, request: Request) -> Response:
-        asked = decoding.decode_query(request.url.query, {"db": _TEXT})
-        operations.set_retention(self._catalog, asked["db"], None)
+        asked = requests.decode_query(request.url.query, {"db": _TEXT})
+        self._catalog.set_retention(asked["db"], None)
         return Response(status_code=204)
 
     # Tables
@@ -189,36 +219,33 @@ class StandInApp:
             {
                 "db": _TEXT,
                 "table": _TEXT,
-                "tags": Field(decoding.texts),
-                "fields": Field(decoding.columns),
+                "tags": Field(requests.texts),
+                "fields": Field(requests.columns),
             },
         )
-        check_database_name(asked["db"])
-        operations.create_table(
-            self._catalog, asked["db"], asked["table"], asked["tags"], asked["fields"]
-        )
+        self._catalog.create_table(asked["db"], asked["table"], asked["tags"], asked["fields"])
         return Response()
 
     async def _delete_table(self, request: Request) -> Response:
-        asked = decoding.decode_query(
+        asked = requests.decode_query(
             request.url.query, {"db": _TEXT, "table": _TEXT, "hard_delete_at": _OPTIONAL_TEXT}
         )
-        operations.delete_table(self._catalog, asked["db"], asked["table"], asked["hard_delete_at"])
+        self._catalog.delete_table(asked["db"], asked["table"], asked["hard_delete_at"])
         return Response()
 
     # Tokens
 
     async def _create_admin_token(self, _: Request) -> Response:
-        return self._new_token(operations.OPERATOR_TOKEN, None)
+        return self._new_token(OPERATOR_TOKEN, None)
 
     async def _create_named_token(self, request: Request) -> Response:
         asked = await self._read_json(
-            request, {"token_name": _TEXT, "expiry_secs": Field(decoding.unsigned, required=False)}
+            request, {"token_name": _TEXT, "expiry_secs": Field(requests.unsigned, required=False)}
         )
         return self._new_token(asked["token_name"], asked["expiry_secs"])
 
     def _new_token(self, name: str, expiry_seconds: int | None) -> Response:
-        token, secret = operations.create_token(self._catalog, name, expiry_seconds)
+        token, secret = self._catalog.create_token(name, expiry_seconds)
         content = {
             "id": token.id,
             "name": token.name,
@@ -227,33 +254,36 @@ class StandInApp:
             "created_at": _rfc3339(token.created_ms),
             "expiry": None if token.expiry_ms is None else _rfc3339(token.expiry_ms),
         }
-        return _json(content, 201, {"content-type": "json"})
+        return Response(compact(content), 201, {"content-type": "json"})
 
     async def _delete_token(self, request: Request) -> Response:
-        asked = decoding.decode_query(request.url.query, {"token_name": _TEXT})
-        operations.delete_token(self._catalog, asked["token_name"])
+        asked = requests.decode_query(request.url.query, {"token_name": _TEXT})
+        self._catalog.delete_token(asked["token_name"])
         return Response()
 
     # Rows
 
     async def _write(self, request: Request) -> Response:
         if not request.scope["query_string"]:
-            raise errors.write_parameters_missing()
-        asked = decoding.decode_query(
+            raise ApiError(400, "missing query parameter 'db'")
+        asked = requests.decode_query(
             request.url.query,
             {
                 "db": _TEXT,
-                "precision": Field(decoding.choice(*PRECISIONS), required=False),
-                "accept_partial": Field(decoding.switch, required=False),
-                "no_sync": Field(decoding.switch, required=False),
+                "precision": Field(requests.choice(*PRECISIONS), required=False),
+                "accept_partial": Field(requests.switch, required=False),
+                "no_sync": Field(requests.switch, required=False),
             },
         )
-        check_database_name(asked["db"])
         body = await self._read_body(request)
         try:
             lines = body.decode()
         except UnicodeDecodeError as error:
-            raise errors.not_utf8(_utf8_error(error)) from None
+            raise ApiError(
+                400,
+                f"body content is not valid utf8: invalid utf-8 sequence of "
+                f"{max(1, error.end - error.start)} bytes from index {error.start}",
+            ) from None
         accepted = accept(
             self._catalog,
             asked["db"],
@@ -262,113 +292,76 @@ class StandInApp:
             precision=asked["precision"] or "auto",
             partial=asked["accept_partial"] is not False,
         )
-        if accepted.batches:
-            await self._engine.wal.write(accepted.batches, wait=not asked["no_sync"])
-        if accepted.refused:
-            raise errors.partial_write(accepted.refused)
+        if accepted.rows:
+            await self.wal.write(accepted.database, accepted.rows, wait=not asked["no_sync"])
+        accepted.raise_if_partial()
         return Response(status_code=204)
 
     async def _query_by_get(self, request: Request) -> Response:
-        accepted = _accepted_format(request)
         if not request.scope["query_string"]:
-            raise errors.query_parameters_missing()
-        fields = {"db": _TEXT, "q": _TEXT, "format": Field(_FORMAT.check, required=False)}
-        asked = decoding.decode_query(request.url.query, {**fields, "params": _OPTIONAL_TEXT})
-        params = asked["params"]
-        if params is not None:
-            params = decoding.decode_params(params)
-        return await self._query(asked["db"], asked["q"], asked["format"] or accepted, params)
+            raise ApiError(400, "missing query parameters 'db' and 'q'")
+        fields = {"db": _TEXT, "q": _TEXT, "format": Field(_FORMAT, required=False)}
+        asked = requests.decode_query(request.url.query, {**fields, "params": _OPTIONAL_TEXT})
+        try:
+            asked["params"] = requests.scalars(json.loads(asked["params"] or "null"))
+        except ValueError as error:
+            raise ApiError(400, f"serde json error: {error}") from None
+        return await self._query(request, asked)
 
     async def _query_by_post(self, request: Request) -> Response:
-        accepted = _accepted_format(request)
         fields = {
             "db": _TEXT,
             "q": _TEXT,
-            "format": Field(decoding.optional(_FORMAT.check), required=False),
-            "params": Field(decoding.scalars, required=False),
+            "format": Field(_FORMAT, required=False),
+            "params": Field(requests.scalars, required=False),
         }
         # Whatever its content type says, the body has to be JSON here.
-        asked = decoding.decode_body(await self._read_body(request), fields)
-        return await self._query(
-            asked["db"], asked["q"], asked["format"] or accepted, asked["params"]
-        )
+        asked = requests.decode_body(await self._read_body(request), fields)
+        return await self._query(request, asked)
 
-    async def _query(
-        self, database: str, sql: str, format: str, params: dict[str, Any] | None
-    ) -> Response:
-        return await _results(await self._engine.queries.run(database, sql, params), format)
+    async def _query(self, request: Request, asked: dict[str, Any]) -> Response:
+        accepted = {"text/csv": "csv", "text/plain": "pretty"}
+        format = asked["format"] or accepted.get(request.headers.get("accept", ""), "json")
+        batches = await self._queries.run(asked["db"], asked["q"], asked["params"])
+        return await _results(batches, format)
 
     # Bodies
 
     async def _read_json(self, request: Request, fields: dict[str, Field]) -> dict[str, Any]:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        kind, _, subtype = content_type.partition("/")
-        if kind != "application" or not (subtype == "json" or subtype.endswith("+json")):
-            raise errors.content_type_not_json()
-        return decoding.decode_body(await self._read_body(request), fields)
+        if content_type != "application/json":
+            raise ApiError(415, "unacceptable content-type, expected: application/json")
+        return requests.decode_body(await self._read_body(request), fields)
 
     async def _read_body(self, request: Request) -> bytes:
-        limit = self._engine.settings.max_request_bytes
         encoding = request.headers.get("content-encoding", "identity")
         if encoding not in ("identity", "gzip"):
-            raise errors.bad_content_encoding(encoding)
+            raise ApiError(400, f"unacceptable content-encoding: {encoding}")
+        # Decompression stops above the limit: a small body can hold a large one.
+        gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
         body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > limit:
-                raise errors.body_too_large(limit)
-        return _gunzip(bytes(body), limit) if encoding == "gzip" else bytes(body)
-
-
-def _gunzip(body: bytes, limit: int) -> bytes:
-    """Decompresses, and stops at the limit: a small body can hold a large one."""
-    data = b""
-    try:
-        while body:
-            member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            data += member.decompress(body, limit + 1 - len(data))
-            if len(data) > limit:
-                raise errors.body_too_large(limit)
-            if not member.eof:
-                raise errors.bad_gzip("unexpected end of file")
-            body = member.unused_data
-    except zlib.error:
-        raise errors.bad_gzip("invalid gzip header") from None
-    return data
-
-
-def _accepted_format(request: Request) -> str:
-    """The format that the ``Accept`` header asks for, where the request names none."""
-    accept_header = request.headers.get("accept")
-    known = {
-        "application/vnd.apache.parquet": "parquet",
-        "text/csv": "csv",
-        "text/plain": "pretty",
-        "application/json": "json",
-        None: "json",
-    }
-    if accept_header in known:
-        return known[accept_header]
-    if accept_header and ("text/html" in accept_header or "*/*" in accept_header):
-        return "json"
-    raise errors.bad_accept_header(accept_header or "")
-
-
-def _utf8_error(error: UnicodeDecodeError) -> str:
-    if error.reason == "unexpected end of data":
-        return f"incomplete utf-8 byte sequence from index {error.start}"
-    length = max(1, error.end - error.start)
-    return f"invalid utf-8 sequence of {length} bytes from index {error.start}"
+        try:
+            async for piece in request.stream():
+                rest = _MAX_REQUEST_BYTES + 1 - len(body)
+                body += gzip.decompress(piece, rest) if encoding == "gzip" else piece
+                if len(body) > _MAX_REQUEST_BYTES:
+                    text = f"max request size ({_MAX_REQUEST_BYTES} bytes) exceeded"
+                    raise ApiError(413, text)
+        except zlib.error:
+            raise ApiError(400, "error decoding gzip stream: invalid gzip header") from None
+        if encoding == "gzip" and not gzip.eof:
+            raise ApiError(400, "error decoding gzip stream: unexpected end of file")
+        return bytes(body)
 
 
 def _rfc3339(milliseconds: int) -> str:
-    """A time as tokens have it."""
+    """Return a time as tokens have it."""
     moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def _results(batches: list[Any], format: str) -> Response:
-    body = await run_in_threadpool(partial(encode, batches, format))
+    body = await run_in_threadpool(encode, batches, format)
     headers = {"content-type": CONTENT_TYPES[format]}
     if format in WHOLE:
         return Response(body, headers=headers)
@@ -377,9 +370,3 @@ async def _results(batches: list[Any], format: str) -> Response:
 
 async def _one(body: bytes) -> AsyncIterator[bytes]:
     yield body
-
-
-def _json(
-    content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    return Response(errors.compact(content), status, headers)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from influxops import Check, InfluxopsError, Interrupted, Inventory, Run, is_this_machine
+from influxops.plugin import (
+    Check,
+    Context,
+    InfluxopsError,
+    Interrupted,
+    Inventory,
+    Remedy,
+    count,
+    is_this_machine,
+)
 from influxops_influxdb3.client import Client, Ping
 from influxops_influxdb3.errors import AccessRefused
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -19,8 +28,8 @@ _CLOCK_FAULT = 3600.0
 def checks(
     settings: InfluxDB3Settings,
     client: Client,
-    read_inventory: Callable[[Run, Ping], Inventory],
-    run: Run,
+    read_inventory: Callable[[Ping], Inventory],
+    context: Context,
 ) -> Iterator[Check]:
     """Look at one server, go on as far as that makes sense.
 
@@ -28,7 +37,7 @@ def checks(
         settings: The target's settings.
         client: The server.
         read_inventory: Reads what the server holds.
-        run: The run.
+        context: The run.
 
     Yields:
         One check after the other, with what to do about it.
@@ -36,22 +45,22 @@ def checks(
     yield from _transport(settings)
     asked = datetime.now(UTC)
     try:
-        ping = client.ping(run)
+        ping = client.ping(context)
     except Interrupted:
         raise
     except AccessRefused as error:
         yield Check("InfluxDB reachable", True, f"{settings.url} answers")
-        yield Check("token", False, error.reason, error.hint)
+        yield Check("token", False, error.reason, error.remedy)
         return
     except InfluxopsError as error:
-        yield Check("InfluxDB reachable", False, error.message, error.hint)
+        yield Check("InfluxDB reachable", False, error.message, error.remedy)
         return
     answered = datetime.now(UTC)
     edition = f"InfluxDB 3 {ping.edition}" if ping.edition else "InfluxDB 3"
     cluster = f", cluster {client.cluster_uuid}" if client.cluster_uuid else ""
     yield Check("InfluxDB reachable", True, f"{settings.url} is {edition} {ping.version}{cluster}")
     yield from _identity(settings, client)
-    yield from _rights(settings, ping, read_inventory, run)
+    yield from _rights(settings, ping, read_inventory)
     yield _clock(ping, asked, answered)
 
 
@@ -66,14 +75,16 @@ def _transport(settings: InfluxDB3Settings) -> Iterator[Check]:
                 "TLS",
                 None,
                 f"the token goes to {location.host} in clear text",
-                "use https://, unless the network between is trusted",
+                Remedy.setting("url", "use https:// in {}, unless the network between is trusted"),
             )
     elif not settings.validate_certs:
         yield Check(
             "TLS",
             None,
             f"the certificate of {location.host} is not verified",
-            "set `ca_path` to the CA's certificate and leave `validate_certs` on",
+            Remedy.setting(
+                "ca_path", "set {} to the CA's certificate and leave `validate_certs` on"
+            ),
         )
     else:
         yield Check("TLS", True, f"the certificate of {location.host} is verified")
@@ -91,23 +102,24 @@ def _identity(settings: InfluxDB3Settings, client: Client) -> Iterator[Check]:
             "identity",
             False,
             f"the configuration names cluster {wanted}, this is {found or 'one without a name'}",
-            "check the url; if the server was replaced on purpose, change `cluster_uuid`",
+            Remedy.setting(
+                "cluster_uuid", "check the url; if the server was replaced on purpose, change {}"
+            ),
         )
 
 
 def _rights(
     settings: InfluxDB3Settings,
     ping: Ping,
-    read_inventory: Callable[[Run, Ping], Inventory],
-    run: Run,
+    read_inventory: Callable[[Ping], Inventory],
 ) -> Iterator[Check]:
     """Look at what the token may do, and what the server still takes."""
     try:
-        inventory = read_inventory(run, ping)
+        inventory = read_inventory(ping)
     except Interrupted:
         raise
     except InfluxopsError as error:
-        yield Check("token", False, getattr(error, "reason", error.message), error.hint)
+        yield Check("token", False, getattr(error, "reason", error.message), error.remedy)
         return
     if settings.token is None:
         yield Check("token", None, "none is set, and the server does not ask for one")
@@ -120,15 +132,19 @@ def _rights(
             "rights",
             False,
             inventory.findings[0].message,
-            "use an admin token: on Core every token is one; on Enterprise a resource token "
-            "reads and writes the databases that it names, but not the system tables of _internal",
+            Remedy.setting(
+                "token",
+                "set {} to an admin token: on Core every token is one; on Enterprise a resource "
+                "token reads and writes the databases that it names, but not the system tables "
+                "of _internal",
+            ),
         )
     yield _places(settings, inventory)
 
 
 def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
-    """Say how many databases still fit."""
-    held = _count(len(inventory.databases), "database")
+    """Return how many databases still fit."""
+    held = count(len(inventory.databases), "database")
     if settings.capacity == "unlimited":
         return Check("places", True, f"{held}; no limit is set")
     if settings.capacity is not None:
@@ -138,16 +154,15 @@ def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
     else:
         return Check("places", None, f"{held}; the server does not tell its limit")
     left = max(0, capacity - len(inventory.databases))
-    message = f"{held}, {_count(left, 'place')} left of {capacity} ({whose})"
+    message = f"{held}, {count(left, 'place')} left of {capacity} ({whose})"
     if left:
         return Check("places", True, message)
     return Check(
-        "places", None, message, "new tenants need another target, or `capacity` if it holds more"
+        "places",
+        None,
+        message,
+        Remedy.setting("capacity", "new tenants need another target, or {} if it holds more"),
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _clock(ping: Ping, asked: datetime, answered: datetime) -> Check:
