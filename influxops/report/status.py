@@ -5,94 +5,83 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from influxops.document import plain
+from influxops.context import Context
 from influxops.durations import format_duration
 from influxops.engine import Engine
-from influxops.model import UNKNOWN, UNMANAGED, DatabaseStats
-from influxops.report import Report, TenantResult, TenantState
-from influxops.run import Run
-
-#: Why planning holds a tenant after it found no database of its on any target that it could read.
-_HELD_WHEN_MISSING = ("over-capacity", "draining", "case")
+from influxops.findings import Kind
+from influxops.model import UNKNOWN, UNMANAGED, DatabaseStats, TenantPlan, Verdict
+from influxops.report.document import plain
+from influxops.report.view import ReportView
 
 
-def tenant_status(engine: Engine, report: Report, run: Run) -> list[dict[str, Any]]:
-    """Count what the databases of a report's tenants hold, and tell all that is known of them.
+def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[dict[str, Any]]:
+    """Count what the databases of a report's tenants hold, and return all that is known of them.
 
     Args:
         engine: Reads the counts.
-        report: The report of a dry run.
-        run: That run.
+        view: The report of a dry run.
+        context: That run.
 
     Returns:
-        Plain data, one row a tenant: tenant, target, url, database, exists, marker, retention,
-        desired (retention), telemetry_count, last_write, message. None is what is not known;
-        target and URL are None where there is no database.
+        Plain data, one row a tenant, as `$defs/status_row` of docs/report.schema.json has it:
+        tenant, target, url, database, exists, marker, retention, desired (retention),
+        telemetry_count, last_write, copies, message.
     """
     names: defaultdict[str, list[str]] = defaultdict(list)
-    for result in report.tenants:
-        if result.before is not None and result.target is not None:
-            names[result.target].append(result.database)
-    stats = engine.describe(names, run)
+    for tenant in view.report.tenants:
+        if tenant.before is not None and tenant.target is not None:
+            names[tenant.target].append(tenant.database)
+    stats = engine.describe(names, context)
     return [
-        _row(
-            result,
-            report.plan.retentions.get(result.tenant),
-            stats.get((result.target or "", result.database)),
-            exists=tenant_exists(result, report),
-        )
-        for result in report.tenants
+        _row(tenant, view, stats.get((tenant.target or "", tenant.database)))
+        for tenant in view.report.tenants
     ]
 
 
-def tenant_exists(result: TenantResult, report: Report) -> bool | None:
-    """Tell whether a tenant has its database.
-
-    Args:
-        result: The tenant.
-        report: The report of a dry run, which holds it.
-
-    Returns:
-        None where nobody can know: a target that cannot be read may hold it, whatever the others
-        say, and planning looks for no database of a tenant that it holds for its id or its name.
-    """
-    if result.before is not None:
-        return True
-    if result.state in (TenantState.UNKNOWN, TenantState.REFUSED):
-        return None
-    if result.state is TenantState.HELD:
-        unread = any(not target.reachable for target in report.targets)
-        looked_for = not result.database or any(
-            finding.tenant == result.tenant and finding.kind in _HELD_WHEN_MISSING
-            for finding in report.findings
-        )
-        return None if unread or not looked_for else False
-    return None if result.tenant in report.plan.unknown else False
-
-
-def _row(
-    result: TenantResult, desired: object, known: DatabaseStats | None, *, exists: bool | None
-) -> dict[str, Any]:
-    found = result.before
-    # What a guard refuses to change is no fault of what is there.
-    refused = result.state is TenantState.REFUSED and exists
-    message = (known.message if known else "") or ("" if refused else result.message)
+def _row(tenant: TenantPlan, view: ReportView, known: DatabaseStats | None) -> dict[str, Any]:
+    found, exists = tenant.before, view.exists(tenant)
     return {
-        "tenant": result.tenant,
-        "target": result.target if found else None,
-        "url": result.url if found else None,
-        "database": result.database,
+        "tenant": tenant.tenant,
+        "target": tenant.target if found else None,
+        "url": view.url(tenant) if found else None,
+        "database": tenant.database,
         "exists": exists,
-        "marker": plain(found.marker) if found else False if exists is False else None,
+        "marker": _complete(tenant, known, exists),
         "retention": _retention(found.retention) if found else None,
-        "desired": _retention(desired),
+        "desired": _retention(tenant.retention),
         "telemetry_count": known.telemetry_count if known else None,
         "last_write": plain(known.last_write) if known else None,
-        "message": message,
+        "copies": _copies(tenant),
+        "message": (known.message if known else "") or _message(tenant, view),
     }
 
 
-def _retention(value: Any) -> str:
+def _complete(tenant: TenantPlan, known: DatabaseStats | None, exists: bool | None) -> Any:
+    """Return whether a database is complete; what its own data shows counts for more."""
+    if tenant.before is None:
+        return False if exists is False else None
+    if known is not None and known.complete is not UNKNOWN:
+        return known.complete
+    return plain(tenant.before.complete)
+
+
+def _message(tenant: TenantPlan, view: ReportView) -> str:
+    # What a guard refuses to change is no fault of what is there.
+    refused = tenant.verdict is Verdict.REFUSED and tenant.before is not None
+    return "" if refused or view.is_right(tenant) else view.why(tenant)
+
+
+def _copies(tenant: TenantPlan) -> list[Any]:
+    """Return a tenant's databases where it has more than one."""
+    for finding in tenant.findings:
+        if finding.kind is Kind.IN_TWO_TARGETS:
+            copies: list[Any] = plain(finding.facts.get("copies", ()))
+            return copies
+    return []
+
+
+def _retention(value: Any) -> str | None:
+    """Return a retention period as text; None where data is kept for ever, as in a report."""
     if value is UNKNOWN or value is UNMANAGED:
         return str(value.value)
-    return "none" if value is None else format_duration(value)
+    return None if value is None else format_duration(value)
