@@ -1,8 +1,8 @@
 """Stages the collection outside the checkout, and builds or checks it there.
 
 `ansible-test` and `ansible-galaxy` want a tree `ansible_collections/influxops/influxdb3`; the
-checkout has the modules in `ansible/library` and all else of the collection in
-`ansible/collection`.
+checkout has the modules in `ansible/library`, what they share in `ansible/module_utils` and
+`ansible/doc_fragments`, and all else of the collection in `ansible/collection`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,19 @@ _NAME = ("influxops", "influxdb3")
 #: The programs of the environment that runs this.
 _PROGRAMS = Path(sys.executable).parent
 _MODULE = "influxops.influxdb3.influx_tenant_db"
+#: Where the collection has what the checkout has; Ansible finds the latter by ansible.cfg.
+_PLUGINS = {
+    "library": "modules",
+    "module_utils": "module_utils",
+    "doc_fragments": "doc_fragments",
+}
+#: What is called otherwise inside the collection.
+_IN_COLLECTION = {
+    r"^from ansible\.module_utils\.influx_tenants ": (
+        f"from ansible_collections.{'.'.join(_NAME)}.plugins.module_utils.influx_tenants "
+    ),
+    r"^  - influx_tenants$": f"  - {'.'.join(_NAME)}.influx_tenants",
+}
 #: Where ansible-core 2.19's ansible-test keeps the script that brings pip into its environments.
 _GET_PIP = Path("~/.ansible/test/cache/get_pip_24_2.py")
 #: What takes its place where the host that has it is out of reach: the pip that Python brings.
@@ -56,10 +70,15 @@ def stage(folder: Path) -> Path:
         raise SystemExit(f"galaxy.yml says {galaxy['version']}, but influxops is {__version__}")
     staged = folder.joinpath("ansible_collections", *_NAME)
     shutil.copytree(_HERE / "collection", staged)
-    modules = staged / "plugins/modules"
-    modules.mkdir(parents=True)
-    for module in sorted((_HERE / "library").glob("*.py")):
-        shutil.copy(module, modules)
+    for ours, theirs in _PLUGINS.items():
+        plugins = staged / "plugins" / theirs
+        plugins.mkdir(parents=True)
+        for path in sorted((_HERE / ours).glob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            for pattern, name in _IN_COLLECTION.items():
+                text = re.sub(pattern, name, text, flags=re.MULTILINE)
+            (plugins / path.name).write_text(text, encoding="utf-8")
+            shutil.copymode(path, plugins / path.name)
     return staged
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_PART = re.compile(r"(\d+)\s*([smhdw])\s*")
+_PART = re.compile(r"([0-9]{1,12})\s*([smhdw])\s*")
 
 
 def parse_duration(text: str) -> int:
-    """Read a duration.
+    """Return the seconds of a duration.
 
     Args:
         text: Whole numbers with the units s, m, h, d and w, the sum of which is meant.
@@ -18,7 +18,7 @@ def parse_duration(text: str) -> int:
         Seconds.
 
     Raises:
-        ValueError: When it is no such duration.
+        ValueError: When it is no such duration; it does not repeat the text.
     """
     rest = text.strip().lower()
     seconds = 0
@@ -27,14 +27,14 @@ def parse_duration(text: str) -> int:
     while rest:
         match = _PART.match(rest)
         if match is None:
-            raise ValueError(f"{text!r} is no duration; write one like 30d, 12h or 1h30m")
+            raise ValueError("no duration; write one like 30d, 12h or 1h30m")
         seconds += int(match[1]) * _UNITS[match[2]]
         rest = rest[match.end() :]
     return seconds
 
 
 def parse_retention(text: str) -> int | None:
-    """Read a retention period.
+    """Return the seconds of a retention period.
 
     Args:
         text: A duration, or `none`; what a target keeps at least and at most is its own to say.

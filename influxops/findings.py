@@ -107,6 +107,11 @@ class Finding:
         return ""
 
     @property
+    def hint(self) -> str:
+        """What to do about it, in plain words; a face has its own (`Words`)."""
+        return str(self.remedy)
+
+    @property
     def sentence(self) -> str:
         """Subject and message: what stands for itself."""
         return f"{self.subject}: {self.message}" if self.subject else self.message

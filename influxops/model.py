@@ -169,6 +169,15 @@ class TenantPlan:
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()
 
+    def but(self, **changes: Any) -> TenantPlan:
+        """Return this tenant with some fields changed: `dataclasses.replace`, ten times as fast.
+
+        A run over 100,000 tenants does this several times for each.
+        """
+        other = object.__new__(TenantPlan)
+        other.__dict__.update(self.__dict__, **changes)
+        return other
+
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All that was found about it, what explains its verdict first."""

@@ -23,7 +23,7 @@ class Template:
             if field != _FIELD:
                 raise ValueError(f"{field} is not known in a naming template; use {_FIELD}")
         if text.count(_FIELD) != 1:
-            raise ValueError(f"the naming template {text!r} needs {_FIELD} exactly once")
+            raise ValueError(f"the naming template needs {_FIELD} exactly once")
         self.text = text
         self._prefix, self._suffix = text.split(_FIELD)
 

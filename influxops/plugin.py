@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from influxops._version import __version__
+from influxops.attributes import ATTRIBUTES, ignored_attributes, meant_attribute
 from influxops.config.secrets import Secret
 from influxops.config.settings import (
     Location,
@@ -95,6 +96,7 @@ class Reporter(Plugin):
 
 
 __all__ = [
+    "ATTRIBUTES",
     "COMMAND_LINE",
     "TASK",
     "UNKNOWN",
@@ -157,9 +159,11 @@ __all__ = [
     "database_document",
     "format_duration",
     "hookimpl",
+    "ignored_attributes",
     "is_terminal",
     "is_this_machine",
     "listed",
+    "meant_attribute",
     "nearest",
     "one_line",
     "parse_duration",

@@ -16,6 +16,7 @@ from psycopg import sql
 from influxops_demo.postgres import (
     EmbeddedPostgres,
     embedded_postgres,
+    ended_with_this_process,
     make_work_dir,
     start_cluster,
 )
@@ -103,6 +104,7 @@ def standby_of(primary: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(work_dir, ignore_errors=True)
         raise
     try:
-        yield standby
+        with ended_with_this_process(standby):
+            yield standby
     finally:
         standby.stop()

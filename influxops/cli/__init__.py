@@ -12,6 +12,7 @@ import sys
 def main() -> None:
     """Run the command line; every error ends with its message and exit code, none with a trace."""
     try:
+        _open_what_was_closed()
         code = _run()
     except KeyboardInterrupt:
         code = _interrupted()
@@ -38,6 +39,23 @@ def _run() -> int:
             error = give_up(sys.stdout, error) or error
         return end_with(error, traceback=options.verbose > 1, as_json=options.output == "json")
     return code if isinstance(code, int) else 0
+
+
+def _open_what_was_closed() -> None:
+    """Lead standard streams that were closed from the beginning (`2>&-`) into nothing.
+
+    Else the next socket or file would get their number, and what is meant for a person would be
+    written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        nothing = os.open(os.devnull, os.O_RDWR)
+        if nothing != number:
+            os.dup2(nothing, number)
+            os.close(nothing)
+        mode = "w" if number else "r"
+        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115
 
 
 def _interrupted() -> int:

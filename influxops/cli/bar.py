@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from influxops.streams import console
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -25,7 +28,10 @@ class _Rate(ProgressColumn):
 
 
 class Bar:
-    """A bar on standard error that a stage starts and its last item takes away."""
+    """A bar on standard error that a stage starts and its last item takes away.
+
+    What is written to standard error meanwhile stands above it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,9 +39,9 @@ class Bar:
         self._left = 0
 
     def stage(self, label: str, total: int) -> None:
-        """Start a stage of so many items."""
+        """Start a stage of so many items; one of none only takes the last one's bar away."""
         self.stop()
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # a terminal that was hung up
             self._left = total
             if total:
                 self._progress = Progress(
@@ -45,8 +51,9 @@ class Bar:
                     MofNCompleteColumn(),
                     _Rate(),
                     TimeRemainingColumn(compact=True),
-                    console=Console(stderr=True),
+                    console=console(sys.stderr),
                     transient=True,
+                    redirect_stdout=False,
                 )
                 self._progress.add_task(label, total=total)
                 self._progress.start()
@@ -67,4 +74,5 @@ class Bar:
         with self._lock:
             bar, self._progress = self._progress, None
         if bar is not None:
-            bar.stop()
+            with contextlib.suppress(OSError):
+                bar.stop()

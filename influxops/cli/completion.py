@@ -1,16 +1,18 @@
-"""`influxops completion`: let the shell complete commands and options."""
+"""`influxops completion`: let the shell complete commands, options and names."""
 
 from __future__ import annotations
 
 import click
 
+from influxops.cli.options import common_options
 from influxops.cli.output import put
 
 
 @click.command("completion", short_help="Print a shell completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@common_options
 @click.pass_context
-def command(context: click.Context, shell: str) -> None:
+def command(ctx: click.Context, shell: str) -> None:
     """Print a completion script for a shell.
 
     \b
@@ -22,5 +24,5 @@ def command(context: click.Context, shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    root = context.find_root().command
+    root = ctx.find_root().command
     put(kind(root, {}, "influxops", "_INFLUXOPS_COMPLETE").source())

@@ -13,8 +13,8 @@ from influxops.cli.options import run_options
 @click.option("--dry-run", is_flag=True, help="Write nothing; the same as `influxops plan`.")
 @run_options
 @click.pass_context
-def command(context: click.Context, /, dry_run: bool, **options: Any) -> None:
-    """Make sure that every tenant has its database.
+def command(ctx: click.Context, /, dry_run: bool, **options: Any) -> None:
+    """Make sure that every tenant has its database, or those that are named.
 
     What is there already is left alone, so that this can be run as often as you like; what is
     missing is created, then read again.
@@ -30,5 +30,5 @@ def command(context: click.Context, /, dry_run: bool, **options: Any) -> None:
     """
     from influxops.cli.session import execute
 
-    report = execute(context, dry_run=dry_run, **options)
-    context.exit(report.exit_code)
+    report = execute(ctx, dry_run=dry_run, **options)
+    ctx.exit(report.exit_code)

@@ -10,17 +10,15 @@ from influxops.cli.output import say, say_json, speaks_records
 from influxops.errors import (
     ConfigError,
     DeadlineExceeded,
+    ExitCode,
     InfluxopsError,
     Interrupted,
     LockBusy,
 )
 
-#: What a shell expects after SIGINT.
-INTERRUPTED = 130
-
 _NAME = "influxops: "
 
-#: The findings of a report are of the same kinds.
+#: The kinds are those of findings; a child stands before its parent.
 _KINDS: dict[type[InfluxopsError], str] = {
     LockBusy: "lock-busy",
     ConfigError: "configuration",
@@ -44,25 +42,12 @@ def end_with(error: Exception, *, traceback: bool = False, as_json: bool = False
         return error.exit_code
     if isinstance(error, click.Abort):
         say("interrupted", before=_NAME, err=True)
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if isinstance(error, click.ClickException):
-        if speaks_records():
-            say(error.format_message(), label="error:", err=True)
-            return error.exit_code
-        shown = io.StringIO()
-        error.show(shown)
-        for line in shown.getvalue().splitlines():
-            say(line, err=True)
+        _say_usage(error)
         return error.exit_code
     if isinstance(error, InfluxopsError):
-        for line in error.message.split("\n"):
-            say(line, label="error:", before=_NAME, err=True)
-        if error.hint:
-            say(f"hint: {error.hint}", before=_NAME, err=True)
-        if traceback and error.__cause__ is not None:
-            _show_traceback(error.__cause__)
-        if as_json:
-            _say_document(error)
+        _say_error(error, traceback=traceback, as_json=as_json)
         return error.exit_code
     say(
         f"this is a fault in influxops: {type(error).__name__}: {error}",
@@ -74,19 +59,39 @@ def end_with(error: Exception, *, traceback: bool = False, as_json: bool = False
         _show_traceback(error)
     else:
         say("hint: run it again with -vv, and report what it shows", before=_NAME, err=True)
-    return 1
+    return ExitCode.FAILED
 
 
-def _say_document(error: InfluxopsError) -> None:
-    """Let a program that reads standard output see why there is no report."""
-    kind = next((name for known, name in _KINDS.items() if isinstance(error, known)), "failure")
-    told = {
-        "kind": kind,
-        "message": error.message,
-        "hint": error.hint,
-        "exit_code": error.exit_code,
-    }
-    say_json({"version": 1, "error": told})
+def _say_usage(error: click.ClickException) -> None:
+    if speaks_records():
+        say(error.format_message(), label="error:", err=True)
+        return
+    shown = io.StringIO()
+    error.show(shown)
+    for line in shown.getvalue().splitlines():
+        say(line, err=True)
+
+
+def _say_error(error: InfluxopsError, *, traceback: bool, as_json: bool) -> None:
+    from influxops.report.words import COMMAND_LINE
+
+    advice = COMMAND_LINE.advice(error.remedy)
+    for line in error.message.split("\n"):
+        say(line, label="error:", before=_NAME, err=True)
+    if advice:
+        say(f"hint: {advice}", before=_NAME, err=True)
+    if traceback and error.__cause__ is not None:
+        _show_traceback(error.__cause__)
+    if as_json:
+        # A program that reads standard output sees why there is no report.
+        kind = next((name for known, name in _KINDS.items() if isinstance(error, known)), "failure")
+        told = {
+            "kind": kind,
+            "message": error.message,
+            "hint": advice,
+            "exit_code": int(error.exit_code),
+        }
+        say_json({"version": 1, "error": told})
 
 
 def _show_traceback(error: BaseException) -> None:

@@ -20,13 +20,13 @@ _COMMANDS = {
 }
 
 
-def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value and not context.resilient_parsing:
+def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
         from influxops._version import __version__
         from influxops.cli.output import put
 
         put(f"influxops {__version__}")
-        context.exit()
+        ctx.exit()
 
 
 @click.group(

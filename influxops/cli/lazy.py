@@ -31,12 +31,12 @@ class LazyGroup(click.Group):
         self._modules = dict(commands_by_module)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give all names: the built-in ones in their order, then those of plugins."""
+        """Return all names: the built-in ones in their order, then those of plugins."""
         others = sorted({point.name for point in _entry_points()} - self._modules.keys())
         return [*self._modules, *others]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None when there is none of this name."""
+        """Import and return a command; None when there is none of this name."""
         if cmd_name in self._modules:
             command = importlib.import_module(self._modules[cmd_name]).command
             assert isinstance(command, click.Command)
@@ -46,11 +46,11 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name; suggest the nearest where there is none."""
+        """Return the command that the arguments name; suggest the nearest where there is none."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from influxops.naming import nearest
+            from influxops.text import nearest
 
             hint = nearest(args[0], self.list_commands(ctx)) if args else ""
             if hint and hint.split()[-1].rstrip("?") not in error.message:
@@ -65,7 +65,7 @@ def _entry_points() -> Iterable[EntryPoint]:
 
 
 def _load(point: EntryPoint) -> click.Command:
-    """Import a plugin's command; a broken one is listed, and says why when it is called."""
+    """Return a plugin's command, imported; a broken one is listed, and says why when it is called."""
     who = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     try:
         command = point.load()

@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 
 from influxops.cli.output import say
+from influxops.context import Context
 from influxops.engine import Engine
-from influxops.model import Severity
-from influxops.report import Report
-from influxops.run import Run
+from influxops.findings import Kind, Severity
+from influxops.report.view import ReportView
 
-#: Findings that say that something could not be read; they are told even where nobody in the
-#: scope depends on it, and they are warnings.
-_UNREAD = ("failed-source", "unreachable", "refused", "wrong-server", "interrupted", "deadline")
+#: What could not be read; it is told even where nobody in the scope depends on it.
+_UNREAD = (
+    Kind.FAILED_SOURCE,
+    Kind.UNREACHABLE,
+    Kind.REFUSED,
+    Kind.WRONG_SERVER,
+    Kind.INTERRUPTED,
+    Kind.DEADLINE,
+)
 
 
-def look(engine: Engine, run: Run, *, leave_out: Container[str] = ()) -> tuple[Report, int]:
+def look(
+    engine: Engine, context: Context, *, leave_out: Collection[Kind] = ()
+) -> tuple[ReportView, int]:
     """Plan without telling the reporters, and say on standard error what is wrong.
 
-    What is wrong with a tenant that is shown is left to the command.
+    What is wrong with a tenant that is shown is left to the command, and so is what a guard would
+    refuse: that is no fault of what is there.
 
     Args:
         engine: The engine.
-        run: A dry run.
+        context: A dry run.
         leave_out: Kinds of findings that the command tells in its own words.
 
     Returns:
-        The report, and how many errors it holds that are about no tenant that is shown.
+        The view of the report, and how many errors it holds that are about no tenant.
     """
-    report = engine.execute(run, tell=False)
-    shown = {result.tenant for result in report.tenants}
+    view = ReportView(engine.execute(context, tell=False))
+    waiting = {refusal.guard for refusal in view.report.refusals if not refusal.tenants}
     errors = 0
-    for finding in report.findings:
-        wrong = finding.severity is Severity.ERROR and finding.tenant not in shown
+    for group in view.general:
+        if group.kind in leave_out or (group.kind is Kind.GUARD and group.remedy.value not in waiting):
+            continue
+        wrong = group.severity is Severity.ERROR
         errors += wrong
-        unread = finding.kind in _UNREAD and finding.severity is not Severity.INFO
-        if (wrong or unread) and finding.kind not in leave_out:
-            hint = f" ({finding.hint})" if finding.hint else ""
-            label = "ERR" if finding.severity is Severity.ERROR else "WARN"
-            say(f"{finding.message}{hint}", label=label, err=True)
-    return report, errors
+        if wrong or (group.kind in _UNREAD and group.severity is Severity.WARNING):
+            advice = f" ({group.advice})" if group.advice else ""
+            say(f"{group.line()}{advice}", label="ERR" if wrong else "WARN", err=True)
+    return view, errors

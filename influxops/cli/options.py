@@ -1,61 +1,52 @@
-"""The options that every command takes, before or after its name."""
+"""The options that commands share, and what they complete to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(slots=True)
+@dataclass
 class Common:
-    """What the common options say.
+    """What the common options say."""
 
-    Args:
-        config: The configuration file; None for the default.
-        verbose: How often `-v` was given.
-        quiet: Whether `-q` was given.
-        log_format: `text` or `json`.
-        output: How the result is written, where a command has a choice: `text` or `json`.
-    """
-
-    config: str | None = None
-    verbose: int = 0
-    quiet: bool = False
-    log_format: str = "text"
-    output: str = "text"
+    config: str | None = None  # the configuration file; None for the default
+    verbose: int = 0  # how often `-v` was given
+    quiet: bool = False  # whether `-q` was given
+    log_format: str = "text"  # `text` or `json`
+    output: str = "text"  # how the result is written, where there is a choice: `text` or `json`
 
 
-def common(context: click.Context) -> Common:
-    """Give the common options of this command line."""
-    root = context.find_root()
+def common(ctx: click.Context) -> Common:
+    """Return the common options of this command line."""
+    root = ctx.find_root()
     root.obj = root.obj or Common()
     assert isinstance(root.obj, Common)
     return root.obj
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    source = context.get_parameter_source(parameter.name or "")
+def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    source = ctx.get_parameter_source(parameter.name or "")
     if source is not click.core.ParameterSource.DEFAULT:
-        setattr(common(context), parameter.name or "", value)
+        setattr(common(ctx), parameter.name or "", value)
+    return value
 
 
-def _keep_log_format(context: click.Context, parameter: click.Parameter, value: str) -> None:
-    _keep(context, parameter, value)
+def _keep_log_format(ctx: click.Context, parameter: click.Parameter, value: str) -> None:
+    _keep(ctx, parameter, value)
     if value == "json":
         from influxops.cli.output import speak_records
         from influxops.cli.records import Records
 
         speak_records(Records().line)  # from here on, before there are secrets and a run
-
-
-def _keep_and_give(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    _keep(context, parameter, value)
-    return value
 
 
 def common_options(command: Command) -> Command:
@@ -107,7 +98,7 @@ class Duration(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Read seconds, or a duration with units."""
+        """Return seconds, of a number or of a duration with units."""
         from influxops.durations import parse_duration
 
         try:
@@ -132,31 +123,75 @@ format_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    callback=_keep_and_give,
+    callback=_keep,
     help="How the result is written to standard output.",
 )
 
 
+def _targets(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+    """Complete to the targets that are configured."""
+    from influxops.config.load import load_config
+    from influxops.errors import InfluxopsError
+
+    try:
+        config = load_config(common(ctx).config)
+    except InfluxopsError:
+        return []  # nobody reads messages while completing
+    return _items((section.name for section in config.of("targets")), start)
+
+
+def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+    """Complete to the guards that a run on the command line may have to pass."""
+    from influxops.reconcile.guards import GUARDS
+
+    return _items((name for name in GUARDS if name not in IN_TASKS_ONLY), start)
+
+
+def kinds(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+    """Complete to the kinds of plugins that are installed."""
+    from influxops.plugins.discovery import installed
+
+    return _items(installed(), start)
+
+
+def _items(names: Any, start: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in names if name.startswith(start)]
+
+
+#: Guards of what the command line never does, and what they are for.
+IN_TASKS_ONLY = {"drop": "it lets a task with `state: absent` drop databases (docs/ansible.md)"}
+
 _SCOPE_AND_GUARDS = (
+    click.argument("named", nargs=-1, metavar="[TENANT]..."),
     click.option(
         "--tenant",
         "tenants",
         multiple=True,
         metavar="ID",
-        help="Write for this tenant only; may be repeated.",
+        help="Write for this tenant only, as if it was named; may be repeated.",
     ),
     click.option(
         "--target",
         "targets",
         multiple=True,
         metavar="NAME",
+        shell_complete=_targets,
         help="Write to this target only; may be repeated.",
     ),
     click.option(
         "--allow",
         multiple=True,
         metavar="GUARD",
+        shell_complete=_guards,
         help="Let a guard pass: unreachable, shorter-retention, empty-source; may be repeated.",
+    ),
+    click.option(
+        "--verify",
+        is_flag=True,
+        help="Read what each database stored, instead of trusting the usual signs, to find out "
+        "whether it is complete; a request a database.",
     ),
 )
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from influxops.naming import one_line
-from influxops.streams import write_stream
+from influxops.streams import has_colour, write_stream
+from influxops.text import one_line
 
 _COLOURS = {
     "ok": "green",
@@ -40,19 +40,19 @@ def speak_records(record: Callable[[int, str], str] | None) -> None:
 
 
 def speaks_records() -> bool:
-    """Tell whether standard error holds records only."""
+    """Return whether standard error holds records only."""
     return _record is not None
 
 
 def error_line(text: str, *, label: str = "", before: str = "") -> str:
-    """Give the line, or the record, that `say` writes to standard error."""
+    """Return the line, or the record, that `say` writes to standard error."""
     if _record is not None:
         return _record(_LEVELS.get(_word(label), logging.INFO), text)
-    return _plain_line(text, label, before)
+    return _line(text, label, before, colour=has_colour(sys.stderr))
 
 
-def _plain_line(text: str, label: str, before: str) -> str:
-    shown = click.style(label, fg=_COLOURS.get(_word(label)))
+def _line(text: str, label: str, before: str, *, colour: bool) -> str:
+    shown = click.style(label, fg=_COLOURS.get(_word(label))) if label and colour else label
     return f"{before}{shown}{' ' if label else ''}{one_line(text)}"
 
 
@@ -61,7 +61,7 @@ def _word(label: str) -> str:
 
 
 def put(text: str, *, err: bool = False) -> None:
-    """Print text that is fit to be printed, without its colours where no terminal shows them.
+    """Print text that is fit to be printed.
 
     Args:
         text: What to print; a line break is added.
@@ -70,9 +70,7 @@ def put(text: str, *, err: bool = False) -> None:
     Raises:
         ReporterError: When standard output cannot be written.
     """
-    stream = sys.stderr if err else sys.stdout
-    coloured = stream is not None and stream.isatty()
-    write_stream(stream, (text if coloured else click.unstyle(text)) + "\n")
+    write_stream(sys.stderr if err else sys.stdout, f"{text}\n")
 
 
 def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> None:
@@ -80,14 +78,14 @@ def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> N
 
     Args:
         text: What to say; what would break the line or steer the terminal is written out.
-        label: A word of ours in front of it, in its colour on a terminal.
+        label: A word of ours in front of it, in its colour where the terminal has colours.
         before: Our own text in front of the label.
         err: Whether it goes to standard error.
     """
     if err:
         put(error_line(text, label=label, before=before), err=True)
     else:
-        put(_plain_line(text, label, before))
+        put(_line(text, label, before, colour=has_colour(sys.stdout)))
 
 
 def say_json(document: Any, *, indent: int | None = 2) -> None:

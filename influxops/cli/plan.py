@@ -7,20 +7,18 @@ from typing import Any
 import click
 
 from influxops.cli.options import run_options
-
-#: With --detailed-exitcode: the plan is good, and there is something to do.
-CHANGES_PENDING = 3
+from influxops.errors import ExitCode
 
 
 @click.command("plan", short_help="Show what `ensure` would do.")
 @click.option(
     "--detailed-exitcode",
     is_flag=True,
-    help=f"End with {CHANGES_PENDING} when there is something to do.",
+    help=f"End with {ExitCode.PENDING:d} when there is something to do.",
 )
 @run_options
 @click.pass_context
-def command(context: click.Context, /, detailed_exitcode: bool, **options: Any) -> None:
+def command(ctx: click.Context, /, detailed_exitcode: bool, **options: Any) -> None:
     """Show what `ensure` would do, and write nothing.
 
     \b
@@ -33,8 +31,8 @@ def command(context: click.Context, /, detailed_exitcode: bool, **options: Any) 
     """
     from influxops.cli.session import execute
 
-    report = execute(context, dry_run=True, **options)
+    report = execute(ctx, dry_run=True, **options)
     code = report.exit_code
-    if code == 0 and detailed_exitcode and report.plan.pending:
-        code = CHANGES_PENDING
-    context.exit(code)
+    if code is ExitCode.OK and detailed_exitcode and report.planned:
+        code = ExitCode.PENDING
+    ctx.exit(code)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from influxops.cli.options import common_options, format_option
+from influxops.cli.options import common_options, format_option, kinds
 from influxops.cli.output import say, say_json
 
 
@@ -16,9 +16,9 @@ from influxops.cli.output import say, say_json
 @format_option
 @common_options
 @click.pass_context
-def command(context: click.Context, output: str) -> None:
+def command(ctx: click.Context, output: str) -> None:
     """List the plugins: sources, targets and reporters; `show KIND` for what one takes."""
-    if context.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None:
         _list(output)
 
 
@@ -31,14 +31,13 @@ def _list_command(output: str) -> None:
 
 
 @command.command("show")
-@click.argument("kind")
+@click.argument("kind", shell_complete=kinds)
 @format_option
 @common_options
 def _show_command(kind: str, output: str) -> None:
     """Show what a plugin takes: each setting, its default, its variables, what it does."""
-    from influxops.config import ROLE_NAMES
-    from influxops.plugins import find, installed
-    from influxops.sections import variables
+    from influxops.config.load import ROLE_NAMES
+    from influxops.plugins.discovery import find, installed
 
     found = find(kind, installed())
     plugin = found.load()
@@ -46,11 +45,11 @@ def _show_command(kind: str, output: str) -> None:
     settings = [
         {
             "name": name,
-            "default": "required" if field.is_required() else _default(field.default),
-            "environment": list(variables(field)),
-            "description": field.description or "",
+            "default": "required" if declared.is_required else _default(declared.default),
+            "environment": list(declared.env),
+            "description": declared.description,
         }
-        for name, field in plugin.Settings.model_fields.items()
+        for name, declared in plugin.Settings.declared().items()
     ]
     if output == "json":
         document = {"kind": kind, "roles": roles, "from": found.distribution, "settings": settings}
@@ -59,7 +58,8 @@ def _show_command(kind: str, output: str) -> None:
     from influxops.cli.tables import show_table
 
     summary = (plugin.__doc__ or "").strip().splitlines()
-    say(f"{kind}: a {' and a '.join(roles)} of {found.distribution}")
+    serves = " and a ".join(roles) or "plugin that serves as nothing"
+    say(f"{kind}: a {serves} of {found.distribution}")
     say(summary[0] if summary else "")
     say("")
     show_table(
@@ -83,16 +83,18 @@ def _list(output: str) -> None:
 
 
 def _rows() -> list[dict[str, str]]:
-    from influxops.config import ROLE_NAMES
+    from influxops.config.load import ROLE_NAMES
     from influxops.errors import PluginError
-    from influxops.plugins import installed
+    from influxops.plugins.discovery import installed, misspelt
 
     rows = []
     for name, kind in installed().items():
         serves, state = "", "ok"
         try:
-            roles = kind.roles(kind.load())
+            plugin = kind.load()
+            roles = kind.roles(plugin)
             serves = ", ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
+            state = misspelt(plugin) or (state if roles else "serves as nothing")
         except PluginError as error:
             state = f"broken: {error.message}"
         rows.append({"kind": name, "serves as": serves, "from": kind.distribution, "state": state})

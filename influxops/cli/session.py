@@ -15,88 +15,110 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops.cli.options import Common, common
+from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output import error_line, say, speak_records, speaks_records
-from influxops.config import Section, load_config
+from influxops.config.load import Section, load_config
+from influxops.context import Context, Scope
 from influxops.engine import Engine
-from influxops.naming import one_line
-from influxops.run import Run, Scope
+from influxops.errors import ConfigError, ExitCode
+from influxops.streams import has_escapes, write_stream
+from influxops.text import one_line
 
 if TYPE_CHECKING:
-    from influxops.report import Report
+    from influxops.report.model import Report
 
-#: The reporter that is the command's own output, and how the engine says that it failed.
+#: The name of the reporter that is the command's own output, and what it says where from.
 _OWN = "command line"
-_FAILED = f"reporter {_OWN}: "
+
+#: What ends a run; what is ignored from the beginning (`nohup`) stays ignored.
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def session(
-    context: click.Context,
+    ctx: click.Context,
     *,
     timeout: float | None = None,
     dry_run: bool = True,
+    verify: bool = False,
     scope: Scope | None = None,
     reporters: Sequence[Section] = (),
-    tolerant: bool = False,
-) -> Iterator[tuple[Engine, Run]]:
-    """Give an engine and a run that Ctrl-C and SIGTERM end cleanly.
+) -> Iterator[tuple[Engine, Context]]:
+    """Yield an engine and the context of a run that Ctrl-C, SIGTERM and SIGHUP end cleanly.
 
     Args:
-        context: The command's context.
+        ctx: The command's context.
         timeout: Seconds, None for what the configuration says.
         dry_run: Whether nothing is written.
+        verify: Whether every database is looked at closely.
         scope: What may be written.
         reporters: The reporters of the command line itself.
-        tolerant: Whether a missing secret is left for the engine's `doctor` to tell.
     """
-    options = common(context)
+    options = common(ctx)
     config = load_config(options.config)
     with (
-        Engine(config, reporters=reporters, tolerant=tolerant) as engine,
+        Engine(config, reporters=reporters) as engine,
         progress(options) as (on_stage, on_progress),
     ):
-        run = Run(
-            timeout=timeout or config.timeout,
+        context = Context(
+            timeout or config.timeout,
             dry_run=dry_run,
-            scope=scope or Scope(),
+            verify=verify,
+            scope=scope,
             on_stage=on_stage,
             on_progress=on_progress,
         )
-        start_log(options, engine, run.id)
-        with ended_by_signals(run):
-            yield engine, run
+        start_log(options, engine, context.id)
+        with ended_by_signals(context):
+            yield engine, context
+
+
+def named(names: Sequence[str]) -> frozenset[str] | None:
+    """Return what a command line named; None, which is all, where it named nothing."""
+    return frozenset(names) or None
 
 
 def execute(
-    context: click.Context,
+    ctx: click.Context,
     *,
     dry_run: bool,
+    verify: bool,
+    named: Sequence[str],
     tenants: Sequence[str],
     targets: Sequence[str],
     allow: Sequence[str],
     output: str,
     timeout: float | None,
 ) -> Report:
-    """Make a run and let it be told on the terminal, as text or as JSON."""
-    options = common(context)
+    """Make a run and let it be told on the terminal, as text or as JSON.
+
+    Raises:
+        ConfigError: When the run asks for what cannot be; nothing was done.
+    """
+    for guard in allow:
+        if guard in IN_TASKS_ONLY:
+            raise ConfigError(
+                f"the guard {guard} has nothing to do here: `ensure` drops no database",
+                hint=IN_TASKS_ONLY[guard],
+            )
+    options = common(ctx)
     values: dict[str, Any] = {}
     if output == "text":
         head = "log" if options.log_format == "json" else "lines"
         values = {"quiet": options.quiet, "verbose": options.verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
-    reporter = Section("reporters", _OWN, kind, values, lambda *keys: "command line")
-    scope = Scope(frozenset(tenants), frozenset(targets))
-    with session(context, timeout=timeout, dry_run=dry_run, scope=scope, reporters=[reporter]) as (
-        engine,
-        run,
-    ):
-        report = engine.execute(run, allow=allow)
-    lost = [f for f in report.findings if f.kind == "reporter" and f.message.startswith(_FAILED)]
+    reporter = Section("reporters", _OWN, kind, values, author=_OWN)
+    scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)
+    with session(
+        ctx, timeout=timeout, dry_run=dry_run, verify=verify, scope=scope, reporters=[reporter]
+    ) as (engine, context):
+        report = engine.execute(context, allow=allow)
+    lost = [finding for finding in report.notes if finding.reporter == _OWN]
     for finding in lost:
-        say(finding.message.removeprefix(_FAILED), label="error:", before="influxops: ", err=True)
-    if lost and not report.exit_code:
-        return dataclasses.replace(report, exit_code=1)  # who asked for it did not get it
+        say(finding.message, label="error:", before="influxops: ", err=True)
+    if lost and report.exit_code is ExitCode.OK:
+        # Who asked for it did not get it.
+        return dataclasses.replace(report, exit_code=ExitCode.FAILED)
     return report
 
 
@@ -112,7 +134,7 @@ def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
     usual = logging.INFO if options.log_format == "json" else logging.WARNING
     level = (usual, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
     log.setLevel(logging.ERROR if options.quiet else level)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStandardError()
     if options.log_format == "json":
         from influxops.cli.records import Records
 
@@ -123,7 +145,21 @@ def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
         handler.setFormatter(_Plain(engine.redact))
     log.handlers[:] = [handler]
     log.propagate = False
+    # What libraries log or warn of is for programmers; what matters of it, findings say.
+    logging.captureWarnings(True)
+    if not logging.root.handlers:
+        logging.root.addHandler(logging.NullHandler())
     return log
+
+
+class _ToStandardError(logging.Handler):
+    """Writes to what standard error is at the time: a progress bar stands between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            write_stream(sys.stderr, f"{self.format(record)}\n")
+        except Exception:
+            self.handleError(record)
 
 
 class _Plain(logging.Formatter):
@@ -142,8 +178,12 @@ class _Plain(logging.Formatter):
 
 
 @contextlib.contextmanager
-def ended_by_signals(run: Run) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the run cleanly, and the second at once."""
+def ended_by_signals(context: Context) -> Iterator[None]:
+    """Let the first SIGINT, SIGTERM or SIGHUP end the run cleanly, and the second at once.
+
+    A second SIGHUP does nothing: when a terminal goes away, its shell and the system send one
+    each.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -152,14 +192,17 @@ def ended_by_signals(run: Run) -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         # In a thread of its own: the main thread may hold the very lock that cancelling takes.
-        threading.Thread(target=run.cancel, daemon=True).start()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
+        threading.Thread(target=context.cancel, daemon=True).start()
+        for each in before:
+            signal.signal(each, signal.SIG_IGN if each is signal.SIGHUP else signal.SIG_DFL)
         with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
             line = error_line("ending; once more to end at once", before="influxops: ")
             os.write(2, f"{before_it}{line}\n".encode())
 
-    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[signal.Signals, Any] = {}
+    for each in _ENDINGS:
+        if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
+            before[each] = signal.signal(each, end)
     try:
         yield
     finally:
@@ -172,9 +215,9 @@ def progress(options: Common) -> Iterator[tuple[Any, Any]]:
     """Show how far a run is, on a terminal only; gone when the stage is done.
 
     Yields:
-        What `Run` takes as `on_stage` and `on_progress`.
+        What `Context` takes as `on_stage` and `on_progress`.
     """
-    if options.quiet or options.log_format == "json" or not sys.stderr.isatty():
+    if options.quiet or options.log_format == "json" or not has_escapes(sys.stderr):
         yield (lambda label, total: None), (lambda count: None)
         return
     from influxops.cli.bar import Bar

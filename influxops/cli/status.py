@@ -9,29 +9,16 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
-from influxops.model import Severity
-from influxops.naming import printable, short
+from influxops.errors import ExitCode
+from influxops.findings import Severity
+from influxops.model import Verdict
+from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
-    from influxops.report import Report
+    from influxops.report.view import ReportView
 
-_HEADERS = (
-    "tenant",
-    "target",
-    "database",
-    "exists",
-    "marker",
-    "retention",
-    "desired",
-    "telemetry_count",
-    "last_write",
-)
-#: What is shown on a terminal too narrow for all of it, down to one word for what several say.
-_LAYOUTS = (
-    _HEADERS,
-    tuple(header for header in _HEADERS if header != "database"),
-    ("tenant", "target", "state", "keeps", "telemetry_count", "last_write"),
-)
+#: What is always shown, in front of everything else.
+_ALWAYS = ("tenant", "database", "target")
 
 
 @click.command("status", short_help="Show what each tenant has.")
@@ -41,7 +28,7 @@ _LAYOUTS = (
 @common_options
 @click.pass_context
 def command(
-    context: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None
+    ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None
 ) -> None:
     """Show each tenant's database: where it is, its retention, how much is in it.
 
@@ -53,82 +40,126 @@ def command(
     """
     from influxops.cli.lookup import look
     from influxops.cli.session import session
-    from influxops.run import Scope
-    from influxops.status import tenant_status
-    from influxops.words import without_tenant
+    from influxops.context import Scope
+    from influxops.report.status import tenant_status
 
-    with session(context, timeout=timeout, scope=Scope(frozenset(tenants))) as (engine, run):
-        report, errors = look(engine, run)
-        rows = tenant_status(engine, report, run)
+    scope = Scope(frozenset(tenants) or None)
+    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+        view, errors = look(engine, context)
+        rows = tenant_status(engine, view, context)
     if output == "json":
         say_json({"version": 1, "tenants": rows})
     elif rows:
-        from influxops.cli.tables import fitting, show_table
-
-        cells = [_with_brief({header: _cell(row, header) for header in _HEADERS}) for row in rows]
-        headers = fitting(_LAYOUTS, cells)
-        show_table(headers, [[row[header] for header in headers] for row in cells])
-    for finding in report.findings:
-        if finding.kind == "no-tenants":
-            say(finding.message, err=output == "json")
-    known = _acknowledged(report)
-    wrong = [row for row in rows if row["tenant"] not in known and not _good(row)]
+        _show(view, rows)
+    for sentence in view.no_tenants:
+        say(sentence, err=output == "json")
+    known = _acknowledged(view)
+    wrong = [row for row in rows if row["tenant"] not in known and not _is_good(row)]
     if output == "text":
-        for row in rows:
-            if row["message"]:
-                why = without_tenant(row["message"], row["tenant"])
-                label = "ERR" if row in wrong else "INFO"
-                say(f"{printable(row['tenant'])}: {why}", label=label, err=True)
-    if report.interrupted:
-        context.exit(report.exit_code)
+        _tell_reasons(view, rows, {row["tenant"] for row in wrong})
+    if view.report.interrupted:
+        ctx.exit(view.report.exit_code)
     if wrong or errors:
         say(f"influxops: ends with 1: {_why(wrong, errors)}", err=True)
-    context.exit(1 if wrong or errors else 0)
+    ctx.exit(ExitCode.FAILED if wrong or errors else ExitCode.OK)
 
 
-def _good(row: Mapping[str, Any]) -> bool:
+def _is_good(row: Mapping[str, Any]) -> bool:
     return row["exists"] is True and not row["message"]
 
 
-def _acknowledged(report: Report) -> set[str]:
-    """The tenants that are held, and of which somebody has said that this is known."""
-    held = set(report.plan.held)
-    errors = {f.tenant for f in report.findings if f.severity is Severity.ERROR}
-    return held - errors
+def _acknowledged(view: ReportView) -> set[str]:
+    """Return the tenants that are held, and of which somebody has said that this is known."""
+    return {
+        tenant.tenant
+        for tenant in view.report.tenants
+        if tenant.verdict is Verdict.HELD and view.severity(tenant) is not Severity.ERROR
+    }
+
+
+def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
+    """Say on standard error why tenants are not right, and what to do."""
+    advice = {tenant.tenant: view.advice(tenant) for tenant in view.report.tenants}
+    for row in rows:
+        if row["message"]:
+            label = "ERR" if row["tenant"] in wrong else "INFO"
+            hint = f" ({advice[row['tenant']]})" if row["copies"] else ""
+            say(f"{printable(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
 
 
 def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
-    """Say in one line what is not as it should be."""
+    """Return in one line what is not as it should be."""
     missing = sum(row["exists"] is False for row in wrong)
+    several = sum(bool(row["copies"]) for row in wrong)
     counts = {
         "without a database": missing,
-        "of which something could not be read": len(wrong) - missing,
+        "with more than one database": several,
+        "of which something could not be read": len(wrong) - missing - several,
     }
-    parts = [
-        f"{number} tenant{'s' if number > 1 else ''} {what}"
-        for what, number in counts.items()
-        if number
-    ]
+    parts = [f"{count(number, 'tenant')} {what}" for what, number in counts.items() if number]
     if errors:
-        parts.append(f"{errors} other error{'s' if errors > 1 else ''}")
+        parts.append(count(errors, "other error"))
     return ", ".join(parts)
 
 
-def _with_brief(cells: dict[str, str]) -> dict[str, str]:
-    """Add `state`, for `exists` and `marker`, and `keeps`, for the two retention periods."""
+# The table
+
+
+def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
+    from influxops.cli.tables import fitting, show_table
+
+    traits = [target.traits for target in view.report.targets]
+    marker = any(each.marker for each in traits)
+    contents = ("telemetry_count", "last_write") if any(each.contents for each in traits) else ()
+    retention = view.has_retention
+    exists = ("exists", "marker") if marker else ("exists",)
+    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *contents)
+    brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
+    layouts = (whole, brief, brief[:-1], brief[:-2], (*_ALWAYS, "state")) if contents else (
+        whole,
+        brief,
+        (*_ALWAYS, "state"),
+    )
+    cells = [_cells(row) for row in rows]
+    headers = fitting(layouts, cells)
+    show_table(headers, [[row[header] for header in headers] for row in cells])
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row as text, with `state` for `exists` and `marker`, and `keeps` for retention."""
+    target = ", ".join(copy["target"] for copy in row["copies"]) or row["target"]
+    cells = {
+        "tenant": short(row["tenant"]),
+        "database": short(row["database"] or "-"),
+        "target": target or "-",
+        "exists": _yes_or_no(row["exists"], "?"),
+        "marker": _yes_or_no(row["marker"], "-"),
+        "retention": _period(row["retention"]) if row["target"] else "-",
+        "desired": _period(row["desired"]),
+        "telemetry_count": _number(row),
+        "last_write": row["last_write"] or "-",
+    }
     state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
-    if state == "ok" and cells["marker"] == "no":
+    if row["copies"]:
+        state = f"on {len(row['copies'])} targets"
+    elif state == "ok" and cells["marker"] == "no":
         state = "no marker"
     actual, desired = cells["retention"], cells["desired"]
     drifts = state == "ok" and desired not in ("unmanaged", actual)
     return {**cells, "state": state, "keeps": f"{actual}, not {desired}" if drifts else actual}
 
 
-def _cell(row: Mapping[str, Any], header: str) -> str:
-    value = row[header]
-    if value is None:
-        unread = header == "exists" or (header == "telemetry_count" and row["exists"])
-        return "?" if unread else "-"
+def _yes_or_no(value: object, unknown: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return short(str(value))
+    return unknown if value is None else "?"
+
+
+def _period(value: str | None) -> str:
+    return {"unknown": "?", None: "kept for ever"}.get(value, str(value))
+
+
+def _number(row: Mapping[str, Any]) -> str:
+    if row["telemetry_count"] is None:
+        return "?" if row["exists"] and not row["copies"] else "-"
+    return str(row["telemetry_count"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from influxops.cli.output import put
-from influxops.naming import one_line
+from influxops.streams import console, is_terminal
+from influxops.text import one_line
+
+#: Characters of a terminal that a column takes beside its text.
+_GAP = 3
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -18,21 +21,8 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         rows: Cells as text; what would move the cursor is taken out.
     """
     lines = [[one_line(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for header in headers:
-            table.add_column(header, overflow="fold")
-        for line in lines:
-            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-        console = Console()
-        with console.capture() as captured:
-            console.print(table)
-        put(captured.get().removesuffix("\n"))
+    if is_terminal(sys.stdout):
+        _show_at_terminal(headers, lines)
         return
     widths = [max(map(len, column)) for column in zip(headers, *lines, strict=True)]
     for line in [list(headers), *lines]:
@@ -40,7 +30,23 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         put("  ".join(cells).rstrip())
 
 
-def fitting(layouts: Sequence[Sequence[str]], rows: Sequence[Mapping[str, str]]) -> Sequence[str]:
+def _show_at_terminal(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
+    screen = console(sys.stdout)
+    with screen.capture() as captured:
+        screen.print(table)
+    put(captured.get().removesuffix("\n"))
+
+
+def fitting(layouts: Sequence[Sequence[str]], rows: Sequence[dict[str, str]]) -> Sequence[str]:
     """Choose the columns to show: in a pipe the first layout, on a terminal the first that fits.
 
     Args:
@@ -50,12 +56,12 @@ def fitting(layouts: Sequence[Sequence[str]], rows: Sequence[Mapping[str, str]])
     Returns:
         One of the layouts; the last one where none fits.
     """
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return layouts[0]
-    columns = shutil.get_terminal_size().columns
+    columns = console(sys.stdout).width
     for headers in layouts:
         widths = [max(len(header), *(len(row[header]) for row in rows)) for header in headers]
-        if sum(widths) + 3 * len(headers) <= columns:
+        if sum(widths) + _GAP * len(headers) <= columns:
             return headers
     return layouts[-1]
 

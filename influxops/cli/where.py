@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
-from influxops.naming import printable, short
+from influxops.errors import ExitCode
+from influxops.findings import Kind, Severity
+from influxops.text import printable, short
+
+if TYPE_CHECKING:
+    from influxops.model import TenantPlan
+    from influxops.report.view import ReportView
 
 
 @click.command("where", short_help="Show which server holds a tenant's database.")
@@ -15,43 +24,80 @@ from influxops.naming import printable, short
 @timeout_option
 @common_options
 @click.pass_context
-def command(context: click.Context, tenant: str, output: str, timeout: float | None) -> None:
+def command(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
     """Show the target, the URL and the database of one tenant.
 
-    Ends with 1 when it has none, and says where it would be made.
+    Ends with 1 when it has none, and says where it would be made; and when it is on several
+    targets, all of which are shown with what they hold.
     """
     from influxops.cli.lookup import look
     from influxops.cli.session import session
-    from influxops.run import Scope
-    from influxops.status import tenant_exists
-    from influxops.words import without_tenant
+    from influxops.context import Scope
 
-    with session(context, timeout=timeout, scope=Scope(frozenset([tenant]))) as (engine, run):
-        report, _ = look(engine, run, leave_out=("over-capacity",))
-    result = next((each for each in report.tenants if each.tenant == tenant), None)
-    if result is None:
-        context.exit(report.exit_code or 1)
-    exists = tenant_exists(result, report)
+    scope = Scope(frozenset([tenant]))
+    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+        view, _ = look(engine, context, leave_out=(Kind.OVER_CAPACITY,))
+    found = next((each for each in view.report.tenants if each.tenant == tenant), None)
+    if found is None:
+        ctx.exit(view.report.exit_code or ExitCode.FAILED)
+    exists = view.exists(found)
+    copies = _copies(view, found)
     if output == "json":
         document = {
             "tenant": tenant,
-            "target": result.target,
-            "url": result.url,
-            "database": result.database,
+            "target": None if copies else found.target,
+            "url": None if copies else view.url(found),
+            "database": found.database or None,
             "exists": exists,
+            "copies": copies,
         }
         say_json(document, indent=None)
-    elif exists:
-        say(f"{result.target}  {result.url}  {result.database}")
-    elif result.target is not None:
-        full = any(
-            finding.kind == "over-capacity" and finding.target == result.target
-            for finding in report.findings
-        )
-        place = f"{result.target} ({result.url})"
-        then = f"try {place}, where it may find no place" if full else f"make it on {place}"
-        say(f"{short(result.database)} is not there yet; `influxops ensure` would {then}", err=True)
     else:
-        why = without_tenant(result.message, tenant)
-        say(f"{printable(tenant)}: {why}", label="ERR", err=True)
-    context.exit(0 if exists else 130 if report.interrupted else 1)
+        _tell(view, found, copies, exists=exists)
+    if view.report.interrupted:
+        ctx.exit(ExitCode.INTERRUPTED)
+    is_one = exists and not (copies and view.severity(found) is Severity.ERROR)
+    ctx.exit(ExitCode.OK if is_one else ExitCode.FAILED)
+
+
+def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
+    """Return where a tenant's database is, where that is more than one target."""
+    if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
+        return []
+    urls = {target.name: target.url for target in view.report.targets}
+    return [{**copy, "url": urls.get(copy["target"])} for copy in tenant.finding.facts["copies"]]
+
+
+def _tell(
+    view: ReportView,
+    tenant: TenantPlan,
+    copies: list[dict[str, Any]],
+    *,
+    exists: bool | None,
+) -> None:
+    if copies:
+        for copy in copies:
+            place = (copy["target"], copy["url"], tenant.database, _contents(copy))
+            say("  ".join(filter(None, place)))
+    elif exists:
+        say("  ".join(filter(None, (tenant.target, view.url(tenant), tenant.database))))
+        return
+    elif tenant.target is not None:
+        full = any(
+            finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
+            for finding in view.report.notes
+        )
+        place = tenant.target + (f" ({view.url(tenant)})" if view.url(tenant) else "")
+        then = f"try {place}, where it may find no place" if full else f"make it on {place}"
+        say(f"{short(tenant.database)} is not there yet; `influxops ensure` would {then}", err=True)
+        return
+    advice = f" ({view.advice(tenant)})" if view.advice(tenant) else ""
+    say(f"{printable(tenant.tenant)}: {view.why(tenant)}{advice}", label="ERR", err=True)
+
+
+def _contents(copy: Mapping[str, Any]) -> str:
+    """Return how much one copy holds."""
+    rows, last = copy.get("rows"), copy.get("last_write")
+    if rows is None:
+        return "rows not read"
+    return f"{rows:,} rows" + (f", last write {last}" if last else "")

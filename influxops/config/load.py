@@ -1,21 +1,20 @@
-"""The configuration: `influxops.toml`, the environment, and what each section comes to."""
+"""The configuration as it was written: `influxops.toml`, the environment, or a program's values."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
+from influxops.config.settings import InvalidSettings, PluginSettings, setting
+from influxops.config.tomlfile import TomlFile, quoted
 from influxops.durations import parse_duration, parse_retention
 from influxops.errors import ConfigError
 from influxops.model import UNMANAGED, Retention, Unmanaged
-from influxops.naming import Template, nearest
-from influxops.placement import Policy
-from influxops.tomlfile import TomlFile
+from influxops.naming import Template
+from influxops.text import nearest, one_line, printable
 
 DEFAULT_FILE = "influxops.toml"
 
@@ -33,64 +32,91 @@ _FROM_ENVIRONMENT: Mapping[Role, tuple[str, str]] = {
 }
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+class Program(str):
+    """A program that wrote a part of the configuration: its name, to be read in a message.
+
+    Args:
+        name: What it is called.
+        called: How its users call a key, by the key's path: `{"database.retention": "retention"}`,
+            or all keys of a section: `{"sources.task": "source"}`.
+    """
+
+    called: Mapping[str, str]
+
+    def __new__(cls, name: str, called: Mapping[str, str] | None = None) -> Program:
+        """Return the program's name, with what its users call its keys."""
+        made = super().__new__(cls, name)
+        made.called = called or {}
+        return made
 
 
-class NamingTable(_Table):
+#: Who wrote a part of the configuration: a file, the environment, or a program by its name.
+Author = TomlFile | str
+ENVIRONMENT = "environment"
+PROGRAM = "a program"
+
+#: The longest that a run may take, in seconds.
+_LONGEST = 365 * 86400
+
+
+def _template(text: str) -> str:
+    Template(text)
+    return text
+
+
+def _retention(text: str) -> str:
+    parse_retention(text)
+    return text
+
+
+def _time(text: str) -> str:
+    if not 1 <= parse_duration(text) <= _LONGEST:
+        raise ValueError("it must be from one second to 365 days")
+    return text
+
+
+class NamingTable(PluginSettings):
     """The table `[naming]`."""
 
-    database: str = Field("telemetry_{tenant_id}", description="The name of a tenant's database.")
-    acknowledged: tuple[str, ...] = Field(
+    database: str = setting(
+        "telemetry_{tenant_id}", description="The name of a tenant's database.", parse=_template
+    )
+    acknowledged: tuple[str, ...] = setting(
         (), description="Ids of tenants whose being held is known, and no error."
     )
 
-    @field_validator("database")
-    @classmethod
-    def _check(cls, value: str) -> str:
-        Template(value)
-        return value
 
-
-class DatabaseTable(_Table):
+class DatabaseTable(PluginSettings):
     """The table `[database]`."""
 
-    retention: str | None = Field(
+    retention: str | None = setting(
         None,
         description="The retention period (`30d`), `none` to clear it; left out: unmanaged.",
+        parse=_retention,
     )
 
-    @field_validator("retention")
-    @classmethod
-    def _check(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_retention(value)
-        return value
 
-
-class PlacementTable(_Table):
+class PlacementTable(PluginSettings):
     """The table `[placement]`."""
 
-    policy: Policy = Field(
+    policy: Literal["fill", "spread"] = setting(
         "fill", description="`fill`: the first target with room; `spread`: the emptiest one."
     )
-    pins: dict[str, str] = Field({}, description="The target of a tenant, by the tenant's id.")
+    pins: dict[str, str] = setting({}, description="The target of a tenant, by the tenant's id.")
 
 
-class RunTable(_Table):
+class RunTable(PluginSettings):
     """The table `[run]`."""
 
-    timeout: str = Field("15m", description="How long a run may take.")
-
-    @field_validator("timeout")
-    @classmethod
-    def _check(cls, value: str) -> str:
-        if parse_duration(value) < 1:
-            raise ValueError("a run needs a second at least")
-        return value
+    timeout: str = setting("15m", description="How long a run may take.", parse=_time)
+    reading: str = setting(
+        "10s",
+        description="How long all sources and targets together may take to be read.",
+        parse=_time,
+    )
 
 
-TABLES: Mapping[str, type[_Table]] = {
+TABLES: Mapping[str, type[PluginSettings]] = {
     "naming": NamingTable,
     "database": DatabaseTable,
     "placement": PlacementTable,
@@ -98,28 +124,19 @@ TABLES: Mapping[str, type[_Table]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Section:
-    """A configured source, target or reporter, before its plugin has looked at it.
+    """A configured source, target or reporter, before its plugin has looked at it."""
 
-    Args:
-        role: What it is.
-        name: Its name.
-        kind: Its plugin's kind.
-        values: What the file says, `kind` left out.
-        where: Gives `file:line` of one of its keys, or of the section.
-        outranks_environment: Whether its values win over environment variables. What a program
-            passes does, as a flag would; what a file says does not.
-        supplements: Whether a source only adds tenants that no other source knows, and its
-            attributes win for those that another one knows, instead of conflicting.
-    """
-
-    role: Role
+    role: Role  # what it is
     name: str
-    kind: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    where: Callable[..., str] = field(default=lambda *keys: "environment")
-    outranks_environment: bool = False
+    kind: str  # its plugin's kind
+    values: Mapping[str, Any] = field(default_factory=dict)  # what its author says, without `kind`
+    author: Author = ENVIRONMENT
+    #: Whether a program wrote several sections of this role, so that a setting alone is not clear.
+    one_of_several: bool = False
+    #: Whether a source only adds tenants that no other source knows, and its attributes win for
+    #: those that another one knows, instead of conflicting.
     supplements: bool = False
 
     @property
@@ -127,28 +144,47 @@ class Section:
         """`source:registry`, as plugins are registered."""
         return f"{ROLE_NAMES[self.role]}:{self.name}"
 
+    @property
+    def outranks_environment(self) -> bool:
+        """Whether its values win over variables: a program's do, as a flag would."""
+        return isinstance(self.author, str) and self.author != ENVIRONMENT
+
+    def where(self, *keys: str) -> str:
+        """Return where one of its keys, or all of it, was written: `influxops.toml:7`."""
+        if isinstance(self.author, TomlFile):
+            return self.author.where(self.role, self.name, *keys)
+        return self.author
+
+    def written(self, key: str, variables: Sequence[str] = ()) -> str:
+        """Return how its author writes a setting.
+
+        Args:
+            key: The setting.
+            variables: The variables that set it, the strongest first.
+        """
+        if self.author == ENVIRONMENT:
+            if variables:
+                return variables[0]
+            return f"`{key}` of {_header(self.role, self.name)} in {DEFAULT_FILE}"
+        if isinstance(self.author, TomlFile):
+            return f"`{one_line(key)}` of {_header(self.role, self.name)}"
+        path = f"{self.role}.{one_line(self.name)}"
+        called = _called(self.author, path, path if self.one_of_several else "")
+        return f"`{one_line(key)}`{f' of {called}' if called else ''}"
+
 
 @dataclass(frozen=True)
 class Config:
-    """All that was configured.
+    """All that was configured."""
 
-    Args:
-        path: The file; None where there is none.
-        naming: `[naming]`.
-        database: `[database]`.
-        placement: `[placement]`.
-        run: `[run]`.
-        sections: Sources, targets and reporters in the order of the file.
-        file: The file, to find lines in.
-    """
-
-    path: str | None = None
-    naming: NamingTable = field(default_factory=NamingTable)
-    database: DatabaseTable = field(default_factory=DatabaseTable)
-    placement: PlacementTable = field(default_factory=PlacementTable)
-    run: RunTable = field(default_factory=RunTable)
-    sections: tuple[Section, ...] = ()
-    file: TomlFile | None = None
+    path: str | None = None  # the file; None where there is none
+    naming: NamingTable = field(default_factory=lambda: NamingTable.of({}))
+    database: DatabaseTable = field(default_factory=lambda: DatabaseTable.of({}))
+    placement: PlacementTable = field(default_factory=lambda: PlacementTable.of({}))
+    run: RunTable = field(default_factory=lambda: RunTable.of({}))
+    sections: tuple[Section, ...] = ()  # sources, targets and reporters in their order
+    #: Who wrote the tables, by name; a table that nobody wrote is not there.
+    authors: Mapping[str, Author] = field(default_factory=dict)
 
     @property
     def template(self) -> Template:
@@ -157,21 +193,40 @@ class Config:
 
     @property
     def retention(self) -> Retention | Unmanaged:
-        """The default retention period."""
-        return (
-            UNMANAGED
-            if self.database.retention is None
-            else parse_retention(self.database.retention)
-        )
+        """The default retention period, in seconds."""
+        written = self.database.retention
+        return UNMANAGED if written is None else parse_retention(written)
 
     @property
     def timeout(self) -> int:
         """How long a run may take, in seconds."""
         return parse_duration(self.run.timeout)
 
+    @property
+    def reading(self) -> int:
+        """How long all sources and targets together may take to be read, in seconds."""
+        return parse_duration(self.run.reading)
+
     def of(self, role: Role) -> Iterator[Section]:
-        """Give the sections of a role, in their order."""
+        """Yield the sections of a role, in their order."""
         return (section for section in self.sections if section.role == role)
+
+    def where(self, table: str, key: str) -> str:
+        """Return where a key of a table was written: `influxops.toml:7`, or `default`."""
+        if key not in getattr(self, table).given:
+            return "default"
+        author = self.authors.get(table, ENVIRONMENT)
+        return author.where(table, key) if isinstance(author, TomlFile) else author
+
+    def refuse(self, table: str, key: str, message: str, hint: str = "") -> NoReturn:
+        """Refuse what a key of a table says.
+
+        Raises:
+            ConfigError: Always; it names the key as its author wrote it.
+        """
+        raise ConfigError(
+            _said(self.authors.get(table, PROGRAM), (table,), key, message), hint=hint
+        )
 
 
 def load_config(path: str | Path | None = None) -> Config:
@@ -187,124 +242,149 @@ def load_config(path: str | Path | None = None) -> Config:
     Raises:
         ConfigError: When the file is not there or says what cannot be.
     """
-    chosen = path or os.environ.get("INFLUXOPS_CONFIG") or None
-    if chosen is None and Path(DEFAULT_FILE).is_file():
-        chosen = DEFAULT_FILE
+    chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
     if chosen is None:
-        return parse_config({})
+        return parse_config({}, ENVIRONMENT)
     file = TomlFile(Path(chosen))
     return parse_config(file.data, file)
 
 
-def parse_config(data: Mapping[str, Any], file: TomlFile | None = None) -> Config:
-    """Make a configuration of what a file says, or a program.
+def _default_file() -> str | None:
+    """Return the file in the current folder; None where there is none, or no folder any more.
+
+    Raises:
+        ConfigError: When it cannot be told. Going on without it could mean another server.
+    """
+    try:
+        os.stat(DEFAULT_FILE)  # noqa: PTH116 -- a relative path, in a folder that may be gone
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"{DEFAULT_FILE} cannot be looked for in the current folder: {error.strerror}",
+            hint="change to another folder, or name the file",
+        ) from None
+    return None if os.path.isdir(DEFAULT_FILE) else DEFAULT_FILE  # noqa: PTH112
+
+
+def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
+    """Return the configuration that a file's tables, or a program's, mean.
 
     Args:
-        data: The file's tables.
-        file: The file itself, to find lines in. Without one the values are a program's own, and
-            win over environment variables.
+        data: The tables.
+        author: The file that they stand in, to find lines in, or a name for the program. What a
+            program says wins over environment variables.
 
     Raises:
         ConfigError: When it says what cannot be; all mistakes at once.
     """
-    where = file.where if file else lambda *keys: ".".join(keys)
+    known = [*TABLES, *ROLE_NAMES]
+    mistakes = [
+        _said(
+            author,
+            (),
+            name,
+            f"no such table ({nearest(name, known) or 'known: ' + ', '.join(known)})",
+        )
+        for name in data
+        if name not in known
+    ]
     tables: dict[str, Any] = {}
-    mistakes = _unknown(data, [*TABLES, *ROLE_NAMES], where)
-    for name, model in TABLES.items():
+    for name, table in TABLES.items():
+        values = data.get(name, {})
+        if not isinstance(values, Mapping):
+            mistakes.append(_said(author, (), name, "expected a table"))
+            continue
         try:
-            tables[name] = model.model_validate(data.get(name, {}))
-        except ValidationError as error:
-            mistakes += explain(error, model, (name,), where)
-    sections = [*_sections(data, where, outrank=file is None)]
+            tables[name] = table.of(values)
+        except InvalidSettings as error:
+            mistakes += [_said(author, (name,), key, message) for key, message in error.mistakes]
+    sections: list[Section] = []
+    for role in ROLE_NAMES:
+        found, wrong = _sections(role, data.get(role, {}), author)
+        sections += found
+        mistakes += wrong
+    mistakes += _wrong_pins(data, sections, author)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    config = Config(
-        path=str(file.path.absolute()) if file else None,
+    return Config(
+        path=_whole(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
-        file=file,
+        authors={name: author for name in TABLES if name in data},
         **tables,
     )
-    targets = [section.name for section in config.of("targets")]
-    for tenant, target in config.placement.pins.items():
-        if target not in targets:
-            raise ConfigError(
-                f"the pin of {tenant!r} names the target {target!r}, which is not configured",
-                where=where("placement", "pins", tenant),
-                hint=nearest(target, targets) or f"targets: {', '.join(targets)}",
-            )
-    return config
 
 
-def _sections(
-    data: Mapping[str, Any], where: Callable[..., str], *, outrank: bool
-) -> Iterator[Section]:
-    for role in ROLE_NAMES:
-        tables = data.get(role, {})
-        if not isinstance(tables, Mapping):
-            raise ConfigError(f"[{role}] holds one table a {ROLE_NAMES[role]}", where=where(role))
-        if not tables and role in _FROM_ENVIRONMENT:
-            name, kind = _FROM_ENVIRONMENT[role]
-            yield Section(role, name, kind)
-        for name, values in tables.items():
-            if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
-                raise ConfigError(
-                    f"[{role}.{name}] does not say which `kind` of {ROLE_NAMES[role]} it is",
-                    where=where(role, name),
-                    hint='write `kind = "…"`; `influxops plugins` lists the kinds',
+def _whole(path: Path) -> str:
+    """Return a path from the root, or as it is where the current folder was deleted."""
+    try:
+        return os.path.abspath(path)  # noqa: PTH100
+    except FileNotFoundError:
+        return str(path)
+
+
+def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], list[str]]:
+    """Return the sections of a role, and what is wrong with the others."""
+    what = ROLE_NAMES[role]
+    if not isinstance(tables, Mapping):
+        return [], [_said(author, (), role, f"expected one table a {what}")]
+    if not tables and role in _FROM_ENVIRONMENT:
+        return [Section(role, *_FROM_ENVIRONMENT[role])], []
+    sections, mistakes = [], []
+    for name, values in tables.items():
+        if not isinstance(values, Mapping):
+            mistakes.append(_said(author, (role,), name, "expected a table"))
+        elif not isinstance(values.get("kind"), str):
+            mistakes.append(
+                _said(
+                    author,
+                    (role, name),
+                    "kind",
+                    f"it must say which kind of {what} this is "
+                    '(write `kind = "…"`; `influxops plugins` lists the kinds)',
                 )
-            yield Section(
-                role,
-                name,
-                values["kind"],
-                {key: value for key, value in values.items() if key != "kind"},
-                lambda *keys, role=role, name=name: where(role, name, *keys),
-                outrank,
+            )
+        else:
+            rest = {key: value for key, value in values.items() if key != "kind"}
+            several = len(tables) > 1
+            sections.append(Section(role, name, values["kind"], rest, author, several))
+    return sections, mistakes
+
+
+def _wrong_pins(
+    data: Mapping[str, Any], sections: Sequence[Section], author: Author
+) -> Iterator[str]:
+    """Yield what is wrong with the pins; a target that is itself wrong is there nevertheless."""
+    placement, tables = data.get("placement"), data.get("targets")
+    pins = placement.get("pins") if isinstance(placement, Mapping) else None
+    names = {section.name for section in sections if section.role == "targets"}
+    targets = [*names.union(tables if isinstance(tables, Mapping) else ())]
+    for tenant, target in pins.items() if isinstance(pins, Mapping) else ():
+        if isinstance(target, str) and target not in targets:
+            near = nearest(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
+            yield _said(
+                author,
+                ("placement", "pins"),
+                tenant,
+                f"the pin of {printable(tenant)} names the target {printable(target)}, which is "
+                f"not configured ({near})",
             )
 
 
-def _unknown(data: Mapping[str, Any], known: Sequence[str], where: Callable[..., str]) -> list[str]:
-    return [
-        f"{where(key)}: [{key}] is not known "
-        f"({nearest(key, known) or 'known: ' + ', '.join(known)})"
-        for key in data
-        if key not in known
-    ]
+def _said(author: Author, table: tuple[str, ...], key: str, message: str) -> str:
+    """Return one line about a key: where it stands, how its author writes it, what is wrong."""
+    if isinstance(author, TomlFile):
+        written = f"`{one_line(key)}` of {_header(*table)}" if table else _header(key)
+        return f"{author.where(*table, key)}: {written}: {message}"
+    path = ".".join(map(one_line, (*table, key)))
+    return f"`{_called(author, path, path)}`: {message}"
 
 
-def explain(
-    error: ValidationError,
-    model: type[BaseModel],
-    prefix: tuple[str, ...],
-    where: Callable[..., str],
-    *,
-    only: Container[str] | None = None,
-) -> list[str]:
-    """Say what is wrong with a table, one line a mistake, without echoing any value.
+def _called(author: Author, path: str, otherwise: str) -> str:
+    """Return how an author's users call what has a path."""
+    return author.called.get(path, otherwise) if isinstance(author, Program) else otherwise
 
-    Args:
-        error: What pydantic found.
-        model: What it was checked against.
-        prefix: The table's own path in the file.
-        where: Gives `file:line` of a path.
-        only: The keys that are looked at; all when left out.
-    """
-    lines: dict[tuple[object, ...], str] = {}
-    for detail in error.errors(include_input=False, include_url=False, include_context=True):
-        path = [str(part) for part in detail["loc"]]
-        name = path[0] if path else ""
-        if only is not None and name not in only:
-            continue
-        if detail["type"] == "extra_forbidden":
-            known = list(model.model_fields)
-            hint = nearest(name, known) or f"known keys: {', '.join(known)}"
-            text = f"the key {name!r} is not known in [{'.'.join(prefix)}] ({hint})"
-        elif detail["type"] == "missing":
-            text = f"[{'.'.join(prefix)}] needs `{name}`"
-        else:
-            message = detail["msg"].removeprefix("Value error, ")
-            text = f"`{name}` in [{'.'.join(prefix)}]: {message[:1].lower()}{message[1:]}"
-        # A union reports once a member; the first of them is the one that people mean.
-        lines.setdefault(
-            (name, detail["type"] == "extra_forbidden"), f"{where(*prefix, name)}: {text}"
-        )
-    return list(lines.values())
+
+def _header(*names: str) -> str:
+    """Return the header of a table: `[targets.eu1]`."""
+    return f"[{'.'.join(map(quoted, names))}]"

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
+from influxops.config.load import ROLE_NAMES, Config, Section
+from influxops.config.secrets import Secret
+from influxops.config.settings import Declared, InvalidSettings, Location, PluginSettings
+from influxops.config.tomlfile import TomlFile
+from influxops.durations import format_duration
+from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
+from influxops.model import Traits, Unmanaged
+from influxops.plugins.discovery import Kind, find, misspelt
+from influxops.remedy import Remedy
+from influxops.text import one_line, some_of
 
-from influxops.config import ROLE_NAMES, Config, Section, explain
-from influxops.errors import ConfigError, InfluxopsError, PluginError
-from influxops.plugins import Kind, find
-from influxops.secrets import Secret
-from influxops.settings import Location, PluginSettings
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resolved:
-    """A section with all that was found out about it.
-
-    Args:
-        section: The section.
-        kind: Its plugin's kind.
-        plugin: Its plugin's class.
-        settings: Its settings, checked.
-        origins: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
-    """
+    """A section with all that was found out about it."""
 
     section: Section
-    kind: Kind
-    plugin: type[Any]
-    settings: PluginSettings
+    kind: Kind  # its plugin's kind
+    plugin: type[Any]  # its plugin's class
+    settings: PluginSettings  # its settings, checked
+    #: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
     origins: Mapping[str, str]
 
     @property
@@ -43,47 +38,63 @@ class Resolved:
 
     @property
     def location(self) -> Location | None:
-        """Where it reads or writes."""
+        """Where it reads or writes.
+
+        Raises:
+            ConfigError: When that is a secret which cannot be read.
+        """
         return self.settings.location()
 
+    @property
+    def traits(self) -> Traits:
+        """What its plugin has, where it is a target."""
+        traits = getattr(self.plugin, "traits", None)
+        return traits if isinstance(traits, Traits) else Traits()
 
-def variables(field: FieldInfo) -> tuple[str, ...]:
-    """Give the environment variables that set a field, the strongest first."""
-    extra = field.json_schema_extra
-    names = extra.get("env") if isinstance(extra, dict) else None
-    return tuple(str(name) for name in names) if isinstance(names, list) else ()
+    def written(self, key: str) -> str:
+        """Return how whoever set a setting writes it: "`url` of [targets.eu1]"."""
+        return _written(self.section, self.settings.declared().get(key), key, self.origins)
+
+
+def _written(
+    section: Section, declared: Declared | None, key: str, origins: Mapping[str, str]
+) -> str:
+    variables = declared.env if declared else ()
+    origin = origins.get(key)
+    return origin if origin in variables else section.written(key, variables)
 
 
 def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
-    """Let each section's plugin check it.
+    """Let each section's plugin check it, and look at what the sections say together.
+
+    No secret is read: one that is not there is its section's own failure, when it is used.
 
     Args:
         config: The configuration.
         kinds: The plugins that are installed.
 
     Raises:
-        ConfigError: When a section says what cannot be, or a default meets an explicit remote.
+        ConfigError: When the configuration says what cannot be; all mistakes at once.
         PluginError: When a plugin is not there or broken.
     """
-    alone = {
-        section.full_name
-        for section in config.sections
-        if sum(s.kind == section.kind and s.role == section.role for s in config.sections) == 1
-    }
     resolved: list[Resolved] = []
     mistakes: list[InfluxopsError] = []
+    number = Counter((section.role, section.kind) for section in config.sections)
     for section in config.sections:
+        # Where several sections are of a kind, one variable cannot mean all of them.
+        alone = number[section.role, section.kind] == 1
         try:
-            resolved.append(
-                resolve_section(section, kinds, use_environment=section.full_name in alone)
-            )
+            resolved.append(resolve_section(section, kinds, use_environment=alone))
         except (ConfigError, PluginError) as error:
             mistakes.append(error)
     if len(mistakes) == 1:
         raise mistakes[0]
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)))
-    _keep_defaults_from_remotes(resolved)
+    _check_remotes(resolved)
+    targets = [item for item in resolved if item.section.role == "targets"]
+    _check_names(config, targets)
+    _check_retention(config, targets)
     return resolved
 
 
@@ -95,94 +106,194 @@ def resolve_section(
     Args:
         section: The section.
         kinds: The plugins that are installed.
-        use_environment: Whether the plugin's variables speak for this section. They do not
-            where several sections are of its kind: one variable cannot mean all of them.
+        use_environment: Whether the plugin's variables speak for this section.
 
     Raises:
-        ConfigError: When the section says what cannot be.
+        ConfigError: When the section says what cannot be; all mistakes at once.
         PluginError: When the plugin is not there or broken.
     """
-    kind = find(section.kind, kinds)
-    plugin = kind.load()
-    roles = kind.roles(plugin)
-    if section.role not in roles:
-        fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles) or "nothing"
-        raise ConfigError(
-            f"the kind {section.kind!r} is no {ROLE_NAMES[section.role]}; it serves as {fits}",
-            where=section.where(),
-        )
+    try:
+        kind = find(section.kind, kinds)
+        plugin = kind.load()
+    except PluginUnusable as error:
+        error.message = f"{_place(section, 'kind') or section.full_name + ': '}{error.message}"
+        raise
+    _check_role(section, kind, plugin)
+    try:
+        declared: Mapping[str, Declared] = plugin.Settings.declared()
+    except Exception as error:  # an annotation that names what is not there
+        raise _broken(section, kind, error) from error
     values = dict(section.values)
     origins = {name: section.where(name) for name in values}
-    hidden = set()
-    for name, field in plugin.Settings.model_fields.items() if use_environment else ():
+    as_text = set()
+    wrong: list[tuple[str, str]] = []
+    for name, one in declared.items() if use_environment else ():
         if section.outranks_environment and name in values:
             continue
-        for variable in variables(field):
-            if os.environ.get(variable):
-                hidden |= {name} & values.keys()
-                values[name] = _from_environment(variable, field)
-                origins[name] = variable
-                break
-    prefix = (section.role, section.name)
+        variable = next((each for each in one.env if os.environ.get(each)), None)
+        if variable is None:
+            continue
+        if name in values:
+            wrong += _mistake(one, values[name])
+        if one.is_secret:
+            values[name] = {"env": variable}
+        else:
+            values[name] = os.environ[variable]
+            as_text.add(name)
+        origins[name] = variable
     try:
-        settings = plugin.Settings.model_validate(values)
-    except ValidationError as error:
-        where = partial(_origin, origins, section)
-        raise ConfigError("\n".join(explain(error, plugin.Settings, prefix, where))) from None
-    _check_hidden(section, plugin.Settings, hidden)
-    for name in plugin.Settings.model_fields:
+        settings = plugin.Settings.of(values, as_text)
+    except InvalidSettings as error:
+        mistakes = [_line(section, declared, *mistake, origins) for mistake in error.mistakes]
+    except Exception as error:  # whatever a foreign check raises; its words might repeat a value
+        raise _broken(section, kind, error) from error
+    else:
+        mistakes = []
+    # A mistake in what a variable overrides counts, a literal secret above all.
+    mistakes += [_line(section, declared, *mistake, {}) for mistake in wrong]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    for name in declared:
         origins.setdefault(name, "default")
     return Resolved(section, kind, plugin, settings, origins)
 
 
-def _check_hidden(section: Section, model: type[PluginSettings], names: set[str]) -> None:
-    """Refuse a mistake in what a variable overrides, a literal secret above all.
+def secrets(resolved: Iterable[Resolved]) -> list[Secret]:
+    """Return every secret of all sections."""
+    return [secret for item in resolved for secret in item.settings.secrets()]
+
+
+def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:
+    return PluginUnusable(
+        f"{section.full_name}: the plugin kind {kind.name!r} of {kind.distribution} broke "
+        f"while it checked its settings: {type(error).__name__}",
+        hint="tell its author",
+    )
+
+
+def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
+    """Refuse a plugin that does not serve as what the section is.
 
     Raises:
-        ConfigError: When one of these keys says what cannot be.
+        ConfigError: When it does not.
     """
-    if not names:
+    roles = kind.roles(plugin)
+    if section.role in roles:
         return
+    fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
+    why = f"it serves as {fits}" if fits else misspelt(plugin) or "it has no such hooks"
+    written = section.written("kind")
+    raise ConfigError(
+        f"{_place(section, 'kind')}{written}: the kind {kind.name!r} is no "
+        f"{ROLE_NAMES[section.role]}; {why}"
+    )
+
+
+def _mistake(declared: Declared, value: object) -> Sequence[tuple[str, str]]:
     try:
-        model.model_validate(section.values)
-    except ValidationError as error:
-        where = partial(_origin, {}, section)
-        lines = explain(error, model, (section.role, section.name), where, only=names)
-        if lines:
-            raise ConfigError("\n".join(lines)) from None
+        declared.read(value)
+    except ValueError as error:
+        return [(declared.name, str(error))]
+    return []
 
 
-def _from_environment(variable: str, field: FieldInfo) -> object:
-    """Give what a variable says; for a secret only a reference to it."""
-    if Secret in (field.annotation, *get_args(field.annotation)):
-        return {"env": variable}
-    return os.environ[variable]
+def _line(
+    section: Section,
+    declared: Mapping[str, Declared],
+    name: str,
+    message: str,
+    origins: Mapping[str, str],
+) -> str:
+    """Return one line about a setting: where it stands, how its author writes it, what is wrong."""
+    if not name:
+        return f"{_place(section)}{section.full_name}: {message}"
+    one = declared.get(name)
+    written = _written(section, one, name, origins)
+    is_variable = one is not None and written in one.env
+    return f"{'' if is_variable else _place(section, name)}{written}: {message}"
 
 
-def _origin(origins: Mapping[str, str], section: Section, *keys: str) -> str:
-    name = keys[2] if len(keys) > 2 else ""
-    return origins.get(name) or section.where(*([name] if name else []))
+def _place(section: Section, *keys: str) -> str:
+    """Return `file:line: ` of a key; nothing where there is no file."""
+    return f"{section.where(*keys)}: " if isinstance(section.author, TomlFile) else ""
 
 
-def _keep_defaults_from_remotes(resolved: Iterable[Resolved]) -> None:
+def _check_remotes(resolved: Iterable[Resolved]) -> None:
     """Refuse a run between a place that was named and one that nobody named.
 
     Production's registry and this machine's test server (or the reverse) are a mistake: somebody
     set one variable and forgot the other.
+
+    Raises:
+        ConfigError: When one is on another machine, and the other a default.
     """
-    places = [(r, r.location) for r in resolved if r.section.role != "reporters"]
+    places = [(item, _location(item)) for item in resolved if item.section.role != "reporters"]
     remote = next(((r, p) for r, p in places if p and p.is_remote and not p.is_default), None)
     default = next(((r, p) for r, p in places if p and p.is_default), None)
     if remote and default:
-        variable = default[0].settings.location_variable
+        item = default[0]
+        variable = item.settings.location_variable
+        key = next((k for k, one in item.settings.declared().items() if variable in one.env), "")
         raise ConfigError(
             f"{remote[0].name} is on another machine ({remote[1].host}), but nobody said where "
-            f"{default[0].name} is; its default, {default[1].text}, is probably not meant",
-            hint=(f"set {variable}, or " if variable else "")
-            + f"configure {default[0].name.replace(':', ' ')} in influxops.toml",
+            f"{item.name} is; its default, {default[1].text}, is probably not meant",
+            hint=Remedy.setting(key, "set {}").located(item.name, item.written(key))
+            if key
+            else "say where it is",
         )
 
 
-def secrets(resolved: Iterable[Resolved]) -> list[Secret]:
-    """Give every secret of all sections."""
-    return [secret for item in resolved for secret in item.settings.secrets()]
+def _location(item: Resolved) -> Location | None:
+    try:
+        return item.location
+    except ConfigError:
+        return None  # a secret that is not there, which its use will tell
+
+
+def _check_names(config: Config, targets: Sequence[Resolved]) -> None:
+    """Refuse a naming template that makes no name which any target takes.
+
+    Raises:
+        ConfigError: When all targets refuse the name of a tenant `x`.
+    """
+    rules = [item.traits.name_rule(config.template.name("x")) for item in targets]
+    if rules and all(rules):
+        config.refuse("naming", "database", f"a database's name {rules[0]}")
+
+
+def _check_retention(config: Config, targets: Iterable[Resolved]) -> None:
+    """Refuse a default retention period that a target does not keep.
+
+    Raises:
+        ConfigError: When a target knows no retention periods, or not this one.
+    """
+    wanted = config.retention
+    if wanted is None or isinstance(wanted, Unmanaged):
+        return
+    without = [one_line(item.section.name) for item in targets if item.traits.retention is None]
+    if without:
+        verb = "keeps" if len(without) == 1 else "keep"
+        config.refuse(
+            "database",
+            "retention",
+            f"{some_of(without)} {verb} no retention periods",
+            "leave it out, or give it to tenants of other targets alone",
+        )
+    for item in targets:
+        shortest, longest = item.traits.retention or (wanted, wanted)
+        name = one_line(item.section.name)
+        if wanted < shortest:
+            config.refuse(
+                "database",
+                "retention",
+                f"{format_duration(wanted)} is shorter than the {format_duration(shortest)} "
+                f"that {name} keeps at least",
+            )
+        if wanted > longest:
+            config.refuse(
+                "database",
+                "retention",
+                f"{format_duration(wanted)} is longer than the {format_duration(longest)} "
+                f"that {name} keeps at most",
+                "write `none` to keep data for ever",
+            )

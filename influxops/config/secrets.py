@@ -10,11 +10,14 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from influxops.config.files import Unreadable, read_small
 from influxops.errors import ConfigError
 
 _HIDDEN = "[redacted]"
 #: Shorter values are left alone: hiding each `a` of a text would hide the text.
 _SHORTEST = 4
+#: The most bytes that a secret's file holds.
+_MOST = 1 << 20
 
 
 class Secret:
@@ -51,7 +54,7 @@ class Secret:
         """Read the secret.
 
         Returns:
-            Its value, without surrounding white space.
+            Its value as it is, except for the line break that ends a file.
 
         Raises:
             ConfigError: When the variable is not set, the file cannot be read, or it is empty.
@@ -61,24 +64,28 @@ class Secret:
                 raise ConfigError(f"{self._said} is empty")
             return self._value
         if self._env is not None:
-            value = os.environ.get(self._env, "").strip()
+            value = os.environ.get(self._env, "")
             if not value:
                 raise ConfigError(
                     f"the secret in the environment variable {self._env} is not set",
                     hint=f"export {self._env}",
                 )
             return value
-        path = Path(str(self._file)).expanduser()
+        path = Path(str(self._file))
         try:
-            value = path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            path = path.expanduser()
+            value = read_small(path, most=_MOST).decode()
+        except (Unreadable, UnicodeDecodeError, RuntimeError) as error:
+            reason = "it is not text" if isinstance(error, UnicodeDecodeError) else error
             raise ConfigError(
                 f"the secret in the file {path} cannot be read: {reason}",
                 hint="check the path and that this user may read it",
             ) from None
+        value = value.removesuffix("\n").removesuffix("\r")
         if not value:
             raise ConfigError(f"the secret in the file {path} is empty", hint="write it there")
+        if not path.is_file():
+            self._value = value  # a pipe gives it once
         return value
 
     @property
@@ -101,7 +108,7 @@ class Secret:
 
     @classmethod
     def parse(cls, value: object) -> Secret:
-        """Make a secret of what the configuration says, without ever echoing it.
+        """Return the secret that the configuration names; never echo what it says.
 
         Args:
             value: `{"env": name}`, `{"file": path}`, or a Secret.
@@ -115,7 +122,10 @@ class Secret:
             (key, name), *_ = value.items()
             if key in ("env", "file") and isinstance(name, str) and name:
                 return cls(**{key: name})
-        raise ValueError('a secret is never written here: use {env = "NAME"} or {file = "path"}')
+        raise ValueError(
+            "a secret is never written here, only where it is: `env`, the name of a variable, "
+            "or `file`, a path"
+        )
 
 
 class Redactor:
@@ -129,7 +139,7 @@ class Redactor:
         self._values = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Give `text` with each known secret hidden."""
+        """Return `text` with each known secret hidden."""
         for value in self._values:
             text = text.replace(value, _HIDDEN)
         return text

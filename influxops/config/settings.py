@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import ipaddress
+import math
 import operator
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, dataclass_transform, get_args
+from types import MappingProxyType, NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from influxops.config.secrets import Secret
 from influxops.text import nearest
@@ -42,6 +50,9 @@ def is_this_machine(host: str) -> bool:
     name = host.strip("[]").rstrip(".").lower()
     if not name or name.startswith(("/", "@")) or name == "localhost":
         return True
+    import ipaddress  # both are slow to import, and mostly not needed
+    import socket
+
     if name.endswith(".localhost") or name == socket.gethostname().lower():
         return True
     try:
@@ -55,8 +66,8 @@ class SettingError(ValueError):
     """A setting says what cannot be.
 
     Args:
-        message: What is wrong, to be read after the setting's name; it repeats no value that
-            may be secret.
+        message: What is wrong, to be read after the setting's name and a colon; it repeats no
+            value.
         setting: The setting's name, where `check` raises this for one of several.
     """
 
@@ -72,6 +83,156 @@ class InvalidSettings(Exception):
     def __init__(self, mistakes: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{name}: {message}" for name, message in mistakes))
         self.mistakes = mistakes
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One setting as a class declares it."""
+
+    name: str
+    type: Any  # the values that it takes
+    default: Any  # dataclasses.MISSING where one must be given
+    description: str = ""
+    env: tuple[str, ...] = ()  # the variables that set it, the strongest first
+    parse: Callable[[Any], Any] | None = None
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a section must give it."""
+        return self.default is dataclasses.MISSING
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it takes a reference to a secret."""
+        return Secret in (self.type, *get_args(self.type))
+
+    def read(self, value: object, *, as_text: bool = False) -> Any:
+        """Return what a value means for this setting.
+
+        Args:
+            value: What the section says.
+            as_text: Whether it is the text of an environment variable.
+
+        Raises:
+            ValueError: When it is nothing that this setting takes; it repeats no value.
+        """
+        if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
+            found: Any = None if value is None else Secret.parse(value)
+        else:
+            found = self._converted(value, as_text)
+        return found if self.parse is None or found is None else self.parse(found)
+
+    def _converted(self, value: object, as_text: bool) -> Any:
+        import msgspec
+
+        wanted = str if self.is_secret else self.type
+        if self.constraints:
+            meta = msgspec.Meta(**self.constraints)
+            bounded = (
+                Annotated[member, meta] if member in (int, float, str) else member
+                for member in _members(wanted)
+            )
+            wanted = functools.reduce(operator.or_, bounded)
+        try:
+            found = msgspec.convert(value, wanted, strict=not as_text, dec_hook=_decode)
+        except msgspec.ValidationError:
+            expected = in_words(self.type, self.constraints)
+            got = "" if as_text or _is_one_of(value, self.type) else f", got {_kind_of(value)}"
+            raise ValueError(f"expected {expected}{got}") from None
+        if isinstance(found, float) and not math.isfinite(found):
+            raise ValueError("expected a finite number")
+        return found
+
+
+def _decode(wanted: type, value: object) -> object:
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"no {wanted.__name__}")
+
+
+#: How the types of settings, and of what TOML and a program hold, read in a message.
+_WORDS: Mapping[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    NoneType: "nothing",
+    Secret: "a secret",
+}
+#: The constraints that `msgspec.Meta` knows, in words.
+_BOUNDS = {
+    "ge": "at least {}",
+    "gt": "above {}",
+    "le": "at most {}",
+    "lt": "below {}",
+    "min_length": "at least {} long",
+    "max_length": "at most {} long",
+    "pattern": "like {}",
+}
+
+
+def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Return what a setting takes, in plain words: `a whole number (at least 0) or unlimited`.
+
+    Args:
+        wanted: Its type.
+        constraints: Its constraints, as `setting` takes them.
+    """
+    bounds = " and ".join(_BOUNDS.get(k, k).format(value) for k, value in constraints.items())
+    if constraints.get("min_length") == 1 and len(constraints) == 1:
+        bounds = "not empty"
+    words = []
+    for member in _members(wanted):
+        if member is NoneType:
+            continue
+        origin = get_origin(member)
+        if origin is Literal:
+            values = [str(value) for value in get_args(member)]
+            words.append(f"one of {', '.join(values)}" if len(values) > 1 else values[0])
+        elif member in _WORDS:
+            bounded = bounds and member in (int, float, str)
+            words.append(f"{_WORDS[member]} ({bounds})" if bounded else _WORDS[member])
+        else:
+            words.append(_collection(origin or member, get_args(member)))
+    return " or ".join(words)
+
+
+def _collection(kind: Any, members: tuple[Any, ...]) -> str:
+    of = f" of {in_words(members[-1])}" if members and members[-1] is not Ellipsis else ""
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return f"a table{of}"
+    if isinstance(kind, type) and issubclass(kind, Collection):
+        return f"a list{f' of {in_words(members[0])}' if members else ''}"
+    return getattr(kind, "__name__", str(kind))
+
+
+def _kind_of(value: object) -> str:
+    """Return what a value is, in a word or two; never what it says."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "a list"
+    return _WORDS.get(type(value), "a date or a time" if hasattr(value, "isoformat") else "this")
+
+
+def _is_one_of(value: object, wanted: Any) -> bool:
+    """Return whether a value is of the right type, so that only what it says is wrong."""
+    for member in _members(wanted):
+        origin = get_origin(member)
+        kinds = (
+            {type(each) for each in get_args(member)} if origin is Literal else {origin or member}
+        )
+        if Path in kinds:
+            kinds = {str}
+        if type(value) in kinds or (isinstance(value, list) and tuple in kinds):
+            return True
+    return False
+
+
+def _members(wanted: Any) -> tuple[Any, ...]:
+    return get_args(wanted) if get_origin(wanted) in (UnionType, Union) else (wanted,)
 
 
 def setting(
@@ -94,84 +255,45 @@ def setting(
         **constraints: What `msgspec.Meta` takes: `ge`, `gt`, `le`, `lt`, `min_length`,
             `max_length`, `pattern`.
     """
-    metadata = {"description": description, "env": env, "parse": parse, "constraints": constraints}
-    return dataclasses.field(default=default, metadata=metadata)
+    return Declared("", None, default, description, env, parse, constraints)
 
 
-@dataclass(frozen=True)
-class Declared:
-    """One setting as a class declares it."""
-
-    name: str
-    type: Any
-    default: Any  # dataclasses.MISSING where one must be given
-    description: str
-    env: tuple[str, ...]
-    parse: Callable[[Any], Any] | None
-    constraints: Mapping[str, Any]
-
-    @property
-    def is_required(self) -> bool:
-        """Whether a section must give it."""
-        return self.default is dataclasses.MISSING
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether it takes a reference to a secret."""
-        return Secret in (self.type, *get_args(self.type))
-
-    def read(self, value: object, *, as_text: bool = False) -> Any:
-        """Return what a value means for this setting.
-
-        Args:
-            value: What the section says.
-            as_text: Whether it is the text of an environment variable.
-
-        Raises:
-            ValueError: When it is nothing that this setting takes.
-        """
-        if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
-            found: Any = None if value is None else Secret.parse(value)
-        else:
-            found = self._converted(value, as_text)
-        return found if self.parse is None or found is None else self.parse(found)
-
-    def _converted(self, value: object, as_text: bool) -> Any:
-        import msgspec
-
-        wanted = self.type
-        if self.is_secret:
-            wanted = str
-        if self.constraints:
-            meta = msgspec.Meta(**self.constraints)
-            members = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
-            bounded = (Annotated[m, meta] if m in (int, float, str) else m for m in members)
-            wanted = functools.reduce(operator.or_, bounded)
-        try:
-            return msgspec.convert(value, wanted, strict=not as_text, dec_hook=_decode)
-        except msgspec.ValidationError as error:
-            message = str(error).partition(" - at `$")[0]
-            raise ValueError(message[:1].lower() + message[1:]) from None
-
-
-def _decode(wanted: type, value: object) -> object:
-    if wanted is Path and isinstance(value, str):
-        return Path(value)
-    raise ValueError(f"expected {'a path' if wanted is Path else wanted.__name__}")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
 class PluginSettings:
-    """The base of every plugin's `Settings`: closed, frozen, documented setting by setting."""
+    """The base of every plugin's `Settings`: closed, frozen, documented setting by setting.
+
+    It is no dataclass: making the methods of one takes longer than all that a run does with it.
+
+    Args:
+        **values: The settings that somebody gave, checked already: `of` checks them.
+    """
 
     #: The variable that says where this section is, for messages.
     location_variable: ClassVar[str] = ""
     #: The names of the settings that somebody gave; the others have their defaults.
     given: ClassVar[frozenset[str]] = frozenset()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclass(frozen=True, kw_only=True)(cls)
+    def __init__(self, **values: Any) -> None:
+        declared = self.declared()
+        found = {name: values.get(name, one.default) for name, one in declared.items()}
+        missing = [name for name, value in found.items() if value is dataclasses.MISSING]
+        unknown = [name for name in values if name not in declared]
+        if missing or unknown:
+            raise TypeError(f"settings missing: {missing}, unknown: {unknown}")
+        self.__dict__.update(found, given=frozenset(values))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settings do not change: {name}")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.declared())
+        return f"{type(self).__name__}({shown})"
 
     @classmethod
     @functools.cache
@@ -179,19 +301,15 @@ class PluginSettings:
         """Return the settings that a section may give, by name."""
         from typing import get_type_hints
 
-        hints = get_type_hints(cls, include_extras=True)
-        return {
-            field.name: Declared(
-                field.name,
-                hints[field.name],
-                field.default,
-                field.metadata.get("description", ""),
-                field.metadata.get("env", ()),
-                field.metadata.get("parse"),
-                field.metadata.get("constraints", {}),
-            )
-            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-        }
+        found = {}
+        for name, wanted in get_type_hints(cls, include_extras=True).items():
+            if ClassVar in (wanted, get_origin(wanted)):
+                continue
+            one = getattr(cls, name, dataclasses.MISSING)
+            if not isinstance(one, Declared):
+                one = Declared(name, wanted, one)  # an annotation alone, or with a default
+            found[name] = dataclasses.replace(one, name=name, type=wanted)
+        return found
 
     @classmethod
     def of(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
@@ -207,14 +325,17 @@ class PluginSettings:
         declared = cls.declared()
         found: dict[str, Any] = {}
         mistakes = [
-            (name, f"is not known ({nearest(name, declared) or 'known: ' + ', '.join(declared)})")
+            (
+                name,
+                f"no such setting ({nearest(name, declared) or 'known: ' + ', '.join(declared)})",
+            )
             for name in values
             if name not in declared
         ]
         for name, one in declared.items():
             if name not in values:
                 if one.is_required:
-                    mistakes.append((name, "is missing"))
+                    mistakes.append((name, "must be given"))
                 continue
             try:
                 found[name] = one.read(values[name], as_text=name in as_text)
@@ -223,7 +344,6 @@ class PluginSettings:
         if mistakes:
             raise InvalidSettings(mistakes)
         settings = cls(**found)
-        object.__setattr__(settings, "given", frozenset(found))
         try:
             settings.check()
         except SettingError as error:

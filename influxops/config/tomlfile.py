@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from influxops.config.files import NotThere, Unreadable, read_small
 from influxops.errors import ConfigError
+from influxops.text import one_line
 
 _HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_.-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_POSITION = re.compile(r"\s*\((?:at line (\d+), column \d+|at end of document)\)$")
+#: The most bytes that a configuration holds.
+_MOST = 16 << 20
+
+#: What the parser says of frequent mistakes, what it means, and what to do.
+_MEANINGS = (
+    ("Cannot overwrite a value", "a key stands here that is there already", "keep one of them"),
+    ("Duplicate inline table key", "a key stands twice in one table", "keep one of them"),
+    ("Cannot declare", "a table stands here that is there already", "put both into one"),
+    ("Expected ']", "a `]` is missing", "a table begins with its name in brackets: [targets.eu1]"),
+    ("Unclosed array", "a list has no end here, and no comma", "close it with `]`"),
+    ("Unclosed inline table", "a table has no end", "close it with `}`"),
+    ("Expected '=' after a key", "a key has no value", 'write `key = "value"`'),
+    ("Illegal character '\\n'", "a text has no end", "close the quotes"),
+    ("Unterminated string", "a text has no end", "close the quotes"),
+    ('Expected "', "a text has no end", "close the quotes"),
+    ("Invalid value", "this is no value", "text wants quotes"),
+    ("Expected newline or end of document", "more follows than a value", "text wants quotes"),
+    ("Unescaped '\\", "a backslash in quotes begins an escape", "write it twice, or use '…'"),
+)
 
 
 class TomlFile:
@@ -25,36 +48,41 @@ class TomlFile:
     """
 
     def __init__(self, path: Path) -> None:
+        import tomllib
+
         self.path = path
         try:
-            self._text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
+            self._text = read_small(path, most=_MOST).decode("utf-8-sig")
+        except NotThere:
             raise ConfigError(
                 f"the configuration file {path} is not there",
                 hint="check the path, or let `influxops init` write one",
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        except (Unreadable, UnicodeDecodeError) as error:
+            reason = error if isinstance(error, Unreadable) else "it is not UTF-8"
             raise ConfigError(f"the configuration file {path} cannot be read: {reason}") from None
         try:
             self.data: Mapping[str, Any] = tomllib.loads(self._text)
         except tomllib.TOMLDecodeError as error:
-            reason, line = _split(str(error))
+            line, reason, hint = self._meaning(str(error))
             raise ConfigError(
-                f"this is no TOML: {reason}",
-                where=f"{path}:{line}" if line else str(path),
-                hint="text wants quotes, for instance",
+                f"this is no TOML: {reason}", where=f"{path}:{line}" if line else "", hint=hint
+            ) from None
+        except RecursionError:
+            raise ConfigError(
+                f"the configuration file {path} cannot be read: it nests too deeply"
             ) from None
 
     def where(self, *keys: str) -> str:
-        """Give `file:line` of a key, or of the nearest table around it that is found."""
-        lines = self._lines()
+        """Return `file:line` of a key, or of the nearest table around it that is found."""
+        lines = self._lines
         for length in range(len(keys), 0, -1):
             line = lines.get(tuple(keys[:length]))
             if line is not None:
                 return f"{self.path}:{line}"
         return str(self.path)
 
+    @cached_property
     def _lines(self) -> dict[tuple[str, ...], int]:
         """Map each key's path to its line.
 
@@ -74,13 +102,26 @@ class TomlFile:
                     lines.setdefault(path[:length], number)
         return lines
 
-
-def _split(error: str) -> tuple[str, str]:
-    match = re.search(r"\s*\(at line (\d+), column \d+\)$", error)
-    return (error[: match.start()], match[1]) if match else (error, "")
+    def _meaning(self, error: str) -> tuple[int, str, str]:
+        """Return the line of a parser's error, what it means, and what to do."""
+        position = _POSITION.search(error)
+        reason = error[: position.start()] if position else error
+        last = len(self._text.rstrip().splitlines()) or 1
+        line = int(position[1]) if position and position[1] else last
+        if reason == "Invalid value" and line == last and position and not position[1]:
+            return line, "the file ends before a value does", "close its brackets"
+        for beginning, meaning, hint in _MEANINGS:
+            if reason.startswith(beginning):
+                return line, meaning, hint
+        return line, reason, ""
 
 
 def _path(dotted: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in dotted.split("."))
+    if all(map(_BARE.fullmatch, parts)):
+        return parts
+    import tomllib
+
     try:
         value: Any = tomllib.loads(f"{dotted} = 0")
     except tomllib.TOMLDecodeError:
@@ -90,3 +131,10 @@ def _path(dotted: str) -> tuple[str, ...]:
         ((key, value),) = value.items()
         path = (*path, key)
     return tuple(path)
+
+
+def quoted(name: str) -> str:
+    """Return a name as a table's header writes it, on one line."""
+    if _BARE.fullmatch(name):
+        return name
+    return '"' + one_line(name.replace("\\", "\\\\").replace('"', '\\"')) + '"'

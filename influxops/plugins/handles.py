@@ -80,7 +80,8 @@ class Handle:
             instance = resolved.plugin(self.name, resolved.settings)
             manager.register(instance, self.full_name)
             manager.check_pending()
-        except InfluxopsError:
+        except InfluxopsError as error:
+            error.remedy = self.located(error.remedy)
             raise
         except Exception as error:
             manager.unregister(name=self.full_name)

@@ -64,7 +64,7 @@ def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
         plan.target,
         plan.database,
     )
-    return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
+    return plan.but(verdict=Verdict.FAILED, finding=finding, after=plan.before)
 
 
 def _notes(
@@ -91,13 +91,21 @@ def _notes(
             finding.source is not None
             and finding.kind is not Kind.FAILED_SOURCE
             and severity is Severity.ERROR
-            and scope.tenants is not None
+            and _is_elsewhere(finding.source, draft, context)
         ):
             # A fault elsewhere in the registry does not fail a run for some of its tenants.
             severity = Severity.WARNING
         yield replace(finding, severity=severity) if severity != finding.severity else finding
     if draft.error is not None:
         yield ended(draft.error)
+
+
+def _is_elsewhere(source: str, draft: Draft, context: Context) -> bool:
+    """Return whether a source has tenants that the run is not about."""
+    named = context.scope.tenants
+    return named is not None and any(
+        tenant.id not in named for tenant in draft.observed.tenants if tenant.source == source
+    )
 
 
 def _exit_code(

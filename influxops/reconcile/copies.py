@@ -37,7 +37,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
     )
     stats = {h.name: each for h, each in zip(handles, found, strict=True)}
     tenants = {
-        id_: replace(tenant, finding=_described(tenant, stats)) for id_, tenant in doubles.items()
+        id_: tenant.but(finding=_described(tenant, stats)) for id_, tenant in doubles.items()
     }
     return replace(plan, tenants={**plan.tenants, **tenants})
 

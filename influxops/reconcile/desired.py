@@ -44,7 +44,7 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
-        plans[id_] = hold(replace(plans[id_], finding=None), finding)
+        plans[id_] = hold(plans[id_].but(finding=None), finding)
     _hold_collisions(plans, check)
     _hold_alike(plans, observed, check)
     for id_ in rules.acknowledged & plans.keys():
@@ -57,7 +57,7 @@ def hold(plan: TenantPlan, finding: Finding) -> TenantPlan:
     if plan.verdict is Verdict.HELD and plan.finding is not None:
         return plan
     finding = replace(finding, tenant=plan.tenant, database=plan.database or None)
-    return replace(plan, verdict=Verdict.HELD, finding=finding)
+    return plan.but(verdict=Verdict.HELD, finding=finding)
 
 
 def acknowledge(plan: TenantPlan) -> TenantPlan:
@@ -65,7 +65,7 @@ def acknowledge(plan: TenantPlan) -> TenantPlan:
     if plan.verdict is not Verdict.HELD or plan.finding is None:
         return plan
     message = f"{plan.finding.message} (acknowledged)"
-    return replace(plan, finding=replace(plan.finding, severity=Severity.INFO, message=message))
+    return plan.but(finding=replace(plan.finding, severity=Severity.INFO, message=message))
 
 
 def held(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
@@ -123,6 +123,8 @@ def _retention(
     """Return the retention period that a tenant should have, and what is wrong with it."""
     if not text:
         return rules.retention, ""
+    if text == UNMANAGED.value:
+        return UNMANAGED, ""
     try:
         seconds = parse_retention(text)
     except ValueError as error:
@@ -176,7 +178,8 @@ def _hold_collisions(plans: dict[str, TenantPlan], check: Callable[[], None]) ->
 def _others(ids: Sequence[str], id_: str) -> str:
     """Name some others of a group; each message stays short however large the group is."""
     named = [printable(other) for other in ids[: _NAMED + 1] if other != id_][:_NAMED]
-    return some_of([*named, *[""] * (len(ids) - 1 - len(named))], len(named))
+    more = len(ids) - 1 - len(named)
+    return f"{', '.join(named)} and {more:,} more" if more else some_of(named)
 
 
 def _hold_alike(
@@ -210,7 +213,7 @@ def _hold_alike(
                     target=homes[0],
                     database=plan.database,
                 )
-                plans[id_] = replace(plan, notes=(*plan.notes, note))
+                plans[id_] = plan.but(notes=(*plan.notes, note))
 
 
 def homes_of(database: str, observed: Observed) -> list[str]:

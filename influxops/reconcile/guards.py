@@ -50,8 +50,8 @@ def _listed(plans: list[TenantPlan], most: int, what: str) -> str:
 #: Each guard, by the name that allows it.
 GUARDS: Final[Mapping[str, Guard]] = {
     "unreachable": Guard(
-        "create a tenant's database while a target that may hold it cannot be read",
-        lambda plan, change: change.action is Action.CREATE and bool(plan.unseen_on),
+        "create or drop a tenant's database while a target that may hold it cannot be read",
+        lambda plan, change: change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on),
         lambda plans: (
             f"{count(len(plans), 'tenant')} may have a database on "
             f"{' or '.join(plans[0].unseen_on)}, which cannot be read: left alone"
@@ -107,6 +107,8 @@ def guard(
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}
     for id_, tenant in plan.tenants.items():
+        if absent and "unreachable" in allow and _is_only_unseen(tenant):
+            tenant = tenant.but(verdict=Verdict.OK, finding=None)
         for name, each in active.items():
             changes = [change for change in tenant.changes if each.refuses(tenant, change)]
             if changes:
@@ -120,6 +122,10 @@ def guard(
     if not absent and "empty-source" in active and observed.sources_complete:
         refusals += _empty_source(plan, observed, rules)
     return replace(plan, tenants=tenants, refusals=tuple(refusals))
+
+
+def _is_only_unseen(tenant: TenantPlan) -> bool:
+    return tenant.finding is not None and tenant.finding.kind is Kind.NOT_READ
 
 
 def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan:
@@ -147,8 +153,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         tenant.target if tenant.before else None,
         tenant.database,
     )
-    return replace(
-        tenant,
+    return tenant.but(
         verdict=Verdict.REFUSED,
         finding=finding,
         target=tenant.target if tenant.before is not None else None,

@@ -127,21 +127,21 @@ class _Planner:
                 homes = [home for home in homes if home == plan.pin]
             if plan.verdict is Verdict.HELD:
                 continue
-            if unseen := tuple(self._unseen(plan)):
-                # All copies or nothing: what cannot be seen may be one of them.
+            unseen = tuple(self._unseen(plan))
+            if unseen and not homes:
                 planned[plan.tenant] = self._not_read(plan, unseen)
             elif len(homes) > 1:
                 planned[plan.tenant] = self._on_several(plan, homes)
             elif homes and self._writes(homes[0]):
                 before = self.observed.inventories[homes[0]].databases[plan.database]
                 change = Change(Action.DROP, plan.tenant, homes[0], plan.database, before, None)
-                planned[plan.tenant] = replace(
-                    plan,
+                planned[plan.tenant] = plan.but(
                     verdict=Verdict.PENDING,
                     target=homes[0],
                     before=before,
                     changes=(change,),
                     notes=(*plan.notes, *self._known_again(plan)),
+                    unseen_on=unseen,
                 )
         return planned
 
@@ -161,7 +161,7 @@ class _Planner:
         home = plan.pin if plan.pin in homes else homes[0]
         assert home is not None
         before = self.observed.inventories[home].databases[plan.database]
-        plan = replace(plan, target=home, before=before, after=before)
+        plan = plan.but(target=home, before=before, after=before)
         if plan.verdict is Verdict.HELD:
             return plan
         if len(homes) > 1:
@@ -178,11 +178,11 @@ class _Planner:
                 home,
                 plan.database,
             )
-            plan = replace(plan, notes=(*plan.notes, note))
+            plan = plan.but(notes=(*plan.notes, note))
         changes = tuple(self._changes(plan, home, before))
         if not changes:
             return plan
-        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+        return plan.but(verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
 
     def _changes(self, plan: TenantPlan, home: str, before: Database) -> Iterator[Change]:
         now = before
@@ -211,7 +211,7 @@ class _Planner:
             "the tenant's `id` and its `target` drops one copy",
         )
         facts = {"copies": [{"target": home} for home in homes]}
-        return hold(replace(plan, changes=()), replace(finding, target=plan.target, facts=facts))
+        return hold(plan.but(changes=()), replace(finding, target=plan.target, facts=facts))
 
     # What is missing
 
@@ -237,8 +237,7 @@ class _Planner:
             in_use=False if traits.contents else UNKNOWN,
         )
         change = Change(Action.CREATE, plan.tenant, location.target, plan.database, None, after)
-        return replace(
-            plan,
+        return plan.but(
             verdict=Verdict.PENDING,
             target=location.target,
             after=after,
@@ -249,6 +248,8 @@ class _Planner:
 
     def _unseen(self, plan: TenantPlan) -> list[str]:
         """Return the targets that cannot be read and may hold a tenant's database."""
+        if not self.unread:
+            return []
         return [name for name in self.unread if plan.pin is None or plan.pin == name]
 
     @staticmethod
@@ -262,7 +263,7 @@ class _Planner:
             tenant=plan.tenant,
             database=plan.database,
         )
-        return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
+        return plan.but(verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
 
     def _without_place(self, pin: str | None) -> Finding:
         """Say why nothing takes one more; the same for all tenants of one pin."""

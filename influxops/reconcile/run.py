@@ -105,6 +105,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
         ConfigError: When the run asks for what cannot be; nothing was written.
     """
     rules, scope = order.rules, context.scope
+    context.check()
     refuse_unknown_targets(rules, scope)
     refuse_unusable(order)
     observed = observe(order.sources, order.targets, rules, context)
@@ -120,7 +121,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
         plan = make_plan(observed, desired, rules, scope, context.check, absent=order.absent)
         return guard(plan, observed, rules, order.allow, absent=order.absent)
 
-    plan = with_unknown_tenants(plan_for(observed), desired, observed, scope)
+    plan = with_unknown_tenants(plan_for(observed), desired, observed, rules, scope)
     plan = describe_copies(plan, order.targets, context)
     yield (draft := replace(draft, plan=plan))
 
@@ -129,7 +130,8 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
         draft = carry_out(batch, draft, order, context)
         yield draft
         context.check()
-        yield (draft := replace(draft, plan=replan(draft, plan_for(draft.observed))))
+        if still_open(draft) or draft.observed.closed:
+            yield (draft := replace(draft, plan=replan(draft, plan_for(draft.observed))))
     if draft.settled and not lock.is_held:
         yield look_for_doubles(order, context, draft)
     if any(not plan.verdict.is_right for plan in draft.settled.values()):
@@ -156,12 +158,17 @@ def next_batch(draft: Draft) -> list[TenantPlan]:
     Who may find no place comes after all others: of two that are made at once, the server would
     choose whom it gives the last place, and the plan would have promised it to another.
     """
-    still_open = [
+    waiting = still_open(draft)
+    return [plan for plan in waiting if not plan.over_estimate] or waiting
+
+
+def still_open(draft: Draft) -> list[TenantPlan]:
+    """Return the tenants whose changes were not tried yet, or found no place."""
+    return [
         plan
         for plan in draft.plan.tenants.values()
         if plan.changes and plan.tenant not in draft.settled
     ]
-    return [plan for plan in still_open if not plan.over_estimate] or still_open
 
 
 def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context) -> Draft:
@@ -263,7 +270,7 @@ def replan(draft: Draft, plan: Plan) -> Plan:
         else:
             why = "no place left on the targets that this run may write to"
             tenants[id_] = hold(
-                replace(before, target=None, changes=(), after=None, over_estimate=False),
+                before.but(target=None, changes=(), after=None, over_estimate=False),
                 held(Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"),
             )
     return replace(plan, tenants=tenants, refusals=draft.plan.refusals)

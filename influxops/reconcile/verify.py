@@ -29,6 +29,8 @@ _FINDINGS = {
     Status.UNKNOWN: (Verdict.UNKNOWN, Kind.NOT_KNOWN),
 }
 
+_LOOK_CLOSELY = Remedy.command("ensure --verify", "run {}, which reads back what was written")
+
 
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
     """Yield what completes the databases that were made, and of which a part was lost.
@@ -125,11 +127,13 @@ def _settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             outcome,
             status=Status.UNKNOWN,
             message=f"it was done, but could not be read again: {state.error}",
-            remedy=Remedy.command("ensure --verify", "run {}"),
+            remedy=_LOOK_CLOSELY,
             effect=True,
         )
     found = _found(change, observed)
     outcome = replace(outcome, effect=(found is None) != (change.before is None))
+    if status is Status.UNCONFIRMED:
+        return replace(outcome, remedy=_LOOK_CLOSELY)
     good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
     if status in (Status.DONE, Status.UNKNOWN) and good:
         return replace(outcome, status=Status.DONE, message="", remedy="")
@@ -169,7 +173,7 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
     target = plan.target
     inventory = observed.inventories.get(target) if target else None
     after = inventory.databases.get(plan.database) if inventory else None
-    plan = replace(plan, outcomes=tuple(outcomes), after=after)
+    plan = plan.but(outcomes=tuple(outcomes), after=after)
     if plan.refused:
         return plan  # what a guard refuses is what somebody has to decide first
     for status, (verdict, kind) in _FINDINGS.items():
@@ -184,5 +188,5 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
                 bad.change.target,
                 plan.database,
             )
-            return replace(plan, verdict=verdict, finding=finding)
-    return replace(plan, verdict=Verdict.CHANGED, finding=None)
+            return plan.but(verdict=verdict, finding=finding)
+    return plan.but(verdict=Verdict.CHANGED, finding=None)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
@@ -102,7 +100,7 @@ class ReportView:
     def why(self, tenant: TenantPlan) -> str:
         """Return why a tenant is not right, without naming it once more."""
         if tenant.finding is not None:
-            return self.message(tenant.finding)
+            return one_line(tenant.finding.message)
         return {
             Verdict.PENDING: "not done",
             Verdict.REFUSED: "refused by a guard",
@@ -158,12 +156,6 @@ class ReportView:
         if tenant.finding is not None and tenant.finding.kind is Kind.UNCONFIRMED:
             return "not confirmed"
         return tenant.verdict.value
-
-    def message(self, finding: Finding) -> str:
-        """Return what a finding says, its facts included where the message alone is too little."""
-        copies = finding.facts.get("copies", ()) if finding.kind is Kind.IN_TWO_TARGETS else ()
-        told = [copy for copy in map(_copy, copies) if copy]
-        return one_line(finding.message + (f" ({'; '.join(told)})" if told else ""))
 
     # All of it
 
@@ -323,7 +315,7 @@ class ReportView:
         self, finding: Finding, label: str, target: str | None = None, *, is_tenant: bool = True
     ) -> About:
         advice = self.words.advice(finding.remedy)
-        return About(finding, self.message(finding), advice, label, target, is_tenant)
+        return About(finding, one_line(finding.message), advice, label, target, is_tenant)
 
     def _reason(self, tenant: TenantPlan) -> Finding:
         if tenant.finding is not None:
@@ -351,14 +343,3 @@ def retention_change(before: Database | None, after: Database | None) -> str:
     if before is None or before.retention == after.retention:
         return now
     return f"{now}, was {retention_words(before.retention)}"
-
-
-def _copy(copy: Mapping[str, Any]) -> str:
-    """Return what is in one copy of a database; empty where nobody counted."""
-    rows, last = copy.get("rows"), copy.get("last_write")
-    if rows is None:
-        return ""
-    if isinstance(last, datetime):
-        last = last.isoformat(timespec="seconds").replace("+00:00", "Z")
-    newest = f", last write {last}" if last else ""
-    return f"{copy.get('target')}: {count(rows, 'row') if rows else 'no rows'}{newest}"

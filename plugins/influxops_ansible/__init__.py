@@ -4,8 +4,9 @@ The modules themselves, in `ansible/library`, hold their arguments and their doc
 call `ensure` or `look`.
 """
 
+from influxops import __version__
 from influxops_ansible.ensure import ensure
 from influxops_ansible.info import look
-from influxops_ansible.task import Result
+from influxops_ansible.result import Result
 
-__all__ = ["Result", "ensure", "look"]
+__all__ = ["Result", "__version__", "ensure", "look"]

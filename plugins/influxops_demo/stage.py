@@ -13,20 +13,64 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+import psycopg
 import urllib3
 
-from influxops import InfluxopsError
-from influxops_demo.postgres import EmbeddedPostgres, start_postgres
-from influxops_demo.registry import fill
+from influxops.plugin import InfluxopsError
+from influxops_demo.postgres import (
+    EmbeddedPostgres,
+    ended_with_this_process,
+    start_postgres,
+)
 from influxops_demo.testing import StandIn, StandInFailed, start_stand_in
 
 TARGETS = ("eu1", "eu2", "us1")
-#: What InfluxDB 3 Core holds, and with that each stand-in.
+#: What InfluxDB 3 Core holds, and with that each stand-in by default.
 PLACES = 5
 
 #: Variables of the user's own servers; the demonstration must never meet those.
 _FOREIGN = ("PG", "INFLUXDB_", "INFLUXOPS_")
+
+
+#: Devices by tenant. The ids are made up; some are short, some are not, as in real registries.
+DEVICES: Final[Mapping[str, int]] = {
+    "acme": 1_240,
+    "alpine-hydro": 310,
+    "borealis-wind": 865,
+    "brewline": 96,
+    "coldchain-24": 1_012,
+    "delta-irrigation": 540,
+    "fjordtrack": 228,
+    "greenhouse-nl": 417,
+    "harbor-cranes": 73,
+    "metro-lifts": 694,
+    "smartmeter-south": 2_180,
+    "vineyard-sensors": 151,
+}
+
+_TABLE = """
+CREATE TABLE device_registry (
+    device_id    text PRIMARY KEY,
+    tenant_id    text NOT NULL,
+    model        text NOT NULL,
+    firmware     text NOT NULL,
+    serial       bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz
+)
+"""
+
+_DEVICES = """
+INSERT INTO device_registry (device_id, tenant_id, model, firmware, created_at, last_seen_at)
+SELECT %(tenant)s || '-' || lpad(number::text, 5, '0'), %(tenant)s,
+       (ARRAY['TH-200', 'PM-11', 'GW-4G', 'FLOW-3'])[1 + number %% 4],
+       '2.' || number %% 7 || '.' || number %% 3,
+       now() - number * interval '7 hours',
+       CASE WHEN number %% 19 > 0 THEN now() - number %% 60 * interval '1 minute' END
+FROM generate_series(1, %(devices)s) AS number
+"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +133,7 @@ def staged() -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="influxops-demo-"))
     with ThreadPoolExecutor(1 + len(TARGETS)) as pool:
         registry = pool.submit(_start_registry)
-        stand_ins = {name: pool.submit(start_stand_in, max_databases=PLACES) for name in TARGETS}
+        stand_ins = {name: pool.submit(start_stand_in, outlives=False) for name in TARGETS}
         try:
             try:
                 stage = Stage(
@@ -100,7 +144,8 @@ def staged() -> Iterator[Stage]:
             except StandInFailed as error:
                 raise InfluxopsError(str(error)) from None
             stage.config.write_text(_configuration(stage), encoding="utf-8")
-            yield stage
+            with ended_with_this_process(stage.postgres):
+                yield stage
         finally:
             with _unhurried():
                 # What is still starting has to be up before it can be ended.
@@ -108,7 +153,7 @@ def staged() -> Iterator[Stage]:
                 for stand_in in started:
                     stand_in.process.terminate()
                 for stand_in in started:
-                    _end(stand_in)
+                    stand_in.stop()
                 if not registry.exception():
                     registry.result().stop()
                 shutil.rmtree(folder, ignore_errors=True)
@@ -117,17 +162,28 @@ def staged() -> Iterator[Stage]:
 def _start_registry() -> EmbeddedPostgres:
     postgres = start_postgres()
     try:
-        fill(postgres.conninfo())
+        _fill(postgres.conninfo())
     except BaseException:
         postgres.stop()
         raise
     return postgres
 
 
-def _end(stand_in: StandIn) -> None:
-    stand_in.stop()
-    if stand_in.process.stdout is not None:
-        stand_in.process.stdout.close()
+def _fill(conninfo: str) -> None:
+    """Make the table `device_registry` and all its devices.
+
+    Args:
+        conninfo: Where; its user will own the table.
+    """
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(_TABLE)
+        connection.cursor().executemany(
+            _DEVICES,
+            [{"tenant": tenant, "devices": devices} for tenant, devices in DEVICES.items()],
+        )
+        connection.execute("CREATE INDEX ON device_registry (tenant_id)")
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("ANALYZE device_registry")
 
 
 @contextlib.contextmanager

@@ -8,18 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import click
 
-from influxops import InfluxopsError
-from influxops_demo.registry import DEVICES
-from influxops_demo.spelling import path, program
-from influxops_demo.stage import PLACES, TARGETS, Stage, staged
+from influxops.plugin import InfluxopsError
+from influxops_demo.stage import DEVICES, PLACES, TARGETS, Stage, staged
 
 _INTERRUPTED = 130
 #: Seconds that a command has to end by itself after Ctrl-C, which reaches it as well.
@@ -200,3 +200,28 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def program() -> str:
+    """Give what to type for `influxops`: its name, or its path where that name finds no or another.
+
+    The path is relative where the program is below the current folder, as in a clone.
+    """
+    own = _own()
+    found = shutil.which("influxops")
+    if found is not None and own.exists() and own.samefile(found):
+        return "influxops"
+    here = Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
+
+
+def path() -> str | None:
+    """Give the folder that another terminal needs in PATH; None where PATH has it."""
+    return None if program() == "influxops" else str(_own().parent)
+
+
+def _own() -> Path:
+    started = Path(sys.argv[0])
+    if started.name == "influxops" and started.is_file():
+        return started.absolute()
+    return Path(sysconfig.get_path("scripts")) / "influxops"  # started as `python -m influxops`

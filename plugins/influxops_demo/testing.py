@@ -1,4 +1,4 @@
-"""Starts stand-ins for tests and for the demo, and ends them."""
+"""Stand-ins for tests and for the demo: started, used, ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict, Unpack
 
 from influxops_demo.devserver import READY
 
@@ -24,8 +24,8 @@ class StandIn:
     """A running stand-in.
 
     Args:
-        url: where it answers.
-        process: its process.
+        url: Where it answers.
+        process: Its process.
     """
 
     url: str
@@ -33,17 +33,17 @@ class StandIn:
 
     @property
     def port(self) -> int:
-        """The port in its URL."""
+        """Return the port in its URL."""
         return int(self.url.rpartition(":")[2])
 
     def stop(self, timeout: float = 15.0) -> int:
-        """Ends it with SIGTERM, which flushes what it holds.
+        """End it with SIGTERM, which flushes what it holds.
 
         Args:
-            timeout: seconds after which it is killed.
+            timeout: Seconds after which it is killed.
 
         Returns:
-            its exit code.
+            Its exit code.
         """
         self.process.terminate()
         try:
@@ -54,51 +54,47 @@ class StandIn:
         return code
 
     def kill(self) -> int:
-        """Ends it with SIGKILL, as a crash does, and returns its exit code."""
+        """End it with SIGKILL, as a crash does, and return its exit code."""
         self.process.kill()
         _close(self.process)
         return self.process.wait()
 
 
-@contextlib.contextmanager
-def running_stand_in(
-    *,
-    data_dir: Path | None = None,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    max_databases: int | None = 5,
-    max_tables: int | None = 2_000,
-    wal_flush_interval: str = "1s",
-    with_auth: bool = False,
-    startup_timeout: float = 60.0,
-) -> Iterator[StandIn]:
-    """Runs a stand-in in a process of its own, and ends it when the block is left.
-
-    The block is entered once the stand-in answers requests.
+class StandInOptions(TypedDict, total=False):
+    """How a stand-in is started; what is left out is as on a real Core.
 
     Args:
-        data_dir: where it keeps its data; None keeps nothing.
-        host: address that it listens on.
-        port: port, or 0 for a free one.
-        max_databases: limit of databases; None is no limit.
-        max_tables: limit of tables over all databases; None is no limit.
-        wal_flush_interval: how long an ordinary write waits at most, as ``50ms`` or ``1s``.
-        with_auth: whether it asks for tokens.
-        startup_timeout: seconds after which one that does not answer is given up.
+        data_dir: Where it keeps its data; None keeps nothing.
+        host: Address that it listens on.
+        port: Port, or 0 for a free one, which is the default.
+        max_databases: Limit of databases; None is no limit.
+        max_tables: Limit of tables over all databases; None is no limit.
+        wal_flush_interval: How long an ordinary write waits at most, as ``50ms`` or ``1s``.
+        with_auth: Whether it asks for tokens.
+        startup_timeout: Seconds after which one that does not answer is given up.
+    """
+
+    data_dir: Path | None
+    host: str
+    port: int
+    max_databases: int | None
+    max_tables: int | None
+    wal_flush_interval: str
+    with_auth: bool
+    startup_timeout: float
+
+
+@contextlib.contextmanager
+def running_stand_in(**options: Unpack[StandInOptions]) -> Iterator[StandIn]:
+    """Run a stand-in in a process of its own, and end it when the block is left.
+
+    The block is entered once the stand-in answers requests. It ends too when this process is
+    killed.
 
     Raises:
-        StandInFailed: it ended, or did not answer in time.
+        StandInFailed: It ended, or did not answer in time.
     """
-    stand_in = start_stand_in(
-        data_dir=data_dir,
-        host=host,
-        port=port,
-        max_databases=max_databases,
-        max_tables=max_tables,
-        wal_flush_interval=wal_flush_interval,
-        with_auth=with_auth,
-        startup_timeout=startup_timeout,
-    )
+    stand_in = start_stand_in(outlives=False, **options)
     try:
         yield stand_in
     finally:
@@ -107,40 +103,32 @@ def running_stand_in(
         _close(stand_in.process)
 
 
-def start_stand_in(
-    *,
-    data_dir: Path | None = None,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    max_databases: int | None = 5,
-    max_tables: int | None = 2_000,
-    wal_flush_interval: str = "1s",
-    with_auth: bool = False,
-    startup_timeout: float = 60.0,
-) -> StandIn:
-    """Starts a stand-in that runs until it is stopped; arguments as :func:`running_stand_in`.
+def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) -> StandIn:
+    """Start a stand-in that runs until it is stopped.
+
+    Args:
+        outlives: Whether it goes on when this process ends without having stopped it.
+        **options: As :class:`StandInOptions` tells.
 
     Raises:
-        StandInFailed: it ended, or did not answer in time.
+        StandInFailed: It ended, or did not answer in time.
     """
-    options = {
-        "--host": host,
-        "--port": port,
-        "--data-dir": data_dir,
-        "--max-databases": "unlimited" if max_databases is None else max_databases,
-        "--max-tables": "unlimited" if max_tables is None else max_tables,
-        "--wal-flush-interval": wal_flush_interval,
-    }
-    arguments = [sys.executable, "-m", "influxops_demo.devserver"]
-    for option, value in options.items():
-        if value is not None:
+    arguments = [sys.executable, "-m", "influxops_demo.devserver", "--port", "0"]
+    startup_timeout = options.get("startup_timeout", 60.0)
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "with_auth":
+            arguments += [option] if value else []
+        elif name.startswith("max_") and value is None:
+            arguments += [option, "unlimited"]
+        elif name != "startup_timeout" and value is not None:
             arguments += [option, str(value)]
-    if with_auth:
-        arguments.append("--with-auth")
+    if not outlives:
+        arguments.append("--until-stdin-ends")
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
             arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if outlives else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
             text=True,
@@ -162,12 +150,13 @@ def start_stand_in(
 
 
 def _close(process: subprocess.Popen[str]) -> None:
-    if process.stdout is not None:
-        process.stdout.close()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
 
 
 def _ready_url(output: IO[str] | None) -> str | None:
-    """Where the server answers, as its output says when it does; None when that ends first."""
+    """Return where the server answers, as it says when it does; None when it ends first."""
     for line in output or ():
         if line.startswith(READY):
             return line.removeprefix(READY).split()[0]

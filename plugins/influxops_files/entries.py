@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from datetime import date, time
 
-from influxops import Finding, Severity, SourceError, Tenant
+from influxops.plugin import (
+    ATTRIBUTES,
+    Finding,
+    Kind,
+    Severity,
+    SourceError,
+    Tenant,
+    count,
+    ignored_attributes,
+    meant_attribute,
+    short,
+)
 
 #: The names that the id may have, the stronger first.
 ID_NAMES = ("tenant_id", "id")
+SHAPE = (
+    "write a list of ids, or of objects with `id`, or an object whose key `tenants` holds such a "
+    "list"
+)
 _MOST_PLACES = 5
-_HINT = "give it one (`tenant_id` or `id`), or take the entry out"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Value:
-    """A scalar of a file.
+    """A scalar of a file."""
 
-    Args:
-        text: What the file says, as text; empty where it says nothing.
-        kind: What its format makes of that.
-    """
-
-    text: str
-    kind: Literal["text", "number", "boolean", "null", "date"] = "text"
+    text: str  # what the file says, as text; empty where it says nothing
+    kind: str = "text"  # what its format makes of that: "number", "boolean", "null", "date"
 
     @property
     def is_missing(self) -> bool:
@@ -32,76 +41,144 @@ class Value:
         return not self.text.strip()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
-    """A tenant as a file has it.
+    """A tenant as a file has it."""
 
-    Args:
-        place: Where: `line 3`, `item 2`.
-        id: Its id.
-        attributes: What else is said of it.
-    """
-
-    place: str
+    place: str  # where: `line 3`, `item 2`
     id: Value
-    attributes: Mapping[str, Value]
+    attributes: Mapping[str, Value] = field(default_factory=dict)  # what else is said of it
 
 
 def id_name(names: Iterable[str]) -> str | None:
-    """Give the one of these names that stands for the tenant's id; None where none does."""
+    """Return the one of these names that stands for the tenant's id; None where none does."""
     known = set(names)
     return next((name for name in ID_NAMES if name in known), None)
 
 
-def tenants(entries: Iterable[Entry], source: str) -> Iterator[Tenant | Finding]:
+def located(place: str, file: str) -> str:
+    """Return a place, after the name of its file if there is one."""
+    return f"{file}, {place}" if file else place
+
+
+def entry(item: object, place: str, file: str) -> Entry:
+    """Return the entry that an id is, or an object with one.
+
+    Args:
+        item: The id, or a mapping.
+        place: Where it is, for messages.
+        file: The file's name for messages; empty where there is none.
+
+    Raises:
+        SourceError: When it is neither, or an attribute is more than a scalar.
+    """
+    if not isinstance(item, Mapping):
+        value = _scalar(item)
+        if value is None:
+            raise SourceError(f"{located(place, file)}: neither an id nor an object", hint=SHAPE)
+        return Entry(place, value)
+    values: dict[str, Value] = {}
+    for key, content in item.items():
+        name = key.text if isinstance(key, Value) else str(key)
+        scalar = _scalar(content)
+        if scalar is None:
+            raise SourceError(
+                f"{located(place, file)}: {short(name)} is a list or an object",
+                hint="an attribute is text",
+            )
+        values[name] = scalar
+    id_key = id_name(values)
+    return Entry(place, Value("") if id_key is None else values.pop(id_key), values)
+
+
+def _scalar(content: object) -> Value | None:
+    match content:
+        case Value():
+            return content
+        case None:
+            return Value("", "null")
+        case bool():
+            return Value(str(content).lower(), "boolean")
+        case int() | float():
+            return Value(str(content), "number")
+        case date() | time():
+            return Value(content.isoformat(), "date")
+        case str():
+            return Value(content)
+    return None
+
+
+def tenants(entries: Iterable[Entry], file: str, noun: str) -> Iterator[Tenant | Finding]:
     """Turn entries into tenants, in their order.
 
     Args:
         entries: The entries of one source.
-        source: What the source is called in messages.
+        file: The file's name for messages; empty where there is none.
+        noun: What its attributes stand in: "column", "key".
 
     Yields:
         Each tenant once; one that is told differently in two places twice, for the engine to
-        hold. One finding for all the entries without an id.
+        hold. One finding for all the entries without an id, one for all that is ignored.
 
     Raises:
-        SourceError: For an id that the format took for something else than text.
+        SourceError: For an id that the format took for something else than text, or a misspelt
+            attribute.
     """
     found: dict[tuple[str, tuple[tuple[str, str], ...]], Tenant] = {}
+    names: dict[str, None] = {}  # of all attributes, in their order
     empty: list[str] = []
     mistaken: list[Entry] = []
-    for entry in entries:
-        if entry.id.is_missing:
-            empty.append(entry.place)
-        elif entry.id.kind != "text":
-            mistaken.append(entry)
+    for each in entries:
+        for name in each.attributes:
+            if name not in names:
+                _check_spelling(name, each.place, file)
+                names[name] = None
+        if each.id.is_missing:
+            empty.append(each.place)
+        elif each.id.kind != "text":
+            mistaken.append(each)
         else:
             attributes = {
                 name: value.text.strip()
-                for name, value in entry.attributes.items()
-                if value.kind != "null" and not value.is_missing
+                for name, value in each.attributes.items()
+                if name in ATTRIBUTES and not value.is_missing
             }
-            tenant = Tenant(entry.id.text, attributes)
+            tenant = Tenant(each.id.text, attributes)
             found.setdefault((tenant.id, tuple(sorted(attributes.items()))), tenant)
     if mistaken:
-        raise _not_text(mistaken, source)
+        raise _not_text(mistaken, file)
     yield from found.values()
     if empty:
-        yield _no_id(empty, source)
+        yield _no_id(empty, file)
+    if ignored := ignored_attributes(names, noun):
+        yield ignored
 
 
-def _not_text(entries: list[Entry], source: str) -> SourceError:
+def _check_spelling(name: str, place: str, file: str) -> None:
+    if meant := meant_attribute(name):
+        raise SourceError(
+            f"{located(place, file)}: there is {short(name)}; is {meant} meant?",
+            hint=f"write {meant}, or a name that resembles it less",
+        )
+
+
+def _not_text(entries: list[Entry], file: str) -> SourceError:
     first = entries[0]
     more = f" (and {len(entries) - 1} more like it)" if len(entries) > 1 else ""
-    article = "" if first.id.kind == "null" else "a "
     return SourceError(
-        f"{source}, {first.place}: the id {first.id.text} is read as {article}{first.id.kind}, "
-        f"not as text{more}",
-        hint=f'put it into quotes: "{first.id.text}"',
+        f"{located(first.place, file)}: the id {short(first.id.text)} is read as a "
+        f"{first.id.kind}, not as text{more}",
+        hint=f'put it into quotes: "{short(first.id.text)}"',
     )
 
 
-def _no_id(places: list[str], source: str) -> Finding:
+def _no_id(places: list[str], file: str) -> Finding:
     shown = ", ".join(places[:_MOST_PLACES]) + (", …" if len(places) > _MOST_PLACES else "")
-    subject = "1 entry has" if len(places) == 1 else f"{len(places)} entries have"
-    return Finding("empty-id", Severity.ERROR, f"{source}: {subject} no tenant id ({shown})", _HINT)
+    subject = count(len(places), "entry", "entries") + (f" of {file}" if file else "")
+    have = "has" if len(places) == 1 else "have"
+    return Finding(
+        Kind.EMPTY_ID,
+        Severity.ERROR,
+        f"{subject} {have} no tenant id ({shown})",
+        "give it one (`tenant_id` or `id`), or take the entry out",
+    )

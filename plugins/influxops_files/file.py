@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Literal
 
-from pydantic import ValidationInfo, field_validator
-
-from influxops import (
+from influxops.plugin import (
     Check,
+    Context,
     Finding,
     Location,
-    Run,
+    Remedy,
+    SettingError,
+    Severity,
+    Source,
     SourceError,
     SourceSettings,
     Tenant,
+    count,
     hookimpl,
     setting,
 )
@@ -26,25 +30,18 @@ from influxops_files.entries import tenants
 Format = Literal["csv", "json", "yaml"]
 
 _STDIN = "-"
-_SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".json": "json",
-    ".yaml": "yaml",
-    ".yml": "yaml",
-}
-_READERS = {
-    "csv": formats.read_csv,
-    "json": formats.read_json,
-    "yaml": formats.read_yaml,
-}
+_SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+_READERS = {"csv": formats.read_csv, "json": formats.read_json, "yaml": formats.read_yaml}
+#: Bytes that are read at once.
+_CHUNK = 1 << 20
 
 
 class FileSettings(SourceSettings):
     """A file with tenants.
 
     CSV names its columns in the first line; JSON and YAML hold a list of ids or of objects, also
-    under the key `tenants`. The id is `tenant_id` or `id`; whatever else there is becomes the
-    tenant's attributes (`database`, `retention`, `target`), and what is empty is left out.
+    under the key `tenants`. The id is `tenant_id` or `id`; `database`, `retention` and `target` are
+    the tenant's attributes, and what is empty means the default.
     """
 
     path: str = setting(
@@ -55,18 +52,16 @@ class FileSettings(SourceSettings):
     format: Format | None = setting(
         None,
         description="`csv`, `json` or `yaml`; left out: what the file's name ends with.",
-        validate_default=True,
     )
 
-    @field_validator("format")
-    @classmethod
-    def _format_is_known(cls, value: Format | None, info: ValidationInfo) -> Format | None:
-        path = info.data.get("path")
-        if value is None and path is not None and _guess(path) is None:
-            raise ValueError(
-                "the path does not tell it: write csv, json or yaml",
-            )
-        return value
+    def check(self) -> None:
+        """Refuse a file whose format nothing tells.
+
+        Raises:
+            SettingError: Then.
+        """
+        if self.format is None and _guess(self.path) is None:
+            raise SettingError("the path does not tell it: write csv, json or yaml", "format")
 
     @property
     def name(self) -> str:
@@ -77,11 +72,11 @@ class FileSettings(SourceSettings):
     def read_as(self) -> Format:
         """The format that counts."""
         known = self.format or _guess(self.path)
-        assert known is not None, "the validator has seen to it"
+        assert known is not None, "`check` has seen to it"
         return known
 
     def location(self) -> Location:
-        """Say which file it is."""
+        """Return which file it is."""
         return Location(text=self.name)
 
 
@@ -89,69 +84,71 @@ def _guess(path: str) -> Format | None:
     return _SUFFIXES.get(PurePath(path).suffix.lower())
 
 
-class FileSource:
-    """Reads tenants from a file.
-
-    Args:
-        section: The name of its section, `source:customers`.
-        settings: What the section says.
-    """
+class FileSource(Source):
+    """Reads tenants from a file."""
 
     Settings = FileSettings
-
-    def __init__(self, section: str, settings: FileSettings) -> None:
-        self._section = section
-        self._settings = settings
-        self._input: bytes | None = None
+    settings: FileSettings
+    _input: bytes | None = None  # what standard input held: it can be read only once
 
     @hookimpl
-    def influxops_tenants(self, run: Run) -> Iterable[Tenant | Finding]:
+    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
         """Read the whole file before any tenant is given.
 
         Raises:
-            SourceError: When it cannot be read; the message names the line.
+            SourceError: When it cannot be read; the message says where it is wrong.
+            Interrupted: When the run is over: a pipe that nobody writes to is left behind.
         """
-        run.check()
-        settings = self._settings
-        text = formats.decode(self._read(), settings.name)
-        return list(tenants(_READERS[settings.read_as](text, settings.name), settings.name))
+        settings = self.settings
+        data = self._read_input(context) if settings.path == _STDIN else self._read_file(context)
+        text = formats.decode(data, settings.name)
+        noun = "column" if settings.read_as == "csv" else "key"
+        return list(tenants(_READERS[settings.read_as](text, settings.name), settings.name, noun))
 
     @hookimpl
-    def influxops_check(self, run: Run) -> Iterator[Check]:
+    def influxops_check(self, context: Context) -> Iterator[Check]:
         """Read the file; standard input is left for the run."""
-        if self._settings.path == _STDIN:
+        if self.settings.path == _STDIN:
             yield Check("file", None, "standard input is read when a run starts")
             return
         try:
-            items = list(self.influxops_tenants(run))
+            items = list(self.influxops_tenants(context))
         except SourceError as error:
-            yield Check("file", False, error.message, error.hint)
+            yield Check("file", False, error.message, error.remedy)
             return
-        count = sum(isinstance(item, Tenant) for item in items)
-        plural = "" if count == 1 else "s"
-        yield Check("file", True, f"{self._settings.name} has {count:,} tenant{plural}")
+        found = sum(isinstance(item, Tenant) for item in items)
+        yield Check("file", True, f"{self.settings.name} has {count(found, 'tenant')}")
         for item in items:
             if isinstance(item, Finding):
-                yield Check("tenant ids", False, item.message, item.hint)
+                ok = False if item.severity is Severity.ERROR else None
+                yield Check("tenants", ok, item.message, item.remedy)
 
-    def _read(self) -> bytes:
-        if self._settings.path == _STDIN:
-            return self._read_input()
-        path = Path(self._settings.path).expanduser()
+    def _read_file(self, context: Context) -> bytes:
+        path = Path(self.settings.path).expanduser()
         try:
-            return path.read_bytes()
+            return context.detached(path.read_bytes)
         except OSError as error:
             raise SourceError(
                 f"{path} cannot be read: {error.strerror or error}",
-                hint="check the path and that this user may read it",
+                hint=Remedy.setting("path", "check {}, and that this user may read it"),
             ) from None
 
-    def _read_input(self) -> bytes:
-        if self._input is None:  # it can be read only once, but the hook may be called again
+    def _read_input(self, context: Context) -> bytes:
+        if self._input is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise SourceError(
                     "standard input is a terminal",
                     hint="pipe the tenants in: influxops … < tenants.csv",
                 )
-            self._input = sys.stdin.buffer.read()
+            number = sys.stdin.fileno()
+            self._input = context.detached(lambda: _read_all(number))
         return self._input
+
+
+def _read_all(number: int) -> bytes:
+    """Return all that a file descriptor gives.
+
+    Not by Python's own file object: a thread that is left behind in it would hold its lock, and
+    the interpreter could not end.
+    """
+    return b"".join(iter(lambda: os.read(number, _CHUNK), b""))

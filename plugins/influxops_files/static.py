@@ -2,77 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pydantic import field_validator
-
-from influxops import (
+from influxops.plugin import (
+    Context,
     Finding,
     Location,
-    Run,
+    Source,
     SourceError,
     SourceSettings,
     Tenant,
     hookimpl,
     setting,
 )
-from influxops_files import formats
-from influxops_files.entries import Entry, tenants
+from influxops_files.entries import Entry, entry, tenants
 
-_NAME = "tenants"
+
+def _entries(items: Iterable[object]) -> Iterator[Entry]:
+    for number, item in enumerate(items, 1):
+        place = f"item {number}"
+        # A table without an id is a slip of the pen.
+        if isinstance(item, Mapping) and not {"id", "tenant_id"} & item.keys():
+            raise SourceError(f"{place}: a table without `id`")
+        yield entry(item, place, "")
+
+
+def _parse_tenants(items: Any) -> tuple[Any, ...]:
+    if not isinstance(items, list | tuple):
+        raise ValueError('write a list: ["acme", {id = "globex", retention = "90d"}]')
+    try:
+        list(tenants(_entries(items), "", "key"))
+    except SourceError as error:
+        raise ValueError(str(error)) from None
+    return tuple(items)
 
 
 class StaticSettings(SourceSettings):
     """A list of tenants."""
 
-    tenants: tuple[str | dict[str, Any], ...] = setting(
+    tenants: Any = setting(
         description="The ids, or tables with an id and attributes: "
         '`["acme", {id = "globex", retention = "90d"}]`.',
+        parse=_parse_tenants,
     )
 
-    @field_validator("tenants", mode="before")
-    @classmethod
-    def _each_has_an_id(cls, value: object) -> object:
-        if not isinstance(value, list | tuple):
-            raise ValueError('write a list: ["acme", {id = "globex", retention = "90d"}]')
-        try:
-            list(tenants(_entries(value), _NAME))
-        except SourceError as error:
-            raise ValueError(str(error)) from None
-        return value
-
     def location(self) -> Location:
-        """Say that they are in the configuration."""
+        """Return that they are in the configuration."""
         return Location(text="the configuration")
 
 
-def _entries(items: Iterable[object]) -> Iterable[Entry]:
-    for number, item in enumerate(items, 1):
-        place = f"item {number}"
-        # TOML has no null and no scalars but these; a table without an id is a slip of the pen.
-        entry = formats.entry(item, place, _NAME)
-        if isinstance(item, Mapping) and not {"id", "tenant_id"} & item.keys():
-            raise SourceError(f"{_NAME}, {place}: a table without `id`")
-        yield entry
-
-
-class StaticSource:
-    """Gives the tenants of the configuration.
-
-    Args:
-        section: The name of its section, `source:internal`.
-        settings: What the section says.
-    """
+class StaticSource(Source):
+    """Gives the tenants of the configuration."""
 
     Settings = StaticSettings
-
-    def __init__(self, section: str, settings: StaticSettings) -> None:
-        self._section = section
-        self._settings = settings
+    settings: StaticSettings
 
     @hookimpl
-    def influxops_tenants(self, run: Run) -> Iterable[Tenant | Finding]:
+    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
         """Give every tenant of the list."""
-        run.check()
-        return list(tenants(_entries(self._settings.tenants), _NAME))
+        return tenants(_entries(self.settings.tenants), "", "key")

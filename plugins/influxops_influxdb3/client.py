@@ -6,38 +6,59 @@ several threads; it keeps connections alive and never follows a redirect.
 
 from __future__ import annotations
 
+import json
+import random
 import re
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlencode
 
-from influxops import Run, format_duration
-from influxops_influxdb3.answers import Request, read_json
-from influxops_influxdb3.errors import NotInfluxDB3, Operation
+from influxops.plugin import (
+    ConfigError,
+    Context,
+    DeadlineExceeded,
+    Remedy,
+    SettingError,
+    __version__,
+    format_duration,
+)
+from influxops_influxdb3.errors import (
+    CHECK_URL,
+    Answer,
+    ConnectionFailed,
+    NotInfluxDB3,
+    Operation,
+    Request,
+    WrongServer,
+    error_of,
+    read_json,
+)
+from influxops_influxdb3.http import Http, NoAnswer
 from influxops_influxdb3.settings import InfluxDB3Settings
-from influxops_influxdb3.transport import Transport
 
 _DATABASES = "/api/v3/configure/database"
 _VERSION = re.compile(r"v?(\d+)\.")
+#: The first wait before another try, and the longest, in seconds; it doubles each time.
+_BACKOFF, _LONGEST_BACKOFF = 0.2, 10.0
+#: A server that asks for more seconds than this is not waited for.
+_LONGEST_RETRY_AFTER = 60.0
+#: Tries that end because their time has passed: each has taken all of it.
+_SILENT_TRIES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ping:
-    """Who answers.
+    """Who answers."""
 
-    Args:
-        version: The server's version.
-        edition: `Core`, `Enterprise`, or None where it does not say.
-        process_id: What differs after a restart; None where it does not say.
-        clock: The server's time, to the second; None where it does not say.
-    """
-
-    version: str
-    edition: str | None
-    process_id: str | None
-    clock: datetime | None
+    version: str  # the server's version
+    edition: str | None  # `Core`, `Enterprise`, or None where it does not say
+    process_id: str | None  # what differs after a restart; None where it does not say
+    clock: datetime | None  # the server's time, to the second; None where it does not say
 
 
 class Client:
@@ -45,19 +66,22 @@ class Client:
 
     Every operation takes the run that it works for, whose deadline and cancellation bound it,
     and raises an `InfluxDBError` that says what failed and what to do, `ConfigError` where the
-    token cannot be read, or `Interrupted`.
+    token cannot be read, or `Interrupted`. Each is safe to repeat, and is tried again where that
+    may help.
 
     Args:
         settings: Where it is, and how to get in.
-        section: The name of the settings' section, for hints; empty where there is none.
 
     Raises:
-        ConfigError: When certificates cannot be loaded.
+        SettingError: When certificates cannot be loaded.
     """
 
-    def __init__(self, settings: InfluxDB3Settings, section: str = "") -> None:
+    def __init__(self, settings: InfluxDB3Settings) -> None:
         self._settings = settings
-        self._transport = Transport(settings, section)
+        self._http = Http(settings)
+        self._lock = threading.Lock()
+        # The run, and the cluster-uuids that answered in it, the first one first.
+        self._answered: tuple[str, tuple[str, ...]] = ("", ())
 
     @property
     def url(self) -> str:
@@ -67,38 +91,32 @@ class Client:
     @property
     def cluster_uuid(self) -> str | None:
         """The identity of the server that answered last; every answer carries it."""
-        return self._transport.cluster_uuid
-
-    @property
-    def expected_uuid(self) -> str | None:
-        """The identity that the configuration wants; any other server is not written to."""
-        return self._settings.cluster_uuid
+        _, uuids = self._answered
+        return uuids[-1] if uuids else None
 
     def close(self) -> None:
         """Close the connections; they are opened again when needed."""
-        self._transport.close()
+        self._http.close()
 
-    def ping(self, run: Run) -> Ping:
+    def ping(self, context: Context) -> Ping:
         """Ask who answers.
 
         Raises:
             NotInfluxDB3: When it is another product, or an older InfluxDB.
             AccessRefused: When even that wants a token.
         """
-        request, answer = self._transport.send(run, Operation.PING, "GET", "/ping")
-        header = answer.headers.get("x-influxdb-version", "")
-        body = read_json(answer, request) if answer.text.strip() else {}
+        request, answer = self._send(context, Operation.PING, "GET", "/ping")
+        body = read_json(answer, request) if answer.body.strip() else {}
         body = body if isinstance(body, dict) else {}
-        version = header or str(body.get("version", ""))
+        version = answer.headers.get("x-influxdb-version") or str(body.get("version", ""))
         number = _VERSION.match(version)
         if number is None or int(number[1]) < 3:
             what = f"this is InfluxDB {version}" if number else "this is no InfluxDB"
-            raise NotInfluxDB3(
+            raise request.error(
+                NotInfluxDB3,
                 f"{what}; influxops needs InfluxDB 3",
-                operation=Operation.PING,
-                url=self.url,
+                CHECK_URL,
                 status=answer.status,
-                hint=request.check_url,
             )
         product = str(body.get("product_name", ""))
         build = product.rpartition(" ")[2] if product.startswith("InfluxDB 3 ") else None
@@ -110,46 +128,36 @@ class Client:
             clock=_date(answer.headers.get("date")),
         )
 
-    def databases(self, run: Run) -> list[str]:
-        """List the names of the databases that the token may see, without the deleted ones."""
-        request, answer = self._transport.send(
-            run, Operation.LIST, "GET", _DATABASES, query={"format": "json"}
+    def databases(self, context: Context) -> list[str]:
+        """Return the names of the databases that the token may see, without the deleted ones."""
+        request, answer = self._send(
+            context, Operation.LIST, "GET", _DATABASES, query={"format": "json"}
         )
         rows = _rows(read_json(answer, request), request)
         return [str(row["iox::database"]) for row in rows if "iox::database" in row]
 
-    def create(self, run: Run, database: str, retention: int | None = None) -> None:
-        """Create a database.
-
-        Args:
-            run: The run.
-            database: Its name.
-            retention: Its retention period in seconds, None without one.
+    def create(self, context: Context, database: str, retention: int | None = None) -> None:
+        """Create a database, with a retention period in seconds or without one.
 
         Raises:
             AlreadyExists: When it is there, whatever its retention period.
             DatabaseLimit: When the server takes no further one.
         """
-        document: dict[str, Any] = {"db": database}
+        document = {"db": database}
         if retention is not None:
             document["retention_period"] = format_duration(retention)
-        self._transport.send(
-            run, Operation.CREATE, "POST", _DATABASES, database=database, document=document
+        self._send(
+            context, Operation.CREATE, "POST", _DATABASES, database=database, document=document
         )
 
-    def set_retention(self, run: Run, database: str, retention: int) -> None:
-        """Set a database's retention period.
-
-        Args:
-            run: The run.
-            database: Its name.
-            retention: The period in seconds.
+    def set_retention(self, context: Context, database: str, retention: int) -> None:
+        """Set a database's retention period, in seconds.
 
         Raises:
             NotFound: When there is no such database.
         """
-        self._transport.send(
-            run,
+        self._send(
+            context,
             Operation.SET_RETENTION,
             "PUT",
             _DATABASES,
@@ -157,14 +165,14 @@ class Client:
             document={"db": database, "retention_period": format_duration(retention)},
         )
 
-    def clear_retention(self, run: Run, database: str) -> None:
+    def clear_retention(self, context: Context, database: str) -> None:
         """Let a database keep its data for ever.
 
         Raises:
             NotFound: When there is no such database.
         """
-        self._transport.send(
-            run,
+        self._send(
+            context,
             Operation.CLEAR_RETENTION,
             "DELETE",
             f"{_DATABASES}/retention_period",
@@ -172,13 +180,13 @@ class Client:
             query={"db": database},
         )
 
-    def write(self, run: Run, database: str, lines: str, *, no_sync: bool = False) -> None:
-        """Write line protocol; what is missing of database and tables is made.
+    def write(self, context: Context, database: str, lines: str, *, no_sync: bool = False) -> None:
+        """Write line protocol, times in nanoseconds; what is missing is made.
 
         Args:
-            run: The run.
+            context: The run.
             database: Where to.
-            lines: Line protocol, times in nanoseconds.
+            lines: Line protocol.
             no_sync: Whether not to wait until it is durable. All that was written before an
                 ordinary write is durable with it, in whatever database, as long as it is one
                 and the same server process.
@@ -188,27 +196,21 @@ class Client:
             TableLimit: When it takes no further table; the database has been made all the same.
         """
         query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
-        self._transport.send(
-            run,
+        self._send(
+            context,
             Operation.WRITE,
             "POST",
             "/api/v3/write_lp",
             database=database,
             query=query,
-            body=lines.encode(),
-            content_type="text/plain; charset=utf-8",
+            # Half a character has no UTF-8; whoever checks ids has refused it before.
+            body=lines.encode(errors="replace"),
         )
 
     def query(
-        self, run: Run, database: str, sql: str, params: Mapping[str, Any] | None = None
+        self, context: Context, database: str, sql: str, params: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Ask in SQL.
-
-        Args:
-            run: The run.
-            database: What to ask.
-            sql: The query, with `$name` for each parameter.
-            params: The parameters' values.
+        """Ask in SQL, with `$name` for each parameter.
 
         Returns:
             One dictionary a row; null fields are left out.
@@ -221,8 +223,8 @@ class Client:
         document: dict[str, Any] = {"db": database, "q": sql}
         if params:
             document["params"] = dict(params)
-        request, answer = self._transport.send(
-            run,
+        request, answer = self._send(
+            context,
             Operation.QUERY,
             "POST",
             "/api/v3/query_sql",
@@ -231,25 +233,11 @@ class Client:
         )
         return _rows(read_json(answer, request), request)
 
-    def tables(self, run: Run, database: str) -> list[str]:
-        """List a database's tables.
-
-        Raises:
-            NotFound: When there is no such database.
-        """
-        rows = self.query(
-            run,
-            database,
-            "SELECT table_name FROM information_schema.tables "
-            "WHERE table_schema = 'iox' ORDER BY 1",
-        )
-        return [str(row["table_name"]) for row in rows if "table_name" in row]
-
-    def delete(self, run: Run, database: str, *, hard_delete_at: datetime) -> None:
+    def delete(self, context: Context, database: str, *, hard_delete_at: datetime) -> None:
         """Delete a database: its name is free at once, its data stays for a while.
 
         Args:
-            run: The run.
+            context: The run.
             database: Its name.
             hard_delete_at: When its data is to go; an aware datetime. The server takes a time
                 that has passed, by its own clock, for "now".
@@ -258,14 +246,155 @@ class Client:
             NotFound: When there is no such database.
         """
         at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._transport.send(
-            run,
+        self._send(
+            context,
             Operation.DELETE,
             "DELETE",
             _DATABASES,
             database=database,
             query={"db": database, "hard_delete_at": at},
         )
+
+    # How a request is made -------------------------------------------------------------------
+
+    def _send(
+        self,
+        context: Context,
+        operation: Operation,
+        method: str,
+        path: str,
+        *,
+        database: str | None = None,
+        query: Mapping[str, str] | None = None,
+        document: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+    ) -> tuple[Request, Answer]:
+        """Send one request, again where that may help, and return the good answer."""
+        settings = self._settings
+        request = Request(operation, settings.url, database)
+        headers = {"User-Agent": f"influxops/{__version__}"}
+        if settings.token is not None:
+            request.token, request.token_origin = self._token(), settings.token.origin
+            headers["Authorization"] = f"Bearer {request.token}"
+        if document is not None:
+            body = json.dumps(document, separators=(",", ":")).encode()
+            headers["Content-Type"] = "application/json"
+        elif body is not None:
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+        if operation.changes:
+            self._refuse_another_server(context, request)
+        target = f"{path}?{urlencode(query)}" if query else path
+        began, status = time.monotonic(), "no answer"
+        try:
+            answer = self._tried(context, request, method, target, body, headers)
+            status = str(answer.status)
+        finally:
+            ms = (time.monotonic() - began) * 1000
+            context.log.debug(
+                "%s %s %s: %s after %.0f ms", method, path, database or "-", status, ms
+            )
+        self._note_identity(context, answer.headers.get("cluster-uuid"))
+        self._refuse_another_server(context, request)
+        if not answer.is_good:
+            raise error_of(answer, request)
+        return request, answer
+
+    def _tried(
+        self,
+        context: Context,
+        request: Request,
+        method: str,
+        target: str,
+        body: bytes | None,
+        headers: dict[str, str],
+    ) -> Answer:
+        """Ask until there is an answer that will not get better by itself."""
+        sent, silent, tries = False, 0, 0
+        while True:
+            context.check()
+            tries += 1
+            failed: Answer | NoAnswer
+            try:
+                failed = answer = self._http.ask(context, request, method, target, body, headers)
+                if (answer.status < 500 and answer.status != 429) or answer.is_file_limit:
+                    return answer
+            except NoAnswer as error:
+                failed, sent, silent = error, sent or error.sent, silent + error.silent
+            is_last = tries > self._settings.retries or silent >= _SILENT_TRIES
+            if is_last or not _wait(context, request, tries, failed):
+                break
+        if isinstance(failed, Answer):
+            return failed
+        reason = failed.reason
+        if silent and tries > 1:
+            reason += f", tried {'twice' if tries == 2 else f'{tries} times'}"
+        raise request.error(ConnectionFailed, reason, failed.hint, sent=sent, silent=failed.silent)
+
+    def _token(self) -> str:
+        """Read the token, anew for each request: a file may have been rotated."""
+        try:
+            return self._settings.read_token()
+        except SettingError as error:
+            raise ConfigError(error.message, hint=Remedy.setting("token")) from None
+
+    def _note_identity(self, context: Context, uuid: str | None) -> None:
+        """Remember which server answered."""
+        with self._lock:
+            run, uuids = self._answered
+            if uuid is not None and (run != context.id or uuid not in uuids):
+                self._answered = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
+
+    def _refuse_another_server(self, context: Context, request: Request) -> None:
+        """Stop where a run that began on one server meets another, or would write to it.
+
+        Raises:
+            WrongServer: Then.
+        """
+        run, uuids = self._answered
+        if run != context.id or not uuids:
+            return
+        wanted, found = uuids[0], uuids[-1]
+        if found == wanted and request.operation.changes:
+            wanted = self._settings.cluster_uuid or wanted
+        if found != wanted:
+            raise request.error(
+                WrongServer,
+                f"another server answers there: its cluster-uuid is {found}, not {wanted}",
+                "does the URL lead to several servers? Each needs a target of its own",
+            )
+
+
+def _wait(context: Context, request: Request, tries: int, failed: Answer | NoAnswer) -> bool:
+    """Wait before the next try; return whether there is to be one.
+
+    Waits double and are shortened at random, so that many clients do not come back together.
+    """
+    seconds = min(_BACKOFF * 2.0 ** (tries - 1), _LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+    if isinstance(failed, Answer):
+        why = f"HTTP {failed.status}"
+        asked = _retry_after(failed.headers.get("Retry-After"))
+        seconds = seconds if asked is None else asked
+    else:
+        why = failed.reason
+        if not failed.again:
+            return False
+    if seconds > _LONGEST_RETRY_AFTER:
+        return False
+    context.log.info("%s: %s; trying again in %.1f s", request.what, why, seconds)
+    try:
+        context.pause(seconds)
+    except DeadlineExceeded:
+        # The failure tells more than that there is no time for another try.
+        return False
+    return True
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header; None where there is none that can be read."""
+    if header and header.strip().isdecimal():
+        return float(header)
+    when = _date(header)
+    return None if when is None else max((when - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _rows(document: object, request: Request) -> list[dict[str, Any]]:
@@ -276,13 +405,7 @@ def _rows(document: object, request: Request) -> list[dict[str, Any]]:
     """
     if isinstance(document, list) and all(isinstance(row, dict) for row in document):
         return document
-    raise NotInfluxDB3(
-        "it answered JSON that is no list of rows",
-        operation=request.operation,
-        url=request.url,
-        database=request.database,
-        hint=request.check_url,
-    )
+    raise request.error(NotInfluxDB3, "it answered JSON that is no list of rows", CHECK_URL)
 
 
 def _date(header: str | None) -> datetime | None:

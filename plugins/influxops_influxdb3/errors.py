@@ -1,11 +1,11 @@
-"""What can go wrong with an InfluxDB 3 server, as exceptions.
+"""What can go wrong with an InfluxDB 3 server, as exceptions, and what its answers mean.
 
-Each tells what was tried, on which database, where, what the server said and what to do::
+Each says what was tried, on which database, where, what the server said and what to do::
 
-    influxops.TargetError
+    influxops.plugin.TargetError
     └── InfluxDBError
         ├── ConnectionFailed    refused, unknown name, TLS, timeout, a connection that broke
-        ├── AccessRefused       401, 403; also an influxops.TargetRefused
+        ├── AccessRefused       401, 403; also a TargetRefused
         ├── NotFound            404: no such database
         ├── AlreadyExists       409
         ├── LimitReached        422
@@ -14,15 +14,25 @@ Each tells what was tried, on which database, where, what the server said and wh
         ├── QueryFileLimit      500 that stays: a query would read more files than it may
         ├── BadRequest          400 and the other 4xx
         ├── ServerFailed        429, 5xx
-        ├── WrongServer         another server than before; also an influxops.TargetRefused
+        ├── WrongServer         another server than before; also a TargetRefused
         └── NotInfluxDB3        HTML, a redirect, another product, another major version
+
+The shapes of error bodies are those of recorded exchanges: JSON with `error`, JSON with `data`
+(one entry a line of line protocol), JSON with `code` and `message` (the v2 endpoints), and bare
+text. A proxy adds a fifth, HTML.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from influxops import TargetError, TargetRefused
+from influxops.plugin import Remedy, TargetError, TargetRefused
 
 
 class Operation(StrEnum):
@@ -65,7 +75,7 @@ class InfluxDBError(TargetError):
         database: str | None = None,
         status: int | None = None,
         server_message: str = "",
-        hint: str = "",
+        hint: str | Remedy = "",
     ) -> None:
         what = f"{operation} {database}" if database else str(operation)
         super().__init__(f"{what} on {url} failed: {reason}", hint=hint)
@@ -87,25 +97,17 @@ class ConnectionFailed(InfluxDBError):
 
     Args:
         reason: Why, in a few words that can stand alone.
-        operation: What was tried.
-        url: The server's URL, without secrets.
-        database: The database that it was about.
         sent: Whether the request may have reached the server.
-        hint: What to do about it.
+        silent: Whether the server was waited for in vain.
+        **about: What `InfluxDBError` takes.
     """
 
     def __init__(
-        self,
-        reason: str,
-        *,
-        operation: Operation,
-        url: str,
-        database: str | None = None,
-        sent: bool = False,
-        hint: str = "",
+        self, reason: str, *, sent: bool = False, silent: bool = False, **about: Any
     ) -> None:
-        super().__init__(reason, operation=operation, url=url, database=database, hint=hint)
+        super().__init__(reason, **about)
         self.sent = sent
+        self.silent = silent
 
     @property
     def answer_lost(self) -> bool:
@@ -160,3 +162,224 @@ class WrongServer(InfluxDBError, TargetRefused):
 
 class NotInfluxDB3(InfluxDBError):
     """What answers there is no InfluxDB 3."""
+
+
+# What an answer means --------------------------------------------------------------------------
+
+_E = TypeVar("_E", bound=InfluxDBError)
+
+#: What to do where no InfluxDB 3 answers.
+CHECK_URL = Remedy.setting("url", "check {}: it must be the root of an InfluxDB 3 server")
+
+#: Longer messages of a server are shortened to this many characters.
+_LONGEST_MESSAGE = 300
+#: Characters of an answer that are looked at for a message.
+_LOOKED_AT = 16_384
+_HTML = re.compile(r"\s*(<!doctype html|<html|<head|<body)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_DATABASE_LIMIT = re.compile(
+    r"exceed\b.*\b(limit of \d+ databases|databases? limit)", re.IGNORECASE
+)
+_TABLE_LIMIT = re.compile(r"exceed\b.*\b(number of tables|tables? limit)", re.IGNORECASE)
+_FILE_LIMIT = re.compile(r"query would scan .*exceeding the file limit", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(slots=True)
+class Request:
+    """What was asked, for the error that may come of it."""
+
+    operation: Operation
+    url: str  # the server's URL, without secrets
+    database: str | None  # the database that it is about
+    token: str = ""  # what is never repeated; empty without one
+    token_origin: str = ""  # where the token comes from
+
+    def __repr__(self) -> str:
+        return f"Request({self.what})"
+
+    @property
+    def what(self) -> str:
+        """What is tried, on what and where."""
+        return f"{self.operation}{f' {self.database}' if self.database else ''} on {self.url}"
+
+    def error(self, kind: type[_E], reason: str, hint: str | Remedy = "", **more: Any) -> _E:
+        """Return an error about this request."""
+        return kind(
+            reason,
+            operation=self.operation,
+            url=self.url,
+            database=self.database,
+            hint=hint,
+            **more,
+        )
+
+    def hide(self, text: str) -> str:
+        """Return a text without the token."""
+        return text.replace(self.token, "[redacted]") if self.token else text
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it is a page for people, which no InfluxDB has to say."""
+        return "html" in self.headers.get("Content-Type", "") or bool(
+            _HTML.match(self.body[:200].decode(errors="replace"))
+        )
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the server did what it was asked."""
+        return 200 <= self.status < 300 and not self.is_html
+
+    @property
+    def is_file_limit(self) -> bool:
+        """Whether a query needs too many files: a 500 that asking again does not mend."""
+        return self.status == 500 and _FILE_LIMIT.search(self.text) is not None
+
+    @property
+    def text(self) -> str:
+        """The beginning of its body."""
+        return self.body[:_LOOKED_AT].decode(errors="replace")
+
+
+def read_json(answer: Answer, request: Request) -> Any:
+    """Return a good answer's body, read as JSON.
+
+    Raises:
+        NotInfluxDB3: When it is no JSON.
+    """
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        pass
+    # Outside of the handling of a ValueError, which carries the whole text.
+    raise request.error(
+        NotInfluxDB3, "it answered something that is no JSON", CHECK_URL, status=answer.status
+    )
+
+
+def error_of(answer: Answer, request: Request) -> InfluxDBError:
+    """Return the error that a bad answer means."""
+    # Hidden before it is cut, so that no part of a token is left over.
+    text = request.hide(answer.body.decode(errors="replace"))[:_LOOKED_AT]
+    said = _server_message(text, request)
+    if answer.is_html:
+        title = _TITLE.search(text)
+        named = _server_message(title[1], request) if title else ""
+        said = "an HTML page" + (f" ({named})" if named else "")
+    kind, reason, hint = _meaning(answer, said, request)
+    return request.error(kind, reason, hint, status=answer.status, server_message=said)
+
+
+def _meaning(
+    answer: Answer, said: str, request: Request
+) -> tuple[type[InfluxDBError], str, str | Remedy]:
+    """Return the class of an error, its reason and what to do."""
+    status = answer.status
+    answered = f"the server answered {status}" + (f": {said}" if said else "")
+    if status in (401, 403):
+        return AccessRefused, *_refusal(status, said, request)
+    if answer.is_file_limit:
+        return QueryFileLimit, answered, "ask for less, or raise the server's --query-file-limit"
+    if status == 429 or status >= 500:
+        hint = (
+            "a proxy answers, the server behind it does not: look at both"
+            if answer.is_html or status in (502, 504)
+            else "look at the server's log; running influxops again is safe"
+        )
+        return ServerFailed, answered, hint
+    if 300 <= status < 400:
+        to = request.hide(_without_secrets(answer.headers.get("Location", "")))
+        reason = f"it answered {status}, a redirect" + (f" to {to}" if to else "")
+        return (
+            NotInfluxDB3,
+            reason,
+            Remedy.setting("url", "redirects are not followed; set {} to where it really is"),
+        )
+    if answer.is_html:
+        return NotInfluxDB3, f"it answered {status} with {said}", CHECK_URL
+    if _DATABASE_LIMIT.search(said):
+        return DatabaseLimit, answered, "add a target, drop databases, or raise the server's limit"
+    if _TABLE_LIMIT.search(said):
+        return TableLimit, answered, "drop tables on that server, or add a target"
+    if status == 422:
+        return LimitReached, answered, "look up this limit in the documentation of InfluxDB 3"
+    if status == 404:
+        return NotFound, answered, "" if request.database else CHECK_URL
+    if status == 409:
+        return AlreadyExists, answered, "somebody else made it meanwhile; run influxops again"
+    return BadRequest, answered, ""
+
+
+def _refusal(status: int, said: str, request: Request) -> tuple[str, Remedy]:
+    """Return who was refused, and what would help."""
+    tail = f" ({status}{': ' + said if said else ''})"
+    if not request.token:
+        return (
+            "the server wants a token and none is set" + tail,
+            Remedy.setting("token", "set {} to an admin token"),
+        )
+    whose = f"the token from {request.token_origin}"
+    if status == 401:
+        return (
+            f"the server does not accept {whose}" + tail,
+            Remedy.setting(
+                "token",
+                "set {} to a token of this server; `influxdb3 create token --admin` makes one",
+            ),
+        )
+    return (
+        f"{whose} has not the right to do this" + tail,
+        Remedy.setting("token", "set {} to an admin token"),
+    )
+
+
+def _server_message(text: str, request: Request) -> str:
+    """Return what a server says in the body of an error, on one line, shortened."""
+    try:
+        message = _message_in(json.loads(text)) or text
+    except (ValueError, RecursionError):
+        message = text
+    message = " ".join(request.hide(message).split())
+    message = "".join(c for c in message if c.isprintable())
+    return message if len(message) <= _LONGEST_MESSAGE else _shortened(message)
+
+
+def _shortened(message: str) -> str:
+    """Cut a message where a sentence or a word ends, if one ends in its second half."""
+    most = message[: _LONGEST_MESSAGE - 1]
+    for end in (". ", " "):
+        head, found, _ = most.rpartition(end)
+        if found and len(head) > _LONGEST_MESSAGE // 2:
+            return head + end.rstrip() + " …"
+    return most + "…"
+
+
+def _message_in(document: object) -> str:
+    """Return the message in an error's JSON, whichever of its shapes it has."""
+    if not isinstance(document, dict):
+        return ""
+    message = str(document.get("error") or document.get("message") or "")
+    data = document.get("data")
+    lines = [
+        str(line["error_message"])
+        for line in (data if isinstance(data, list) else [data])
+        if isinstance(line, dict) and line.get("error_message")
+    ]
+    return ": ".join([message, "; ".join(dict.fromkeys(lines))] if lines else [message])
+
+
+def _without_secrets(location: str) -> str:
+    """Return a redirect's address without what may be secret in it."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -3,100 +3,179 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from influxops import (
+from influxops.plugin import (
+    UNKNOWN,
     Change,
     Check,
+    Context,
     Database,
     DatabaseStats,
     Finding,
     InfluxopsError,
     Inventory,
+    Kind,
     Outcome,
-    Run,
+    Remedy,
     Severity,
+    Target,
     TargetError,
+    Traits,
+    Unknown,
     hookimpl,
 )
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, QueryFileLimit
-from influxops_influxdb3.lineprotocol import MARKER_TABLE, TELEMETRY_TABLE
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 if TYPE_CHECKING:
     from influxops_influxdb3.client import Client, Ping
 
-#: Every database, its retention period and which of the two tables it has, in one query.
+#: The table that the tenant's devices fill.
+TELEMETRY_TABLE = "telemetry"
+
+#: Every database, deleted ones too, its retention period and which of the two tables it has.
 _INVENTORY = (
-    "SELECT d.database_name, d.retention_period_ns, t.table_name FROM system.databases d "
-    "LEFT JOIN (SELECT database_name, table_name FROM system.tables WHERE table_name IN "
-    f"('{MARKER_TABLE}', '{TELEMETRY_TABLE}') AND deleted = false) t "
-    "ON d.database_name = t.database_name WHERE d.deleted = false ORDER BY 1, 3"
+    "SELECT d.database_name, d.retention_period_ns, d.deleted, t.table_name "
+    "FROM system.databases d LEFT JOIN (SELECT database_name, table_name FROM system.tables "
+    f"WHERE table_name IN ('_init', '{TELEMETRY_TABLE}') AND deleted = false) t "
+    "ON d.database_name = t.database_name ORDER BY 1, 4"
 )
+_MARKER = "SELECT time FROM _init LIMIT 1"
 _STATS = f"SELECT COUNT(*) AS count, MAX(time) AS last FROM {TELEMETRY_TABLE}"
 #: What a server still tells where it holds too many files for the query above.
-_LAST_OF_A_DAY = (
-    f"SELECT MAX(time) AS last FROM {TELEMETRY_TABLE} WHERE time > now() - INTERVAL '1 day'"
+_FILES = (
+    "SELECT SUM(row_count) AS count, MAX(max_time) AS last FROM system.parquet_files "
+    f"WHERE table_name = '{TELEMETRY_TABLE}'"
 )
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
-_NO_TELEMETRY = re.compile(rf"table '[^']*\b{TELEMETRY_TABLE}' not found", re.IGNORECASE)
+_NO_TABLE = re.compile(r"table '[^']*\b(_init|telemetry)' not found", re.IGNORECASE)
+#: What a deleted database is called: its name, and when it was deleted, in UTC.
+_DELETED = re.compile(r"(.+)-(\d{8}T\d{6})")
+#: For so long, a database of the same name may lose what is written to it.
+_FRESHLY_DELETED = timedelta(seconds=10)
 #: Databases that InfluxDB 3 Core holds unless it was told otherwise.
 _CORE_CAPACITY = 5
-#: Queries under way at once, for `status`.
+#: Queries under way at once, where each database is asked.
 _QUERIES = 4
 _NANOSECONDS = 1_000_000_000
 
+#: The server's own limit (`MAXIMUM_DATABASE_NAME_LENGTH` of its HTTP server, 3.10).
+_LONGEST_NAME = 511
+_NAME = re.compile(r"[A-Za-z0-9_-]*")
+#: In seconds: what its documentation says, and 64 bits of nanoseconds, signed, in whole days.
+_SHORTEST_RETENTION, _LONGEST_RETENTION = 3600, 106_751 * 86_400
 
-class InfluxDB3Target:
-    """An InfluxDB 3 server that holds tenant databases.
 
-    Args:
-        section: The name of its section.
-        settings: Its settings.
+def name_rule(name: str) -> str:
+    """Return which of the server's rules a database name breaks; empty where it is valid.
+
+    The rules are those that InfluxDB 3 checks at each write. A slash is refused as well,
+    although the server takes it: it reads what follows as a retention policy, so that `a/b`
+    would be a part of the database `a`.
     """
+    if not name:
+        return "is empty"
+    if "/" in name:
+        return "holds a slash, which InfluxDB would take for a retention policy"
+    if not name[0].isascii() or not name[0].isalnum():
+        return "does not start with an ASCII letter or digit"
+    if not _NAME.fullmatch(name):
+        return "holds something else than ASCII letters, digits, underscores and hyphens"
+    if len(name) > _LONGEST_NAME:
+        return f"has {len(name)} characters, more than the {_LONGEST_NAME} that InfluxDB takes"
+    return ""
+
+
+def tenant_rule(tenant: str) -> str:
+    """Return why a tenant's id cannot be the tag of a marker; empty where it can."""
+    if tenant.endswith("\\"):
+        return "ends with a backslash, which a tag of InfluxDB cannot hold"
+    if any(ord(c) < 32 or ord(c) == 127 for c in tenant):
+        return "holds a control character, which a tag of InfluxDB cannot hold"
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in tenant):
+        return "holds half of a character (a lone surrogate), which has no UTF-8"
+    return ""
+
+
+@dataclass
+class _Seen:
+    """What is known in one run, for the hooks that come after the inventory."""
+
+    run: str = ""  # the run's id
+    ping: Ping | None = None
+    databases: dict[str, Database] = field(default_factory=dict)
+    marked: set[str] = field(default_factory=set)  # whose marker this run has sent
+    reused: set[str] = field(default_factory=set)  # whose namesake had just been deleted
+
+
+class InfluxDB3Target(Target):
+    """An InfluxDB 3 server that holds tenant databases."""
 
     Settings = InfluxDB3Settings
+    settings: InfluxDB3Settings
+    traits: ClassVar[Traits] = Traits(
+        server="InfluxDB 3",
+        retention=(_SHORTEST_RETENTION, _LONGEST_RETENTION),
+        marker="marker",
+        contents=TELEMETRY_TABLE,
+        identity="cluster-uuid",
+        name_rule=name_rule,
+        tenant_rule=tenant_rule,
+    )
 
     def __init__(self, section: str, settings: InfluxDB3Settings) -> None:
-        self.section = section
-        self.settings = settings
+        super().__init__(section, settings)
         self._connected: Client | None = None
-        # What was read in which run, for the hooks that come after the inventory.
-        self._seen: tuple[str, Ping, Inventory] | None = None
+        self._known = _Seen()
 
     @property
     def _client(self) -> Client:
-        """The client, made when it is first needed: urllib3 is not imported for nothing."""
+        """The client, made when it is first needed: http is not imported for nothing."""
         if self._connected is None:
             from influxops_influxdb3.client import Client
 
-            self._connected = Client(self.settings, self.section)
+            self._connected = Client(self.settings)
         return self._connected
 
+    def _seen(self, context: Context) -> _Seen:
+        """Return what is known in this run."""
+        if self._known.run != context.id:
+            self._known = _Seen(context.id)
+        return self._known
+
     @hookimpl
-    def influxops_inventory(self, run: Run) -> Inventory:
-        """Read all databases with two requests, however many there are."""
-        ping = self._client.ping(run)
-        inventory = self._inventory(run, ping)
-        self._seen = (run.id, ping, inventory)
+    def influxops_inventory(self, context: Context, closely: Collection[str] = ()) -> Inventory:
+        """Read all databases with two requests, and one more for each to be read closely."""
+        seen = self._seen(context)
+        seen.ping = self._client.ping(context)
+        inventory = self._inventory(context, seen, closely)
+        seen.databases = dict(inventory.databases)
         return inventory
 
-    def _inventory(self, run: Run, ping: Ping) -> Inventory:
+    def _inventory(self, context: Context, seen: _Seen, closely: Collection[str] = ()) -> Inventory:
+        ping = seen.ping
         findings: tuple[Finding, ...] = ()
+        assert ping is not None
         try:
-            databases = _read_inventory(self._client.query(run, "_internal", _INVENTORY))
+            rows = self._client.query(context, "_internal", _INVENTORY)
         except (AccessRefused, NotFound, BadRequest) as error:
-            names = self._client.databases(run)
+            names = self._client.databases(context)
             databases = {name: Database(name) for name in names if not _is_internal(name)}
             findings = (self._partial(error),)
+        else:
+            databases = _read_inventory(rows)
+            seen.reused |= _freshly_deleted(rows, ping.clock or datetime.now(UTC))
+        self._look_closely(context, databases, {*closely, *seen.reused})
         return Inventory(
             databases=databases,
             edition=ping.edition,
             version=ping.version,
-            cluster_uuid=self._client.cluster_uuid,
+            identity=self._client.cluster_uuid,
             capacity=_CORE_CAPACITY if ping.edition == "Core" else None,
             complete=not findings,
             findings=findings,
@@ -104,53 +183,138 @@ class InfluxDB3Target:
 
     def _partial(self, error: AccessRefused | NotFound | BadRequest) -> Finding:
         return Finding(
-            "partial-inventory",
+            Kind.PARTIAL_INVENTORY,
             Severity.WARNING,
             f"retention periods and markers cannot be read on {self.settings.url}, so they are "
             f"left as they are: {error.reason}",
-            hint="give it an admin token; a resource token may not read the system tables of "
-            "_internal",
+            Remedy.setting(
+                "token",
+                "set {} to an admin token; a resource token may not read the system tables of "
+                "_internal",
+            ),
             target=self.section,
         )
 
+    def _look_closely(
+        self,
+        context: Context,
+        databases: dict[str, Database],
+        names: Collection[str],
+    ) -> None:
+        """Read the markers of some databases themselves, where their table is not missing."""
+        from influxops_influxdb3.http import in_flight
+
+        asked = [name for name in names if name in databases and databases[name].complete]
+
+        def read(name: str) -> bool | Unknown:
+            return self._is_complete(context, databases[name])
+
+        for name, is_complete in in_flight(asked, read, most=_QUERIES):
+            databases[name] = replace(databases[name], complete=is_complete)
+
+    def _is_complete(self, context: Context, database: Database) -> bool | Unknown:
+        """Return whether a database holds the row of its marker, and what it proves if not.
+
+        A retention period takes the row away and leaves its table. Only where this run has sent
+        it, and it cannot be that old, was it lost.
+
+        Raises:
+            TargetError: When the server does not answer as it should.
+        """
+        from influxops_influxdb3.batch import marker_time
+
+        try:
+            if self._client.query(context, database.name, _MARKER):
+                return True
+        except (NotFound, AccessRefused, QueryFileLimit):
+            return UNKNOWN
+        except BadRequest as error:
+            return False if _NO_TABLE.search(error.server_message) else UNKNOWN
+        if isinstance(database.retention, int) and database.name in self._seen(context).marked:
+            age = datetime.now(UTC) - marker_time(context.started)
+            return False if age < timedelta(seconds=database.retention) else UNKNOWN
+        return False if database.retention is None else UNKNOWN
+
     @hookimpl
-    def influxops_ensure(self, changes: Sequence[Change], run: Run) -> Iterator[Outcome]:
-        """Make all changes as one batch; see `ensure.py`."""
-        from influxops_influxdb3.ensure import Batch
+    def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+        """Make all changes as one batch; see `batch.py`."""
+        from influxops_influxdb3.batch import Batch
 
-        ping = self._seen[1] if self._seen and self._seen[0] == run.id else None
-        return Batch(self._client, run, ping).outcomes(changes)
+        seen = self._seen(context)
+        expected = self.settings.cluster_uuid
+        return Batch(self._client, context, seen.ping, expected, seen.marked).outcomes(changes)
 
     @hookimpl
-    def influxops_describe(self, names: Sequence[str], run: Run) -> Iterator[DatabaseStats]:
-        """Count each database's telemetry, a few at a time."""
-        from influxops_influxdb3.flight import in_flight, over
+    def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
+        """Count each database's telemetry and look for its marker, a few at a time."""
+        from influxops_influxdb3.http import in_flight
 
-        known = self._seen[2].databases if self._seen and self._seen[0] == run.id else {}
-        asked = []
-        for name in names:
-            if name in known and known[name].telemetry is False:
-                yield DatabaseStats(name, telemetry_count=0)
-            else:
-                asked.append(name)
         told = set()
-        still_open = (name for name in asked if over(run) is None)
-        for name, future in in_flight(
-            still_open, partial(_stats, self._client, run), most=_QUERIES
-        ):
+        still_open = (name for name in names if context.over is None)
+        for name, stats in in_flight(still_open, partial(self._stats, context), most=_QUERIES):
             told.add(name)
-            yield future.result()
-        ended = over(run)
-        for name in asked:
+            yield stats
+        ended = context.over
+        for name in names:
             if name not in told:
                 yield DatabaseStats(name, message=ended.message if ended else "not read")
 
-    @hookimpl
-    def influxops_check(self, run: Run) -> Iterable[Check]:
-        """Look at all that this server has to offer; see `doctor.py`."""
-        from influxops_influxdb3.doctor import checks
+    def _stats(self, context: Context, name: str) -> DatabaseStats:
+        """Describe one database; what fails is that database's message."""
+        known = self._seen(context).databases.get(name, Database(name))
+        stats = DatabaseStats(name, complete=known.complete)
+        try:
+            if known.complete is not False:
+                stats = replace(stats, complete=self._is_complete(context, known))
+            if known.in_use is False:
+                return replace(stats, telemetry_count=0)
+            count, last = self._count(context, name)
+            return replace(stats, telemetry_count=count, last_write=last)
+        except NotFound:
+            return replace(stats, message="there is no such database")
+        except QueryFileLimit:
+            return replace(stats, message=_TOO_MANY_FILES)
+        except InfluxopsError as error:
+            return replace(stats, message=getattr(error, "reason", error.message))
 
-        return checks(self.settings, self._client, self._inventory, run)
+    def _count(self, context: Context, name: str) -> tuple[int, datetime | None]:
+        """Return how many rows of telemetry there are, and the time of the newest."""
+        try:
+            row = _first(self._client.query(context, name, _STATS))
+        except BadRequest as error:
+            if _NO_TABLE.search(error.server_message):
+                return 0, None
+            raise
+        except QueryFileLimit as limit:
+            try:
+                row = _first(self._client.query(context, name, _FILES))
+            except TargetError:
+                row = {}
+            newest = row.get("last")
+            if not isinstance(newest, int):
+                raise limit from None
+            return self._count_beyond(context, name, int(row.get("count", 0)), newest)
+        return int(row.get("count", 0)), _timestamp(row.get("last"))
+
+    def _count_beyond(
+        self, context: Context, name: str, count: int, newest: int
+    ) -> tuple[int, datetime | None]:
+        """Add to what the files hold what is newer, and so in no file yet."""
+        last = datetime.fromtimestamp(newest // _NANOSECONDS, UTC)
+        since = f"{last:%Y-%m-%dT%H:%M:%S}.{newest % _NANOSECONDS:09}Z"
+        row = _first(self._client.query(context, name, f"{_STATS} WHERE time > '{since}'"))
+        last = last.replace(microsecond=newest % _NANOSECONDS // 1000)
+        return count + int(row.get("count", 0)), _timestamp(row.get("last")) or last
+
+    @hookimpl
+    def influxops_check(self, context: Context) -> Iterable[Check]:
+        """Look at all that this server has to offer; see `checks.py`."""
+        from influxops_influxdb3.checks import checks
+
+        def read_inventory(ping: Ping) -> Inventory:
+            return self._inventory(context, _Seen(context.id, ping))
+
+        return checks(self.settings, self._client, read_inventory, context)
 
     @hookimpl
     def influxops_close(self) -> None:
@@ -161,7 +325,7 @@ class InfluxDB3Target:
 
 
 def _is_internal(name: str) -> bool:
-    """Tell whether a database is the server's own: no tenant's may begin with an underscore."""
+    """Return whether a database is the server's own: no tenant's may begin with an underscore."""
     return name.startswith("_")
 
 
@@ -170,7 +334,7 @@ def _read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
     found: dict[str, tuple[int | None, set[str]]] = {}
     for row in rows:
         name = str(row.get("database_name", ""))
-        if not name or _is_internal(name):
+        if not name or _is_internal(name) or row.get("deleted"):
             continue
         period = row.get("retention_period_ns")
         retention = period // _NANOSECONDS if isinstance(period, int) else None
@@ -178,52 +342,31 @@ def _read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
         if "table_name" in row:
             tables.add(str(row["table_name"]))
     return {
-        name: Database(name, retention, MARKER_TABLE in tables, TELEMETRY_TABLE in tables)
+        name: Database(name, retention, "_init" in tables, TELEMETRY_TABLE in tables)
         for name, (retention, tables) in found.items()
     }
 
 
-def _stats(client: Client, run: Run, name: str) -> DatabaseStats:
-    """Count one database's telemetry; what fails is that database's message."""
-    try:
-        rows = client.query(run, name, _STATS)
-    except NotFound:
-        return DatabaseStats(name, message="there is no such database")
-    except QueryFileLimit:
-        return _last_of_a_day(client, run, name)
-    except BadRequest as error:
-        if _NO_TELEMETRY.search(error.server_message):
-            return DatabaseStats(name, telemetry_count=0)
-        return DatabaseStats(name, message=error.reason)
-    except TargetError as error:
-        return DatabaseStats(name, message=getattr(error, "reason", error.message))
-    except InfluxopsError as error:
-        return DatabaseStats(name, message=error.message)
-    row = rows[0] if rows else {}
-    last = row.get("last")
-    return DatabaseStats(
-        name,
-        telemetry_count=int(row.get("count", 0)),
-        last_write=_timestamp(last) if isinstance(last, str) else None,
-    )
+def _freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[str]:
+    """Return the names of databases that were deleted moments ago.
+
+    What is written to a database of the same name may be lost with what the deleted one still
+    had in the server's memory, although every answer is good.
+    """
+    since = f"{now - _FRESHLY_DELETED:%Y%m%dT%H%M%S}"
+    deleted = (_DELETED.fullmatch(str(r.get("database_name"))) for r in rows if r.get("deleted"))
+    return {match[1] for match in deleted if match and match[2] >= since}
 
 
-def _last_of_a_day(client: Client, run: Run, name: str) -> DatabaseStats:
-    """Tell at least the last write of a database whose telemetry cannot be counted."""
-    try:
-        rows = client.query(run, name, _LAST_OF_A_DAY)
-    except InfluxopsError:
-        return DatabaseStats(name, message=_TOO_MANY_FILES)
-    last = rows[0].get("last") if rows else None
-    if not isinstance(last, str):
-        return DatabaseStats(name, message=f"{_TOO_MANY_FILES}; no rows of the last day")
-    return DatabaseStats(name, last_write=_timestamp(last), message=_TOO_MANY_FILES)
+def _first(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the only row of an answer."""
+    return rows[0] if rows else {}
 
 
-def _timestamp(text: str) -> datetime | None:
+def _timestamp(text: object) -> datetime | None:
     """Read a time of the server: UTC without saying so, down to the nanosecond."""
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(str(text))
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from influxops import Check, Finding, Run, SourceError, Tenant
+from influxops.plugin import Check, Context, Finding, Kind, Severity, SourceError, Tenant, count
+from influxops_postgres.errors import in_setting
 from influxops_postgres.registry import (
     LARGE_LAG,
     Table,
@@ -25,6 +26,13 @@ _LARGE = 100_000
 #: Seconds that the clocks of the server and of this machine may differ: a marker's time is ours.
 _CLOCK = 5
 
+#: What a finding is about, in a word or two.
+_NAMES = {
+    Kind.EMPTY_ID: "tenant ids",
+    Kind.HIDDEN_ROWS: "row security",
+    Kind.UNKNOWN_ATTRIBUTE: "columns",
+}
+
 _SERVER = sql.SQL("""
 SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
        extract(epoch FROM clock_timestamp())::float8 AS clock
@@ -32,13 +40,12 @@ SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS stan
 
 _RIGHTS = sql.SQL("""
 SELECT has_column_privilege(c.oid, %(column)s, 'SELECT')
-         AND has_schema_privilege(c.relnamespace, 'USAGE') AS may_read,
-       row_security_active(c.oid) AS filtered
+         AND has_schema_privilege(c.relnamespace, 'USAGE') AS may_read
   FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
 """)
 
 
-def checks(settings: PostgresSettings, run: Run) -> Iterator[Check]:
+def checks(settings: PostgresSettings, context: Context) -> Iterator[Check]:
     """Look at the server, the table, the rights on it, and the tenants.
 
     Raises:
@@ -46,12 +53,12 @@ def checks(settings: PostgresSettings, run: Run) -> Iterator[Check]:
     """
     name = "connection"
     try:
-        with reading(settings, run) as session:
+        with reading(settings, context) as session:
             name = "registry"
             yield from _look(session)
     except SourceError as error:
         # Whatever comes first that fails: what comes after could not work either.
-        yield Check(name, False, error.message, error.hint)
+        yield Check(name, False, error.message, error.remedy)
 
 
 def _look(session: Session) -> Iterator[Check]:
@@ -112,20 +119,13 @@ def _rights(session: Session) -> Check:
             f"{user} may not read {settings.table}.{settings.column}",
             f"GRANT SELECT ({column}) ON {table} TO {user}",
         )
-    if row["filtered"]:
-        return Check(
-            "rights",
-            None,
-            f"{user} sees only those rows of {settings.table} that its row security lets through",
-            f"if that is not meant: ALTER ROLE {user} BYPASSRLS",
-        )
     return Check("rights", True, f"{user} may read {settings.table}")
 
 
 def _index(settings: PostgresSettings, table: Table) -> Check:
     size = "never analyzed" if table.rows < 0 else f"about {table.rows:,.0f} rows"
     if table.has_index:
-        how = "hopped along" if table.hopping_pays and settings.where is None else "not needed"
+        how = "skip scan" if table.skipping_pays and settings.where is None else "not needed"
         return Check("index", True, f"there is one on {settings.column} ({size}): {how}")
     if table.rows < _LARGE or settings.where is not None:
         return Check("index", True, f"none is needed ({size})")
@@ -147,9 +147,13 @@ def _tenants(session: Session) -> Iterator[Check]:
     yield Check(
         "tenants",
         True if tenants else None,
-        f"{tenants:,} read in {seconds:.2f} s",
-        "" if tenants else "is this the right `database` (or PG_DB) and `table`?",
+        f"{count(tenants, 'tenant')} read in {seconds:.2f} s",
+        ""
+        if tenants
+        else in_setting(session.settings, "database", "is {} the right one, and the table?"),
     )
     for item in items:
-        if isinstance(item, Finding) and item.kind == "empty-id":
-            yield Check("tenant ids", False, item.message, item.hint)
+        # That it is a standby was told above.
+        if isinstance(item, Finding) and item.kind is not Kind.STANDBY:
+            ok = False if item.severity is Severity.ERROR else None
+            yield Check(_NAMES.get(item.kind, "tenants"), ok, item.message, item.remedy)

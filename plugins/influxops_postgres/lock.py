@@ -1,8 +1,10 @@
-"""One run at a time on one registry: an advisory lock of PostgreSQL.
+"""One run at a time on one registry database: an advisory lock of PostgreSQL.
 
-It belongs to a transaction that stays open while the run works, so that it goes when the run ends,
-however it ends, and also holds through a pooler that lends connections by the transaction. That
-transaction is READ COMMITTED and idle: it keeps no snapshot, so it holds up no VACUUM.
+Its key comes from the setting `lock` alone, so that runs meet whatever tables, queries and targets
+they are configured with. It belongs to a transaction that stays open while the run works, so that
+it goes when the run ends, however it ends, and also holds through a pooler that lends connections
+by the transaction. That transaction is READ COMMITTED and idle: it keeps no snapshot, so it holds
+up no VACUUM.
 """
 
 from __future__ import annotations
@@ -15,11 +17,10 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import sql
 
-from influxops import Interrupted, LockBusy, Run, SourceError
-from influxops_postgres.errors import query_error
+from influxops.plugin import Context, Interrupted, LockBusy, Remedy, SourceError
+from influxops_postgres.errors import reason
 from influxops_postgres.parameters import resolve
-from influxops_postgres.registry import identifier
-from influxops_postgres.session import Connection, connect, watched
+from influxops_postgres.session import Connection, connect, ending_with
 from influxops_postgres.settings import PostgresSettings
 
 #: Seconds between two tries.
@@ -36,13 +37,7 @@ _BEGIN = sql.SQL(
 )
 _NO_TRANSACTION_TIMEOUT = sql.SQL("; SET LOCAL transaction_timeout = 0")
 
-# The table's full name, so that `device_registry` and `iot.device_registry` are one lock.
-_SUBJECT = sql.SQL("""
-SELECT pg_is_in_recovery() AS standby,
-       (SELECT n.nspname || '.' || c.relname
-          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.oid = to_regclass(%(table)s)) AS name
-""")
+_STANDBY = sql.SQL("SELECT pg_is_in_recovery() AS standby")
 
 # With the key in its text: a statement with parameters leaves a portal open, and that a snapshot.
 _TRY = sql.SQL("SELECT pg_try_advisory_xact_lock({key}) AS taken")
@@ -59,22 +54,22 @@ SELECT l.pid, a.usename AS user, nullif(a.application_name, '') AS application,
 """)
 
 
-def lock_key(subject: str) -> int:
-    """Give the key of the lock, the same in every version of influxops.
+def lock_key(name: str) -> int:
+    """Return the key of the lock, the same in every version of influxops.
 
     Args:
-        subject: The full name of the table, or the text of the own query. The database is not
-            in it: PostgreSQL keeps the advisory locks of each database apart.
+        name: The lock's name. The database is not in it: PostgreSQL keeps the advisory locks of
+            each database apart.
 
     Returns:
         A signed 64-bit number.
     """
-    digest = hashlib.sha256(f"influxops\0{subject}".encode()).digest()
+    digest = hashlib.sha256(f"influxops\0lock\0{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
 @contextlib.contextmanager
-def held(settings: PostgresSettings, run: Run) -> Iterator[None]:
+def held(settings: PostgresSettings, context: Context) -> Iterator[None]:
     """Hold the registry's lock.
 
     Raises:
@@ -84,43 +79,42 @@ def held(settings: PostgresSettings, run: Run) -> Iterator[None]:
         Interrupted: When the run is over.
     """
     place = resolve(settings).text
-    connection = connect(settings, run)
+    connection = connect(settings, context)
     try:
         try:
-            with watched(connection, run):
-                _take(connection, settings, run, place)
+            with ending_with(context, connection):
+                _take(connection, settings, context, place)
         except psycopg.Error as error:
-            run.check()
-            raise query_error(error, place, settings) from error
+            context.check()
+            raise SourceError(f"{place}: no lock: {reason(error)}", hint="try again") from error
         yield
-        _release(connection, run, place)
+        _release(connection, context, place)
     finally:
         connection.close()
 
 
-def _take(connection: Connection, settings: PostgresSettings, run: Run, place: str) -> None:
+def _take(connection: Connection, settings: PostgresSettings, context: Context, place: str) -> None:
     begin = _BEGIN.format(timeout=_STATEMENT_TIMEOUT_MS)
     if connection.info.server_version >= 170000:
         begin += _NO_TRANSACTION_TIMEOUT
     connection.execute(begin)
-    table = identifier(settings).as_string(connection)
-    found = connection.execute(_SUBJECT, {"table": table}).fetchone()
+    found = connection.execute(_STANDBY).fetchone()
     assert found is not None, "a SELECT without FROM gives one row"
     if found["standby"]:
         raise SourceError(
             f"{place} is a standby, and a standby holds no locks",
             hint="read the registry's primary where several runs may meet",
         )
-    key = lock_key(settings.query or found["name"] or table)
+    key = lock_key(settings.lock)
     until = time.monotonic() + settings.lock_timeout
     while not _try(connection, key):
-        left = run.remaining(until - time.monotonic())
+        left = context.remaining(until - time.monotonic())
         if left is None or left <= _TOO_LITTLE:
             raise LockBusy(
                 f"another run holds the lock of {place}: {_holder(connection, key)}",
-                hint="wait for it to end, or raise lock_timeout",
+                hint=Remedy.setting("lock_timeout", "wait for it to end, or raise {}"),
             )
-        run.pause(min(_AGAIN, 0.9 * left))
+        context.pause(min(_AGAIN, 0.9 * left))
 
 
 def _try(connection: Connection, key: int) -> bool:
@@ -139,10 +133,10 @@ def _holder(connection: Connection, key: int) -> str:
     return " ".join(words[:1]) + " " + ", ".join(words[1:]) + ")"
 
 
-def _release(connection: Connection, run: Run, place: str) -> None:
+def _release(connection: Connection, context: Context, place: str) -> None:
     try:
-        run.check()
-        with watched(connection, run):
+        context.check()
+        with ending_with(context, connection):
             connection.execute("COMMIT")
     except Interrupted:
         return  # closing the connection gives the lock back too, without waiting for an answer

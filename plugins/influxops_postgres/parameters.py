@@ -7,11 +7,12 @@ file, and last the defaults, which are for this machine only.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from influxops import ConfigError, is_this_machine
+from influxops.plugin import ConfigError, Remedy, is_this_machine
 
 if TYPE_CHECKING:
     from influxops_postgres.settings import PostgresSettings
@@ -32,25 +33,25 @@ _DEFAULT_PASSWORD = "iot_dev"
 _DEFAULT_PORT = "5432"
 
 
-@dataclass(frozen=True, slots=True)
+#: A URI of which nobody can mistake where the password ends: one `@`, before any `/` and `?`.
+_CLEAR_URI = re.compile(r"postgres(?:ql)?://[^@/?]*@?[^@]*", re.DOTALL)
+
+
+@dataclass(frozen=True)
 class Parameters:
-    """Where and as whom to connect.
+    """Where and as whom to connect."""
 
-    Args:
-        keywords: What libpq is given, but for the password.
-        text: The same for people: `iot@db.example:5433/iotcloud`.
-        host: The host, one of another machine first; None for a Unix socket.
-        is_default: Whether nobody said which host.
-    """
-
-    keywords: dict[str, str]
-    text: str
-    host: str | None
-    is_default: bool
+    keywords: dict[str, str]  # what libpq is given, but for the password
+    text: str  # the same for people: `iot@db.example:5433/iotcloud`
+    host: str | None  # the host, one of another machine first; None for a Unix socket
+    is_default: bool  # whether nobody said which host
 
 
 def parse_dsn(dsn: str) -> dict[str, str]:
-    """Take a connection string or URI apart.
+    """Return the keywords of a connection string or URI.
+
+    A URI that libpq may understand in another way than its author is refused: a `/` or `@` in a
+    password makes the rest of it a part of the host's or the database's name, which are shown.
 
     Raises:
         ValueError: When it is none. The message does not repeat it, nor what libpq says of it,
@@ -59,27 +60,37 @@ def parse_dsn(dsn: str) -> dict[str, str]:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
-    try:
-        return {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
-    except psycopg.Error:
+    if "://" in dsn and dsn.startswith("postgres") and _CLEAR_URI.fullmatch(dsn) is None:
         raise ValueError(
-            "no connection string: write postgresql://user@host:port/database, or "
-            "host=… dbname=… user=…"
-        ) from None
+            "no clear connection string: it has an `@` after another `@`, a `/` or a `?`; write "
+            "those of the user and the password as %40, %2F and %3F"
+        )
+    try:
+        found = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
+    except psycopg.Error:
+        raise ValueError(_NO_DSN) from None
+    if not re.fullmatch(r"[0-9,]*", found.get("port", "")):
+        raise ValueError(f"{_NO_DSN}; its port is no number")
+    return found
+
+
+_NO_DSN = (
+    "no connection string: write postgresql://user@host:port/database, or host=… dbname=… user=…"
+)
 
 
 def resolve(settings: PostgresSettings) -> Parameters:
-    """Work out where a registry is.
+    """Return where a registry is.
 
     Raises:
         ConfigError: When a secret connection string cannot be read or understood.
     """
-    keywords = _dsn_keywords(settings)
+    keywords = dsn_keywords(settings)
     keywords.pop("password", None)
     for name, keyword in _KEYWORDS.items():
-        if name in settings.model_fields_set and getattr(settings, name) is not None:
+        if name in settings.given and getattr(settings, name) is not None:
             keywords[keyword] = str(getattr(settings, name))
-    if "host" in settings.model_fields_set:
+    if "host" in settings.given:
         keywords.pop("hostaddr", None)  # it was the address of the host that the DSN named
     service = keywords.get("service") or os.environ.get("PGSERVICE", "")
     address = keywords.get("hostaddr") or os.environ.get("PGHOSTADDR", "")
@@ -98,7 +109,7 @@ def resolve(settings: PostgresSettings) -> Parameters:
 
 
 def password(settings: PostgresSettings, parameters: Parameters) -> str | None:
-    """Read the password, at the last moment.
+    """Return the password, read at the last moment.
 
     Args:
         settings: The section's settings.
@@ -113,16 +124,20 @@ def password(settings: PostgresSettings, parameters: Parameters) -> str | None:
     """
     if settings.password is not None:
         return settings.password.reveal()
-    given = _dsn_keywords(settings).get("password")
+    given = dsn_keywords(settings).get("password")
     if given:
         return given
     if _libpq_has_credentials(parameters.keywords):
         return None
     if parameters.host is not None and not is_this_machine(parameters.host):
         raise ConfigError(
-            f"no password for {parameters.text}, and the default one is for this machine only",
-            hint="set `password` of its section or PG_PASS, or give libpq a password "
-            "file or a client certificate",
+            f"the registry is on another machine ({parameters.host}), and the default password is "
+            "for this machine only",
+            hint=Remedy.setting(
+                "password",
+                "check the name of the host; if it is right, set {}, or give libpq a password "
+                "file or a client certificate",
+            ),
         )
     return _DEFAULT_PASSWORD
 
@@ -140,22 +155,27 @@ def check_password(settings: PostgresSettings, section: str) -> None:
     try:
         password(settings, resolve(settings))
     except ConfigError as error:
-        raise ConfigError(f"{section}: {error.message}", hint=error.hint) from None
+        raise ConfigError(f"source {section}: {error.message}", hint=error.remedy) from None
 
 
-def _dsn_keywords(settings: PostgresSettings) -> dict[str, str]:
+def dsn_keywords(settings: PostgresSettings) -> dict[str, str]:
+    """Return the keywords of the connection string, its password among them; none without one.
+
+    Raises:
+        ConfigError: When it is secret, and cannot be read or understood.
+    """
     if settings.dsn is None:
         return {}
     if isinstance(settings.dsn, str):
         return parse_dsn(settings.dsn)
     try:
-        return parse_dsn(settings.dsn.reveal())
+        return parse_dsn(settings.dsn.reveal().strip())
     except ValueError as error:
         raise ConfigError(f"the {settings.dsn.origin} holds {error}") from None
 
 
 def _libpq_has_credentials(keywords: dict[str, str]) -> bool:
-    """Tell whether libpq would find a password or a certificate by itself."""
+    """Return whether libpq would find a password or a certificate by itself."""
     variables = ("PGPASSWORD", "PGSERVICE", "PGSSLCERT")
     if any(os.environ.get(name) for name in variables):
         return True

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from psycopg import sql
 
-from influxops import Finding, Severity, SourceError, Tenant
+from influxops.plugin import (
+    ATTRIBUTES,
+    Finding,
+    Kind,
+    Remedy,
+    Severity,
+    SourceError,
+    Tenant,
+    count,
+    ignored_attributes,
+    meant_attribute,
+    short,
+    some_of,
+)
+from influxops_postgres.errors import in_setting
 from influxops_postgres.session import Row, Session
 from influxops_postgres.settings import PostgresSettings
 
-#: From so many rows a tenant on, hop. One hop was measured to cost as much as scanning 40 rows to
-#: 230, by machine and cache (bench/postgres_hop.py); near that, either way takes milliseconds.
-HOP_PAYS = 100
+#: From so many rows a tenant on, skip. One skip was measured to cost as much as scanning 40 rows to
+#: 230, by machine and cache (bench/postgres_skip_scan.py); near that, both take milliseconds.
+SKIPPING_PAYS = 100
+
+#: What a query calls the column with the ids.
+_ID = "tenant_id"
 
 #: How many tables a hint lists.
 _MOST_TABLES = 10
@@ -22,11 +40,10 @@ _MOST_TABLES = 10
 #: How far behind, in seconds, a standby is worth a warning.
 LARGE_LAG = 60
 
-# Hopping finds ids that differ for the index; DISTINCT finds those whose text differs. Only types
-# and collations for which that is the same thing may hop: not numeric (1.0 = 1.00), not citext.
+# A skip scan finds ids that differ for the index; DISTINCT finds those whose text differs. So it is
+# for types and collations for which that is the same thing: not numeric (1.0 = 1.00), not citext.
 _TABLE = sql.SQL("""
-SELECT pg_is_in_recovery() AS standby,
-       n.nspname AS schema, c.relname AS name, c.relkind AS kind,
+SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        c.reltuples::float8 AS rows, s.n_distinct::float8 AS distinct,
        a.attnum IS NOT NULL AS has_column,
        coalesce(c.relkind = 'r' AND NOT c.relhassubclass
@@ -57,21 +74,64 @@ SELECT pg_is_in_recovery() AS standby,
 # none. COLLATE "C": ids are the same only if each byte is.
 _SCAN = sql.SQL('SELECT {column}::text COLLATE "C", count(*) FROM {table} {where} GROUP BY 1')
 
-# A recursive query that asks the index for the next greater id, one descent of the tree an id:
-# its cost grows with the tenants, not with their devices. It passes over NULL, hence the last line.
-_HOP = sql.SQL("""
-WITH RECURSIVE hop (id) AS (
+# The skip scan: a recursive query that asks the index for the next greater id, one descent of the
+# tree an id, so that its cost grows with the tenants and not with their devices. It passes over
+# NULL, hence the last line.
+_SKIP_SCAN = sql.SQL("""
+WITH RECURSIVE skip (id) AS (
     (SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY {column} LIMIT 1)
     UNION ALL
     SELECT (SELECT t.{column} FROM {table} AS t
-             WHERE t.{column} > hop.id ORDER BY t.{column} LIMIT 1)
-      FROM hop WHERE hop.id IS NOT NULL)
-SELECT id::text, NULL::bigint FROM hop WHERE id IS NOT NULL
+             WHERE t.{column} > skip.id ORDER BY t.{column} LIMIT 1)
+      FROM skip WHERE skip.id IS NOT NULL)
+SELECT id::text, NULL::bigint FROM skip WHERE id IS NOT NULL
 UNION ALL
 SELECT NULL, NULL WHERE EXISTS (SELECT FROM {table} WHERE {column} IS NULL)
 """)
 
-_STANDBY = sql.SQL("SELECT pg_is_in_recovery() AS standby")
+# What a transaction has read it holds locks on, so the locks tell which of it row-level security
+# filters, whatever the query and however many views are in between. A view reads as its owner.
+# Nothing is hidden where a policy lets the reader see every row, and none restricts that again.
+AFTER = sql.SQL("""
+WITH touched AS (SELECT DISTINCT relation AS oid FROM pg_locks
+                  WHERE pid = pg_backend_pid() AND locktype = 'relation'),
+reads AS (SELECT c.oid, c.relowner AS owner, c.relforcerowsecurity AS forced,
+                 coalesce(through.reader, me.oid) AS reader
+            FROM touched JOIN pg_class c USING (oid)
+            JOIN pg_roles me ON me.rolname = current_user
+            LEFT JOIN LATERAL (
+                 SELECT CASE WHEN array_to_string(v.reloptions, ' ')
+                                  ~ 'security_invoker=(true|on|yes|1)' THEN NULL
+                             ELSE v.relowner END AS reader
+                   FROM pg_depend d
+                   JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> c.oid
+                   JOIN touched ON touched.oid = w.ev_class
+                   JOIN pg_class v ON v.oid = w.ev_class
+                  WHERE d.classid = 'pg_rewrite'::regclass
+                    AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+                 ) AS through ON true
+           WHERE c.relrowsecurity
+             AND NOT EXISTS (SELECT FROM pg_inherits i JOIN touched p ON p.oid = i.inhparent
+                              WHERE i.inhrelid = c.oid)),
+policies AS (SELECT p.polrelid, p.polpermissive AS permissive, p.polroles AS roles,
+                    coalesce(pg_get_expr(p.polqual, p.polrelid) = 'true', false) AS sees_all
+               FROM pg_policy p WHERE p.polcmd IN ('r', '*')),
+hidden AS (SELECT DISTINCT reads.oid::regclass::text AS name, quote_ident(r.rolname) AS reader
+             FROM reads JOIN pg_roles r ON r.oid = reads.reader
+             LEFT JOIN LATERAL (
+                  SELECT bool_or(permissive AND sees_all) AS everything,
+                         bool_or(NOT permissive AND NOT sees_all) AS restricted
+                    FROM policies p
+                   WHERE p.polrelid = reads.oid
+                     AND EXISTS (SELECT FROM unnest(p.roles) AS role
+                                  WHERE role = 0 OR pg_has_role(r.oid, role, 'USAGE'))
+                  ) AS policy ON true
+            WHERE NOT r.rolsuper AND NOT r.rolbypassrls
+              AND (reads.forced OR NOT pg_has_role(r.oid, reads.owner, 'USAGE'))
+              AND (policy.everything AND NOT policy.restricted) IS NOT TRUE)
+SELECT pg_is_in_recovery() AS standby,
+       array(SELECT ARRAY[name, reader] FROM hidden ORDER BY 1 LIMIT 5) AS hidden
+""")
 
 # On an idle primary the last replayed transaction grows old although nothing is missing; so a
 # standby that is connected and has replayed all that it received is not behind.
@@ -96,33 +156,26 @@ SELECT attname AS name FROM pg_attribute
 """)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
-    """What PostgreSQL's catalog says of the registry's table.
+    """What PostgreSQL's catalog says of the registry's table."""
 
-    Args:
-        standby: Whether the server is a standby.
-        rows: How many rows the planner thinks it has; negative where it was never analyzed.
-        distinct: How many ids the planner thinks there are (negative: their share of the rows),
-            None where it was never analyzed.
-        has_index: Whether an index leads with the column, so that hopping gives the right ids.
-    """
-
-    standby: bool
-    rows: float
+    rows: float  # how many rows the planner thinks it has; negative where it was never analyzed
+    #: How many ids the planner thinks there are (negative: their share of the rows); None where
+    #: it was never analyzed.
     distinct: float | None
-    has_index: bool
+    has_index: bool  # whether an index leads with the column, so that a skip scan finds every id
 
     @property
-    def hopping_pays(self) -> bool:
-        """Whether hopping along the index is right, and cheaper than a scan."""
+    def skipping_pays(self) -> bool:
+        """Whether a skip scan is right, and cheaper than reading all of it."""
         if not self.has_index or self.distinct is None or self.distinct <= 0:
             return False
-        return self.rows >= HOP_PAYS * self.distinct
+        return self.rows >= SKIPPING_PAYS * self.distinct
 
 
 def identifier(settings: PostgresSettings) -> sql.Identifier:
-    """Give the table's name, quoted."""
+    """Return the table's name, quoted."""
     return sql.Identifier(*settings.table_parts)
 
 
@@ -142,28 +195,29 @@ def look_up(session: Session) -> Table:
         raise _no_table(session)
     if not row["has_column"]:
         raise _no_column(session, names)
-    return Table(row["standby"], row["rows"], row["distinct"], row["has_index"])
+    return Table(row["rows"], row["distinct"], row["has_index"])
 
 
 def read(session: Session) -> Iterator[Tenant | Finding]:
     """Read all tenants, sorted by id, and what is odd about them.
 
     Raises:
-        SourceError: When the table or the column is missing, or the own query has no column.
+        SourceError: When the table or the column is missing, or the own query has no
+            column `tenant_id`, two of one name, or one whose name is misspelt.
     """
     if session.settings.query is not None:
-        standby: bool = session.row(_STANDBY)["standby"]
-        yield from _read_query(session)
+        items, after = _read_query(session)
     else:
-        table = look_up(session)
-        standby = table.standby
-        yield from _read_table(session, table)
-    if standby:
+        items, after = _read_table(session, look_up(session))
+    yield from items
+    for name, reader in after["hidden"]:
+        yield _hidden_finding(name, reader)
+    if after["standby"]:
         yield _standby_finding(replay_lag(session))
 
 
 def replay_lag(session: Session) -> float | None:
-    """Ask a standby how many seconds it is behind; None where it does not know."""
+    """Return how many seconds a standby is behind; None where it does not know."""
     import psycopg
 
     try:
@@ -171,23 +225,23 @@ def replay_lag(session: Session) -> float | None:
             lag: float | None = session.row(_LAG)["lag"]
             return lag
     except psycopg.errors.DatabaseError:
-        session.run.check()
+        session.context.check()
         return None
 
 
-def ids_query(settings: PostgresSettings, *, hop: bool) -> sql.Composed:
-    """Give the query for the ids as text, each with the number of its rows if it is known.
+def ids_query(settings: PostgresSettings, *, skip: bool) -> sql.Composed:
+    """Return the query for the ids as text, each with the number of its rows if it is known.
 
     Args:
         settings: Which table, column and condition.
-        hop: Whether to hop along an index; right only where `Table.has_index` is.
+        skip: Whether to scan an index by skips; right only where `Table.has_index` is.
     """
     where: sql.Composable = sql.SQL("")
     if settings.where is not None:
         # On lines of its own, so that a comment at its end ends there.
         condition = sql.Composed([_verbatim(settings.where)])
         where = sql.SQL("WHERE (\n{}\n)").format(condition)
-    return (_HOP if hop else _SCAN).format(
+    return (_SKIP_SCAN if skip else _SCAN).format(
         table=identifier(settings), column=sql.Identifier(settings.column), where=where
     )
 
@@ -197,56 +251,88 @@ def _verbatim(text: str) -> sql.SQL:
     return sql.SQL(text)
 
 
-def _read_table(session: Session, table: Table) -> Iterator[Tenant | Finding]:
+def _read_table(session: Session, table: Table) -> tuple[list[Tenant | Finding], Row]:
     settings = session.settings
-    hop = table.hopping_pays and settings.where is None
-    session.run.log.debug("%s: %s", session.place, "hops along the index" if hop else "scans")
-    _, rows = session.texts(ids_query(settings, hop=hop))
+    skip = table.skipping_pays and settings.where is None
+    session.context.log.debug("%s: %s", session.place, "skip scan" if skip else "full scan")
+    found = session.texts(ids_query(settings, skip=skip), AFTER)
     ids: list[str] = []
     empty: list[int | None] = []
-    for id_, count in rows:
+    for id_, rows in found.rows:
         if id_ is None or not id_.strip():
-            empty.append(None if count is None else int(count))
+            empty.append(None if rows is None else int(rows))
         else:
             ids.append(id_)
-    for id_ in sorted(ids):
-        yield Tenant(id_)
+    items: list[Tenant | Finding] = [Tenant(id_) for id_ in sorted(ids)]
     if empty:
-        yield _empty_finding(session, empty)
+        items.append(_empty_finding(session, empty))
+    return items, found.after
 
 
-def _read_query(session: Session) -> Iterator[Tenant | Finding]:
+def _read_query(session: Session) -> tuple[list[Tenant | Finding], Row]:
     assert session.settings.query is not None
     # As bytes, so that psycopg takes a % in it for what it is.
-    names, rows = session.texts(session.settings.query.encode())
-    if not names:
-        raise SourceError(f"{session.place}: the query has no columns", hint="select tenant_id")
-    position = names.index("tenant_id") if "tenant_id" in names else 0
-    others = [(i, name) for i, name in enumerate(names) if i != position]
-    found: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+    found = session.texts(session.settings.query.encode(), AFTER)
+    _check_columns(session, found.names)
+    position = found.names.index(_ID)
+    attributes = [(i, name) for i, name in enumerate(found.names) if name in ATTRIBUTES]
+    tenants: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
     empty = 0
-    for row in rows:
+    for row in found.rows:
         id_ = row[position]
         if id_ is None or not id_.strip():
             empty += 1
         else:
-            attributes = ((name, row[i]) for i, name in others)
-            found.add((id_, tuple((name, v) for name, v in attributes if v is not None)))
-    for id_, known in sorted(found):
-        yield Tenant(id_, dict(known))
+            values = ((name, row[i]) for i, name in attributes)
+            tenants.add((id_, tuple((name, v) for name, v in values if v is not None)))
+    items: list[Tenant | Finding] = [Tenant(id_, dict(known)) for id_, known in sorted(tenants)]
     if empty:
-        yield _empty_finding(session, [empty])
+        items.append(_empty_finding(session, [empty]))
+    ignored = ignored_attributes((name for name in found.names if name != _ID), "column")
+    if ignored is not None:
+        items.append(ignored)
+    return items, found.after
+
+
+def _check_columns(session: Session, names: list[str]) -> None:
+    """Refuse a query whose columns do not say what is meant.
+
+    Raises:
+        SourceError: When there is no `tenant_id`, a name stands twice, or one is misspelt.
+    """
+
+    def refuse(message: str, hint: str) -> SourceError:
+        return SourceError(f"{session.place}: {message}", hint=Remedy.setting("query", hint))
+
+    if not names:
+        raise refuse("the query has no columns", "select tenant_id in {}")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise refuse(
+            f"the query has more than one column {short(twice[0])}", "rename or drop one in {}"
+        )
+    if _ID not in names:
+        raise refuse(
+            f"the query has no column {_ID}, but {some_of([short(name) for name in names])}",
+            f"call the column with the ids so in {{}}: SELECT … AS {_ID}",
+        )
+    for name in names:
+        if meant := meant_attribute(name):
+            raise refuse(
+                f"the query has a column {short(name)}; is {meant} meant?",
+                f"write AS {meant} in {{}}, or AS something that resembles it less",
+            )
 
 
 def _empty_finding(session: Session, counts: list[int | None]) -> Finding:
     settings = session.settings
-    known = [count for count in counts if count is not None]
+    known = [number for number in counts if number is not None]
     total = sum(known) if len(known) == len(counts) else None
-    rows = "some rows" if total is None else "1 row" if total == 1 else f"{total} rows"
+    rows = "some rows" if total is None else count(total, "row")
     have = "has" if total == 1 else "have"
     if settings.query is not None:
         message = f"{rows} of the query {have} no tenant id"
-        hint = "leave them out of the query, or give them one"
+        hint = "leave them out, or give them one"
     else:
         column = sql.Identifier(settings.column).as_string(session.connection)
         table = identifier(settings).as_string(session.connection)
@@ -255,11 +341,21 @@ def _empty_finding(session: Session, counts: list[int | None]) -> Finding:
             condition += f" AND ({settings.where})"
         message = f"{rows} of {settings.table} {have} no {settings.column}"
         hint = f"find them: SELECT * FROM {table} WHERE {condition}"
-    return Finding("empty-id", Severity.ERROR, message, hint)
+    return Finding(Kind.EMPTY_ID, Severity.ERROR, message, hint)
+
+
+def _hidden_finding(name: str, reader: str) -> Finding:
+    return Finding(
+        Kind.HIDDEN_ROWS,
+        Severity.WARNING,
+        f"row-level security may hide rows of {name} from {reader}, and tenants with them",
+        f"let it see all of them: CREATE POLICY influxops ON {name} FOR SELECT TO {reader} "
+        "USING (true)",
+    )
 
 
 def behind(lag: float | None) -> str:
-    """Say how far behind a standby is.
+    """Return how far behind a standby is, in words.
 
     Args:
         lag: Seconds, None where it does not know.
@@ -271,12 +367,12 @@ def _standby_finding(lag: float | None) -> Finding:
     message = f"the tenants are read from a standby, {behind(lag)}"
     if lag is not None and lag > LARGE_LAG:
         return Finding(
-            "standby",
+            Kind.STANDBY,
             Severity.WARNING,
             f"{message}: tenants that are newer than that are missing",
             "read the primary, or see why the standby does not keep up",
         )
-    return Finding("standby", Severity.INFO, message)
+    return Finding(Kind.STANDBY, Severity.INFO, message)
 
 
 def _no_table(session: Session) -> SourceError:
@@ -285,14 +381,16 @@ def _no_table(session: Session) -> SourceError:
     tables = session.rows(_TABLES)
     nearest = _nearest_table(schema, name, tables)
     there = nearest or _some_tables(schema, tables)
-    hint = f"there is {there}: set `table`, or check `database` or PG_DB"
+    hint = Remedy.setting(
+        "table", f"there is {there.replace('{}', '')}: set {{}}, if it is the right database"
+    )
     if not there:
-        hint = "there are no tables in it: check `database` or PG_DB"
+        hint = in_setting(session.settings, "database", "there are no tables in it: check {}")
     return SourceError(f"{session.place} has no table {wanted}", hint=hint)
 
 
 def _some_tables(schema: list[str], tables: list[Row]) -> str:
-    """List the tables of the schema, or else those that are searched, or else any, but not all."""
+    """Return some tables: of the schema, or else those that are searched, or else any."""
     full = [f"{table['schema']}.{table['name']}" for table in tables]
     of_schema = [
         name for name, table in zip(full, tables, strict=True) if [table["schema"]] == schema
@@ -318,8 +416,8 @@ def _no_column(session: Session, names: dict[str, str]) -> SourceError:
     settings = session.settings
     columns = [row["name"] for row in session.rows(_COLUMNS, names)]
     near = difflib.get_close_matches(settings.column, columns, n=1)
-    there = near[0] if near else ", ".join(columns[:8])
+    there = (near[0] if near else ", ".join(columns[:8])).replace("{}", "")
     return SourceError(
         f"{session.place}: {settings.table} has no column {settings.column}",
-        hint=f"there is {there}: set `column`" if there else "set `column`",
+        hint=Remedy.setting("column", f"there is {there}: set {{}}" if there else "set {}"),
     )

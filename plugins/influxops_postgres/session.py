@@ -9,7 +9,6 @@ import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +16,14 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from influxops import Interrupted, Run, SourceError
+from influxops.plugin import Context, Remedy, SourceError
 from influxops_postgres.errors import connection_error, query_error
 from influxops_postgres.parameters import password, resolve
-from influxops_postgres.settings import PostgresSettings
+from influxops_postgres.settings import LONGEST_STATEMENT, PostgresSettings
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
 
-#: Seconds between two looks at whether the run is over.
-_WATCH = 0.1
 #: Seconds that the server has to take note of a cancellation, and then to act on it.
 _CANCEL, _CANCELLED = 1.0, 0.25
 #: The type char(n), whose padding is no part of the value.
@@ -37,7 +34,7 @@ _INTERVAL = 1186
 _FIXED_INTERVAL = re.compile(r"(?=.)(?:(\d+) days?)?(?:(?:^| )(\d+):(\d\d):(\d\d))?", re.ASCII)
 
 
-def connect(settings: PostgresSettings, run: Run) -> Connection:
+def connect(settings: PostgresSettings, context: Context) -> Connection:
     """Connect, as long as the run may take.
 
     Raises:
@@ -46,100 +43,99 @@ def connect(settings: PostgresSettings, run: Run) -> Connection:
         Interrupted: When the run is over.
     """
     parameters = resolve(settings)
-    timeout = run.remaining(settings.connect_timeout or None)
+    timeout = context.remaining(settings.connect_timeout or None)
     keywords: dict[str, Any] = {**parameters.keywords, "client_encoding": "UTF8"}
     if timeout is not None:
-        keywords["connect_timeout"] = math.ceil(timeout)
+        keywords["connect_timeout"] = min(math.ceil(timeout), LONGEST_STATEMENT)
     secret = password(settings, parameters)
     if secret is not None:
         keywords["password"] = secret
     try:
-        return _dial(keywords, run)
+        return _dial(keywords, context)
     except psycopg.Error as error:
-        run.check()
-        raise connection_error(error, parameters.text, timeout) from error
+        context.check()
+        raise connection_error(error, parameters.text, timeout, settings) from error
 
 
-def _dial(keywords: Mapping[str, Any], run: Run) -> Connection:
-    """Connect in a thread of its own: a silent server or name server may keep that, not the run."""
-    dialled: Future[Connection] = Future()
+def _dial(keywords: Mapping[str, Any], context: Context) -> Connection:
+    """Connect in a thread that is left behind with the run: nothing ends a silent name server."""
+    made: list[Connection] = []
+    deciding, left_behind = threading.Lock(), threading.Event()
 
-    def dial() -> None:
-        try:
-            # No prepared statements: a pooler between us and the server may not keep them.
-            connection = psycopg.connect(
-                **keywords, autocommit=True, prepare_threshold=None, row_factory=dict_row
-            )
-        except BaseException as error:
-            dialled.set_exception(error)
-        else:
-            dialled.set_result(connection)
+    def dial() -> Connection:
+        # No prepared statements: a pooler between us and the server may not keep them.
+        connection: Connection = psycopg.connect(
+            **keywords, autocommit=True, prepare_threshold=None, row_factory=dict_row
+        )
+        with deciding:
+            made.append(connection)
+            if left_behind.is_set():
+                connection.close()
+        return connection
 
-    threading.Thread(target=dial, name="influxops-postgres-connect", daemon=True).start()
-    while not wait([dialled], _WATCH).done:
-        try:
-            run.check()
-        except Interrupted:
-            dialled.add_done_callback(_hang_up)
-            raise
-    return dialled.result()
-
-
-def _hang_up(dialled: Future[Connection]) -> None:
-    if dialled.exception() is None:
-        dialled.result().close()
+    try:
+        return context.detached(dial)
+    except BaseException:
+        with deciding:
+            left_behind.set()
+            for connection in made:
+                connection.close()
+        raise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Texts:
+    """What a query gave, as text."""
+
+    names: list[str]  # of its columns
+    rows: Iterator[tuple[str | None, ...]]
+    after: Row  # of the query that ran right after it
+
+
+@dataclass(frozen=True)
 class Session:
-    """A read-only transaction in which every statement sees the same data.
-
-    Args:
-        connection: The connection that it runs on.
-        settings: The section's settings.
-        run: The run that it works for.
-        place: Who reads where, for messages.
-    """
+    """A read-only transaction in which every statement sees the same data."""
 
     connection: Connection
     settings: PostgresSettings
-    run: Run
-    place: str
+    context: Context
+    place: str  # who reads where, for messages
 
     def row(self, query: sql.Composed | sql.SQL, values: Mapping[str, Any] | None = None) -> Row:
-        """Run a query that gives one row."""
+        """Return the one row of a query."""
         return self.rows(query, values)[0]
 
     def rows(
         self, query: sql.Composed | sql.SQL, values: Mapping[str, Any] | None = None
     ) -> list[Row]:
-        """Run a query whose values arrive as Python's."""
-        self.run.check()
+        """Return the rows of a query, with values of Python's types."""
+        self.context.check()
         return self.connection.execute(query, values).fetchall()
 
-    def texts(
-        self, query: sql.Composed | bytes
-    ) -> tuple[list[str], Iterator[tuple[str | None, ...]]]:
+    def texts(self, query: sql.Composed | bytes, after: sql.SQL) -> Texts:
         """Run a query whose values are wanted as PostgreSQL writes them, whatever their types.
 
         But for an `interval` without months, which becomes whole seconds as `2592000s`, the way
         that influxops reads durations.
 
-        Returns:
-            The names of the columns, and the rows.
+        Args:
+            query: The query.
+            after: A query that gives one row; it runs right after in the same round trip.
 
         Raises:
             SourceError: When it gives no rows, not even none, or text that is not UTF-8.
         """
-        self.run.check()
+        self.context.check()
         # A pipeline sends it by the extended protocol, which takes one statement only: a second
         # one could end the read-only transaction before its result is looked at.
         with self.connection.pipeline():
             cursor = self.connection.execute(query)
+            following = self.connection.execute(after)
         result = cursor.pgresult
         if result is None or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
             raise SourceError(
-                f"{self.place}: the query gives no rows", hint="write one SELECT in `query`"
+                f"{self.place}: the query gives no rows",
+                hint=Remedy.setting("query", "write one SELECT in {}"),
             )
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
         types = [result.ftype(column) for column in range(result.nfields)]
@@ -151,7 +147,9 @@ class Session:
                     for column, type_ in enumerate(types)
                 )
 
-        return names, read()
+        row = following.fetchone()
+        assert row is not None, "it gives one row"
+        return Texts(names, read(), row)
 
     def _text(self, value: bytes | None, type_: int) -> str | None:
         if value is None:
@@ -169,7 +167,7 @@ class Session:
 
 
 def _seconds(interval: str) -> str:
-    """Write an interval as whole seconds; one that has months or fractions stays as it is."""
+    """Return an interval as whole seconds; one that has months or fractions stays as it is."""
     match = _FIXED_INTERVAL.fullmatch(interval)
     if match is None:
         return interval
@@ -178,7 +176,7 @@ def _seconds(interval: str) -> str:
 
 
 @contextlib.contextmanager
-def reading(settings: PostgresSettings, run: Run) -> Iterator[Session]:
+def reading(settings: PostgresSettings, context: Context) -> Iterator[Session]:
     """Open a read-only transaction on a connection of its own.
 
     Raises:
@@ -186,64 +184,54 @@ def reading(settings: PostgresSettings, run: Run) -> Iterator[Session]:
         Interrupted: When the run is over.
     """
     place = resolve(settings).text
-    with contextlib.closing(connect(settings, run)) as connection, watched(connection, run):
+    connection = connect(settings, context)
+    with contextlib.closing(connection), ending_with(context, connection):
         try:
-            connection.execute(_begin(settings, run))
-            yield Session(connection, settings, run, place)
+            connection.execute(_begin(settings, context))
+            yield Session(connection, settings, context, place)
             connection.execute("COMMIT")
         except psycopg.Error as error:
-            run.check()
+            context.check()
             raise query_error(error, place, settings) from error
 
 
-def _begin(settings: PostgresSettings, run: Run) -> sql.Composed:
-    """Open the transaction and limit it, in one round trip.
+def _begin(settings: PostgresSettings, context: Context) -> sql.Composed:
+    """Return what opens the transaction and limits it, in one round trip.
 
     Not by connection options: those would replace PGOPTIONS, and poolers refuse them.
     """
-    limit = run.remaining(settings.statement_timeout or None)
+    limit = context.remaining(settings.statement_timeout or None)
     return sql.SQL(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL intervalstyle = postgres; "
         "SET LOCAL statement_timeout = {}"
-    ).format(math.ceil(1000 * (limit or 0)))
+    ).format(math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT)))
 
 
 @contextlib.contextmanager
-def watched(connection: Connection, run: Run) -> Iterator[None]:
+def ending_with(context: Context, connection: Connection) -> Iterator[None]:
     """End what the connection is at as soon as the run is over, whether the server answers or not.
 
     Whoever waits for the server then gets a `psycopg.Error`.
     """
     done = threading.Event()
+    cutting = threading.Lock()
 
-    def watch() -> None:
-        while not done.wait(_WATCH):
-            if _is_over(run):
-                break
-        else:
-            return
+    def abort() -> None:
         # So that the server stops working on it. An older libpq cannot give this up in time.
-        if psycopg.capabilities.has_cancel_safe():
+        if not done.is_set() and psycopg.capabilities.has_cancel_safe():
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe(timeout=_CANCEL)
         if not done.wait(_CANCELLED):
-            _cut(connection)
+            with cutting:
+                if not done.is_set():
+                    _cut(connection)
 
-    thread = threading.Thread(target=watch, name="influxops-postgres-watch", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _is_over(run: Run) -> bool:
-    try:
-        run.check()
-    except Interrupted:
-        return True
-    return False
+    with context.ends(abort):
+        try:
+            yield
+        finally:
+            with cutting:  # the connection's number may soon be another's
+                done.set()
 
 
 def _cut(connection: Connection) -> None:

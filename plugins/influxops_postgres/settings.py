@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from pydantic import ValidationInfo, field_validator
-
-from influxops import Location, Secret, SourceSettings, setting
+from influxops.plugin import (
+    ConfigError,
+    Location,
+    Secret,
+    SettingError,
+    SourceSettings,
+    setting,
+)
 
 _PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
 _TABLE = re.compile(rf"({_PART})(?:\.({_PART}))?")
 #: The settings that a query of one's own takes the place of.
 _DEFAULT_QUERY = ("table", "column", "where")
+#: The most seconds that PostgreSQL's statement_timeout takes.
+LONGEST_STATEMENT = 2_147_483
+
+
+def _parse_dsn(value: Secret | str) -> Secret | str:
+    if isinstance(value, str):
+        from influxops_postgres.parameters import parse_dsn
+
+        if {"password", "sslpassword"} & parse_dsn(value).keys():
+            raise ValueError(
+                "a connection string with a password is never written here: use "
+                'dsn = {env = "NAME"} or {file = "path"}, or leave the password out and set '
+                "`password`"
+            )
+    return value
+
+
+def _parse_table(value: str) -> str:
+    if _TABLE.fullmatch(value) is None:
+        raise ValueError(
+            'no name of a table: write table, schema.table, or "a name with a . in it" in '
+            "double quotes"
+        )
+    return value
 
 
 class PostgresSettings(SourceSettings):
@@ -27,8 +58,10 @@ class PostgresSettings(SourceSettings):
     dsn: Secret | str | None = setting(
         None,
         description="A connection string or URI without a password, or a secret reference to one "
-        "that may have it; `host` and the others win over its parts.",
+        "that may have it; `host` and the others win over its parts. In a URI, `@`, `/` and `?` "
+        "of a password are written %40, %2F and %3F.",
         env=("PG_DSN",),
+        parse=_parse_dsn,
     )
     host: str = setting(
         "localhost",
@@ -44,7 +77,7 @@ class PostgresSettings(SourceSettings):
     password: Secret | None = setting(
         None,
         description="Password; left out: what libpq finds (a password file, a service, a client "
-        "certificate), else `iot_dev`, for this machine only.",
+        "certificate), else the default password `iot_dev`, which is sent to this machine only.",
         env=("PG_PASS", "PGPASSWORD"),
     )
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
@@ -66,23 +99,35 @@ class PostgresSettings(SourceSettings):
         None, description="File of the client certificate's key.", env=("PGSSLKEY",)
     )
     connect_timeout: float = setting(
-        5,
+        5.0,
         description="Seconds to wait for each address of the server, at least 2; 0 for libpq's "
         "default.",
         env=("PGCONNECT_TIMEOUT",),
         ge=0,
+        le=LONGEST_STATEMENT,
     )
     statement_timeout: float = setting(
-        30, description="Seconds that one query may take; 0 for no limit.", ge=0
+        30.0,
+        description="Seconds that one query may take; 0 for no limit.",
+        ge=0,
+        le=LONGEST_STATEMENT,
+    )
+    lock: str = setting(
+        "default",
+        description="The name of the lock that keeps runs on one registry database apart, whatever "
+        "they read of it. Give registries that share a database and have nothing to do with each "
+        "other different names.",
+        min_length=1,
     )
     lock_timeout: float = setting(
-        10, description="Seconds to wait for another run on the same registry.", ge=0
+        10.0, description="Seconds to wait for another run on the same registry.", ge=0
     )
     table: str = setting(
         "device_registry",
         description="Table or view with the tenants, as it is spelt in the database; with "
         "its schema if that is not searched (`iot.device_registry`). A name that has a dot in it "
         "is written in double quotes.",
+        parse=_parse_table,
     )
     column: str = setting(
         "tenant_id",
@@ -98,54 +143,43 @@ class PostgresSettings(SourceSettings):
     query: str | None = setting(
         None,
         description="A SELECT of your own in place of table, column and where. Its column "
-        "`tenant_id`, or else its first one, is the id; the others become attributes "
-        "(`database`, `retention`, `target`), NULL meaning the default. A retention may be an "
-        "`interval` of days and less; months have no fixed length.",
+        "`tenant_id` is the id; the columns `database`, `retention` and `target` are the tenant's "
+        "attributes, NULL meaning the default. A retention may be an `interval` of days and less; "
+        "months have no fixed length.",
         min_length=1,
     )
 
-    @field_validator("dsn")
-    @classmethod
-    def _no_password_in_a_literal(cls, value: Secret | str | None) -> Secret | str | None:
-        if isinstance(value, str):
-            from influxops_postgres.parameters import parse_dsn
+    def check(self) -> None:
+        """Refuse a query beside what it takes the place of.
 
-            if {"password", "sslpassword"} & parse_dsn(value).keys():
-                raise ValueError(
-                    "a connection string with a password is never written here: use "
-                    'dsn = {env = "NAME"} or {file = "path"}, or leave the password out and set '
-                    "`password` or PG_PASS"
-                )
-        return value
-
-    @field_validator("table")
-    @classmethod
-    def _table_has_at_most_a_schema(cls, value: str) -> str:
-        if _TABLE.fullmatch(value) is None:
-            raise ValueError(
-                "no name of a table: write table, schema.table, or "
-                '"a name with a . in it" in double quotes'
-            )
-        return value
-
-    @field_validator("query")
-    @classmethod
-    def _query_stands_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        Raises:
+            SettingError: When there is one.
+        """
+        declared = self.declared()
         given = [
-            name for name in _DEFAULT_QUERY if info.data.get(name) != cls.model_fields[name].default
+            f"`{name}`" for name in _DEFAULT_QUERY if getattr(self, name) != declared[name].default
         ]
-        if value is not None and given:
-            raise ValueError(
-                f"it excludes {' and '.join(f'`{name}`' for name in given)}: a query of your own "
-                "says itself what is read"
+        if self.query is not None and given:
+            raise SettingError(
+                f"it excludes {' and '.join(given)}: a query of your own says itself what is read",
+                "query",
             )
-        return value
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret, and the password that is part of a secret connection string."""
+        yield from super().secrets()
+        if isinstance(self.dsn, Secret):
+            from influxops_postgres.parameters import dsn_keywords
+
+            with contextlib.suppress(ConfigError):  # the string itself is missing or no good
+                for name in {"password", "sslpassword"} & (keywords := dsn_keywords(self)).keys():
+                    yield Secret.given(keywords[name], f"the password of the {self.dsn.origin}")
 
     @property
     def table_parts(self) -> tuple[str, ...]:
         """The table's name, after that of its schema if one is given; unquoted."""
         match = _TABLE.fullmatch(self.table)
-        assert match is not None, "the validator has seen to it"
+        assert match is not None, "parsing has seen to it"
         return tuple(
             part[1:-1].replace('""', '"') if part.startswith('"') else part
             for part in match.groups()
@@ -158,7 +192,7 @@ class PostgresSettings(SourceSettings):
         return "own query" if self.query is not None else f"{self.table}.{self.column}"
 
     def location(self) -> Location:
-        """Say where the registry is: `iot@db.example/iotcloud (device_registry.tenant_id)`.
+        """Return where the registry is: `iot@db.example/iotcloud (device_registry.tenant_id)`.
 
         Raises:
             ConfigError: When a connection string that is secret cannot be read.

@@ -67,6 +67,7 @@ class Stage:
                 "HOME": str(self.folder),
                 "PWD": str(self.folder),
                 "ANSIBLE_LIBRARY": str(ROOT / "ansible/library"),
+                "ANSIBLE_MODULE_UTILS": str(ROOT / "ansible/module_utils"),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_LOCALHOST_WARNING": "0",
                 **self.environment,

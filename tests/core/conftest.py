@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from influxops import Engine, Report, Run, Scope, Tenant, parse_config
+from influxops.config.load import parse_config
+from influxops.context import Context, Scope
+from influxops.engine import Engine
+from influxops.model import Tenant
+from influxops.report.model import Report
 from tests.core.fakes import KINDS, WORLDS, Server, World
 
 _numbers = itertools.count()
@@ -45,7 +49,7 @@ class Bench:
             "reporters": {"memo": {"kind": "memo", "world": self.name}},
         }
 
-    def engine(self, *, tolerant: bool = False) -> Engine:
+    def engine(self) -> Engine:
         data = self.configuration()
         for key, value in self.extra.items():
             if isinstance(value, Mapping):
@@ -55,7 +59,7 @@ class Bench:
                         table[inner].update(content)
                     else:
                         table[inner] = content
-        return Engine(parse_config(data), kinds=KINDS, tolerant=tolerant)
+        return Engine(parse_config(data), kinds=KINDS)
 
     def run(
         self,
@@ -63,12 +67,16 @@ class Bench:
         dry_run: bool = False,
         tenants: tuple[str, ...] = (),
         targets: tuple[str, ...] = (),
-        run: Run | None = None,
+        context: Context | None = None,
+        verify: bool = False,
         **arguments: Any,
     ) -> Report:
-        scope = Scope(frozenset(tenants), frozenset(targets))
+        scope = Scope(
+            frozenset(tenants) if tenants else None, frozenset(targets) if targets else None
+        )
         with self.engine() as engine:
-            return engine.execute(run or Run(dry_run=dry_run, scope=scope), **arguments)
+            context = context or Context(dry_run=dry_run, scope=scope, verify=verify)
+            return engine.execute(context, **arguments)
 
 
 @pytest.fixture

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
 from typing import Any, ClassVar, cast
 
-from influxops import (
+from influxops.plugin import (
     Action,
     Change,
     Check,
+    Context,
     Database,
+    DatabaseStats,
     Finding,
     Inventory,
     Location,
@@ -22,7 +24,6 @@ from influxops import (
     PluginSettings,
     Report,
     ReporterSettings,
-    Run,
     Secret,
     SourceError,
     SourceSettings,
@@ -30,10 +31,11 @@ from influxops import (
     TargetError,
     TargetSettings,
     Tenant,
+    Traits,
     hookimpl,
     setting,
 )
-from influxops.plugins import GROUP, Kind
+from influxops.plugins.discovery import GROUP, Kind
 
 
 @dataclass
@@ -47,6 +49,11 @@ class Server:
     uuid: str = ""
     down: str = ""
     reads: int = 0
+    closely: list[frozenset[str]] = field(default_factory=list)
+    #: It cannot be read any more after so many changes.
+    dies_after: int | None = None
+    #: Databases that are not complete when they are made for the first time.
+    loses: set[str] = field(default_factory=set)
     changes: list[Change] = field(default_factory=list)
     #: What to do with a change instead of making it; None drops the outcome.
     outcomes: Mapping[str, Status | None] = field(default_factory=dict)
@@ -65,7 +72,18 @@ class Server:
     #: Ends the run during the next change, which ends so.
     cancels_with: Status | None = None
     error: Exception | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    #: Raises after this database was made, without an outcome for it.
+    breaks_after: str = ""
+    #: Makes everything and says nothing.
+    silent: bool = False
+    #: A database that is made, and cannot be confirmed.
+    unconfirmed: str = ""
+    #: Databases whose marker is seen to be missing only when they are looked at closely.
+    hidden: set[str] = field(default_factory=set)
+    #: Never answers.
+    hangs: bool = False
+    rows: dict[str, int] = field(default_factory=dict)
+    gone: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
@@ -82,6 +100,15 @@ class World:
 
 
 WORLDS: dict[str, World] = {}
+
+
+def broken_rule(name: str) -> str:
+    """Give the rule that a name breaks."""
+    if "/" in name:
+        return "holds a slash"
+    if not name.isascii() or not name.replace("_", "").replace("-", "").isalnum():
+        return "holds something else than ASCII letters, digits, underscores and hyphens"
+    return f"has {len(name)} characters" if len(name) > 511 else ""
 
 
 class _Base:
@@ -105,24 +132,24 @@ class MemorySource(_Base):
             return Location(
                 f"memory@{self.host}",
                 self.host,
-                is_default="host" not in self.model_fields_set,
+                is_default="host" not in self.given,
                 subject="the registry",
             )
 
     @hookimpl
-    def influxops_tenants(self, run: Run) -> Iterable[Tenant | Finding]:
+    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
         yield from self.world.tenants.get(self.section, [])
         if self.section in self.world.broken:
             raise self.world.broken[self.section]
 
     @hookimpl
-    def influxops_check(self, run: Run) -> Iterable[Check]:
+    def influxops_check(self, context: Context) -> Iterable[Check]:
         yield Check("memory", True, "is there")
         if self.section in self.world.broken:
             raise self.world.broken[self.section]
 
     @hookimpl
-    def influxops_lock(self, run: Run) -> contextlib.AbstractContextManager[None]:
+    def influxops_lock(self, context: Context) -> contextlib.AbstractContextManager[None]:
         return self._lock()
 
     @contextlib.contextmanager
@@ -139,43 +166,67 @@ class MemorySource(_Base):
 class MemoryTarget(_Base):
     """Holds databases in memory, with a limit where its server has one."""
 
+    traits = Traits(
+        server="Memory",
+        retention=(3600, 10**9),
+        marker="marker",
+        contents="telemetry",
+        name_rule=broken_rule,
+        tenant_rule=lambda id_: "holds a control character" if not id_.isprintable() else "",
+    )
+
     class Settings(TargetSettings):
         world: str = setting(description="Which world.")
         url: str = setting("http://localhost:8181", description="Where.", env=("MEMORY_URL",))
+        uuid: str | None = setting(None, description="Who.")
+        token: Secret | None = setting(None, description="Secret.")
+
+        @property
+        def expected_identity(self) -> str | None:
+            return self.uuid
 
         def location(self) -> Location:
             host = self.url.split("/")[2].split(":")[0]
-            return Location(self.url, host, is_default="url" not in self.model_fields_set)
+            return Location(self.url, host, is_default="url" not in self.given)
 
     @property
     def server(self) -> Server:
         return self.world.servers.setdefault(self.section, Server(uuid=self.section))
 
     @hookimpl
-    def influxops_inventory(self, run: Run) -> Inventory:
+    def influxops_inventory(self, context: Context, closely: Collection[str]) -> Inventory:
         server = self.server
         server.reads += 1
+        server.closely.append(frozenset(closely))
+        if server.hangs:
+            with context.ends(server.gone.set):
+                server.gone.wait()
+            context.check()
+        if server.dies_after is not None and len(server.changes) >= server.dies_after:
+            raise TargetError("connection refused", hint="start it")
         if server.down:
             raise TargetError(server.down, hint="start it")
         if server.nonsense:
             (given,) = server.nonsense
             return Inventory(given) if isinstance(given, dict) else cast(Inventory, given)
-        return Inventory(
-            dict(server.databases), server.edition, "3.0", server.uuid, server.capacity
-        )
+        databases = {
+            name: replace(each, complete=False) if name in server.hidden & {*closely} else each
+            for name, each in server.databases.items()
+        }
+        return Inventory(databases, server.edition, "3.0", server.uuid, server.capacity)
 
     @hookimpl
-    def influxops_ensure(self, changes: Sequence[Change], run: Run) -> Iterator[Outcome]:
+    def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
         server = self.server
         for change in changes:
             if server.error is not None:
                 raise server.error
             if len(server.changes) == server.cancels_after:
-                run.cancel()
-            run.check()
+                context.cancel()
+            context.check()
             server.changes.append(change)
             if server.cancels_with is not None:
-                run.cancel()
+                context.cancel()
                 yield Outcome(change, server.cancels_with, "under way")
                 continue
             if server.rival_of is not None:
@@ -198,8 +249,25 @@ class MemoryTarget(_Base):
                 continue
             else:
                 assert change.after is not None
-                server.databases[change.database] = server.makes or change.after
+                made = server.makes or change.after
+                if change.database in server.loses:
+                    server.loses.remove(change.database)
+                    made = replace(made, complete=False)
+                server.databases[change.database] = made
+                server.hidden.discard(change.database)
+            if change.database == server.breaks_after:
+                raise ZeroDivisionError("oops")
+            if server.silent:
+                continue
+            if change.database == server.unconfirmed:
+                yield Outcome(change, Status.UNCONFIRMED, "its marker is not confirmed")
+                continue
             yield Outcome(change, Status.DONE)
+
+    @hookimpl
+    def influxops_describe(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
+        for name in names:
+            yield DatabaseStats(name, self.server.rows.get(name, 0))
 
 
 class MemoryReporter(_Base):
@@ -210,7 +278,7 @@ class MemoryReporter(_Base):
         webhook: Secret | None = setting(None, description="Secret.")
 
     @hookimpl
-    def influxops_report(self, report: Report, run: Run) -> None:
+    def influxops_report(self, report: Report, context: Context) -> None:
         if self.section in self.world.broken:
             raise self.world.broken[self.section]
         self.world.reports.append(report)
@@ -225,7 +293,7 @@ class WrappingReporter(MemoryReporter):
 
     @hookimpl(wrapper=True)
     def influxops_ensure(
-        self, changes: Sequence[Change], run: Run
+        self, changes: Sequence[Change], context: Context
     ) -> Generator[None, Iterator[Outcome], Iterator[Outcome]]:
         self.world.wrapped.append(len(changes))
         outcomes = yield

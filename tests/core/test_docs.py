@@ -8,10 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from influxops.sections import resolve_section
 
 from influxops import hookspecs, parse_config
 from influxops.cli.group import cli
-from influxops.sections import resolve_section
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -2,52 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from influxops.model import UNKNOWN, Action, Database, Inventory, Plan, Severity, Tenant
+from influxops.context import Scope
+from influxops.findings import Finding, Severity
+from influxops.model import UNKNOWN, Action, Change, Database, Inventory, Tenant, Traits, Verdict
 from influxops.naming import Template
-from influxops.planning import make_plan
-from influxops.rules import Facts, Rules, TargetPolicy
-from influxops.run import Scope
+from influxops.reconcile.desired import desire
+from influxops.reconcile.guards import guard
+from influxops.reconcile.observe import Observed
+from influxops.reconcile.plan import Plan, make_plan
+from influxops.reconcile.rules import Rules, TargetPolicy
+from influxops.report.model import SourceState, TargetState
+from tests.core.fakes import MemoryTarget
 
 DAY = 86400
 
 
-def database(name: str, retention: object = None, marker: object = True) -> Database:
-    return Database(f"telemetry_{name}", retention, marker)  # type: ignore[arg-type]
+def database(name: str, retention: object = None, complete: object = True) -> Database:
+    return Database(f"telemetry_{name}", retention, complete)  # type: ignore[arg-type]
 
 
 def inventory(*databases: Database, capacity: int | None = None) -> Inventory:
     return Inventory({each.name: each for each in databases}, capacity=capacity)
 
 
+def policy(**values: object) -> TargetPolicy:
+    return TargetPolicy(**{"traits": MemoryTarget.traits, **values})  # type: ignore[arg-type]
+
+
 def rules(*targets: str, **values: object) -> Rules:
-    policies = {name: TargetPolicy() for name in targets or ("eu1",)}
+    policies = {name: policy() for name in targets or ("eu1",)}
     return Rules(**{"template": Template("telemetry_{tenant_id}"), "targets": policies, **values})  # type: ignore[arg-type]
+
+
+class Result:
+    """A plan, and what tests ask of it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        return self._with(Verdict.HELD)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        return self._with(Verdict.UNKNOWN)
+
+    def _with(self, verdict: Verdict) -> tuple[str, ...]:
+        return tuple(id_ for id_, each in self.plan.tenants.items() if each.verdict is verdict)
+
+    @property
+    def findings(self) -> list[Finding]:
+        own = [f for each in self.plan.tenants.values() for f in each.findings]
+        return [*own, *self.plan.notes]
+
+    @property
+    def changes(self) -> list[Change]:
+        return [c for each in self.plan.tenants.values() for c in each.changes]
+
+    @property
+    def refused(self) -> list[Change]:
+        return [c for each in self.plan.tenants.values() for c in each.refused]
 
 
 def plan(
     tenants: Sequence[str | Tenant],
     inventories: dict[str, Inventory] | None = None,
     rule: Rules | None = None,
-    **arguments: object,
-) -> Plan:
-    complete = bool(arguments.pop("sources_complete", True))
-    facts = Facts(
+    *,
+    scope: Scope | None = None,
+    allow: Iterable[str] = (),
+    absent: bool = False,
+    sources_complete: bool = True,
+    check: Callable[[], None] = lambda: None,
+) -> Result:
+    rule = rule or rules()
+    observed = Observed(
         [each if isinstance(each, Tenant) else Tenant(each) for each in tenants],
         {"eu1": inventory()} if inventories is None else inventories,
-        complete,
+        (SourceState("registry", "memory", "", error="" if sources_complete else "gone"),),
+        tuple(TargetState(name, "memorydb", "", True) for name in rule.targets),
     )
-    return make_plan(facts, rule or rules(), **arguments)  # type: ignore[arg-type]
+    desired = desire(observed, rule, check)
+    made = make_plan(observed, desired, rule, scope or Scope(), check, absent=absent)
+    return Result(guard(made, observed, rule, frozenset(allow), absent=absent))
 
 
-def actions(result: Plan) -> list[tuple[str, str, str]]:
+def actions(result: Result) -> list[tuple[str, str, str]]:
     return [(c.action.value, c.tenant, c.target) for c in result.changes]
 
 
-def found(result: Plan, kind: str) -> list[str | None]:
+def found(result: Result, kind: str) -> list[str | None]:
     return [f.tenant for f in result.findings if f.kind == kind]
 
 
@@ -84,8 +133,8 @@ def test_two_ids_with_one_name_are_both_held() -> None:
     assert plan(["a", other, "c"]).held == ("a", "b")
 
 
-@pytest.mark.parametrize("tenant", ["a\tb", "a\x7f", "a\\"])
-def test_an_id_that_line_protocol_cannot_write_is_held(tenant: str) -> None:
+@pytest.mark.parametrize("tenant", ["a\tb", "a\x7f"])
+def test_an_id_that_its_target_cannot_write_is_held(tenant: str) -> None:
     assert found(plan([Tenant(tenant, {"database": "own"})]), "invalid-id") == [tenant]
 
 
@@ -104,7 +153,7 @@ def test_an_acknowledged_hold_is_no_error() -> None:
 
 def test_unmanaged_retention_is_neither_set_nor_cleared() -> None:
     result = plan(["a"], {"eu1": inventory(database("a", 30 * DAY))})
-    assert actions(result) == [("keep", "a", "eu1")]
+    assert actions(result) == []
 
 
 @pytest.mark.parametrize(
@@ -116,9 +165,9 @@ def test_longer_retention_is_set_and_shorter_waits(
     actual: int | None, wanted: int | None, allowed: bool
 ) -> None:
     result = plan(["a"], {"eu1": inventory(database("a", actual))}, rules(retention=wanted))
-    assert bool(result.pending) is allowed
+    assert bool(result.changes) is allowed
     assert bool(result.refused) is not allowed
-    change = (*result.pending, *result.refused)[0]
+    change = (*result.changes, *result.refused)[0]
     assert change.action is Action.SET_RETENTION
     assert change.after is not None and change.after.retention == wanted
 
@@ -126,7 +175,7 @@ def test_longer_retention_is_set_and_shorter_waits(
 def test_what_cannot_be_read_is_not_changed() -> None:
     unknown = database("a", UNKNOWN, UNKNOWN)
     result = plan(["a"], {"eu1": inventory(unknown)}, rules(retention=DAY))
-    assert actions(result) == [("keep", "a", "eu1")]
+    assert actions(result) == []
 
 
 def test_a_missing_marker_and_another_retention_are_two_changes() -> None:
@@ -161,21 +210,21 @@ def test_fill_takes_the_first_with_room_and_spread_the_emptiest() -> None:
     two = {"eu1": inventory(database("x"), capacity=2), "eu2": inventory(capacity=2)}
     known = ["x", "a", "b", "c"]
     filled = plan(known, two, rules("eu1", "eu2"))
-    assert [c.target for c in filled.pending] == ["eu1", "eu2", "eu2"]
+    assert [c.target for c in filled.changes] == ["eu1", "eu2", "eu2"]
     spread = plan(known, two, rules("eu1", "eu2", policy="spread"))
-    assert [c.target for c in spread.pending] == ["eu2", "eu1", "eu2"]
+    assert [c.target for c in spread.changes] == ["eu2", "eu1", "eu2"]
 
 
 def test_where_the_database_is_it_stays() -> None:
     two = {"eu1": inventory(), "eu2": inventory(database("a"))}
     result = plan(["a"], two, rules("eu1", "eu2", pins={"a": "eu1"}))
-    assert actions(result) == [("keep", "a", "eu2")]
+    assert actions(result) == []
     assert found(result, "misplaced") == ["a"]
 
 
 def test_a_draining_target_keeps_what_it_has_and_gets_nothing_new() -> None:
-    targets = {"eu1": TargetPolicy(draining=True), "eu2": TargetPolicy()}
-    two = {"eu1": inventory(database("a", marker=False)), "eu2": inventory()}
+    targets = {"eu1": policy(draining=True), "eu2": policy()}
+    two = {"eu1": inventory(database("a", complete=False)), "eu2": inventory()}
     result = plan(["a", "b"], two, rules(targets=targets))
     assert actions(result) == [("add-marker", "a", "eu1"), ("create", "b", "eu2")]
     pinned = plan(["b"], two, rules(targets=targets, pins={"b": "eu1"}))
@@ -183,23 +232,23 @@ def test_a_draining_target_keeps_what_it_has_and_gets_nothing_new() -> None:
 
 
 def test_a_set_capacity_holds_who_does_not_fit() -> None:
-    limited = rules(targets={"eu1": TargetPolicy(capacity=2)})
+    limited = rules(targets={"eu1": policy(capacity=2)})
     result = plan(["a", "b", "c"], rule=limited)
-    assert [c.tenant for c in result.pending] == ["a", "b"]
+    assert [c.tenant for c in result.changes] == ["a", "b"]
     assert found(result, "over-capacity") == ["c"]
 
 
 def test_an_estimated_capacity_is_told_and_tried() -> None:
     result = plan(["a", "b", "c"], {"eu1": inventory(capacity=2)})
-    assert len(result.pending) == 3
+    assert len(result.changes) == 3
     (finding,) = result.findings
-    assert "3 to create, 2 places left on eu1" in finding.message
+    assert "3 to create, 2 places left" in finding.message and finding.target == "eu1"
 
 
 def test_targets_with_places_left_come_before_one_that_is_asked_for_more() -> None:
     two = {"eu1": inventory(capacity=1), "eu2": inventory(capacity=1)}
     result = plan(["a", "b", "c"], two, rules("eu1", "eu2"))
-    assert [c.target for c in result.pending] == ["eu1", "eu2", "eu1"]
+    assert [c.target for c in result.changes] == ["eu1", "eu2", "eu1"]
 
 
 def test_a_server_that_holds_more_than_its_edition_should_disproves_the_estimate() -> None:
@@ -209,15 +258,15 @@ def test_a_server_that_holds_more_than_its_edition_should_disproves_the_estimate
 
 
 def test_an_unlimited_capacity_is_no_estimate() -> None:
-    unlimited = rules(targets={"eu1": TargetPolicy(capacity="unlimited")})
+    unlimited = rules(targets={"eu1": policy(capacity="unlimited")})
     assert not plan(["a", "b"], {"eu1": inventory(capacity=1)}, unlimited).findings
 
 
-def test_a_database_on_two_targets_is_a_warning() -> None:
+def test_a_database_on_two_targets_is_held_whatever_its_pin() -> None:
     two = {"eu1": inventory(database("a")), "eu2": inventory(database("a"))}
     result = plan(["a"], two, rules("eu1", "eu2", pins={"a": "eu2"}))
     assert found(result, "in-two-targets") == ["a"]
-    assert actions(result) == [("keep", "a", "eu2")]
+    assert result.held == ("a",)
 
 
 def test_orphans_are_told_only_when_everything_was_read_and_asked_about() -> None:
@@ -256,3 +305,62 @@ def test_nothing_but_named_tenants_is_ever_dropped() -> None:
     scope = Scope(tenants=frozenset("a"))
     result = plan(["a", "b"], one, absent=True, allow=["drop"], scope=scope)
     assert actions(result) == [("drop", "a", "eu1")]
+
+
+def test_ids_that_look_alike_are_held_and_written_out() -> None:
+    alike = [Tenant(id_, {"database": id_[-1] + name}) for id_, name in
+             (("caf\u00e9", "one"), ("cafe\u0301", "two"))]  # fmt: skip
+    result = plan([Tenant(each.id, {"database": f"db{n}"}) for n, each in enumerate(alike)])
+    assert found(result, "case") == ["caf\u00e9", "cafe\u0301"]
+    messages = [f.sentence for f in result.findings]
+    assert messages[0] != messages[1]
+    assert "u0301" in messages[1]
+
+
+def test_what_a_kind_of_target_does_not_have_is_held_and_not_sent() -> None:
+    plain = rules(targets={"eu1": TargetPolicy(traits=Traits(server="Plain"))})
+    assert found(plan([Tenant("a", {"retention": "30d"})], rule=plain), "invalid-retention") == [
+        "a"
+    ]
+    (change,) = plan(["a/b"], rule=plain).changes
+    assert change.after == Database("telemetry_a/b")
+
+
+def test_a_retention_that_is_wanted_and_cannot_be_read_is_a_warning() -> None:
+    result = plan(["a"], {"eu1": inventory(database("a", UNKNOWN))}, rules(retention=DAY))
+    assert [f.severity for f in result.findings if f.kind == "retention-not-read"] == [
+        Severity.WARNING
+    ]
+
+
+TENANTS = 100_000
+
+
+def many(**attributes: str) -> list[Tenant]:
+    return [Tenant(f"t{number:06}", attributes) for number in range(TENANTS)]
+
+
+@pytest.mark.parametrize(
+    ("tenants", "inventories"),
+    [
+        (many(), {"eu1": inventory(capacity=5)}),
+        (many(), {}),
+        (many(database="telemetry_x"), {"eu1": inventory()}),
+        (many(retention="never"), {"eu1": inventory()}),
+    ],
+    ids=["full", "unreachable", "collision", "held"],
+)
+def test_planning_looks_at_the_clock_now_and_then_and_asks_linearly(
+    tenants: list[Tenant], inventories: dict[str, Inventory]
+) -> None:
+    looks: list[int] = []
+    acknowledged = frozenset(f"x{number}" for number in range(200))
+    result = plan(
+        tenants,
+        inventories,
+        rules(acknowledged=acknowledged),
+        check=lambda: looks.append(1),
+    )
+    assert TENANTS / 1000 <= len(looks) <= 10 * TENANTS / 1000
+    assert len(result.plan.tenants) == TENANTS
+    assert sum(len(f.message) for f in result.findings) < 300 * TENANTS

@@ -22,6 +22,7 @@ class Seen:
     method: str
     path: str
     authorization: str | None
+    body: bytes = b""
 
     @property
     def writes(self) -> bool:
@@ -72,7 +73,7 @@ def running_proxy(upstream: str, token: str = "") -> Iterator[Proxy]:
 
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            seen = Seen(self.command, self.path, self.headers.get("authorization"))
+            seen = Seen(self.command, self.path, self.headers.get("authorization"), body)
             proxy.seen.append(seen)
             answer = proxy.before(seen)
             headers: dict[str, str] = {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 
 import pytest
 
-from tests.integration.command import Cli, Result
+from tests.integration.command import PROGRAM, Cli, Result
+from tests.integration.conftest import GiveStandIn
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
@@ -28,9 +31,9 @@ def _refused(done: Result) -> str:
         ('[database]\nretension = "30d"\n', "influxops.toml:2:", "retention"),
         ('\n[databse]\nretention = "30d"\n', "influxops.toml:2:", "database"),
         ('[database]\nretention = "30 parsecs"\n', "influxops.toml:2:", "retention"),
-        ('[database]\nretention = "30m"\n', "influxops.toml:2:", "hour"),
+        ('[database]\nretention = "30m"\n', "influxops.toml:2:", "shorter than the 1h"),
         ('[naming]\ndatabase = "telemetry"\n', "influxops.toml:2:", "tenant_id"),
-        ('[targets.eu1]\nkind = "influxdb4"\n', "", "influxdb3"),
+        ('[targets.eu1]\nkind = "influxdb4"\n', "influxops.toml:2:", "influxdb3"),
         ('[targets.eu1]\nurl = "http://localhost:8181"\n', "influxops.toml:1:", "kind"),
         (
             '[targets.eu1]\nkind = "influxdb3"\nurl = "http://localhost:8181"\ncapcity = 5\n',
@@ -42,9 +45,16 @@ def _refused(done: Result) -> str:
             "influxops.toml:4:",
             "env",
         ),
+        (
+            '[targets.eu1]\nkind = "influxdb3"\nurl = "http://localhost"\ncapacity = true\n',
+            "influxops.toml:4:",
+            "expected a whole number",
+        ),
+        ('[naming]\ndatabase = "a b {tenant_id}"\n', "influxops.toml:2:", "a database's name"),
+        ('[run]\ntimeout = "1m"\ntimeout = "2m"\n', "influxops.toml:3:", "there already"),
         ('[placement]\npolicy = "fil"\n', "influxops.toml:2:", "fill"),
         ('[placement]\npins = {acme = "defalt"}\n', "influxops.toml:2:", "default"),
-        ('[sources.x]\nkind = "influxdb3"\n', "influxops.toml:1:", "source"),
+        ('[sources.x]\nkind = "influxdb3"\n', "influxops.toml:2:", "source"),
         ("[targets.eu1\n", "influxops.toml:1", "TOML"),
         ("retention = 30d\n", "influxops.toml:1", "TOML"),
     ],
@@ -126,6 +136,48 @@ def test_a_secret_in_a_file_is_read(cli: Cli, db: TestDatabase, influx: Influx) 
     assert "from-a-file" not in shown.all
     (cli.folder / "token").unlink()
     assert "token" in _refused(cli("ensure"))
+
+
+@pytest.mark.stand_in
+def test_a_target_without_its_token_is_away_and_the_others_are_served(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    eu1, eu2 = stand_in(), stand_in()
+    cli.config(
+        f'[targets.eu1]\nkind = "influxdb3"\nurl = "{eu1.url}"\ntoken = {{file = "nowhere"}}\n'
+        f'[targets.eu2]\nkind = "influxdb3"\nurl = "{eu2.url}"\n'
+        '[placement]\npins = {acme = "eu2"}\n'
+    )
+    done = cli("ensure")
+    assert done.code == 1, done.all
+    assert "nowhere" in done.all
+    assert "telemetry_acme" in eu2.databases()
+    (cli.folder / "nowhere").write_text("\n")
+    assert "is empty" in cli("plan").all
+
+
+def test_a_folder_that_is_gone_is_no_fault(cli: Cli) -> None:
+    (cli.folder / "gone").mkdir()
+    script = f'cd gone && rmdir "$PWD" && exec "{PROGRAM}" config'
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=cli.folder,
+        env=cli.environment(None),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fault" not in done.stderr
+
+
+def test_a_configuration_in_a_pipe_that_nobody_writes_to_is_not_waited_for(cli: Cli) -> None:
+    os.mkfifo(cli.folder / "pipe.toml")
+    error = _refused(cli("plan", "--config", "pipe.toml", timeout=30))
+    assert "pipe.toml" in error
+    assert "nobody writes" in error
 
 
 def test_the_environment_wins_over_the_file_where_it_can_mean_only_one_section(

@@ -108,4 +108,4 @@ def test_without_its_extra_the_demo_says_what_to_install(alone: Cli) -> None:
     result = Result(done.returncode, done.stdout, done.stderr)
     assert (result.code, result.out) == (2, "")
     assert len(result.err.splitlines()) == 1
-    assert "pip install 'influxops[demo]'" in result.err
+    assert "pip install " in result.err and "[demo]" in result.err

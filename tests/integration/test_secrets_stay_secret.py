@@ -66,6 +66,33 @@ def test_a_dsn_hides_its_password(cli: Cli, db: TestDatabase, stand_in: GiveStan
         assert server.password not in done.all, arguments
 
 
+@pytest.mark.parametrize("password", ["s3cr3t/passw0rd", "s3cr3t@passw0rd", "s3cr3t#passw0rd?"])
+def test_a_dsn_that_is_not_well_written_hides_its_password(
+    cli: Cli, stand_in: GiveStandIn, password: str
+) -> None:
+    env = {
+        **stand_in().environment,
+        **dict.fromkeys(("PG_HOST", "PG_PASS", "PG_PORT", "PG_DB", "PG_USER"), ""),
+        "PG_DSN": f"postgresql://iot:{password}@localhost:1/iotcloud",
+    }
+    for arguments in COMMANDS:
+        done = cli(*arguments, env=env)
+        for part in ("s3cr3t", "passw0rd"):
+            assert part not in done.all, arguments
+
+
+def test_a_secret_in_the_wrong_place_of_the_configuration_is_not_repeated(cli: Cli) -> None:
+    mistakes = {
+        "url": "https://u:s3cr3t@influx.invalid",
+        **dict.fromkeys(("token", "urk", "capacity", "state", "read_timeout"), "apiv3_s3cr3t"),
+    }
+    for key, value in mistakes.items():
+        cli.config(f'[targets.eu1]\nkind = "influxdb3"\n{key} = "{value}"\n')
+        done = cli("plan", "-vv")
+        assert done.code == 2, done.all
+        assert "s3cr3t" not in done.all, key
+
+
 def test_a_secret_is_in_no_process_list(
     cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
 ) -> None:

@@ -59,6 +59,6 @@ def make_source(database: TestDatabase) -> MakeSource:
             "user": environment["PG_USER"],
             **settings,
         }
-        return PostgresSource("source:registry", PostgresSettings.model_validate(values))
+        return PostgresSource("registry", PostgresSettings.of(values, as_text=values))
 
     return make

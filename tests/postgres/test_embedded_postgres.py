@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from influxops import InfluxopsError
+from influxops.plugin import InfluxopsError
 from influxops_demo.postgres import embedded_postgres
 from tests.pg import standby_of
 

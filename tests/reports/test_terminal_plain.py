@@ -306,25 +306,6 @@ def test_what_fails_on_one_of_several_targets_names_it(piped: Tell) -> None:
     assert piped(told).startswith("ERR telemetry_x: on eu2: it answered 503\n")
 
 
-def test_a_tenant_on_two_targets_shows_what_each_copy_holds(piped: Tell) -> None:
-    copies = [
-        {"target": "eu1", "rows": 1200, "last_write": "2026-11-26T10:00:00Z"},
-        {"target": "eu2", "rows": 0, "last_write": None},
-    ]
-    double = error(
-        "the database telemetry_x is on eu1 and on eu2",
-        "drop one",
-        kind=Kind.IN_TWO_TARGETS,
-        tenant="x",
-        facts={"copies": copies},
-    )
-    out = piped(report([tenant("x", "held", finding=double)], exit_code=1))
-    assert out.splitlines()[0] == (
-        "ERR telemetry_x: the database telemetry_x is on eu1 and on eu2 (eu1: 1,200 rows, last "
-        "write 2026-11-26T10:00:00Z; eu2: no rows) (drop one)"
-    )
-
-
 def test_what_is_not_confirmed_is_called_so_and_what_to_run(piped: Tell) -> None:
     finding = error(
         "made, and perhaps not durable",

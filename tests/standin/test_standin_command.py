@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from influxops_demo.devserver import command
+from influxops_demo.extra import how_to_install
 from influxops_demo.testing import StandInFailed, running_stand_in
 from tests.standin.api import Api
 
@@ -65,19 +67,10 @@ def test_an_address_of_another_machine_is_one_clear_line() -> None:
 
 @pytest.mark.parametrize("module", ["datafusion", "pyarrow", "starlette", "uvicorn"])
 def test_a_missing_extra_is_one_clear_line(module: str) -> None:
-    hidden = (
-        "import sys, importlib.abc\n"
-        "class Hidden(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == {module!r}:\n"
-        "            raise ModuleNotFoundError('hidden', name=name)\n"
-        "sys.meta_path.insert(0, Hidden())"
-    )
-    ended = run(code=hidden)
+    ended = run(code=f"import sys; sys.modules[{module!r}] = None")
     assert ended.returncode == 2
-    assert ended.stderr == (
-        f"Error: dev-server needs {module}, which is not installed: pip install 'influxops[demo]'\n"
-    )
+    said = f"Error: dev-server needs {module}, not installed: {how_to_install()}\n"
+    assert ended.stderr == said
 
 
 def test_importing_the_command_imports_nothing_heavy() -> None:
@@ -122,6 +115,7 @@ def test_the_defaults_are_those_of_a_real_core() -> None:
             "max_tables": 2_000,
             "wal_flush_interval": 1.0,
             "with_auth": False,
+            "until_stdin_ends": False,
         }
 
 
@@ -141,3 +135,51 @@ def test_the_helper_listens_where_it_is_told_and_ends_with_the_block() -> None:
     assert stand_in.process.poll() == 0
     with running_stand_in(port=port) as again:
         assert again.port == port
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        ({"url": "file:///a b/c", "dir_info": {"editable": True}}, "pip install -e '/a b/c[demo]'"),
+        (
+            {"url": "file:///x/influxops-1.whl", "archive_info": {}},
+            "pip install 'influxops[demo] @ file:///x/influxops-1.whl'",
+        ),
+        (None, "pip install '.[demo]' in a checkout of influxops"),
+    ],
+)
+def test_the_extra_is_installed_from_where_the_user_has_influxops(
+    monkeypatch: pytest.MonkeyPatch, origin: dict[str, object] | None, command: str
+) -> None:
+    noted = None if origin is None else json.dumps(origin)
+    monkeypatch.setattr("importlib.metadata.PathDistribution.read_text", lambda *_: noted)
+    assert how_to_install() == command
+
+
+def test_a_stand_in_ends_with_the_process_that_runs_it_however_that_is_killed() -> None:
+    program = (
+        "import sys\nfrom influxops_demo.testing import running_stand_in\n"
+        "with running_stand_in() as stand_in:\n"
+        "    print(stand_in.url, flush=True)\n    sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as runner:
+        assert runner.stdout is not None
+        url = runner.stdout.readline().strip()
+        connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 30)
+        runner.kill()
+    with connection:
+        connection.settimeout(30)
+        assert connection.recv(1) == b""  # Closed by its end; a living server sends nothing.
+
+
+def test_where_sigint_is_ignored_a_stand_in_ends_all_the_same() -> None:
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from influxops_demo.testing import running_stand_in\n"
+        "with running_stand_in() as stand_in:\n"
+        "    stand_in.process.send_signal(signal.SIGINT)\n"
+        "    raise SystemExit(stand_in.process.wait(30))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

@@ -1,17 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import urllib3
 
-from influxops_demo.standin import operations
-from influxops_demo.standin.catalog import Catalog, Limits, delete_table_record
-from influxops_demo.standin.journal import Journal
-from influxops_demo.standin.wal import WriteAheadLog
 from influxops_demo.testing import StandInFailed, running_stand_in
 from tests.standin.api import Answer, Api
 
@@ -59,6 +53,19 @@ def test_without_a_flush_a_no_sync_write_leaves_its_table_and_no_row(tmp_path: P
         assert columns == [{"column_count": 3, "series_key_columns": "k"}]
 
 
+def test_a_name_that_is_used_again_within_one_flush_loses_its_new_rows_and_no_others() -> None:
+    with running_stand_in(wal_flush_interval="500ms") as stand_in:
+        api = Api(stand_in.url)
+        assert api.write("other", "t v=1i 1").status == 204  # Begins a new flush.
+        assert api.write("again", "_init v=1i 1", no_sync="true").status == 204
+        assert api.delete("again").status == 200
+        assert api.write("again", "_init v=2i 2", no_sync="true").status == 204
+        assert api.write("other", "t v=2i 2").status == 204
+        assert (api.count("again", "_init"), api.count("other", "t")) == (0, 2)
+        assert api.write("again", "_init v=2i 2").status == 204
+        assert api.count("again", "_init") == 1
+
+
 def test_an_ordinary_write_waits_for_the_flush() -> None:
     with running_stand_in(wal_flush_interval=NEVER) as stand_in:
         api = Api(stand_in.url)
@@ -88,21 +95,6 @@ def test_a_server_that_is_told_to_end_flushes_and_answers_first(tmp_path: Path) 
         assert (api.count("plant", "t"), api.count("plant", "u")) == (1, 1)
 
 
-def test_closing_the_log_flushes_what_came_after_the_signal(tmp_path: Path) -> None:
-    def open_log() -> WriteAheadLog:
-        return WriteAheadLog(Journal(tmp_path / "wal.jsonl"), 3_600, {(1, 1)})
-
-    async def write_and_close() -> None:
-        log = open_log()
-        await log.write([(1, 1, [(5, {"k": "a"}, {"v": 1})])], wait=False)
-        log.close()
-
-    asyncio.run(write_and_close())
-    log = open_log()
-    assert log.rows.of(1, 1) == [(5, {"k": "a"}, {"v": 1})]
-    log.close()
-
-
 def test_every_change_of_the_catalog_survives_a_kill(tmp_path: Path) -> None:
     queries = [
         ("_internal", "SELECT * FROM system.databases"),
@@ -129,12 +121,10 @@ def test_every_change_of_the_catalog_survives_a_kill(tmp_path: Path) -> None:
         api.send("DELETE", "/api/v3/configure/token", query={"token_name": "gone"})
         before = [api.sql(*query) for query in queries]
         stand_in.kill()
-    # Twice, because the first start writes the catalog anew and the second reads that.
-    for _ in range(2):
-        with running_stand_in(data_dir=tmp_path, with_auth=True) as stand_in:
-            api = Api(stand_in.url, token)
-            assert [api.sql(*query) for query in queries] == before
-            assert api.send("GET", "/ping").headers["cluster-uuid"] == uuid
+    with running_stand_in(data_dir=tmp_path, with_auth=True) as stand_in:
+        api = Api(stand_in.url, token)
+        assert [api.sql(*query) for query in queries] == before
+        assert api.send("GET", "/ping").headers["cluster-uuid"] == uuid
 
 
 def test_ids_are_not_given_again_after_a_restart(tmp_path: Path) -> None:
@@ -147,64 +137,6 @@ def test_ids_are_not_given_again_after_a_restart(tmp_path: Path) -> None:
         api = Api(stand_in.url)
         api.write("plant", "t w=1i 1")
         assert api.sql("plant", "SELECT * FROM t") == [{"time": "1970-01-01T00:00:01", "w": 1}]
-
-
-def test_what_a_crash_cut_short_is_left_out_and_does_no_harm(tmp_path: Path) -> None:
-    with running_stand_in(data_dir=tmp_path, wal_flush_interval="20ms") as stand_in:
-        Api(stand_in.url).write("plant", "t v=1i 1")
-        stand_in.kill()
-    for name in ("catalog.jsonl", "wal.jsonl"):
-        with (tmp_path / name).open("a") as journal:
-            journal.write('[{"op":"create_database","id":7,"na')
-    with running_stand_in(data_dir=tmp_path, wal_flush_interval="20ms") as stand_in:
-        api = Api(stand_in.url)
-        assert api.write("plant", "t v=2i 2").status == 204
-        stand_in.kill()
-    with running_stand_in(data_dir=tmp_path) as stand_in:
-        assert Api(stand_in.url).count("plant", "t") == 2
-
-
-def test_the_log_is_written_anew_once_most_of_it_is_of_no_use(tmp_path: Path) -> None:
-    with running_stand_in(data_dir=tmp_path, wal_flush_interval="5ms") as stand_in:
-        api = Api(stand_in.url)
-        for value in range(10):
-            api.write("plant", f"t v={value}i 1")
-        stand_in.kill()
-    before = (tmp_path / "wal.jsonl").stat().st_size
-    with running_stand_in(data_dir=tmp_path) as stand_in:
-        assert (tmp_path / "wal.jsonl").stat().st_size < before / 5
-        assert Api(stand_in.url).sql("plant", "SELECT v FROM t") == [{"v": 9}]
-
-
-def test_what_was_deleted_for_good_is_forgotten_a_day_later(tmp_path: Path) -> None:
-    def open_catalog() -> Catalog:
-        return Catalog(Journal(tmp_path / "catalog.jsonl"), Limits())
-
-    catalog = open_catalog()
-    now = time.time_ns()
-    ages = {"fresh": 23, "stale": 25}
-    for hours in ages.values():
-        operations.create_database(catalog, f"db{hours}", None)
-        operations.create_table(catalog, "kept", f"t{hours}", ["k"], {})
-    for number, (name, hours) in enumerate(ages.items()):
-        hard_delete_ns = now - hours * 3_600 * 10**9
-        database, kept = catalog.database(f"db{hours}"), catalog.database("kept")
-        assert database is not None
-        assert kept is not None
-        delete = {"op": "delete_database", "id": database.id, "name": name, "tables": {}}
-        table = delete_table_record(kept.id, number, name, hard_delete_ns)
-        catalog.commit([{**delete, "hard_delete_ns": hard_delete_ns}, table])
-    last_id = catalog.next_database_id
-    catalog.close()
-
-    catalog = open_catalog()
-    names = [database.name for database in catalog.databases.values()]
-    assert sorted(names) == ["_internal", "fresh", "kept"]
-    kept = catalog.database("kept")
-    assert kept is not None
-    assert [table.name for table in kept.tables.values()] == ["fresh"]
-    assert catalog.next_database_id == last_id
-    catalog.close()
 
 
 def test_without_a_data_directory_nothing_is_kept(
@@ -223,12 +155,12 @@ def test_without_a_data_directory_nothing_is_kept(
 
 
 def test_a_damaged_file_is_named_not_overwritten(tmp_path: Path) -> None:
-    journal = tmp_path / "catalog.jsonl"
-    journal.write_text("not JSON\n")
-    expected = r"Error: .*catalog\.jsonl, line 1: .*\Z"
+    damaged = tmp_path / "stand-in.sqlite"
+    damaged.write_text("no database\n" * 100)
+    expected = r"Error: .*stand-in\.sqlite: .*; move the directory away\Z"
     with pytest.raises(StandInFailed, match=expected), running_stand_in(data_dir=tmp_path):
         pass
-    assert journal.read_text() == "not JSON\n"
+    assert damaged.read_text() == "no database\n" * 100
 
 
 def test_one_data_directory_serves_one_server(tmp_path: Path) -> None:

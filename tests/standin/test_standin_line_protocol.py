@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from influxops_demo.standin.kinds import Kind
+from influxops_demo.standin.catalog import Kind
 from influxops_demo.standin.line_protocol import Line, LineError, parse_line, split_lines
 
 

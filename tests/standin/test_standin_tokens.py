@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,18 +53,7 @@ def test_the_first_token_cannot_be_deleted(admin: Api) -> None:
     assert (answer.status, answer.data) == (405, b"cannot delete operator token")
 
 
-def test_the_password_of_basic_authorization_is_a_token(admin: Api) -> None:
-    token = new_token(admin, "basic").json()["token"]
-    api = Api(admin.url)
-    for user, status in (("", 200), ("anyone", 200), ("two:colons", 400)):
-        credentials = base64.b64encode(f"{user}:{token}".encode()).decode()
-        headers = {"Authorization": f"Basic {credentials}"}
-        assert api.send("GET", "/ping", headers=headers).status == status
-
-
-@pytest.mark.parametrize(
-    "header", ["Bearer", "Bearer a b", "Digest a", "bearer a", "Basic !", "apiv3_x"]
-)
+@pytest.mark.parametrize("header", ["Bearer", "Bearer a b", "Digest a", "bearer a", "apiv3_x"])
 def test_a_malformed_header_is_told_from_a_wrong_token(admin: Api, header: str) -> None:
     answer = Api(admin.url).send("GET", "/ping", headers={"Authorization": header})
     assert answer.status == 400
@@ -81,9 +69,9 @@ def test_no_token_is_on_the_disk(tmp_path: Path) -> None:
     with running_stand_in(data_dir=tmp_path, with_auth=True) as stand_in:
         api = Api(stand_in.url)
         issued = api.send("POST", "/api/v3/configure/token/admin").json()
-    kept = "".join(path.read_text() for path in tmp_path.iterdir())
-    assert issued["hash"] in kept
-    assert issued["token"].removeprefix("apiv3_") not in kept
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert issued["hash"].encode() in kept
+    assert issued["token"].removeprefix("apiv3_").encode() not in kept
 
 
 def test_hashes_are_not_shown_without_authorization(api: Api, admin: Api) -> None:

@@ -170,16 +170,6 @@ def test_a_gzipped_write_is_read(api: Api, database: str) -> None:
     assert api.count(database, "t") == 1
 
 
-def test_gzip_in_several_members_is_one_body(api: Api, database: str) -> None:
-    body = gzip.compress(b"t v=1i 1\n") + gzip.compress(b"t v=1i 2\n")
-    headers = {"Content-Encoding": "gzip"}
-    answer = api.send(
-        "POST", "/api/v3/write_lp", query={"db": database}, body=body, headers=headers
-    )
-    assert answer.status == 204
-    assert api.count(database, "t") == 2
-
-
 @pytest.mark.parametrize(
     "body", [b"t v=1i 1", gzip.compress(b"t v=1i 1", mtime=0)[:-3]], ids=["plain", "cut short"]
 )

@@ -1,30 +1,56 @@
-"""What exists: databases, tables, columns and tokens, in memory and in a journal.
-
-Every change is a list of records, written to the journal before it takes effect and applied by the
-same code when the journal is read again. One line of the journal is one change, so a change that
-makes a database and its table is there as a whole or not at all.
-"""
+"""What exists: databases, tables, columns and tokens, and the changes that the API makes."""
 
 from __future__ import annotations
 
+import base64
+import copy
+import hashlib
+import re
+import secrets
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
-from influxops_demo.standin.journal import Journal
-from influxops_demo.standin.kinds import Kind
+from influxops_demo.standin.errors import ApiError, already_exists, json_error, not_found
+from influxops_demo.standin.storage import Storage
 
 INTERNAL = "_internal"
 """The server's own database. It counts towards no limit, and nobody can delete it."""
 
-INTERNAL_RETENTION_SECONDS = 7 * 86_400
+OPERATOR_TOKEN = "_admin"
+"""The first token, which cannot be deleted."""
 
-GRACE_NS = 24 * 3_600 * 10**9
-"""How long something stays listed after the time of its hard deletion."""
+_INTERNAL_RETENTION_SECONDS = 7 * 86_400
+_HARD_DELETE_AFTER_NS = 72 * 3_600 * 10**9
+_MAX_NAME_BYTES = 511
+_BAD_RETENTION_POLICY = (
+    "db name with invalid retention policy, if providing a retention policy name, must be "
+    "of form '<db_name>/<rp_name>'"
+)
+_BAD_CHARACTER = (
+    "invalid character in database or rp name: must be ASCII, containing only "
+    "letters, numbers, underscores, or hyphens"
+)
 
-Record = dict[str, Any]
+
+class Kind(StrEnum):
+    """The type of a column, by the name that errors and the data directory use."""
+
+    TAG = "tag"
+    TIME = "timestamp"
+    INTEGER = "field::integer"
+    UINTEGER = "field::uinteger"
+    FLOAT = "field::float"
+    STRING = "field::string"
+    BOOLEAN = "field::boolean"
+
+
+class ColumnRefused(ValueError):
+    """A column that a table cannot have; the message is what the server says of it."""
 
 
 @dataclass(slots=True)
@@ -37,6 +63,27 @@ class Table:
     deleted: bool = False
     hard_delete_ns: int | None = None
 
+    def add_column(self, name: str, kind: Kind) -> None:
+        """Make sure of a tag or field.
+
+        Raises:
+            ColumnRefused: The name is reserved, or the column exists with another type.
+        """
+        known = self.columns.get(name)
+        if known is None and name in ("time", "__chunk_order"):
+            raise ColumnRefused(f"'{name}' is a reserved column")
+        if known not in (None, kind):
+            label = "iox::column_type::"
+            raise ColumnRefused(
+                f"invalid column type for column '{name}', expected {label}{known}, "
+                f"got {label}{kind}"
+            )
+        self.columns[name] = kind
+
+    def add_time(self) -> None:
+        """Make sure of the time column."""
+        self.columns["time"] = Kind.TIME
+
 
 @dataclass(slots=True)
 class Database:
@@ -45,16 +92,22 @@ class Database:
     id: int
     name: str
     retention_seconds: int | None = None
-    tables: dict[int, Table] = field(default_factory=dict)
-    table_ids: dict[str, int] = field(default_factory=dict)
-    next_table_id: int = 0
+    tables: dict[str, Table] = field(default_factory=dict)
     deleted: bool = False
     hard_delete_ns: int | None = None
 
-    def table(self, name: str) -> Table | None:
-        """The table of that name."""
-        found = self.table_ids.get(name)
-        return None if found is None else self.tables[found]
+    @property
+    def active_tables(self) -> int:
+        """How many tables count towards the limit."""
+        return sum(not table.deleted for table in self.tables.values())
+
+    def delete_table(self, name: str, now_ns: int, hard_delete_ns: int | None) -> None:
+        """Delete a table softly: it gets another name."""
+        table = self.tables.pop(name)
+        table.name = _deleted_name(name, now_ns, table.id, self.tables)
+        table.deleted = True
+        table.hard_delete_ns = hard_delete_ns
+        self.tables[table.name] = table
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,203 +133,259 @@ class Catalog:
     """All that exists on one server.
 
     Args:
-        journal: where changes are kept.
-        limits: how many databases and tables there may be.
+        storage: Where it is kept.
+        limits: How many databases and tables there may be.
     """
 
-    def __init__(self, journal: Journal, limits: Limits) -> None:
+    def __init__(self, storage: Storage, limits: Limits) -> None:
         self.limits = limits
-        self.uuid = ""
         self.databases: dict[int, Database] = {}
         self.tokens: dict[str, Token] = {}
         self.version = 0
-        self.next_database_id = 0
-        self.next_token_id = 0
         # Counted as changes come in: a write that makes a table must not walk 12,000 databases.
-        self.active_databases = 0
-        self.active_tables = 0
-        self._ids: dict[str, int] = {}
-        self._journal = journal
-        for change in journal.read():
-            self._apply(change)
+        self._active_databases = self._active_tables = 0
+        self._by_name: dict[str, Database] = {}
+        self._storage = storage
+        for document in storage.load("database"):
+            self._hold(_database(document))
+        for document in storage.load("token"):
+            token = Token(**document)
+            self.tokens[token.name] = token
+        self.uuid = next(storage.load("server"), str(uuid.uuid4()))
+        storage.save([("server", "uuid", self.uuid)])
         if not self.databases:
-            self._apply(_first_records())
-        self._forget_hard_deleted(time.time_ns())
-        journal.rewrite([record] for record in self._snapshot())
+            self.put(Database(0, INTERNAL, _INTERNAL_RETENTION_SECONDS))
 
     def database(self, name: str) -> Database | None:
-        """The database of that name, a deleted one by the name that it got then."""
-        found = self._ids.get(name)
-        return None if found is None else self.databases[found]
+        """Return the database of that name, a deleted one by the name that it got then."""
+        return self._by_name.get(name)
 
-    def token_by_hash(self, digest: str, now_ms: int) -> Token | None:
-        """The token with that hash, unless it has expired."""
-        for token in self.tokens.values():
-            if token.hash == digest:
-                expired = token.expiry_ms is not None and token.expiry_ms <= now_ms
-                return None if expired else token
-        return None
+    def draft(self, name: str) -> Database:
+        """Return a copy of a database, or a new one; :meth:`put` makes it take effect.
 
-    def commit(self, records: list[Record]) -> None:
-        """Makes a change: on disk first, then in memory."""
-        if records:
-            self._journal.append([records])
-            self._apply(records)
+        Raises:
+            ApiError: The name is none, or there may be no more databases (422).
+        """
+        check_name(name)
+        known = self._by_name.get(name)
+        if known is not None:
+            return copy.deepcopy(known)
+        limit = self.limits.databases
+        if limit is not None and self._active_databases >= limit:
+            raise json_error(422, f"Adding a new database would exceed limit of {limit} databases")
+        return Database(len(self.databases), name)
 
-    def close(self) -> None:
-        """Closes the journal."""
-        self._journal.close()
+    def draft_table(self, database: Database, name: str) -> Table:
+        """Return a table of a draft, made where there is none.
 
-    def _apply(self, records: Iterable[Record]) -> None:
-        for record in records:
-            operation = dict(record)
-            getattr(self, f"_on_{operation.pop('op')}")(**operation)
-        self.version += 1
+        Raises:
+            ColumnRefused: There may be no more tables.
+        """
+        table = database.tables.get(name)
+        if table is None:
+            known = self.databases.get(database.id)
+            new = database.active_tables - (known.active_tables if known else 0)
+            current, limit = self._active_tables + new, self.limits.tables
+            if limit is not None and current >= limit:
+                raise ColumnRefused(
+                    "Update to schema would exceed number of tables limit: attempted to create "
+                    f"table but already have {current} table(s) (limit: {limit})"
+                )
+            table = database.tables[name] = Table(len(database.tables), name)
+        return table
 
-    def _on_server(self, uuid: str, next_database_id: int, next_token_id: int) -> None:
-        self.uuid = uuid
-        self.next_database_id = next_database_id
-        self.next_token_id = next_token_id
+    def put(self, database: Database) -> None:
+        """Make a database what a draft of it is: on disk first, then in memory."""
+        if self.databases.get(database.id) == database:
+            return
+        document = {**asdict(database), "tables": [asdict(t) for t in database.tables.values()]}
+        self._storage.save([("database", str(database.id), document)])
+        self._hold(database)
 
-    def _on_create_database(self, id: int, name: str, retention: int | None) -> None:
-        self.databases[id] = Database(id, name, retention)
-        self._ids[name] = id
-        self.next_database_id = max(self.next_database_id, id + 1)
-        self.active_databases += name != INTERNAL
+    def create_database(self, name: str, retention: int | None) -> None:
+        """Make a database."""
+        check_name(name)
+        # That it exists is found out before that the limit is reached.
+        if name in self._by_name:
+            raise already_exists()
+        database = self.draft(name)
+        database.retention_seconds = retention
+        self.put(database)
 
-    def _on_delete_database(
-        self, id: int, name: str, tables: dict[str, str], hard_delete_ns: int | None
-    ) -> None:
-        database = self.databases[id]
-        self.active_databases -= not database.deleted
+    def set_retention(self, name: str, retention: int | None) -> None:
+        """Set or clear the retention period of a database, in seconds."""
+        database = self._existing(name, "modify")
+        database.retention_seconds = retention
+        self.put(database)
+
+    def delete_database(self, name: str, hard_delete_at: str | None) -> None:
+        """Delete a database softly: it gets another name, and the old one is free at once."""
+        now = time.time_ns()
+        hard_delete_ns = _hard_deletion(hard_delete_at, now)
+        database = self._existing(name, "delete")
+        for table in [table.name for table in database.tables.values() if not table.deleted]:
+            database.delete_table(table, now, hard_delete_ns)
+        database.name = _deleted_name(name, now, database.id, self._by_name)
         database.deleted = True
         database.hard_delete_ns = hard_delete_ns
-        del self._ids[database.name]
-        database.name = name
-        self._ids[name] = id
-        for table_id, table_name in tables.items():
-            self._on_delete_table(id, int(table_id), table_name, hard_delete_ns)
+        self.put(database)
 
-    def _on_set_retention(self, id: int, retention: int | None) -> None:
-        self.databases[id].retention_seconds = retention
-
-    def _on_create_table(self, database: int, id: int, name: str, columns: dict[str, str]) -> None:
-        owner = self.databases[database]
-        owner.tables[id] = Table(id, name)
-        owner.table_ids[name] = id
-        owner.next_table_id = max(owner.next_table_id, id + 1)
-        self.active_tables += 1
-        self._on_add_columns(database, id, columns)
-
-    def _on_add_columns(self, database: int, id: int, columns: dict[str, str]) -> None:
-        table = self.databases[database].tables[id]
-        table.columns.update((name, Kind(kind)) for name, kind in columns.items())
-
-    def _on_delete_table(
-        self, database: int, id: int, name: str, hard_delete_ns: int | None
+    def create_table(
+        self, database: str, name: str, tags: Iterable[str], fields: Mapping[str, Kind]
     ) -> None:
-        owner = self.databases[database]
-        table = owner.tables[id]
-        self.active_tables -= not table.deleted
-        table.deleted = True
-        table.hard_delete_ns = hard_delete_ns
-        del owner.table_ids[table.name]
-        table.name = name
-        owner.table_ids[name] = id
+        """Make a table, and its database where there is none."""
+        draft = self.draft(database)
+        if name in draft.tables:
+            raise already_exists()
+        try:
+            table = self.draft_table(draft, name)
+        except ColumnRefused as refused:
+            raise json_error(422, str(refused)) from None
+        try:
+            for column, kind in [*((tag, Kind.TAG) for tag in tags), *fields.items()]:
+                table.add_column(column, kind)
+        except ColumnRefused as refused:
+            raise ApiError(400, str(refused)) from None
+        table.add_time()
+        self.put(draft)
 
-    def _on_create_token(
-        self, id: int, name: str, hash: str, created_ms: int, expiry_ms: int | None
-    ) -> None:
-        self.tokens[name] = Token(id, name, hash, created_ms, expiry_ms)
-        self.next_token_id = max(self.next_token_id, id + 1)
+    def delete_table(self, database: str, name: str, hard_delete_at: str | None) -> None:
+        """Delete a table softly."""
+        now = time.time_ns()
+        if database not in self._by_name:
+            raise ApiError(404, f"Database not found {database}")
+        draft = self._existing(database, "modify")
+        if name not in draft.tables:
+            raise ApiError(404, f"Table {name} not in DB schema for {database}")
+        draft.delete_table(name, now, _hard_deletion(hard_delete_at, now))
+        self.put(draft)
 
-    def _on_delete_token(self, name: str) -> None:
+    def create_token(self, name: str, expiry_seconds: int | None) -> tuple[Token, str]:
+        """Make an admin token.
+
+        Returns:
+            What is kept of it, and the token itself, which is kept nowhere.
+        """
+        if name in self.tokens:
+            raise ApiError(409, f"token name already exists, {name}")
+        secret = "apiv3_" + base64.urlsafe_b64encode(secrets.token_bytes(64)).decode().rstrip("=")
+        now_ms = time.time_ns() // 10**6
+        expiry_ms = None if expiry_seconds is None else now_ms + expiry_seconds * 1_000
+        id_ = max((token.id for token in self.tokens.values()), default=-1) + 1
+        token = Token(id_, name, _hash(secret), now_ms, expiry_ms)
+        self._storage.save([("token", name, asdict(token))])
+        self.tokens[name] = token
+        return token, secret
+
+    def delete_token(self, name: str) -> None:
+        """Delete a named token; the first one stays."""
+        if name == OPERATOR_TOKEN:
+            raise ApiError(405, "cannot delete operator token")
+        if name not in self.tokens:
+            raise not_found(name)
+        self._storage.save([("token", name, None)])
         del self.tokens[name]
 
-    def _forget_hard_deleted(self, now_ns: int) -> None:
-        """Drops for good what was to be gone by now; done at the start, when nobody looks."""
-        for database in list(self.databases.values()):
-            if _is_gone(database, now_ns):
-                del self.databases[database.id], self._ids[database.name]
-                continue
-            for table in list(database.tables.values()):
-                if _is_gone(table, now_ns):
-                    del database.tables[table.id], database.table_ids[table.name]
+    def authenticate(self, header: str | None) -> None:
+        """Let a request pass that carries a token which is known and has not expired.
 
-    def _snapshot(self) -> Iterator[Record]:
-        """The records that lead from an empty catalog to this one."""
-        yield {
-            "op": "server",
-            "uuid": self.uuid,
-            "next_database_id": self.next_database_id,
-            "next_token_id": self.next_token_id,
-        }
-        for database in self.databases.values():
-            yield create_database_record(database.id, database.name, database.retention_seconds)
-            for table in database.tables.values():
-                yield create_table_record(database.id, table.id, table.name, table.columns)
-                if table.deleted:
-                    yield delete_table_record(
-                        database.id, table.id, table.name, table.hard_delete_ns
-                    )
-            if database.deleted:
-                yield {
-                    "op": "delete_database",
-                    "id": database.id,
-                    "name": database.name,
-                    "tables": {},
-                    "hard_delete_ns": database.hard_delete_ns,
-                }
-        for token in self.tokens.values():
-            yield create_token_record(token)
+        Args:
+            header: The value of ``Authorization``.
 
+        Raises:
+            ApiError: 400 for a header that is malformed, 401 for everything else.
+        """
+        scheme, _, secret = (header or "Bearer none").partition(" ")
+        # The blanks after the colons are the server's.
+        if scheme not in ("Bearer", "Token") or not secret or " " in secret:
+            raise ApiError(
+                400,
+                '{"error": "Authorization header was malformed, the request was not in the form of '
+                "'Authorization: <auth-scheme> <token>', supported auth-schemes are Bearer, Token "
+                'and Basic"}',
+            )
+        digest, now_ms = _hash(secret), time.time_ns() // 10**6
+        if not any(
+            token.hash == digest and (token.expiry_ms is None or token.expiry_ms > now_ms)
+            for token in self.tokens.values()
+        ):
+            raise ApiError(401, '{"error": "the request was not authenticated"}')
 
-def create_database_record(id: int, name: str, retention: int | None) -> Record:
-    """A new database."""
-    return {"op": "create_database", "id": id, "name": name, "retention": retention}
+    def _existing(self, name: str, verb: str) -> Database:
+        database = self._by_name.get(name)
+        if name == INTERNAL:
+            raise ApiError(500, f"cannot {verb} internal db")
+        if database is None:
+            raise not_found(name)
+        if database.deleted:
+            raise ApiError(409, f"attempted to modify resource that was already deleted: {name}")
+        return copy.deepcopy(database)
 
-
-def create_table_record(database: int, id: int, name: str, columns: dict[str, Kind]) -> Record:
-    """A new table with its columns."""
-    return {"op": "create_table", "database": database, "id": id, "name": name, "columns": columns}
+    def _hold(self, database: Database) -> None:
+        for known, sign in ((self.databases.get(database.id), -1), (database, 1)):
+            if known is not None:
+                self._active_tables += sign * known.active_tables
+                self._active_databases += sign * (not known.deleted and known.name != INTERNAL)
+                self._by_name.pop(known.name, None)
+        self.databases[database.id] = self._by_name[database.name] = database
+        self.version += 1
 
 
-def delete_table_record(database: int, id: int, name: str, hard_delete_ns: int | None) -> Record:
-    """A table that is deleted softly, with the name that it has from then on."""
-    return {
-        "op": "delete_table",
-        "database": database,
-        "id": id,
-        "name": name,
-        "hard_delete_ns": hard_delete_ns,
-    }
+def check_name(name: str) -> None:
+    """Refuse a name of a database as the server does.
+
+    A name starts with an ASCII letter or digit, goes on with letters, digits, ``_`` and ``-``,
+    and may have one slash inside it, before what v1 called a retention policy.
+
+    Raises:
+        ApiError: The name breaks a rule.
+    """
+    rule = ""
+    if not name:
+        rule = "db name cannot be empty"
+    elif len(name.encode()) > _MAX_NAME_BYTES:
+        rule = f"db name too long: max {_MAX_NAME_BYTES}"
+    elif re.match(r"[\x00-\x7f]", name) and not re.match(r"[A-Za-z0-9]", name):
+        rule = "db name did not start with a number or letter"
+    elif not re.fullmatch(r"[A-Za-z0-9_/-]*", name):
+        rule = _BAD_CHARACTER
+    elif name.count("/") > 1 or name.endswith("/"):
+        rule = _BAD_RETENTION_POLICY
+    if rule:
+        raise json_error(400, rule)
 
 
-def create_token_record(token: Token) -> Record:
-    """A new token."""
-    return {
-        "op": "create_token",
-        "id": token.id,
-        "name": token.name,
-        "hash": token.hash,
-        "created_ms": token.created_ms,
-        "expiry_ms": token.expiry_ms,
-    }
+def _database(document: dict[str, Any]) -> Database:
+    tables = [Table(**table) for table in document.pop("tables")]
+    for table in tables:
+        table.columns = {name: Kind(kind) for name, kind in table.columns.items()}
+    return Database(**document, tables={table.name: table for table in tables})
 
 
-def _first_records() -> list[Record]:
-    server = {
-        "op": "server",
-        "uuid": str(uuid.uuid4()),
-        "next_database_id": 0,
-        "next_token_id": 0,
-    }
-    return [server, create_database_record(0, INTERNAL, INTERNAL_RETENTION_SECONDS)]
+def _hash(secret: str) -> str:
+    return hashlib.sha512(secret.encode()).hexdigest()
 
 
-def _is_gone(thing: Database | Table, now_ns: int) -> bool:
-    return (
-        thing.deleted
-        and thing.hard_delete_ns is not None
-        and thing.hard_delete_ns + GRACE_NS <= now_ns
-    )
+def _hard_deletion(at: str | None, now_ns: int) -> int | None:
+    """Read ``hard_delete_at``: nanoseconds since 1970; None is never."""
+    match at:
+        case None | "default":
+            return now_ns + _HARD_DELETE_AFTER_NS
+        case "never":
+            return None
+        case "now":
+            return now_ns
+    try:
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        raise ApiError(
+            400, "Cannot parse the timestamp: input contains invalid characters"
+        ) from None
+    return max(now_ns, int(moment.timestamp()) * 10**9)
+
+
+def _deleted_name(name: str, now_ns: int, id_: int, taken: Container[str]) -> str:
+    stamped = f"{name}-{datetime.fromtimestamp(now_ns // 10**9, UTC):%Y%m%dT%H%M%S}"
+    return f"{stamped}-{id_}" if stamped in taken else stamped

@@ -1,4 +1,4 @@
-"""Query results as JSON, JSON lines, CSV, a drawn table or Parquet.
+"""Results as JSON, JSON lines, CSV, a drawn table or Parquet.
 
 DataFusion writes the first three, with the code that the real server uses for them, so numbers,
 times and escapes come out the same.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 from datafusion import SessionConfig, SessionContext, col
+
+from influxops_demo.standin.catalog import Database
 
 CONTENT_TYPES = {
     "parquet": "application/vnd.apache.parquet",
@@ -31,7 +33,7 @@ WHOLE = frozenset({"parquet", "pretty"})
 
 
 def encode(batches: Sequence[Any], format: str) -> bytes:
-    """Writes record batches of one schema in a format of :data:`CONTENT_TYPES`.
+    """Return record batches of one schema in a format of :data:`CONTENT_TYPES`.
 
     Where there is no row there is no header either: an empty list in JSON, nothing in JSON lines
     and CSV.
@@ -56,6 +58,15 @@ def encode(batches: Sequence[Any], format: str) -> bytes:
         # A newline in a string is escaped, so each one in the text ends an object.
         return b"[" + data.removesuffix(b"\n").replace(b"\n", b",") + b"]"
     return data
+
+
+def databases_batch(databases: Iterable[Database], *, show_deleted: bool) -> Any:
+    """Return the databases by name, deleted ones last or left out, as a record batch."""
+    found = sorted((d.deleted, d.name) for d in databases if show_deleted or not d.deleted)
+    columns = {"iox::database": pa.array([name for _, name in found], type=pa.string())}
+    if show_deleted:
+        columns["deleted"] = pa.array([deleted for deleted, _ in found], type=pa.bool_())
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def _frame(batches: Sequence[Any]) -> Any:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from influxops_demo.standin.kinds import Kind
+from influxops_demo.standin.catalog import Kind
 
 MAX_STRING_BYTES = 65_536
 """Longest measurement, tag key, tag value, field key or string value."""

@@ -1,147 +1,106 @@
 """SQL over one database, by DataFusion: catalog ``public``, schemas ``iox`` and ``system``.
 
-Each database that is queried gets a DataFusion session of its own, which is kept: making one, and
-registering tables in it, costs more than most queries. Before a query only those tables are
-registered anew that have changed since the last one.
+Each query gets a DataFusion session of its own, which costs half a millisecond; what costs more,
+tables as Arrow record batches, is kept as long as they do not change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from datafusion import SessionConfig, SessionContext, SQLOptions
 
-from influxops_demo.standin import errors
-from influxops_demo.standin.catalog import Catalog, Database
-from influxops_demo.standin.kinds import Kind
-from influxops_demo.standin.rows import Row, Rows, to_arrow
-from influxops_demo.standin.system_tables import system_tables
+from influxops_demo.standin.catalog import Catalog, Database, Kind, Table
+from influxops_demo.standin.errors import ApiError, json_error
+from influxops_demo.standin.system_tables import PARQUET_FILES, system_tables
+from influxops_demo.standin.wal import Row, WriteAheadLog
 
-_SESSIONS = 128
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
 
-
-@dataclass(slots=True)
-class _Registered:
-    """A table as a session has it.
-
-    Args:
-        version: identity of the table, number of its columns, version of its rows.
-        batch: all its rows.
-        oldest_ns: time of the oldest row.
-        cutoff_ns: before which rows were left out when it was registered; None: none were.
-    """
-
-    version: tuple[int, int, int]
-    batch: Any
-    oldest_ns: int
-    cutoff_ns: int | None = None
-
-
-@dataclass(slots=True)
-class _Session:
-    """A DataFusion session for one database, and what is registered in it."""
-
-    context: SessionContext
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    tables: dict[str, _Registered] = field(default_factory=dict)
-    system_version: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A table that is to be registered anew."""
-
-    name: str
-    version: tuple[int, int, int]
-    columns: dict[str, Kind]
-    rows: list[Row]
+_ARROW_TYPES: dict[Kind, Any] = {
+    Kind.TAG: pa.dictionary(pa.int32(), pa.string()),
+    Kind.TIME: pa.timestamp("ns"),
+    Kind.INTEGER: pa.int64(),
+    Kind.UINTEGER: pa.uint64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.STRING: pa.string(),
+    Kind.BOOLEAN: pa.bool_(),
+}
 
 
 class QueryEngine:
     """Answers SQL.
 
     Args:
-        catalog: what exists.
-        rows: what can be queried.
-        with_auth: whether the server asks for tokens.
+        catalog: What exists.
+        wal: The rows that can be queried.
+        with_auth: Whether the server asks for tokens.
     """
 
-    def __init__(self, catalog: Catalog, rows: Rows, *, with_auth: bool) -> None:
+    def __init__(self, catalog: Catalog, wal: WriteAheadLog, *, with_auth: bool) -> None:
         self._catalog = catalog
-        self._rows = rows
+        self._wal = wal
         self._with_auth = with_auth
         self._started_ms = time.time_ns() // 10**6
-        self._sessions: OrderedDict[int, _Session] = OrderedDict()
+        # By database and table, with the numbers of columns and of changes of the rows.
+        self._batches: dict[tuple[int, int], tuple[Any, Any]] = {}
+        self._system: tuple[int, dict[str, Any]] = (-1, {})
 
     async def run(self, database: str, sql: str, params: dict[str, Any] | None) -> list[Any]:
-        """Runs one read-only statement and returns its record batches.
+        """Run one read-only statement and return its record batches.
 
         Args:
-            database: name of the database.
-            sql: the statement.
-            params: values of its placeholders, by name without the dollar sign.
+            database: Name of the database.
+            sql: The statement.
+            params: Values of its placeholders, by name without the dollar sign.
 
         Raises:
-            ApiError: no such database, or DataFusion refuses the statement or fails to run it.
+            ApiError: No such database, or DataFusion refuses the statement or fails to run it.
         """
         found = self._catalog.database(database)
         if found is None:
-            raise errors.query_database_not_found(database)
-        session = self._session(found.id)
-        async with session.lock:
-            # The event loop is the only one to change rows and catalog, so what the thread needs
-            # of them is taken here.
-            changes = self._changes(session, found)
-            cutoff = self._cutoff_ns(found)
-            names = {table.name for table in found.tables.values()}
-            system = self._system(session, found)
-            plan = partial(_plan, session, names, changes, cutoff, system, sql, params)
-            frame = await asyncio.to_thread(plan)
-        return await asyncio.to_thread(_collect, frame)
+            raise json_error(404, f"query error: database not found: {database}")
+        # The event loop is the only one to change rows and catalog, so what the thread needs of
+        # them is taken here.
+        tables = {_name("iox", t.name): self._batch(found, t) for t in found.tables.values()}
+        for name, batch in self._system_tables(found).items():
+            tables[_name("system", name)] = batch
+        return await asyncio.to_thread(_run, tables, sql, params)
 
-    def _session(self, database: int) -> _Session:
-        session = self._sessions.get(database)
-        if session is None:
-            session = self._sessions[database] = _Session(_context())
-            if len(self._sessions) > _SESSIONS:
-                self._sessions.popitem(last=False)
-        self._sessions.move_to_end(database)
-        return session
+    def _batch(self, database: Database, table: Table) -> Any:
+        key = (database.id, table.id)
+        stored = self._wal.rows(*key)
+        version = (len(table.columns), stored.version)
+        if self._batches.get(key, (None, None))[0] != version:
+            batch = _to_arrow(table.columns, list(stored.rows.values()))
+            self._batches[key] = (version, batch)
+        _, batch = self._batches[key]
+        if database.retention_seconds is not None:
+            # Hidden, not gone: a longer period shows these rows again.
+            oldest = time.time_ns() - database.retention_seconds * 10**9
+            cutoff = pa.scalar(max(oldest, -(2**63)), type=pa.timestamp("ns"))
+            batch = batch.filter(pc.greater_equal(batch.column("time"), cutoff))
+        return batch
 
-    def _changes(self, session: _Session, database: Database) -> list[_Change]:
-        changes = []
-        for table in database.tables.values():
-            rows_version = self._rows.version(database.id, table.id)
-            version = (table.id, len(table.columns), rows_version)
-            known = session.tables.get(table.name)
-            if known is None or known.version != version:
-                rows = self._rows.of(database.id, table.id)
-                changes.append(_Change(table.name, version, dict(table.columns), rows))
-        return changes
-
-    def _system(self, session: _Session, database: Database) -> dict[str, Any]:
-        if session.system_version == self._catalog.version:
-            return {}
-        session.system_version = self._catalog.version
-        return system_tables(
-            self._catalog, database, started_ms=self._started_ms, with_auth=self._with_auth
-        )
-
-    def _cutoff_ns(self, database: Database) -> int | None:
-        if database.retention_seconds is None:
-            return None
-        return time.time_ns() - database.retention_seconds * 10**9
+    def _system_tables(self, database: Database) -> dict[str, Any]:
+        if database.id != 0:
+            return {"parquet_files": PARQUET_FILES}
+        version, tables = self._system
+        if version != self._catalog.version:
+            tables = system_tables(
+                self._catalog, started_ms=self._started_ms, with_auth=self._with_auth
+            )
+            self._system = (self._catalog.version, tables)
+        return tables
 
 
-def _context() -> SessionContext:
+def _run(tables: Mapping[str, Any], sql: str, params: dict[str, Any] | None) -> list[Any]:
+    """Run a statement over these tables. Runs in a thread."""
     config = (
         SessionConfig()
         .with_create_default_catalog_and_schema(True)
@@ -153,69 +112,46 @@ def _context() -> SessionContext:
     )
     context = SessionContext(config)
     context.sql("CREATE SCHEMA system").collect()
-    return context
-
-
-def _plan(
-    session: _Session,
-    names: set[str],
-    changes: list[_Change],
-    cutoff_ns: int | None,
-    system: dict[str, Any],
-    sql: str,
-    params: dict[str, Any] | None,
-) -> Any:
-    """Brings the session up to date and plans the statement. Runs in a thread."""
-    context = session.context
-    for name in session.tables.keys() - names:
-        context.deregister_table(_reference("iox", name))
-        del session.tables[name]
-    for change in changes:
-        batch = to_arrow(change.columns, change.rows)
-        oldest = min((row[0] for row in change.rows), default=0)
-        if change.name in session.tables:
-            context.deregister_table(_reference("iox", change.name))
-        context.register_record_batches(_reference("iox", change.name), [[batch]])
-        session.tables[change.name] = _Registered(change.version, batch, oldest)
-    for name, table in session.tables.items():
-        _apply_retention(context, name, table, cutoff_ns)
-    for name, batch in system.items():
-        context.deregister_table(_reference("system", name))
-        context.register_record_batches(_reference("system", name), [[batch]])
+    for name, batch in tables.items():
+        context.register_record_batches(name, [[batch]])
     try:
-        return context.sql(sql, _READ_ONLY, param_values=params)
+        frame = context.sql(sql, _READ_ONLY, param_values=params)
     except Exception as error:
-        raise errors.query_not_planned(_words(error)) from None
-
-
-def _apply_retention(
-    context: SessionContext, name: str, table: _Registered, cutoff_ns: int | None
-) -> None:
-    """Hides what is older than the retention period allows, and shows it again when it may be."""
-    hides = cutoff_ns is not None and table.batch.num_rows and table.oldest_ns < cutoff_ns
-    if not hides and table.cutoff_ns is None:
-        return
-    batch = table.batch
-    if hides:
-        cutoff = pa.scalar(cutoff_ns, type=pa.timestamp("ns"))
-        batch = batch.filter(pc.greater_equal(batch.column("time"), cutoff))
-    context.deregister_table(_reference("iox", name))
-    context.register_record_batches(_reference("iox", name), [[batch]])
-    table.cutoff_ns = cutoff_ns if hides else None
-
-
-def _collect(frame: Any) -> list[Any]:
-    """Runs a planned statement. Runs in a thread."""
+        raise _not_planned(_words(error)) from None
     try:
         return list(frame.collect())
     except Exception as error:
-        raise errors.query_not_executed(_words(error)) from None
+        text = f"query error: error while executing plan: {_words(error)}"
+        raise ApiError(500, text) from None
+
+
+def _not_planned(text: str) -> ApiError:
+    if text.startswith(("Error during planning", "SQL error")):
+        return ApiError(400, text)
+    return ApiError(405 if text.startswith("This feature is not implemented") else 500, text)
+
+
+def _to_arrow(columns: Mapping[str, Kind], rows: list[Row]) -> Any:
+    """Return rows as a record batch, its columns by name as the server orders them."""
+    fields, arrays = [], []
+    for name, kind in sorted(columns.items()):
+        values: list[Any]
+        match kind:
+            case Kind.TIME:
+                values = [moment for moment, _, _ in rows]
+            case Kind.TAG:
+                values = [tags.get(name) for _, tags, _ in rows]
+            case _:
+                values = [cells.get(name) for _, _, cells in rows]
+        arrays.append(pa.array(values, type=_ARROW_TYPES[kind]))
+        fields.append(pa.field(name, _ARROW_TYPES[kind], nullable=kind is not Kind.TIME))
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _words(error: Exception) -> str:
     return str(error).removeprefix("DataFusion error: ")
 
 
-def _reference(schema: str, table: str) -> str:
+def _name(schema: str, table: str) -> str:
     quoted = table.replace('"', '""')
     return f'public.{schema}."{quoted}"'

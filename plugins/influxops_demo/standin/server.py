@@ -1,22 +1,21 @@
-"""Serves a stand-in until it is told to end."""
+"""Serve a stand-in until it is told to end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from influxops_demo.standin.app import StandInApp
-from influxops_demo.standin.engine import Engine
-from influxops_demo.standin.settings import StandInSettings
+from influxops_demo.standin.api import StandInApp, StandInSettings
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Binds the address; connections wait from then on until the server runs.
+    """Bind the address; connections wait from then on until the server runs.
 
     Args:
         host: name or address.
@@ -41,34 +40,41 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The URL under which a listener is reached."""
+    """Return the URL under which a listener is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(settings: StandInSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serves until SIGINT or SIGTERM, then answers what is under way and flushes.
+def serve(
+    settings: StandInSettings,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    *,
+    until_stdin_ends: bool = False,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then answer what is under way and flush.
 
     Args:
         settings: how the stand-in behaves.
         listener: from :func:`listen`; closed at the end.
         ready: called once, when requests are answered.
+        until_stdin_ends: whether the end of the standard input ends it as well.
 
     Raises:
         DataDirectoryError: another process has the data directory, or it is damaged.
         OSError: the data directory cannot be made or read.
     """
     with contextlib.closing(listener):
-        engine = Engine(settings)
+        app = StandInApp(settings)
         config = uvicorn.Config(
-            StandInApp(engine),
+            app,
             lifespan="on",
             log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=5,
         )
-        asyncio.run(_Server(config, engine, ready).serve([listener]))
+        asyncio.run(_Server(config, app.wal.flush, ready, until_stdin_ends).serve([listener]))
 
 
 class _Server(uvicorn.Server):
@@ -78,9 +84,16 @@ class _Server(uvicorn.Server):
     know how its child died; who stops a development server is not interested.
     """
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        flush: Callable[[], None],
+        ready: Callable[[], None],
+        until_stdin_ends: bool,
+    ) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._until_stdin_ends = until_stdin_ends
+        self._flush = flush
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -93,13 +106,21 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._end)
+        if self._until_stdin_ends:
+            loop.add_reader(0, self._read_stdin)
         try:
             yield
         finally:
+            loop.remove_reader(0)
             for name in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(name)
+
+    def _read_stdin(self) -> None:
+        if not os.read(0, 4_096):
+            self._end()
+            asyncio.get_running_loop().remove_reader(0)
 
     def _end(self) -> None:
         self.should_exit = True
         # Writes that wait for the next flush need not wait for its time.
-        self._engine.wal.flush()
+        self._flush()

@@ -8,89 +8,72 @@ from typing import Any
 
 import pyarrow as pa
 
-from influxops_demo.standin.catalog import INTERNAL, Catalog, Database
-from influxops_demo.standin.kinds import Kind
-
-NODE_ID = "n1"
+from influxops_demo.standin.catalog import Catalog, Database, Kind, Table
 
 _TEXT = pa.string_view()
 _SECONDS = pa.timestamp("s", "UTC")
 _MILLISECONDS = pa.timestamp("ms")
-
-_PARQUET_FILES = pa.schema(
-    [
-        pa.field("table_name", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("size_bytes", pa.uint64(), nullable=False),
-        pa.field("row_count", pa.uint64(), nullable=False),
-        pa.field("min_time", pa.int64(), nullable=False),
-        pa.field("max_time", pa.int64(), nullable=False),
-    ]
-)
-_DATABASES = pa.schema(
-    [
-        pa.field("database_name", _TEXT, nullable=False),
-        pa.field("retention_period_ns", pa.uint64()),
-        pa.field("deleted", pa.bool_(), nullable=False),
-        pa.field("hard_deletion_time", _SECONDS),
-    ]
-)
-_TABLES = pa.schema(
-    [
-        pa.field("database_name", _TEXT, nullable=False),
-        pa.field("table_name", _TEXT, nullable=False),
-        pa.field("column_count", pa.uint64(), nullable=False),
-        pa.field("series_key_columns", _TEXT, nullable=False),
-        pa.field("last_cache_count", pa.uint64(), nullable=False),
-        pa.field("distinct_cache_count", pa.uint64(), nullable=False),
-        pa.field("deleted", pa.bool_(), nullable=False),
-        pa.field("hard_deletion_time", _SECONDS),
-    ]
-)
-_NODES = pa.schema(
-    [
-        pa.field("node_id", _TEXT, nullable=False),
-        pa.field("node_catalog_id", pa.uint32(), nullable=False),
-        pa.field("instance_id", _TEXT, nullable=False),
-        pa.field("mode", pa.list_(pa.field("item", _TEXT)), nullable=False),
-        pa.field("core_count", pa.uint64(), nullable=False),
-        pa.field("state", _TEXT, nullable=False),
-        pa.field("updated_at", _MILLISECONDS),
-        pa.field("cli_params", _TEXT),
-    ]
-)
-_TOKENS = pa.schema(
-    [
-        pa.field("token_id", pa.uint64(), nullable=False),
-        pa.field("name", _TEXT, nullable=False),
-        pa.field("hash", _TEXT, nullable=False),
-        pa.field("created_at", _MILLISECONDS, nullable=False),
-        pa.field("description", _TEXT),
-        pa.field("created_by_token_id", pa.uint64()),
-        pa.field("updated_at", _MILLISECONDS),
-        pa.field("updated_by_token_id", pa.uint64()),
-        pa.field("expiry", _MILLISECONDS),
-        pa.field("permissions", _TEXT, nullable=False),
-    ]
-)
+#: Name, type and whether it can be null, for each column of each table.
+_SCHEMAS: dict[str, list[tuple[str, Any, bool]]] = {
+    "parquet_files": [
+        ("table_name", pa.string(), False),
+        ("path", pa.string(), False),
+        ("size_bytes", pa.uint64(), False),
+        ("row_count", pa.uint64(), False),
+        ("min_time", pa.int64(), False),
+        ("max_time", pa.int64(), False),
+    ],
+    "databases": [
+        ("database_name", _TEXT, False),
+        ("retention_period_ns", pa.uint64(), True),
+        ("deleted", pa.bool_(), False),
+        ("hard_deletion_time", _SECONDS, True),
+    ],
+    "tables": [
+        ("database_name", _TEXT, False),
+        ("table_name", _TEXT, False),
+        ("column_count", pa.uint64(), False),
+        ("series_key_columns", _TEXT, False),
+        ("last_cache_count", pa.uint64(), False),
+        ("distinct_cache_count", pa.uint64(), False),
+        ("deleted", pa.bool_(), False),
+        ("hard_deletion_time", _SECONDS, True),
+    ],
+    "nodes": [
+        ("node_id", _TEXT, False),
+        ("mode", pa.list_(pa.field("item", _TEXT)), False),
+        ("core_count", pa.uint64(), False),
+        ("state", _TEXT, False),
+        ("updated_at", _MILLISECONDS, True),
+    ],
+    "tokens": [
+        ("token_id", pa.uint64(), False),
+        ("name", _TEXT, False),
+        ("created_at", _MILLISECONDS, False),
+        ("expiry", _MILLISECONDS, True),
+        ("permissions", _TEXT, False),
+        ("hash", _TEXT, False),
+    ],
+}
 
 
-def system_tables(
-    catalog: Catalog, database: Database, *, started_ms: int, with_auth: bool
-) -> dict[str, Any]:
-    """The system tables that a database shows, as record batches by name.
-
-    Every database has ``parquet_files``, which stays empty because the stand-in writes none; the
-    internal one has the tables that tell of the whole server.
-    """
-    tables = {"parquet_files": _batch(_PARQUET_FILES, [])}
-    if database.name != INTERNAL:
-        return tables
-    node = (NODE_ID, 0, catalog.uuid, ["core"], os.cpu_count() or 1, "running", started_ms, None)
-    tables["databases"] = _batch(_DATABASES, map(_database, catalog.databases.values()))
-    tables["tables"] = _batch(_TABLES, _tables(catalog))
-    tables["nodes"] = _batch(_NODES, [node])
-    tables["tokens"] = _tokens(catalog, with_auth)
+def system_tables(catalog: Catalog, *, started_ms: int, with_auth: bool) -> dict[str, Any]:
+    """Return the system tables of the internal database as record batches by name."""
+    databases = catalog.databases.values()
+    rows: dict[str, Iterable[tuple[Any, ...]]] = {
+        "databases": map(_database, databases),
+        "tables": (_table(d, table) for d in databases for table in d.tables.values()),
+        "nodes": [("n1", ["core"], os.cpu_count() or 1, "running", started_ms)],
+        "tokens": (
+            (token.id, token.name, token.created_ms, token.expiry_ms, "*:*:*", token.hash[:9])
+            for token in catalog.tokens.values()
+        ),
+    }
+    tables = {"parquet_files": PARQUET_FILES}
+    tables |= {name: _batch(_SCHEMAS[name], found) for name, found in rows.items()}
+    if not with_auth:
+        # Without authorization the server does not show the hashes.
+        tables["tokens"] = tables["tokens"].drop_columns(["hash"])
     return tables
 
 
@@ -104,52 +87,24 @@ def _database(database: Database) -> tuple[Any, ...]:
     )
 
 
-def _tables(catalog: Catalog) -> Iterable[tuple[Any, ...]]:
-    for database in catalog.databases.values():
-        for table in database.tables.values():
-            series = ", ".join(name for name, kind in table.columns.items() if kind is Kind.TAG)
-            yield (
-                database.name,
-                table.name,
-                len(table.columns),
-                series,
-                0,
-                0,
-                table.deleted,
-                _seconds(table.hard_delete_ns),
-            )
-
-
-def _tokens(catalog: Catalog, with_auth: bool) -> Any:
-    tokens = _batch(
-        _TOKENS,
-        (
-            (
-                token.id,
-                token.name,
-                token.hash[:9],
-                token.created_ms,
-                None,
-                None,
-                None,
-                None,
-                token.expiry_ms,
-                "*:*:*",
-            )
-            for token in catalog.tokens.values()
-        ),
-    )
-    # Without authorization the server does not show the hashes.
-    return tokens if with_auth else tokens.drop_columns(["hash"])
+def _table(database: Database, table: Table) -> tuple[Any, ...]:
+    series = ", ".join(name for name, kind in table.columns.items() if kind is Kind.TAG)
+    deletion = _seconds(table.hard_delete_ns)
+    columns = len(table.columns)
+    return (database.name, table.name, columns, series, 0, 0, table.deleted, deletion)
 
 
 def _seconds(nanoseconds: int | None) -> int | None:
     return None if nanoseconds is None else nanoseconds // 10**9
 
 
-def _batch(schema: Any, rows: Iterable[tuple[Any, ...]]) -> Any:
+def _batch(schema: list[tuple[str, Any, bool]], rows: Iterable[tuple[Any, ...]]) -> Any:
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    arrays = [
-        pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    fields = [pa.field(name, type_, nullable=nullable) for name, type_, nullable in schema]
+    arrays = [pa.array(cells, type=f.type) for cells, f in zip(columns, fields, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+#: Every database has this one. It stays empty, as it is on the server before the first snapshot of
+#: the write-ahead log, because the stand-in writes no files.
+PARQUET_FILES = _batch(_SCHEMAS["parquet_files"], [])

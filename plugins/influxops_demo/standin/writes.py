@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from influxops_demo.standin import errors
-from influxops_demo.standin.catalog import Catalog
-from influxops_demo.standin.kinds import Kind
+from influxops_demo.standin.catalog import Catalog, ColumnRefused, Database, Kind
+from influxops_demo.standin.errors import ApiError, json_error
 from influxops_demo.standin.line_protocol import Line, LineError, Value, parse_line, split_lines
-from influxops_demo.standin.operations import ColumnRefused, TableLimitReached, Transaction
-from influxops_demo.standin.rows import Batch, Row
+from influxops_demo.standin.wal import Row
 
 PRECISIONS = {
     "auto": None,
@@ -37,43 +35,57 @@ class Accepted:
     """What became of a write.
 
     Args:
-        batches: the rows that were accepted.
-        refused: one object for each line that was not, as the error body has it.
+        database: Where its rows go.
+        rows: The rows that were accepted, by the id of their table.
+        refused: One object for each line that was not, as the error body has it.
     """
 
-    batches: list[Batch] = field(default_factory=list)
-    refused: list[dict[str, Any]] = field(default_factory=list)
+    database: Database
+    rows: dict[int, list[Row]]
+    refused: list[dict[str, Any]]
+
+    def raise_if_partial(self) -> None:
+        """Raise where lines were refused; the others are written.
+
+        Raises:
+            ApiError: 422 where a limit was the reason for any of them, else 400.
+        """
+        if self.refused:
+            limit = "Update to schema would exceed number of"
+            hit = any(line["error_message"].startswith(limit) for line in self.refused)
+            text = "partial write of line protocol occurred"
+            raise json_error(422 if hit else 400, text, self.refused)
 
 
 def accept(
     catalog: Catalog, database: str, body: str, *, now_ns: int, precision: str, partial: bool
 ) -> Accepted:
-    """Checks every line, and makes the database, the tables and the columns that they need.
+    """Check every line, and make the database, the tables and the columns that they need.
 
     What a refused line would have needed is made all the same, up to where it was refused, and the
     database even where not one line was good: so does the server.
 
     Args:
-        catalog: the catalog.
-        database: name of the database, made where there is none.
-        body: the lines.
-        now_ns: time of lines without a timestamp.
-        precision: one of :data:`PRECISIONS`.
-        partial: whether good lines are taken although others are refused.
+        catalog: The catalog.
+        database: Name of the database, made where there is none.
+        body: The lines.
+        now_ns: Time of lines without a timestamp.
+        precision: One of :data:`PRECISIONS`.
+        partial: Whether good lines are taken although others are refused.
 
     Raises:
-        ApiError: there may be no more databases, the database is deleted, not one line is there,
+        ApiError: There may be no more databases, the database is deleted, not one line is there,
             or a line is refused and ``partial`` is false.
     """
-    change = Transaction(catalog, database)
-    if change.database.deleted:
-        raise errors.database_is_deleted(database)
-    unit = PRECISIONS[precision]
+    draft = catalog.draft(database)
+    if draft.deleted:
+        text = f"cannot write to soft-deleted database '{database}' - it is marked for deletion"
+        raise json_error(400, text)
     rows: dict[int, list[Row]] = {}
     refused: list[dict[str, Any]] = []
     for number, text in enumerate(split_lines(body), start=1):
         try:
-            table, row = _accept_line(change, text, now_ns, unit, precision)
+            table, row = _accept_line(catalog, draft, text, now_ns, precision)
         except (_Refused, LineError) as refusal:
             shown = refusal.line if isinstance(refusal, _Refused) else _raw_line(body, number)
             problem = {
@@ -82,14 +94,14 @@ def accept(
                 "original_line": shown.encode()[:_SHOWN_BYTES].decode(errors="ignore"),
             }
             if not partial:
-                raise errors.line_refused(problem) from None
+                raise json_error(400, "line protocol parsing error", problem) from None
             refused.append(problem)
         else:
             rows.setdefault(table, []).append(row)
-    change.commit()
+    catalog.put(draft)
     if not rows and not refused:
-        raise errors.empty_write()
-    return Accepted([(change.database.id, table, found) for table, found in rows.items()], refused)
+        raise ApiError(400, "incoming write was empty")
+    return Accepted(draft, rows, refused)
 
 
 class _Refused(ValueError):
@@ -101,31 +113,31 @@ class _Refused(ValueError):
 
 
 def _accept_line(
-    change: Transaction, text: str, now_ns: int, unit: int | None, precision: str
+    catalog: Catalog, database: Database, text: str, now_ns: int, precision: str
 ) -> tuple[int, Row]:
     line = parse_line(text)
     fields: dict[str, Value] = {}
     try:
-        draft = change.table(line.measurement)
+        table = catalog.draft_table(database, line.measurement)
         for name, _ in line.tags:
-            draft.column(name, Kind.TAG)
+            table.add_column(name, Kind.TAG)
         for name, kind, value in line.fields:
-            draft.column(name, kind)
+            table.add_column(name, kind)
             if name in fields:
-                raise _Refused(
-                    f"invalid line protocol - multiple instances of '{name}' field found", line
+                raise ColumnRefused(
+                    f"invalid line protocol - multiple instances of '{name}' field found"
                 )
             fields[name] = value
-        draft.time()
-    except (TableLimitReached, ColumnRefused) as error:
+        table.add_time()
+    except ColumnRefused as error:
         raise _Refused(str(error), line) from None
-    moment = _nanoseconds(line.timestamp, now_ns, unit)
+    moment = _nanoseconds(line.timestamp, now_ns, PRECISIONS[precision])
     if not -(2**63) <= moment < 2**63:
         raise _Refused(
             f"timestamp, {line.timestamp}, out of range for precision: {_long_name(precision)}",
             line,
         )
-    return draft.table.id, (moment, dict(line.tags), fields)
+    return table.id, (moment, dict(line.tags), fields)
 
 
 def _nanoseconds(timestamp: int | None, now_ns: int, unit: int | None) -> int:

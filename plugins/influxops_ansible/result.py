@@ -1,0 +1,193 @@
+"""What a task comes to: a report in the words of a task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from influxops.errors import InfluxopsError, LockBusy
+from influxops.findings import Finding, Kind, Severity
+from influxops.model import Change, TenantPlan
+from influxops.remedy import Remedy
+from influxops.report.document import finding_document, summary
+from influxops.report.groups import Group
+from influxops.report.model import Report
+from influxops.report.view import TASK, ReportView
+from influxops.text import short, some_of
+from influxops_ansible.task import Task
+
+#: How much a message tells; the result has all of it.
+_MOST_REASONS = 20
+_MOST_NAMES = 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task comes to."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)  # what the module returns
+    warnings: tuple[str, ...] = ()  # what it warns of
+    failure: str = ""  # why the task fails; empty where it does not
+    missing: str = ""  # the Python library that is not installed
+
+
+def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Result:
+    """Return what a task's work comes to; what ends it before it began is its failure.
+
+    Args:
+        work: What to do.
+        parameters: The module's parameters.
+    """
+    try:
+        return work(Task(parameters))
+    except ModuleNotFoundError as error:
+        return Result(failure=str(error), missing=error.name or "influxops")
+    except InfluxopsError as error:
+        kind = Kind.LOCK_BUSY if isinstance(error, LockBusy) else Kind.CONFIGURATION
+        finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
+        return Result(
+            {"findings": [finding_document(finding, TASK)]},
+            failure=_with_advice(error.message, TASK.advice(error.remedy)),
+        )
+
+
+class Told:
+    """A report, as a task tells it.
+
+    Args:
+        report: The report.
+    """
+
+    def __init__(self, report: Report) -> None:
+        if report.dry_run:
+            # What may find no place is tried in the run, and the server decides.
+            report = replace(report, notes=tuple(map(_softened, report.notes)))
+        self.report = report
+        self.view = ReportView(report, TASK)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What every module returns."""
+        refusals = [
+            Finding(Kind.GUARD, Severity.ERROR, refusal.message, Remedy.allow(refusal.guard))
+            for refusal in self.report.refusals
+            if not refusal.tenants  # else those that wait for it have the finding
+        ]
+        findings = [*self.report.findings, *refusals]
+        counted = summary(self.report)
+        if self.report.dry_run:
+            planned = (c.action.value for t in self.report.tenants for c in self.changes(t))
+            counted["planned"] = dict(Counter(planned))
+        counted["findings"] = dict(Counter(finding.severity.value for finding in findings))
+        return {
+            "findings": [finding_document(finding, TASK) for finding in findings],
+            "summary": counted,
+        }
+
+    def changes(self, tenant: TenantPlan) -> tuple[Change, ...]:
+        """Return what was changed, or would be; what may find no place is not promised."""
+        if not self.report.dry_run:
+            return tenant.made
+        return () if tenant.over_estimate else tenant.changes
+
+    def is_open(self, tenant: TenantPlan) -> bool:
+        """Return whether a tenant is not as it should be, and nobody acknowledged that."""
+        return not self.view.is_right(tenant) and self.view.severity(tenant) is Severity.ERROR
+
+    @property
+    def open(self) -> list[str]:
+        """The ids of the tenants that are not as they should be."""
+        return [tenant.tenant for tenant in self.report.tenants if self.is_open(tenant)]
+
+    @property
+    def failure(self) -> str:
+        """Why the task fails: which tenants are not as they should be, and why."""
+        groups = self.view.groups(Severity.ERROR)
+        told = [_said(group) for group in groups[:_MOST_REASONS]]
+        if len(groups) > _MOST_REASONS:
+            told.append(f"and {len(groups) - _MOST_REASONS} more, see `findings`")
+        return "; ".join(told)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the task warns of."""
+        return tuple(
+            self._with_names(group) if group.kind is Kind.OVER_CAPACITY else _said(group)
+            for group in self.view.groups(Severity.WARNING)
+        )
+
+    @property
+    def is_only_unreachable(self) -> bool:
+        """Whether all that is wrong is that targets cannot be reached."""
+        errors = [f for f in self.report.findings if f.severity is Severity.ERROR]
+        kinds = {f.kind for f in errors if f.remedy != Remedy.allow("unreachable")}
+        if Kind.UNREACHABLE in kinds and not any(t.reachable for t in self.report.targets):
+            kinds.discard(Kind.DEADLINE)
+        return kinds <= {Kind.UNREACHABLE, Kind.NOT_READ} and all(
+            refusal.guard == "unreachable" for refusal in self.report.refusals
+        )
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it fails for tenants that nobody can name: their source says nothing of them."""
+        return any(not refusal.tenants for refusal in self.report.refusals) or any(
+            f.kind is Kind.FAILED_SOURCE and f.severity is Severity.ERROR
+            for f in self.report.findings
+        )
+
+    def _with_names(self, group: Group) -> str:
+        """Say whom it is about that there may be no place left."""
+        names = [
+            short(tenant.database)
+            for tenant in self.report.tenants
+            if tenant.over_estimate and f"target {tenant.target}" in group.labels
+        ]
+        line = f"{group.line()}: {some_of(names, _MOST_NAMES)}" if names else group.line()
+        return _with_advice(line, group.advice)
+
+
+def shortened(
+    entries: Iterable[tuple[dict[str, Any], bool]], task: Task, *, failed: bool
+) -> dict[str, Any]:
+    """Return the entries that are to be told, and how many are not.
+
+    Args:
+        entries: Each entry, and whether it is about what is not as it should be.
+        task: The task, which may ask for all of them.
+        failed: Whether it fails.
+    """
+    every = list(entries)
+    shown = every
+    if failed and task.parameters.get("details") != "all":
+        shown = [(entry, is_open) for entry, is_open in every if is_open]
+    return {"databases": [entry for entry, _ in shown], "omitted": len(every) - len(shown)}
+
+
+def nothing(task: Task) -> dict[str, Any]:
+    """Return what every module returns, for a task that asks for nothing.
+
+    Args:
+        task: The task, whose other parameters are checked all the same.
+
+    Raises:
+        InfluxopsError: When they say what cannot be.
+    """
+    with task.engine(dry_run=True):
+        counted: dict[str, Any] = {"tenants": {}, "planned": {}, "changed": {}, "findings": {}}
+        return {"databases": [], "omitted": 0, "findings": [], "summary": counted}
+
+
+def _softened(finding: Finding) -> Finding:
+    if finding.kind is Kind.OVER_CAPACITY and finding.severity is Severity.ERROR:
+        return replace(finding, severity=Severity.WARNING)
+    return finding
+
+
+def _said(group: Group) -> str:
+    return _with_advice(group.line(_MOST_NAMES), group.advice)
+
+
+def _with_advice(text: str, advice: str) -> str:
+    return f"{text} ({advice})" if advice else text

@@ -1,0 +1,372 @@
+"""The HTTP API as an ASGI application.
+
+Starlette and uvicorn serve it: the pair that most ASGI applications run on, released often, and
+with it every header is decided here, which the recordings need (aiohttp gives each answer that has
+no content type one of its own).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from influxops_demo.standin import requests
+from influxops_demo.standin.catalog import OPERATOR_TOKEN, Catalog, Limits
+from influxops_demo.standin.errors import ApiError, compact
+from influxops_demo.standin.formats import CONTENT_TYPES, WHOLE, databases_batch, encode
+from influxops_demo.standin.query import QueryEngine
+from influxops_demo.standin.requests import Field
+from influxops_demo.standin.storage import Storage
+from influxops_demo.standin.wal import WriteAheadLog
+from influxops_demo.standin.writes import PRECISIONS, accept
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+#: The version of InfluxDB 3 Core whose recorded answers the stand-in gives.
+_VERSION = "3.10.0-nightly"
+_REVISION = "d7834110b3"
+_PRODUCT = "InfluxDB 3 Core"
+#: Longest body in bytes, before and after decompression.
+_MAX_REQUEST_BYTES = 10 * 1024 * 1024
+_TOKEN_PATH = "/api/v3/configure/token"
+_TEXT = Field(requests.text)
+_OPTIONAL_TEXT = Field(requests.text, required=False)
+_FORMAT = requests.choice(*CONTENT_TYPES)
+_NEW_DATABASE = {"db": _TEXT, "retention_period": Field(requests.retention, required=False)}
+
+
+@dataclass(frozen=True)
+class StandInSettings:
+    """How a stand-in behaves.
+
+    Args:
+        data_dir: Where databases and rows are kept; None keeps nothing.
+        limits: How many databases and tables there may be.
+        wal_flush_interval: Seconds between two flushes of the write-ahead log.
+        with_auth: Whether requests need a token.
+    """
+
+    data_dir: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    wal_flush_interval: float = 1.0
+    with_auth: bool = False
+
+
+class StandInApp:
+    """Answers requests.
+
+    Args:
+        settings: How it behaves.
+
+    Raises:
+        DataDirectoryError: Another process has the data directory, or what is in it is damaged.
+        OSError: The directory cannot be made.
+    """
+
+    def __init__(self, settings: StandInSettings) -> None:
+        self._with_auth = settings.with_auth
+        self._storage = Storage(settings.data_dir)
+        self._catalog = Catalog(self._storage, settings.limits)
+        self.wal = WriteAheadLog(self._storage, settings.wal_flush_interval)
+        self._queries = QueryEngine(self._catalog, self.wal, with_auth=settings.with_auth)
+        self._process = str(uuid.uuid4())
+        self._routes: dict[tuple[str, str], Handler] = {
+            ("GET", "/ping"): self._ping,
+            ("POST", "/ping"): self._ping,
+            ("GET", "/health"): self._health,
+            ("GET", "/api/v1/health"): self._health,
+            ("GET", "/api/v3/configure/database"): self._list_databases,
+            ("POST", "/api/v3/configure/database"): self._create_database,
+            ("PUT", "/api/v3/configure/database"): self._update_database,
+            ("DELETE", "/api/v3/configure/database"): self._delete_database,
+            ("POST", "/api/v3/configure/database/retention_period"): self._set_retention,
+            ("DELETE", "/api/v3/configure/database/retention_period"): self._clear_retention,
+            ("POST", "/api/v3/configure/table"): self._create_table,
+            ("DELETE", "/api/v3/configure/table"): self._delete_table,
+            ("POST", f"{_TOKEN_PATH}/admin"): self._create_admin_token,
+            ("POST", f"{_TOKEN_PATH}/named_admin"): self._create_named_token,
+            ("DELETE", _TOKEN_PATH): self._delete_token,
+            ("POST", "/api/v3/write_lp"): self._write,
+            ("GET", "/api/v3/query_sql"): self._query_by_get,
+            ("POST", "/api/v3/query_sql"): self._query_by_post,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except ApiError as error:
+            response = Response(error.body, error.status)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.url.path)
+            response = Response("the stand-in failed, see its log", 500)
+        response.headers["cluster-uuid"] = self._catalog.uuid
+        response.headers["x-influxops-stand-in"] = "1"
+        await response(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.wal.flush()
+        self._storage.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.url.path
+        if self._with_auth:
+            # The first token has to come from somewhere.
+            if path != f"{_TOKEN_PATH}/admin":
+                self._catalog.authenticate(request.headers.get("authorization"))
+        elif path.startswith(_TOKEN_PATH):
+            raise ApiError(405, "endpoint disabled, started without auth")
+        handler = self._routes.get((request.method, path))
+        if handler is None:
+            # A path and a method that are not there are not told apart.
+            raise ApiError(404, "Not found")
+        return await handler(request)
+
+    # Server
+
+    async def _ping(self, _: Request) -> Response:
+        content = {
+            "product_name": _PRODUCT,
+            "version": _VERSION,
+            "revision": _REVISION,
+            "process_id": self._process,
+        }
+        request_id = str(uuid.uuid4())
+        return Response(
+            compact(content),
+            headers={
+                "content-type": "application/json",
+                "x-influxdb-build": "Core",
+                "x-influxdb-version": _VERSION,
+                "request-id": request_id,
+                "x-request-id": request_id,
+            },
+        )
+
+    async def _health(self, _: Request) -> Response:
+        return Response("OK", headers={"content-type": "text/plain; charset=utf-8"})
+
+    # Databases
+
+    async def _list_databases(self, request: Request) -> Response:
+        asked = requests.decode_query(
+            request.url.query,
+            {"format": Field(_FORMAT), "show_deleted": Field(requests.switch, required=False)},
+        )
+        show_deleted = bool(asked["show_deleted"])
+        batch = databases_batch(self._catalog.databases.values(), show_deleted=show_deleted)
+        return await _results([batch], asked["format"])
+
+    async def _create_database(self, request: Request) -> Response:
+        asked = await self._read_json(request, _NEW_DATABASE)
+        self._catalog.create_database(asked["db"], asked["retention_period"])
+        return Response()
+
+    async def _update_database(self, request: Request) -> Response:
+        asked = await self._read_json(request, _NEW_DATABASE)
+        self._catalog.set_retention(asked["db"], asked["retention_period"])
+        return Response()
+
+    async def _delete_database(self, request: Request) -> Response:
+        asked = requests.decode_query(
+            request.url.query, {"db": _TEXT, "hard_delete_at": _OPTIONAL_TEXT}
+        )
+        self._catalog.delete_database(asked["db"], asked["hard_delete_at"])
+        return Response()
+
+    async def _set_retention(self, request: Request) -> Response:
+        asked = requests.decode_query(request.url.query, {"db": _TEXT, "duration": _TEXT})
+        try:
+            retention = requests.duration(asked["duration"]) // 10**9
+        except ValueError as error:
+            raise ApiError(400, f"Cannot parse the given human time: {error}") from None
+        self._catalog.set_retention(asked["db"], retention)
+        return Response(status_code=204)
+
+    async def _clear_retention(self, request: Request) -> Response:
+        asked = requests.decode_query(request.url.query, {"db": _TEXT})
+        self._catalog.set_retention(asked["db"], None)
+        return Response(status_code=204)
+
+    # Tables
+
+    async def _create_table(self, request: Request) -> Response:
+        asked = await self._read_json(
+            request,
+            {
+                "db": _TEXT,
+                "table": _TEXT,
+                "tags": Field(requests.texts),
+                "fields": Field(requests.columns),
+            },
+        )
+        self._catalog.create_table(asked["db"], asked["table"], asked["tags"], asked["fields"])
+        return Response()
+
+    async def _delete_table(self, request: Request) -> Response:
+        asked = requests.decode_query(
+            request.url.query, {"db": _TEXT, "table": _TEXT, "hard_delete_at": _OPTIONAL_TEXT}
+        )
+        self._catalog.delete_table(asked["db"], asked["table"], asked["hard_delete_at"])
+        return Response()
+
+    # Tokens
+
+    async def _create_admin_token(self, _: Request) -> Response:
+        return self._new_token(OPERATOR_TOKEN, None)
+
+    async def _create_named_token(self, request: Request) -> Response:
+        asked = await self._read_json(
+            request, {"token_name": _TEXT, "expiry_secs": Field(requests.unsigned, required=False)}
+        )
+        return self._new_token(asked["token_name"], asked["expiry_secs"])
+
+    def _new_token(self, name: str, expiry_seconds: int | None) -> Response:
+        token, secret = self._catalog.create_token(name, expiry_seconds)
+        content = {
+            "id": token.id,
+            "name": token.name,
+            "token": secret,
+            "hash": token.hash,
+            "created_at": _rfc3339(token.created_ms),
+            "expiry": None if token.expiry_ms is None else _rfc3339(token.expiry_ms),
+        }
+        return Response(compact(content), 201, {"content-type": "json"})
+
+    async def _delete_token(self, request: Request) -> Response:
+        asked = requests.decode_query(request.url.query, {"token_name": _TEXT})
+        self._catalog.delete_token(asked["token_name"])
+        return Response()
+
+    # Rows
+
+    async def _write(self, request: Request) -> Response:
+        if not request.scope["query_string"]:
+            raise ApiError(400, "missing query parameter 'db'")
+        asked = requests.decode_query(
+            request.url.query,
+            {
+                "db": _TEXT,
+                "precision": Field(requests.choice(*PRECISIONS), required=False),
+                "accept_partial": Field(requests.switch, required=False),
+                "no_sync": Field(requests.switch, required=False),
+            },
+        )
+        body = await self._read_body(request)
+        try:
+            lines = body.decode()
+        except UnicodeDecodeError as error:
+            raise ApiError(
+                400,
+                f"body content is not valid utf8: invalid utf-8 sequence of "
+                f"{max(1, error.end - error.start)} bytes from index {error.start}",
+            ) from None
+        accepted = accept(
+            self._catalog,
+            asked["db"],
+            lines,
+            now_ns=time.time_ns(),
+            precision=asked["precision"] or "auto",
+            partial=asked["accept_partial"] is not False,
+        )
+        if accepted.rows:
+            await self.wal.write(accepted.database, accepted.rows, wait=not asked["no_sync"])
+        accepted.raise_if_partial()
+        return Response(status_code=204)
+
+    async def _query_by_get(self, request: Request) -> Response:
+        if not request.scope["query_string"]:
+            raise ApiError(400, "missing query parameters 'db' and 'q'")
+        fields = {"db": _TEXT, "q": _TEXT, "format": Field(_FORMAT, required=False)}
+        asked = requests.decode_query(request.url.query, {**fields, "params": _OPTIONAL_TEXT})
+        try:
+            asked["params"] = requests.scalars(json.loads(asked["params"] or "null"))
+        except ValueError as error:
+            raise ApiError(400, f"serde json error: {error}") from None
+        return await self._query(request, asked)
+
+    async def _query_by_post(self, request: Request) -> Response:
+        fields = {
+            "db": _TEXT,
+            "q": _TEXT,
+            "format": Field(_FORMAT, required=False),
+            "params": Field(requests.scalars, required=False),
+        }
+        # Whatever its content type says, the body has to be JSON here.
+        asked = requests.decode_body(await self._read_body(request), fields)
+        return await self._query(request, asked)
+
+    async def _query(self, request: Request, asked: dict[str, Any]) -> Response:
+        accepted = {"text/csv": "csv", "text/plain": "pretty"}
+        format = asked["format"] or accepted.get(request.headers.get("accept", ""), "json")
+        batches = await self._queries.run(asked["db"], asked["q"], asked["params"])
+        return await _results(batches, format)
+
+    # Bodies
+
+    async def _read_json(self, request: Request, fields: dict[str, Field]) -> dict[str, Any]:
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type != "application/json":
+            raise ApiError(415, "unacceptable content-type, expected: application/json")
+        return requests.decode_body(await self._read_body(request), fields)
+
+    async def _read_body(self, request: Request) -> bytes:
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding not in ("identity", "gzip"):
+            raise ApiError(400, f"unacceptable content-encoding: {encoding}")
+        # Decompression stops above the limit: a small body can hold a large one.
+        gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        body = bytearray()
+        try:
+            async for piece in request.stream():
+                rest = _MAX_REQUEST_BYTES + 1 - len(body)
+                body += gzip.decompress(piece, rest) if encoding == "gzip" else piece
+                if len(body) > _MAX_REQUEST_BYTES:
+                    text = f"max request size ({_MAX_REQUEST_BYTES} bytes) exceeded"
+                    raise ApiError(413, text)
+        except zlib.error:
+            raise ApiError(400, "error decoding gzip stream: invalid gzip header") from None
+        if encoding == "gzip" and not gzip.eof:
+            raise ApiError(400, "error decoding gzip stream: unexpected end of file")
+        return bytes(body)
+
+
+def _rfc3339(milliseconds: int) -> str:
+    """Return a time as tokens have it."""
+    moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def _results(batches: list[Any], format: str) -> Response:
+    body = await run_in_threadpool(encode, batches, format)
+    headers = {"content-type": CONTENT_TYPES[format]}
+    if format in WHOLE:
+        return Response(body, headers=headers)
+    return StreamingResponse(_one(body), headers=headers)
+
+
+async def _one(body: bytes) -> AsyncIterator[bytes]:
+    yield body

@@ -1,0 +1,433 @@
+"""Makes all changes of one server in few requests.
+
+The server's write-ahead log is one for all databases, and it waits up to a second for an ordinary
+write to be durable. So each marker goes out without waiting, and the last one of the batch goes
+the ordinary way: the barrier, which makes all of them durable, as long as it is one and the same
+server process. A write also makes what is missing of database and table, so that a tenant without
+a managed retention period costs one request.
+
+The server does one change of its catalog at a time; more than two requests in flight only make
+it slower (measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from influxops.plugin import (
+    Action,
+    Change,
+    ConfigError,
+    Context,
+    InfluxopsError,
+    Interrupted,
+    Outcome,
+    Remedy,
+    Status,
+    TargetError,
+    TargetRefused,
+)
+from influxops_influxdb3.client import Client, Ping
+from influxops_influxdb3.errors import (
+    AlreadyExists,
+    ConnectionFailed,
+    DatabaseLimit,
+    InfluxDBError,
+    LimitReached,
+    NotFound,
+    NotInfluxDB3,
+    ServerFailed,
+    TableLimit,
+)
+from influxops_influxdb3.http import GRACE, in_flight
+
+#: The table that says that a database was made for a tenant.
+MARKER_TABLE = "_init"
+
+#: Requests under way at once.
+_IN_FLIGHT = 2
+#: How often a batch is sent before it counts as unconfirmed.
+_ROUNDS = 3
+#: How often a server that seems to have been restarted is asked who it is.
+_PINGS = 3
+#: After so many lost connections in a row, each tried several times, the server counts as gone;
+#: one that has fallen silent does at once, because finding that out takes long.
+_LOST_IN_A_ROW = 2
+#: A deleted database's data stays for so long.
+_KEPT_AFTER_DELETION = timedelta(hours=72)
+
+#: After one of these, asking the server again is no use.
+_STOP = (TargetRefused, NotInfluxDB3, ConfigError)
+_MARKING = (Action.CREATE, Action.COMPLETE)
+
+_VERIFY = Remedy.command("ensure --verify", "once the server is well, run {}")
+_ONE_NODE = Remedy.setting("url", "set {} to one node, or have the proxy keep to one")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: A line ends at a line break; a tag has no other way to hold one.
+_ESCAPES = str.maketrans(
+    {"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\ ", "\r": "\\ "}
+)
+
+
+def marker_time(started: datetime) -> datetime:
+    """Return the time of the markers that a run writes: the hour in which it started.
+
+    So the same marker written again, or by two runs that overlap, is one point. It is never a
+    fixed old time, which a retention period would hide at once.
+    """
+    return _EPOCH + (started - _EPOCH) // timedelta(hours=1) * timedelta(hours=1)
+
+
+def marker(tenant: str, started: datetime) -> str:
+    """Return the marker of one tenant, in line protocol: all that influxops writes."""
+    tag = f",tenant={tenant.translate(_ESCAPES)}" if tenant else ""
+    seconds = int((marker_time(started) - _EPOCH).total_seconds())
+    return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"
+
+
+@dataclass
+class _Tried:
+    """What came of one change's requests."""
+
+    change: Change
+    error: InfluxopsError | None = None  # why they did not all succeed
+    started: bool = True  # whether anything was tried
+    is_there: bool = False  # whether an answer said that its database is there
+    doubt: str = ""  # why it may not be what it should be
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it found the server, or the way to it, broken."""
+        return isinstance(self.error, (ConnectionFailed, ServerFailed))
+
+
+@dataclass(frozen=True)
+class _Why:
+    """Why nothing more is tried, or something is not sure."""
+
+    message: str
+    remedy: Remedy
+
+    @classmethod
+    def of(cls, error: InfluxopsError) -> _Why:
+        return cls(_reason(error), error.remedy)
+
+
+class Batch:
+    """The changes of one server in one run.
+
+    Args:
+        client: The server.
+        context: The run.
+        ping: What the server said of itself earlier in this run; None where it was not asked.
+        expected: The identity of the only server that may be written to; None for any.
+        marked: Gets the names of the databases whose marker was sent.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        context: Context,
+        ping: Ping | None,
+        expected: str | None,
+        marked: set[str],
+    ) -> None:
+        self._client = client
+        self._context = context
+        self._ping = ping
+        self._expected = expected
+        self._marked = marked
+        self._end: _Why | None = None
+        self._full: _Why | None = None
+        self._silent: _Why | None = None
+        self._lost = 0
+        self._settled: list[Outcome] = []
+        self._written: list[_Tried] = []  # and not yet known to be durable
+
+    def outcomes(self, changes: Sequence[Change]) -> Iterator[Outcome]:
+        """Make the changes; yield one outcome each, DONE only once it is durable."""
+        marking = [change for change in changes if change.action in _MARKING]
+        if self._ping is None and (self._expected is not None or len(marking) > 1):
+            refused = self._meet(changes)
+            changes = [change for change in changes if change is not refused]
+            marking = [change for change in marking if change is not refused]
+        # What needs no marker is durable with its answer, and a drop may make room.
+        others = (change for change in changes if change.action not in _MARKING)
+        for _, tried in in_flight(self._open(others), self._alter, most=_IN_FLIGHT):
+            if self._succeeded(tried):
+                self._settle(tried, Status.UNKNOWN if tried.doubt else Status.DONE, tried.doubt)
+            yield from self._ready()
+        mark = partial(self._mark, no_sync=True)
+        for _, tried in in_flight(self._open(marking[:-1]), mark, most=_IN_FLIGHT):
+            if self._succeeded(tried):
+                self._note(tried)
+            yield from self._ready()
+        yield from self._finish(marking[-1:])
+
+    def _finish(self, last: Sequence[Change]) -> Iterator[Outcome]:
+        """Send the last marker as the barrier, and settle all that were written."""
+        alone, passed, broken = not self._written, False, False
+        for change in self._open(last):
+            tried = self._mark(change, no_sync=False)
+            if tried.is_broken and not alone:
+                # It is part of what is sent again, unless the server has fallen silent.
+                broken = True
+                if isinstance(tried.error, ConnectionFailed) and tried.error.silent:
+                    self._silent = _Why.of(tried.error)
+                self._note(tried)
+            elif self._succeeded(tried):
+                passed = True
+                self._note(tried)
+        yield from self._ready()
+        if not self._written:
+            return
+        # A marker that was the only one and went the ordinary way is durable by itself.
+        why = None if alone and passed else self._confirm(passed=passed, again=broken)
+        for tried in self._written:
+            if why is None:
+                status = Status.UNKNOWN if tried.doubt else Status.DONE
+                self._settle(tried, status, tried.doubt, progress=False)
+            elif tried.is_there:
+                message = f"the database is there, its marker is not confirmed: {why.message}"
+                self._settle(tried, Status.UNCONFIRMED, message, why.remedy, progress=False)
+            else:
+                message = f"its marker is not confirmed: {why.message}"
+                self._settle(tried, Status.UNKNOWN, message, why.remedy, progress=False)
+        yield from self._ready()
+
+    def _meet(self, changes: Sequence[Change]) -> Change | None:
+        """Learn which server and process is there; return what fails where nobody is."""
+        if not changes or self._context.over:
+            return None
+        try:
+            self._ping = self._client.ping(self._context)
+        except Interrupted:
+            return None
+        except (*_STOP, ConnectionFailed, ServerFailed) as error:
+            self._succeeded(_Tried(changes[0], error))
+            self._end = self._end or _Why.of(error)
+            return changes[0]
+        except TargetError:
+            # A proxy that does not let it through, perhaps; the writes will tell.
+            return None
+        return None
+
+    # One change ------------------------------------------------------------------------------
+
+    def _alter(self, change: Change) -> _Tried:
+        """Make a change that needs no marker."""
+        tried, context = _Tried(change), self._context
+        if context.over is not None:
+            return _Tried(change, context.over, started=False)
+        retention = change.after.retention if change.after else None
+        try:
+            if change.action is Action.DROP:
+                # The server takes a time that its own clock has passed for "now", so where its
+                # clock is ahead, its clock counts.
+                clock = self._ping.clock if self._ping else None
+                at = max(context.started, clock or context.started) + _KEPT_AFTER_DELETION
+                self._client.delete(context, change.database, hard_delete_at=at)
+            elif isinstance(retention, int):
+                self._client.set_retention(context, change.database, retention)
+            elif retention is None:
+                self._client.clear_retention(context, change.database)
+        except NotFound as error:
+            if change.action is Action.DROP:
+                tried.doubt = "it was gone already"
+            else:
+                tried.error = error
+        except InfluxopsError as error:
+            tried.error = error
+        return tried
+
+    def _mark(self, change: Change, *, no_sync: bool) -> _Tried:
+        """Make a database, if it has to be, and its marker."""
+        tried, context = _Tried(change), self._context
+        if context.over is not None:
+            return _Tried(change, context.over, started=False)
+        retention = change.after.retention if change.after else None
+        try:
+            if change.action is Action.CREATE and isinstance(retention, int):
+                self._create(tried, retention)
+            self._write(change, context, no_sync=no_sync)
+            tried.is_there = True
+        except InfluxopsError as error:
+            tried.error = error
+            # The write has made the database before it met the limit of tables.
+            tried.is_there |= isinstance(error, TableLimit)
+        return tried
+
+    def _create(self, tried: _Tried, retention: int) -> None:
+        try:
+            self._client.create(self._context, tried.change.database, retention)
+            tried.is_there = True
+        except AlreadyExists:
+            tried.doubt = "it was there already, with a retention period that is not known yet"
+        except InfluxDBError as error:
+            if not error.answer_lost:
+                raise
+            tried.doubt = f"the answer to its creation was lost: {error.reason}"
+
+    def _write(self, change: Change, context: Context, *, no_sync: bool) -> None:
+        self._marked.add(change.database)
+        line = marker(change.tenant, context.started)
+        self._client.write(context, change.database, line, no_sync=no_sync)
+
+    # Making it durable -----------------------------------------------------------------------
+
+    def _confirm(self, *, passed: bool, again: bool) -> _Why | None:
+        """Make sure that all markers that were written are durable.
+
+        Args:
+            passed: Whether the last marker went the ordinary way, and so was the barrier.
+            again: Whether that failed, so that all are to be written again.
+
+        Returns:
+            Why that could not be made sure; None where it could.
+        """
+        if self._silent is not None:
+            return _Why(self._silent.message, _VERIFY)
+        context = self._context
+        why: _Why | None = None
+        process, restarted = self._ping.process_id if self._ping else None, False
+        for _ in range(_ROUNDS):
+            if context is self._context:
+                # What was written is worth a moment more, so that it can be told for sure.
+                context = context.or_grace(GRACE)
+            try:
+                if again:
+                    self._send_again(context)
+                if not passed:
+                    self._write(self._written[-1].change, context, no_sync=False)
+                    self._written[-1].is_there = True
+                found = self._client.ping(context).process_id
+                if None in (process, found) or process == found:
+                    return None
+                # A restart loses what was not durable, and a write that is tried again after it
+                # would pass for a barrier. Of several nodes, each has a log of its own.
+                pings = (self._client.ping(context).process_id for _ in range(_PINGS))
+                if restarted or any(other != found for other in pings):
+                    return _Why("another process of the server answers each time", _ONE_NODE)
+                why = _Why("the server was restarted while it was written", _VERIFY)
+                process, restarted, again = found, True, True
+            except Interrupted as error:
+                why = why or _Why(error.message, _VERIFY)
+            except (*_STOP, LimitReached) as error:
+                return _Why.of(error)
+            except InfluxDBError as error:
+                why, again = _Why(error.reason, _VERIFY), True
+                if isinstance(error, ConnectionFailed) and error.silent:
+                    break
+            passed = False
+        return why
+
+    def _send_again(self, context: Context) -> None:
+        """Write all markers again, the same points."""
+
+        def write(tried: _Tried) -> None:
+            self._write(tried.change, context, no_sync=True)
+            tried.is_there = True
+
+        still = (tried for tried in self._written if context.over is None)
+        for _ in in_flight(still, write, most=_IN_FLIGHT):
+            pass
+        context.check()
+
+    # What came of it -------------------------------------------------------------------------
+
+    def _note(self, tried: _Tried) -> None:
+        """Remember a marker that was written, or that is to be sent again."""
+        self._written.append(tried)
+        self._context.on_progress(1)
+
+    def _succeeded(self, tried: _Tried) -> bool:
+        """Return whether a change was made; settle one that was not."""
+        error, creates = tried.error, tried.change.action is Action.CREATE
+        if error is None:
+            self._lost = 0
+            return True
+        reason, remedy = _reason(error), error.remedy
+        lost = isinstance(error, InfluxDBError) and error.answer_lost
+        made = creates and tried.is_there
+        if not tried.started:
+            self._settle(tried, Status.SKIPPED, f"not tried: {reason}", remedy)
+        elif isinstance(error, Interrupted):
+            self._settle(tried, Status.UNKNOWN, "the run ended while it was tried", effect=made)
+        elif made and lost:
+            message = f"the database has been made, the answer to its marker was lost: {reason}"
+            self._settle(tried, Status.UNKNOWN, message, remedy, effect=True)
+        elif made and not tried.doubt:
+            message = f"the database has been made, its marker has not: {reason}"
+            self._settle(tried, Status.FAILED, message, remedy, effect=True)
+        elif tried.doubt:
+            message = f"{tried.doubt}; its marker is missing: {reason}"
+            self._settle(tried, Status.UNKNOWN, message, remedy)
+        elif creates and isinstance(error, DatabaseLimit):
+            self._settle(tried, Status.FULL, reason, remedy)
+        else:
+            self._settle(tried, Status.UNKNOWN if lost else Status.FAILED, reason, remedy)
+        self._conclude(error)
+        return False
+
+    def _conclude(self, error: InfluxopsError) -> None:
+        """See what an error means for the changes that are still to come."""
+        why = _Why.of(error)
+        if isinstance(error, (ConnectionFailed, ServerFailed)):
+            self._lost += 1
+            silent = isinstance(error, ConnectionFailed) and error.silent
+            self._silent = self._silent or (why if silent else None)
+            if silent or self._lost >= _LOST_IN_A_ROW:
+                went = _Why(f"the server went away ({why.message})", why.remedy)
+                self._end = self._end or went
+            return
+        self._lost = 0
+        if isinstance(error, _STOP):
+            self._end = self._end or why
+        elif isinstance(error, (DatabaseLimit, TableLimit)):
+            # At the limit of tables, the next database would be made without its marker too, and
+            # could not hold a table of telemetry either.
+            self._full = self._full or why
+
+    def _settle(
+        self,
+        tried: _Tried | Change,
+        status: Status,
+        message: str = "",
+        remedy: Remedy | str = "",
+        *,
+        effect: bool = False,
+        progress: bool = True,
+    ) -> None:
+        change = tried if isinstance(tried, Change) else tried.change
+        effect = effect or status is Status.UNCONFIRMED
+        self._settled.append(Outcome(change, status, message, remedy, effect=effect))
+        if progress:
+            self._context.on_progress(1)
+
+    def _ready(self) -> Iterator[Outcome]:
+        """Yield the outcomes that are known."""
+        ready, self._settled = self._settled, []
+        yield from ready
+
+    def _open(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """Yield the changes that are worth a request; settle the others."""
+        for change in changes:
+            ended = self._context.over
+            if self._end is None and ended is not None:
+                self._end = _Why.of(ended)
+            if self._end is not None:
+                message = f"not tried: {self._end.message}"
+                self._settle(change, Status.SKIPPED, message, self._end.remedy)
+            elif self._full is not None and change.action is Action.CREATE:
+                self._settle(change, Status.FULL, self._full.message, self._full.remedy)
+            else:
+                yield change
+
+
+def _reason(error: InfluxopsError) -> str:
+    """Return why, without what was tried where: an outcome tells that already."""
+    return error.reason if isinstance(error, InfluxDBError) else error.message

@@ -1,0 +1,21 @@
+"""What is installed: the packages that setup.cfg lists are the folders that there are."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_package_is_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = setup["options"]["packages"].split()
+    there = [
+        ".".join(file.parent.relative_to(root).parts)
+        for root, pattern in ((ROOT, "influxops"), (ROOT / "plugins", "influxops_*"))
+        for top in root.glob(pattern)
+        for file in top.rglob("__init__.py")
+    ]
+    assert sorted(listed) == sorted(there)
