@@ -100,7 +100,7 @@ class ReportView:
     def why(self, tenant: TenantPlan) -> str:
         """Return why a tenant is not right, without naming it once more."""
         if tenant.finding is not None:
-            return one_line(tenant.finding.message)
+            return self.message(tenant.finding)
         return {
             Verdict.PENDING: "not done",
             Verdict.REFUSED: "refused by a guard",
@@ -156,6 +156,10 @@ class ReportView:
         if tenant.finding is not None and tenant.finding.kind is Kind.UNCONFIRMED:
             return "not confirmed"
         return tenant.verdict.value
+
+    def message(self, finding: Finding) -> str:
+        """Return what a finding says, safe to print, without naming whom it is about."""
+        return one_line(finding.message)
 
     # All of it
 
@@ -315,7 +319,7 @@ class ReportView:
         self, finding: Finding, label: str, target: str | None = None, *, is_tenant: bool = True
     ) -> About:
         advice = self.words.advice(finding.remedy)
-        return About(finding, one_line(finding.message), advice, label, target, is_tenant)
+        return About(finding, self.message(finding), advice, label, target, is_tenant)
 
     def _reason(self, tenant: TenantPlan) -> Finding:
         if tenant.finding is not None:

@@ -144,7 +144,7 @@ def _tenant_lines(
             yield _line(view.severity(tenant), f"{label}: {where}{why}", "" if told else advice)
             advised.add((why, advice))
         for finding in view.notes(tenant):
-            message = one_line(finding.message)
+            message = view.message(finding)
             if (finding.severity, message) not in many and (
                 verbose or finding.severity is not Severity.INFO
             ):
