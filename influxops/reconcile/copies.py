@@ -16,7 +16,7 @@ from influxops.reconcile.plan import Plan
 
 
 def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
-    """Return a plan whose doubles say what each copy holds; it asks nothing where there is none.
+    """Return a plan whose doubles know what each copy holds; it asks nothing where there is none.
 
     Args:
         plan: The plan.
@@ -48,26 +48,15 @@ def _is_double(tenant: TenantPlan) -> bool:
 
 def _described(tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]]) -> Finding:
     assert tenant.finding is not None
-    copies, words = [], []
+    copies = []
     for copy in tenant.finding.facts["copies"]:
-        target = copy["target"]
-        known = stats.get(target, {}).get(tenant.database)
-        rows = known.telemetry_count if known else None
+        known = stats.get(copy["target"], {}).get(tenant.database)
         last = known.last_write if known else None
         copies.append(
             {
-                "target": target,
-                "rows": rows,
+                "target": copy["target"],
+                "rows": known.telemetry_count if known else None,
                 "last_write": last.isoformat().replace("+00:00", "Z") if last else None,
             }
         )
-        what = "rows unknown" if rows is None else f"{rows:,} rows"
-        if last is not None:
-            what += f", last written {last:%Y-%m-%d %H:%M:%S} UTC"
-        words.append(f"on {target} ({what})")
-    note = " (acknowledged)" if tenant.finding.message.endswith("(acknowledged)") else ""
-    return replace(
-        tenant.finding,
-        message=f"the database {tenant.database} is {' and '.join(words)}{note}",
-        facts={"copies": copies},
-    )
+    return replace(tenant.finding, facts={"copies": copies})

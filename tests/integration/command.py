@@ -30,6 +30,11 @@ class Result:
         return self.out.splitlines()
 
     @property
+    def fine(self) -> set[str]:
+        """The databases that it calls as they should be, in its lines for a pipe."""
+        return {line.split()[1].rstrip(":") for line in self.lines if line.startswith("OK ")}
+
+    @property
     def json(self) -> Any:
         """Standard output, which must be one JSON document and nothing else."""
         return json.loads(self.out)

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from influxops import Run
 from influxops.cli.session import ended_by_signals
+from influxops.context import Context
 from tests.integration.command import Cli
 
 #: Runs `influxops plan`, and is interrupted when the module that its argument names is looked for.
@@ -65,7 +65,7 @@ def test_a_signal_writes_past_pythons_own_buffers(
         def write(self, text: str) -> int:
             raise RuntimeError("reentrant call inside a writer")
 
-    run = Run()
+    run = Context()
     monkeypatch.setattr(sys, "stderr", Busy())
     with ended_by_signals(run):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -78,7 +78,7 @@ def test_a_signal_needs_nobody_who_reads_standard_error(monkeypatch: pytest.Monk
     def broken(handle: int, data: bytes) -> int:
         raise BrokenPipeError
 
-    run = Run()
+    run = Context()
     monkeypatch.setattr(os, "write", broken)
     with ended_by_signals(run):
         signal.raise_signal(signal.SIGINT)

@@ -15,6 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from influxops_postgres.lock import lock_key
+from influxops_postgres.settings import PostgresSettings
 from tests.integration.command import PROGRAM, STUCK, Cli, Result
 from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.pg import TestDatabase
@@ -135,7 +136,7 @@ def test_json_says_that_another_run_holds_the_lock(
     text = targets_toml({"one": stand_in(), "two": stand_in()})
     cli.config(text.replace('"postgres"\n', '"postgres"\nlock_timeout = 0.2\n'))
     with psycopg.connect(db.conninfo) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [lock_key("public.device_registry")])
+        other.execute("SELECT pg_advisory_lock(%s)", [lock_key(PostgresSettings().lock)])
         busy = error_document(cli("ensure", "--format", "json"))
     assert (busy["kind"], busy["exit_code"]) == ("lock-busy", 5)
     assert busy["hint"]
