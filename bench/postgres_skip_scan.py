@@ -1,6 +1,6 @@
-"""Scan or hop: what reading the tenant ids of a large registry costs, both ways in one run.
+"""Full scan or skip scan: what reading the tenant ids of a large registry costs either way.
 
-    python bench/postgres_hop.py [--rows 300000] [--tenants 1000] [--rounds 7]
+    python bench/postgres_skip_scan.py [--rows 300000] [--tenants 1000] [--rounds 7]
 
 Both queries run by turns on one connection, so that only their ratio matters and not the machine.
 Exits with 1 if they give different ids, or if the plugin would choose the slower one although it
@@ -16,10 +16,10 @@ import time
 
 import psycopg
 
-from influxops import Run
+from influxops.plugin import Context
 from influxops_demo.postgres import embedded_postgres
 from influxops_postgres import PostgresSettings
-from influxops_postgres.registry import ids_query, look_up
+from influxops_postgres.registry import AFTER, ids_query, look_up
 from influxops_postgres.session import reading
 
 
@@ -46,29 +46,29 @@ def main() -> int:
     arguments = parser.parse_args()
     with embedded_postgres(options={"autovacuum": "off"}) as server:
         fill(server.conninfo(), arguments.rows, arguments.tenants)
-        settings = PostgresSettings.model_validate(
+        settings = PostgresSettings.of(
             {"dsn": f"host={server.work_dir} port={server.port}", "statement_timeout": 0}
         )
         seconds: dict[bool, list[float]] = {False: [], True: []}
         ids: dict[bool, set[str | None]] = {}
-        with reading(settings, Run()) as session:
-            chosen = look_up(session).hopping_pays
+        with reading(settings, Context()) as session:
+            chosen = look_up(session).skipping_pays
             for _ in range(arguments.rounds):
-                for hop in (False, True):
+                for skip in (False, True):
                     started = time.perf_counter()
-                    _, rows = session.texts(ids_query(settings, hop=hop))
-                    ids[hop] = {row[0] for row in rows}
-                    seconds[hop].append(time.perf_counter() - started)
-    scan, hop_ = (statistics.median(seconds[hop]) for hop in (False, True))
+                    found = session.texts(ids_query(settings, skip=skip), AFTER)
+                    ids[skip] = {row[0] for row in found.rows}
+                    seconds[skip].append(time.perf_counter() - started)
+    full, skip_scan = (statistics.median(seconds[skip]) for skip in (False, True))
     print(
-        f"{arguments.rows:,} rows, {len(ids[True]):,} tenants: scan {1000 * scan:.1f} ms, "
-        f"hop {1000 * hop_:.1f} ms, ratio {scan / hop_:.1f}; "
-        f"the plugin {'hops' if chosen else 'scans'}"
+        f"{arguments.rows:,} rows, {len(ids[True]):,} tenants: full scan {1000 * full:.1f} ms, "
+        f"skip scan {1000 * skip_scan:.1f} ms, ratio {full / skip_scan:.1f}; "
+        f"the plugin chooses the {'skip' if chosen else 'full'} scan"
     )
     if ids[False] != ids[True]:
         print("the two give different ids", file=sys.stderr)
         return 1
-    if (hop_ if chosen else scan) > 2 * (scan if chosen else hop_):
+    if (skip_scan if chosen else full) > 2 * (full if chosen else skip_scan):
         print("the plugin chooses the slower one", file=sys.stderr)
         return 1
     return 0

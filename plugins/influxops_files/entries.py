@@ -131,7 +131,8 @@ def tenants(entries: Iterable[Entry], file: str, noun: str) -> Iterator[Tenant |
     for each in entries:
         for name in each.attributes:
             if name not in names:
-                names[name] = _spelt(name, each.place, file)
+                _check_spelling(name, each.place, file)
+                names[name] = None
         if each.id.is_missing:
             empty.append(each.place)
         elif each.id.kind != "text":
@@ -153,7 +154,7 @@ def tenants(entries: Iterable[Entry], file: str, noun: str) -> Iterator[Tenant |
         yield ignored
 
 
-def _spelt(name: str, place: str, file: str) -> None:
+def _check_spelling(name: str, place: str, file: str) -> None:
     if meant := meant_attribute(name):
         raise SourceError(
             f"{located(place, file)}: there is {short(name)}; is {meant} meant?",

@@ -28,18 +28,20 @@ def _entries(items: Iterable[object]) -> Iterator[Entry]:
         yield entry(item, place, "")
 
 
-def _parse_tenants(items: tuple[Any, ...]) -> tuple[Any, ...]:
+def _parse_tenants(items: Any) -> tuple[Any, ...]:
+    if not isinstance(items, list | tuple):
+        raise ValueError('write a list: ["acme", {id = "globex", retention = "90d"}]')
     try:
         list(tenants(_entries(items), "", "key"))
     except SourceError as error:
         raise ValueError(str(error)) from None
-    return items
+    return tuple(items)
 
 
 class StaticSettings(SourceSettings):
     """A list of tenants."""
 
-    tenants: tuple[Any, ...] = setting(
+    tenants: Any = setting(
         description="The ids, or tables with an id and attributes: "
         '`["acme", {id = "globex", retention = "90d"}]`.',
         parse=_parse_tenants,

@@ -131,7 +131,7 @@ def password(settings: PostgresSettings, parameters: Parameters) -> str | None:
         return None
     if parameters.host is not None and not is_this_machine(parameters.host):
         raise ConfigError(
-            f"the registry is on another machine ({parameters.text}), and the default password is "
+            f"the registry is on another machine ({parameters.host}), and the default password is "
             "for this machine only",
             hint=Remedy.setting(
                 "password",

@@ -96,15 +96,20 @@ AFTER = sql.SQL("""
 WITH touched AS (SELECT DISTINCT relation AS oid FROM pg_locks
                   WHERE pid = pg_backend_pid() AND locktype = 'relation'),
 reads AS (SELECT c.oid, c.relowner AS owner, c.relforcerowsecurity AS forced,
-                 coalesce(v.relowner, me.oid) AS reader
+                 coalesce(through.reader, me.oid) AS reader
             FROM touched JOIN pg_class c USING (oid)
             JOIN pg_roles me ON me.rolname = current_user
-            LEFT JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
-                  AND d.classid = 'pg_rewrite'::regclass
-            LEFT JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> c.oid
-            LEFT JOIN pg_class v ON v.oid = w.ev_class AND v.oid IN (SELECT oid FROM touched)
-                  AND coalesce(array_to_string(v.reloptions, ' '), '')
-                      !~ 'security_invoker=(true|on|yes|1)'
+            LEFT JOIN LATERAL (
+                 SELECT CASE WHEN array_to_string(v.reloptions, ' ')
+                                  ~ 'security_invoker=(true|on|yes|1)' THEN NULL
+                             ELSE v.relowner END AS reader
+                   FROM pg_depend d
+                   JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> c.oid
+                   JOIN touched ON touched.oid = w.ev_class
+                   JOIN pg_class v ON v.oid = w.ev_class
+                  WHERE d.classid = 'pg_rewrite'::regclass
+                    AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+                 ) AS through ON true
            WHERE c.relrowsecurity
              AND NOT EXISTS (SELECT FROM pg_inherits i JOIN touched p ON p.oid = i.inhparent
                               WHERE i.inhrelid = c.oid)),

@@ -61,7 +61,7 @@ def test_an_item_that_is_no_tenant_is_refused_with_its_place(item: Any, message:
 
 
 def test_something_else_than_a_list_is_refused() -> None:
-    with pytest.raises(InvalidSettings, match="expected `array`"):
+    with pytest.raises(InvalidSettings, match="write a list"):
         StaticSettings.of({"tenants": "acme"})
 
 
@@ -69,3 +69,12 @@ def test_the_location_is_the_configuration() -> None:
     location = settings("acme").location()
     assert location is not None
     assert (location.text, location.host, location.is_default) == ("the configuration", None, False)
+
+
+def test_a_misspelt_attribute_is_refused_and_an_unknown_one_is_told() -> None:
+    with pytest.raises(InvalidSettings, match="item 1: there is Target; is target meant"):
+        settings({"id": "a", "Target": "eu1"})
+    tenant, finding = read({"id": "a", "note": "x"})
+    assert tenant == Tenant("a")
+    assert isinstance(finding, Finding)
+    assert finding.message == "1 key is ignored: note"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from influxops.config.settings import InvalidSettings
-from influxops.plugin import ConfigError, Context, SourceError, Tenant
+from influxops.plugin import ConfigError, Context, DeadlineExceeded, SourceError, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
@@ -21,7 +25,7 @@ def settings(**values: object) -> PostgresSettings:
 
 
 def source(**values: object) -> PostgresSource:
-    return PostgresSource("source:registry", settings(**values))
+    return PostgresSource("registry", settings(**values))
 
 
 def ids(source: PostgresSource) -> list[str]:
@@ -41,7 +45,7 @@ def failure(source: PostgresSource) -> SourceError:
     [
         ({}, "iot@localhost/iotcloud (device_registry.tenant_id)", "localhost", True),
         (
-            {"host": "db.example", "port": "5433", "database": "x", "user": "me"},
+            {"host": "db.example", "port": 5433, "database": "x", "user": "me"},
             "me@db.example:5433/x (device_registry.tenant_id)",
             "db.example",
             False,
@@ -112,6 +116,11 @@ def test_a_service_counts_as_another_machine_whose_parts_libpq_knows(
         "host=db.example password='hunter22",
         "postgresql://me:hunter22@db.example:port:/x",
         "host=db.example hunter22",
+        "postgresql://me:hunter22/x@db.example/x",
+        "postgresql://me:x@hunter22@db.example/x",
+        "postgresql://me:x?hunter22@db.example/x",
+        "postgresql://me:hunter22",
+        "postgres://db.example/x@hunter22",
     ],
 )
 def test_a_literal_dsn_with_a_password_or_a_mistake_is_refused_and_not_repeated(dsn: str) -> None:
@@ -127,6 +136,78 @@ def test_a_secret_dsn_that_is_none_is_not_repeated(monkeypatch: pytest.MonkeyPat
         source(dsn={"env": "REGISTRY"})
     assert "hunter22" not in str(caught.value)
     assert "REGISTRY" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://me:x/hunter22@db.example/iotcloud",
+        "postgresql://me:hunter22/x@db.example/iotcloud",
+        "postgresql://me:x@hunter22@db.example/iotcloud",
+        "postgresql://me:hunter22",
+    ],
+)
+def test_a_secret_dsn_whose_password_has_unescaped_signs_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    monkeypatch.setenv("REGISTRY", dsn)
+    registry = settings(dsn={"env": "REGISTRY"})
+    for use in (registry.location, lambda: PostgresSource("registry", registry)):
+        with pytest.raises(ConfigError) as caught:
+            use()
+        assert "hunter22" not in str(caught.value)
+        assert "REGISTRY" in str(caught.value)
+
+
+def test_escaped_signs_are_part_of_the_password_which_is_known_as_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REGISTRY", "postgresql://me:hunter%2F%4022@db.example/iotcloud")
+    registry = settings(dsn={"env": "REGISTRY"})
+    assert registry.location().text == "me@db.example/iotcloud (device_registry.tenant_id)"
+    assert "hunter/@22" in [secret.reveal() for secret in registry.secrets()]
+
+
+def test_a_part_that_the_connection_string_gives_is_to_be_mended_there(
+    database: TestDatabase,
+) -> None:
+    dsn = f"postgresql://iot@127.0.0.1:{database.server.port}/nowhere"
+    assert failure(source(dsn=dsn)).hint == "check `dsn`"
+
+
+def test_a_password_may_begin_and_end_with_spaces(
+    database: TestDatabase, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.registry("acme")
+    database.execute("CREATE ROLE spacy LOGIN PASSWORD ' se cret '", superuser=True)
+    try:
+        database.execute("GRANT SELECT ON device_registry TO spacy")
+        monkeypatch.setenv("SPACY", " se cret ")
+        assert ids(make_source(user="spacy", password={"env": "SPACY"})) == ["acme"]
+    finally:
+        database.execute("DROP OWNED BY spacy", "DROP ROLE spacy", superuser=True)
+
+
+def test_a_connection_that_comes_after_it_was_left_behind_is_closed(
+    database: TestDatabase, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, go_on, made = psycopg.connect, threading.Event(), threading.Event()
+    late: list[psycopg.Connection[Any]] = []
+
+    def slow(**keywords: Any) -> Any:
+        assert go_on.wait(20)
+        late.append(connect(**keywords))
+        made.set()
+        return late[0]
+
+    monkeypatch.setattr(psycopg, "connect", slow)
+    with pytest.raises(DeadlineExceeded):
+        make_source().influxops_tenants(Context(timeout=0.1))
+    go_on.set()
+    assert made.wait(20)
+    give_up = time.monotonic() + 20
+    while not late[0].closed:
+        assert time.monotonic() < give_up
 
 
 def test_a_secret_dsn_brings_its_password_and_settings_win_over_its_parts(
@@ -147,8 +228,11 @@ def test_the_default_password_never_goes_to_another_machine() -> None:
         with pytest.raises(ConfigError) as caught:
             source(**where)
         assert caught.value.exit_code == 2
-        assert caught.value.message.startswith("source:registry: ")
-        assert "`password` of its section or PG_PASS" in caught.value.hint
+        assert caught.value.message.startswith("source registry: ")
+        assert "another machine" in caught.value.message
+        assert str(next(iter(where.values()))).rpartition("=")[2] in caught.value.message
+        assert caught.value.remedy.value == "password"
+        assert "check the name of the host" in caught.value.hint
         assert "iot_dev" not in str(caught.value)
 
 
@@ -177,7 +261,7 @@ def test_the_password_is_read_when_it_is_needed(
         f"cannot connect to iot@127.0.0.1:{database.server.port}/{database.name}: "
         'password authentication failed for user "iot"'
     )
-    assert "`user` and `password` of its section, or PG_USER and PG_PASS" in error.hint
+    assert error.hint == "check `password`, and the user's name"
     file.write_text("iot_dev\n")
     assert ids(reader) == ["acme"]
 
@@ -219,7 +303,7 @@ def test_libpq_s_variables_keep_working(
     database: TestDatabase, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c search_path=elsewhere")
-    query = "SELECT current_setting('search_path')"
+    query = "SELECT current_setting('search_path') AS tenant_id"
     assert ids(make_source(query=query)) == ["elsewhere"]
     monkeypatch.setenv("PGTARGETSESSIONATTRS", "standby")
     assert "not in hot standby mode" in failure(make_source(query=query)).message
@@ -238,7 +322,7 @@ def test_a_server_that_is_down_is_one_line(make_source: MakeSource) -> None:
         port = free.getsockname()[1]
         error = failure(make_source(port=port, database="x"))
         assert error.message == f"cannot connect to iot@127.0.0.1:{port}/x: Connection refused"
-        assert "`host` and `port` of its section, or PG_HOST and PG_PORT" in error.hint
+        assert error.hint.startswith("check `host` and the port; ")
         several = failure(make_source(host="127.0.0.1,localhost", port=port, database="x"))
         assert several.message.endswith(f"localhost:{port}/x: Connection refused")
 
@@ -255,7 +339,7 @@ def test_what_else_keeps_one_out_has_its_reason_and_advice(
 ) -> None:
     error = failure(make_source(database="nowhere"))
     assert error.message.endswith('database "nowhere" does not exist')
-    assert "`database` of its section or PG_DB" in error.hint
+    assert error.hint == "check `database`"
     error = failure(make_source(sslmode="require"))
     assert error.message.endswith("server does not support SSL, but SSL was required")
     assert "sslmode" in error.hint
@@ -271,7 +355,7 @@ def test_what_else_keeps_one_out_has_its_reason_and_advice(
         {"table": "a.b.c"},
         {"table": ""},
         {"table": '"open'},
-        {"port": "0"},
+        {"port": 0},
         {"sslmode": "yes"},
         {"password": "literal"},
     ],

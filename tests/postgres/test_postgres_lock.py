@@ -88,13 +88,35 @@ def test_a_cancelled_run_stops_waiting(database: TestDatabase, make_source: Make
         pass
 
 
-def test_registries_do_not_lock_each_other(database: TestDatabase, make_source: MakeSource) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"table": "others"},
+        {"query": "SELECT tenant_id FROM device_registry WHERE tenant_id <> 'x'"},
+        {"where": "tenant_id <> 'x'"},
+        {"lock": "default"},
+    ],
+)
+def test_runs_on_one_registry_database_share_its_lock_whatever_they_read(
+    database: TestDatabase, make_source: MakeSource, values: dict[str, str]
+) -> None:
     database.registry()
-    database.execute("CREATE TABLE others (tenant_id text)")
     with (
         make_source().influxops_lock(Context()),
-        make_source(table="others", lock_timeout=0).influxops_lock(Context()),
-        make_source(query="SELECT 'a'", lock_timeout=0).influxops_lock(Context()),
+        pytest.raises(LockBusy),
+        make_source(lock_timeout=0, **values).influxops_lock(Context()),
+    ):
+        pass
+
+
+def test_a_name_of_its_own_separates_a_registry(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    with (
+        make_source().influxops_lock(Context()),
+        make_source(lock="plant-2", lock_timeout=0).influxops_lock(Context()),
+        pytest.raises(LockBusy),
+        make_source(lock="plant-2", lock_timeout=0).influxops_lock(Context()),
     ):
         pass
 

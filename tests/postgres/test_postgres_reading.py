@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -139,18 +139,19 @@ def test_views_and_partitioned_tables_are_read_too(
     assert ids(make_source(table="seen")) == ["a", "b"]
 
 
-def test_further_columns_of_an_own_query_are_attributes_and_null_is_left_out(
+def test_columns_of_an_own_query_are_attributes_or_told_as_ignored_and_null_is_left_out(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
     query = """
-        SELECT '30d' AS retention, t AS tenant_id, NULL AS target, 100 AS database, 'a%b' AS note
+        SELECT '30d' AS retention, t AS tenant_id, NULL AS target, 100 AS database, 'a%b' AS "%s"
           FROM (VALUES ('globex'), ('acme')) v (t)
     """
-    attributes = {"retention": "30d", "database": "100", "note": "a%b"}
-    assert tenants(make_source(query=query)) == [
-        Tenant("acme", attributes),
-        Tenant("globex", attributes),
-    ]
+    attributes = {"retention": "30d", "database": "100"}
+    source = make_source(query=query)
+    assert tenants(source) == [Tenant("acme", attributes), Tenant("globex", attributes)]
+    (finding,) = findings(source)
+    assert (finding.kind, finding.severity) == (Kind.UNKNOWN_ATTRIBUTE, Severity.INFO)
+    assert finding.message == "1 column is ignored: %s"
 
 
 def test_an_interval_of_an_own_query_is_a_duration_that_influxops_reads(
@@ -185,29 +186,55 @@ def test_an_interval_without_a_fixed_length_in_seconds_is_left_for_the_engine_to
         parse_duration(tenant.attributes["retention"])
 
 
-def test_the_first_column_is_the_id_where_none_is_called_tenant_id(
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("'x' AS tenant", "has no column tenant_id, but tenant"),
+        ("'x' AS \"Tenant_ID\", 1 AS n", "has no column tenant_id, but Tenant_ID and n"),
+        ("'x' AS tenant_id, 'y' AS tenant_id", "has more than one column tenant_id"),
+        (
+            "'x' AS tenant_id, '1d' AS retention, '2d' AS retention",
+            "has more than one column retention",
+        ),
+        ("'x' AS tenant_id, '1d' AS retenion", "has a column retenion; is retention meant?"),
+        ("'x' AS tenant_id, '1d' AS \"Retention\"", "a column Retention; is retention meant?"),
+        ("'x' AS tenant_id, 'a' AS datbase", "has a column datbase; is database meant?"),
+        ("", "the query has no columns"),
+    ],
+)
+def test_a_query_whose_columns_do_not_say_what_is_meant_is_refused(
+    database: TestDatabase, make_source: MakeSource, columns: str, message: str
+) -> None:
+    error = failure(make_source(query=f"SELECT {columns}"))
+    assert message in error.message
+    assert error.remedy.value == "query"
+
+
+def test_rows_that_differ_in_what_is_ignored_are_one_tenant(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
-    assert tenants(make_source(query="SELECT 'acme' AS customer, 'eu1' AS target")) == [
-        Tenant("acme", {"target": "eu1"})
-    ]
+    database.registry("acme", "acme")
+    assert tenants(make_source(query="SELECT * FROM device_registry")) == [Tenant("acme")]
 
 
 def test_an_own_query_gives_equal_rows_once_and_rows_that_disagree_each(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
-    query = "SELECT * FROM (VALUES ('a', '1d'), ('a', '1d'), ('b', '1d'), ('b', NULL)) v (id, x)"
+    query = """
+        SELECT * FROM (VALUES ('a', '1d'), ('a', '1d'), ('b', '1d'), ('b', NULL))
+                      AS v (tenant_id, target)
+    """
     assert tenants(make_source(query=query)) == [
-        Tenant("a", {"x": "1d"}),
+        Tenant("a", {"target": "1d"}),
         Tenant("b"),
-        Tenant("b", {"x": "1d"}),
+        Tenant("b", {"target": "1d"}),
     ]
 
 
 def test_empty_ids_of_an_own_query_are_counted(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
-    source = make_source(query="SELECT * FROM (VALUES ('a'), (NULL), (' ')) v (id)")
+    source = make_source(query="SELECT * FROM (VALUES ('a'), (NULL), (' ')) v (tenant_id)")
     assert [finding.message for finding in findings(source)] == [
         "2 rows of the query have no tenant id"
     ]
@@ -241,7 +268,9 @@ def test_more_than_one_statement_is_refused_before_any_has_run(
     error = failure(
         make_source(where=f"true) GROUP BY 1; {escape}; SELECT FROM pg_class WHERE (true")
     )
-    assert error.message.endswith("the where is more than one statement")
+    assert error.message.endswith(
+        "reading device_registry with that condition is more than one statement"
+    )
     assert "one condition in `where`" in error.hint
     assert ids(make_source(query="SELECT tenant_id FROM device_registry; -- all of them")) == [
         "acme",
@@ -313,9 +342,53 @@ def test_a_mistake_in_the_condition_or_the_query_is_told_as_such(
 ) -> None:
     database.registry()
     error = failure(make_source(where="deleted IS NULL"))
-    assert 'the where fails: column "deleted" does not exist' in error.message
+    assert (
+        'reading device_registry with that condition fails: column "deleted" does not exist'
+        in error.message
+    )
     error = failure(make_source(query="SELEC 1"))
     assert "the query fails: syntax error" in error.message
+
+
+def test_a_view_that_fails_is_not_blamed_on_a_condition_that_is_not_there(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.execute("CREATE VIEW broken AS SELECT (1 / (random() * 0)::int)::text AS tenant_id")
+    error = failure(make_source(table="broken"))
+    assert error.message.endswith("reading broken fails: division by zero")
+    assert error.hint.startswith("if broken is a view, correct that")
+    error = failure(make_source(table="broken", where="true"))
+    assert error.hint == "correct `where`, or the view that it is put to; try it in psql"
+
+
+def test_no_limit_of_a_statement_and_weeks_for_the_run_fit_together(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    database.registry("acme")
+    source = make_source(statement_timeout=0, connect_timeout=0)
+    found = list(source.influxops_tenants(Context(timeout=90 * 86_400)))
+    assert found == [Tenant("acme")]
+
+
+def test_a_query_that_somebody_cancels_is_told_as_such(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    source = make_source(query="SELECT pg_sleep(60)::text AS needle")
+    raised: list[SourceError] = []
+    reader = threading.Thread(target=lambda: raised.append(failure(source)))
+    reader.start()
+    cancel = """
+        SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+         WHERE state = 'active' AND query LIKE '%needle' AND application_name = 'influxops'
+    """
+    with psycopg.connect(database.superuser_conninfo, autocommit=True) as connection:
+        give_up = time.monotonic() + 20
+        while connection.execute(cancel).fetchone() == (0,):
+            assert time.monotonic() < give_up
+    reader.join(20)
+    (error,) = raised
+    assert error.message.endswith("somebody cancelled the query on the server")
+    assert "statement_timeout" not in str(error)
 
 
 def test_a_query_that_takes_too_long_is_given_up(
@@ -376,7 +449,7 @@ def test_nothing_is_asked_of_a_run_that_is_over(make_source: MakeSource) -> None
         make_source(port=1).influxops_tenants(run)
 
 
-def test_reading_takes_four_statements(
+def test_reading_takes_four_round_trips(
     database: TestDatabase, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.registry("acme", None)
@@ -390,4 +463,99 @@ def test_reading_takes_four_statements(
 
     monkeypatch.setattr(psycopg.Connection, "execute", count)
     assert ids(source) == ["acme"]
-    assert len(statements) == 4  # begin, catalog, ids, commit
+    # begin, catalog, ids and in the same round trip what they were read from, commit
+    assert len(statements) == 5
+
+
+def _hide(database: TestDatabase, table: LiteralString = "device_registry") -> None:
+    """Show the user one tenant of two."""
+    database.execute(
+        f"CREATE TABLE {table} (tenant_id text)",
+        f"INSERT INTO {table} VALUES ('acme'), ('globex')",
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY part ON {table} USING (tenant_id = 'acme')",
+        f"GRANT SELECT ON {table} TO iot",
+        superuser=True,
+    )
+
+
+def hidden(source: PostgresSource) -> list[str]:
+    found = findings(source)
+    assert all((f.kind, f.severity) == (Kind.HIDDEN_ROWS, Severity.WARNING) for f in found)
+    return [finding.message for finding in found]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"query": "SELECT tenant_id FROM device_registry"},
+        {
+            "query": "WITH a AS (SELECT * FROM device_registry) SELECT max(tenant_id) AS tenant_id"
+            " FROM a"
+        },
+        {"table": "seen"},
+        {"query": "SELECT tenant_id FROM seen"},
+    ],
+)
+def test_row_level_security_that_may_hide_tenants_is_a_warning(
+    database: TestDatabase, make_source: MakeSource, values: dict[str, str]
+) -> None:
+    _hide(database)
+    database.execute("CREATE VIEW seen AS SELECT tenant_id FROM device_registry")
+    source = make_source(**values)
+    assert ids(source) == ["acme"]
+    assert hidden(source) == [
+        "row-level security may hide rows of device_registry from iot, and tenants with them"
+    ]
+    (finding,) = findings(source)
+    with psycopg.connect(database.superuser_conninfo) as connection:
+        connection.execute(finding.remedy.text.partition(": ")[2].encode())
+    assert "globex" in ids(source)
+    assert hidden(source) == []
+
+
+def test_a_view_of_somebody_who_sees_everything_hides_nothing(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    _hide(database)
+    database.execute(
+        "CREATE VIEW seen AS SELECT tenant_id FROM device_registry",
+        "GRANT SELECT ON seen TO iot",
+        "CREATE VIEW mine WITH (security_invoker = true) AS SELECT tenant_id FROM device_registry",
+        "GRANT SELECT ON mine TO iot",
+        superuser=True,
+    )
+    assert ids(make_source(table="seen")) == ["acme", "globex"]
+    assert hidden(make_source(table="seen")) == []
+    assert ids(make_source(table="mine")) == ["acme"]
+    assert len(hidden(make_source(table="mine"))) == 1
+
+
+def test_row_level_security_of_a_table_that_is_not_read_or_is_one_s_own_is_not_told(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    _hide(database, "elsewhere")
+    database.registry("acme")
+    database.execute(
+        "ALTER TABLE device_registry ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY nobody ON device_registry USING (false)",
+    )
+    assert ids(make_source()) == ["acme"]
+    assert hidden(make_source()) == []
+    database.execute("ALTER TABLE device_registry FORCE ROW LEVEL SECURITY")
+    assert ids(make_source()) == []
+    assert len(hidden(make_source())) == 1
+
+
+def test_a_policy_that_restricts_one_that_shows_everything_is_told(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    _hide(database)
+    database.execute(
+        "CREATE POLICY whole ON device_registry FOR SELECT TO iot USING (true)",
+        "CREATE POLICY fewer ON device_registry AS RESTRICTIVE USING (tenant_id <> 'globex')",
+        superuser=True,
+    )
+    assert ids(make_source()) == ["acme"]
+    assert len(hidden(make_source())) == 1

@@ -1,4 +1,4 @@
-"""Hopping along an index: the same tenants as by a scan, where it pays and only there."""
+"""The skip scan: the same tenants as a full scan finds, where it pays and only there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from influxops.plugin import Context, Finding, Kind, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
-from influxops_postgres.registry import ids_query
+from influxops_postgres.registry import AFTER, ids_query
 from influxops_postgres.session import reading
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
@@ -26,7 +26,7 @@ def sql(database: TestDatabase, *statements: str) -> None:
 
 
 def fleet(database: TestDatabase, type_: str = "text", *, index: str = "(tenant_id)") -> None:
-    """Make a registry that is worth hopping: 3,000 devices of three tenants."""
+    """Make a registry that is worth a skip scan: 3,000 devices of three tenants."""
     sql(
         database,
         f"CREATE TABLE device_registry (device_id serial PRIMARY KEY, tenant_id {type_})",
@@ -51,32 +51,32 @@ def way(source: PostgresSource, caplog: pytest.LogCaptureFixture) -> str:
 @pytest.mark.parametrize(
     "type_", ["text", "varchar(50)", "char(9)", "integer", "bigint", "smallint"]
 )
-def test_a_large_table_with_an_index_is_hopped_through(
+def test_a_large_table_with_an_index_is_read_by_a_skip_scan(
     database: TestDatabase,
     make_source: MakeSource,
     caplog: pytest.LogCaptureFixture,
     type_: str,
 ) -> None:
     fleet(database, type_)
-    assert way(make_source(), caplog) == "hops along the index"
+    assert way(make_source(), caplog) == "skip scan"
 
 
 def test_an_index_on_more_columns_serves_if_it_leads_with_the_tenant(
     database: TestDatabase, make_source: MakeSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     fleet(database, index="(tenant_id, device_id)")
-    assert way(make_source(), caplog) == "hops along the index"
+    assert way(make_source(), caplog) == "skip scan"
 
 
-def test_a_domain_hops_as_its_type_does(
+def test_a_domain_is_read_as_its_type_is(
     database: TestDatabase, make_source: MakeSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     sql(database, "CREATE DOMAIN tenant AS text CHECK (value <> 'x')")
     fleet(database, "tenant")
-    assert way(make_source(), caplog) == "hops along the index"
+    assert way(make_source(), caplog) == "skip scan"
 
 
-def test_hopping_reads_a_few_rows_a_tenant(
+def test_a_skip_scan_reads_a_few_rows_a_tenant(
     database: TestDatabase, make_source: MakeSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     fleet(database)
@@ -84,7 +84,7 @@ def test_hopping_reads_a_few_rows_a_tenant(
     with psycopg.connect(database.conninfo, autocommit=True) as connection:
         before = connection.execute(read).fetchone()
         assert before is not None
-        assert way(make_source(), caplog) == "hops along the index"
+        assert way(make_source(), caplog) == "skip scan"
         give_up = time.monotonic() + 20  # statistics come when the other session is gone
         while (after := connection.execute(read).fetchone()) == before:
             assert time.monotonic() < give_up
@@ -123,7 +123,7 @@ def test_a_table_is_scanned_where_the_index_does_not_serve(
         superuser=True,
     )
     fleet(database, type_, index=index)
-    assert way(make_source(), caplog) == "scans", why
+    assert way(make_source(), caplog) == "full scan", why
 
 
 def test_a_condition_a_view_or_a_child_table_means_a_scan(
@@ -131,13 +131,13 @@ def test_a_condition_a_view_or_a_child_table_means_a_scan(
 ) -> None:
     fleet(database)
     sql(database, "CREATE VIEW seen AS SELECT tenant_id FROM device_registry")
-    assert way(make_source(where="true"), caplog) == "scans"
-    assert way(make_source(table="seen"), caplog) == "scans"
+    assert way(make_source(where="true"), caplog) == "full scan"
+    assert way(make_source(table="seen"), caplog) == "full scan"
     sql(database, "CREATE TABLE more () INHERITS (device_registry)", "ANALYZE device_registry")
-    assert way(make_source(), caplog) == "scans"
+    assert way(make_source(), caplog) == "full scan"
 
 
-def test_a_table_is_scanned_where_hopping_does_not_pay_or_nobody_knows(
+def test_a_table_is_scanned_where_skipping_does_not_pay_or_nobody_knows(
     database: TestDatabase, make_source: MakeSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     sql(
@@ -146,24 +146,24 @@ def test_a_table_is_scanned_where_hopping_does_not_pay_or_nobody_knows(
         "INSERT INTO device_registry SELECT n % 3 FROM generate_series(1, 3000) n",
         "CREATE INDEX ON device_registry (tenant_id)",
     )
-    assert way(make_source(), caplog) == "scans"  # never analyzed
+    assert way(make_source(), caplog) == "full scan"  # never analyzed
     sql(database, "ANALYZE device_registry")
-    assert way(make_source(), caplog) == "hops along the index"
+    assert way(make_source(), caplog) == "skip scan"
     sql(
         database,
         "TRUNCATE device_registry",
         "INSERT INTO device_registry SELECT n % 3 FROM generate_series(1, 30) n",
         "ANALYZE device_registry",
     )
-    assert way(make_source(), caplog) == "scans"  # ten rows a tenant
+    assert way(make_source(), caplog) == "full scan"  # ten rows a tenant
 
 
-def test_null_and_empty_ids_are_found_while_hopping(
+def test_null_and_empty_ids_are_found_by_a_skip_scan(
     database: TestDatabase, make_source: MakeSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     fleet(database)
     sql(database, "INSERT INTO device_registry (tenant_id) VALUES (NULL), (NULL), ('')")
-    assert way(make_source(), caplog) == "hops along the index"
+    assert way(make_source(), caplog) == "skip scan"
     items = list(make_source().influxops_tenants(Context()))
     assert [(item.kind, item.message) for item in items if isinstance(item, Finding)] == [
         (Kind.EMPTY_ID, "some rows of device_registry have no tenant_id")
@@ -184,7 +184,7 @@ def test_null_and_empty_ids_are_found_while_hopping(
         "uuid",
     ],
 )
-def test_hop_and_scan_give_the_same_ids(database: TestDatabase, type_: str) -> None:
+def test_both_scans_give_the_same_ids(database: TestDatabase, type_: str) -> None:
     """A property: random registries, also with ids that sort oddly, empty ones and NULL."""
     chance = random.Random(type_)
     settings = PostgresSettings.of({"dsn": f"{database.superuser_conninfo} dbname={database.name}"})
@@ -205,8 +205,10 @@ def test_hop_and_scan_give_the_same_ids(database: TestDatabase, type_: str) -> N
             )
         with reading(settings, Context()) as session:
             ways = [
-                sorted(str(row[0]) for row in session.texts(ids_query(settings, hop=hop))[1])
-                for hop in (False, True)
+                sorted(
+                    str(row[0]) for row in session.texts(ids_query(settings, skip=skip), AFTER).rows
+                )
+                for skip in (False, True)
             ]
         assert ways[0] == ways[1]
 

@@ -63,7 +63,7 @@ def test_tenants_are_read_from_a_standby_that_is_named_as_one(source: PostgresSo
 def test_an_own_query_on_a_standby_is_named_too(
     standby: EmbeddedPostgres, make_source: MakeSource, source: PostgresSource
 ) -> None:
-    reader = make_source(port=standby.port, query="SELECT 'acme'")
+    reader = make_source(port=standby.port, query="SELECT 'acme' AS tenant_id")
     kinds = [item.kind for item in reader.influxops_tenants(Context()) if isinstance(item, Finding)]
     assert kinds == ["standby"]
 
