@@ -13,10 +13,11 @@ from influxops.model import DatabaseStats, TenantPlan
 from influxops.plugins.handles import TargetHandle
 from influxops.reconcile.observe import in_parallel
 from influxops.reconcile.plan import Plan
+from influxops.text import count
 
 
 def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
-    """Return a plan whose doubles know what each copy holds; it asks nothing where there is none.
+    """Return a plan whose doubles say what each copy holds; it asks nothing where there is none.
 
     Args:
         plan: The plan.
@@ -48,15 +49,26 @@ def _is_double(tenant: TenantPlan) -> bool:
 
 def _described(tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]]) -> Finding:
     assert tenant.finding is not None
-    copies = []
+    copies, words = [], []
     for copy in tenant.finding.facts["copies"]:
-        known = stats.get(copy["target"], {}).get(tenant.database)
+        target = copy["target"]
+        known = stats.get(target, {}).get(tenant.database)
+        rows = known.telemetry_count if known else None
         last = known.last_write if known else None
         copies.append(
             {
-                "target": copy["target"],
-                "rows": known.telemetry_count if known else None,
+                "target": target,
+                "rows": rows,
                 "last_write": last.isoformat().replace("+00:00", "Z") if last else None,
             }
         )
-    return replace(tenant.finding, facts={"copies": copies})
+        what = "rows unknown" if rows is None else count(rows, "row")
+        if last is not None:
+            what += f", last written {last:%Y-%m-%d %H:%M:%S} UTC"
+        words.append(f"on {target} ({what})")
+    note = " (acknowledged)" if tenant.finding.message.endswith("(acknowledged)") else ""
+    return replace(
+        tenant.finding,
+        message=f"the database {tenant.database} is {' and '.join(words)}{note}",
+        facts={"copies": copies},
+    )

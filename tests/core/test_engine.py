@@ -171,7 +171,7 @@ def test_a_tenant_on_two_targets_is_an_error_that_shows_what_each_copy_holds(
     assert report.exit_code == 1
     (plan,) = report.tenants
     assert plan.verdict is Verdict.HELD and plan.finding
-    assert "on eu1 and on eu2" in plan.finding.message
+    assert "on eu1 (0 rows) and on eu2 (3 rows)" in plan.finding.message
     assert [copy["rows"] for copy in plan.finding.facts["copies"]] == [0, 3]
 
 
