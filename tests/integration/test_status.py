@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -144,6 +147,36 @@ def test_a_long_id_fills_no_screen_and_is_whole_in_json(ops: Cli, db: TestDataba
         assert "600 characters" in done.all
         assert "x" * 61 not in done.all
         assert long in ops(command, "--format", "json").out
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.stand_in
+def test_a_server_that_hangs_delays_who_is_elsewhere_by_the_reading_time_alone(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, silent: str
+) -> None:
+    db.registry("acme")
+    up = stand_in()
+    up.create("telemetry_acme")
+    cli.config(targets_toml({"up": up, "sick": silent}, '[run]\nreading = "4s"\n'))
+    started = time.monotonic()
+    done = cli("where", "acme")
+    took = time.monotonic() - started
+    assert (done.code, done.out) == (0, f"up  {up.url}  telemetry_acme\n")
+    assert took < 15, took  # and not the 30 s of a request, three times
+    waiting, why = done.err.splitlines()
+    assert waiting == f"WARNING still waiting for target sick ({silent})"
+    assert why.startswith("WARN target sick: no answer within 4 s")
+    quiet = cli("-q", "where", "acme")
+    assert (quiet.code, quiet.out) == (0, done.out)
+    assert "still waiting" not in quiet.err
+    shown = cli.at_terminal("where", "acme", columns=80)
+    assert f"still waiting for target sick ({silent})" in shown.out.replace("\n", " ")
 
 
 @pytest.mark.stand_in
