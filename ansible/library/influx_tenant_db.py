@@ -270,10 +270,6 @@ findings:
       description: The data behind the message; C(copies) of a database on more than one target.
       type: dict
       sample: {}
-    remedy:
-      description: The hint as data; V(null) without one.
-      type: dict
-      sample: null
 summary:
   description: Tenants by state, changes planned and made by action, findings by severity.
   returned: always, unless the parameters or the configuration are wrong

@@ -349,7 +349,7 @@ class _Planner:
                 Severity.WARNING,
                 f"the retention periods of {count(number, 'database')} cannot be read, so they "
                 "are left as they are",
-                "ask the author of its plugin, or leave out [database] retention",
+                "ask the author of its plugin, or leave out the retention period",
                 target=target,
             )
 
