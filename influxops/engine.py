@@ -54,8 +54,8 @@ class Engine:
     ) -> None:
         kinds = installed() if kinds is None else kinds
         self.config = config
-        resolved = [resolve_section(section, kinds) for section in reporters]
-        resolved += resolve(config, kinds)
+        configured = resolve(config, kinds)
+        resolved = [*(resolve_section(section, kinds) for section in reporters), *configured]
         #: Why a section cannot be used: its secret is not there. Others go on without it.
         self._missing: dict[str, ConfigError] = {}
         self.redact = self._reveal(resolved)
@@ -206,10 +206,11 @@ class Engine:
         """Read every secret once, to know what must not be shown, and what is missing."""
         values = []
         for each in resolved:
-            try:
-                values += [secret.reveal() for secret in each.settings.secrets()]
-            except ConfigError as error:
-                self._missing[each.name] = error
+            for secret in each.settings.secrets():
+                try:
+                    values.append(secret.reveal())
+                except ConfigError as error:
+                    self._missing.setdefault(each.name, error)
         return Redactor(values)
 
     def _tell_start(self, context: Context, observed: Observed) -> None:

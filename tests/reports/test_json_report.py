@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from influxops import UNKNOWN, Report, ReporterError, Run
-from influxops_reports import JsonReporter
+from influxops.plugin import UNKNOWN, Context, Report, ReporterError, Status
+from influxops_reports.document import JsonReporter
 from tests.reports.samples import database, full_report, outcome, report, tenant
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,7 +32,9 @@ def closed(schema: Any) -> Any:
 
 
 def write(told: Report, **settings: Any) -> None:
-    JsonReporter("reporter:json", JsonReporter.Settings(**settings)).influxops_report(told, Run())
+    JsonReporter("reporter:json", JsonReporter.Settings(**settings)).influxops_report(
+        told, Context()
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,14 +48,12 @@ def write(told: Report, **settings: Any) -> None:
                     "x",
                     "pending",
                     "create",
-                    before=database("telemetry_x", retention=UNKNOWN, marker=UNKNOWN),
+                    before=database("telemetry_x", retention=UNKNOWN, complete=UNKNOWN),
                 )
             ],
-            pending=[outcome("x").change],
             dry_run=True,
-            exit_code=3,
         ),
-        report(outcomes=[outcome("x", status=s) for s in ("full", "unknown", "skipped")]),
+        report(outcomes=[outcome("x", status=s) for s in list(Status) if s != "done"]),
     ],
     ids=["empty", "full", "dry-run", "outcomes"],
 )
@@ -151,7 +151,7 @@ def test_any_id_survives_the_way_through_json(capsys: pytest.CaptureFixture[str]
 def test_doctor_hears_whether_the_file_can_be_written(tmp_path: Path) -> None:
     def check(path: Path) -> bool | None:
         reporter = JsonReporter("reporter:json", JsonReporter.Settings(path=str(path)))
-        (result,) = reporter.influxops_check(Run())
+        (result,) = reporter.influxops_check()
         return result.ok
 
     assert check(tmp_path / "report.json")
