@@ -69,6 +69,13 @@ options:
     elements: str
     choices: [unreachable, shorter-retention, empty-source, drop]
     default: []
+  verify:
+    description:
+      - Whether each database is looked at closely, at the cost of a request for each, and a marker
+        that a crash of its server has lost is written again. It is what to do once after a task
+        that could not confirm what it made.
+    type: bool
+    default: false
   unreachable:
     description:
       - What becomes of a task in check mode when a server cannot be reached, V(warn) for a play
@@ -300,6 +307,7 @@ def main():
             "choices": ["unreachable", "shorter-retention", "empty-source", "drop"],
             "default": [],
         },
+        verify={"type": "bool", "default": False},
         unreachable={"type": "str", "choices": ["fail", "warn"], "default": "fail"},
         on_failure={"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     )
