@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ansible check sanity collection format clean
+.PHONY: help demo test test-ansible check sanity collection dist format clean
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-ansible  the part of the tests that is about Ansible"
 	@echo "make sanity        ansible-test sanity on the collection"
 	@echo "make collection    build the collection into dist/"
+	@echo "make dist          build a wheel and an sdist into dist/, and check their metadata"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -56,6 +57,11 @@ sanity: $(VENV)/.dev
 
 collection: $(VENV)/.dev
 	python ansible/collection.py build
+
+dist: $(VENV)/.dev
+	rm -f dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

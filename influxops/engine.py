@@ -54,8 +54,8 @@ class Engine:
     ) -> None:
         kinds = installed() if kinds is None else kinds
         self.config = config
-        resolved = [resolve_section(section, kinds) for section in reporters]
-        resolved += resolve(config, kinds)
+        configured = resolve(config, kinds)
+        resolved = [*(resolve_section(section, kinds) for section in reporters), *configured]
         #: Why a section cannot be used: its secret is not there. Others go on without it.
         self._missing: dict[str, ConfigError] = {}
         self.redact = self._reveal(resolved)
@@ -206,10 +206,11 @@ class Engine:
         """Read every secret once, to know what must not be shown, and what is missing."""
         values = []
         for each in resolved:
-            try:
-                values += [secret.reveal() for secret in each.settings.secrets()]
-            except ConfigError as error:
-                self._missing[each.name] = error
+            for secret in each.settings.secrets():
+                try:
+                    values.append(secret.reveal())
+                except ConfigError as error:
+                    self._missing.setdefault(each.name, error)
         return Redactor(values)
 
     def _tell_start(self, context: Context, observed: Observed) -> None:
@@ -221,6 +222,7 @@ class Engine:
         self, report: Report, context: Context, reporters: Iterable[ReporterHandle]
     ) -> Report:
         """Tell reporters, one after the other, the command line's own output first."""
+        context.on_stage("telling", 0)  # what was under way is over, as far as it came
         failures: list[Finding] = []
         for handle in reporters:
             if handle.missing is None:
@@ -243,4 +245,6 @@ def _rules(config: Config, targets: Iterable[TargetHandle]) -> Rules:
         pins=config.placement.pins,
         acknowledged=frozenset(config.naming.acknowledged),
         reading=config.reading,
+        has_file=config.path is not None
+        or not all(section.outranks_environment for section in config.sections),
     )

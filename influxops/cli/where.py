@@ -11,7 +11,7 @@ from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
 from influxops.errors import ExitCode
 from influxops.findings import Kind, Severity
-from influxops.text import printable, short
+from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
     from influxops.model import TenantPlan
@@ -100,4 +100,4 @@ def _contents(copy: Mapping[str, Any]) -> str:
     rows, last = copy.get("rows"), copy.get("last_write")
     if rows is None:
         return "rows not read"
-    return f"{rows:,} rows" + (f", last write {last}" if last else "")
+    return count(rows, "row") + (f", last write {last}" if last else "")

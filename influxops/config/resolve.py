@@ -112,8 +112,12 @@ def resolve_section(
         ConfigError: When the section says what cannot be; all mistakes at once.
         PluginError: When the plugin is not there or broken.
     """
-    kind = find(section.kind, kinds)
-    plugin = kind.load()
+    try:
+        kind = find(section.kind, kinds)
+        plugin = kind.load()
+    except PluginUnusable as error:
+        error.message = f"{_place(section, 'kind') or section.full_name + ': '}{error.message}"
+        raise
     _check_role(section, kind, plugin)
     try:
         declared: Mapping[str, Declared] = plugin.Settings.declared()

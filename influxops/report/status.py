@@ -78,5 +78,5 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
 
 def _retention(value: Retention | Unknown | Unmanaged) -> str | None:
     if isinstance(value, Unknown | Unmanaged):
-        return value.value
+        return str(value.value)
     return None if value is None else format_duration(value)

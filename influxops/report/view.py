@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
@@ -145,6 +143,8 @@ class ReportView:
         kind = tenant.finding.kind if tenant.finding else None
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
             return True
+        if kind is Kind.INVALID_NAME:
+            return False  # no database can be called so
         if tenant.unseen_on or tenant.verdict is Verdict.UNKNOWN:
             return None
         if tenant.verdict in (Verdict.HELD, Verdict.REFUSED):
@@ -160,10 +160,8 @@ class ReportView:
         return tenant.verdict.value
 
     def message(self, finding: Finding) -> str:
-        """Return what a finding says, its facts included where the message alone is too little."""
-        copies = finding.facts.get("copies", ()) if finding.kind is Kind.IN_TWO_TARGETS else ()
-        told = [copy for copy in map(_copy, copies) if copy]
-        return one_line(finding.message + (f" ({'; '.join(told)})" if told else ""))
+        """Return what a finding says, safe to print, without naming whom it is about."""
+        return one_line(finding.message)
 
     # All of it
 
@@ -316,7 +314,8 @@ class ReportView:
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
             what = "the error" if errors == 1 else "the errors"
-            steps.append(f"see to {what} above, then run it again; what is done is not done twice")
+            done_once = "" if report.dry_run else "; what is done is not done twice"
+            steps.append(f"see to {what} above, then run it again{done_once}")
         return steps
 
     def _about(
@@ -351,14 +350,3 @@ def retention_change(before: Database | None, after: Database | None) -> str:
     if before is None or before.retention == after.retention:
         return now
     return f"{now}, was {retention_words(before.retention)}"
-
-
-def _copy(copy: Mapping[str, Any]) -> str:
-    """Return what is in one copy of a database; empty where nobody counted."""
-    rows, last = copy.get("rows"), copy.get("last_write")
-    if rows is None:
-        return ""
-    if isinstance(last, datetime):
-        last = last.isoformat(timespec="seconds").replace("+00:00", "Z")
-    newest = f", last write {last}" if last else ""
-    return f"{copy.get('target')}: {count(rows, 'row') if rows else 'no rows'}{newest}"

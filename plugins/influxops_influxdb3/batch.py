@@ -53,7 +53,8 @@ _IN_FLIGHT = 2
 _ROUNDS = 3
 #: How often a server that seems to have been restarted is asked who it is.
 _PINGS = 3
-#: After so many lost connections in a row, each tried several times, the server counts as gone.
+#: After so many lost connections in a row, each tried several times, the server counts as gone;
+#: one that has fallen silent does at once, because finding that out takes long.
 _LOST_IN_A_ROW = 2
 #: A deleted database's data stays for so long.
 _KEPT_AFTER_DELETION = timedelta(hours=72)
@@ -377,10 +378,11 @@ class Batch:
         why = _Why.of(error)
         if isinstance(error, (ConnectionFailed, ServerFailed)):
             self._lost += 1
-            if self._lost >= _LOST_IN_A_ROW and self._end is None:
-                self._end = _Why(f"the server went away ({why.message})", why.remedy)
-                if isinstance(error, ConnectionFailed) and error.silent:
-                    self._silent = why
+            silent = isinstance(error, ConnectionFailed) and error.silent
+            self._silent = self._silent or (why if silent else None)
+            if silent or self._lost >= _LOST_IN_A_ROW:
+                went = _Why(f"the server went away ({why.message})", why.remedy)
+                self._end = self._end or went
             return
         self._lost = 0
         if isinstance(error, _STOP):

@@ -130,6 +130,7 @@ class Http:
         settings, connection = self._settings, self._connection()
         sent, kept, ending, began = False, False, Ending(), time.monotonic()
         failure: Exception
+        opened = contextlib.ExitStack()
         try:
             if connection.sock is None:
                 with context.ends(connection.shut, within=settings.connect_timeout) as ending:
@@ -141,10 +142,14 @@ class Http:
                 sent, connection.doing = True, "asking"
                 connection.request(method, self._prefix + path, body, headers)
                 response = connection.getresponse()
+                opened.callback(response.close)
                 connection.doing = "reading"
                 found: Any = response.headers
                 answer = Answer(response.status, found, _body_of(response))
-            kept = connection.sock is not None and ending.error is None
+            if ending.error is not None:
+                # A socket that was shut looks like the end of an answer.
+                raise ConnectionAbortedError
+            kept = connection.sock is not None
             return answer
         except _TooLarge:
             said = f"it answered more than {LARGEST_ANSWER // 1024**2} MiB"
@@ -159,6 +164,7 @@ class Http:
             else:
                 failure = self._late(connection.doing, ending.error, began, sent=sent)
         finally:
+            opened.close()
             if kept:
                 self._idle.append(connection)
             else:
@@ -192,7 +198,7 @@ class Http:
         if not isinstance(error, LateAnswer):
             seconds = time.monotonic() - began
             reason = f"{missing} within {seconds:.1f} s: {error.message}"
-            return NoAnswer(reason, error.remedy, sent=sent, silent=True, again=False)
+            return NoAnswer(reason, error.remedy, sent=sent, again=False)
         seconds = self._settings.read_timeout if sent else self._settings.connect_timeout
         hint = _SLOW if sent else _IS_IT_TLS if doing == "shaking hands" else _IS_IT_UP
         # One that has begun to answer would begin again, and take as long.

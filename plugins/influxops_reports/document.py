@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from influxops import (
+from influxops.plugin import (
     Check,
+    Context,
     Report,
+    Reporter,
     ReporterSettings,
-    Run,
     hookimpl,
     report_document,
     setting,
@@ -20,13 +21,8 @@ from influxops import (
 from influxops_reports.files import check_writable, write_whole
 
 
-class JsonReporter:
-    """Writes the report as JSON, in the format that `docs/report.md` describes.
-
-    Args:
-        section: The name of its section.
-        settings: Its settings.
-    """
+class JsonReporter(Reporter):
+    """Writes the report as JSON, in the format that `docs/report.md` describes."""
 
     class Settings(ReporterSettings):
         """Where the document goes."""
@@ -40,18 +36,16 @@ class JsonReporter:
             2, description="Spaces a level; `0` puts the document on one line.", ge=0, le=8
         )
 
-    def __init__(self, section: str, settings: Settings) -> None:
-        self.section = section
-        self.settings = settings
+    settings: Settings
 
     @hookimpl
-    def influxops_check(self, run: Run) -> Iterator[Check]:
+    def influxops_check(self) -> Iterator[Check]:
         """Look whether the file can be written."""
         if self.settings.path != "-":
             yield check_writable(Path(self.settings.path), "the JSON report", replaced=True)
 
     @hookimpl
-    def influxops_report(self, report: Report, run: Run) -> None:
+    def influxops_report(self, report: Report, context: Context) -> None:
         """Write the document.
 
         Raises:
@@ -62,6 +56,5 @@ class JsonReporter:
         if self.settings.path == "-":
             write_stream(sys.stdout, text)
         else:
-            write_whole(
-                Path(self.settings.path), text.encode("ascii"), mode=0o644, what="the JSON report"
-            )
+            path = Path(self.settings.path)
+            write_whole(path, text.encode("ascii"), context, mode=0o644, what="the JSON report")

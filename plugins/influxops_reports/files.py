@@ -6,19 +6,25 @@ import contextlib
 import errno
 import fcntl
 import os
-import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from influxops import Check, ReporterError
+from influxops.plugin import Check, Context, Interrupted, Remedy, ReporterError
 
 #: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
 _PATIENCE = 5.0
 
 
-def write_whole(path: Path, data: bytes, *, mode: int, what: str) -> None:
+def is_special(path: Path) -> bool:
+    """Return whether a path is there and no regular file: a device, or a named pipe.
+
+    Opening or writing one may wait for ever.
+    """
+    return path.exists() and not path.is_file()
+
+
+def write_whole(path: Path, data: bytes, context: Context, *, mode: int, what: str) -> None:
     """Replace a file at once, so that a reader sees the old one or the new one.
 
     What is no regular file (`/dev/stderr`, a pipe) is written to, never replaced.
@@ -26,16 +32,18 @@ def write_whole(path: Path, data: bytes, *, mode: int, what: str) -> None:
     Args:
         path: The file; where it is a link, what it points at.
         data: Its new content.
+        context: Waiting for somebody to read from a pipe ends with it.
         mode: Its permissions.
         what: What is written, for the error: `the JSON report`.
 
     Raises:
         ReporterError: When it cannot be written.
+        Interrupted: When nobody read from the pipe in time.
     """
     try:
         path = path.expanduser().resolve()
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            path.write_bytes(data)
+        if is_special(path):
+            context.detached(lambda: path.write_bytes(data))
             return
         _replace(path, data, mode)
     except OSError as error:
@@ -59,7 +67,7 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
 
 
 def unwritable(path: Path, error: OSError, what: str) -> ReporterError:
-    """Say why a file cannot be written, and what to do about it.
+    """Return the error that says why a file cannot be written, and what to do about it.
 
     Args:
         path: The file.
@@ -70,16 +78,16 @@ def unwritable(path: Path, error: OSError, what: str) -> ReporterError:
     if not path.parent.is_dir():
         return ReporterError(
             f"{what} cannot be written to {path}: there is no folder {path.parent}",
-            hint=f"mkdir -p {path.parent}, or set another `path`",
+            hint=Remedy.setting("path", f"mkdir -p {path.parent}, or change {{}}"),
         )
     return ReporterError(
         f"{what} cannot be written to {path}: {reason}",
-        hint="let this user write there, or set another `path`",
+        hint=Remedy.setting("path", "let this user write there, or change {}"),
     )
 
 
 def check_writable(path: Path, what: str, *, replaced: bool) -> Check:
-    """Tell whether a file could be written, without writing it.
+    """Return whether a file could be written, without writing it.
 
     Args:
         path: The file.
@@ -87,14 +95,15 @@ def check_writable(path: Path, what: str, *, replaced: bool) -> Check:
         replaced: Whether the file is replaced, which takes a right to its folder.
     """
     path = path.expanduser()
-    if os.access(path if path.exists() and not replaced else path.parent, os.W_OK):
+    written = path if path.exists() and (not replaced or is_special(path)) else path.parent
+    if os.access(written, os.W_OK):
         return Check(what, ok=True, message=f"{path} can be written")
     refused = unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), what)
-    return Check(what, ok=False, message=refused.message, hint=refused.hint)
+    return Check(what, ok=False, message=refused.message, hint=refused.remedy)
 
 
 @contextlib.contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
+def one_at_a_time(path: Path, context: Context) -> Iterator[None]:
     """Keep other runs from reading a file that this one is about to replace.
 
     It is the folder that is locked, for as long as the block takes: the file is another one
@@ -102,33 +111,36 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
     Args:
         path: The file.
+        context: Waiting for another run ends with it.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # who writes the file says what is wrong
             folder = path.expanduser().resolve().parent
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, handle)
-            lock(handle)
+            lock(handle, context)
         yield
 
 
-def lock(handle: int) -> bool:
+def lock(handle: int, context: Context) -> bool:
     """Lock a file or a folder until it is closed.
 
     Args:
         handle: Its descriptor.
+        context: Waiting for another run ends with it.
 
     Returns:
         False where no lock is to be had: a record is worth more than order.
     """
-    ends = time.monotonic() + _PATIENCE
+    waiting = context.limited(_PATIENCE)
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            if time.monotonic() >= ends:
+            try:
+                waiting.pause(0.02)
+            except Interrupted:
                 return False
-            time.sleep(0.02)
         except OSError:  # a file system without locks
             return False

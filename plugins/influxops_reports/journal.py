@@ -10,31 +10,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from influxops import (
-    Action,
+from influxops.plugin import (
     Check,
+    Context,
     Report,
+    Reporter,
     ReporterSettings,
-    Run,
     Status,
     database_document,
     hookimpl,
     setting,
 )
-from influxops_reports.files import check_writable, lock, unwritable
+from influxops_reports.files import check_writable, is_special, lock, unwritable
 
 #: What is written down: a change that was made, or that may have left something behind.
-_TOLD = (Status.DONE, Status.FAILED, Status.UNKNOWN)
+_TOLD = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
 
 
-class JournalReporter:
+class JournalReporter(Reporter):
     """Appends each change to a file, one JSON object a line; it never rewrites what is there.
 
     Several runs may write at once: a lock keeps their lines whole. Dry runs write nothing.
-
-    Args:
-        section: The name of its section.
-        settings: Its settings.
     """
 
     class Settings(ReporterSettings):
@@ -45,17 +41,15 @@ class JournalReporter:
             min_length=1,
         )
 
-    def __init__(self, section: str, settings: Settings) -> None:
-        self.section = section
-        self.settings = settings
+    settings: Settings
 
     @hookimpl
-    def influxops_check(self, run: Run) -> Iterator[Check]:
+    def influxops_check(self) -> Iterator[Check]:
         """Look whether the journal can be written."""
         yield check_writable(Path(self.settings.path), "the journal", replaced=False)
 
     @hookimpl
-    def influxops_report(self, report: Report, run: Run) -> None:
+    def influxops_report(self, report: Report, context: Context) -> None:
         """Append what the run changed.
 
         Raises:
@@ -63,12 +57,15 @@ class JournalReporter:
         """
         if report.dry_run:
             return
-        lines = [json.dumps(entry) + "\n" for entry in _entries(report)]
-        if not lines:
+        data = "".join(json.dumps(entry) + "\n" for entry in _entries(report)).encode("ascii")
+        if not data:
             return
         path = Path(self.settings.path).expanduser()
         try:
-            _append(path, "".join(lines).encode("ascii"))
+            if is_special(path):
+                context.detached(lambda: path.write_bytes(data))
+            else:
+                _append(path, data, context)
         except OSError as error:
             raise unwritable(path, error, "the journal") from None
 
@@ -79,7 +76,7 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
     registry = [source.location for source in report.sources]
     for outcome in report.outcomes:
         change = outcome.change
-        if outcome.status in _TOLD and change.action is not Action.KEEP:
+        if outcome.status in _TOLD or outcome.effect:
             yield {
                 "time": now,
                 "run": report.run_id,
@@ -98,9 +95,9 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
             }
 
 
-def _append(path: Path, data: bytes) -> None:
+def _append(path: Path, data: bytes, context: Context) -> None:
     with _opened(path) as handle:
-        locked = lock(handle)
+        locked = lock(handle, context)
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
             data = b"\n" + data  # a line that a crash cut short must not spoil the next one

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator, Sequence
 
-from influxops import (
+from influxops.plugin import (
     Action,
+    Group,
     Report,
+    ReportView,
     RunHead,
     Severity,
     SourceState,
     TargetState,
-    TenantResult,
+    TenantPlan,
+    Verdict,
+    count,
     one_line,
 )
-from influxops import TenantState as State
-from influxops_reports.words import Note, Story, count, retention_change
 
 _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO"}
-
-#: What is to be done, as the beginning of a sentence that goes on with the database's name.
-_TO_DO = {
-    Action.CREATE: "create",
-    Action.SET_RETENTION: "set retention of",
-    Action.ADD_MARKER: "add marker to",
-    Action.DROP: "drop",
-}
+#: Up to so many tenants that share a reason have a line each, and up to so many causes are told.
+_ALIKE, _CAUSES = 20, 20
 
 
 def header_lines(head: RunHead) -> list[str]:
-    """Say what a run works on.
+    """Return what a run works on.
 
     Args:
         head: What the run read before it wrote anything.
@@ -57,14 +53,13 @@ def _target_line(target: TargetState) -> str:
     if not target.reachable:
         parts.append(f"NOT READ: {target.error}" if target.error else "NOT READ")
     else:
-        server = " ".join(part for part in (target.edition, target.version) if part)
-        parts += [f"InfluxDB 3 {server}" if target.kind == "influxdb3" else server]
-        parts.append(_places(target))
+        server = (target.traits.server or target.kind, target.edition, target.version)
+        parts += [" ".join(part for part in server if part), _places(target)]
     if target.state == "draining":
         parts.append("draining")
-    if target.cluster_uuid and target.reachable:  # a wrong server's is in the error
-        parts.append(f"cluster-uuid {target.cluster_uuid}")
-    return "target    " + one_line(", ".join(part.strip() for part in parts if part.strip()))
+    if target.identity and target.reachable:  # a wrong server's is in the error
+        parts.append(f"{target.traits.identity} {target.identity}")
+    return "target    " + one_line(", ".join(part for part in parts if part))
 
 
 def _places(target: TargetState) -> str:
@@ -76,57 +71,101 @@ def _places(target: TargetState) -> str:
 
 
 def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) -> Iterator[str]:
-    """Give a report as plain lines.
+    """Yield a report as plain lines, what is wrong with all of it before what it means for each.
 
     Args:
         report: The report.
-        verbose: Whether to say what was done and where, and what is merely worth knowing.
+        verbose: Whether to say where, and what is merely worth knowing, and to give every tenant
+            a line of its own.
         quiet: Whether to leave out what is well; nothing at all comes when all is.
 
-    Returns:
-        `OK`, `PLAN`, `WARN`, `ERR` and `INFO` lines, then the summary and what to do next.
+    Yields:
+        `ERR`, `WARN`, `INFO`, `OK` and `PLAN` lines, then the summary and what to do next.
     """
-    story = Story(report)
-    if quiet and not story.troubled:
+    view = ReportView(report)
+    if quiet and not view.is_troubled:
         return
-    lowest = Severity.INFO if verbose else Severity.WARNING
-    for tenant in report.tenants:
-        line = _tenant_line(tenant, story, verbose=verbose)
-        if not quiet or line.startswith(("ERR", "WARN")):
-            yield line
-        yield from _note_lines(story.by_tenant.get(tenant.tenant, ()), lowest)
-    known = {tenant.tenant for tenant in report.tenants}
-    for id_, notes in story.by_tenant.items():
-        if id_ not in known:
-            yield from _note_lines(notes, lowest)
-    yield from _note_lines(story.general, lowest)
-    yield from story.no_tenants
-    if report.tenants or story.troubled:
-        yield story.summary()
-        for step in story.next_steps():
+    many = (
+        {}
+        if verbose
+        else {
+            (group.severity, group.message): group
+            for group in (*view.reasons, *view.also)
+            if len(group.labels) > _ALIKE
+        }
+    )
+    # A tenant that is not right is told in any case, what is merely worth knowing is not.
+    causes = [
+        group
+        for group in (*view.general, *many.values())
+        if verbose or group.severity is not Severity.INFO or group in view.reasons
+    ]
+    yield from _cause_lines(causes, most=len(causes) if verbose else _CAUSES)
+    yield from _tenant_lines(view, many, verbose=verbose, quiet=quiet)
+    yield from view.no_tenants
+    if report.tenants or view.is_troubled:
+        yield view.summary()
+        for step in view.next_steps():
             yield f"Next: {step}"
 
 
-def _tenant_line(tenant: TenantResult, story: Story, *, verbose: bool) -> str:
-    label = story.label(tenant)
-    on = f" on {one_line(tenant.target)}" if tenant.target else ""
-    if not story.is_right(tenant):
-        return f"{_LEVELS[story.severity(tenant)]} {label}: {story.why(tenant)}"
-    if tenant.state is State.PENDING:
-        actions = [action for action in tenant.actions if action is not Action.KEEP]
-        line = f"PLAN {' and '.join(_TO_DO[action] for action in actions)} {label}{on}"
-        if Action.SET_RETENTION in actions or verbose:
-            line += f": retention {retention_change(tenant.before, tenant.after)}"
-        return f"{line} (may find no place)" if tenant.tenant in story.beyond else line
-    if not verbose:
-        return f"OK {label}"
-    did = story.did(tenant) if tenant.state is State.CHANGED else "already"
-    return f"OK {label}: {did}{on}"
+def _cause_lines(causes: Sequence[Group], *, most: int) -> Iterator[str]:
+    """Yield what is about no single tenant, or about very many of them, the worst first."""
+    for severity in _LEVELS:
+        these = [group for group in causes if group.severity is severity]
+        for group in these[:most]:
+            yield _line(severity, group.line(), group.advice)
+        if len(these) > most:
+            yield _line(severity, f"and {len(these) - most:,} more (-v shows all)")
 
 
-def _note_lines(notes: Iterable[Note], lowest: Severity) -> Iterator[str]:
-    for note in notes:
-        if note.severity is not Severity.INFO or lowest is Severity.INFO:
-            # An error's hint is told once, at the end; a warning's has no other place.
-            hint = f" ({note.hint})" if note.hint and note.severity is not Severity.ERROR else ""
-            yield f"{_LEVELS[note.severity]} {note.line}{hint}"
+def _tenant_lines(
+    view: ReportView, many: Container[tuple[Severity, str]], *, verbose: bool, quiet: bool
+) -> Iterator[str]:
+    """Yield each tenant's line, and what else was found about it, in the order of the sources.
+
+    Args:
+        view: The view.
+        many: What was told of many together already.
+        verbose: As in `report_lines`.
+        quiet: As in `report_lines`.
+    """
+    several = len(view.report.targets) > 1
+    advised: set[tuple[str, str]] = set()  # advice stands with the first who shares it
+    for tenant in view.report.tenants:
+        label = view.label(tenant)
+        if view.is_right(tenant):
+            if not quiet:
+                yield _right_line(tenant, view, verbose=verbose)
+        elif (view.severity(tenant), view.why(tenant)) not in many:
+            why, advice = view.why(tenant), view.advice(tenant)
+            where = f"{view.on(tenant).strip()}: " if several and tenant.target else ""
+            told = (why, advice) in advised and not verbose
+            yield _line(view.severity(tenant), f"{label}: {where}{why}", "" if told else advice)
+            advised.add((why, advice))
+        for finding in view.notes(tenant):
+            message = view.message(finding)
+            if (finding.severity, message) not in many and (
+                verbose or finding.severity is not Severity.INFO
+            ):
+                advice = view.words.advice(finding.remedy)
+                yield _line(finding.severity, f"{label}: {message}", advice)
+
+
+def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
+    label, on = view.label(tenant), view.on(tenant)
+    if tenant.verdict is Verdict.PENDING:
+        line = f"PLAN {view.steps(tenant) or 'change'} {label}{on}"
+        retention = view.retention(tenant)
+        if any(change.action is Action.SET_RETENTION for change in tenant.changes):
+            line += f": {retention}"
+        elif verbose and view.has_retention and retention:
+            line += f" (retention: {retention})"
+        return f"{line} (may find no place)" if tenant.over_estimate else line
+    if tenant.verdict is Verdict.CHANGED:
+        return f"OK {label}: {view.did(tenant)}{on if verbose else ''}"
+    return f"OK {label}: already{on}" if verbose else f"OK {label}"
+
+
+def _line(severity: Severity, text: str, advice: str = "") -> str:
+    return f"{_LEVELS[severity]} {text}" + (f" ({advice})" if advice else "")

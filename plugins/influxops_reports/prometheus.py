@@ -8,27 +8,33 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from influxops import Action, Check, Report, ReporterSettings, Run, TenantState, hookimpl, setting
-from influxops_reports.files import check_writable, one_at_a_time, write_whole
+from influxops.plugin import (
+    Action,
+    Check,
+    Context,
+    ExitCode,
+    Report,
+    Reporter,
+    ReporterSettings,
+    Verdict,
+    hookimpl,
+    setting,
+)
+from influxops_reports.files import check_writable, is_special, one_at_a_time, write_whole
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 _CHANGES = "influxops_changes"  # the client appends `_total` to a counter's name
 _LAST_SUCCESS = "influxops_last_success_timestamp_seconds"
-_ACTIONS = tuple(action for action in Action if action is not Action.KEEP)
 
 
-class PrometheusReporter:
+class PrometheusReporter(Reporter):
     """Writes what Prometheus should know of a run; dry runs leave the file alone.
 
     A run that was limited to some tenants or targets only counts its changes: what it says of
     the rest would look as if the rest had gone. For the same reason a run that read no source, or
     no target (another one holds the lock), leaves what is known of tenants or of targets.
-
-    Args:
-        section: The name of its section.
-        settings: Its settings.
     """
 
     class Settings(ReporterSettings):
@@ -40,17 +46,15 @@ class PrometheusReporter:
             min_length=1,
         )
 
-    def __init__(self, section: str, settings: Settings) -> None:
-        self.section = section
-        self.settings = settings
+    settings: Settings
 
     @hookimpl
-    def influxops_check(self, run: Run) -> Iterator[Check]:
+    def influxops_check(self) -> Iterator[Check]:
         """Look whether the textfile can be written."""
         yield check_writable(Path(self.settings.path), "the Prometheus textfile", replaced=True)
 
     @hookimpl
-    def influxops_report(self, report: Report, run: Run) -> None:
+    def influxops_report(self, report: Report, context: Context) -> None:
         """Write the textfile.
 
         Raises:
@@ -59,15 +63,15 @@ class PrometheusReporter:
         if report.dry_run:
             return
         path = Path(self.settings.path)
-        with one_at_a_time(path):  # two runs that add to the same counts would lose some
-            self._write(path, report, run)
+        with one_at_a_time(path, context):  # two runs that add to the same counts would lose some
+            self._write(path, report, context)
 
-    def _write(self, path: Path, report: Report, run: Run) -> None:
+    def _write(self, path: Path, report: Report, context: Context) -> None:
         from prometheus_client import CollectorRegistry, generate_latest
 
-        former = self._former(path, run)
+        former = self._former(path, context)
         changes = _changes(report, former)
-        if run.scope:
+        if report.is_limited:
             kept = [family for name, family in former.items() if name != _CHANGES]
             families = [*kept, changes]
         else:
@@ -75,10 +79,13 @@ class PrometheusReporter:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(families))
         # node_exporter runs as another user, so all may read it.
-        write_whole(path, generate_latest(registry), mode=0o644, what="the Prometheus textfile")
+        data = generate_latest(registry)
+        write_whole(path, data, context, mode=0o644, what="the Prometheus textfile")
 
-    def _former(self, path: Path, run: Run) -> dict[str, Metric]:
-        """What the last run wrote, by name; nothing where that is missing or no textfile."""
+    def _former(self, path: Path, context: Context) -> dict[str, Metric]:
+        """Return what the last run wrote, by name; nothing where there is no textfile to read."""
+        if is_special(path.expanduser()):
+            return {}
         from prometheus_client.parser import text_string_to_metric_families
 
         try:
@@ -87,7 +94,7 @@ class PrometheusReporter:
         except FileNotFoundError:
             return {}
         except Exception as error:  # whatever a broken file makes of the parser
-            run.log.warning(
+            context.log.warning(
                 "%s: %s cannot be read (%s); its counters start anew",
                 self.section,
                 path,
@@ -116,13 +123,13 @@ def _changes(report: Report, former: Mapping[str, Metric]) -> Metric:
             if math.isfinite(sample.value):
                 totals[sample.labels.get("action", "")] += int(sample.value)
     family = CounterMetricFamily(_CHANGES, "Changes made, by action.", labels=["action"])
-    for action in _ACTIONS:
+    for action in Action:
         family.add_metric([action.value], totals[action.value])
     return family
 
 
 def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
-    success = report.exit_code == 0
+    success = report.exit_code is ExitCode.OK
     yield _gauge(
         "influxops_last_run_success", "Whether the last run ended as desired.", int(success)
     )
@@ -138,7 +145,7 @@ def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
         yield from _of_targets(report)
     else:
         yield from _kept(former, "influxops_target_")
-    found = Counter((finding.kind, finding.severity.value) for finding in report.findings)
+    found = Counter((finding.kind.value, finding.severity.value) for finding in report.findings)
     yield _labelled(
         "influxops_findings",
         "What the last run noticed.",
@@ -152,12 +159,12 @@ def _kept(former: Mapping[str, Metric], prefix: str) -> Iterator[Metric]:
 
 
 def _tenants(report: Report) -> Metric:
-    states = Counter(tenant.state for tenant in report.tenants)
+    states = Counter(tenant.verdict for tenant in report.tenants)
     return _labelled(
         "influxops_tenants",
         "Tenants by where they stand at the end of the last run.",
         ["state"],
-        [([state.value], states[state]) for state in TenantState],
+        [([state.value], states[state]) for state in Verdict],
     )
 
 
@@ -180,7 +187,7 @@ def _of_targets(report: Report) -> Iterator[Metric]:
         "The server that is behind the target.",
         ["target", "cluster_uuid", "edition", "version"],
         [
-            ([t.name, t.cluster_uuid or "", t.edition or "", t.version or ""], 1)
+            ([t.name, t.identity or "", t.edition or "", t.version or ""], 1)
             for t in targets
             if t.reachable
         ],

@@ -6,8 +6,7 @@ What matters stands last, next to the prompt: what is wrong, why, the count, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -16,53 +15,45 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from influxops import Report, Severity, TenantResult, TenantState, one_line, printable, short
-from influxops_reports.words import Note, Story, count, retention_change
+from influxops.plugin import (
+    ExitCode,
+    Group,
+    Report,
+    ReportView,
+    Severity,
+    TenantPlan,
+    Verdict,
+    count,
+    one_line,
+    printable,
+    short,
+)
 
 #: Rows of the table, and of those right before the run, unless the user wants all.
 _ROWS, _OK_ROWS = 40, 10
-#: Things told beneath the table, a severity; and tenants named where they share a reason.
-_GROUPS, _NAMES = 15, 4
+#: Things told beneath the table, a severity; and characters of each.
+_GROUPS, _CHARACTERS = 15, 600
 #: Characters of an id that are shown without cutting it.
 _ID = 40
 #: Columns of the terminal that each column of the table takes beside its text.
 _GAP = 3
+#: Characters that are left of an id and of a database's name at least.
+_LEAST = (8, 10)
 
 _STYLES = {
-    TenantState.OK: "dim",
-    TenantState.CHANGED: "green",
-    TenantState.PENDING: "cyan",
-    TenantState.REFUSED: "yellow",
-    TenantState.HELD: "yellow",
-    TenantState.UNKNOWN: "yellow",
-    TenantState.FAILED: "bold red",
+    Verdict.OK: "dim",
+    Verdict.CHANGED: "green",
+    Verdict.PENDING: "cyan",
+    Verdict.REFUSED: "yellow",
+    Verdict.HELD: "yellow",
+    Verdict.UNKNOWN: "yellow",
+    Verdict.FAILED: "bold red",
 }
 _TITLES = {
     Severity.INFO: ("Worth knowing", "dim"),
     Severity.WARNING: ("Warnings", "yellow"),
     Severity.ERROR: ("Errors", "bold red"),
 }
-
-
-@dataclass
-class _Group:
-    """Tenants that are not right for the same reason, or one note."""
-
-    text: str
-    hint: str
-    labels: list[str] = field(default_factory=list)
-    on: str = ""
-
-    @property
-    def line(self) -> str:
-        if not self.labels:
-            return self.text
-        if len(self.labels) == 1:
-            return f"{self.labels[0]}{self.on}: {self.text}"
-        shown = ", ".join(self.labels[:_NAMES])
-        more = len(self.labels) - _NAMES
-        names = f"{shown} and {more:,} more" if more > 0 else shown
-        return f"{count(len(self.labels), 'tenant')}: {self.text} ({names})"
 
 
 def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> None:
@@ -74,107 +65,88 @@ def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> Non
         verbose: Whether to show each row and each thing that is merely worth knowing.
         quiet: Whether to leave out the table and all that is well.
     """
-    story = Story(report)
+    view = ReportView(report)
     if report.tenants and not quiet:
-        _show_table(story, console, verbose=verbose)
+        _show_table(view, console, verbose=verbose)
     severities = list(Severity) if verbose else [Severity.WARNING, Severity.ERROR]
     for severity in severities:
-        groups = _groups(story, severity)
+        groups = view.groups(severity)
         if groups:
-            _show_groups(groups, severity, console, most=None if verbose else _GROUPS)
-    for sentence in story.no_tenants:
+            _show_groups(groups, severity, console, verbose=verbose)
+    for sentence in view.no_tenants:
         console.print(Text(sentence))
-    if report.tenants or story.troubled:
-        console.print(Text(story.summary(), style=_mood(story)))
-        for step in _next_steps(story):
+    if report.tenants or view.is_troubled:
+        console.print(Text(view.summary(), style=_mood(view)))
+        for step in view.next_steps():
             console.print(Text(f"Next: {step}", style="bold"))
 
 
-def _mood(story: Story) -> str:
-    if story.report.exit_code not in (0, 3):
+def _mood(view: ReportView) -> str:
+    if view.report.exit_code is not ExitCode.OK:
         return "bold red"
-    return "yellow" if story.troubled else "bold green"
-
-
-def _next_steps(story: Story) -> list[str]:
-    # The hints stand beneath the errors already.
-    steps = story.next_steps(hints=0)
-    errors = len(_groups(story, Severity.ERROR))
-    if errors and not story.report.interrupted:
-        what = "the error above" if errors == 1 else f"the {errors:,} errors above"
-        steps.append(f"see to {what}, then run it again; what is done is not done twice")
-    return steps
+    return "yellow" if view.is_troubled else "bold green"
 
 
 # The table
 
 
-def _show_table(story: Story, console: Console, *, verbose: bool) -> None:
-    shown = story.tenants if verbose else _most_telling(story.tenants)
-    console.print(_table(story, shown, console.width))
-    rest = [] if verbose else _rest(story.tenants, shown)
+def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
+    shown = view.tenants if verbose else _most_telling(view.tenants)
+    console.print(_table(view, shown, console.width))
+    rest = [] if verbose else _rest(view.tenants, shown)
     if rest:
-        by_word = Counter(story.did(tenant) for tenant in rest)
+        by_word = Counter(view.did(tenant) for tenant in rest)
         words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
         line = f"... and {count(len(rest), 'more tenant')}: {words} (-v shows all)"
         console.print(Padding(Text(line, style="dim"), (0, 0, 1, 1)))
 
 
-def _most_telling(tenants: Sequence[TenantResult]) -> list[TenantResult]:
+def _most_telling(tenants: Sequence[TenantPlan]) -> list[TenantPlan]:
     if len(tenants) <= _ROWS:
         return list(tenants)
-    others = [tenant for tenant in tenants if tenant.state is not TenantState.OK][:_ROWS]
-    fine = [tenant for tenant in tenants if tenant.state is TenantState.OK]
+    others = [tenant for tenant in tenants if tenant.verdict is not Verdict.OK][:_ROWS]
+    fine = [tenant for tenant in tenants if tenant.verdict is Verdict.OK]
     return others + fine[: min(_OK_ROWS, _ROWS - len(others))]
 
 
-def _rest(tenants: Sequence[TenantResult], shown: Sequence[TenantResult]) -> list[TenantResult]:
+def _rest(tenants: Sequence[TenantPlan], shown: Sequence[TenantPlan]) -> list[TenantPlan]:
     seen = {id(tenant) for tenant in shown}
     return [tenant for tenant in tenants if id(tenant) not in seen]
 
 
-def _table(story: Story, tenants: Sequence[TenantResult], width: int) -> Table:
-    heads = ["Tenant", "Database", "Target", "What", "Retention"]
-    rows = [
-        [
-            _shown_id(tenant.tenant),
-            short(tenant.database),
-            one_line(tenant.target or ""),
-            story.did(tenant),
-            retention_change(tenant.before, tenant.after),
-        ]
-        for tenant in tenants
-    ]
-    widths = [max(map(cell_len, cells)) for cells in zip(heads, *rows, strict=True)]
-    for_names = width - sum(widths[2:]) - _GAP * len(heads)
-    if sum(widths[:2]) > for_names and _names_tell_tenants(tenants):
-        # Where both do not fit, whole database names are worth more than two halves.
-        heads = heads[1:]
-        rows = [
-            [row[1] or story.label(tenant), *row[2:]]
-            for tenant, row in zip(tenants, rows, strict=True)
-        ]
-        widths = [max(map(cell_len, cells)) for cells in zip(heads, *rows, strict=True)]
-        widths[0] = min(widths[0], max(10, for_names + _GAP))
-    elif sum(widths[:2]) > for_names:
-        widths[0] = min(widths[0], max(8, for_names * 2 // 5))
-        widths[1] = min(widths[1], max(10, for_names - widths[0]))
+def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table:
+    """Return the table: tenant, database and target always, the others as there is room."""
+    columns = {
+        "Tenant": [_shown_id(tenant.tenant) for tenant in tenants],
+        "Database": [short(tenant.database) for tenant in tenants],
+        "Target": [one_line(tenant.target or "") for tenant in tenants],
+        "What": [view.did(tenant) for tenant in tenants],
+    }
+    if view.has_retention:
+        columns["Retention"] = [view.retention(tenant) for tenant in tenants]
+    widths = {head: max(map(cell_len, (head, *cells))) for head, cells in columns.items()}
+    if "Retention" in columns and _missing(widths, width) > 0:
+        del columns["Retention"], widths["Retention"]
+    # Where whole names do not fit, a database's is worth more: it mostly holds the tenant's.
+    for head, least in zip(("Tenant", "Database"), _LEAST, strict=True):
+        widths[head] = max(min(widths[head], least), widths[head] - max(_missing(widths, width), 0))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1))
-    for head, cells in zip(heads, widths, strict=True):
-        table.add_column(head, width=cells, overflow="ellipsis", no_wrap=True)
-    for tenant, row in zip(tenants, rows, strict=True):
-        what = len(row) - 2
-        style = _STYLES[tenant.state]
-        table.add_row(*(Text(cell, style if i == what else "") for i, cell in enumerate(row)))
+    for head in columns:
+        table.add_column(head, width=widths[head], overflow="ellipsis", no_wrap=True)
+    for tenant, row in zip(tenants, zip(*columns.values(), strict=True), strict=True):
+        style = {"What": _STYLES[tenant.verdict]}
+        cells = zip(columns, row, strict=True)
+        table.add_row(*(Text(cell, style.get(head, "")) for head, cell in cells))
     return table
 
 
-def _names_tell_tenants(tenants: Iterable[TenantResult]) -> bool:
-    return all(tenant.tenant in tenant.database for tenant in tenants if tenant.database)
+def _missing(widths: dict[str, int], width: int) -> int:
+    """Return how many characters a table is too wide."""
+    return sum(widths.values()) + _GAP * len(widths) - width
 
 
 def _shown_id(id_: str) -> str:
-    """An id as it is where that is plain to see, else quoted."""
+    """Return an id as it is where that is plain to see, else quoted."""
     plain = id_.isprintable() and id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _ID
     return id_ if plain else printable(id_, _ID)
 
@@ -182,54 +154,23 @@ def _shown_id(id_: str) -> str:
 # Beneath the table
 
 
-def _groups(story: Story, severity: Severity) -> list[_Group]:
-    """What there is of one severity; tenants that share a reason and a hint are one group."""
-    groups: dict[tuple[str, str], _Group] = {}
-    for tenant in story.tenants:
-        if tenant.state is TenantState.REFUSED and tenant.tenant in story.guards:
-            continue  # the guard's own words say it
-        if not story.is_right(tenant) and story.severity(tenant) is severity:
-            group = _join(groups, story.why(tenant), one_line(tenant.hint), story.label(tenant))
-            group.on = f" on {one_line(tenant.target)}" if tenant.target else ""
-    for notes in story.by_tenant.values():
-        for note in notes:
-            if note.severity is severity:
-                _join(groups, note.text, note.hint, note.what)
-    general = [note for note in story.general if note.severity is severity]
-    # What is about a whole target or source explains what is about its tenants: it goes first.
-    return [_of_note(note) for note in general] + list(groups.values())
-
-
-def _join(groups: dict[tuple[str, str], _Group], text: str, hint: str, label: str) -> _Group:
-    group = groups.setdefault((text, hint), _Group(text, hint))
-    group.labels.append(label)
-    return group
-
-
-def _of_note(note: Note) -> _Group:
-    return _Group(note.text, note.hint)
-
-
 def _show_groups(
-    groups: Sequence[_Group], severity: Severity, console: Console, *, most: int | None
+    groups: Sequence[Group], severity: Severity, console: Console, *, verbose: bool
 ) -> None:
     title, style = _TITLES[severity]
     console.print(Text(title, style=style))
     grid = Table.grid(padding=(0, 1))  # keeps what wraps in line with its own beginning
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
+    most = len(groups) if verbose else _GROUPS
     for group in groups[:most]:
-        grid.add_row(" -", Text(_short(group.line, most)))
-        if group.hint:
-            grid.add_row("", Text(f"-> {group.hint}", style="italic"))
-    more = 0 if most is None else len(groups) - most
-    if more > 0:
-        grid.add_row("", f"... and {more:,} more (-v shows all)")
+        line = group.line()
+        if len(line) > _CHARACTERS and not verbose:
+            line = f"{line[:_CHARACTERS]}... (-v shows all)"
+        grid.add_row(" -", Text(line))
+        if group.advice:
+            grid.add_row("", Text(f"-> {group.advice}", style="italic"))
+    if len(groups) > most:
+        grid.add_row("", f"... and {len(groups) - most:,} more (-v shows all)")
     console.print(grid)
     console.print()
-
-
-def _short(line: str, most: int | None, characters: int = 600) -> str:
-    if most is None or len(line) <= characters:
-        return line
-    return f"{line[:characters]}... (-v shows all)"

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from influxops import Report, ReporterSettings, Run, RunHead, hookimpl, setting, write_stream
+from influxops.plugin import (
+    Context,
+    Report,
+    Reporter,
+    ReporterSettings,
+    ReportView,
+    RunHead,
+    console,
+    hookimpl,
+    is_terminal,
+    setting,
+    write_stream,
+)
 from influxops_reports.plain import header_lines, report_lines
-from influxops_reports.words import Story
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _LEVEL_STYLES = {"OK": "green", "PLAN": "cyan", "WARN": "yellow", "ERR": "bold red"}
 
 
-class TerminalReporter:
-    """Tells a run on standard output, and what it works on, beforehand, on standard error.
-
-    Args:
-        section: The name of its section.
-        settings: Its settings.
-    """
+class TerminalReporter(Reporter):
+    """Tells a run on standard output, and what it works on, beforehand, on standard error."""
 
     class Settings(ReporterSettings):
         """How much is told, and in which colours."""
@@ -40,8 +42,8 @@ class TerminalReporter:
         )
         color: Literal["auto", "always", "never"] = setting(
             "auto",
-            description="`auto`: on a terminal, unless NO_COLOR is set; a pipe gets plain lines "
-            "in any case.",
+            description="`auto`: on a terminal, unless NO_COLOR is set or TERM is `dumb`; a pipe "
+            "gets plain lines in any case.",
         )
         head: Literal["lines", "log"] = setting(
             "lines",
@@ -49,24 +51,22 @@ class TerminalReporter:
             "records of the log.",
         )
 
-    def __init__(self, section: str, settings: Settings) -> None:
-        self.section = section
-        self.settings = settings
+    settings: Settings
 
     @hookimpl
-    def influxops_started(self, head: RunHead, run: Run) -> None:
+    def influxops_started(self, head: RunHead, context: Context) -> None:
         """Say what the run works on."""
         if not self.settings.quiet:
-            self._tell_head(head, run)
+            self._tell_head(head, context)
 
     @hookimpl
-    def influxops_report(self, report: Report, run: Run) -> None:
+    def influxops_report(self, report: Report, context: Context) -> None:
         """Say how the run ended.
 
         Raises:
             ReporterError: When standard output cannot be written.
         """
-        if self.settings.quiet and not Story(report).troubled:
+        if self.settings.quiet and not ReportView(report).is_troubled:
             return
         if self.settings.quiet:
             # Who finds this in a mail must see which run it is about; it was not told before.
@@ -74,29 +74,29 @@ class TerminalReporter:
                 RunHead(
                     report.run_id, report.dry_run, report.origin, report.sources, report.targets
                 ),
-                run,
+                context,
             )
         write_stream(sys.stdout, self._text(report))
 
-    def _tell_head(self, head: RunHead, run: Run) -> None:
+    def _tell_head(self, head: RunHead, context: Context) -> None:
         lines = header_lines(head)
         if self.settings.head == "log":
             for line in lines:
-                run.log.info("%s", line)
+                context.log.info("%s", line)
             return
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             width = max(40, shutil.get_terminal_size().columns)
             lines = [part for line in lines for part in _wrapped(line, width)]
         write_stream(sys.stderr, "".join(f"{line}\n" for line in lines))
 
     def _text(self, report: Report) -> str:
         quiet, verbose = self.settings.quiet, self.settings.verbose > 0
-        if sys.stdout.isatty():
+        if is_terminal(sys.stdout):
             from influxops_reports.table import show
 
-            console = self._console()
-            with console.capture() as captured:
-                show(report, console, verbose=verbose, quiet=quiet)
+            screen = console(sys.stdout, self.settings.color)
+            with screen.capture() as captured:
+                show(report, screen, verbose=verbose, quiet=quiet)
             return captured.get()
         lines = list(report_lines(report, verbose=verbose, quiet=quiet))
         if self.settings.color != "always":
@@ -106,29 +106,13 @@ class TerminalReporter:
     def _coloured(self, lines: list[str]) -> str:
         from rich.text import Text
 
-        console = self._console()
-        with console.capture() as captured:
+        screen = console(sys.stdout, self.settings.color)
+        with screen.capture() as captured:
             for line in lines:
                 level, space, rest = line.partition(" ")
                 text = Text.assemble((level, _LEVEL_STYLES.get(level, "")), space, rest)
-                console.print(text, soft_wrap=True)
+                screen.print(text, soft_wrap=True)
         return captured.get()
-
-    def _console(self) -> Console:
-        from rich.console import Console
-
-        colour = self.settings.color
-        always = colour == "always"
-        return Console(
-            file=sys.stdout,
-            force_terminal=True if always else None,
-            color_system=None if colour == "never" else "auto",
-            # What the configuration says is nearer to the user's mind than the environment.
-            no_color=False if always else bool(os.environ.get("NO_COLOR")),
-            markup=False,
-            emoji=False,
-            highlight=False,
-        )
 
 
 def _wrapped(line: str, width: int) -> list[str]:

@@ -1,5 +1,1 @@
 """The Slack reporter: one message a run, through an incoming webhook."""
-
-from influxops_slack.reporter import SlackReporter
-
-__all__ = ["SlackReporter"]

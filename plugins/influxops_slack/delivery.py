@@ -1,4 +1,7 @@
-"""Posting to the webhook. The webhook's URL is a secret: no error and no log line carries it."""
+"""Posting to the webhook. The webhook's URL is a secret: no error and no log line carries it.
+
+The context that a reporter is given is the only clock: it ends with the reporter's budget.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import json
 import logging
 import re
-import time
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,23 +21,22 @@ from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
     NewConnectionError,
-    ReadTimeoutError,
     SSLError,
 )
 from urllib3.exceptions import TimeoutError as TimedOut
 
-from influxops import Interrupted, ReporterError, Run, is_this_machine
+from influxops.plugin import Context, Interrupted, Remedy, ReporterError, is_this_machine
 
 #: Seconds before the second and before the third attempt, which is the last.
 _RESTS = (0.5, 1.0)
 #: Seconds for a connection; what takes longer is better tried again.
 _CONNECT = 3.0
 
-_NEW_WEBHOOK = "make a new incoming webhook in Slack and put it where `webhook` points"
+_NEW_WEBHOOK = Remedy.setting("webhook", "make a new incoming webhook in Slack for {}")
 _BUG = "this is a fault of influxops: report it, with the run's JSON report"
 _ADMIN = "ask an administrator of the workspace, or make a webhook for another channel"
 #: Slack's error texts, by https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
-_ERRORS: Mapping[str, tuple[str, str]] = {
+_ERRORS: Mapping[str, tuple[str, str | Remedy]] = {
     "no_service": ("the webhook is revoked, disabled or mistyped", _NEW_WEBHOOK),
     "no_service_id": ("the webhook is revoked, disabled or mistyped", _NEW_WEBHOOK),
     "no_active_hooks": ("the webhook is disabled", _NEW_WEBHOOK),
@@ -53,6 +55,7 @@ _ERRORS: Mapping[str, tuple[str, str]] = {
     "invalid_blocks": ("it does not accept the message", _BUG),
     "no_text": ("it does not accept the message", _BUG),
 }
+_WAY = "check that this machine reaches hooks.slack.com, and its https_proxy"
 _CODE = re.compile(r"[a-z_]{1,60}")
 
 
@@ -61,36 +64,33 @@ class _Failure:
     """Why an attempt failed; `rest` is None where another one is no use."""
 
     why: str
-    hint: str = ""
+    hint: str | Remedy = ""
     rest: float | None = None
 
 
-def post(webhook: str, message: Mapping[str, Any], budget: float, run: Run) -> None:
+def post(webhook: str, message: Mapping[str, Any], context: Context) -> None:
     """Post one message.
 
     Args:
         webhook: The webhook's URL.
         message: The message.
-        budget: Seconds that it may take, all attempts together.
-        run: The run; when it is interrupted, no further attempt is made.
+        context: It ends with the time that all attempts together may take.
 
     Raises:
         ReporterError: When Slack did not take it in time, or refused it.
     """
     body = json.dumps(message).encode("ascii")
-    ends = time.monotonic() + budget
-    with _pool(webhook) as pool, _unlogged(webhook):
-        failure = _attempt(pool, webhook, body, budget, _RESTS[0])
-        for rest in (*_RESTS[1:], 0.0):
-            if failure is None or not _wait(failure, ends, run):
+    with _unlogged(webhook):
+        for rest in (*_RESTS, 0.0):
+            failure = _attempt(webhook, body, rest, context)
+            if failure is None or not _wait(failure, context):
                 break
-            failure = _attempt(pool, webhook, body, ends - time.monotonic(), rest)
     if failure is not None:
         raise ReporterError(f"Slack was not told: {failure.why}", hint=failure.hint)
 
 
 def check_webhook(webhook: str) -> None:
-    """Look whether a webhook is one that may be posted to.
+    """Raise if a webhook is none that may be posted to.
 
     Args:
         webhook: The webhook's URL.
@@ -111,7 +111,9 @@ def check_webhook(webhook: str) -> None:
         return
     raise ReporterError(
         f"Slack was not told: {problem}",
-        hint="put the URL that Slack shows, https://hooks.slack.com/…, where `webhook` points",
+        hint=Remedy.setting(
+            "webhook", "let {} be the URL that Slack shows, https://hooks.slack.com/…"
+        ),
     )
 
 
@@ -136,17 +138,51 @@ def _pool(webhook: str) -> urllib3.PoolManager:
     )
 
 
-def _attempt(
-    pool: urllib3.PoolManager, webhook: str, body: bytes, left: float, rest: float
-) -> _Failure | None:
-    left = max(left, 0.1)
+def _attempt(webhook: str, body: bytes, rest: float, context: Context) -> _Failure | None:
+    """Post once; return why that failed, None where it did not.
+
+    It is done in a thread that is left behind when the time is over, because a name server or a
+    server that drips its answer ends by nothing else; its connection is shut, so that it ends.
+    """
+    pool = _pool(webhook)
+    sockets = _followed(pool.connection_from_url(webhook), context)
+    try:
+        return context.detached(lambda: _exchange(pool, webhook, body, rest))
+    except Interrupted:
+        for each in sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        if sockets:
+            # It may have been posted: asking again could post it twice.
+            return _Failure("it gave no answer in time", "look whether the message is there")
+        return _Failure("no connection could be made in time", _WAY)
+    finally:
+        pool.clear()
+
+
+def _followed(pool: urllib3.HTTPConnectionPool, context: Context) -> list[socket.socket]:
+    """Return the sockets that a pool will have opened; none sends once the time is over."""
+    opened: list[socket.socket] = []
+    base: Any = pool.ConnectionCls
+
+    class Connection(base):  # type: ignore[misc]
+        def connect(self) -> None:
+            super().connect()
+            context.check()
+            opened.append(self.sock)
+
+    pool.ConnectionCls = Connection
+    return opened
+
+
+def _exchange(pool: urllib3.PoolManager, webhook: str, body: bytes, rest: float) -> _Failure | None:
     try:
         response = pool.request(
             "POST",
             webhook,
             body=body,
             headers={"Content-Type": "application/json"},
-            timeout=urllib3.Timeout(connect=min(_CONNECT, left), read=left, total=left),
+            timeout=urllib3.Timeout(connect=_CONNECT, read=None),
             redirect=False,  # would hand the message to somebody else
             preload_content=False,
         )
@@ -166,7 +202,9 @@ def _judge(status: int, text: str, retry_after: str, rest: float) -> _Failure | 
     if status == 429:
         wait = int(retry_after) if retry_after.isdecimal() else rest
         return _Failure(
-            f"it asks to wait {wait:g} s ({said})", "give it more with `budget`", max(wait, rest)
+            f"it asks to wait {wait:g} s ({said})",
+            Remedy.setting("budget", "give it more with {}"),
+            max(wait, rest),
         )
     if status >= 500:
         return _Failure(f"it has trouble of its own ({said})", "see slack-status.com", rest)
@@ -181,31 +219,27 @@ def _judge(status: int, text: str, retry_after: str, rest: float) -> _Failure | 
 
 
 def _connection_failure(error: Exception, rest: float) -> _Failure:
-    hint = "check that this machine reaches hooks.slack.com, and its https_proxy"
     match error:
         case NameResolutionError():
-            return _Failure("its name cannot be resolved", hint, rest)
+            return _Failure("its name cannot be resolved", _WAY, rest)
         case NewConnectionError():
-            return _Failure("no connection could be made", hint, rest)
-        case ReadTimeoutError():
-            # It may have been posted: asking again could post it twice.
-            return _Failure("it gave no answer in time", "look whether the message is there")
+            return _Failure("no connection could be made", _WAY, rest)
         case TimedOut():
-            return _Failure("no connection could be made in time", hint, rest)
+            return _Failure("no connection could be made in time", _WAY, rest)
         case SSLError():
             return _Failure(
                 "its certificate was not accepted",
                 "check the clock and this machine's certificates (SSL_CERT_FILE)",
             )
-    return _Failure(f"the connection broke ({type(error).__name__})", hint, rest)
+    return _Failure(f"the connection broke ({type(error).__name__})", _WAY, rest)
 
 
-def _wait(failure: _Failure, ends: float, run: Run) -> bool:
-    """Wait before another attempt; False where there is to be none."""
-    if failure.rest is None or time.monotonic() + failure.rest >= ends:
+def _wait(failure: _Failure, context: Context) -> bool:
+    """Wait before another attempt; return False where there is to be none."""
+    if failure.rest is None:
         return False
     try:
-        run.pause(failure.rest)
+        context.pause(failure.rest)
     except Interrupted:
         return False
     return True

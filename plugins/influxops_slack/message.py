@@ -11,54 +11,57 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from influxops import (
-    UNKNOWN,
+from influxops.plugin import (
     Action,
     Change,
-    Database,
+    ExitCode,
     Report,
+    ReportView,
     Severity,
     TargetState,
-    TenantResult,
-    TenantState,
-    action_words,
+    Verdict,
+    count,
+    listed,
     one_line,
-    printable,
     retention_words,
     short,
-    without_tenant,
 )
 
 _SECTION, _HEADER = 3000, 150
 #: Items a section; characters of an item, its hint and the names in it, before escaping, which
 #: makes five of one; even then one item fits.
 _LINES, _LINE, _HINT, _NAMES = 10, 320, 200, 240
+#: What is shown of the names of tenants that share a reason.
+_TENANTS = 3
 
 #: One thing to tell, and what to do about it.
 _Item = tuple[str, str]
 
-_WRONG = (TenantState.FAILED, TenantState.UNKNOWN, TenantState.HELD, TenantState.REFUSED)
+_WRONG = (Verdict.FAILED, Verdict.UNKNOWN, Verdict.HELD, Verdict.REFUSED)
 
 
-def message(report: Report) -> dict[str, Any]:
-    """Make the message.
+def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
+    """Return the message for a report.
 
     Args:
         report: The report.
+        since: When a failure began that this run shows to be over; None where there was none.
 
     Returns:
         What the webhook takes: the blocks, and a plain text for notifications.
     """
+    view = ReportView(report)
     # No host's name holds what Slack would act upon; one that does is no name.
     host = re.sub(r"[^\w.:-]", "?", _cut(report.origin.host, 60))
-    title = f"{_icon(report)} influxops on {host}: {_headline(report)}"
+    title = f"{_icon(view)} influxops on {host}: {_headline(view, since)}"
     blocks = [
         _header(title),
-        *_sections("Errors", _errors(report)),
-        *_changes(report),
-        *_sections("Warnings", _notes(report, Severity.WARNING)),
+        *_sections("Errors", _items(view, Severity.ERROR)),
+        *_changes(view),
+        *_sections("Warnings", _items(view, Severity.WARNING)),
         _context(report),
     ]
     return {"text": title, "blocks": blocks}
@@ -67,21 +70,22 @@ def message(report: Report) -> dict[str, Any]:
 # Words
 
 
-def _icon(report: Report) -> str:
-    if report.exit_code not in (0, 3):
+def _icon(view: ReportView) -> str:
+    if view.report.exit_code is not ExitCode.OK:
         return "❌"
-    warned = any(finding.severity is Severity.WARNING for finding in report.findings)
-    return "⚠️" if warned else "✅"
+    return "⚠️" if view.groups(Severity.WARNING) else "✅"
 
 
-def _headline(report: Report) -> str:
-    words = action_words(dry_run=report.dry_run)
-    changes = report.plan.pending if report.dry_run else report.changed
-    counted = Counter(change.action for change in changes)
-    parts = [f"{counted[action]:,} {word}" for action, word in words.items() if counted[action]]
-    states = Counter(tenant.state for tenant in report.tenants)
+def _headline(view: ReportView, since: datetime | None) -> str:
+    report = view.report
+    parts = [f"well again, it was not since {since:%Y-%m-%d %H:%M} UTC"] if since else []
+    parts += [f"{len(changes):,} {words}" for words, changes in view.changes.items()]
+    states = Counter(tenant.verdict for tenant in report.tenants)
     parts += [f"{states[state]:,} {state.value}" for state in _WRONG if states[state]]
-    parts.append(f"{states[TenantState.OK]:,} of {len(report.tenants):,} tenants already ok")
+    if view.is_unread:
+        parts.append("tenants unknown, no source could be read")
+    else:
+        parts.append(f"{states[Verdict.OK]:,} of {count(len(report.tenants), 'tenant')} already ok")
     if report.interrupted:
         parts.append("interrupted")
     if report.dry_run:
@@ -89,80 +93,25 @@ def _headline(report: Report) -> str:
     return ", ".join(parts)
 
 
-def _errors(report: Report) -> list[_Item]:
-    """Why the run is not as desired, the widest reasons first."""
-    items = _notes(report, Severity.ERROR)
-    items += [
-        (
-            f"refused by the guard {refusal.guard}: {refusal.message}",
-            f"only if that is what you want: --allow {refusal.guard}",
-        )
-        for refusal in report.plan.refusals
-    ]
-    acknowledged = {f.tenant for f in report.findings if f.severity is not Severity.ERROR}
-    acknowledged -= {f.tenant for f in report.findings if f.severity is Severity.ERROR}
-    refused = {id_ for refusal in report.plan.refusals for id_ in refusal.tenants}
-    alike: defaultdict[tuple[str, str], list[TenantResult]] = defaultdict(list)
-    for state in _WRONG:
-        for tenant in report.tenants:
-            known = state is TenantState.HELD and tenant.tenant in acknowledged
-            told = state is TenantState.REFUSED and tenant.tenant in refused
-            if tenant.state is state and not known and not told:
-                why = without_tenant(tenant.message, tenant.tenant)
-                alike[why or state.value, tenant.hint].append(tenant)
-    for (why, hint), tenants in alike.items():
-        names = _names([short(t.database) or f"tenant {printable(t.tenant)}" for t in tenants])
-        if len(tenants) > 1:
-            items.append((f"{len(tenants):,} tenants: {why} ({names})", hint))
-        else:
-            on = f" on {tenants[0].target}" if tenants[0].target else ""
-            items.append((f"{names}{on}: {why}", hint))
-    return items
+def _items(view: ReportView, severity: Severity) -> list[_Item]:
+    """Return what there is of one severity, the widest reasons first."""
+    return [(group.line(_TENANTS), group.advice) for group in view.groups(severity)]
 
 
-def _notes(report: Report, severity: Severity) -> list[_Item]:
-    """The findings of one severity; an error about a tenant is told with the tenant."""
-    told = {t.tenant for t in report.tenants if t.state in _WRONG and severity is Severity.ERROR}
-    return [
-        (finding.message, finding.hint)
-        for finding in report.findings
-        if finding.severity is severity and finding.tenant not in told
-    ]
-
-
-def _changes(report: Report) -> Iterator[dict[str, Any]]:
-    words = action_words(dry_run=report.dry_run)
-    changes = report.plan.pending if report.dry_run else report.changed
-    for action, word in words.items():
+def _changes(view: ReportView) -> Iterator[dict[str, Any]]:
+    for words, changes in view.changes.items():
         by_place: defaultdict[str, list[str]] = defaultdict(list)
         for change in changes:
-            if change.action is action:
-                by_place[_place(change)].append(short(change.database))
-        if by_place:
-            total = sum(map(len, by_place.values()))
-            items = [(f"{place}: {_names(names)}", "") for place, names in by_place.items()]
-            yield from _sections(f"{word.capitalize()}: {total:,}", items)
+            by_place[_place(change)].append(short(change.database))
+        items = [(f"{place}: {listed(names, _NAMES)}", "") for place, names in by_place.items()]
+        yield from _sections(f"{words[:1].upper()}{words[1:]}: {len(changes):,}", items)
 
 
 def _place(change: Change) -> str:
-    if change.action is not Action.SET_RETENTION:
+    if change.action is not Action.SET_RETENTION or change.after is None:
         return change.target
-    return f"{change.target}, {_retention(change.before)} to {_retention(change.after)}"
-
-
-def _retention(database: Database | None) -> str:
-    return retention_words(database.retention if database else UNKNOWN)
-
-
-def _names(names: Sequence[str]) -> str:
-    """As many names as are read at a glance, and how many more there are."""
-    shown: list[str] = []
-    for name in names:
-        if shown and len(", ".join(shown)) + len(name) > _NAMES:
-            break
-        shown.append(name)
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+    was = "?" if change.before is None else retention_words(change.before.retention)
+    return f"{change.target}, {retention_words(change.after.retention)}, was {was}"
 
 
 # Blocks
@@ -176,7 +125,7 @@ def _header(text: str) -> dict[str, Any]:
 
 
 def _sections(title: str, items: Sequence[_Item]) -> Iterator[dict[str, Any]]:
-    """A section with as many of the items as fit, and how many do not; none without items."""
+    """Yield a section with as many of the items as fit, and how many do not; none without."""
     if not items:
         return
     entries: list[str] = []

@@ -50,6 +50,10 @@ class Bench:
         }
 
     def engine(self) -> Engine:
+        return Engine(parse_config(self.merged()), kinds=KINDS)
+
+    def merged(self) -> dict[str, Any]:
+        """Give the configuration with what the test adds to it."""
         data = self.configuration()
         for key, value in self.extra.items():
             if isinstance(value, Mapping):
@@ -59,7 +63,7 @@ class Bench:
                         table[inner].update(content)
                     else:
                         table[inner] = content
-        return Engine(parse_config(data), kinds=KINDS)
+        return data
 
     def run(
         self,

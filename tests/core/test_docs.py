@@ -6,12 +6,20 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from influxops.sections import resolve_section
 
-from influxops import hookspecs, parse_config
 from influxops.cli.group import cli
+from influxops.config.load import parse_config
+from influxops.config.resolve import resolve_section
+from influxops.context import Context
+from influxops.engine import Engine
+from influxops.errors import SourceError
+from influxops.plugins import hookspecs
+from influxops.plugins.discovery import Kind
+from tests.core.conftest import Bench
+from tests.core.fakes import KINDS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -39,7 +47,7 @@ def test_every_command_of_the_core_is_in_the_readme() -> None:
 
 
 def test_the_readmes_configuration_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    from influxops.plugins import installed
+    from influxops.plugins.discovery import installed
 
     (text,) = blocks(README, "toml")
     config = parse_config(tomllib.loads(text))
@@ -48,7 +56,7 @@ def test_the_readmes_configuration_is_accepted(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_file_that_init_writes_says_what_the_defaults_are() -> None:
-    from influxops.plugins import installed
+    from influxops.plugins.discovery import installed
 
     text = (ROOT / "influxops" / "cli" / "influxops.toml").read_text()
     plain = parse_config(tomllib.loads(text))
@@ -66,17 +74,64 @@ def test_the_file_that_init_writes_says_what_the_defaults_are() -> None:
         )
 
 
-def test_the_example_of_a_plugin_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from influxops import Run, SourceError
+def example(number: int, name: str) -> Any:
+    code = blocks(PLUGINS, "python")[number]
+    namespace: dict[str, object] = {"__name__": "example"}
+    exec(compile(code, f"{name}.py", "exec", dont_inherit=True), namespace)
+    return namespace[name]
 
-    code = blocks(PLUGINS, "python")[0]
-    namespace: dict[str, object] = {"__name__": "influxops_http"}
-    exec(compile(code, "influxops_http.py", "exec", dont_inherit=True), namespace)
-    source = namespace["HttpSource"]
+
+def test_the_smallest_source_of_the_documentation_is_one() -> None:
+    source = example(0, "CrmSource")
+    made = source("customers", source.Settings())
+    assert [tenant.id for tenant in made.influxops_tenants()] == ["acme", "globex"]
+
+
+def test_the_source_with_settings_of_the_documentation_reads_its_list(tmp_path: Path) -> None:
+    source = example(1, "HttpSource")
     listing = tmp_path / "tenants.json"
     listing.write_text('["a", "b"]')
-    made = source("registry", source.Settings(url=listing.as_uri()))  # type: ignore[operator, attr-defined]
-    assert [tenant.id for tenant in made.influxops_tenants(Run())] == ["a", "b"]
+    made = source("registry", source.Settings.of({"url": listing.as_uri()}))
+    assert [tenant.id for tenant in made.influxops_tenants(Context())] == ["a", "b"]
     listing.write_text("no json")
     with pytest.raises(SourceError, match="gave no list"):
-        list(made.influxops_tenants(Run()))
+        list(made.influxops_tenants(Context()))
+
+
+def test_the_target_of_the_documentation_works_in_a_run(tmp_path: Path, bench: Bench) -> None:
+    target = example(2, "FolderTarget")
+    (tmp_path / "telemetry_a").mkdir()
+    bench.targets = ()
+    bench.extra = {"targets": {"here": {"kind": "folder", "path": str(tmp_path)}}}
+    bench.tenants("a", "b")
+    kinds = {**KINDS, "folder": LoadedKind(target)}
+    with Engine(parse_config(bench.merged()), kinds=kinds) as engine:
+        report = engine.execute(Context())
+    assert {each.name for each in tmp_path.iterdir()} == {"telemetry_a", "telemetry_b"}
+    assert report.exit_code == 0
+
+
+class LoadedKind(Kind):
+    """A kind whose class is there already."""
+
+    def __init__(self, plugin: type) -> None:
+        super().__init__("folder", ())
+        object.__setattr__(self, "plugin", plugin)
+
+    def load(self) -> type[Any]:
+        plugin: type[Any] = vars(self)["plugin"]
+        return plugin
+
+
+def test_contributings_map_names_every_module_of_the_core() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`(influxops/[\w/]+\.py|influxops/[\w/]+/)`", text))
+    there = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "influxops").rglob("*.py")
+        if not path.name.startswith("_")
+    }
+    folders = {name for name in named if name.endswith("/")}
+    missing = {name for name in there - named if not any(name.startswith(f) for f in folders)}
+    assert not missing
+    assert not {name for name in named if not (ROOT / name).exists()}

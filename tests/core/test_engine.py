@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from influxops.report.document import report_document
 
 from influxops.config.load import parse_config
 from influxops.context import Context, Scope
@@ -15,6 +14,7 @@ from influxops.engine import Engine
 from influxops.errors import ConfigError, LockBusy
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Action, Database, Status, Tenant, Verdict
+from influxops.report.document import report_document
 from influxops.report.model import Report
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS

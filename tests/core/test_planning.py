@@ -333,7 +333,7 @@ def test_a_retention_that_is_wanted_and_cannot_be_read_is_a_warning() -> None:
     ]
 
 
-TENANTS = 100_000
+TENANTS = 20_000
 
 
 def many(**attributes: str) -> list[Tenant]:

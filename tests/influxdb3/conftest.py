@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from influxops import Action, Change, Database
+from influxops.plugin import Action, Change, Database
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -30,7 +30,7 @@ def make_target(server: Double) -> Iterator[MakeTarget]:
     made = []
 
     def make(**settings: Any) -> InfluxDB3Target:
-        target = InfluxDB3Target("eu1", InfluxDB3Settings(**({"url": server.url} | settings)))
+        target = InfluxDB3Target("eu1", InfluxDB3Settings.of({"url": server.url} | settings))
         made.append(target)
         return target
 
@@ -49,7 +49,7 @@ def make_client(server: Double) -> Iterator[MakeClient]:
     made = []
 
     def make(**settings: Any) -> Client:
-        client = Client(InfluxDB3Settings(**({"url": server.url} | settings)))
+        client = Client(InfluxDB3Settings.of({"url": server.url} | settings))
         made.append(client)
         return client
 
@@ -69,7 +69,7 @@ def creates() -> Creates:
                 tenant=tenant,
                 target="eu1",
                 database=f"telemetry_{tenant}",
-                after=Database(f"telemetry_{tenant}", retention, marker=True),
+                after=Database(f"telemetry_{tenant}", retention, complete=True),
             )
             for tenant in tenants
         ]

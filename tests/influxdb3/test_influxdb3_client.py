@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,19 +18,22 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from influxops import (
+from influxops.config.settings import InvalidSettings
+from influxops.plugin import (
     ConfigError,
+    Context,
     DeadlineExceeded,
     InfluxopsError,
     Interrupted,
-    Run,
     Secret,
     TargetError,
     TargetRefused,
 )
 from influxops_influxdb3 import errors
-from influxops_influxdb3.client import Client
+from influxops_influxdb3.batch import marker
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import MakeClient
 from tests.influxdb3.double import (
@@ -55,7 +59,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> Secret:
 
 def test_a_server_tells_who_it_is(server: Double, make_client: MakeClient) -> None:
     client = make_client()
-    ping = client.ping(Run())
+    ping = client.ping(Context())
     assert (ping.edition, ping.version) == ("Core", "3.10.0-nightly")
     assert ping.process_id == server.process_id
     assert client.cluster_uuid == server.cluster_uuid
@@ -64,16 +68,16 @@ def test_a_server_tells_who_it_is(server: Double, make_client: MakeClient) -> No
 def test_operations_send_what_the_recordings_show(
     server: Double, make_client: MakeClient, token: Secret
 ) -> None:
-    client, run = make_client(token=token), Run()
+    client, context = make_client(token=token), Context()
     server.statistics["a"] = {"count": 1}
-    client.create(run, "a", 2592000)
-    client.set_retention(run, "a", 5184000)
-    client.clear_retention(run, "a")
-    client.write(run, "a", "_init value=1i 1")
-    client.write(run, "a", "_init value=1i 1", no_sync=True)
-    assert client.query(run, "a", "SELECT $d", {"d": "d1"}) == [{"count": 1}]
-    client.delete(run, "a", hard_delete_at=datetime(2026, 11, 25, 4, 41, 39, 9, tzinfo=UTC))
-    assert client.databases(run) == ["_internal"]
+    client.create(context, "a", 2592000)
+    client.set_retention(context, "a", 5184000)
+    client.clear_retention(context, "a")
+    client.write(context, "a", "_init value=1i 1")
+    client.write(context, "a", "_init value=1i 1", no_sync=True)
+    assert client.query(context, "a", "SELECT $d", {"d": "d1"}) == [{"count": 1}]
+    client.delete(context, "a", hard_delete_at=datetime(2026, 11, 25, 4, 41, 39, 9, tzinfo=UTC))
+    assert client.databases(context) == ["_internal"]
     sent = [(a.method, a.path, a.query, a.body) for a in server.asked]
     configure = "/api/v3/configure/database"
     assert sent == [
@@ -93,28 +97,21 @@ def test_operations_send_what_the_recordings_show(
     }
 
 
-def test_tables_are_listed_and_a_missing_database_is_told(
-    server: Double, make_client: MakeClient
-) -> None:
-    client = make_client()
-    with pytest.raises(errors.NotFound):
-        client.tables(Run(), "telemetry_nobody")
-    server.fault = lambda asked, number: Told(
-        200, '[{"table_name":"_init"},{"table_name":"telemetry"}]'
-    )
-    assert client.tables(Run(), "telemetry_auto") == ["_init", "telemetry"]
+def test_half_a_character_fails_nothing(server: Double, make_client: MakeClient) -> None:
+    make_client().write(Context(), "a", marker("a\ud800b", datetime.now(UTC)))
+    assert "tenant=a?b " in server.asked[0].body
 
 
 def test_one_connection_serves_many_requests(server: Double, make_client: MakeClient) -> None:
     client = make_client()
     for _ in range(5):
-        client.databases(Run())
+        client.databases(Context())
     assert len({asked.client for asked in server.asked}) == 1
 
 
 def test_a_path_prefix_and_a_trailing_slash_work(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(200, "[]", {"content-type": "application/json"})
-    make_client(url=f"{server.url}/influx/eu1/").databases(Run())
+    make_client(url=f"{server.url}/influx/eu1/").databases(Context())
     assert server.asked[0].path == "/influx/eu1/api/v3/configure/database"
 
 
@@ -162,7 +159,7 @@ def test_each_error_of_the_server_has_its_type_and_tells_all(
 ) -> None:
     server.fault = lambda asked, number: Told(status, body)
     with pytest.raises(TargetError) as caught:
-        make_client(retries=0).write(Run(), "telemetry_x", "_init value=1i")
+        make_client(retries=0).write(Context(), "telemetry_x", "_init value=1i")
     error = caught.value
     assert type(error) is kind
     assert error.status == status
@@ -179,7 +176,7 @@ def test_a_long_message_is_shortened_and_put_on_one_line(
 ) -> None:
     server.fault = lambda asked, number: Told(400, "line one\n\x1b[31mline two " + "x" * 1000)
     with pytest.raises(errors.BadRequest) as caught:
-        make_client().create(Run(), "a")
+        make_client().create(Context(), "a")
     assert caught.value.server_message.startswith("line one [31mline two xxx")
     assert len(caught.value.server_message) == 300
 
@@ -187,9 +184,20 @@ def test_a_long_message_is_shortened_and_put_on_one_line(
 def test_a_long_message_ends_where_a_sentence_ends(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(400, "No. " + "This is why. " * 40)
     with pytest.raises(errors.BadRequest) as caught:
-        make_client().create(Run(), "a")
+        make_client().create(Context(), "a")
     assert caught.value.server_message.endswith("This is why. …")
     assert len(caught.value.server_message) <= 300
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"error":' * 100_000])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_is_nested_without_end_is_told_as_what_it_is(
+    server: Double, make_client: MakeClient, body: str, status: int
+) -> None:
+    server.fault = lambda asked, number: Told(status, body)
+    with pytest.raises(errors.NotInfluxDB3 if status == 200 else errors.BadRequest) as caught:
+        make_client().databases(Context())
+    assert len(caught.value.message) < 500
 
 
 def test_a_query_of_too_many_files_is_told_and_not_tried_again(
@@ -197,7 +205,7 @@ def test_a_query_of_too_many_files_is_told_and_not_tried_again(
 ) -> None:
     server.fault = lambda asked, number: Told(500, QUERY_FILE_LIMIT)
     with pytest.raises(errors.QueryFileLimit) as caught:
-        make_client().query(Run(), "a", "SELECT 1")
+        make_client().query(Context(), "a", "SELECT 1")
     assert len(server.asked) == 1
     assert "--query-file-limit" in caught.value.hint
     assert caught.value.server_message.endswith("instability). …")
@@ -208,11 +216,11 @@ def test_each_request_is_logged_for_who_debugs(
 ) -> None:
     caplog.set_level(logging.DEBUG, "influxops")
     client = make_client(token=token, retries=0)
-    client.ping(Run())
-    client.write(Run(), "telemetry_a", "_init,tenant=a value=1i 1", no_sync=True)
+    client.ping(Context())
+    client.write(Context(), "telemetry_a", "_init,tenant=a value=1i 1", no_sync=True)
     server.fault = lambda asked, number: Told(drop=True)
     with pytest.raises(errors.ConnectionFailed):
-        client.query(Run(), "telemetry_a", "SELECT 1")
+        client.query(Context(), "telemetry_a", "SELECT 1")
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("influxops")]
     assert [re.sub(r"\d+ ms$", "N ms", message) for message in ours] == [
         "GET /ping -: 200 after N ms",
@@ -221,25 +229,20 @@ def test_each_request_is_logged_for_who_debugs(
     ]
 
 
-def test_hints_name_the_section_whose_setting_it_is(
-    server: Double, make_client: MakeClient
-) -> None:
-    settings = InfluxDB3Settings(url=server.url, retries=0)
-    client = Client(settings, "eu1")
+def test_what_to_do_names_the_setting_it_lies_in(server: Double, make_client: MakeClient) -> None:
+    client = make_client(retries=0)
     server.fault = lambda asked, number: Told(401)
     with pytest.raises(errors.AccessRefused) as refused:
-        client.ping(Run())
-    assert "`token` of [targets.eu1] (INFLUXDB_TOKEN where it is the only" in refused.value.hint
+        client.ping(Context())
+    assert (refused.value.remedy.kind, refused.value.remedy.value) == ("setting", "token")
     server.fault = lambda asked, number: Told(200, "<html>")
     with pytest.raises(errors.NotInfluxDB3) as other:
-        client.ping(Run())
-    assert "`url` of [targets.eu1] (INFLUXDB_URL where it is the only" in other.value.hint
-    client.close()
+        client.ping(Context())
+    assert (other.value.remedy.kind, other.value.remedy.value) == ("setting", "url")
     server.stop()
     with pytest.raises(errors.ConnectionFailed) as down:
-        client.ping(Run())
-    assert "`url` of [targets.eu1]" in down.value.hint
-    client.close()
+        client.ping(Context())
+    assert (down.value.remedy.kind, down.value.remedy.value) == ("setting", "url")
 
 
 def test_the_token_is_told_nowhere(
@@ -261,7 +264,7 @@ def test_the_token_is_told_nowhere(
             s, b, {"location": f"https://user:{TOKEN}@sso.example/login?token={TOKEN}"}
         )
         with pytest.raises(InfluxopsError) as caught:
-            client.databases(Run())
+            client.databases(Context())
         error = caught.value
         chain = [error, error.__cause__, error.__context__]
         shown = "".join(f"{one}{one!r}{vars(one) if one else ''}" for one in chain)
@@ -271,15 +274,37 @@ def test_the_token_is_told_nowhere(
     assert TOKEN not in repr(client) + repr(vars(client))
 
 
+@pytest.mark.parametrize("malformed", ["apiv3_first\napiv3_second", "apiv3_münchen", "apiv3 x"])
 def test_a_token_that_cannot_be_a_header_is_refused_unseen(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, server: Double
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, server: Double, malformed: str
 ) -> None:
-    monkeypatch.setenv("THE_TOKEN", "apiv3_first\napiv3_second")
-    with pytest.raises(ConfigError) as caught:
-        make_client(token=Secret(env="THE_TOKEN")).ping(Run())
+    monkeypatch.setenv("THE_TOKEN", malformed)
+    with pytest.raises(InvalidSettings) as caught:
+        make_client(token=Secret(env="THE_TOKEN"))
     assert "apiv3" not in str(caught.value)
     assert "THE_TOKEN" in str(caught.value)
     assert server.asked == []
+
+
+def test_a_token_that_becomes_malformed_is_refused_unseen(
+    make_client: MakeClient, tmp_path: Path, server: Double
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("apiv3_good")
+    client = make_client(token=Secret(file=str(file)))
+    file.write_text("apiv3_first\napiv3_second")
+    with pytest.raises(ConfigError) as caught:
+        client.ping(Context())
+    assert "apiv3" not in str(caught.value)
+    assert server.asked == []
+
+
+def test_spaces_at_the_ends_of_a_token_are_no_part_of_it(
+    make_client: MakeClient, server: Double
+) -> None:
+    client = make_client(token=Secret.given("  apiv3_x \n", "the parameter `token`"))
+    client.ping(Context())
+    assert server.asked[0].headers["authorization"] == "Bearer apiv3_x"
 
 
 def test_a_token_in_a_file_may_be_rotated(
@@ -289,7 +314,7 @@ def test_a_token_in_a_file_may_be_rotated(
     client = make_client(token=Secret(file=str(file)))
     for value in ("apiv3_one", "apiv3_two"):
         file.write_text(value + "\n")
-        client.ping(Run())
+        client.ping(Context())
     sent = [asked.headers["authorization"] for asked in server.asked]
     assert sent == ["Bearer apiv3_one", "Bearer apiv3_two"]
 
@@ -312,7 +337,7 @@ def test_a_refusal_says_whose_token_it_was(
 ) -> None:
     server.fault = lambda asked, number: Told(status, UNAUTHENTICATED)
     with pytest.raises(TargetRefused, match=says) as caught:
-        make_client(token=token if with_token else None).ping(Run())
+        make_client(token=token if with_token else None).ping(Context())
     assert caught.value.hint
     assert len(server.asked) == 1
 
@@ -338,7 +363,7 @@ def test_what_is_no_influxdb_3_is_named(
 ) -> None:
     server.fault = lambda asked, number: told
     with pytest.raises(errors.NotInfluxDB3, match=says) as caught:
-        make_client().ping(Run())
+        make_client().ping(Context())
     assert "url" in caught.value.hint
     assert len(server.asked) == 1
 
@@ -349,19 +374,19 @@ def test_an_answer_of_another_shape_is_an_error_and_no_crash(
 ) -> None:
     server.fault = lambda asked, number: Told(200, body)
     with pytest.raises(errors.NotInfluxDB3):
-        make_client().databases(Run())
+        make_client().databases(Context())
 
 
 def test_passing_failures_are_tried_again(server: Double, make_client: MakeClient) -> None:
     troubles = iter([Told(drop=True), Told(503), Told(500, "hiccup"), Told(429)])
     server.fault = lambda asked, number: next(troubles, None)
-    assert make_client().databases(Run()) == ["_internal"]
+    assert make_client().databases(Context()) == ["_internal"]
     assert len(server.asked) == 5
 
 
 def test_a_write_is_tried_again_too(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(drop=True) if number == 1 else None
-    make_client().write(Run(), "a", "_init value=1i 1")
+    make_client().write(Context(), "a", "_init value=1i 1")
     assert [asked.body for asked in server.asked] == ["_init value=1i 1"] * 2
 
 
@@ -370,7 +395,7 @@ def test_trying_again_is_logged_with_what_and_where(
 ) -> None:
     caplog.set_level(logging.INFO, "influxops")
     server.fault = lambda asked, number: Told(503) if number == 1 else None
-    make_client().create(Run(), "telemetry_a")
+    make_client().create(Context(), "telemetry_a")
     assert f"creating telemetry_a on {server.url}: HTTP 503; trying again in" in caplog.text
 
 
@@ -406,7 +431,7 @@ def _waits(server: Double, make_client: MakeClient, told: Told) -> list[float]:
     """Let a request fail for good; give the seconds that were waited, without waiting."""
     waits: list[float] = []
 
-    class Patient(Run):
+    class Patient(Context):
         def pause(self, seconds: float) -> None:
             waits.append(seconds)
 
@@ -423,7 +448,7 @@ def test_a_deadline_ends_the_waiting_with_the_real_reason(
     server.fault = lambda asked, number: Told(503, "starting up", {"retry-after": "30"})
     begin = time.monotonic()
     with pytest.raises(errors.ServerFailed, match="starting up"):
-        make_client().databases(Run(timeout=5))
+        make_client().databases(Context(timeout=5))
     assert time.monotonic() - begin < 4
     assert len(server.asked) == 1
 
@@ -432,27 +457,41 @@ def test_a_deadline_shortens_the_read_timeout(server: Double, make_client: MakeC
     with _hanging() as url:
         begin = time.monotonic()
         with pytest.raises((errors.ConnectionFailed, DeadlineExceeded)):
-            make_client(url=url).databases(Run(timeout=0.4))
+            make_client(url=url).databases(Context(timeout=0.4))
         assert time.monotonic() - begin < 2
 
 
 def test_cancelling_ends_the_waiting_at_once(server: Double, make_client: MakeClient) -> None:
-    run = Run()
+    context = Context()
     server.fault = lambda asked, number: Told(503, "", {"retry-after": "50"})
-    timer = threading.Timer(0.2, run.cancel)
+    timer = threading.Timer(0.2, context.cancel)
     timer.start()
     begin = time.monotonic()
     with pytest.raises(Interrupted):
-        make_client().databases(run)
+        make_client().databases(context)
     assert time.monotonic() - begin < 5
     timer.join()
 
 
 def test_a_server_that_hangs_is_given_up(make_client: MakeClient) -> None:
     with _hanging() as url, pytest.raises(errors.ConnectionFailed) as caught:
-        make_client(url=url, read_timeout=0.1, retries=0).databases(Run())
+        make_client(url=url, read_timeout=0.1, retries=0).databases(Context())
     assert caught.value.reason == "no answer within 0.1 s"
     assert caught.value.answer_lost
+
+
+def test_who_hangs_is_asked_twice_and_that_is_told(make_client: MakeClient) -> None:
+    with _hanging() as url:
+        begin = time.monotonic()
+        with pytest.raises(errors.ConnectionFailed) as caught:
+            make_client(url=url, read_timeout=0.3).databases(Context())
+    assert caught.value.reason == "no answer within 0.3 s, tried twice"
+    assert time.monotonic() - begin < 3
+    assert caught.value.remedy.value == "read_timeout"
+
+
+def test_waiting_for_an_answer_has_a_bound_that_an_operator_can_bear() -> None:
+    assert InfluxDB3Settings.of({}).read_timeout == 10
 
 
 def test_a_closed_port_is_told_as_such(make_client: MakeClient) -> None:
@@ -460,15 +499,15 @@ def test_a_closed_port_is_told_as_such(make_client: MakeClient) -> None:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=f"http://127.0.0.1:{port}", retries=0).ping(Run())
+            make_client(url=f"http://127.0.0.1:{port}", retries=0).ping(Context())
     assert caught.value.reason == "connection refused"
-    assert "INFLUXDB_URL" in caught.value.hint
+    assert caught.value.remedy.value == "url"
     assert not caught.value.answer_lost
 
 
 def test_a_name_that_is_none_is_told_as_such(make_client: MakeClient) -> None:
     with pytest.raises(errors.ConnectionFailed) as caught:
-        make_client(url="http://no-such-host.invalid:8181", retries=0).ping(Run())
+        make_client(url="http://no-such-host.invalid:8181", retries=0).ping(Context())
     assert caught.value.reason == "the name no-such-host.invalid cannot be resolved"
 
 
@@ -477,7 +516,7 @@ def test_what_does_not_speak_http_is_told_as_such(make_client: MakeClient) -> No
         _saying(b"SSH-2.0-OpenSSH_9.2\r\n") as url,
         pytest.raises(errors.ConnectionFailed, match="does not speak HTTP"),
     ):
-        make_client(url=url, retries=0).ping(Run())
+        make_client(url=url, retries=0).ping(Context())
 
 
 @contextmanager
@@ -537,8 +576,8 @@ def test_a_certificate_of_the_given_authority_is_trusted(
     authority: trustme.CA, ca_path: Path, make_client: MakeClient
 ) -> None:
     with _tls_server(authority, "127.0.0.1") as server:
-        client = make_client(url=server.url, ca_path=ca_path)
-        assert client.ping(Run()).edition == "Core"
+        client = make_client(url=server.url, ca_path=str(ca_path))
+        assert client.ping(Context()).edition == "Core"
         client.close()
 
 
@@ -548,7 +587,7 @@ def test_an_unknown_certificate_is_refused_before_the_token_is_sent(
     with _tls_server(authority, "127.0.0.1") as server:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed, match="certificate is not trusted") as caught:
-            make_client(url=server.url, token=token).ping(Run())
+            make_client(url=server.url, token=token).ping(Context())
         assert server.asked == []
     assert "ca_path" in caught.value.hint
     assert time.monotonic() - begin < 2, "it does not become trusted by trying again"
@@ -561,13 +600,13 @@ def test_a_certificate_for_another_host_is_refused(
         _tls_server(authority, "other.example") as server,
         pytest.raises(errors.ConnectionFailed, match=r"not trusted: .*mismatch"),
     ):
-        make_client(url=server.url, ca_path=ca_path).ping(Run())
+        make_client(url=server.url, ca_path=str(ca_path)).ping(Context())
 
 
 def test_verification_can_be_turned_off(authority: trustme.CA, make_client: MakeClient) -> None:
     with _tls_server(authority, "other.example") as server:
         client = make_client(url=server.url, validate_certs=False)
-        assert client.ping(Run()).edition == "Core"
+        assert client.ping(Context()).edition == "Core"
         client.close()
 
 
@@ -579,22 +618,91 @@ def test_a_client_certificate_is_shown(
     mine.cert_chain_pems[0].write_to_path(str(cert))
     mine.private_key_pem.write_to_path(str(key))
     with _tls_server(authority, "127.0.0.1", client_certs=True) as server:
-        client = make_client(url=server.url, ca_path=ca_path, client_cert=cert, client_key=key)
-        assert client.ping(Run()).edition == "Core"
+        client = make_client(
+            url=server.url, ca_path=str(ca_path), client_cert=str(cert), client_key=str(key)
+        )
+        assert client.ping(Context()).edition == "Core"
         client.close()
         with pytest.raises(errors.ConnectionFailed):
-            make_client(url=server.url, ca_path=ca_path, retries=0).ping(Run())
+            make_client(url=server.url, ca_path=str(ca_path), retries=0).ping(Context())
 
 
 def test_tls_to_a_server_without_it_says_so(server: Double, make_client: MakeClient) -> None:
     with pytest.raises(errors.ConnectionFailed, match="does not speak TLS") as caught:
-        make_client(url=server.url.replace("http:", "https:"), retries=0).ping(Run())
+        make_client(url=server.url.replace("http:", "https:"), retries=0).ping(Context())
     assert "http://" in caught.value.hint
 
 
-def test_a_certificate_file_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
-    broken = tmp_path / "ca.pem"
-    broken.write_text("no certificate")
-    for path in (broken, tmp_path / "missing.pem"):
-        with pytest.raises(ConfigError, match="ca_path"):
-            Client(InfluxDB3Settings(url="https://influx.example", ca_path=path))
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("ca_path", None, "cannot be loaded: no such file or directory"),
+        ("ca_path", "no certificate", "cannot be loaded: it is no pem certificate"),
+        ("client_cert", None, "cannot be loaded: no such file or directory"),
+    ],
+)
+def test_a_certificate_file_that_is_none_is_a_mistake_in_the_settings(
+    tmp_path: Path, name: str, content: str | None, says: str
+) -> None:
+    path = tmp_path / "some.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InvalidSettings) as caught:
+        InfluxDB3Settings.of({"url": "HTTPS://influx.example", name: str(path)})
+    ((setting, message),) = caught.value.mistakes
+    assert setting == name
+    assert message == f"{path} {says}"
+
+
+def test_a_key_with_a_passphrase_is_told_as_such(authority: trustme.CA, tmp_path: Path) -> None:
+    cert, key = tmp_path / "client.pem", tmp_path / "client.key"
+    authority.issue_cert("client.example").cert_chain_pems[0].write_to_path(str(cert))
+    private = ec.generate_private_key(ec.SECP256R1())
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(InvalidSettings, match=r"client_key: the key is encrypted"):
+        InfluxDB3Settings.of(
+            {"url": "https://influx.example", "client_cert": str(cert), "client_key": str(key)}
+        )
+
+
+def test_a_handshake_that_hangs_is_told_as_such(make_client: MakeClient) -> None:
+    with _hanging() as url, pytest.raises(errors.ConnectionFailed) as caught:
+        make_client(url=url.replace("http:", "https:"), connect_timeout=0.2, retries=0).ping(
+            Context()
+        )
+    assert caught.value.reason == "no end of the TLS handshake within 0.2 s"
+    assert not caught.value.answer_lost
+    assert caught.value.remedy.value == "url"
+
+
+def test_cancelling_ends_a_handshake_that_hangs(make_client: MakeClient) -> None:
+    context = Context()
+    with _hanging() as url:
+        timer = threading.Timer(0.2, context.cancel)
+        timer.start()
+        begin = time.monotonic()
+        with pytest.raises(Interrupted):
+            make_client(url=url.replace("http:", "https:"), connect_timeout=60).write(
+                context, "a", "_init value=1i 1"
+            )
+        assert time.monotonic() - begin < 5
+        timer.join()
+
+
+def test_turning_verification_off_warns_nobody_elsewhere(
+    authority: trustme.CA, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with _tls_server(authority, "other.example") as server, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        client = make_client(url=server.url, validate_certs=False, retries=1)
+        troubles = iter([Told(drop=True)])
+        server.fault = lambda asked, number: next(troubles, None)
+        client.ping(Context())
+        client.close()
+    assert {record.name for record in caplog.records} <= {"influxops"}

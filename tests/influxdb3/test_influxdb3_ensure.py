@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from influxops import Action, Change, Database, Outcome, Run, Secret, Status
+from influxops.plugin import Action, Change, Context, Database, Outcome, Secret, Status
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import WrongServer
 from tests.influxdb3.conftest import Creates, MakeTarget
@@ -20,8 +20,10 @@ from tests.influxdb3.double import UNAUTHENTICATED, Asked, Double, Held, Told
 NAMES = [f"t{number:02}" for number in range(20)]
 
 
-def ensure(target: InfluxDB3Target, changes: list[Change], run: Run | None = None) -> list[Outcome]:
-    outcomes = list(target.influxops_ensure(changes, run or Run()))
+def ensure(
+    target: InfluxDB3Target, changes: list[Change], context: Context | None = None
+) -> list[Outcome]:
+    outcomes = list(target.influxops_ensure(changes, context or Context()))
     assert Counter(o.change for o in outcomes) == Counter(changes), "one outcome a change"
     return outcomes
 
@@ -32,7 +34,7 @@ def statuses(outcomes: list[Outcome]) -> Counter[Status]:
 
 def change(action: Action, tenant: str, retention: int | None = None) -> Change:
     name = f"telemetry_{tenant}"
-    after = None if action is Action.DROP else Database(name, retention, marker=True)
+    after = None if action is Action.DROP else Database(name, retention, complete=True)
     return Change(action, tenant, "eu1", name, before=Database(name), after=after)
 
 
@@ -64,8 +66,9 @@ def test_the_marker_is_the_same_point_within_an_hour(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     for minute in (0, 59):
-        run = Run(started=datetime(2026, 11, 22, 4, minute, 59, 999, tzinfo=UTC))
-        ensure(target, creates("enabled"), run)
+        context = Context()
+        context.started = datetime(2026, 11, 22, 4, minute, 59, 999, tzinfo=UTC)
+        ensure(target, creates("enabled"), context)
     assert [write.body for write in server.writes] == [
         "_init,source=provisioning,tenant=enabled value=1i,initialized=1i 1795320000000000000"
     ] * 2
@@ -116,7 +119,7 @@ def test_progress_is_told_once_a_change(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     told: list[int] = []
-    ensure(target, creates(*NAMES), Run(on_progress=told.append))
+    ensure(target, creates(*NAMES), Context(on_progress=told.append))
     assert sum(told) == len(NAMES), "also for those that the server had no room for"
 
 
@@ -125,10 +128,10 @@ def test_connections_are_kept_and_used_again(
     server: Double, target: InfluxDB3Target, creates: Creates, retention: int | None
 ) -> None:
     server.max_databases = 100
-    run = Run()
-    target.influxops_inventory(run)
-    ensure(target, creates(*NAMES, retention=retention), run)
-    target.influxops_inventory(run)
+    context = Context()
+    target.influxops_inventory(context, ())
+    ensure(target, creates(*NAMES, retention=retention), context)
+    target.influxops_inventory(context, ())
     assert len(server.asked) > 20
     assert len({asked.client for asked in server.asked}) <= 2
 
@@ -139,7 +142,7 @@ def test_nothing_is_done_before_the_barrier(
     barrier = threading.Event()
     server.max_databases = 100
     server.fault = lambda asked, n: barrier.set() if asked.is_barrier else None
-    for outcome in target.influxops_ensure(creates(*NAMES), Run()):
+    for outcome in target.influxops_ensure(creates(*NAMES), Context()):
         assert barrier.is_set()
         assert outcome.status is Status.DONE
 
@@ -163,16 +166,16 @@ def test_a_managed_retention_is_set_when_the_database_is_made(
 def test_each_action_does_what_it_says(server: Double, target: InfluxDB3Target) -> None:
     names = ("set", "clear", "mark", "drop")
     server.databases = {f"telemetry_{name}": Held("60d") for name in names}
-    run = Run()
+    context = Context()
     outcomes = ensure(
         target,
         [
             change(Action.SET_RETENTION, "set", 5400),
             change(Action.SET_RETENTION, "clear", None),
-            change(Action.ADD_MARKER, "mark"),
+            change(Action.COMPLETE, "mark"),
             change(Action.DROP, "drop"),
         ],
-        run,
+        context,
     )
     assert statuses(outcomes) == {Status.DONE: 4}
     assert server.databases == {
@@ -183,7 +186,7 @@ def test_each_action_does_what_it_says(server: Double, target: InfluxDB3Target) 
     ((name, hard_delete_at),) = server.deleted
     assert name == "telemetry_drop"
     at = datetime.fromisoformat(hard_delete_at)
-    assert abs(at - run.started - timedelta(hours=72)) < timedelta(seconds=2)
+    assert abs(at - context.started - timedelta(hours=72)) < timedelta(seconds=2)
 
 
 def test_dropped_data_stays_for_three_days_of_the_servers_clock(
@@ -192,9 +195,9 @@ def test_dropped_data_stays_for_three_days_of_the_servers_clock(
     ahead = datetime.now(UTC) + timedelta(days=30)
     server.date = format_datetime(ahead, usegmt=True)
     server.databases = {"telemetry_a": Held()}
-    run = Run()
-    target.influxops_inventory(run)
-    ensure(target, [change(Action.DROP, "a")], run)
+    context = Context()
+    target.influxops_inventory(context, ())
+    ensure(target, [change(Action.DROP, "a")], context)
     at = datetime.fromisoformat(server.deleted[0][1])
     assert abs(at - ahead - timedelta(hours=72)) < timedelta(minutes=1)
 
@@ -245,7 +248,7 @@ def test_a_full_server_takes_what_it_can_and_is_not_asked_for_each_of_the_rest(
     assert {o.message for o in full} == {
         "the server answered 422: Adding a new database would exceed limit of 5 databases"
     }
-    assert all(o.hint for o in full)
+    assert all(o.remedy for o in full)
     done = {o.change.database for o in outcomes if o.status is Status.DONE}
     assert {name for name, _ in server.durable} == done
     assert len(server.asked) <= 17
@@ -259,7 +262,7 @@ def test_other_changes_go_on_where_no_room_is_left(
         target,
         [
             *creates("new1", "new2", "new3", "new4"),
-            change(Action.ADD_MARKER, "old1"),
+            change(Action.COMPLETE, "old1"),
             change(Action.SET_RETENTION, "old2", 3600),
         ],
     )
@@ -280,6 +283,7 @@ def test_at_the_limit_of_tables_no_more_databases_without_marker_are_made(
     for outcome in outcomes:
         if outcome.status is Status.FAILED:
             assert outcome.message.startswith("the database has been made, its marker has not: ")
+            assert outcome.effect
             assert server.databases[outcome.change.database].tables == set()
     assert len(server.databases) == 3 + found[Status.FAILED]
 
@@ -310,7 +314,7 @@ def test_a_wrong_token_stops_the_target_at_once(
     assert len(server.asked) == 1
     assert statuses(outcomes) == {Status.FAILED: 1, Status.SKIPPED: 19}
     assert {"does not accept the token" in o.message for o in outcomes} == {True}
-    assert not any("apiv3" in o.message + o.hint for o in outcomes)
+    assert not any("apiv3" in o.message + str(o.remedy) for o in outcomes)
 
 
 def test_a_token_that_is_withdrawn_half_way_makes_no_done_a_lie(
@@ -344,24 +348,24 @@ def test_a_url_that_leads_to_another_server_half_way_stops_the_batch(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     server.max_databases = 100
-    first, run = server.cluster_uuid, Run()
-    target.influxops_inventory(run)
+    first, context = server.cluster_uuid, Context()
+    target.influxops_inventory(context, ())
 
     def fault(asked: Asked, number: int) -> None:
         if len(server.writes) == 6:
             server.cluster_uuid = "the-other-one"
 
     server.fault = fault
-    outcomes = ensure(target, creates(*NAMES), run)
+    outcomes = ensure(target, creates(*NAMES), context)
     assert Status.DONE not in statuses(outcomes)
     assert len(server.writes) <= 8, "those in flight, and none after them"
     found = [o for o in outcomes if o.status is Status.FAILED]
     assert found
     assert all(f"its cluster-uuid is the-other-one, not {first}" in o.message for o in outcomes)
-    assert all("several servers" in o.hint for o in found)
+    assert all("several servers" in str(o.remedy) for o in found)
     with pytest.raises(WrongServer):
-        target.influxops_inventory(run)
-    assert target.influxops_inventory(Run()).cluster_uuid == "the-other-one"
+        target.influxops_inventory(context, ())
+    assert target.influxops_inventory(Context(), ()).identity == "the-other-one"
 
 
 @pytest.mark.parametrize("action", [Action.CREATE, Action.SET_RETENTION, Action.DROP])
@@ -405,7 +409,7 @@ def test_a_server_that_is_killed_half_way_makes_no_done_a_lie(
     found = statuses(outcomes)
     assert found[Status.DONE] == 0
     assert found[Status.SKIPPED] >= 7, "they are not all waited for"
-    assert found[Status.UNKNOWN] >= 8, "written, but never confirmed"
+    assert found[Status.UNCONFIRMED] >= 8, "written, but never confirmed"
     assert all(o.message for o in outcomes)
 
 
@@ -414,8 +418,8 @@ def test_a_restart_half_way_has_the_lost_markers_written_again(
     server: Double, target: InfluxDB3Target, creates: Creates, when: int
 ) -> None:
     server.max_databases = 100
-    run = Run()
-    target.influxops_inventory(run)
+    context = Context()
+    target.influxops_inventory(context, ())
     writes = 0
 
     def fault(asked: Asked, number: int) -> Told | None:
@@ -428,7 +432,7 @@ def test_a_restart_half_way_has_the_lost_markers_written_again(
 
     server.fault = fault
     changes = creates(*NAMES)
-    outcomes = ensure(target, changes, run)
+    outcomes = ensure(target, changes, context)
     assert statuses(outcomes) == {Status.DONE: 20}
     assert {name for name, _ in server.durable} == {change.database for change in changes}
     assert len({write.body for write in server.writes}) == 20, "the same points"
@@ -457,14 +461,83 @@ def test_a_barrier_that_fails_once_is_tried_with_the_whole_batch(
     assert {name for name, _ in server.durable} == done
 
 
-def test_a_barrier_that_never_passes_leaves_all_to_the_re_read(
+def test_several_nodes_behind_one_url_are_told_and_not_written_to_for_ever(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.max_databases = 1000
+
+    def fault(asked: Asked, number: int) -> None:
+        server.process_id = f"node {number % 3}"
+
+    server.fault = fault
+    outcomes = ensure(target, creates(*(f"n{number}" for number in range(100))))
+    assert statuses(outcomes) == {Status.UNCONFIRMED: 100}
+    assert {o.message for o in outcomes} == {
+        "the database is there, its marker is not confirmed: another process of the server "
+        "answers each time"
+    }
+    assert all(o.remedy.value == "url" for o in outcomes)
+    assert len(server.asked) <= 210
+
+
+def test_a_proxy_that_lets_no_barrier_pass_makes_nothing_called_good(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.fault = lambda asked, n: Told(500, "no") if asked.is_barrier else None
+    outcomes = ensure(target, creates("a", "b", "c"))
+    assert statuses(outcomes) == {Status.UNCONFIRMED: 3}
+    assert server.durable == set()
+
+
+def test_a_database_that_no_answer_spoke_of_is_not_said_to_be_there(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    def fault(asked: Asked, number: int) -> Told | None:
+        hers = asked.query.get("db") == "telemetry_c"
+        return Told(503, "no") if hers or asked.is_barrier else None
+
+    server.fault = fault
+    by_tenant = {o.change.tenant: o for o in ensure(make_target(retries=0), creates(*"abc"))}
+    assert by_tenant["a"].status is by_tenant["b"].status is Status.UNCONFIRMED
+    assert (by_tenant["c"].status, by_tenant["c"].effect) == (Status.UNKNOWN, False)
+    assert by_tenant["c"].message == "its marker is not confirmed: the server answered 503: no"
+
+
+def test_a_barrier_that_hangs_leaves_all_unconfirmed_soon(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    hang = threading.Event()
+    server.fault = lambda asked, n: (hang.wait(30), None)[1] if asked.is_barrier else None
+    begin = time.monotonic()
+    outcomes = ensure(make_target(read_timeout=0.3), creates("a", "b", "c"))
+    assert time.monotonic() - begin < 3
+    hang.set()
+    assert statuses(outcomes) == {Status.UNCONFIRMED: 2, Status.UNKNOWN: 1}
+    assert all(o.message.endswith("no answer within 0.3 s, tried twice") for o in outcomes)
+
+
+def test_a_database_whose_marker_was_refused_was_made_all_the_same(
+    server: Double, target: InfluxDB3Target, creates: Creates
+) -> None:
+    server.fault = lambda asked, n: Told(400, '{"error":"no"}') if asked.is_write else None
+    (outcome,) = ensure(target, creates("a", retention=3600))
+    assert (outcome.status, outcome.effect) == (Status.FAILED, True)
+    assert outcome.message == (
+        "the database has been made, its marker has not: the server answered 400: no"
+    )
+
+
+def test_a_barrier_that_never_passes_leaves_all_unconfirmed(
     server: Double, make_target: MakeTarget, creates: Creates
 ) -> None:
     server.max_databases = 100
     server.fault = lambda asked, n: Told(503, "WAL is full") if asked.is_barrier else None
     outcomes = ensure(make_target(retries=0), creates(*NAMES))
-    assert statuses(outcomes) == {Status.UNKNOWN: 20}
-    assert all("WAL is full" in o.message for o in outcomes)
+    assert statuses(outcomes) == {Status.UNCONFIRMED: 20}
+    assert {o.message for o in outcomes} == {
+        "the database is there, its marker is not confirmed: the server answered 503: WAL is full"
+    }
+    assert all(o.effect and "`ensure --verify`" in str(o.remedy) for o in outcomes)
 
 
 def test_a_lost_answer_is_left_to_the_re_read(
@@ -486,12 +559,12 @@ def test_a_lost_answer_is_left_to_the_re_read(
 def test_a_server_that_is_down_is_not_waited_for_tenant_by_tenant(
     server: Double, make_target: MakeTarget, creates: Creates, seen_before: bool
 ) -> None:
-    target, run = make_target(retries=2), Run()
+    target, context = make_target(retries=2), Context()
     if seen_before:
-        target.influxops_inventory(run)
+        target.influxops_inventory(context, ())
     server.stop()
     begin = time.monotonic()
-    outcomes = ensure(target, creates(*NAMES), run)
+    outcomes = ensure(target, creates(*NAMES), context)
     assert time.monotonic() - begin < 5
     found = statuses(outcomes)
     assert 1 <= found[Status.FAILED] <= 3, "two in a row, and what was in flight"
@@ -506,15 +579,15 @@ def test_an_interrupted_run_starts_nothing_new_and_confirms_what_was_written(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     server.max_databases = 100
-    run = Run()
+    context = Context()
 
     def fault(asked: Asked, number: int) -> Told | None:
         if len(server.writes) == 8:
-            run.cancel()
+            context.cancel()
         return None
 
     server.fault = fault
-    outcomes = ensure(target, creates(*NAMES), run)
+    outcomes = ensure(target, creates(*NAMES), context)
     done = {o.change.database for o in outcomes if o.status is Status.DONE}
     assert 8 <= len(done) <= 9, "those in flight are waited for"
     assert {name for name, _ in server.durable} == done
@@ -536,7 +609,7 @@ def test_a_deadline_ends_a_batch_in_time(
 
     server.fault = fault
     begin = time.monotonic()
-    outcomes = ensure(target, creates(*NAMES), Run(timeout=1))
+    outcomes = ensure(target, creates(*NAMES), Context(timeout=1))
     assert time.monotonic() - begin < 8
     hang.set()
     found = statuses(outcomes)
@@ -551,32 +624,32 @@ def test_an_interrupted_run_does_not_wait_for_a_server_that_hangs(
     creates: Creates,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.exchange.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.2)
     server.max_databases = 100
-    run, hang = Run(), threading.Event()
+    context, hang = Context(), threading.Event()
 
     def fault(asked: Asked, number: int) -> Told | None:
         if "telemetry_t07" in asked.query.get("db", ""):
-            run.cancel()
+            context.cancel()
             hang.wait(25)
         return None
 
     server.fault = fault
     begin = time.monotonic()
-    by_tenant = {o.change.tenant: o for o in ensure(target, creates(*NAMES), run)}
+    by_tenant = {o.change.tenant: o for o in ensure(target, creates(*NAMES), context)}
     assert time.monotonic() - begin < 10
     hang.set()
     assert by_tenant["t07"].status is Status.UNKNOWN
-    assert by_tenant["t06"].status is Status.DONE
+    assert by_tenant["t04"].status is Status.DONE
     assert by_tenant["t19"].status is Status.SKIPPED
 
 
 def test_a_run_that_is_over_writes_nothing(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
-    run = Run()
-    run.cancel()
-    assert statuses(ensure(target, creates(*NAMES), run)) == {Status.SKIPPED: 20}
+    context = Context()
+    context.cancel()
+    assert statuses(ensure(target, creates(*NAMES), context)) == {Status.SKIPPED: 20}
     assert server.asked == []
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from influxops import Change, Interrupted, Run, Status
+from influxops.plugin import Change, Context, Interrupted, Status
 from influxops_influxdb3 import errors
 from influxops_influxdb3.client import Client
+from influxops_influxdb3.errors import InfluxDBError
 from tests.influxdb3.conftest import Creates, MakeClient, MakeTarget
 from tests.influxdb3.double import Asked, Double, Told
 
@@ -88,31 +92,31 @@ def saying(*pieces: bytes, dripping: bytes = b"") -> Iterator[Raw]:
         raw.stop()
 
 
-READS: dict[str, Callable[[Client, Run], object]] = {
-    "ping": lambda client, run: client.ping(run),
-    "list": lambda client, run: client.databases(run),
-    "query": lambda client, run: client.query(run, "_internal", "SELECT 1"),
+READS: dict[str, Callable[[Client, Context], object]] = {
+    "ping": lambda client, context: client.ping(context),
+    "list": lambda client, context: client.databases(context),
+    "query": lambda client, context: client.query(context, "_internal", "SELECT 1"),
 }
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
 @pytest.mark.parametrize("dripping", [b"", b" "], ids=["hangs", "drips"])
 def test_cancelling_a_run_that_reads_does_not_wait_for_the_server(
-    make_client: MakeClient, read: Callable[[Client, Run], object], dripping: bytes
+    make_client: MakeClient, read: Callable[[Client, Context], object], dripping: bytes
 ) -> None:
-    run = Run()
+    context = Context()
     head = HEAD + b"content-length: 9999\r\n\r\n" if dripping else b""
     with saying(head, dripping=dripping) as raw:
 
         def cancel() -> None:
             raw.asked.acquire()
-            run.cancel()
+            context.cancel()
 
         thread = threading.Thread(target=cancel)
         thread.start()
         begin = time.monotonic()
         with pytest.raises(Interrupted):
-            read(make_client(url=raw.url), run)
+            read(make_client(url=raw.url), context)
         assert time.monotonic() - begin < 2
         assert raw.gone.wait(5), "the connection is closed, and the thread behind it ends"
         assert raw.requests == 1, "nothing is sent again behind the run's back"
@@ -122,21 +126,21 @@ def test_cancelling_a_run_that_reads_does_not_wait_for_the_server(
 def test_cancelling_does_not_wait_for_a_name_that_is_being_looked_up(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, let_go = Run(), threading.Event()
+    context, let_go = Context(), threading.Event()
 
     def look_up(*args: object, **kwargs: object) -> None:
-        run.cancel()
+        context.cancel()
         let_go.wait(30)
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     begin = time.monotonic()
     with pytest.raises(Interrupted):
-        make_client(url="http://influx.example:8181").ping(run)
+        make_client(url="http://influx.example:8181").ping(context)
     assert time.monotonic() - begin < 2
     let_go.set()
     for thread in threading.enumerate():
-        if thread.name == "influxdb3":
+        if thread.name == "influxops-detached":
             thread.join(5)
             assert not thread.is_alive(), "it does not try again"
 
@@ -144,32 +148,32 @@ def test_cancelling_does_not_wait_for_a_name_that_is_being_looked_up(
 def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
     server: Double, make_client: MakeClient
 ) -> None:
-    run = Run()
+    context = Context()
 
     def fault(asked: Asked, number: int) -> None:
-        run.cancel()
+        context.cancel()
         time.sleep(0.5)  # the moment that it needs
 
     server.fault = fault
-    make_client().write(run, "a", "_init value=1i 1")
+    make_client().write(context, "a", "_init value=1i 1")
     assert server.writes
 
 
 def test_a_write_is_left_when_that_moment_has_passed(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.exchange.GRACE", 0.3)
-    run = Run()
+    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.3)
+    context = Context()
     with saying() as raw:
 
         def cancel() -> None:
             raw.asked.acquire()
-            run.cancel()
+            context.cancel()
 
         thread = threading.Thread(target=cancel)
         thread.start()
         with pytest.raises(Interrupted):
-            make_client(url=raw.url).write(run, "a", "_init value=1i 1")
+            make_client(url=raw.url).write(context, "a", "_init value=1i 1")
         assert raw.gone.wait(5)
         assert raw.requests == 1
         thread.join()
@@ -191,15 +195,14 @@ def test_a_deadline_holds_against_a_server_that_drips(
     with saying(head, dripping=dripping) as raw:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=raw.url).databases(Run(timeout=0.5))
+            make_client(url=raw.url).databases(Context(timeout=0.5))
         assert time.monotonic() - begin < 2
         assert raw.gone.wait(5)
         assert raw.requests == 1
     assert re.fullmatch(
-        r"no answer within 0\.\d s, when the run's time was used up", caught.value.reason
+        r"no (whole )?answer within 0\.\d s: the run's 0\.5 s are used up", caught.value.reason
     )
-    assert "--timeout" in caught.value.hint
-    assert "read_timeout" not in caught.value.hint
+    assert (caught.value.remedy.kind, caught.value.remedy.value) == ("option", "timeout")
     assert caught.value.answer_lost
 
 
@@ -207,7 +210,7 @@ def test_a_server_that_drips_is_given_up_without_a_deadline_too(make_client: Mak
     with saying(HEAD + b"content-length: 99999\r\n\r\n[", dripping=b" ") as raw:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=raw.url, read_timeout=0.3).databases(Run())
+            make_client(url=raw.url, read_timeout=0.3).databases(Context())
         assert time.monotonic() - begin < 3
         assert raw.requests == 1
     assert caught.value.reason == "no whole answer within 0.3 s"
@@ -216,11 +219,11 @@ def test_a_server_that_drips_is_given_up_without_a_deadline_too(make_client: Mak
 
 def test_a_deadline_is_told_from_a_read_timeout(make_client: MakeClient) -> None:
     with saying() as raw:
-        with pytest.raises(errors.ConnectionFailed, match="the run's time was used up") as caught:
-            make_client(url=raw.url, read_timeout=30).ping(Run(timeout=0.4))
+        with pytest.raises(errors.ConnectionFailed, match=r"the run's 0.4 s are used up") as caught:
+            make_client(url=raw.url, read_timeout=30).ping(Context(timeout=0.4))
         assert "30" not in caught.value.message.replace(raw.url, "")
         with pytest.raises(errors.ConnectionFailed, match=r"no answer within 0.2 s") as caught:
-            make_client(url=raw.url, read_timeout=0.2, retries=0).ping(Run(timeout=30))
+            make_client(url=raw.url, read_timeout=0.2, retries=0).ping(Context(timeout=30))
         assert "read_timeout" in caught.value.hint
 
 
@@ -235,17 +238,113 @@ SIZES = {
 def test_an_answer_without_end_is_not_read(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, head: bytes, dripping: bytes
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.exchange.LARGEST_ANSWER", 20_000)
+    monkeypatch.setattr("influxops_influxdb3.http.LARGEST_ANSWER", 20_000)
     with saying(head, dripping=dripping) as raw:
         with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
-            make_client(url=raw.url).databases(Run())
+            make_client(url=raw.url).databases(Context())
         assert raw.requests == 1
+
+
+@pytest.mark.parametrize("size", [10_000_000, 900_000])
+def test_what_is_packed_counts_unpacked(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr("influxops_influxdb3.http.LARGEST_ANSWER", 1_000_000)
+    body = gzip.compress(b"[" + b" " * size + b"]")
+    head = HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with saying(head, body) as raw:
+        client = make_client(url=raw.url)
+        if size < 1_000_000:
+            assert client.databases(Context()) == []
+        else:
+            with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
+                client.databases(Context())
+
+
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"[]")[:-9]], ids=["none", "half"])
+def test_what_cannot_be_unpacked_is_told(make_client: MakeClient, body: bytes) -> None:
+    head = HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with saying(head, body) as raw, pytest.raises(InfluxDBError):
+        make_client(url=raw.url, retries=0).databases(Context())
+
+
+def test_what_was_abandoned_while_connecting_is_never_sent(
+    server: Double, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, let_go = Context(), threading.Event()
+    look_up = socket.getaddrinfo
+
+    def slow(*args: object, **kwargs: object) -> object:
+        context.cancel()
+        let_go.wait(30)
+        return look_up(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    client = make_client(url=server.url.replace("127.0.0.1", "localhost"))
+    with pytest.raises(Interrupted):
+        client.write(context, "a", "_init value=1i 1")
+    let_go.set()
+    for thread in threading.enumerate():
+        if thread.name == "influxops-detached":
+            thread.join(5)
+    assert server.asked == []
+
+
+def test_a_run_that_ends_while_it_connects_sends_nothing(
+    server: Double, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, connect = Context(), socket.socket.connect
+
+    def connects(sock: socket.socket, address: tuple[str, int]) -> None:
+        connect(sock, address)
+        context.cancel()
+
+    monkeypatch.setattr(socket.socket, "connect", connects)
+    with pytest.raises(Interrupted):
+        make_client().write(context, "a", "_init value=1i 1")
+    assert server.asked == []
+
+
+def test_cancelling_does_not_wait_for_a_connection(make_client: MakeClient) -> None:
+    context = Context()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # nobody accepts, so that the next one waits
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        timer = threading.Timer(0.3, context.cancel)
+        timer.start()
+        begin = time.monotonic()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(Interrupted):
+            make_client(url=url, connect_timeout=60).ping(context)
+        assert time.monotonic() - begin < 5
+        timer.join()
+
+
+def test_a_server_that_falls_silent_ends_a_batch_soon(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    server.max_databases, silent = 1000, threading.Event()
+    server.fault = lambda asked, n: (silent.wait(30), None)[1] if len(server.writes) > 20 else None
+    begin = time.monotonic()
+    target = make_target(read_timeout=0.5)
+    outcomes = list(target.influxops_ensure(creates(*map(str, range(100))), Context()))
+    seconds = time.monotonic() - begin
+    silent.set()
+    assert seconds < 5, "twice the time of an answer, and not that for each"
+    found = Counter(o.status for o in outcomes)
+    assert found[Status.UNCONFIRMED] == 20
+    assert found[Status.UNKNOWN] == 2
+    assert found[Status.SKIPPED] == 78
+    assert all("no answer within 0.5 s, tried twice" in o.message for o in outcomes)
 
 
 def test_a_large_answer_is_read_whole(server: Double, make_client: MakeClient) -> None:
     rows = ",".join(f'{{"iox::database":"telemetry_{"x" * 400}{n}"}}' for n in range(12_400))
     server.fault = lambda asked, number: Told(200, f"[{rows}]")
-    assert len(make_client().databases(Run())) == 12_400
+    assert len(make_client().databases(Context())) == 12_400
 
 
 @pytest.mark.parametrize(
@@ -264,7 +363,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
 
     raw = Raw(each)
     try:
-        assert make_client(url=raw.url).databases(Run()) == []
+        assert make_client(url=raw.url).databases(Context()) == []
         assert raw.requests == 2
     finally:
         raw.stop()
@@ -279,7 +378,7 @@ def test_what_an_earlier_try_may_have_done_is_not_forgotten(
 
     server.fault = fault
     with pytest.raises(errors.ConnectionFailed) as caught:
-        make_client(retries=1).create(Run(), "a")
+        make_client(retries=1).create(Context(), "a")
     assert caught.value.reason == "connection refused"
     assert caught.value.answer_lost
 
@@ -287,20 +386,20 @@ def test_what_an_earlier_try_may_have_done_is_not_forgotten(
 def test_threads_of_a_batch_end_with_a_run_whose_server_hangs(
     make_target: MakeTarget, creates: Creates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.exchange.GRACE", 0.2)
-    monkeypatch.setattr("influxops_influxdb3.durability.GRACE", 0.2)
-    run = Run()
+    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.batch.GRACE", 0.2)
+    context = Context()
     with saying() as raw:
         target = make_target(url=raw.url)
         changes: list[Change] = creates("a")
 
         def cancel() -> None:
             raw.asked.acquire()
-            run.cancel()
+            context.cancel()
 
         thread = threading.Thread(target=cancel)
         thread.start()
-        (outcome,) = target.influxops_ensure(changes, run)
+        (outcome,) = target.influxops_ensure(changes, context)
         assert outcome.status is Status.UNKNOWN
         thread.join()
         ours = [t for t in threading.enumerate() if t.name.startswith("influxdb3")]

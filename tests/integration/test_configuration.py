@@ -33,7 +33,7 @@ def _refused(done: Result) -> str:
         ('[database]\nretention = "30 parsecs"\n', "influxops.toml:2:", "retention"),
         ('[database]\nretention = "30m"\n', "influxops.toml:2:", "shorter than the 1h"),
         ('[naming]\ndatabase = "telemetry"\n', "influxops.toml:2:", "tenant_id"),
-        ('[targets.eu1]\nkind = "influxdb4"\n', "", "influxdb3"),
+        ('[targets.eu1]\nkind = "influxdb4"\n', "influxops.toml:2:", "influxdb3"),
         ('[targets.eu1]\nurl = "http://localhost:8181"\n', "influxops.toml:1:", "kind"),
         (
             '[targets.eu1]\nkind = "influxdb3"\nurl = "http://localhost:8181"\ncapcity = 5\n',
@@ -54,7 +54,7 @@ def _refused(done: Result) -> str:
         ('[run]\ntimeout = "1m"\ntimeout = "2m"\n', "influxops.toml:3:", "there already"),
         ('[placement]\npolicy = "fil"\n', "influxops.toml:2:", "fill"),
         ('[placement]\npins = {acme = "defalt"}\n', "influxops.toml:2:", "default"),
-        ('[sources.x]\nkind = "influxdb3"\n', "influxops.toml:1:", "source"),
+        ('[sources.x]\nkind = "influxdb3"\n', "influxops.toml:2:", "source"),
         ("[targets.eu1\n", "influxops.toml:1", "TOML"),
         ("retention = 30d\n", "influxops.toml:1", "TOML"),
     ],

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from influxops import Report, Run
-from influxops_reports import TerminalReporter
+from influxops.plugin import Context, Report
+from influxops_reports.terminal import TerminalReporter
 
 Tell = Callable[..., str]
 
@@ -26,7 +26,7 @@ def piped(capsys: pytest.CaptureFixture[str]) -> Tell:
 
     def tell(report: Report, **settings: Any) -> str:
         capsys.readouterr()
-        _reporter(**settings).influxops_report(report, Run())
+        _reporter(**settings).influxops_report(report, Context())
         return capsys.readouterr().out
 
     return tell
@@ -54,7 +54,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Tell:
         reader.start()
         with monkeypatch.context() as patch, os.fdopen(follower, "w", encoding="utf-8") as stream:
             patch.setattr(sys, "stdout", stream)
-            _reporter(**settings).influxops_report(report, Run())
+            _reporter(**settings).influxops_report(report, Context())
         reader.join()
         os.close(leader)
         return b"".join(got).decode().replace("\r\n", "\n")

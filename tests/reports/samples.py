@@ -6,26 +6,37 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from influxops import (
+from influxops.plugin import (
+    UNMANAGED,
     Action,
     Change,
     Database,
+    ExitCode,
     Finding,
+    Kind,
     Origin,
     Outcome,
-    Plan,
     Refusal,
+    Remedy,
     Report,
     RunHead,
     Severity,
     SourceState,
     Status,
     TargetState,
-    TenantResult,
-    TenantState,
+    TenantPlan,
+    Traits,
+    Verdict,
 )
 
 DAY = 86400
+INFLUXDB3 = Traits(
+    server="InfluxDB 3",
+    retention=(3600, 3650 * DAY),
+    marker="marker",
+    contents="telemetry",
+    identity="cluster-uuid",
+)
 EU1 = TargetState(
     "eu1",
     "influxdb3",
@@ -33,83 +44,143 @@ EU1 = TargetState(
     True,
     edition="Core",
     version="3.10.0",
-    cluster_uuid="6f1c-a",
+    identity="6f1c-a",
     databases=3,
     capacity=5,
     capacity_is_estimate=True,
+    traits=INFLUXDB3,
 )
-EU2 = TargetState("eu2", "influxdb3", "http://eu2.example:8181", False, error="connection refused")
+EU2 = TargetState(
+    "eu2",
+    "influxdb3",
+    "http://eu2.example:8181",
+    False,
+    error="connection refused",
+    traits=INFLUXDB3,
+)
 REGISTRY = SourceState("registry", "postgres", "iot@db.example:5432/iotcloud", 3)
 NO_TENANTS = Finding(
-    "no-tenants",
+    Kind.NO_TENANTS,
     Severity.INFO,
     "No tenants found in device_registry",
     "is this the right registry?",
 )
+_KINDS = {
+    "held": Kind.INVALID_NAME,
+    "refused": Kind.GUARD,
+    "failed": Kind.FAILED_CHANGE,
+    "unknown": Kind.NOT_READ,
+}
 
 
 def database(name: str, **values: Any) -> Database:
-    return Database(name, **{"retention": None, "marker": True, "telemetry": False, **values})
+    return Database(name, **{"retention": None, "complete": True, "in_use": False, **values})
 
 
-def tenant(id_: str, state: str, *actions: str, **values: Any) -> TenantResult:
-    """A tenant with a database on eu1, unless the values say otherwise."""
-    name = values.pop("database", f"telemetry_{id_}")
-    target = values.pop("target", "eu1")
-    return TenantResult(
-        id_,
-        TenantState(state),
-        target,
-        name,
-        f"http://{target}.example:8181" if target else None,
-        tuple(Action(action) for action in actions),
-        before=values.pop("before", None),
-        after=values.pop("after", database(name) if name else None),
-        **values,
-    )
-
-
-def outcome(
+def change(
     id_: str,
     action: str = "create",
-    status: str = "done",
     *,
     before: Database | None = None,
     after: Database | None = None,
     target: str = "eu1",
-    message: str = "",
-) -> Outcome:
+) -> Change:
     name = f"telemetry_{id_}"
-    change = Change(Action(action), id_, target, name, before, after or database(name))
-    return Outcome(change, Status(status), message)
+    return Change(Action(action), id_, target, name, before, after or database(name))
+
+
+def tenant(id_: str, verdict: str, *actions: str, **values: Any) -> TenantPlan:
+    """A tenant with a database on eu1, unless the values say otherwise.
+
+    Its actions were done where it was changed, and are to be done else. `message` and `hint`
+    make the finding that explains its verdict.
+    """
+    name = values.pop("database", f"telemetry_{id_}")
+    target = values.pop("target", "eu1")
+    message, hint = values.pop("message", ""), values.pop("hint", "")
+    before, after = (
+        values.pop("before", None),
+        values.pop("after", database(name) if name else None),
+    )
+    changes = tuple(
+        change(id_, each, before=before, after=after, target=target or "eu1") for each in actions
+    )
+    if message:
+        values.setdefault(
+            "finding",
+            Finding(_KINDS[verdict], Severity.ERROR, message, hint, tenant=id_, database=name),
+        )
+    if verdict == "changed":
+        values.setdefault("outcomes", tuple(Outcome(each, Status.DONE) for each in changes))
+    return TenantPlan(
+        id_,
+        name,
+        values.pop("retention", UNMANAGED),
+        Verdict(verdict),
+        target=target,
+        before=before,
+        after=after,
+        changes=changes,
+        **values,
+    )
+
+
+def outcome(id_: str, action: str = "create", status: str = "done", **values: Any) -> Outcome:
+    message, effect = values.pop("message", ""), values.pop("effect", False)
+    return Outcome(change(id_, action, **values), Status(status), message, effect=effect)
+
+
+def settled(*outcomes: Outcome) -> list[TenantPlan]:
+    """Tenants whose changes ended so."""
+    tenants = []
+    for each in outcomes:
+        done = each.status is Status.DONE
+        told = Finding(Kind.FAILED_CHANGE, Severity.ERROR, each.message or "it failed")
+        tenants.append(
+            TenantPlan(
+                each.change.tenant,
+                each.change.database,
+                UNMANAGED,
+                Verdict.CHANGED if done else Verdict.FAILED,
+                target=each.change.target,
+                before=each.change.before,
+                after=each.change.after,
+                changes=(each.change,),
+                outcomes=(each,),
+                finding=None if done else told,
+            )
+        )
+    return tenants
 
 
 def report(
-    tenants: Iterable[TenantResult] = (),
+    tenants: Iterable[TenantPlan] = (),
     *,
     outcomes: Iterable[Outcome] = (),
-    findings: Iterable[Finding] = (),
+    notes: Iterable[Finding] = (),
     refusals: Iterable[Refusal] = (),
-    pending: Iterable[Change] = (),
     targets: tuple[TargetState, ...] = (EU1,),
     dry_run: bool = False,
+    is_limited: bool = False,
     exit_code: int = 0,
     seconds: float = 2.13,
+    started: datetime = datetime(2026, 11, 22, 3, 0, tzinfo=UTC),
     origin: Origin = Origin("ops", "ops1", "/etc/influxops.toml"),  # noqa: B008 - frozen
 ) -> Report:
+    """A report; `outcomes` makes tenants of their own."""
     return Report(
         run_id="3f2a9c01d7be",
-        started=datetime(2026, 11, 22, 3, 0, tzinfo=UTC),
+        started=started,
         seconds=seconds,
         dry_run=dry_run,
         origin=origin,
         sources=(REGISTRY,),
         targets=targets,
-        plan=Plan(changes=tuple(pending), refusals=tuple(refusals)),
-        outcomes=tuple(outcomes),
-        tenants=tuple(tenants),
-        findings=tuple(findings),
-        exit_code=exit_code,
+        tenants=(*tenants, *settled(*outcomes)),
+        refusals=tuple(refusals),
+        notes=tuple(notes),
+        exit_code=ExitCode(exit_code),
+        is_limited=is_limited,
     )
 
 
@@ -117,45 +188,68 @@ def head(of: Report) -> RunHead:
     return RunHead(of.run_id, of.dry_run, of.origin, of.sources, of.targets)
 
 
-def error(message: str, hint: str = "", **about: Any) -> Finding:
-    return Finding("trouble", Severity.ERROR, message, hint, **about)
+def error(message: str, hint: str | Remedy = "", **about: Any) -> Finding:
+    return Finding(about.pop("kind", Kind.NOTE), Severity.ERROR, message, hint, **about)
 
 
-def warning(message: str, hint: str = "", **about: Any) -> Finding:
-    return Finding("drift", Severity.WARNING, message, hint, **about)
+def warning(message: str, hint: str | Remedy = "", **about: Any) -> Finding:
+    return Finding(about.pop("kind", Kind.NOTE), Severity.WARNING, message, hint, **about)
+
+
+def unreachable(target: str = "eu2") -> Finding:
+    return error("connection refused", "start it", target=target, kind=Kind.UNREACHABLE)
 
 
 def full_report() -> Report:
     """One report with at least one of everything."""
-    shorter = "would be given a shorter retention period: telemetry_globex on eu1"
     weeks = database("telemetry_globex", retention=90 * DAY)
+    shorter = change("globex", "set-retention", before=weeks)
     return report(
         [
-            tenant("enabled", "ok"),
+            tenant(
+                "enabled",
+                "ok",
+                notes=(warning("no retention is managed", "set one", tenant="enabled"),),
+            ),
             tenant("acme", "changed", "create", after=database("telemetry_acme")),
             tenant(
                 "a b",
                 "held",
                 database="",
                 target=None,
-                message="tenant 'a b': its database name holds a space",
+                message="its database name holds a space",
                 hint="rename the tenant",
             ),
-            tenant("globex", "refused", before=weeks, after=weeks, message=shorter),
-            tenant("hooli", "failed", "create", after=None, message="eu1 answered 503"),
+            tenant(
+                "globex",
+                "refused",
+                before=weeks,
+                after=weeks,
+                refused=(shorter,),
+                message="refused by the guard shorter-retention: retention 90d to 30d",
+                hint=Remedy.allow("shorter-retention"),
+            ),
+            tenant(
+                "hooli",
+                "failed",
+                "create",
+                after=None,
+                message="it answered 503",
+                outcomes=(outcome("hooli", status="failed", message="it answered 503"),),
+            ),
             tenant("stark", "unknown", target=None, after=None, message="its target is silent"),
         ],
-        outcomes=[outcome("acme"), outcome("hooli", status="failed", message="eu1 answered 503")],
-        findings=[
-            error("target eu2: connection refused", "start it", target="eu2"),
-            error(
-                "tenant 'a b': its database name holds a space", "rename the tenant", tenant="a b"
-            ),
-            warning("tenant 'enabled': no retention is managed", "set one", tenant="enabled"),
-            Finding("orphan", Severity.INFO, "telemetry_gone belongs to no tenant", target="eu1"),
+        notes=[
+            unreachable(),
+            Finding(Kind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
         ],
-        refusals=[Refusal("shorter-retention", shorter, ("globex",))],
-        pending=[outcome("acme").change, outcome("hooli").change],
+        refusals=[
+            Refusal(
+                "shorter-retention",
+                "would be given a shorter retention period: telemetry_globex on eu1",
+                ("globex",),
+            )
+        ],
         targets=(EU1, EU2),
         exit_code=1,
     )

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from influxops import Report, ReporterError, Run
-from influxops_reports import JournalReporter, files
+from influxops.plugin import Context, Report, ReporterError
+from influxops_reports import files
+from influxops_reports.journal import JournalReporter
 from tests.reports.samples import DAY, database, outcome, report
 
 
 def append(path: Path, told: Report) -> None:
     settings = JournalReporter.Settings(path=str(path))
-    JournalReporter("reporter:journal", settings).influxops_report(told, Run())
+    JournalReporter("reporter:journal", settings).influxops_report(told, Context())
 
 
 def entries(path: Path) -> list[dict[str, Any]]:
@@ -65,11 +66,12 @@ def test_a_change_is_told_with_who_where_and_what(path: Path) -> None:
 
 
 def test_what_may_have_left_something_is_told_and_what_was_not_tried_is_not(path: Path) -> None:
-    statuses = ["done", "failed", "unknown", "full", "skipped"]
+    statuses = ["done", "failed", "unconfirmed", "unknown", "full", "skipped"]
     append(path, report(outcomes=[outcome(s, status=s, message=s) for s in statuses], exit_code=1))
     assert [(e["tenant"], e["status"]) for e in entries(path)] == [
         ("done", "done"),
         ("failed", "failed"),
+        ("unconfirmed", "unconfirmed"),
         ("unknown", "unknown"),
     ]
 
@@ -174,7 +176,7 @@ def test_a_missing_folder_says_how_to_make_it(tmp_path: Path) -> None:
 def test_doctor_hears_whether_it_can_be_written(path: Path) -> None:
     def check(at: Path) -> bool | None:
         reporter = JournalReporter("reporter:j", JournalReporter.Settings(path=str(at)))
-        (result,) = reporter.influxops_check(Run())
+        (result,) = reporter.influxops_check()
         return result.ok
 
     assert check(path)

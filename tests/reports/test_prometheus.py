@@ -13,8 +13,16 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from influxops import Finding, Report, ReporterError, Run, Scope, Severity
-from influxops_reports import PrometheusReporter
+from influxops.plugin import (
+    Context,
+    DeadlineExceeded,
+    Finding,
+    Kind,
+    Report,
+    ReporterError,
+    Severity,
+)
+from influxops_reports.prometheus import PrometheusReporter
 from tests.reports.samples import EU1, EU2, REGISTRY, full_report, outcome, report, tenant
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -26,9 +34,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "influxops.prom"
 
 
-def write(path: Path, told: Report, run: Run | None = None) -> Samples:
+def write(path: Path, told: Report) -> Samples:
     settings = PrometheusReporter.Settings(path=str(path))
-    PrometheusReporter("reporter:prom", settings).influxops_report(told, run or Run())
+    PrometheusReporter("reporter:prom", settings).influxops_report(told, Context())
     return read(path)
 
 
@@ -75,7 +83,7 @@ def test_a_run_is_told_in_full(path: Path) -> None:
     info = key("target_info", target="eu1", cluster_uuid="6f1c-a", edition="Core", version="3.10.0")
     assert written[info] == 1
     assert sum(name == "influxops_target_info" for name, _ in written) == 1
-    assert written[key("findings", kind="trouble", severity="error")] == 2
+    assert written[key("findings", kind="unreachable", severity="error")] == 1
     assert written[key("findings", kind="orphan", severity="info")] == 1
     assert written[key("changes_total", action="create")] == 1
     assert written[key("changes_total", action="drop")] == 0
@@ -102,11 +110,11 @@ def test_changes_are_counted_on_through_all_runs(path: Path) -> None:
 def test_a_dry_run_leaves_the_file_alone(path: Path) -> None:
     settings = PrometheusReporter.Settings(path=str(path))
     reporter = PrometheusReporter("reporter:prom", settings)
-    reporter.influxops_report(report(dry_run=True), Run())
+    reporter.influxops_report(report(dry_run=True), Context())
     assert not path.exists()
     write(path, report())
     before = path.read_bytes()
-    reporter.influxops_report(report(dry_run=True, exit_code=3), Run())
+    reporter.influxops_report(report(dry_run=True, exit_code=1), Context())
     assert path.read_bytes() == before
 
 
@@ -138,11 +146,9 @@ def test_a_broken_file_is_said_to_be_one(path: Path, caplog: pytest.LogCaptureFi
 
 def test_a_scoped_run_counts_its_changes_and_says_nothing_of_the_rest(path: Path) -> None:
     whole = write(path, report([tenant(f"t{i}", "ok") for i in range(9)], exit_code=0))
-    scoped = Run(scope=Scope(tenants=frozenset({"x"})))
     written = write(
         path,
-        report([tenant("x", "changed", "create")], outcomes=[outcome("x")], exit_code=1),
-        scoped,
+        report([tenant("x", "changed", "create")], is_limited=True, exit_code=1),
     )
     created = key("changes_total", action="create")
     assert written == {**whole, created: 1.0}
@@ -151,8 +157,8 @@ def test_a_scoped_run_counts_its_changes_and_says_nothing_of_the_rest(path: Path
 
 def test_a_run_that_read_nothing_keeps_what_is_known_of_tenants_and_targets(path: Path) -> None:
     whole = write(path, report([tenant(f"t{i}", "ok") for i in range(9)], targets=(EU1, EU2)))
-    busy = Finding("lock-busy", Severity.ERROR, "another run holds the lock")
-    nothing = replace(report(findings=[busy], exit_code=5), sources=(), targets=(), seconds=0.5)
+    busy = Finding(Kind.LOCK_BUSY, Severity.ERROR, "another run holds the lock")
+    nothing = replace(report(notes=[busy], exit_code=5), sources=(), targets=(), seconds=0.5)
     assert write(path, nothing) == {
         **whole,
         key("last_run_success"): 0,
@@ -198,11 +204,9 @@ def test_runs_at_the_same_time_lose_no_change(path: Path) -> None:
 
 def test_any_name_is_escaped(path: Path) -> None:
     odd = 'a"b\\c\nd'
-    finding = Finding(odd, Severity.ERROR, "m")
-    told = report(targets=(replace(EU1, name=odd), EU2), findings=[finding])
+    told = report(targets=(replace(EU1, name=odd), EU2))
     written = write(path, told)
     assert written[key("target_up", target=odd)] == 1
-    assert written[key("findings", kind=odd, severity="error")] == 1
 
 
 def test_node_exporter_may_read_it_and_sees_it_whole(path: Path) -> None:
@@ -216,6 +220,23 @@ def test_node_exporter_may_read_it_and_sees_it_whole(path: Path) -> None:
         os.umask(former)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [file.name for file in path.parent.iterdir()] == ["influxops.prom"]
+
+
+def test_a_server_that_died_in_the_middle_is_down(path: Path) -> None:
+    dead = replace(EU1, reachable=False, error="connection reset")
+    written = write(path, report([tenant("x", "unknown")], targets=(dead,), exit_code=1))
+    assert written[key("target_up", target="eu1")] == 0
+    assert key("target_places_left", target="eu1") not in written
+
+
+def test_a_named_pipe_that_nobody_reads_ends_with_the_budget(path: Path) -> None:
+    os.mkfifo(path)
+    reporter = PrometheusReporter("prom", PrometheusReporter.Settings(path=str(path)))
+    with pytest.raises(DeadlineExceeded):
+        reporter.influxops_report(report(), Context(timeout=0.2))
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.close(reading)
+    assert path.is_fifo()
 
 
 def test_a_missing_folder_says_how_to_make_it(tmp_path: Path) -> None:

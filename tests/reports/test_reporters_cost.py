@@ -11,11 +11,11 @@ import pytest
 @pytest.mark.parametrize(
     "plugin",
     [
-        "influxops_reports:TerminalReporter",
-        "influxops_reports:JsonReporter",
-        "influxops_reports:JournalReporter",
-        "influxops_reports:PrometheusReporter",
-        "influxops_slack:SlackReporter",
+        "influxops_reports.terminal:TerminalReporter",
+        "influxops_reports.document:JsonReporter",
+        "influxops_reports.journal:JournalReporter",
+        "influxops_reports.prometheus:PrometheusReporter",
+        "influxops_slack.reporter:SlackReporter",
     ],
 )
 def test_loading_a_reporter_imports_nothing_heavy(plugin: str) -> None:

@@ -10,8 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from influxops import Finding, Refusal, Report, Run, Severity, SourceState, printable
-from influxops_reports import TerminalReporter
+from influxops.plugin import (
+    Context,
+    Finding,
+    Kind,
+    Refusal,
+    Remedy,
+    Report,
+    Severity,
+    SourceState,
+    Traits,
+)
+from influxops_reports.terminal import TerminalReporter
 from tests.reports.conftest import Tell
 from tests.reports.samples import (
     DAY,
@@ -23,16 +33,16 @@ from tests.reports.samples import (
     error,
     full_report,
     head,
-    outcome,
     report,
     tenant,
+    unreachable,
     warning,
 )
 
 
-def test_right_tenants_are_plain_ok_lines(piped: Tell) -> None:
+def test_right_tenants_are_ok_lines_that_say_what_was_done(piped: Tell) -> None:
     out = piped(report([tenant("enabled", "ok"), tenant("acme", "changed", "create")]))
-    assert out.splitlines()[:2] == ["OK telemetry_enabled", "OK telemetry_acme"]
+    assert out.splitlines()[:2] == ["OK telemetry_enabled", "OK telemetry_acme: created"]
 
 
 def test_verbose_says_what_was_done_and_where(piped: Tell) -> None:
@@ -51,22 +61,25 @@ def test_what_is_not_right_is_an_err_line_with_its_reason(piped: Tell, state: st
 
 def test_a_refused_tenant_names_its_guard_and_not_everybody_else(piped: Tell) -> None:
     everybody = "would be dropped: " + ", ".join(f"telemetry_{i}" for i in range(1000))
+    told = "refused by the guard drop: drop"
     out = piped(
         report(
-            [tenant("x", "refused", message=everybody)],
+            [tenant("x", "refused", message=told, hint=Remedy.allow("drop"))],
             refusals=[Refusal("drop", everybody, ("x",))],
             exit_code=4,
         )
     )
-    assert out.splitlines()[0] == "ERR telemetry_x: refused by the guard drop"
+    first, second, *_ = out.splitlines()
+    assert first.startswith("ERR refused by the guard drop: would be dropped: telemetry_0, ")
+    assert first.endswith(" (only if that is what you want: --allow drop)")
+    assert second.startswith("ERR telemetry_x: refused by the guard drop: drop")
     assert out.count("telemetry_999") == 1
-    assert "Next: only if that is what you want, run it again with --allow drop" in out
 
 
 def test_a_tenant_without_a_valid_name_is_named_by_its_quoted_id(piped: Tell) -> None:
-    why = "tenant 'a b': its database name holds a space"
+    why = "its database name holds a space"
     held = tenant("a b", "held", database="", target=None, message=why)
-    out = piped(report([held], exit_code=1, findings=[error(why, tenant="a b")]))
+    out = piped(report([held], exit_code=1))
     assert out.splitlines()[0] == "ERR tenant 'a b': its database name holds a space"
     assert out.count("holds a space") == 1
 
@@ -77,10 +90,10 @@ def test_a_tenant_without_a_valid_name_is_named_by_its_quoted_id(piped: Tell) ->
 )
 def test_no_id_breaks_its_line_or_steers_the_terminal(piped: Tell, id_: str) -> None:
     held = tenant(id_, "held", database="", target=None, message=f"no good: {id_}")
-    out = piped(report([held], exit_code=1, findings=[warning(f"odd {id_}", f"hint {id_}")]))
+    out = piped(report([held], exit_code=1, notes=[warning(f"odd {id_}", f"hint {id_}")]))
     lines = out.split("\n")
-    assert lines[0].startswith(f"ERR tenant {id_!r}: no good: ")
-    assert lines[1].startswith("WARN odd ")
+    assert lines[0].startswith("WARN odd ")
+    assert lines[1].startswith(f"ERR tenant {id_!r}: no good: ")
     assert all(line.isprintable() for line in lines)
 
 
@@ -102,24 +115,49 @@ def test_a_dry_run_says_what_it_would_do(piped: Tell) -> None:
     )
     assert out.splitlines() == [
         "PLAN create telemetry_x on eu1",
-        "PLAN set retention of telemetry_y on eu1: retention none → 30d",
+        "PLAN set retention of telemetry_y on eu1: 30d, was kept for ever",
         "2 tenants: 0 ok, 1 to create, 1 retention to set, in 2.1 s; nothing was written (dry run)",
         "Next: influxops ensure makes these changes",
     ]
 
 
-def test_an_output_without_arrows_says_it_in_letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", stream)
+def test_a_retention_period_says_what_it_was_and_that_none_is_for_ever(piped: Tell) -> None:
     weeks = {
         "before": database("telemetry_y", retention=45 * DAY),
         "after": database("telemetry_y", retention=30 * DAY),
     }
     told = report([tenant("y", "pending", "set-retention", "add-marker", **weeks)], dry_run=True)
-    TerminalReporter("reporter:t", TerminalReporter.Settings()).influxops_report(told, Run())
-    stream.seek(0)
-    assert stream.readline() == (
-        "PLAN set retention of and add marker to telemetry_y on eu1: retention 45d to 30d\n"
+    assert piped(told).splitlines()[0] == (
+        "PLAN set retention of and add marker to telemetry_y on eu1: 30d, was 45d"
+    )
+    made = report([tenant("x", "pending", "create")], dry_run=True)
+    assert piped(made, verbose=1).splitlines()[0] == (
+        "PLAN create telemetry_x on eu1 (retention: kept for ever)"
+    )
+
+
+def test_a_target_of_another_kind_is_told_in_its_own_words(
+    piped: Tell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schemas = replace(
+        EU1, name="pg", kind="schemas", edition=None, version="16.4", traits=Traits("PostgreSQL")
+    )
+    told = report(
+        [
+            tenant("x", "pending", "create", target="pg"),
+            tenant("y", "pending", "add-marker", target="pg", before=database("telemetry_y")),
+        ],
+        targets=(schemas,),
+        dry_run=True,
+    )
+    lines = piped(told, verbose=1).splitlines()
+    assert lines[:2] == ["PLAN create telemetry_x on pg", "PLAN complete telemetry_y on pg"]
+    assert "2 tenants: 0 ok, 1 to create, 1 to complete, " in lines[2]
+    reporter = TerminalReporter("t", TerminalReporter.Settings())
+    reporter.influxops_started(head(told), Context())
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "target    pg: http://eu1.example:8181, PostgreSQL 16.4, "
+        "2 of 5 places left (an estimate), identity 6f1c-a"
     )
 
 
@@ -127,11 +165,12 @@ def test_an_output_without_arrows_says_it_in_letters(monkeypatch: pytest.MonkeyP
 def test_tenants_of_whom_nothing_could_be_read_are_not_counted(
     piped: Tell, sources: tuple[SourceState, ...]
 ) -> None:
-    told = replace(report(findings=[error("source registry: refused")], exit_code=1))
+    told = report(notes=[error("refused", source="registry")], exit_code=1)
     lines = piped(replace(told, sources=sources)).splitlines()
     assert lines == [
         "ERR source registry: refused",
         "tenants unknown: no source could be read, in 2.1 s",
+        "Next: see to the error above, then run it again; what is done is not done twice",
     ]
     assert "0 tenants: " in piped(told)
 
@@ -139,7 +178,7 @@ def test_tenants_of_whom_nothing_could_be_read_are_not_counted(
 def test_a_wrong_server_names_its_identity_once(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = replace(EU1, reachable=False, error="it is 6f1c-a, not 6f1c-b")
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    reporter.influxops_started(head(report(targets=(wrong,))), Run())
+    reporter.influxops_started(head(report(targets=(wrong,))), Context())
     assert capsys.readouterr().err.count("6f1c-a") == 1
 
 
@@ -153,24 +192,27 @@ def test_pending_in_a_real_run_is_an_error(piped: Tell) -> None:
 def test_findings_about_no_tenant_get_lines_of_their_own(piped: Tell) -> None:
     told = report(
         [tenant("x", "ok")],
-        findings=[
-            error("target eu2: connection refused", "start it"),
+        notes=[
+            unreachable(),
             warning("no lock could be had", "grant it"),
-            Finding("orphan", Severity.INFO, "telemetry_gone belongs to no tenant"),
+            Finding(Kind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
         ],
         exit_code=1,
     )
     lines = piped(told).splitlines()
-    assert "ERR target eu2: connection refused" in lines
-    assert "WARN no lock could be had (grant it)" in lines
-    assert "Next: start it" in lines
+    assert lines[:3] == [
+        "ERR target eu2: connection refused (start it)",
+        "WARN no lock could be had (grant it)",
+        "OK telemetry_x",
+    ]
     assert not any("telemetry_gone" in line for line in lines)
     assert "INFO telemetry_gone belongs to no tenant" in piped(told, verbose=1).splitlines()
 
 
 def test_a_warning_about_a_tenant_stands_with_it_and_leaves_it_ok(piped: Tell) -> None:
-    drift = warning("tenant 'x': it is in two targets", "drop one", tenant="x")
-    lines = piped(report([tenant("x", "ok"), tenant("y", "ok")], findings=[drift])).splitlines()
+    drift = warning("it is in two targets", "drop one", tenant="x")
+    told = report([tenant("x", "ok", notes=(drift,)), tenant("y", "ok")])
+    lines = piped(told).splitlines()
     assert lines[:3] == [
         "OK telemetry_x",
         "WARN telemetry_x: it is in two targets (drop one)",
@@ -179,25 +221,21 @@ def test_a_warning_about_a_tenant_stands_with_it_and_leaves_it_ok(piped: Tell) -
 
 
 def test_an_acknowledged_tenant_is_no_error(piped: Tell) -> None:
-    why = "tenant 'a b': its database name holds a space (acknowledged)"
-    told = report(
-        [tenant("a b", "held", database="", target=None, message=why)],
-        findings=[Finding("invalid-name", Severity.INFO, why, tenant="a b")],
-    )
+    why = "its database name holds a space (acknowledged)"
+    known = Finding(Kind.INVALID_NAME, Severity.INFO, why, tenant="a b")
+    told = report([tenant("a b", "held", database="", target=None, finding=known)])
     assert piped(told).startswith("INFO tenant 'a b': its database name holds a space (ackn")
     assert piped(told, quiet=True) == ""
 
 
-def test_one_error_is_enough_though_another_finding_is_less(piped: Tell) -> None:
-    told = report(
-        [tenant("x", "held", message="two of it")],
-        findings=[
-            Finding("case", Severity.INFO, "known (acknowledged)", tenant="x"),
-            error("two of it", tenant="x"),
-        ],
-        exit_code=1,
-    )
-    assert piped(told).startswith("ERR telemetry_x: two of it\n")
+def test_very_many_acknowledged_tenants_are_one_line(piped: Tell) -> None:
+    held = [
+        tenant(f"{i}", "held", finding=Finding(Kind.CASE, Severity.INFO, "known", tenant=f"{i}"))
+        for i in range(21)
+    ]
+    line, *_ = piped(report(held)).splitlines()
+    assert line.startswith("INFO 21 tenants on eu1 (telemetry_0, ")
+    assert line.endswith(" and 17 more): known")
 
 
 def test_the_summary_counts_what_happened(piped: Tell) -> None:
@@ -214,16 +252,77 @@ def test_the_summary_counts_what_happened(piped: Tell) -> None:
     )
 
 
-def test_hints_are_told_once_with_how_many_they_help(piped: Tell) -> None:
+def test_advice_stands_with_the_first_error_that_shares_it(piped: Tell) -> None:
     tenants = [tenant(f"t{i}", "failed", message="m", hint="start eu1") for i in range(3)]
-    out = piped(report(tenants, exit_code=1))
-    assert out.count("start eu1") == 1
-    assert "Next: start eu1 (3 tenants)" in out
+    lines = piped(report(tenants, exit_code=1)).splitlines()
+    assert lines[:3] == [
+        "ERR telemetry_t0: m (start eu1)",
+        "ERR telemetry_t1: m",
+        "ERR telemetry_t2: m",
+    ]
+    every = piped(report(tenants, exit_code=1), verbose=1)
+    assert every.count("start eu1") == 3
+
+
+def test_an_outage_is_its_cause_and_one_line_for_all_tenants(piped: Tell) -> None:
+    tenants = [
+        tenant(f"t{i:03}", "unknown", message="its target cannot be read") for i in range(1000)
+    ]
+    tenants.insert(500, tenant("x", "failed", message="of its own"))
+    told = report(tenants, notes=[unreachable("eu1")], exit_code=1)
+    assert piped(told).splitlines() == [
+        "ERR target eu1: connection refused (start it)",
+        "ERR 1,000 tenants on eu1 (telemetry_t000, telemetry_t001, telemetry_t002, "
+        "telemetry_t003 and 996 more): its target cannot be read",
+        "ERR telemetry_x: of its own",
+        "1,001 tenants: 0 ok, 1,000 unknown, 1 failed, in 2.1 s",
+        "Next: see to the errors above, then run it again; what is done is not done twice",
+    ]
+    assert "ERR telemetry_t999: its target cannot be read" in piped(told, verbose=1).splitlines()
+
+
+def test_notes_that_very_many_tenants_share_are_one_line(piped: Tell) -> None:
+    tenants = [
+        tenant(f"t{i}", "ok", notes=(warning("drift", "mend it", tenant=f"t{i}"),))
+        for i in range(30)
+    ]
+    lines = piped(report(tenants)).splitlines()
+    assert lines[0].startswith("WARN 30 tenants on eu1 (telemetry_t0, ")
+    assert lines[0].endswith("): drift (mend it)")
+    assert lines[1:31] == [f"OK telemetry_t{i}" for i in range(30)]
+
+
+def test_causes_are_cut_and_counted(piped: Tell) -> None:
+    told = report(notes=[error(f"cause {i}") for i in range(50)], exit_code=1)
+    lines = piped(told).splitlines()
+    assert lines[:20] == [f"ERR cause {i}" for i in range(20)]
+    assert lines[20] == "ERR and 30 more (-v shows all)"
+    assert "ERR cause 49" in piped(told, verbose=1).splitlines()
+
+
+def test_what_fails_on_one_of_several_targets_names_it(piped: Tell) -> None:
+    failed = [tenant("x", "failed", message="it answered 503", target="eu2")]
+    told = report(failed, targets=(EU1, replace(EU2, reachable=True)), exit_code=1)
+    assert piped(told).startswith("ERR telemetry_x: on eu2: it answered 503\n")
+
+
+def test_what_is_not_confirmed_is_called_so_and_what_to_run(piped: Tell) -> None:
+    finding = error(
+        "made, and perhaps not durable",
+        Remedy.command("ensure --verify"),
+        kind=Kind.UNCONFIRMED,
+        tenant="x",
+    )
+    lines = piped(report([tenant("x", "unknown", finding=finding)], exit_code=1)).splitlines()
+    assert lines[0] == (
+        "ERR telemetry_x: made, and perhaps not durable (run influxops ensure --verify)"
+    )
+    assert "1 tenant: 0 ok, 1 not confirmed, 0 failed" in lines[1]
 
 
 def test_an_empty_registry_is_one_sentence(piped: Tell) -> None:
-    assert piped(report(findings=[NO_TENANTS])) == "No tenants found in device_registry\n"
-    assert piped(report(findings=[NO_TENANTS]), quiet=True) == ""
+    assert piped(report(notes=[NO_TENANTS])) == "No tenants found in device_registry\n"
+    assert piped(report(notes=[NO_TENANTS]), quiet=True) == ""
 
 
 def test_quiet_says_nothing_when_all_is_well(
@@ -231,14 +330,14 @@ def test_quiet_says_nothing_when_all_is_well(
 ) -> None:
     well = report([tenant("enabled", "ok"), tenant("acme", "changed", "create")])
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings(quiet=True))
-    reporter.influxops_started(head(well), Run())
-    reporter.influxops_report(well, Run())
+    reporter.influxops_started(head(well), Context())
+    reporter.influxops_report(well, Context())
     assert capsys.readouterr() == ("", "")
 
 
 def test_quiet_tells_what_is_wrong_and_on_what(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings(quiet=True))
-    reporter.influxops_report(full_report(), Run())
+    reporter.influxops_report(full_report(), Context())
     out, err = capsys.readouterr()
     levels = {line.split(" ", 1)[0] for line in out.splitlines()}
     assert levels == {"ERR", "WARN", "Next:", "6"}
@@ -247,9 +346,9 @@ def test_quiet_tells_what_is_wrong_and_on_what(capsys: pytest.CaptureFixture[str
 
 def test_the_start_of_a_run_says_what_it_works_on(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    draining = replace(EU1, name="old", state="draining", capacity=None, cluster_uuid=None)
+    draining = replace(EU1, name="old", state="draining", capacity=None, identity=None)
     told = report(targets=(EU1, EU2, draining), dry_run=True)
-    reporter.influxops_started(head(told), Run())
+    reporter.influxops_started(head(told), Context())
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -279,7 +378,7 @@ def test_a_narrow_terminal_breaks_the_head_between_words_only(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "60")
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    reporter.influxops_started(head(full_report()), Run())
+    reporter.influxops_started(head(full_report()), Context())
     lines = terminal.getvalue().splitlines()
     assert max(map(len, lines)) <= 60
     assert any("http://eu1.example:8181," in line for line in lines)
@@ -302,7 +401,7 @@ def test_an_encoding_that_lacks_a_letter_fails_nothing(monkeypatch: pytest.Monke
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    reporter.influxops_report(report([tenant("müller", "ok")]), Run())
+    reporter.influxops_report(report([tenant("müller", "ok")]), Context())
     assert raw.getvalue().startswith(b"OK telemetry_m?ller\n")
 
 
@@ -312,7 +411,7 @@ def test_a_reader_that_goes_away_fails_nothing(monkeypatch: pytest.MonkeyPatch) 
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
     with os.fdopen(writing, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        reporter.influxops_report(report([tenant("x", "ok")]), Run())
+        reporter.influxops_report(report([tenant("x", "ok")]), Context())
         stream.write("what Python flushes at its end")
 
 
@@ -322,24 +421,27 @@ def test_what_was_done_before_an_interruption_is_told(piped: Tell) -> None:
             tenant("x", "changed", "create"),
             tenant("y", "failed", "create", message="the run ended before it was tried"),
         ],
-        outcomes=[outcome("x")],
-        findings=[error("the run was interrupted")],
+        notes=[error("the run was interrupted")],
         exit_code=130,
     )
     lines = piped(told).splitlines()
-    assert lines[:2] == ["OK telemetry_x", "ERR telemetry_y: the run ended before it was tried"]
+    assert lines[:3] == [
+        "ERR the run was interrupted",
+        "OK telemetry_x: created",
+        "ERR telemetry_y: the run ended before it was tried",
+    ]
     assert "2 tenants: 0 ok, 1 created, 1 failed, in 2.1 s; interrupted" in lines
 
 
 @pytest.mark.parametrize(
     "told",
     [
-        report(findings=[error("source registry: no such table")], dry_run=True, exit_code=1),
-        report([tenant("x", "ok")], findings=[error("a row without an id")], dry_run=True),
+        report(notes=[error("no such table", source="registry")], dry_run=True, exit_code=1),
+        report([tenant("x", "ok")], notes=[error("a row without an id")], dry_run=True),
         report([tenant("x", "ok"), tenant("y", "held", message="m")], dry_run=True, exit_code=1),
         report([tenant("x", "unknown", message="m")], dry_run=True, exit_code=1),
         report(refusals=[Refusal("empty-source", "m")], dry_run=True, exit_code=4),
-        report([tenant("x", "ok")], findings=[error("a row without an id")], exit_code=1),
+        report([tenant("x", "ok")], notes=[error("a row without an id")], exit_code=1),
     ],
     ids=["source", "row", "held", "unknown", "guard", "real run"],
 )
@@ -350,28 +452,26 @@ def test_what_is_not_known_to_be_right_is_not_nothing_to_do(piped: Tell, told: R
 
 
 def test_creates_beyond_an_estimate_are_no_promise(piped: Tell) -> None:
-    creates = [tenant(f"t{i}", "pending", "create") for i in range(4)]
-    other = tenant("o", "pending", "create", target="eu3")
-    beyond = error("4 to create, 2 places left on eu1", "add a target", target="eu1")
-    beyond = replace(beyond, kind="over-capacity")
-    told = report([other, *creates], findings=[beyond], dry_run=True, exit_code=1)
-    lines = piped(told).splitlines()
+    creates = [tenant(f"t{i}", "pending", "create", over_estimate=i > 1) for i in range(4)]
+    beyond = error(
+        "4 to create, 2 places left", "add a target", target="eu1", kind=Kind.OVER_CAPACITY
+    )
+    lines = piped(report(creates, notes=[beyond], dry_run=True, exit_code=1)).splitlines()
     assert lines[:5] == [
-        "PLAN create telemetry_o on eu3",
+        "ERR target eu1: 4 to create, 2 places left (add a target)",
         "PLAN create telemetry_t0 on eu1",
         "PLAN create telemetry_t1 on eu1",
         "PLAN create telemetry_t2 on eu1 (may find no place)",
         "PLAN create telemetry_t3 on eu1 (may find no place)",
     ]
-    assert "5 tenants: 0 ok, 5 to create, in 2.1 s; nothing was written (dry run)" in lines
-    assert lines[-1] == "Next: influxops ensure makes these changes, as far as there is room"
+    assert "4 tenants: 0 ok, 4 to create, in 2.1 s; nothing was written (dry run)" in lines
+    assert "Next: influxops ensure makes these changes, as far as there is room" in lines
 
 
 def test_a_long_id_is_cut_and_named_once(piped: Tell) -> None:
     id_ = "x" * 600
-    why = f"tenant {printable(id_)}: its database name is too long"
-    held = tenant(id_, "held", database="", target=None, message=why)
-    (line, *_) = piped(report([held], findings=[error(why, tenant=id_)], exit_code=1)).splitlines()
+    held = tenant(id_, "held", database="", target=None, message="its database name is too long")
+    (line, *_) = piped(report([held], exit_code=1)).splitlines()
     assert line == f"ERR tenant '{'x' * 59}…' (600 characters): its database name is too long"
     assert piped(report([tenant("y" * 400, "ok")])).startswith("OK telemetry_yyy")
     assert "(410 characters)" in piped(report([tenant("y" * 400, "ok")]))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
 
+from influxops.plugin import Traits
 from tests.reports.conftest import Tell
 from tests.reports.samples import (
     DAY,
+    EU1,
     NO_TENANTS,
     database,
     error,
@@ -43,8 +46,9 @@ def test_a_terminal_gets_a_table(on_terminal: Tell) -> None:
     ).splitlines()
     rows = [line.split() for line in lines]
     assert ["Tenant", "Database", "Target", "What", "Retention"] in rows
-    assert ["acme", "telemetry_acme", "eu1", "retention", "set", "none", "→", "30d"] in rows
-    assert ["enabled", "telemetry_enabled", "eu1", "ok", "none"] in rows
+    changed = "acme telemetry_acme eu1 retention set 30d, was kept for ever"
+    assert changed.split() in rows
+    assert ["enabled", "telemetry_enabled", "eu1", "ok", "kept", "for", "ever"] in rows
     assert "2 tenants: 1 ok, 1 retention set, 0 failed, in 2.1 s" in lines
 
 
@@ -54,15 +58,23 @@ def test_nothing_is_wider_than_the_terminal(on_terminal: Tell, width: int) -> No
     assert max(cell_len(line) for line in out.splitlines()) <= width
 
 
-def test_whole_database_names_are_kept_where_a_narrow_terminal_lacks_room(
-    on_terminal: Tell,
-) -> None:
+def test_tenant_database_and_target_are_shown_at_any_width(on_terminal: Tell) -> None:
     id_ = "0b9a3c5e-6f3d-4d64-9a31-000000000001"
     told = report([tenant(id_, "changed", "create")])
+    wide = plain(on_terminal(told, 140))
+    assert re.search(rf"^ {id_} +telemetry_{id_} +eu1 +created +kept for ever", wide, re.M)
     narrow = plain(on_terminal(told, 80))
-    assert f"telemetry_{id_} " in narrow
-    assert "Tenant " not in narrow
-    assert re.search(rf"^ {id_} +telemetry_{id_} ", plain(on_terminal(told, 120)), re.M)
+    assert narrow.splitlines()[1].split() == ["Tenant", "Database", "Target", "What"]
+    assert re.search(rf"^ 0b9a3c.*… +telemetry_{id_} +eu1 +created$", narrow, re.M)
+    narrowest = plain(on_terminal(told, 40))
+    assert narrowest.splitlines()[1].split() == ["Tenant", "Database", "Target", "What"]
+
+
+def test_retention_is_no_column_where_no_target_has_it(on_terminal: Tell) -> None:
+    schemas = replace(EU1, traits=Traits("PostgreSQL"))
+    out = plain(on_terminal(report([tenant("x", "ok")], targets=(schemas,)), 120))
+    assert "Retention" not in out
+    assert "kept for ever" not in out
 
 
 def test_a_thousand_good_tenants_do_not_bury_the_bad_one(on_terminal: Tell) -> None:
@@ -80,15 +92,21 @@ def test_a_thousand_good_tenants_do_not_bury_the_bad_one(on_terminal: Tell) -> N
     assert plain(on_terminal(report(tenants, exit_code=1), verbose=1)).count("telemetry_t") == 999
 
 
-def test_tenants_that_share_a_reason_are_told_together(on_terminal: Tell) -> None:
-    tenants = [
-        tenant(f"t{i}", "unknown", target=None, message="eu2 is silent") for i in range(1000)
-    ]
+def test_tenants_that_share_a_reason_are_told_together_names_first(on_terminal: Tell) -> None:
+    tenants = [tenant(f"t{i}", "unknown", message="eu1 is silent") for i in range(1000)]
     out = " ".join(plain(on_terminal(report(tenants, exit_code=1), 200)).split())
     assert (
-        "1,000 tenants: eu2 is silent "
-        "(telemetry_t0, telemetry_t1, telemetry_t2, telemetry_t3 and 996 more)" in out
+        "1,000 tenants on eu1 (telemetry_t0, telemetry_t1, telemetry_t2, telemetry_t3 and 996 "
+        "more): eu1 is silent" in out
     )
+
+
+def test_a_long_reason_cuts_off_no_name(on_terminal: Tell) -> None:
+    long = "no place left: " + "the server said that it is full, " * 40
+    tenants = [tenant(f"t{i}", "held", message=long, target=None) for i in range(30)]
+    out = " ".join(plain(on_terminal(report(tenants, exit_code=1), 200)).split())
+    assert "(telemetry_t0, telemetry_t1, telemetry_t2, telemetry_t3 and 26 more): no place" in out
+    assert "... (-v shows all)" in out
 
 
 def test_many_different_errors_are_cut_and_counted(on_terminal: Tell) -> None:
@@ -111,7 +129,7 @@ def test_no_tenant_and_no_server_writes_to_the_terminal_itself(on_terminal: Tell
     id_ = "x\x1b]0;owned\x07[red]y[/red]:smile:\n"
     told = report(
         [tenant(id_, "held", database="", target=None, message=f"{id_} \x1b[2Jis [bold]bad")],
-        findings=[error(f"the server said \x1b[31m{id_}")],
+        notes=[error(f"the server said \x1b[31m{id_}")],
         exit_code=1,
     )
     out = on_terminal(told, 200)
@@ -121,15 +139,18 @@ def test_no_tenant_and_no_server_writes_to_the_terminal_itself(on_terminal: Tell
     assert "\\x1b[2Jis [bold]bad" in plain(out)
 
 
-def test_no_color_and_never_are_honoured(
+def test_no_color_dumb_terminals_and_never_are_honoured(
     on_terminal: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     colours = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38)[;m]")
     assert colours.search(on_terminal(full_report()))
     assert "\x1b" not in on_terminal(full_report(), color="never")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not colours.search(on_terminal(full_report()))
+    assert "\x1b" not in on_terminal(full_report())
     assert colours.search(on_terminal(full_report(), color="always"))
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in on_terminal(full_report())
 
 
 def test_quiet_leaves_out_the_table(on_terminal: Tell) -> None:
@@ -140,5 +161,5 @@ def test_quiet_leaves_out_the_table(on_terminal: Tell) -> None:
 
 
 def test_an_empty_registry_is_one_sentence(on_terminal: Tell) -> None:
-    out = on_terminal(report(findings=[NO_TENANTS]))
+    out = on_terminal(report(notes=[NO_TENANTS]))
     assert plain(out) == "No tenants found in device_registry\n"

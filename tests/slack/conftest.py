@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from influxops import Secret
-from influxops_slack import SlackReporter
+from influxops.plugin import Secret
+from influxops_slack.reporter import SlackReporter
 
 #: What must not be seen anywhere; the shape of a real webhook's path.
 SECRET_PATH = "/services/T0000/B0000/s3cr3tt0k3n"
@@ -28,6 +29,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     wait: threading.Event | None = None
+    drip: bool = False  # a byte now and then, and never the end
 
 
 class _Server(ThreadingHTTPServer):
@@ -45,6 +47,8 @@ class Webhook:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.times: list[float] = []
         self.arrived = threading.Event()
+        self.stopped = threading.Event()
+        self.hung_up = threading.Event()  # the client left a dripping answer
         double = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -73,6 +77,7 @@ class Webhook:
         self.answers = list(answers)
 
     def stop(self) -> None:
+        self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -92,6 +97,9 @@ class Webhook:
         if answer.wait is not None:
             answer.wait.wait(30)
         handler.close_connection = True
+        if answer.drip:
+            self._drip(handler)
+            return
         if answer.raw is not None:
             handler.wfile.write(answer.raw)
             return
@@ -102,6 +110,15 @@ class Webhook:
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
+
+    def _drip(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            while not self.stopped.wait(0.05):
+                handler.wfile.write(b".")
+        except OSError:
+            self.hung_up.set()
 
 
 MakeReporter = Callable[..., SlackReporter]
@@ -116,7 +133,8 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
 
 
 @pytest.fixture
-def make_reporter(monkeypatch: pytest.MonkeyPatch) -> MakeReporter:
+def make_reporter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeReporter:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

@@ -8,22 +8,21 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from influxops import ConfigError, Report, ReporterError, Run, Secret
-from influxops_slack import SlackReporter, delivery
-from tests.reports.samples import outcome, report, tenant, warning
+from influxops.plugin import ConfigError, Context, Report, ReporterError, Secret
+from influxops_slack import delivery
+from influxops_slack.reporter import SlackReporter
+from tests.reports.samples import report, tenant, warning
 from tests.slack.conftest import SECRET_PATH, Answer, MakeReporter, Webhook
 
 QUIET = report([tenant("x", "ok")])
-CHANGED = report([tenant("x", "changed", "create")], outcomes=[outcome("x")])
-FAILED = report([tenant("x", "failed")], outcomes=[outcome("x", status="failed")], exit_code=1)
-WARNED = report([tenant("x", "ok")], findings=[warning("drift")])
-DRY = report([tenant("x", "pending")], pending=[outcome("x").change], dry_run=True)
-DRY_DETAILED = report(
-    [tenant("x", "pending")], pending=[outcome("x").change], dry_run=True, exit_code=3
-)
+CHANGED = report([tenant("x", "changed", "create")])
+FAILED = report([tenant("x", "failed", message="it answered 503")], exit_code=1)
+WARNED = report([tenant("x", "ok")], notes=[warning("drift")])
+DRY = report([tenant("x", "pending", "create")], dry_run=True)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +31,7 @@ def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_message_a_run(webhook: Webhook, make_reporter: MakeReporter) -> None:
-    make_reporter().influxops_report(CHANGED, Run())
+    make_reporter().influxops_report(CHANGED, Context())
     ((line, headers, _),) = webhook.requests
     assert line == f"POST {SECRET_PATH} HTTP/1.1"
     assert headers["content-type"] == "application/json"
@@ -45,46 +44,51 @@ def test_one_message_a_run(webhook: Webhook, make_reporter: MakeReporter) -> Non
         ("changes", False, [CHANGED, FAILED]),
         ("failures", False, [FAILED]),
         ("always", False, [QUIET, CHANGED, FAILED, WARNED]),
-        ("changes", True, [CHANGED, FAILED, DRY, DRY_DETAILED]),
+        ("changes", True, [CHANGED, FAILED, DRY]),
         ("failures", True, [FAILED]),
-        ("always", True, [QUIET, CHANGED, FAILED, WARNED, DRY, DRY_DETAILED]),
+        ("always", True, [QUIET, CHANGED, FAILED, WARNED, DRY]),
     ],
 )
 def test_only_what_was_asked_for_is_told(
-    webhook: Webhook, make_reporter: MakeReporter, when: str, dry_runs: bool, told: list[Report]
+    webhook: Webhook,
+    make_reporter: MakeReporter,
+    tmp_path: Path,
+    when: str,
+    dry_runs: bool,
+    told: list[Report],
 ) -> None:
-    reporter = make_reporter(when=when, dry_runs=dry_runs)
-    for of in (QUIET, CHANGED, FAILED, WARNED, DRY, DRY_DETAILED):
+    for number, of in enumerate((QUIET, CHANGED, FAILED, WARNED, DRY)):
+        # Each knows nothing of what was told before.
+        reporter = make_reporter(when=when, dry_runs=dry_runs, state=str(tmp_path / str(number)))
         before = len(webhook.requests)
-        reporter.influxops_report(of, Run())
+        reporter.influxops_report(of, Context())
         assert (len(webhook.requests) > before) == any(of is one for one in told)
 
 
 def test_a_run_without_news_needs_no_webhook(make_reporter: MakeReporter) -> None:
-    make_reporter().influxops_report(QUIET, Run())
+    make_reporter().influxops_report(QUIET, Context())
 
 
 def test_a_missing_webhook_is_said(make_reporter: MakeReporter) -> None:
     with pytest.raises(ConfigError, match="TEST_WEBHOOK"):
-        make_reporter().influxops_report(CHANGED, Run())
+        make_reporter().influxops_report(CHANGED, Context())
 
 
 def test_it_waits_as_long_as_slack_asks(webhook: Webhook, make_reporter: MakeReporter) -> None:
     webhook.answer(Answer(429, "rate_limited", {"Retry-After": "1"}), Answer())
-    make_reporter().influxops_report(CHANGED, Run())
+    make_reporter().influxops_report(CHANGED, Context())
     first, second = webhook.times
     assert second - first >= 1
     assert webhook.requests[0][2] == webhook.requests[1][2]
 
 
-@pytest.mark.parametrize(("budget", "timeout"), [(2, None), (60, 3)])
-def test_it_does_not_wait_longer_than_its_budget_or_the_run(
-    webhook: Webhook, make_reporter: MakeReporter, budget: float, timeout: float | None
+def test_it_does_not_wait_longer_than_its_time(
+    webhook: Webhook, make_reporter: MakeReporter
 ) -> None:
     webhook.answer(Answer(429, "", {"Retry-After": "30"}))
     started = time.monotonic()
     with pytest.raises(ReporterError, match="asks to wait 30 s") as caught:
-        make_reporter(budget=budget).influxops_report(CHANGED, Run(timeout=timeout))
+        make_reporter().influxops_report(CHANGED, Context(timeout=2))
     assert time.monotonic() - started < 1
     assert len(webhook.requests) == 1
     assert "budget" in caught.value.hint
@@ -94,14 +98,14 @@ def test_trouble_of_slacks_own_is_tried_again(
     webhook: Webhook, make_reporter: MakeReporter
 ) -> None:
     webhook.answer(Answer(503, "x"), Answer(raw=b""), Answer())
-    make_reporter().influxops_report(CHANGED, Run())
+    make_reporter().influxops_report(CHANGED, Context())
     assert len(webhook.requests) == 3
 
 
 def test_it_gives_up_after_the_third_attempt(webhook: Webhook, make_reporter: MakeReporter) -> None:
     webhook.answer(Answer(500, "rollup_error"))
     with pytest.raises(ReporterError, match=r"trouble of its own \(status 500, rollup_error\)"):
-        make_reporter().influxops_report(CHANGED, Run())
+        make_reporter().influxops_report(CHANGED, Context())
     assert len(webhook.requests) == 3
 
 
@@ -124,7 +128,7 @@ def test_slacks_refusals_say_what_to_do_and_are_not_repeated(
 ) -> None:
     webhook.answer(Answer(status, text, {"Location": webhook.url} if status == 302 else {}))
     with pytest.raises(ReporterError) as caught:
-        make_reporter().influxops_report(CHANGED, Run())
+        make_reporter().influxops_report(CHANGED, Context())
     assert why in caught.value.message
     assert hint in caught.value.hint
     assert f"status {status}" in caught.value.message
@@ -132,45 +136,59 @@ def test_slacks_refusals_say_what_to_do_and_are_not_repeated(
     assert len(webhook.requests) == 1
 
 
-def test_a_silent_slack_ends_with_the_budget_and_is_not_told_twice(
+def test_a_silent_slack_ends_with_its_time_and_is_not_told_twice(
     webhook: Webhook, make_reporter: MakeReporter
 ) -> None:
     release = threading.Event()
     webhook.answer(Answer(wait=release))
     started = time.monotonic()
     with pytest.raises(ReporterError, match="no answer in time"):
-        make_reporter(budget=0.3).influxops_report(CHANGED, Run())
+        make_reporter().influxops_report(CHANGED, Context(timeout=0.3))
     assert time.monotonic() - started < 3
     assert len(webhook.requests) == 1
     release.set()
 
 
-def test_a_run_that_is_over_still_gets_its_last_words(
-    webhook: Webhook, make_reporter: MakeReporter
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_slack_that_drips_its_answer_ends_with_its_time_and_its_connection_is_shut(
+    webhook: Webhook, make_reporter: MakeReporter, interrupted: bool
 ) -> None:
-    interrupted = Run()
-    interrupted.cancel()
-    make_reporter().influxops_report(FAILED, interrupted)
-    make_reporter().influxops_report(FAILED, Run(timeout=0))
-    assert len(webhook.requests) == 2
-
-
-def test_an_interruption_ends_the_waiting(webhook: Webhook, make_reporter: MakeReporter) -> None:
-    webhook.answer(Answer(429, "", {"Retry-After": "20"}))
-    run = Run()
+    webhook.answer(Answer(drip=True))
+    context = Context(timeout=None if interrupted else 0.5)
 
     def interrupt() -> None:
         webhook.arrived.wait(10)
-        run.cancel()
+        context.cancel()
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    if interrupted:
+        threading.Thread(target=interrupt).start()
     started = time.monotonic()
-    with pytest.raises(ReporterError):
-        make_reporter(budget=60).influxops_report(CHANGED, run)
-    thread.join()
-    assert time.monotonic() - started < 5
-    assert len(webhook.requests) == 1
+    with pytest.raises(ReporterError, match="no answer in time"):
+        make_reporter().influxops_report(CHANGED, context)
+    assert time.monotonic() - started < 3
+    assert webhook.hung_up.wait(10)
+
+
+def test_no_message_is_sent_by_what_was_left_behind(
+    webhook: Webhook, make_reporter: MakeReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved, over = threading.Event(), threading.Event()
+    real = socket.getaddrinfo
+
+    def slow(*args: Any, **options: Any) -> Any:
+        resolved.set()
+        over.wait(10)
+        return real(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with pytest.raises(ReporterError, match="no connection could be made in time"):
+        make_reporter().influxops_report(CHANGED, Context(timeout=0.2))
+    assert resolved.is_set()
+    left = [each for each in threading.enumerate() if each.name == "influxops-detached"]
+    over.set()
+    for each in left:
+        each.join(10)
+    assert not webhook.requests
 
 
 @pytest.mark.parametrize(
@@ -193,7 +211,7 @@ def test_the_webhook_is_never_told(
     told = repr(reporter.settings)
     with caplog.at_level(logging.DEBUG):
         try:
-            reporter.influxops_report(CHANGED, Run())
+            reporter.influxops_report(CHANGED, Context(timeout=5))
         except ReporterError as error:
             told += str(error) + repr(error)
             told += "".join(traceback.format_exception(error, chain=True))
@@ -214,7 +232,7 @@ def test_the_webhook_is_not_told_when_nobody_is_there(
         caplog.at_level(logging.DEBUG),
         pytest.raises(ReporterError, match="no connection could be made") as caught,
     ):
-        make_reporter().influxops_report(CHANGED, Run())
+        make_reporter().influxops_report(CHANGED, Context())
     told = "".join(traceback.format_exception(caught.value, chain=True))
     assert "s3cr3t" not in told + caplog.text
     assert "https_proxy" in caught.value.hint
@@ -235,9 +253,9 @@ def test_what_is_no_webhook_is_refused_unseen(
 ) -> None:
     monkeypatch.setenv("TEST_WEBHOOK", url)
     with pytest.raises(ReporterError, match=why) as caught:
-        make_reporter().influxops_report(CHANGED, Run())
+        make_reporter().influxops_report(CHANGED, Context())
     assert "s3cr3t" not in "".join(traceback.format_exception(caught.value, chain=True))
-    (check,) = make_reporter().influxops_check(Run())
+    (check,) = make_reporter().influxops_check()
     assert check.ok is False
     assert "s3cr3t" not in check.message
 
@@ -250,7 +268,7 @@ def test_a_proxy_is_used_and_its_password_not_told(
     monkeypatch.setenv("https_proxy", f"http://ops:pr0xy@127.0.0.1:{webhook.port}")
     webhook.answer(Answer(403, "no"))
     with pytest.raises(ReporterError) as caught:
-        reporter.influxops_report(CHANGED, Run())
+        reporter.influxops_report(CHANGED, Context())
     line, headers, _ = webhook.requests[0]
     assert line.startswith("CONNECT hooks.slack.invalid:443 ")
     assert headers["proxy-authorization"].startswith("Basic ")
@@ -260,18 +278,18 @@ def test_a_proxy_is_used_and_its_password_not_told(
     monkeypatch.setenv("no_proxy", "slack.invalid")
     webhook.requests.clear()
     with pytest.raises(ReporterError, match="name cannot be resolved"):
-        reporter.influxops_report(CHANGED, Run())
+        reporter.influxops_report(CHANGED, Context())
     assert not webhook.requests
 
 
 def test_doctor_looks_at_the_webhook_without_posting(
     webhook: Webhook, make_reporter: MakeReporter, tmp_path: Path
 ) -> None:
-    (check,) = make_reporter().influxops_check(Run())
+    (check,) = make_reporter().influxops_check()
     assert check.ok
     assert "TEST_WEBHOOK" in check.message
     missing = SlackReporter.Settings(webhook=Secret(file=str(tmp_path / "none")))
-    (check,) = SlackReporter("reporter:ops", missing).influxops_check(Run())
+    (check,) = SlackReporter("reporter:ops", missing).influxops_check()
     assert check.ok is False
     assert check.hint
     assert not webhook.requests

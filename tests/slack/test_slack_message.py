@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from influxops import Finding, Refusal, Report, Severity, printable
+from influxops.plugin import Finding, Kind, Refusal, Report, Severity
 from influxops_slack.message import message
 from tests.reports.samples import (
     DAY,
@@ -21,6 +22,7 @@ from tests.reports.samples import (
     outcome,
     report,
     tenant,
+    unreachable,
     warning,
 )
 
@@ -78,7 +80,7 @@ def nasty_report() -> Report:
             *(tenant(f"n{i}", "failed", message=f"reason {i} {NASTY[i]}") for i in range(9)),
         ],
         outcomes=[outcome(id_) for id_ in NASTY],
-        findings=[error(id_, id_) for id_ in NASTY] + [warning(id_, id_) for id_ in NASTY],
+        notes=[error(id_, id_) for id_ in NASTY] + [warning(id_, id_) for id_ in NASTY],
         refusals=[Refusal("drop", id_) for id_ in NASTY],
         targets=tuple(replace(EU1, name=id_, url=id_) for id_ in NASTY),
         exit_code=1,
@@ -97,7 +99,7 @@ def test_nothing_that_a_tenant_is_called_is_acted_upon(alone: str) -> None:
     single = report(
         [tenant(alone, "failed", message=alone)],
         outcomes=[outcome(alone)],
-        findings=[error(alone)],
+        notes=[error(alone)],
         exit_code=1,
     )
     for told in (message(single), message(nasty_report())):
@@ -129,7 +131,7 @@ def test_it_says_what_failed_why_and_what_to_do() -> None:
     errors = section(told, "Errors").splitlines()
     assert "target eu2: connection refused" in errors
     assert "  -&gt; start it" in errors
-    assert "telemetry_hooli on eu1: eu1 answered 503" in errors
+    assert "telemetry_hooli on eu1: it answered 503" in errors
     assert "tenant 'a b': its database name holds a space" in errors
     assert "  -&gt; only if that is what you want: --allow shorter-retention" in errors
     assert section(told, "Created: 1") == "*Created: 1*\n```\neu1: telemetry_acme\n```"
@@ -152,19 +154,48 @@ def test_long_lists_are_shortened_and_counted() -> None:
 def test_tenants_that_share_a_reason_are_one_line() -> None:
     silent = [tenant(f"t{i}", "unknown", message="eu2 is silent") for i in range(1000)]
     text = section(message(report(silent, exit_code=1)), "Errors")
-    assert "1,000 tenants: eu2 is silent (telemetry_t0, " in text
+    assert "1,000 tenants on eu1 (telemetry_t0, telemetry_t1, telemetry_t2 and 997 more): " in text
+
+
+def test_a_full_fleet_cuts_the_servers_words_and_no_name() -> None:
+    long = "no place left: " + "the server said that it is full, " * 40
+    full = [tenant(f"t{i}", "held", message=long, target=None) for i in range(30)]
+    text = section(message(report(full, exit_code=1)), "Errors")
+    assert "30 tenants (telemetry_t0, telemetry_t1, telemetry_t2 and 27 more): no place" in text
 
 
 def test_an_acknowledged_tenant_is_no_error() -> None:
-    told = message(
-        report(
-            [tenant("a b", "held", database="", message="known")],
-            outcomes=[outcome("x")],
-            findings=[Finding("invalid-name", Severity.INFO, "known", tenant="a b")],
-        )
-    )
+    known = Finding(Kind.INVALID_NAME, Severity.INFO, "known", tenant="a b")
+    told = message(report([tenant("a b", "held", database="", finding=known)]))
     assert not any("Errors" in text for text in texts(told))
     assert told["text"].startswith("✅")
+
+
+def test_a_registry_that_cannot_be_read_is_not_zero_of_zero_tenants() -> None:
+    unread = (replace(REGISTRY, tenants=0, error="connection refused"),)
+    down = report(notes=[error("connection refused", source="registry")], exit_code=1)
+    told = message(replace(down, sources=unread))
+    assert "0 of 0" not in told["text"]
+    assert "tenants unknown, no source could be read" in told["text"]
+
+
+def test_a_server_that_died_in_the_middle_is_named() -> None:
+    dead = replace(EU1, reachable=False, error="connection reset")
+    failed = [tenant(f"t{i}", "unknown", message="no answer") for i in range(3)]
+    told = message(report(failed, notes=[unreachable("eu1")], targets=(dead,), exit_code=1))
+    errors = section(told, "Errors").splitlines()
+    assert "target eu1: connection refused" in errors
+    assert "3 tenants on eu1 (telemetry_t0, telemetry_t1 and telemetry_t2): no answer" in errors
+    assert "eu1 http://eu1.example:8181 NOT READ" in texts(told)[-1]
+    assert "places left" not in texts(told)[-1]
+
+
+def test_what_is_over_is_told_with_when_it_began() -> None:
+    told = message(report([tenant("x", "ok")]), datetime(2026, 11, 22, 2, 30, tzinfo=UTC))
+    assert told["text"] == (
+        "✅ influxops on ops1: well again, it was not since 2026-11-22 02:30 UTC, "
+        "1 of 1 tenant already ok"
+    )
 
 
 def test_a_changed_retention_says_from_what_to_what() -> None:
@@ -174,13 +205,13 @@ def test_a_changed_retention_says_from_what_to_what() -> None:
         before=database("telemetry_x"),
         after=database("telemetry_x", retention=30 * DAY),
     )
-    assert "eu1, none to 30d: telemetry_x" in section(
+    assert "eu1, 30d, was kept for ever: telemetry_x" in section(
         message(report(outcomes=[change])), "Retention set: 1"
     )
 
 
 def test_a_dry_run_is_told_as_one() -> None:
-    told = message(report([tenant("x", "pending")], pending=[outcome("x").change], dry_run=True))
+    told = message(report([tenant("x", "pending", "create")], dry_run=True))
     assert texts(told)[0].startswith("✅ influxops on ops1: 1 to create, ")
     assert texts(told)[0].endswith(", dry run")
     assert section(told, "To create: 1")
@@ -188,7 +219,7 @@ def test_a_dry_run_is_told_as_one() -> None:
 
 def test_an_interrupted_run_and_a_warning_show_in_the_title() -> None:
     assert "interrupted" in message(report(exit_code=130))["text"]
-    assert message(report(findings=[warning("drift")]))["text"].startswith("⚠️")
+    assert message(report(notes=[warning("drift")]))["text"].startswith("⚠️")
 
 
 def test_a_report_with_nothing_in_it_is_a_message() -> None:
@@ -199,9 +230,8 @@ def test_a_report_with_nothing_in_it_is_a_message() -> None:
 
 def test_a_long_id_is_cut_and_named_once() -> None:
     id_ = "x" * 600
-    why = f"tenant {printable(id_)}: its database name is too long"
-    held = tenant(id_, "held", database="", target=None, message=why)
-    text = section(message(report([held], findings=[error(why, tenant=id_)], exit_code=1)), "Err")
+    held = tenant(id_, "held", database="", target=None, message="its database name is too long")
+    text = section(message(report([held], exit_code=1)), "Err")
     assert (
         text.splitlines()[2]
         == f"tenant '{'x' * 59}…' (600 characters): its database name is too long"
