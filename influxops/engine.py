@@ -222,6 +222,7 @@ class Engine:
         self, report: Report, context: Context, reporters: Iterable[ReporterHandle]
     ) -> Report:
         """Tell reporters, one after the other, the command line's own output first."""
+        context.on_stage("telling", 0)  # what was under way is over, as far as it came
         failures: list[Finding] = []
         for handle in reporters:
             if handle.missing is None:
@@ -244,4 +245,6 @@ def _rules(config: Config, targets: Iterable[TargetHandle]) -> Rules:
         pins=config.placement.pins,
         acknowledged=frozenset(config.naming.acknowledged),
         reading=config.reading,
+        has_file=config.path is not None
+        or not all(section.outranks_environment for section in config.sections),
     )

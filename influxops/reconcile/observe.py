@@ -246,7 +246,7 @@ def _inventory(
         context.check()
         raise TargetError(
             f"no answer within {rules.reading:g} s",
-            hint="the server is slow or hangs; [run] reading gives it longer",
+            hint=rules.or_in_file("the server is slow or hangs", "[run] reading gives it longer"),
         ) from None
 
 

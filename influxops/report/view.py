@@ -148,6 +148,8 @@ class ReportView:
         kind = tenant.finding.kind if tenant.finding else None
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
             return True
+        if kind is Kind.INVALID_NAME:
+            return False  # no database can be called so
         if tenant.unseen_on or tenant.verdict is Verdict.UNKNOWN:
             return None
         if tenant.verdict in (Verdict.HELD, Verdict.REFUSED):
