@@ -143,7 +143,7 @@ class ReportView:
 
         Returns:
             None where nobody can know: a target that cannot be read may hold it, whatever the
-            others say, and a tenant that is held for its id or its name was not looked for.
+            others say, and a tenant that is held for its id or a shared name was not looked for.
         """
         kind = tenant.finding.kind if tenant.finding else None
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
