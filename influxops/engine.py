@@ -245,4 +245,6 @@ def _rules(config: Config, targets: Iterable[TargetHandle]) -> Rules:
         pins=config.placement.pins,
         acknowledged=frozenset(config.naming.acknowledged),
         reading=config.reading,
+        has_file=config.path is not None
+        or not all(section.outranks_environment for section in config.sections),
     )

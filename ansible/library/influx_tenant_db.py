@@ -69,6 +69,13 @@ options:
     elements: str
     choices: [unreachable, shorter-retention, empty-source, drop]
     default: []
+  verify:
+    description:
+      - Whether each database is looked at closely, at the cost of a request for each, and a marker
+        that a crash of its server has lost is written again. It is what to do once after a task
+        that could not confirm what it made.
+    type: bool
+    default: false
   unreachable:
     description:
       - What becomes of a task in check mode when a server cannot be reached, V(warn) for a play
@@ -270,10 +277,6 @@ findings:
       description: The data behind the message; C(copies) of a database on more than one target.
       type: dict
       sample: {}
-    remedy:
-      description: The hint as data; V(null) without one.
-      type: dict
-      sample: null
 summary:
   description: Tenants by state, changes planned and made by action, findings by severity.
   returned: always, unless the parameters or the configuration are wrong
@@ -304,6 +307,7 @@ def main():
             "choices": ["unreachable", "shorter-retention", "empty-source", "drop"],
             "default": [],
         },
+        verify={"type": "bool", "default": False},
         unreachable={"type": "str", "choices": ["fail", "warn"], "default": "fail"},
         on_failure={"type": "str", "choices": ["fail", "warn"], "default": "fail"},
     )

@@ -88,7 +88,7 @@ databases:
       type: str
       sample: acme
     target:
-      description: The target that holds its database; V(null) where there is none.
+      description: The target that holds its database; V(null) where there is none or more than one.
       type: str
       sample: default
     url:
@@ -96,7 +96,7 @@ databases:
       type: str
       sample: https://influx.example:8181
     database:
-      description: The database's name; empty where no valid one can be made.
+      description: The database's name; V(null) where no valid one can be made.
       type: str
       sample: telemetry_acme
     exists:
@@ -128,6 +128,13 @@ databases:
       description: Why something could not be told, or is not as it should be.
       type: str
       sample: ""
+    copies:
+      description:
+        - Where the database is on more than one target, each of them with C(target), C(rows) and
+          C(last_write). See O(influxops.influxdb3.influx_tenant_db#module:state) to drop one.
+      type: list
+      elements: dict
+      sample: []
 targets:
   description: One entry a target.
   returned: always, unless the parameters or the configuration are wrong
@@ -237,10 +244,6 @@ findings:
       description: The data behind the message; C(copies) of a database on more than one target.
       type: dict
       sample: {}
-    remedy:
-      description: The hint as data; V(null) without one.
-      type: dict
-      sample: null
 summary:
   description: Tenants by state, changes that a run would make by action, findings by severity.
   returned: always, unless the parameters or the configuration are wrong

@@ -77,8 +77,8 @@ def _tell(
 ) -> None:
     if copies:
         for copy in copies:
-            place = (copy["target"], copy["url"], tenant.database, _contents(copy))
-            say("  ".join(filter(None, place)))
+            words = (copy["target"], copy["url"], tenant.database, _contents(copy))
+            say("  ".join(filter(None, words)))
     elif exists:
         say("  ".join(filter(None, (tenant.target, view.url(tenant), tenant.database))))
         return

@@ -15,6 +15,8 @@ from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
 from influxops.text import nearest, printable, some_of
 
+#: What a configuration file can say of a tenant that is to stay as it is.
+_ACKNOWLEDGE = "or list it in [naming] acknowledged"
 #: How many others a message names where ids get into each other's way.
 _NAMED = 3
 #: Every so many tenants, planning looks whether the run is over.
@@ -46,7 +48,7 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
     for id_, finding in conflicts.items():
         plans[id_] = hold(plans[id_].but(finding=None), finding)
     _hold_collisions(plans, check)
-    _hold_alike(plans, observed, check)
+    _hold_alike(plans, observed, rules, check)
     for id_ in rules.acknowledged & plans.keys():
         plans[id_] = acknowledge(plans[id_])
     return plans
@@ -90,8 +92,9 @@ def _desired(tenant: Tenant, rules: Rules) -> TenantPlan:
             held(
                 Kind.INVALID_NAME,
                 f"its database name {name_rule}",
-                "rename the tenant or give it a `database` attribute, "
-                "or list it in [naming] acknowledged",
+                rules.or_in_file(
+                    "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
+                ),
             ),
         )
     if id_rule:
@@ -100,7 +103,7 @@ def _desired(tenant: Tenant, rules: Rules) -> TenantPlan:
             held(
                 Kind.INVALID_ID,
                 f"its id {id_rule}",
-                "rename the tenant, or list it in [naming] acknowledged",
+                rules.or_in_file("rename the tenant", _ACKNOWLEDGE),
             ),
         )
     if bad_retention:
@@ -183,7 +186,7 @@ def _others(ids: Sequence[str], id_: str) -> str:
 
 
 def _hold_alike(
-    plans: dict[str, TenantPlan], observed: Observed, check: Callable[[], None]
+    plans: dict[str, TenantPlan], observed: Observed, rules: Rules, check: Callable[[], None]
 ) -> None:
     """Hold ids that differ only by case or composition, unless their database is there already."""
     check()
@@ -198,8 +201,7 @@ def _hold_alike(
             finding = held(
                 Kind.CASE,
                 f"it differs only by case from {printable(other)}",
-                "rename one of them, people and tools mix them up; "
-                "or list it in [naming] acknowledged",
+                rules.or_in_file("rename one of them, people and tools mix them up", _ACKNOWLEDGE),
             )
             homes = homes_of(plan.database, observed)
             if not homes:

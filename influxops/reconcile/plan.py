@@ -122,9 +122,8 @@ class _Planner:
             if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
                 continue
             planned[plan.tenant] = plan
-            homes = homes_of(plan.database, self.observed) if plan.database else []
-            if plan.pin is not None:
-                homes = [home for home in homes if home == plan.pin]
+            every = homes_of(plan.database, self.observed) if plan.database else []
+            homes = [home for home in every if plan.pin in (None, home)]
             if plan.verdict is Verdict.HELD:
                 continue
             unseen = tuple(self._unseen(plan))
@@ -140,7 +139,8 @@ class _Planner:
                     target=homes[0],
                     before=before,
                     changes=(change,),
-                    notes=(*plan.notes, *self._known_again(plan)),
+                    # Of several copies, the others stay.
+                    notes=(*plan.notes, *(self._known_again(plan) if len(every) == 1 else ())),
                     unseen_on=unseen,
                 )
         return planned
@@ -349,7 +349,7 @@ class _Planner:
                 Severity.WARNING,
                 f"the retention periods of {count(number, 'database')} cannot be read, so they "
                 "are left as they are",
-                "ask the author of its plugin, or leave out [database] retention",
+                "ask the author of its plugin, or leave out the retention period",
                 target=target,
             )
 

@@ -31,6 +31,11 @@ class Rules:
     pins: Mapping[str, str] = field(default_factory=dict)  # the target of a tenant, by its id
     acknowledged: frozenset[str] = frozenset()  # ids of tenants whose being held is known
     reading: float = 10.0  # seconds that reading the targets may take
+    has_file: bool = True  # whether advice may name what stands in a configuration file alone
+
+    def or_in_file(self, advice: str, key: str) -> str:
+        """Return advice with what a configuration file could say instead, if there may be one."""
+        return f"{advice}, {key}" if self.has_file else advice
 
     def traits(self, pin: str | None) -> Collection[Traits]:
         """Return the traits of the targets that a tenant's database may be on.

@@ -314,7 +314,8 @@ class ReportView:
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
             what = "the error" if errors == 1 else "the errors"
-            steps.append(f"see to {what} above, then run it again; what is done is not done twice")
+            done_once = "" if report.dry_run else "; what is done is not done twice"
+            steps.append(f"see to {what} above, then run it again{done_once}")
         return steps
 
     def _about(

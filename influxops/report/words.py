@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from influxops.durations import format_duration
@@ -31,6 +32,8 @@ class Words:
     option: str  # an option of a run
     command: str  # a command to run
     apply: str  # what makes the changes that a dry run found, as a sentence
+    #: The commands that such a face has something of its own for.
+    commands: Mapping[str, str] = field(default_factory=dict)
 
     def advice(self, remedy: Remedy | Any) -> str:
         """Return a remedy as a sentence that is safe to print; empty where it says nothing.
@@ -46,7 +49,8 @@ class Words:
             case RemedyKind.OPTION:
                 text = remedy.words(self.option.replace("{}", remedy.value))
             case RemedyKind.COMMAND:
-                text = remedy.words(self.command.replace("{}", remedy.value))
+                own = self.commands.get(remedy.value)
+                text = remedy.words(own or self.command.replace("{}", remedy.value))
             case RemedyKind.SETTING:
                 text = remedy.words(remedy.written or f"`{remedy.value}`")
             case _:
@@ -65,6 +69,7 @@ TASK = Words(
     option="`{}`",
     command="`influxops {}`",
     apply="the task makes these changes when it is not in check mode",
+    commands={"ensure --verify": "the task with `verify: true`"},
 )
 
 

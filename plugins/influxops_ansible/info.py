@@ -41,8 +41,8 @@ def _look(task: Task) -> Result:
         return Result({"targets": [], **nothing(task)})
     with task.engine(dry_run=True) as (engine, context):
         report = engine.execute(context, tell=False)
-        rows = tenant_status(engine, report, context)
-    told, unread = Told(report), Told(_unread(report))
+        told, unread = Told(report), Told(_unread(report))
+        rows = map(_row, tenant_status(engine, told.view, context))
     warnings, failure = told.warnings, ""
     if unread.report.notes:
         failure = unread.failure
@@ -55,6 +55,13 @@ def _look(task: Task) -> Result:
         **told.values,
     }
     return Result(values, warnings, failure)
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose retention periods a task can be given: `none` keeps data for ever."""
+    has_one = row["exists"] and not row["copies"]
+    retention = row["retention"] or ("none" if has_one else None)
+    return {**row, "retention": retention, "desired": row["desired"] or "none"}
 
 
 def _unread(report: Report) -> Report:

@@ -48,7 +48,7 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         kind = Kind.LOCK_BUSY if isinstance(error, LockBusy) else Kind.CONFIGURATION
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
-            {"findings": [finding_document(finding, TASK)]},
+            {"findings": [_document(finding)]},
             failure=_with_advice(error.message, TASK.advice(error.remedy)),
         )
 
@@ -82,7 +82,7 @@ class Told:
             counted["planned"] = dict(Counter(planned))
         counted["findings"] = dict(Counter(finding.severity.value for finding in findings))
         return {
-            "findings": [finding_document(finding, TASK) for finding in findings],
+            "findings": [_document(finding) for finding in findings],
             "summary": counted,
         }
 
@@ -183,6 +183,13 @@ def _softened(finding: Finding) -> Finding:
     if finding.kind is Kind.OVER_CAPACITY and finding.severity is Severity.ERROR:
         return replace(finding, severity=Severity.WARNING)
     return finding
+
+
+def _document(finding: Finding) -> dict[str, Any]:
+    """Return a finding as plain data; what to do about it is its hint, in a task's words."""
+    document = finding_document(finding, TASK)
+    del document["remedy"]
+    return document
 
 
 def _said(group: Group) -> str:

@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from influxops.config.load import ENVIRONMENT, Config, Program, load_config, parse_config
+from influxops.config.load import (
+    ENVIRONMENT,
+    Config,
+    Program,
+    Section,
+    load_config,
+    parse_config,
+)
 from influxops.config.secrets import Secret
 from influxops.context import Context, Scope
 from influxops.engine import Engine
@@ -82,7 +89,9 @@ class Task:
         own = {**self._tables(), **self._sources()}
         path = self.parameters.get("config")
         if path is None:
-            return parse_config({**own, "targets": self._targets()}, author)
+            return self._supplementing(
+                parse_config({**own, "targets": self._targets()}, author), "task"
+            )
         file, task = load_config(path), parse_config(own, author)
         if "sources" in own:
             file = self._with_sources(file, task)
@@ -107,7 +116,8 @@ class Task:
             config = self.config()
             timeout = self.parameters.get("timeout") or config.timeout
             with Engine(config) as engine:
-                yield engine, Context(timeout, dry_run=dry_run, scope=self.scope)
+                verify = bool(self.parameters.get("verify"))
+                yield engine, Context(timeout, dry_run=dry_run, verify=verify, scope=self.scope)
 
     def _get(self, name: str, default: Any = None) -> Any:
         value = self.parameters.get(name)
@@ -200,16 +210,25 @@ class Task:
         database's name or its target, goes on to count. A `source` takes the place of the file's.
         """
         others = [section for section in file.sections if section.role != "sources"]
-        sources = list(task.of("sources"))
+        kept: list[Section] = []
         if self.named is not None:
             registry = any(name.startswith(_REGISTRY_VARIABLES) for name in os.environ)
             kept = [s for s in file.of("sources") if registry or s.author != ENVIRONMENT]
-            name = "task"
-            while name in {section.name for section in kept}:
-                name += "-"
-            own = (replace(section, name=name, supplements=True) for section in sources)
-            sources = [*kept, *own]
-        return replace(file, sections=(*sources, *others))
+        name = "task"
+        while name in {section.name for section in kept}:
+            name += "-"
+        own = self._supplementing(task, name).of("sources")
+        return replace(file, sections=(*kept, *own, *others))
+
+    def _supplementing(self, task: Config, name: str) -> Config:
+        """Return the task's configuration: tenants that it names are known nowhere by that."""
+        sections = (
+            replace(section, name=name, supplements=self.named is not None)
+            if section.role == "sources"
+            else section
+            for section in task.sections
+        )
+        return replace(task, sections=tuple(sections))
 
 
 def _some(targets: Mapping[str, Any]) -> Mapping[str, Any]:
