@@ -222,6 +222,7 @@ class Engine:
         self, report: Report, context: Context, reporters: Iterable[ReporterHandle]
     ) -> Report:
         """Tell reporters, one after the other, the command line's own output first."""
+        context.on_stage("telling", 0)  # what was under way is over, as far as it came
         failures: list[Finding] = []
         for handle in reporters:
             if handle.missing is None:

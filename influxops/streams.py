@@ -23,7 +23,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def has_escapes(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal that knows escape sequences: `TERM` is not `dumb`."""
-    return is_terminal(stream) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    return is_terminal(stream) and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def has_colour(stream: TextIO | None) -> bool:

@@ -55,7 +55,7 @@ def _open_what_was_closed() -> None:
             os.dup2(nothing, number)
             os.close(nothing)
         mode = "w" if number else "r"
-        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115
+        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _interrupted() -> int:

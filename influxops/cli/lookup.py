@@ -41,7 +41,9 @@ def look(
     waiting = {refusal.guard for refusal in view.report.refusals if not refusal.tenants}
     errors = 0
     for group in view.general:
-        if group.kind in leave_out or (group.kind is Kind.GUARD and group.remedy.value not in waiting):
+        if group.kind in leave_out or (
+            group.kind is Kind.GUARD and group.remedy.value not in waiting
+        ):
             continue
         wrong = group.severity is Severity.ERROR
         errors += wrong

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -48,11 +48,12 @@ def error_line(text: str, *, label: str = "", before: str = "") -> str:
     """Return the line, or the record, that `say` writes to standard error."""
     if _record is not None:
         return _record(_LEVELS.get(_word(label), logging.INFO), text)
-    return _line(text, label, before, colour=has_colour(sys.stderr))
+    return _line(text, label, before, sys.stderr)
 
 
-def _line(text: str, label: str, before: str, *, colour: bool) -> str:
-    shown = click.style(label, fg=_COLOURS.get(_word(label))) if label and colour else label
+def _line(text: str, label: str, before: str, stream: TextIO | None) -> str:
+    coloured = bool(label) and has_colour(stream)
+    shown = click.style(label, fg=_COLOURS.get(_word(label))) if coloured else label
     return f"{before}{shown}{' ' if label else ''}{one_line(text)}"
 
 
@@ -85,7 +86,7 @@ def say(text: str, *, label: str = "", before: str = "", err: bool = False) -> N
     if err:
         put(error_line(text, label=label, before=before), err=True)
     else:
-        put(_line(text, label, before, colour=has_colour(sys.stdout)))
+        put(_line(text, label, before, sys.stdout))
 
 
 def say_json(document: Any, *, indent: int | None = 2) -> None:

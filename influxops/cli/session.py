@@ -21,6 +21,7 @@ from influxops.config.load import Section, load_config
 from influxops.context import Context, Scope
 from influxops.engine import Engine
 from influxops.errors import ConfigError, ExitCode
+from influxops.findings import Kind
 from influxops.streams import has_escapes, write_stream
 from influxops.text import one_line
 
@@ -113,10 +114,15 @@ def execute(
         ctx, timeout=timeout, dry_run=dry_run, verify=verify, scope=scope, reporters=[reporter]
     ) as (engine, context):
         report = engine.execute(context, allow=allow)
-    lost = [finding for finding in report.notes if finding.reporter == _OWN]
+        # The report that was shown knows of these.
+        told = {handle.name for handle in engine.reporters if handle.missing is not None}
+    lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]
     for finding in lost:
-        say(finding.message, label="error:", before="influxops: ", err=True)
-    if lost and report.exit_code is ExitCode.OK:
+        if finding.reporter == _OWN:
+            say(finding.message, label="error:", before="influxops: ", err=True)
+        else:
+            say(finding.sentence, label="WARN", err=True)
+    if any(f.reporter == _OWN for f in lost) and report.exit_code is ExitCode.OK:
         # Who asked for it did not get it.
         return dataclasses.replace(report, exit_code=ExitCode.FAILED)
     return report

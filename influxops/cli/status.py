@@ -115,10 +115,14 @@ def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     exists = ("exists", "marker") if marker else ("exists",)
     whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *contents)
     brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
-    layouts = (whole, brief, brief[:-1], brief[:-2], (*_ALWAYS, "state")) if contents else (
-        whole,
-        brief,
-        (*_ALWAYS, "state"),
+    layouts = (
+        (whole, brief, brief[:-1], brief[:-2], (*_ALWAYS, "state"))
+        if contents
+        else (
+            whole,
+            brief,
+            (*_ALWAYS, "state"),
+        )
     )
     cells = [_cells(row) for row in rows]
     headers = fitting(layouts, cells)

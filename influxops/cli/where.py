@@ -11,7 +11,7 @@ from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
 from influxops.errors import ExitCode
 from influxops.findings import Kind, Severity
-from influxops.text import printable, short
+from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
     from influxops.model import TenantPlan
@@ -77,8 +77,8 @@ def _tell(
 ) -> None:
     if copies:
         for copy in copies:
-            place = (copy["target"], copy["url"], tenant.database, _contents(copy))
-            say("  ".join(filter(None, place)))
+            words = (copy["target"], copy["url"], tenant.database, _contents(copy))
+            say("  ".join(filter(None, words)))
     elif exists:
         say("  ".join(filter(None, (tenant.target, view.url(tenant), tenant.database))))
         return
@@ -100,4 +100,4 @@ def _contents(copy: Mapping[str, Any]) -> str:
     rows, last = copy.get("rows"), copy.get("last_write")
     if rows is None:
         return "rows not read"
-    return f"{rows:,} rows" + (f", last write {last}" if last else "")
+    return count(rows, "row") + (f", last write {last}" if last else "")

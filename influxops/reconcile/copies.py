@@ -13,6 +13,7 @@ from influxops.model import DatabaseStats, TenantPlan
 from influxops.plugins.handles import TargetHandle
 from influxops.reconcile.observe import in_parallel
 from influxops.reconcile.plan import Plan
+from influxops.text import count
 
 
 def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
@@ -61,7 +62,7 @@ def _described(tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]]) -
                 "last_write": last.isoformat().replace("+00:00", "Z") if last else None,
             }
         )
-        what = "rows unknown" if rows is None else f"{rows:,} rows"
+        what = "rows unknown" if rows is None else count(rows, "row")
         if last is not None:
             what += f", last written {last:%Y-%m-%d %H:%M:%S} UTC"
         words.append(f"on {target} ({what})")

@@ -143,6 +143,8 @@ class ReportView:
         kind = tenant.finding.kind if tenant.finding else None
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
             return True
+        if kind is Kind.INVALID_NAME:
+            return False  # no database can be called so
         if tenant.unseen_on or tenant.verdict is Verdict.UNKNOWN:
             return None
         if tenant.verdict in (Verdict.HELD, Verdict.REFUSED):
@@ -312,7 +314,8 @@ class ReportView:
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
             what = "the error" if errors == 1 else "the errors"
-            steps.append(f"see to {what} above, then run it again; what is done is not done twice")
+            done_once = "" if report.dry_run else "; what is done is not done twice"
+            steps.append(f"see to {what} above, then run it again{done_once}")
         return steps
 
     def _about(

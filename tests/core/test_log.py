@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from influxops.secrets import Redactor
 
-from influxops import Engine
 from influxops.cli.options import Common
 from influxops.cli.session import start_log
+from influxops.config.secrets import Redactor
+from influxops.engine import Engine
 
 SECRET = 'p"w\\ü-secret'
 

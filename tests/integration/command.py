@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +32,11 @@ class Result:
     @property
     def lines(self) -> list[str]:
         return self.out.splitlines()
+
+    @property
+    def fine(self) -> set[str]:
+        """The databases that it calls as they should be, in its lines for a pipe."""
+        return {line.split()[1].rstrip(":") for line in self.lines if line.startswith("OK ")}
 
     @property
     def json(self) -> Any:
@@ -102,6 +111,38 @@ class Cli:
             finally:
                 if process.poll() is None:
                     process.kill()
+
+    def at_terminal(
+        self, *arguments: str, env: Mapping[str, str] | None = None, columns: int = 120
+    ) -> Result:
+        """Run `influxops` to its end at a terminal; all that it shows is `out`.
+
+        Args:
+            *arguments: Its arguments.
+            env: Further variables; `TERM` is `xterm-256color` without it.
+            columns: How wide the terminal is.
+        """
+        terminal, inside = pty.openpty()
+        environment = self.environment({"TERM": "xterm-256color", **(env or {})})
+        environment.pop("COLUMNS", None)
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        with subprocess.Popen(
+            [str(PROGRAM), *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=inside,
+            stderr=inside,
+        ) as process:
+            os.close(inside)
+            shown = b""
+            # Linux answers EIO when the last one that had it open has gone.
+            with contextlib.suppress(OSError):
+                while part := os.read(terminal, 1 << 16):
+                    shown += part
+            os.close(terminal)
+            code = process.wait(STUCK)
+        return Result(code, shown.decode().replace("\r\n", "\n"), "")
 
     def config(self, text: str, name: str = "influxops.toml") -> Path:
         """Write a configuration file into the folder, where it is found without being named."""

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn
+from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
+from tests.integration.proxy import Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
@@ -59,6 +60,66 @@ def test_where_tells_server_and_database(ops: Cli, db: TestDatabase, influx: Inf
     assert "beta" in nobody.err
 
 
+def test_where_of_a_tenant_that_is_gone_tells_where_its_database_still_is(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme", "gone")
+    assert ops("ensure").code == 0
+    db.execute("DELETE FROM device_registry WHERE tenant_id = 'gone'")
+    done = ops("where", "gone")
+    assert done.code == 2
+    assert "no source knows the tenant 'gone', but a database telemetry_gone is on default" in (
+        done.err
+    )
+
+
+@pytest.mark.parametrize("command", ["ensure", "plan"])
+def test_tenants_are_named_as_in_status(
+    ops: Cli, db: TestDatabase, influx: Influx, command: str
+) -> None:
+    db.registry("a", "b", "c", "d")
+    done = ops(command, "a", "b", "--tenant", "c", "--format", "json")
+    assert done.code == 0
+    assert [tenant["tenant"] for tenant in done.json["tenants"]] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("command", ["ensure", "plan"])
+def test_what_lets_databases_be_dropped_is_refused_where_none_is(
+    ops: Cli, db: TestDatabase, influx: Influx, command: str
+) -> None:
+    db.registry("acme")
+    done = ops(command, "--allow", "drop")
+    assert done.code == 2
+    assert "drops no database" in done.err and "state: absent" in done.err
+    assert influx.databases() == []
+
+
+@pytest.mark.stand_in
+def test_verify_finds_a_marker_that_was_lost_and_writes_it_again(
+    ops: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
+) -> None:
+    db.registry("acme", "beta")
+    assert ops("ensure").code == 0
+    proxy = proxied(influx)
+
+    def lose(seen: Seen) -> tuple[int, str, bytes] | None:
+        """Answer as a server that lost the row of one database, until it is written again."""
+        asks = b"FROM _init" in seen.body and b"telemetry_acme" in seen.body
+        return (200, "application/json", b"[]") if asks and not proxy.writes else None
+
+    proxy.before = lose
+    through = {"INFLUXDB_URL": proxy.url}
+    assert ops("ensure", env=through).code == 0  # the usual signs are all there
+    assert proxy.writes == []
+    planned = ops("plan", "--verify", env=through)
+    assert "PLAN add marker to telemetry_acme on default" in planned.lines
+    assert "OK telemetry_beta" in planned.lines
+    done = ops("ensure", "--verify", env=through)
+    assert done.code == 0
+    assert "OK telemetry_acme: marker added" in done.lines
+    assert len(proxy.writes) == 1
+
+
 def test_status_counts_what_is_there(ops: Cli, db: TestDatabase, influx: Influx) -> None:
     db.registry("acme", "beta")
     assert ops("ensure").code == 0
@@ -71,7 +132,7 @@ def test_status_counts_what_is_there(ops: Cli, db: TestDatabase, influx: Influx)
     done = ops("status", "gamma")
     assert done.code == 1
     (row,) = (line.split() for line in done.lines if line.startswith("gamma"))
-    assert row[2:4] == ["telemetry_gamma", "no"]
+    assert row[:4] == ["gamma", "telemetry_gamma", "-", "no"]
 
 
 def test_doctor_finds_nothing_wrong_where_nothing_is(ops: Cli, db: TestDatabase) -> None:
@@ -120,9 +181,11 @@ def test_doctor_tells_a_secret_that_is_missing(ops: Cli, db: TestDatabase) -> No
         '[targets.eu1]\nkind = "influxdb3"\ntoken = {env = "NO_SUCH_TOKEN"}\n'
         f'url = "{ops.variables["INFLUXDB_URL"]}"\n'
     )
-    done = ops("doctor")
+    # A real server's own token would stand in for it.
+    done = ops("doctor", env={"INFLUXDB_TOKEN": ""})
     assert done.code == 1
-    assert any("NO_SUCH_TOKEN" in line for line in done.lines if line.startswith("FAIL"))
+    (failure,) = (line for line in done.lines if line.startswith("FAIL"))
+    assert failure.startswith("FAIL target:eu1: secret: ") and "NO_SUCH_TOKEN" in failure
 
 
 def test_the_configuration_is_named_by_its_whole_path(
@@ -209,9 +272,24 @@ def test_completion_is_a_script_that_the_shell_can_read(cli: Cli, shell: str) ->
         assert checked.returncode == 0, checked.stderr
 
 
-def test_completion_completes_commands(cli: Cli) -> None:
-    env = {"_INFLUXOPS_COMPLETE": "bash_complete", "COMP_WORDS": "influxops en", "COMP_CWORD": "1"}
-    assert cli(env=env).lines == ["plain,ensure"]
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        ("en", ["ensure"]),
+        ("plan --target eu", ["eu1", "eu2"]),
+        ("ensure --allow s", ["shorter-retention"]),
+        ("ensure --allow d", []),  # drops are not for the command line
+        ("plugins show sl", ["slack"]),
+    ],
+)
+def test_completion_completes_commands_and_values(
+    cli: Cli, typed: str, completions: list[str]
+) -> None:
+    cli.config(targets_toml({"eu1": "http://127.0.0.1:1", "eu2": "http://127.0.0.1:1"}))
+    words = f"influxops {typed}"
+    position = str(len(words.split()) - 1)
+    env = {"_INFLUXOPS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": position}
+    assert [line for line in cli(env=env).lines if line] == [f"plain,{c}" for c in completions]
 
 
 def test_a_log_in_json_is_one_object_a_line(ops: Cli, db: TestDatabase) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +11,12 @@ import threading
 
 import pytest
 
-from influxops import Run
 from influxops.cli.session import ended_by_signals
-from tests.integration.command import Cli
+from influxops.context import Context
+from tests.integration.command import PROGRAM, Cli, ended
+from tests.integration.conftest import GiveStandIn, StartProxy
+from tests.integration.proxy import Seen
+from tests.pg import TestDatabase
 
 #: Runs `influxops plan`, and is interrupted when the module that its argument names is looked for.
 INTERRUPTED = """
@@ -58,6 +62,64 @@ def test_an_interrupt_while_starting_is_one_line(cli: Cli, module: str) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.stand_in
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_its_report_and_its_journal(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy, number: signal.Signals
+) -> None:
+    db.registry("acme", "beta", "gamma")
+    proxy = proxied(stand_in())
+    reached, let_go = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> None:
+        if seen.writes:
+            reached.set()
+            let_go.wait(60)
+
+    proxy.before = hold
+    cli.config('[reporters.log]\nkind = "journal"\npath = "changes.jsonl"\n')
+    with cli.running("ensure", env={"INFLUXDB_URL": proxy.url}) as process:
+        assert reached.wait(30)
+        process.send_signal(number)
+        if number is signal.SIGHUP:
+            process.send_signal(number)  # its shell and the system send one each
+        let_go.set()
+        done = ended(process)
+    assert done.code == 130
+    assert "; interrupted" in done.out
+    (line, *_) = (cli.folder / "changes.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)
+
+
+@pytest.mark.stand_in
+def test_a_hang_up_that_is_ignored_from_the_beginning_ends_nothing(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    proxy = proxied(stand_in())
+    reached, let_go = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> None:
+        if seen.writes:
+            reached.set()
+            let_go.wait(60)
+
+    proxy.before = hold
+    process = subprocess.Popen(
+        ["sh", "-c", f"trap '' HUP; exec {PROGRAM} ensure"],
+        cwd=cli.folder,
+        env=cli.environment({"INFLUXDB_URL": proxy.url}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert reached.wait(30)
+    process.send_signal(signal.SIGHUP)
+    let_go.set()
+    assert ended(process).code == 0
+
+
 def test_a_signal_writes_past_pythons_own_buffers(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,7 +127,7 @@ def test_a_signal_writes_past_pythons_own_buffers(
         def write(self, text: str) -> int:
             raise RuntimeError("reentrant call inside a writer")
 
-    run = Run()
+    run = Context()
     monkeypatch.setattr(sys, "stderr", Busy())
     with ended_by_signals(run):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -78,7 +140,7 @@ def test_a_signal_needs_nobody_who_reads_standard_error(monkeypatch: pytest.Monk
     def broken(handle: int, data: bytes) -> int:
         raise BrokenPipeError
 
-    run = Run()
+    run = Context()
     monkeypatch.setattr(os, "write", broken)
     with ended_by_signals(run):
         signal.raise_signal(signal.SIGINT)

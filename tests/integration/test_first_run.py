@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_a_tenant_of_the_registry_gets_a_database_with_a_marker(
     db.registry("enabled", "enabled", "enabled")
     done = ops("ensure")
     assert done.code == 0
-    assert "OK telemetry_enabled" in done.lines
+    assert "OK telemetry_enabled: created" in done.lines
     (marker,) = influx.rows("telemetry_enabled", "SELECT * FROM _init LIMIT 1")
     assert marker["tenant"] == "enabled"
     assert marker["source"] == "provisioning"
@@ -28,7 +29,9 @@ def test_a_tenant_of_the_registry_gets_a_database_with_a_marker(
 def test_the_second_run_writes_nothing_and_asks_twice_at_most(
     ops: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
 ) -> None:
-    db.registry("acme", "enabled")
+    # Names that no other test has just dropped: of such a database the marker is read back.
+    ids = [f"{prefix}-{uuid.uuid4().hex[:8]}" for prefix in ("acme", "enabled")]
+    db.registry(*ids)
     proxy = proxied(influx)
     through = {"INFLUXDB_URL": proxy.url}
     assert ops("ensure", env=through).code == 0
@@ -36,10 +39,10 @@ def test_the_second_run_writes_nothing_and_asks_twice_at_most(
     proxy.seen.clear()
     again = ops("ensure", env=through)
     assert again.code == 0
-    assert "OK telemetry_enabled" in again.lines
+    assert f"OK telemetry_{ids[1]}" in again.lines
     assert proxy.writes == []
     assert 1 <= len(proxy.seen) <= 2
-    assert influx.markers("telemetry_enabled") == 1
+    assert influx.markers(f"telemetry_{ids[1]}") == 1
 
 
 def test_the_exit_code_of_a_plan_tells_whether_something_is_to_do(
@@ -86,7 +89,7 @@ def test_seven_tenants_and_five_places_are_five_databases_and_two_names(
     db.registry(*(f"t{number}" for number in range(1, 8)))
     plan = ops("plan")
     assert plan.code == 1
-    assert "7 to create, 5 places left on default" in plan.out
+    assert "ERR target default: 7 to create, 5 places left (an estimate" in plan.out
     done = ops("ensure")
     assert done.code == 1
     # Whom the plan promised a place gets it, although two writes are in flight.

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +19,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from influxops_postgres.lock import lock_key
-from tests.integration.command import PROGRAM, STUCK, Cli, Result
-from tests.integration.conftest import GiveStandIn, targets_toml
+from influxops_postgres.settings import PostgresSettings
+from tests.integration.command import PROGRAM, STUCK, Cli, Result, ended
+from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
+from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
 FULL = "/dev/full"
@@ -52,6 +58,113 @@ def unread() -> Iterator[int]:
     os.close(reader)
     yield writer
     os.close(writer)
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_what_was_closed_from_the_beginning_is_written_into_nothing(
+    ops: Cli, db: TestDatabase, influx: Influx, closed: str
+) -> None:
+    db.registry("acme")
+    ops.config('[reporters.log]\nkind = "journal"\npath = "changes.jsonl"\n')
+    done = subprocess.run(
+        ["sh", "-c", f'exec "{PROGRAM}" ensure {closed}'],
+        cwd=ops.folder,
+        env=ops.environment(None),
+        capture_output=True,
+        text=True,
+        timeout=STUCK,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert influx.databases() == ["telemetry_acme"]
+    assert ("OK telemetry_acme" in done.stdout) is ("1>" not in closed)
+    assert ("config " in done.stderr) is ("2>" not in closed)
+    assert "rror" not in done.stderr
+    # Nothing that was meant for a person went where a file or a connection got its number.
+    for line in (ops.folder / "changes.jsonl").read_text("utf-8").splitlines():
+        json.loads(line)
+
+
+def test_a_current_folder_that_was_deleted_is_not_needed(
+    ops: Cli, db: TestDatabase, influx: Influx
+) -> None:
+    db.registry("acme")
+    path = ops.config("# all defaults\n")
+    gone = ops.folder / "gone"
+    for arguments in (
+        ("ensure",),
+        ("ensure", "-c", str(path)),
+        ("status", "-c", "../influxops.toml"),
+        ("where", "acme"),
+        ("doctor",),
+        ("config",),
+        ("plugins",),
+    ):
+        done = _in_deleted(ops, gone, *arguments)
+        assert done.code == 0, (arguments, done.err)
+    assert influx.databases() == ["telemetry_acme"]
+    done = _in_deleted(ops, gone, "init")
+    assert done.code == 2
+    assert "cannot be written" in done.err and "fault" not in done.err
+
+
+def _in_deleted(cli: Cli, folder: Path, *arguments: str) -> Result:
+    """Run a command in a folder that is deleted before it starts."""
+    folder.mkdir()
+    words = shlex.join([str(PROGRAM), *arguments])
+    done = subprocess.run(
+        ["sh", "-c", f'rmdir "{folder}" && exec {words}'],
+        cwd=folder,
+        env=cli.environment(None),
+        capture_output=True,
+        text=True,
+        timeout=STUCK,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "dumb"])
+@pytest.mark.parametrize("command", ["status", "plan", "doctor", "ensure"])
+def test_a_terminal_that_wants_no_colours_gets_none(
+    ops: Cli, db: TestDatabase, command: str, env: dict[str, str]
+) -> None:
+    db.registry("acme", "a b")
+    coloured = ops.at_terminal(command)
+    assert _COLOUR.search(coloured.out), coloured.out
+    plain = ops.at_terminal(command, env=env)
+    assert not _COLOUR.search(plain.out), plain.out
+    assert "TERM" not in env or "\x1b" not in plain.out
+
+
+#: A sequence that sets colours or weights, or resets them.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.mark.stand_in
+def test_a_log_holds_no_escape_sequence(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry("acme", "a b")
+    proxy, reached = proxied(stand_in()), threading.Event()
+    proxy.before = lambda seen: reached.set() if seen.writes else None
+    with cli.running("ensure", "-v", env={"INFLUXDB_URL": proxy.url}) as process:
+        assert reached.wait(30)
+        process.send_signal(signal.SIGTERM)
+        done = ended(process)
+    assert "ending; once more to end at once" in done.err or done.code == 1
+    assert "\x1b" not in done.all
+
+
+def test_at_a_narrow_terminal_tenant_database_and_target_stay(ops: Cli, db: TestDatabase) -> None:
+    db.registry("acme")
+    assert ops("ensure").code == 0
+    for columns in (60, 80, 130):
+        shown = ops.at_terminal("status", columns=columns, env={"NO_COLOR": "1"})
+        head, *_ = (line for line in shown.lines if "tenant" in line)
+        assert head.split()[:3] == ["tenant", "database", "target"], columns
+        assert all(word in shown.out for word in ("acme", "telemetry_acme", "default"))
+        assert max(len(line) for line in shown.lines if "\x1b" not in line) <= columns
 
 
 COMMANDS = [
@@ -135,7 +248,7 @@ def test_json_says_that_another_run_holds_the_lock(
     text = targets_toml({"one": stand_in(), "two": stand_in()})
     cli.config(text.replace('"postgres"\n', '"postgres"\nlock_timeout = 0.2\n'))
     with psycopg.connect(db.conninfo) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [lock_key("public.device_registry")])
+        other.execute("SELECT pg_advisory_lock(%s)", [lock_key(PostgresSettings().lock)])
         busy = error_document(cli("ensure", "--format", "json"))
     assert (busy["kind"], busy["exit_code"]) == ("lock-busy", 5)
     assert busy["hint"]

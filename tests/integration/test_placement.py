@@ -98,18 +98,28 @@ def test_capacity_keeps_places_free(cli: Cli, db: TestDatabase, stand_in: GiveSt
     assert "one is full" in error and "two is full" in error
 
 
-def test_a_database_on_two_targets_is_a_warning_that_names_both(
+def test_a_database_on_two_targets_is_an_error_that_tells_of_both(
     cli: Cli, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
     db.registry("acme")
     one, two = stand_in(), stand_in()
     for server in (one, two):
         server.create("telemetry_acme")
+    two.write("telemetry_acme", "telemetry,device=1 temperature=21.5 1767225600000000000")
     cli.config(targets_toml({"one": one, "two": two}))
-    done = cli("ensure")
-    assert done.code == 0
-    (warning,) = (line for line in done.lines if line.startswith("WARN"))
-    assert "one" in warning and "two" in warning
+    for command in (("ensure",), ("plan",), ("status",), ("where", "acme")):
+        done = cli(*command)
+        assert done.code == 1, command
+        (error,) = (line for line in done.all.splitlines() if line.startswith("ERR"))
+        assert "on one (0 rows)" in error, command
+        assert "on two (1 row, last written 2026-01-01 00:00:00 UTC)" in error, command
+    assert done.lines == [
+        f"one  {one.url}  telemetry_acme  0 rows",
+        f"two  {two.url}  telemetry_acme  1 row, last write 2026-01-01T00:00:00Z",
+    ]
+    found = cli("where", "acme", "--format", "json").json
+    assert (found["exists"], found["target"]) == (True, None)
+    assert [copy["rows"] for copy in found["copies"]] == [0, 1]
 
 
 def test_a_scope_limits_what_is_written(cli: Cli, db: TestDatabase, stand_in: GiveStandIn) -> None:
@@ -120,7 +130,7 @@ def test_a_scope_limits_what_is_written(cli: Cli, db: TestDatabase, stand_in: Gi
     by_tenant = cli("ensure", "--tenant", "b")
     assert by_tenant.code == 0
     assert [one.databases(), two.databases()] == [[], ["telemetry_b"]]
-    assert "OK telemetry_b" in by_tenant.lines and "telemetry_a" not in by_tenant.out
+    assert by_tenant.fine == {"telemetry_b"} and "telemetry_a" not in by_tenant.out
     assert cli("ensure", "--target", "one").code == 0
     assert [one.databases(), two.databases()] == [["telemetry_a"], ["telemetry_b"]]
 

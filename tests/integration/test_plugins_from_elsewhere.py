@@ -13,9 +13,9 @@ from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
 WORKS = """
-    from influxops import SourceSettings, Tenant, hookimpl, setting
+    from influxops.plugin import Source, SourceSettings, Tenant, hookimpl, setting
 
-    class Source:
+    class Plugin(Source):
         '''Tenants out of nowhere.'''
 
         class Settings(SourceSettings):
@@ -25,55 +25,41 @@ WORKS = """
             self.settings = settings
 
         @hookimpl
-        def influxops_tenants(self, run):
+        def influxops_tenants(self, context):
             yield Tenant(f"{self.settings.prefix}-1")
             yield Tenant(f"{self.settings.prefix}-2")
 """
 RAISES = """
-    from influxops import SourceSettings, Tenant, hookimpl
+    from influxops.plugin import Source, Tenant, hookimpl
 
-    class Source:
-        class Settings(SourceSettings):
-            pass
-
-        def __init__(self, section, settings):
-            pass
-
+    class Plugin(Source):
         @hookimpl
-        def influxops_tenants(self, run):
+        def influxops_tenants(self):
             yield Tenant("half-read")
             raise ZeroDivisionError("out of luck")
 """
 REPORTER = """
-    from influxops import ReporterSettings, hookimpl
+    from influxops.plugin import Reporter, hookimpl
 
-    class Source:
-        class Settings(ReporterSettings):
-            pass
-
-        def __init__(self, section, settings):
-            pass
-
+    class Plugin(Reporter):
         @hookimpl
-        def influxops_report(self, report, run):
+        def influxops_report(self, report):
             raise RuntimeError("nobody listens")
 """
+#: A target whose making breaks after the first database.
 TARGET = """
-    from influxops import Database, Inventory, Outcome, Status, TargetSettings, hookimpl
+    from influxops.plugin import Database, Inventory, Outcome, Status, Target, hookimpl
 
-    class Source:
-        class Settings(TargetSettings):
-            pass
-
-        def __init__(self, section, settings):
-            pass
+    class Plugin(Target):
+        made = {}
 
         @hookimpl
-        def influxops_inventory(self, run):
-            return Inventory({})
+        def influxops_inventory(self):
+            return Inventory({name: Database(name) for name in self.made})
 
         @hookimpl
-        def influxops_ensure(self, changes, run):
+        def influxops_ensure(self, changes):
+            self.made[changes[0].database] = True
             yield Outcome(changes[0], Status.DONE)
             raise OSError("the disk is gone")
 """
@@ -101,7 +87,7 @@ class Install:
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.5\n", encoding="utf-8"
         )
         (info / "entry_points.txt").write_text(
-            f"[influxops.plugins]\n{kind} = {module}:Source\n", encoding="utf-8"
+            f"[influxops.plugins]\n{kind} = {module}:Plugin\n", encoding="utf-8"
         )
         given = os.environ.get("PYTHONPATH")
         return {"PYTHONPATH": os.pathsep.join([str(self.folder), *([given] if given else [])])}
@@ -129,13 +115,13 @@ def test_a_foreign_source_that_breaks_is_named_and_the_others_are_served(
     assert done.code == 1
     assert influx.databases() == ["telemetry_acme"]
     (error,) = (line for line in done.lines if line.startswith("ERR"))
-    for word in ("source:them", "made-up", "acme-tenants 2.5", "ZeroDivisionError: out of luck"):
+    for word in ("source them", "made-up", "acme-tenants 2.5", "ZeroDivisionError: out of luck"):
         assert word in error
     verbose = ops("plan", "-vv", env=env)
     assert "acme_tenants.py" in verbose.err  # the traceback, for its author
 
 
-def test_a_foreign_target_that_breaks_half_way_is_told_for_each_of_its_tenants(
+def test_a_target_that_breaks_half_way_is_a_fault_beside_what_was_made(
     cli: Cli, db: TestDatabase, install: Install
 ) -> None:
     env = install("acme-target", "made-up", TARGET)
@@ -143,9 +129,12 @@ def test_a_foreign_target_that_breaks_half_way_is_told_for_each_of_its_tenants(
     cli.config('[targets.them]\nkind = "made-up"\n')
     done = cli("ensure", env=env)
     assert done.code == 1
-    errors = [line for line in done.lines if line.startswith("ERR telemetry_")]
-    assert len(errors) == 2
-    assert "the disk is gone" in errors[1]
+    assert done.fine == {"telemetry_acme"}
+    faults = [line for line in done.lines if line.startswith("ERR target them: ")]
+    assert len(faults) == 1 and "the disk is gone" in faults[0]
+    assert [line for line in done.lines if line.startswith("ERR telemetry_beta: ")]
+    assert "acme_target.py" not in done.err
+    assert "acme_target.py" in cli("ensure", "-vv", env=env).err
 
 
 def test_a_reporter_that_breaks_is_a_warning(ops: Cli, db: TestDatabase, install: Install) -> None:
@@ -154,8 +143,10 @@ def test_a_reporter_that_breaks_is_a_warning(ops: Cli, db: TestDatabase, install
     ops.config('[reporters.them]\nkind = "made-up"\n')
     done = ops("ensure", env=env)
     assert done.code == 0
-    assert "OK telemetry_acme" in done.lines
-    (warning,) = (line for line in done.lines if line.startswith("WARN"))
+    assert done.fine == {"telemetry_acme"}
+    # The terminal's report was there before slow reporters, so this comes after it.
+    (warning,) = (line for line in done.err.splitlines() if line.startswith("WARN"))
+    assert warning.startswith("WARN reporter them: ")
     assert "nobody listens" in warning
     assert "acme-reporter 2.5" in warning
 
@@ -200,7 +191,7 @@ def test_nobody_can_take_the_place_of_a_built_in_kind(
 
 
 def test_a_class_that_is_no_plugin_is_said_to_be_none(cli: Cli, install: Install) -> None:
-    env = install("acme-tenants", "made-up", "Source = 42\n")
+    env = install("acme-tenants", "made-up", "Plugin = 42\n")
     cli.config('[sources.them]\nkind = "made-up"\n')
     done = cli("ensure", env=env)
     assert done.code == 2
@@ -226,7 +217,7 @@ def test_where_a_plugin_cannot_be_made_is_shown_with_vv(
 def test_a_log_line_is_one_line_and_steers_no_terminal(
     ops: Cli, install: Install, output: str
 ) -> None:
-    log = """run.log.warning("odd %s", "x\\n\\x1b]0;it")
+    log = """context.log.warning("odd %s", "x\\n\\x1b]0;it")
             raise ValueError("a\\nb\\x1b]0;it")"""
     code = WORKS.replace('yield Tenant(f"{self.settings.prefix}-1")', log, 1)
     env = install("acme-tenants", "made-up", code)

@@ -122,6 +122,66 @@ def test_a_server_that_only_says_it_did_is_not_believed(
     assert "reading it again" in error
 
 
+def test_what_no_barrier_confirmed_is_not_called_created_and_is_mended_by_verifying(
+    cli: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
+) -> None:
+    db.registry("acme", "beta", "gamma")
+    proxy = proxied(influx)
+
+    def before(seen: Seen) -> tuple[int, str, bytes] | None:
+        barrier = "/write_lp" in seen.path and "no_sync" not in seen.path
+        return (500, "text/plain", b"no write waits here") if barrier else None
+
+    proxy.before = before
+    cli.config(targets_toml({"eu1": proxy}) + "retries = 0\n")
+    done = cli("ensure")
+    assert done.code == 1
+    assert len(_errors(done.lines)) >= 3
+    assert "its marker is not confirmed" in done.out
+    assert "no write waits here" in done.out
+    assert "ensure --verify" in done.out
+    assert not [line for line in done.lines if line.startswith("OK")]
+    mended = cli("ensure", "--verify", env=influx.environment)
+    assert mended.code == 0, mended.all
+
+
+def test_a_server_that_hangs_is_told_soon_and_with_its_tries(
+    cli: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    proxy = proxied(influx)
+    over = threading.Event()
+    proxy.before = lambda seen: (over.wait(60), None)[1]
+    cli.config(targets_toml({"eu1": proxy}) + "read_timeout = 1\n")
+    try:
+        start = time.monotonic()
+        done = cli("ensure")
+        assert time.monotonic() - start < 2 + 8
+    finally:
+        over.set()
+    assert done.code == 1
+    assert "no answer within 1 s, tried twice" in done.out
+    assert len(proxy.seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('ca_path = "/nowhere/ca.pem"', "no such file"),
+        ('token = {env = "MALFORMED"}', "has characters that no token has"),
+    ],
+)
+def test_what_can_be_no_certificate_and_no_token_is_a_mistake_of_the_configuration(
+    cli: Cli, db: TestDatabase, setting: str, says: str
+) -> None:
+    db.registry("acme")
+    cli.config(targets_toml({"eu1": "HTTPS://influx.example:8181"}) + setting + "\n")
+    done = cli("plan", env={"MALFORMED": "apiv3_one apiv3_two"})
+    assert done.code == 2, done.all
+    assert says in done.err
+    assert "apiv3" not in done.all
+
+
 @pytest.mark.stand_in
 @pytest.mark.parametrize("token", ["", "apiv3_wrong-token"], ids=["no token", "a wrong one"])
 def test_a_token_that_is_refused_stops_at_once(

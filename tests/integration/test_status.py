@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -102,7 +106,7 @@ def test_a_count_that_cannot_be_read_ends_with_1(
     done = cli("status", env={"INFLUXDB_URL": proxy.url})
     assert done.code == 1
     assert [line for line in done.err.splitlines() if line.startswith("ERR 'acme': ")]
-    (row,) = (line.split() for line in done.lines if line.startswith("acme"))
+    (row,) = (re.split("  +", line) for line in done.lines if line.startswith("acme"))
     assert (row[3], row[7]) == ("yes", "?")
 
 
@@ -120,7 +124,7 @@ def test_a_held_tenant_is_an_error_and_an_acknowledged_one_is_none(
     assert ops("status").code == 0
 
 
-def test_a_tenant_that_two_sources_tell_apart_may_have_its_database(
+def test_a_tenant_that_two_sources_tell_apart_has_the_database_that_is_there(
     ops: Cli, influx: Influx
 ) -> None:
     influx.create("telemetry_acme")
@@ -128,8 +132,10 @@ def test_a_tenant_that_two_sources_tell_apart_may_have_its_database(
         '[sources.one]\nkind = "static"\n[[sources.one.tenants]]\nid = "acme"\nretention = "7d"\n'
         '[sources.two]\nkind = "static"\n[[sources.two.tenants]]\nid = "acme"\nretention = "9d"\n'
     )
-    (row,) = ops("status", "--format", "json").json["tenants"]
-    assert row["exists"] is None
+    done = ops("status", "--format", "json")
+    (row,) = done.json["tenants"]
+    assert done.code == 1
+    assert row["exists"] is True and "given twice" in row["message"]
 
 
 def test_a_long_id_fills_no_screen_and_is_whole_in_json(ops: Cli, db: TestDatabase) -> None:
@@ -141,6 +147,36 @@ def test_a_long_id_fills_no_screen_and_is_whole_in_json(ops: Cli, db: TestDataba
         assert "600 characters" in done.all
         assert "x" * 61 not in done.all
         assert long in ops(command, "--format", "json").out
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.stand_in
+def test_a_server_that_hangs_delays_who_is_elsewhere_by_the_reading_time_alone(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, silent: str
+) -> None:
+    db.registry("acme")
+    up = stand_in()
+    up.create("telemetry_acme")
+    cli.config(targets_toml({"up": up, "sick": silent}, '[run]\nreading = "4s"\n'))
+    started = time.monotonic()
+    done = cli("where", "acme")
+    took = time.monotonic() - started
+    assert (done.code, done.out) == (0, f"up  {up.url}  telemetry_acme\n")
+    assert took < 15, took  # and not the 30 s of a request, three times
+    waiting, why = done.err.splitlines()
+    assert waiting == f"WARNING still waiting for target sick ({silent})"
+    assert why.startswith("WARN target sick: no answer within 4 s")
+    quiet = cli("-q", "where", "acme")
+    assert (quiet.code, quiet.out) == (0, done.out)
+    assert "still waiting" not in quiet.err
+    shown = cli.at_terminal("where", "acme", columns=80)
+    assert f"still waiting for target sick ({silent})" in shown.out.replace("\n", " ")
 
 
 @pytest.mark.stand_in

@@ -76,32 +76,37 @@ def frozen(
                     return
                 sink.sendall(data)
 
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        socket.create_connection(("127.0.0.1", db.server.port)) as behind,
-        contextlib.ExitStack() as open_,
-    ):
-        server.settimeout(LATE)
+    ends: list[socket.socket] = []
+    threads: list[threading.Thread] = []
 
-        def relay() -> None:
-            front = open_.enter_context(server.accept()[0])
-            back = threading.Thread(target=pump, args=(behind, front, None))
-            back.start()
-            pump(front, behind, at)
-            assert froze.wait(LATE)
-            back.join(LATE)
+    def relay(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                front = server.accept()[0]
+                behind = socket.create_connection(("127.0.0.1", db.server.port))
+                ends.extend((front, behind))
+                for arguments in ((front, behind, at), (behind, front, None)):
+                    threads.append(threading.Thread(target=pump, args=arguments))
+                    threads[-1].start()
 
-        thread = threading.Thread(target=relay)
-        thread.start()
+    def wait() -> None:
+        assert froze.wait(LATE)
 
-        def wait() -> None:
-            assert froze.wait(LATE)
-
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepting = threading.Thread(target=relay, args=(server,))
+        accepting.start()
         try:
             yield wait, {"PG_PORT": str(server.getsockname()[1])}
         finally:
-            behind.shutdown(socket.SHUT_RDWR)
-            thread.join(LATE)
+            server.shutdown(socket.SHUT_RDWR)
+            accepting.join(LATE)
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join(LATE)
+            for end in ends:
+                end.close()
 
 
 @pytest.fixture(scope="module")
@@ -115,15 +120,6 @@ def cli(tmp_path: Path, database: TestDatabase, stand_in: StandIn) -> Cli:
     database.registry("acme")
     own = {"INFLUXDB_URL": stand_in.url, "PGCONNECT_TIMEOUT": str(LATE), "PGSSLMODE": "disable"}
     return Cli(tmp_path, {**database.environment, **own})
-
-
-def two_targets(cli: Cli) -> None:
-    """Configure a second server, so that a run takes the registry's lock first."""
-    url = cli.variables["INFLUXDB_URL"]
-    cli.config(
-        f'[sources.r]\nkind = "postgres"\n[targets.a]\nkind = "influxdb3"\nurl = "{url}"\n'
-        '[targets.b]\nkind = "influxdb3"\nurl = "http://127.0.0.1:9"\n'
-    )
 
 
 def interrupted(
@@ -167,7 +163,6 @@ def test_the_deadline_ends_a_run_whose_registry_hangs(
 def test_ctrl_c_ends_a_run_that_waits_for_the_registry_s_lock(
     cli: Cli, database: TestDatabase
 ) -> None:
-    two_targets(cli)
     with frozen(database, at=b"pg_is_in_recovery") as (wait, variables):
         done, seconds = interrupted(cli, wait, variables, "ensure")
     assert done.code == 130, done.all

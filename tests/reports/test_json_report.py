@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from influxops.plugin import UNKNOWN, Context, Report, ReporterError, Status
+from influxops.plugin import UNKNOWN, Context, DeadlineExceeded, Report, ReporterError, Status
 from influxops_reports.document import JsonReporter
-from tests.reports.samples import database, full_report, outcome, report, tenant
+from tests.reports.samples import EU1, database, full_report, outcome, report, tenant
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA: dict[str, Any] = json.loads((DOCS / "report.schema.json").read_text("utf-8"))
@@ -82,6 +83,39 @@ def test_the_document_says_where_each_tenant_is(capsys: pytest.CaptureFixture[st
     assert document["targets"][0]["places_left"] == 2
     assert document["sources"][0]["location"] == "iot@db.example:5432/iotcloud"
     assert document["run"]["config"] == "/etc/influxops.toml"
+
+
+def test_a_finding_is_a_sentence_and_its_remedy_data(capsys: pytest.CaptureFixture[str]) -> None:
+    write(full_report())
+    document = json.loads(capsys.readouterr().out)
+    by_tenant = {finding["tenant"]: finding for finding in document["findings"]}
+    assert by_tenant["a b"]["message"] == "tenant 'a b': its database name holds a space"
+    refused = by_tenant["globex"]
+    assert refused["hint"] == "only if that is what you want: --allow shorter-retention"
+    assert refused["remedy"]["kind"] == "allow"
+    assert refused["remedy"]["value"] == "shorter-retention"
+    tenants = {each["tenant"]: each for each in document["tenants"]}
+    assert tenants["a b"]["message"] == "its database name holds a space"
+    assert tenants["globex"]["actions"] == ["set-retention"]
+
+
+def test_a_server_that_died_in_the_middle_is_not_reachable(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dead = replace(EU1, reachable=False, error="connection reset")
+    write(report([tenant("x", "unknown", message="no answer")], targets=(dead,), exit_code=1))
+    (target,) = json.loads(capsys.readouterr().out)["targets"]
+    assert (target["reachable"], target["places_left"]) == (False, None)
+    assert target["error"] == "connection reset"
+
+
+def test_a_named_pipe_that_nobody_reads_ends_with_the_budget(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reporter = JsonReporter("json", JsonReporter.Settings(path=str(pipe)))
+    with pytest.raises(DeadlineExceeded):
+        reporter.influxops_report(report(), Context(timeout=0.2))
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""A run's context: its deadline, its cancellation, and how both end what waits."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from influxops.context import Context, LateAnswer, Scope
+from influxops.errors import DeadlineExceeded, Interrupted
+
+LONG = 60.0
+
+
+def wait_for(event: threading.Event) -> None:
+    assert event.wait(LONG), "nobody ended the wait"
+
+
+def test_a_wait_ends_with_a_run_that_is_cancelled() -> None:
+    context = Context()
+    ended = threading.Event()
+    with context.ends(ended.set) as ending:
+        context.cancel()
+        wait_for(ended)
+    assert type(ending.error) is Interrupted
+
+
+def test_a_wait_ends_with_its_runs_deadline() -> None:
+    context = Context(0.05)
+    ended = threading.Event()
+    with context.ends(ended.set, within=LONG) as ending:
+        wait_for(ended)
+    assert isinstance(ending.error, DeadlineExceeded)
+    assert not isinstance(ending.error, LateAnswer)
+
+
+def test_a_wait_that_takes_too_long_ends_and_the_run_goes_on() -> None:
+    context = Context()
+    ended = threading.Event()
+    with context.ends(ended.set, within=0.01) as ending:
+        wait_for(ended)
+    assert isinstance(ending.error, LateAnswer)
+    context.check()
+
+
+def test_what_is_left_of_grace_is_given_before_a_cancelled_wait_ends() -> None:
+    context = Context()
+    ended = threading.Event()
+    with context.ends(ended.set, grace=LONG) as ending:
+        context.cancel()
+        assert not ended.wait(0.05)
+    assert ending.error is None
+
+
+def test_a_wait_that_is_over_by_itself_is_not_ended_later() -> None:
+    context = Context()
+    ended, other = threading.Event(), threading.Event()
+    with context.ends(ended.set):
+        pass
+    with context.ends(other.set):
+        context.cancel()
+        wait_for(other)
+    assert not ended.is_set()
+
+
+def test_a_wait_that_begins_after_the_run_was_cancelled_ends_at_once() -> None:
+    context = Context()
+    context.cancel()
+    ended = threading.Event()
+    with context.ends(ended.set):
+        wait_for(ended)
+
+
+def test_many_waits_take_one_thread() -> None:
+    context = Context()
+    with context.ends(lambda: None, within=LONG):
+        pass
+    before = threading.active_count()
+    for _ in range(1000):
+        with context.ends(lambda: None, within=LONG):
+            pass
+    assert threading.active_count() <= before
+
+
+def test_the_earliest_of_many_waits_ends_first() -> None:
+    context = Context()
+    first, second = threading.Event(), threading.Event()
+    with context.ends(second.set, within=LONG), context.ends(first.set, within=0.01):
+        wait_for(first)
+    assert not second.is_set()
+
+
+def test_a_call_that_nothing_can_end_is_left_behind() -> None:
+    context = Context()
+    never, started = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        started.set()
+        never.wait(LONG)
+
+    def cancel() -> None:
+        wait_for(started)
+        context.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(Interrupted):
+        context.detached(hang)
+    thread.join()
+    never.set()
+
+
+def test_a_detached_call_gives_what_it_gives_and_raises_what_it_raises() -> None:
+    context = Context()
+    assert context.detached(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        context.detached(lambda: 1 // 0)
+    never = threading.Event()
+    with pytest.raises(LateAnswer):
+        context.detached(lambda: never.wait(LONG), within=0.01)
+    never.set()
+
+
+def test_a_part_of_a_run_ends_with_the_part_and_with_the_run() -> None:
+    run = Context(LONG)
+    part = run.limited(0.0)
+    with pytest.raises(DeadlineExceeded):
+        part.check()
+    run.check()
+    part = run.limited(LONG)
+    run.cancel()
+    with pytest.raises(Interrupted):
+        part.check()
+    assert part.id == run.id
+
+
+def test_a_run_that_is_over_has_a_little_time_to_tell() -> None:
+    run = Context(0.0)
+    rest = run.or_grace(LONG)
+    rest.check()
+    assert (rest.id, rest.started) == (run.id, run.started)
+    assert 0 < (rest.remaining() or 0) <= LONG
+    going_on = Context()
+    assert going_on.or_grace(LONG) is going_on
+
+
+def test_waiting_beyond_the_end_of_a_run_ends_at_once() -> None:
+    with pytest.raises(DeadlineExceeded, match="would exceed"):
+        Context(5).pause(LONG)
+
+
+def test_an_empty_scope_covers_nobody_and_none_covers_all() -> None:
+    assert Scope().covers("a", "eu1")
+    assert not Scope(frozenset()).covers("a")
+    assert not Scope(targets=frozenset()).covers("a", "eu1")
+    assert Scope(frozenset()).is_limited
