@@ -45,6 +45,8 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
     except ModuleNotFoundError as error:
         return Result(failure=str(error), missing=error.name or "influxops")
     except InfluxopsError as error:
+        if isinstance(error.__cause__, ModuleNotFoundError):  # of a plugin
+            return Result(failure=str(error), missing=error.__cause__.name or "")
         kind = Kind.LOCK_BUSY if isinstance(error, LockBusy) else Kind.CONFIGURATION
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
@@ -105,7 +107,7 @@ class Told:
     def failure(self) -> str:
         """Why the task fails: which tenants are not as they should be, and why."""
         groups = self.view.groups(Severity.ERROR)
-        told = [_said(group) for group in groups[:_MOST_REASONS]]
+        told = [self._said(group) for group in groups[:_MOST_REASONS]]
         if len(groups) > _MOST_REASONS:
             told.append(f"and {len(groups) - _MOST_REASONS} more, see `findings`")
         return "; ".join(told)
@@ -113,10 +115,7 @@ class Told:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the task warns of."""
-        return tuple(
-            self._with_names(group) if group.kind is Kind.OVER_CAPACITY else _said(group)
-            for group in self.view.groups(Severity.WARNING)
-        )
+        return tuple(map(self._said, self.view.groups(Severity.WARNING)))
 
     @property
     def is_only_unreachable(self) -> bool:
@@ -137,15 +136,19 @@ class Told:
             for f in self.report.findings
         )
 
-    def _with_names(self, group: Group) -> str:
-        """Say whom it is about that there may be no place left."""
-        names = [
-            short(tenant.database)
-            for tenant in self.report.tenants
-            if tenant.over_estimate and f"target {tenant.target}" in group.labels
-        ]
-        line = f"{group.line()}: {some_of(names, _MOST_NAMES)}" if names else group.line()
-        return _with_advice(line, group.advice)
+    def _said(self, group: Group) -> str:
+        line = group.line(_MOST_NAMES)
+        if group.kind is Kind.OVER_CAPACITY:
+            # It is about a target; who it is that may find no place there is said here.
+            these = [t for t in self.report.tenants if t.over_estimate]
+            names = [short(t.database) for t in these if f"target {t.target}" in group.labels]
+        elif group.remedy == Remedy.allow("unreachable"):
+            names = [short(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
+        else:
+            names = []
+        return _with_advice(
+            f"{line}: {some_of(names, _MOST_NAMES)}" if names else line, group.advice
+        )
 
 
 def shortened(
@@ -190,10 +193,6 @@ def _document(finding: Finding) -> dict[str, Any]:
     document = finding_document(finding, TASK)
     del document["remedy"]
     return document
-
-
-def _said(group: Group) -> str:
-    return _with_advice(group.line(_MOST_NAMES), group.advice)
 
 
 def _with_advice(text: str, advice: str) -> str:

@@ -67,7 +67,8 @@ def test_what_a_guard_refuses_is_in_no_diff_and_all_else_is_done(
     stage: Stage, server: StandIn
 ) -> None:
     create(server, "telemetry_a", "30d")
-    wanted: dict[str, Any] = {"url": server.url, "tenants": ["a", "b"], "retention": "1d"}
+    tenants = {"tenants": ["a", "b"], "retention": "1d", "details": "all"}
+    wanted: dict[str, Any] = {"url": server.url, **tenants}
     predicted, done = stage.ensure(check=True, **wanted), stage.ensure(**wanted)
     for result in (predicted, done):
         assert result["failed"]
@@ -82,22 +83,29 @@ def test_what_a_guard_refuses_is_in_no_diff_and_all_else_is_done(
     assert allowed["databases"][0]["after"]["retention"] == 86400
 
 
-def test_a_full_server_fails_the_task_which_says_who_and_promises_no_more_than_is_done(
+def test_check_mode_warns_of_whom_an_estimate_leaves_no_place_and_promises_no_more_than_is_done(
     stage: Stage, server: StandIn
 ) -> None:
-    wanted: dict[str, Any] = {"url": server.url, "tenants": [f"t{n}" for n in range(1, 8)]}
+    names = [f"t{n}" for n in range(1, 8)]
+    wanted: dict[str, Any] = {"url": server.url, "tenants": names, "details": "all"}
     predicted, done = stage.ensure(check=True, **wanted), stage.ensure(**wanted)
+    assert not predicted["failed"]
+    (warning,) = map(str, predicted["warnings"])
+    for told in (warning, done["msg"]):
+        assert all(name in told for name in ("telemetry_t6", "telemetry_t7"))
+        assert "telemetry_t5" not in told
+    assert done["failed"]
     for result in (predicted, done):
-        assert result["failed"]
         assert result["changed"]
-        assert all(name in result["msg"] for name in ("'t6'", "'t7'"))
-        assert "'t5'" not in result["msg"]
         assert [entry["changed"] for entry in result["databases"]] == [True] * 5 + [False] * 2
+        assert result["summary"]["planned"] == {"create": 5}
     assert predicted["diff"] == done["diff"]
     assert predicted["databases"][6]["message"] == "may find no place on default"
     assert len(databases(server)) == len(done["diff"]) == 5
     assert done["summary"]["tenants"] == {"changed": 5, "held": 2}
-    assert not stage.ensure(check=True, **wanted)["changed"]
+    full = stage.ensure(check=True, **wanted)
+    assert not full["changed"]
+    assert full["summary"]["planned"] == {}
 
 
 def test_what_the_registry_says_of_a_tenant_counts_where_the_task_names_it(
@@ -166,7 +174,7 @@ def test_tenants_of_the_task_leave_all_others_out_of_the_result(
     create(server, "telemetry_somebody")
     result = stage.ensure(url=server.url, tenant="a")
     assert [entry["tenant"] for entry in result["databases"]] == ["a"]
-    assert result["findings"] == []
+    assert [finding["kind"] for finding in result["findings"]] == ["no-lock"]
 
 
 def test_an_empty_list_asks_for_nothing(stage: Stage) -> None:
@@ -175,7 +183,13 @@ def test_an_empty_list_asks_for_nothing(stage: Stage) -> None:
     assert result["databases"] == []
 
 
-@pytest.mark.parametrize("parameters", [{"tenant": 42}, {"tenants": ["a", True]}])
+def test_an_id_that_is_a_whole_number_is_text(stage: Stage, server: StandIn) -> None:
+    stage.ensure(url=server.url, tenant=1001)
+    stage.ensure(url=server.url, tenants=[1002, {"id": 1003, "retention": "1d"}])
+    assert databases(server) == ["telemetry_1001", "telemetry_1002", "telemetry_1003"]
+
+
+@pytest.mark.parametrize("parameters", [{"tenant": 4.2}, {"tenants": ["a", True]}])
 def test_an_id_that_yaml_took_for_something_else_is_to_be_quoted(
     stage: Stage, server: StandIn, parameters: dict[str, Any]
 ) -> None:
@@ -216,7 +230,7 @@ def test_a_failure_of_the_server_in_check_mode_can_be_a_warning_and_nothing_else
     assert not soft["changed"]
     assert any(NOWHERE in str(warning) for warning in soft["warnings"])
     assert hard["failed"]
-    assert "'a'" in hard["msg"]
+    assert "telemetry_a" in hard["msg"]
     assert bad["failed"]
     assert databases(server) == []
 
@@ -236,6 +250,7 @@ def test_the_reporters_of_a_configuration_are_told_and_print_nothing_into_the_re
     assert not (stage.folder / "changes.jsonl").exists()
     done = stage.ensure(config=str(config), tenant="a")
     assert predicted["diff"] == done["diff"]
+    assert not done["failed"], done["msg"]
     assert done["databases"][0]["target"] == "eu1"
     (line,) = (stage.folder / "changes.jsonl").read_text().splitlines()
     assert json.loads(line)["tenant"] == "a"

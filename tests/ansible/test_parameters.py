@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import socket
 import subprocess
 import sys
@@ -12,15 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from influxops import GUARDS
+from influxops.reconcile.guards import GUARDS
 from influxops_demo.testing import StandIn, running_stand_in
 from tests.ansible.conftest import NOWHERE, ROOT, Stage, databases
 
 MODULES = sorted((ROOT / "ansible/library").glob("*.py"))
+SHARED = sorted(ROOT.glob("ansible/*s/*.py"))
 
 
 def documented(module: Path, name: str) -> Any:
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return yaml.safe_load(ast.literal_eval(node.value))
     raise AssertionError(f"{module} has no {name}")
@@ -31,7 +33,8 @@ def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
     refused: list[tuple[dict[str, Any], str]] = [
         ({**url, **config, "tenant": "a"}, "mutually exclusive"),
         ({"targets": {}, "tenant": "a"}, "`targets` is empty"),
-        ({"targets": {"a": {"capacity": 5}}, "tenant": "a"}, "targets.a has no `url`"),
+        ({"targets": {"a": {"capacity": 5}}, "tenant": "a"}, "`targets.a` has no `url`"),
+        ({"targets": {"a": {**url, "token": {"secret": "x"}}}, "tenant": "a"}, "`secrets`"),
         ({**url, "tenants": [{"id": "a", "retension": "1d"}]}, "did you mean retention?"),
         ({**url, "tenants": ["a", {"tenant_id": "b"}]}, "item 2"),
         ({**url, "tenant": {"id": "a"}}, "`tenant` is one id"),
@@ -40,7 +43,7 @@ def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
         ({**url, "tenant": "a", "timeout": -1}, "`timeout` is negative"),
         ({**url, "tenant": "a", "token": {"env": "TOKEN"}}, "not a dictionary"),
         ({**url, "tenants": [], "retention": "soon"}, "retention"),
-        ({"targets": {"a": {**url, "token": "apiv3_x"}}, "tenants": []}, "targets.a.token"),
+        ({"targets": {"a": {**url, "token": "apiv3_x"}}, "tenants": []}, "`token` of targets.a"),
         ({**url, "targets": {"a": {}}, "tenant": "a"}, "mutually exclusive"),
         ({**config, "targets": {"a": {}}, "tenant": "a"}, "mutually exclusive"),
         ({**config, "token": "apiv3_x"}, "mutually exclusive"),
@@ -56,8 +59,11 @@ def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
         ({**url, "tenant": "a", "allow": ["everything"]}, "value of allow must be one or more of"),
         ({**url, "source": {}}, "kind"),
         ({**url, "source": {"kind": "postgres", "hoost": "x"}}, "did you mean host?"),
+        ({**url, "source": {"kind": "postgres", "password": "x"}}, "`password` of source"),
         ({**url, "tenant": "a", "retention": "soon"}, "retention"),
-        ({**url, "tenant": "a", "name_template": "fixed"}, "{tenant_id}"),
+        ({**url, "tenant": "a", "name_template": "fixed"}, "`name_template`"),
+        ({**url, "tenant": "a", "name_template": "a b{tenant_id}"}, "`name_template`"),
+        ({**url, "tenant": "a", "retention": "1s"}, "`retention`"),
         ({"url": "https://localhost:1", "tenant": "a", "ca_path": "/no/ca"}, "/no/ca"),
         ({"url": "https://localhost:1", "tenant": "a", "client_cert": "/no/cert"}, "/no/cert"),
     ]
@@ -65,6 +71,8 @@ def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
     for (parameters, why), result in zip(refused, results, strict=True):
         assert result["failed"], parameters
         assert why in result["msg"], (parameters, result["msg"])
+        # A task is written in YAML, and has no sections.
+        assert not re.search(r"\[[a-z]|\b\w+ = ", result["msg"]), result["msg"]
 
 
 def test_the_environment_gives_url_and_token_and_stands_back_for_what_the_task_says(
@@ -167,7 +175,7 @@ def test_no_secret_is_repeated_not_even_a_misplaced_one(
     told = played.output + str(played.results)
     for secret in ("apiv3_given", "in_a_file", "apiv3_literal", "literal_password", "in_dsn"):
         assert secret not in told
-    assert "targets.x.token" in played.results[2]["msg"]
+    assert "`token` of targets.x" in played.results[2]["msg"]
     # What is no secret stays readable.
     assert played.results[1]["databases"][0]["url"] == server.url
 
@@ -186,20 +194,40 @@ def test_without_influxops_the_failure_says_how_to_install_it(stage: Stage, tmp_
         )
     ).results:
         assert result["failed"]
-        assert f". To install it, run `{python} -m pip install .`" in result["msg"]
-        assert "Python 3.11" in result["msg"]
+        assert "(influxops)" in result["msg"]
+        assert f"run `{python} -m pip install .`" in result["msg"]
+        assert f"Python {sys.version_info[0]}.{sys.version_info[1]}" in result["msg"]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.stem))
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"msgspec.py": "import no_such_library"}, "(no_such_library)"),
+        ({"urllib3.py": "import no_such_library"}, "(no_such_library)"),
+        ({"influxops/__init__.py": "import no_such_library"}, "(no_such_library)"),
+        ({"influxops_ansible.py": "__version__ = '0.0.9'\nensure = None"}, "has 0.0.9"),
+    ],
+)
+def test_a_host_without_what_is_needed_says_what_that_is_and_for_which_python(
+    stage: Stage, server: StandIn, files: dict[str, str], said: str
+) -> None:
+    for name, text in files.items():
+        path = stage.folder / "path" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    result = stage.tasks(
+        {"influx_tenant_db": {"url": server.url, "tenant": "a"}},
+        environment={"PYTHONPATH": str(stage.folder / "path")},
+    ).result
+    assert result["failed"]
+    assert said in result["msg"]
+    assert sys.executable in result["msg"]
+    assert databases(server) == []
+
+
+@pytest.mark.parametrize("module", [*MODULES, *SHARED], ids=lambda path: str(path.stem))
 def test_a_module_parses_on_an_old_python(module: Path) -> None:
     ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 8))
-
-
-def test_what_both_modules_take_is_documented_alike() -> None:
-    first, second = (documented(module, "DOCUMENTATION")["options"] for module in MODULES)
-    shared = first.keys() & second.keys() - {"unreachable"}
-    assert "source" in shared
-    assert {name: first[name] for name in shared} == {name: second[name] for name in shared}
 
 
 def test_every_guard_can_be_allowed() -> None:
@@ -219,6 +247,7 @@ def test_exactly_what_is_returned_is_documented(stage: Stage, server: StandIn) -
         for name in ("databases", "targets"):
             for entry in result.get(name, ()):
                 assert entry.keys() == returned[name]["contains"].keys()
+        assert all(f.keys() == returned["findings"]["contains"].keys() for f in result["findings"])
         for name in returned["summary"]["sample"]:
             assert name in result["summary"]
     assert databases(server) == ["telemetry_a", "telemetry_b"]
