@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from influxops.context import Context
 from influxops.findings import Finding, Kind
@@ -38,7 +39,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
     )
     stats = {h.name: each for h, each in zip(handles, found, strict=True)}
     tenants = {
-        id_: tenant.but(finding=_described(tenant, stats)) for id_, tenant in doubles.items()
+        id_: replace(tenant, finding=_described(tenant, stats)) for id_, tenant in doubles.items()
     }
     return replace(plan, tenants={**plan.tenants, **tenants})
 
