@@ -92,10 +92,18 @@ class Context:
         if parent is not None and parent._deadline is not None:
             ends.append(parent._deadline)
         self._deadline: float | None = min(ends, default=None)
+        self._more_time = _MORE_TIME
 
-    def limited(self, seconds: float) -> Context:
-        """Return a context for a part of this run that may take no more than so many seconds."""
-        return self._part(seconds, self)
+    def limited(self, seconds: float, hint: str = "") -> Context:
+        """Return a context for a part of this run that may take no more than so many seconds.
+
+        Args:
+            seconds: What the part may take.
+            hint: What to do where that is not enough.
+        """
+        part = self._part(seconds, self)
+        part._more_time = Remedy.advise(hint)
+        return part
 
     def or_grace(self, seconds: float) -> Context:
         """Return this context, or a short one with its identity where it is over.
@@ -163,7 +171,8 @@ class Context:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             if self._parent is not None:
                 self._parent.check()
-            raise DeadlineExceeded(f"the run's {self.timeout:g} s are used up", hint=_MORE_TIME)
+            whose = "the run's" if self._parent is None else "its"
+            raise DeadlineExceeded(f"{whose} {self.timeout:g} s are used up", hint=self._more_time)
 
     @property
     def over(self) -> Interrupted | None:
@@ -184,8 +193,8 @@ class Context:
         left = self.remaining()
         if left is not None and seconds >= left:
             raise DeadlineExceeded(
-                f"waiting {seconds:.1f} s more would exceed the run's {self.timeout:g} s",
-                hint=_MORE_TIME,
+                f"waiting {seconds:.1f} s more would exceed the {self.timeout:g} s that there are",
+                hint=self._more_time,
             )
         self._watch.cancelled.wait(seconds)
         self.check()

@@ -75,9 +75,7 @@ class SchemaTarget(Target):
                 if change.action is Action.DROP:
                     text = "DROP SCHEMA IF EXISTS {} CASCADE"
                 try:
-                    connection.execute(
-                        sql.SQL(text).format(sql.Identifier(change.database))  # type: ignore[arg-type]
-                    )
+                    connection.execute(sql.SQL(text).format(sql.Identifier(change.database)))
                 except psycopg.Error as error:
                     yield Outcome(change, Status.FAILED, error.diag.message_primary or "failed")
                 else:

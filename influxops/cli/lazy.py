@@ -65,7 +65,7 @@ def _entry_points() -> Iterable[EntryPoint]:
 
 
 def _load(point: EntryPoint) -> click.Command:
-    """Return a plugin's command, imported; a broken one is listed, and says why when it is called."""
+    """Return a plugin's command; a broken one is listed, and says why when it is called."""
     who = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     try:
         command = point.load()

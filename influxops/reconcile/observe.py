@@ -70,7 +70,7 @@ def observe(
         ConfigError: When two targets are one server.
     """
     context.on_stage("reading", len(sources) + len(targets))
-    reading = context.limited(rules.reading)
+    reading = context.limited(rules.reading, _slow(rules))
     tasks: dict[str, Callable[[], _ReadSource | _ReadTarget]] = {
         **{_place(h): partial(_read_source, h, context) for h in sources},
         **{_place(h): partial(_read_target, h, (), rules, reading, context) for h in targets},
@@ -119,7 +119,7 @@ def observe_again(
         What is known now. A target that cannot be read any more is told as such and gets nothing
         more; what it held when it was read is kept.
     """
-    reading = context.limited(rules.reading)
+    reading = context.limited(rules.reading, _slow(rules))
     names = closely or {}
     results = in_parallel(
         {
@@ -246,8 +246,13 @@ def _inventory(
         context.check()
         raise TargetError(
             f"no answer within {rules.reading:g} s",
-            hint=rules.or_in_file("the server is slow or hangs", "[run] reading gives it longer"),
+            hint=_slow(rules),
         ) from None
+
+
+def _slow(rules: Rules) -> str:
+    """Return what to do where reading takes too long."""
+    return rules.or_in_file("the server is slow or hangs", "[run] reading gives it longer")
 
 
 def _unreachable(state: TargetState, error: InfluxopsError) -> _ReadTarget:

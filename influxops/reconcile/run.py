@@ -345,6 +345,7 @@ class Lock:
             except (LockBusy, Interrupted):
                 raise
             except InfluxopsError as error:
+                context.log.debug("%s has no lock", handle.full_name, exc_info=True)
                 self.missing = error.message
 
     def findings(self, order: Order, draft: Draft) -> Iterator[Finding]:

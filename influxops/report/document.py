@@ -147,8 +147,8 @@ def _target(target: TargetState) -> dict[str, Any]:
         "databases": target.databases,
         "capacity": target.capacity,
         "capacity_is_estimate": target.capacity_is_estimate,
-        "places_left": target.places_left,
         "error": target.error,
+        "places_left": target.places_left,
     }
 
 

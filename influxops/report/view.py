@@ -97,15 +97,20 @@ class ReportView:
         """Return how much it matters that a tenant is not right; acknowledged ones matter less."""
         return tenant.finding.severity if tenant.finding else Severity.ERROR
 
-    def why(self, tenant: TenantPlan) -> str:
-        """Return why a tenant is not right, without naming it once more."""
+    def reason(self, tenant: TenantPlan) -> Finding:
+        """Return what explains that a tenant is not right."""
         if tenant.finding is not None:
-            return self.message(tenant.finding)
-        return {
+            return tenant.finding
+        message = {
             Verdict.PENDING: "not done",
             Verdict.REFUSED: "refused by a guard",
             Verdict.UNKNOWN: "its target could not be read",
         }.get(tenant.verdict, tenant.verdict.value)
+        return Finding(Kind.NOT_TRIED, Severity.ERROR, message, tenant=tenant.tenant)
+
+    def why(self, tenant: TenantPlan) -> str:
+        """Return why a tenant is not right, without naming it once more."""
+        return self.message(self.reason(tenant))
 
     def advice(self, tenant: TenantPlan) -> str:
         """Return what to do about a tenant that is not right; empty where nothing is known."""
@@ -138,7 +143,7 @@ class ReportView:
 
         Returns:
             None where nobody can know: a target that cannot be read may hold it, whatever the
-            others say, and a tenant that is held for its id or its name was not looked for.
+            others say, and a tenant that is held for its id or a shared name was not looked for.
         """
         kind = tenant.finding.kind if tenant.finding else None
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
@@ -188,7 +193,7 @@ class ReportView:
     def reasons(self) -> list[Group]:
         """Why tenants are not right; those that share a reason are one group."""
         return grouped(
-            self._about(self._reason(tenant), self.label(tenant), tenant.target)
+            self._about(self.reason(tenant), self.label(tenant), tenant.target)
             for tenant in self.tenants
             if not self.is_right(tenant)
         )
@@ -323,11 +328,6 @@ class ReportView:
     ) -> About:
         advice = self.words.advice(finding.remedy)
         return About(finding, self.message(finding), advice, label, target, is_tenant)
-
-    def _reason(self, tenant: TenantPlan) -> Finding:
-        if tenant.finding is not None:
-            return tenant.finding
-        return Finding(Kind.NOT_TRIED, Severity.ERROR, self.why(tenant), tenant=tenant.tenant)
 
 
 #: Where a summary tells of tenants that nothing was done for; what was done stands between.

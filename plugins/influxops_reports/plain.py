@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Sequence
 
 from influxops.plugin import (
@@ -85,23 +86,14 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
     view = ReportView(report)
     if quiet and not view.is_troubled:
         return
-    many = (
-        {}
-        if verbose
-        else {
-            (group.severity, group.message): group
-            for group in (*view.reasons, *view.also)
-            if len(group.labels) > _ALIKE
-        }
-    )
+    told = list(_LEVELS) if verbose else [Severity.ERROR, Severity.WARNING]
+    most = math.inf if verbose else _ALIKE
     # A tenant that is not right is told in any case, what is merely worth knowing is not.
-    causes = [
-        group
-        for group in (*view.general, *many.values())
-        if verbose or group.severity is not Severity.INFO or group in view.reasons
-    ]
-    yield from _cause_lines(causes, most=len(causes) if verbose else _CAUSES)
-    yield from _tenant_lines(view, many, verbose=verbose, quiet=quiet)
+    many = [group for group in view.reasons if len(group.labels) > most]
+    many += [g for g in view.also if len(g.labels) > most and g.severity in told]
+    general = [group for group in view.general if group.severity in told]
+    yield from _cause_lines([*general, *many], most=None if verbose else _CAUSES)
+    yield from _tenant_lines(view, many, told, verbose=verbose, quiet=quiet)
     yield from view.no_tenants
     if report.tenants or view.is_troubled:
         yield view.summary()
@@ -109,47 +101,56 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
             yield f"Next: {step}"
 
 
-def _cause_lines(causes: Sequence[Group], *, most: int) -> Iterator[str]:
+def _cause_lines(causes: Sequence[Group], *, most: int | None) -> Iterator[str]:
     """Yield what is about no single tenant, or about very many of them, the worst first."""
     for severity in _LEVELS:
         these = [group for group in causes if group.severity is severity]
         for group in these[:most]:
             yield _line(severity, group.line(), group.advice)
-        if len(these) > most:
+        if most is not None and len(these) > most:
             yield _line(severity, f"and {len(these) - most:,} more (-v shows all)")
 
 
 def _tenant_lines(
-    view: ReportView, many: Container[tuple[Severity, str]], *, verbose: bool, quiet: bool
+    view: ReportView,
+    many: Sequence[Group],
+    told: Container[Severity],
+    *,
+    verbose: bool,
+    quiet: bool,
 ) -> Iterator[str]:
     """Yield each tenant's line, and what else was found about it, in the order of the sources.
 
     Args:
         view: The view.
         many: What was told of many together already.
+        told: The severities of what is told beside a tenant's own line.
         verbose: As in `report_lines`.
         quiet: As in `report_lines`.
     """
     several = len(view.report.targets) > 1
-    advised: set[tuple[str, str]] = set()  # advice stands with the first who shares it
+    together = {(g.kind, g.severity, g.message, g.advice) for g in many}
+    # Advice stands with the first whom it helps.
+    advised = set() if verbose else {group.advice for group in (*view.general, *many)}
     for tenant in view.report.tenants:
         label = view.label(tenant)
-        if view.is_right(tenant):
-            if not quiet:
-                yield _right_line(tenant, view, verbose=verbose)
-        elif (view.severity(tenant), view.why(tenant)) not in many:
-            why, advice = view.why(tenant), view.advice(tenant)
-            where = f"{view.on(tenant).strip()}: " if several and tenant.target else ""
-            told = (why, advice) in advised and not verbose
-            yield _line(view.severity(tenant), f"{label}: {where}{why}", "" if told else advice)
-            advised.add((why, advice))
-        for finding in view.notes(tenant):
-            message = view.message(finding)
-            if (finding.severity, message) not in many and (
-                verbose or finding.severity is not Severity.INFO
+        found = list(view.notes(tenant))
+        if not view.is_right(tenant):
+            found.insert(0, view.reason(tenant))
+        elif not quiet:
+            yield _right_line(tenant, view, verbose=verbose)
+        for finding in found:
+            message, advice = view.message(finding), view.words.advice(finding.remedy)
+            is_reason = finding is found[0] and not view.is_right(tenant)
+            if (finding.kind, finding.severity, message, advice) in together or (
+                finding.severity not in told and not is_reason
             ):
-                advice = view.words.advice(finding.remedy)
-                yield _line(finding.severity, f"{label}: {message}", advice)
+                continue
+            where = f"{view.on(tenant).strip()}: " if several and tenant.target else ""
+            text = f"{label}: {where if is_reason else ''}{message}"
+            yield _line(finding.severity, text, "" if advice in advised else advice)
+            if not verbose:
+                advised.add(advice)
 
 
 def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:

@@ -213,6 +213,18 @@ def test_where_a_plugin_cannot_be_made_is_shown_with_vv(
     assert all(line.isprintable() for line in done.err.splitlines())
 
 
+def test_what_libraries_log_and_warn_of_reaches_nobody(ops: Cli, install: Install) -> None:
+    loud = """import logging, warnings
+            logging.getLogger("urllib3.connectionpool").warning("Retrying (Retry(total=2))")
+            warnings.warn("Unverified HTTPS request is being made", stacklevel=1)"""
+    code = WORKS.replace('yield Tenant(f"{self.settings.prefix}-1")', loud, 1)
+    env = install("acme-tenants", "made-up", code)
+    ops.config('[sources.them]\nkind = "made-up"\n')
+    done = ops("plan", env=env)
+    assert done.code == 0
+    assert "Retrying" not in done.err and "Unverified" not in done.err
+
+
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_a_log_line_is_one_line_and_steers_no_terminal(
     ops: Cli, install: Install, output: str

@@ -47,7 +47,7 @@ def test_a_wrong_password_is_said_without_saying_the_password(ops: Cli, db: Test
 
 def test_a_password_with_unescaped_signs_in_a_connection_string_is_in_no_output(ops: Cli) -> None:
     for dsn in ("postgresql://iot:s3cr3t/passw0rd@h/db", "postgresql://iot:s3cr3t@passw0rd@h/db"):
-        for command in (("ensure", "-vv"), ("plan", "--format", "json"), ("doctor",), ("config",)):
+        for command in (("ensure", "-vv"), ("plan", "--format", "json"), ("doctor",)):
             done = ops(*command, env={"PG_DSN": dsn, "PG_HOST": ""})
             assert done.code == 2, done.all
             assert "PG_DSN" in done.all
@@ -211,7 +211,7 @@ def test_one_tenant_from_two_sources_is_one_tenant(
     done = ops("ensure")
     assert done.code == 0
     assert influx.databases() == ["telemetry_acme", "telemetry_beta", "telemetry_gamma"]
-    assert done.lines.count("OK telemetry_beta") == 1
+    assert sum(line.startswith("OK telemetry_beta") for line in done.lines) == 1
 
 
 def test_a_tenant_that_two_sources_describe_differently_is_held(

@@ -145,6 +145,28 @@ def test_what_no_barrier_confirmed_is_not_called_created_and_is_mended_by_verify
     assert mended.code == 0, mended.all
 
 
+@pytest.mark.stand_in
+def test_a_name_that_is_used_again_at_once_has_its_marker_in_the_end(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    server = stand_in(wal_flush_interval="500ms")
+    proxy = proxied(server)
+    once = iter([None])
+
+    def before(seen: Seen) -> None:
+        if seen.writes and next(once, True) is None:
+            # Its namesake is deleted while what was written to it is not flushed yet.
+            path = "/api/v3/write_lp?db=telemetry_acme&no_sync=true"
+            server.request("POST", path, body=b"telemetry,device=d1 value=1i")
+            server.drop("telemetry_acme")
+
+    proxy.before = before
+    done = cli("ensure", env={"INFLUXDB_URL": proxy.url})
+    assert done.code == 0, done.all
+    assert server.markers("telemetry_acme") == 1
+
+
 def test_a_server_that_hangs_is_told_soon_and_with_its_tries(
     cli: Cli, db: TestDatabase, influx: Influx, proxied: StartProxy
 ) -> None:

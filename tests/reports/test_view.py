@@ -45,8 +45,9 @@ from tests.reports.samples import (
         (
             Remedy.command("ensure --verify"),
             "run influxops ensure --verify",
-            "run `influxops ensure --verify`",
+            "run the task with `verify: true`",
         ),
+        (Remedy.command("doctor"), "run influxops doctor", "run `influxops doctor`"),
         (Remedy.setting("url"), "check `url`", "check `url`"),
         (
             Remedy.setting("url").located("target:eu1", "INFLUXDB_URL"),
@@ -123,7 +124,8 @@ def test_a_database_that_was_made_and_not_finished_is_told_as_made() -> None:
         ("pending", {}, False),
         ("unknown", {"message": "m"}, None),
         ("pending", {"unseen_on": ("eu2",)}, None),
-        ("held", {"message": "its name is bad"}, None),
+        ("held", {"message": "its name is bad"}, False),
+        ("held", {"finding": error("shared", kind=Kind.NAME_COLLISION)}, None),
         ("held", {"finding": error("full", kind=Kind.OVER_CAPACITY)}, False),
         ("held", {"finding": error("on both", kind=Kind.IN_TWO_TARGETS)}, True),
         ("refused", {"message": "m", "before": database("telemetry_x")}, True),
