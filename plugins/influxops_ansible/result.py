@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
 from typing import Any
 
 from msgspec import Struct, field
@@ -46,8 +49,9 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
     except ModuleNotFoundError as error:
         return Result(failure=str(error), missing=error.name or "influxops")
     except InfluxopsError as error:
-        if isinstance(error.__cause__, ModuleNotFoundError):  # of a plugin
-            return Result(failure=str(error), missing=error.__cause__.name or "")
+        missing = _missing_requirement()
+        if missing:
+            return Result(failure=str(error), missing=missing)
         kind = Kind.LOCK_BUSY if isinstance(error, LockBusy) else Kind.CONFIGURATION
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
@@ -123,7 +127,7 @@ class Told:
         """Whether all that is wrong is that targets cannot be reached."""
         errors = [f for f in self.report.findings if f.severity is Severity.ERROR]
         kinds = {f.kind for f in errors if f.remedy != Remedy.allow("unreachable")}
-        if Kind.UNREACHABLE in kinds and not any(t.reachable for t in self.report.targets):
+        if not any(target.reachable for target in self.report.targets):
             kinds.discard(Kind.DEADLINE)
         return kinds <= {Kind.UNREACHABLE, Kind.NOT_READ} and all(
             refusal.guard == "unreachable" for refusal in self.report.refusals
@@ -181,6 +185,20 @@ def nothing(task: Task) -> dict[str, Any]:
     with task.engine(dry_run=True):
         counted: dict[str, Any] = {"tenants": {}, "planned": {}, "changed": {}, "findings": {}}
         return {"databases": [], "omitted": 0, "findings": [], "summary": counted}
+
+
+def _missing_requirement() -> str:
+    """Return a library that influxops needs and that is not installed; empty where all are."""
+    with contextlib.suppress(metadata.PackageNotFoundError):  # it runs from a folder
+        for requirement in metadata.requires("influxops") or ():
+            name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+            if "extra ==" in requirement:
+                continue
+            try:
+                metadata.version(name)
+            except metadata.PackageNotFoundError:
+                return name
+    return ""
 
 
 def _softened(finding: Finding) -> Finding:
