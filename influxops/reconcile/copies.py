@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.findings import Finding, Kind
+from influxops.findings import Finding, Kind, Severity
 from influxops.model import DatabaseStats, TenantPlan
 from influxops.plugins.handles import TargetHandle
 from influxops.reconcile.observe import in_parallel
@@ -67,7 +67,7 @@ def _described(tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]]) -
         if last is not None:
             what += f", last written {last:%Y-%m-%d %H:%M:%S} UTC"
         words.append(f"on {target} ({what})")
-    note = " (acknowledged)" if tenant.finding.message.endswith("(acknowledged)") else ""
+    note = " (acknowledged)" if tenant.finding.severity is Severity.INFO else ""
     return replace(
         tenant.finding,
         message=f"the database {tenant.database} is {' and '.join(words)}{note}",
