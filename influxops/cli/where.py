@@ -77,6 +77,8 @@ def _tell(
     *,
     exists: bool | None,
 ) -> None:
+    from influxops.findings import Kind
+
     if copies:
         for copy in copies:
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
