@@ -112,7 +112,7 @@ class RunTable(PluginSettings):
     timeout: str = setting("15m", description="How long a run may take.", parse=_time)
     reading: str = setting(
         "10s",
-        description="How long the targets may take to be read, all at once; one that hangs is given up.",
+        description="How long the targets may take to be read; one that hangs is given up.",
         parse=_time,
     )
 
