@@ -93,6 +93,7 @@ class Context:
             ends.append(parent._deadline)
         self._deadline: float | None = min(ends, default=None)
         self._more_time = _MORE_TIME
+        self._whose = "the run's" if parent is None else "its"
 
     def limited(self, seconds: float, hint: str = "") -> Context:
         """Return a context for a part of this run that may take no more than so many seconds.
@@ -117,6 +118,8 @@ class Context:
             rest = self._part(seconds, self)
             rest._watch, rest._parent = _Watch(), None
             rest._deadline = time.monotonic() + seconds
+            rest._more_time = Remedy.advise("")
+            rest._whose = "the time after the end of the run,"
             return rest
         return self
 
@@ -171,8 +174,9 @@ class Context:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             if self._parent is not None:
                 self._parent.check()
-            whose = "the run's" if self._parent is None else "its"
-            raise DeadlineExceeded(f"{whose} {self.timeout:g} s are used up", hint=self._more_time)
+            raise DeadlineExceeded(
+                f"{self._whose} {self.timeout:g} s are used up", hint=self._more_time
+            )
 
     @property
     def over(self) -> Interrupted | None:

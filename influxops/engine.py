@@ -121,7 +121,7 @@ class Engine:
             self.rules,
             guards.known(allow),
             absent,
-            partial(self._tell_start, context) if tell else lambda observed: None,
+            partial(self._tell_start, context) if tell else lambda observed: (),
         )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
@@ -214,10 +214,10 @@ class Engine:
                     self._missing.setdefault(each.name, error)
         return Redactor(values)
 
-    def _tell_start(self, context: Context, observed: Observed) -> None:
+    def _tell_start(self, context: Context, observed: Observed) -> list[Finding]:
         head = RunHead(context.id, context.dry_run, self.origin, observed.sources, observed.targets)
-        for handle in self.reporters:
-            handle.started(head, context)
+        told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
+        return [failure for failure in told if failure is not None]
 
     def _tell(
         self, report: Report, context: Context, reporters: Iterable[ReporterHandle]

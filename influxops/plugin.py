@@ -4,61 +4,150 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from influxops._version import __version__
-from influxops.attributes import ATTRIBUTES, ignored_attributes, meant_attribute
-from influxops.config.secrets import Secret
+from influxops._version import __version__ as __version__
+from influxops.attributes import ATTRIBUTES as ATTRIBUTES
+from influxops.attributes import ignored_attributes as ignored_attributes
+from influxops.attributes import meant_attribute as meant_attribute
+from influxops.config.secrets import Secret as Secret
 from influxops.config.settings import (
-    Location,
-    PluginSettings,
-    ReporterSettings,
-    SettingError,
-    SourceSettings,
-    TargetSettings,
-    is_this_machine,
-    setting,
+    Location as Location,
 )
-from influxops.context import Context, Ending, LateAnswer, Scope
-from influxops.durations import format_duration, parse_duration
+from influxops.config.settings import (
+    PluginSettings as PluginSettings,
+)
+from influxops.config.settings import (
+    ReporterSettings as ReporterSettings,
+)
+from influxops.config.settings import (
+    SettingError as SettingError,
+)
+from influxops.config.settings import (
+    SourceSettings as SourceSettings,
+)
+from influxops.config.settings import (
+    TargetSettings as TargetSettings,
+)
+from influxops.config.settings import (
+    is_this_machine as is_this_machine,
+)
+from influxops.config.settings import (
+    setting as setting,
+)
+from influxops.context import Context as Context
+from influxops.context import Ending as Ending
+from influxops.context import LateAnswer as LateAnswer
+from influxops.context import Scope as Scope
+from influxops.durations import format_duration as format_duration
+from influxops.durations import parse_duration as parse_duration
 from influxops.errors import (
-    ConfigError,
-    DeadlineExceeded,
-    ExitCode,
-    InfluxopsError,
-    Interrupted,
-    LockBusy,
-    PluginError,
-    ReporterError,
-    SourceError,
-    TargetError,
-    TargetRefused,
+    ConfigError as ConfigError,
 )
-from influxops.findings import Finding, Kind, Severity
+from influxops.errors import (
+    DeadlineExceeded as DeadlineExceeded,
+)
+from influxops.errors import (
+    ExitCode as ExitCode,
+)
+from influxops.errors import (
+    InfluxopsError as InfluxopsError,
+)
+from influxops.errors import (
+    Interrupted as Interrupted,
+)
+from influxops.errors import (
+    LockBusy as LockBusy,
+)
+from influxops.errors import (
+    PluginError as PluginError,
+)
+from influxops.errors import (
+    ReporterError as ReporterError,
+)
+from influxops.errors import (
+    SourceError as SourceError,
+)
+from influxops.errors import (
+    TargetError as TargetError,
+)
+from influxops.errors import (
+    TargetRefused as TargetRefused,
+)
+from influxops.findings import Finding as Finding
+from influxops.findings import Kind as Kind
+from influxops.findings import Severity as Severity
 from influxops.model import (
-    UNKNOWN,
-    UNMANAGED,
-    Action,
-    Change,
-    Check,
-    Database,
-    DatabaseStats,
-    Inventory,
-    Outcome,
-    Refusal,
-    Status,
-    Tenant,
-    TenantPlan,
-    Traits,
-    Unknown,
-    Verdict,
+    UNKNOWN as UNKNOWN,
 )
-from influxops.plugins.hookspecs import hookimpl
-from influxops.remedy import Remedy
-from influxops.report.document import database_document, report_document
-from influxops.report.model import Origin, Report, RunHead, SourceState, TargetState
-from influxops.report.view import COMMAND_LINE, TASK, Group, ReportView, Words, listed
-from influxops.report.words import retention_words
-from influxops.streams import console, is_terminal, write_stream
-from influxops.text import count, nearest, one_line, printable, short, some_of
+from influxops.model import (
+    UNMANAGED as UNMANAGED,
+)
+from influxops.model import (
+    Action as Action,
+)
+from influxops.model import (
+    Change as Change,
+)
+from influxops.model import (
+    Check as Check,
+)
+from influxops.model import (
+    Database as Database,
+)
+from influxops.model import (
+    DatabaseStats as DatabaseStats,
+)
+from influxops.model import (
+    Inventory as Inventory,
+)
+from influxops.model import (
+    Outcome as Outcome,
+)
+from influxops.model import (
+    Refusal as Refusal,
+)
+from influxops.model import (
+    Status as Status,
+)
+from influxops.model import (
+    Tenant as Tenant,
+)
+from influxops.model import (
+    TenantPlan as TenantPlan,
+)
+from influxops.model import (
+    Traits as Traits,
+)
+from influxops.model import (
+    Unknown as Unknown,
+)
+from influxops.model import (
+    Verdict as Verdict,
+)
+from influxops.plugins.hookspecs import hookimpl as hookimpl
+from influxops.remedy import Remedy as Remedy
+from influxops.report.document import database_document as database_document
+from influxops.report.document import report_document as report_document
+from influxops.report.model import Origin as Origin
+from influxops.report.model import Report as Report
+from influxops.report.model import RunHead as RunHead
+from influxops.report.model import SourceState as SourceState
+from influxops.report.model import TargetState as TargetState
+from influxops.report.view import COMMAND_LINE as COMMAND_LINE
+from influxops.report.view import TASK as TASK
+from influxops.report.view import Group as Group
+from influxops.report.view import ReportView as ReportView
+from influxops.report.view import Words as Words
+from influxops.report.view import listed as listed
+from influxops.report.words import retention_words as retention_words
+from influxops.streams import console as console
+from influxops.streams import is_terminal as is_terminal
+from influxops.streams import write_stream as write_stream
+from influxops.text import count as count
+from influxops.text import nearest as nearest
+from influxops.text import one_line as one_line
+from influxops.text import printable as printable
+from influxops.text import short as short
+from influxops.text import some_of as some_of
 
 
 class Plugin:
@@ -93,85 +182,3 @@ class Reporter(Plugin):
     """The base of a reporter: implement `influxops_report`."""
 
     Settings: ClassVar[type[PluginSettings]] = ReporterSettings
-
-
-__all__ = [
-    "ATTRIBUTES",
-    "COMMAND_LINE",
-    "TASK",
-    "UNKNOWN",
-    "UNMANAGED",
-    "Action",
-    "Change",
-    "Check",
-    "ConfigError",
-    "Context",
-    "Database",
-    "DatabaseStats",
-    "DeadlineExceeded",
-    "Ending",
-    "ExitCode",
-    "Finding",
-    "Group",
-    "InfluxopsError",
-    "Interrupted",
-    "Inventory",
-    "Kind",
-    "LateAnswer",
-    "Location",
-    "LockBusy",
-    "Origin",
-    "Outcome",
-    "Plugin",
-    "PluginError",
-    "PluginSettings",
-    "Refusal",
-    "Remedy",
-    "Report",
-    "ReportView",
-    "Reporter",
-    "ReporterError",
-    "ReporterSettings",
-    "RunHead",
-    "Scope",
-    "Secret",
-    "SettingError",
-    "Severity",
-    "Source",
-    "SourceError",
-    "SourceSettings",
-    "SourceState",
-    "Status",
-    "Target",
-    "TargetError",
-    "TargetRefused",
-    "TargetSettings",
-    "TargetState",
-    "Tenant",
-    "TenantPlan",
-    "Traits",
-    "Unknown",
-    "Verdict",
-    "Words",
-    "__version__",
-    "console",
-    "count",
-    "database_document",
-    "format_duration",
-    "hookimpl",
-    "ignored_attributes",
-    "is_terminal",
-    "is_this_machine",
-    "listed",
-    "meant_attribute",
-    "nearest",
-    "one_line",
-    "parse_duration",
-    "printable",
-    "report_document",
-    "retention_words",
-    "setting",
-    "short",
-    "some_of",
-    "write_stream",
-]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output import error_line, say, speak_records, speaks_records
@@ -74,11 +74,6 @@ def session(
             yield engine, context
 
 
-def named(names: Sequence[str]) -> frozenset[str] | None:
-    """Return what a command line named; None, which is all, where it named nothing."""
-    return frozenset(names) or None
-
-
 def execute(
     ctx: click.Context,
     *,
@@ -124,7 +119,7 @@ def execute(
             say(finding.sentence, label="WARN", err=True)
     if any(f.reporter == _OWN for f in lost) and report.exit_code is ExitCode.OK:
         # Who asked for it did not get it.
-        return dataclasses.replace(report, exit_code=ExitCode.FAILED)
+        return replace(report, exit_code=ExitCode.FAILED)
     return report
 
 

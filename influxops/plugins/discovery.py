@@ -40,11 +40,6 @@ class Kind(Struct, frozen=True):
         """The distributions that offer it, each with its version."""
         return " and ".join(_distribution(point) for point in self.entry_points)
 
-    @property
-    def is_builtin(self) -> bool:
-        """Whether it comes with influxops."""
-        return all(p.dist is not None and p.dist.name == "influxops" for p in self.entry_points)
-
     def load(self) -> type[Any]:
         """Import the plugin's class.
 

@@ -25,7 +25,6 @@ from influxops.text import count, nearest, some_of
 class Guard(Struct, frozen=True):
     """Keeps one kind of change from happening until it is allowed."""
 
-    keeps_from: str  # what it keeps from happening, to be read after "allow to …"
     refuses: Callable[[TenantPlan, Change], bool]  # whether it refuses a change
     #: Says what all that it refuses comes to.
     message: Callable[[list[TenantPlan]], str]
@@ -51,7 +50,6 @@ def _listed(plans: list[TenantPlan], most: int, what: str) -> str:
 #: Each guard, by the name that allows it.
 GUARDS: Final[Mapping[str, Guard]] = {
     "unreachable": Guard(
-        "create or drop a tenant's database while a target that may hold it cannot be read",
         lambda plan, change: change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on),
         lambda plans: (
             f"{count(len(plans), 'tenant')} may have a database on "
@@ -59,17 +57,14 @@ GUARDS: Final[Mapping[str, Guard]] = {
         ),
     ),
     "shorter-retention": Guard(
-        "shorten a retention period, which hides older data at once",
         _shortens,
         lambda plans: _listed(plans, 3, "given a shorter retention period"),
     ),
     "empty-source": Guard(
-        "take a registry without tenants for granted while tenant databases exist",
         lambda plan, change: False,  # it is about tenants that are not there
         lambda plans: "",
     ),
     "drop": Guard(
-        "drop a tenant's database",
         lambda plan, change: change.action is Action.DROP,
         # Named in full: somebody has to decide about each.
         lambda plans: _listed(plans, len(plans), "dropped"),

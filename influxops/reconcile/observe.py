@@ -150,6 +150,21 @@ def observe_again(
     )
 
 
+def unread(observed: Observed, targets: Collection[str], why: str) -> Observed:
+    """Return what is known where targets could not be read again.
+
+    Args:
+        observed: What was read before.
+        targets: The targets.
+        why: Why they could not be read.
+    """
+    states = tuple(
+        replace(state, reachable=False, error=why) if state.name in targets else state
+        for state in observed.targets
+    )
+    return replace(observed, targets=states)
+
+
 def in_parallel(
     tasks: Mapping[str, Callable[[], T]], context: Context, *, say: bool = True
 ) -> list[T]:

@@ -300,6 +300,7 @@ class _Planner:
         """Tell what is about no single tenant."""
         yield from self._estimates(plans)
         yield from self._retentions_not_read(plans)
+        yield from self._not_decidable(plans)
         yield from self._capacities()
         if self.scope.is_limited or not self.observed.sources_complete:
             return
@@ -353,6 +354,27 @@ class _Planner:
                 f"the retention periods of {count(number, 'database')} cannot be read, so they "
                 "are left as they are",
                 "ask the author of its plugin, or leave out the retention period",
+                target=target,
+            )
+
+    def _not_decidable(self, plans: list[TenantPlan]) -> Iterator[Finding]:
+        """Tell of databases that even a close look does not show to be complete."""
+        counted: Counter[str] = Counter(
+            plan.target
+            for plan in plans
+            if plan.target is not None
+            and plan.before is not None
+            and plan.before.complete is UNKNOWN
+            and self.rules.targets[plan.target].traits.marker
+            and self.observed.inventories[plan.target].complete
+        )
+        for target, number in counted.items():
+            marker = self.rules.targets[target].traits.marker
+            yield Finding(
+                Kind.NOT_DECIDABLE,
+                Severity.INFO,
+                f"whether {count(number, 'database')} had a {marker} cannot be told: a retention "
+                "period may have taken it",
                 target=target,
             )
 

@@ -34,7 +34,7 @@ from influxops.reconcile.conclude import conclude
 from influxops.reconcile.copies import describe_copies
 from influxops.reconcile.desired import desire, held, hold
 from influxops.reconcile.guards import guard
-from influxops.reconcile.observe import Observed, in_parallel, observe, observe_again
+from influxops.reconcile.observe import Observed, in_parallel, observe, observe_again, unread
 from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.rules import Rules
 from influxops.reconcile.scope import refuse_unknown_targets, with_unknown_tenants
@@ -53,7 +53,8 @@ class Order(Struct, frozen=True):
     rules: Rules
     allow: frozenset[str] = frozenset()  # the guards that are allowed
     absent: bool = False  # whether the tenants that the scope names lose their databases
-    observed: Callable[[Observed], None] = lambda observed: None  # called before anything else
+    #: Tells reporters what the run works on, once that is read; returns what went wrong.
+    tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
 
 
 class Draft(Struct, frozen=True):
@@ -109,8 +110,8 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
     refuse_unknown_targets(rules, scope)
     refuse_unusable(order)
     observed = observe(order.sources, order.targets, rules, context)
-    order.observed(observed)
-    yield (draft := replace(draft, observed=observed))
+    notes = (*draft.notes, *order.tell_start(observed))
+    yield (draft := replace(draft, observed=observed, notes=notes))
 
     desired = desire(observed, rules, context.check)
     if context.verify:
@@ -236,7 +237,14 @@ def reread(
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
     targets = [handle for handle in order.targets if handle.name in changed]
-    return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
+    try:
+        return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
+    except Interrupted:
+        pass  # the run ended meanwhile: what was done is worth a moment more
+    try:
+        return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
+    except Interrupted as error:
+        return unread(observed, changed, error.message)
 
 
 def look_closely(

@@ -42,7 +42,7 @@ def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Chan
     """
     for outcome in outcomes:
         found = _found(outcome.change, observed)
-        if found is None or found.complete is not False:
+        if found is None or found.complete is not False or not _completes(outcome):
             continue
         if outcome.status in (Status.DONE, Status.UNKNOWN):
             yield replace(
@@ -59,17 +59,23 @@ def with_completion(outcomes: Sequence[Outcome], completions: Iterable[Outcome])
     found = []
     for outcome in outcomes:
         last = ended.get((outcome.change.tenant, outcome.change.database))
-        if last is not None and last.status not in (Status.DONE, Status.UNKNOWN):
+        good = (Status.DONE, Status.UNKNOWN)
+        if last is not None and last.status not in good and _completes(outcome):
             outcome = replace(outcome, status=last.status, message=last.message, remedy=last.remedy)
         found.append(outcome)
     return found
+
+
+def _completes(outcome: Outcome) -> bool:
+    """Return whether a change should have left its database complete: one a database does."""
+    return outcome.change.action in (Action.CREATE, Action.COMPLETE)
 
 
 def verify(
     plans: Iterable[TenantPlan],
     outcomes: Iterable[Outcome],
     observed: Observed,
-    asked: Mapping[str, str],
+    closed: Mapping[str, str],
 ) -> dict[str, TenantPlan]:
     """Return tenants with how their changes ended; who found no place is left out, to try again.
 
@@ -77,7 +83,7 @@ def verify(
         plans: The tenants whose changes were tried.
         outcomes: One a change.
         observed: What was read afterwards.
-        asked: The targets that took nothing more before, with why; a target that says FULL again
+        closed: The targets that took nothing more before, with why; a target that says FULL again
             keeps nothing going.
     """
     by_tenant: dict[str, list[Outcome]] = {plan.tenant: [] for plan in plans}
@@ -86,29 +92,29 @@ def verify(
     settled = {}
     for plan in plans:
         own = [_settled(o, plan, observed) for o in by_tenant[plan.tenant]]
-        if any(_wants_another_place(o, asked) for o in own):
+        if any(_wants_another_place(o, closed) for o in own):
             continue
         settled[plan.tenant] = _with_outcomes(plan, own, observed)
     return settled
 
 
-def closed_by(outcomes: Iterable[Outcome], asked: Mapping[str, str]) -> dict[str, str]:
+def closed_by(outcomes: Iterable[Outcome], closed: Mapping[str, str]) -> dict[str, str]:
     """Return the targets that said that nothing more fits, with what they said.
 
     Args:
         outcomes: How changes ended.
-        asked: Those of which that was known.
+        closed: Those of which that was known.
     """
-    full = {o.change.target: o.message for o in outcomes if _wants_another_place(o, asked)}
-    return {**full, **asked}
+    full = {o.change.target: o.message for o in outcomes if _wants_another_place(o, closed)}
+    return {**full, **closed}
 
 
-def _wants_another_place(outcome: Outcome, asked: Mapping[str, str]) -> bool:
+def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
     # A plugin that says it of anything else would keep the run going in circles.
     return (
         outcome.status is Status.FULL
         and outcome.change.action is Action.CREATE
-        and outcome.change.target not in asked
+        and outcome.change.target not in closed
     )
 
 

@@ -52,6 +52,8 @@ class Server:
     down: str = ""
     reads: int = 0
     closely: list[frozenset[str]] = field(default_factory=list)
+    #: Ends the run while this reading, counted from 1, is under way.
+    cancels_reading: int = 0
     #: It cannot be read any more after so many changes.
     dies_after: int | None = None
     #: Databases that are not complete when they are made for the first time.
@@ -200,6 +202,9 @@ class MemoryTarget(_Base):
         server = self.server
         server.reads += 1
         server.closely.append(frozenset(closely))
+        if server.cancels_reading == server.reads:
+            context.cancel()
+            context.check()
         if server.hangs:
             with context.ends(server.gone.set):
                 server.gone.wait()
@@ -278,6 +283,11 @@ class MemoryReporter(_Base):
     class Settings(ReporterSettings):
         world: str = setting(description="Which world.")
         webhook: Secret | None = setting(None, description="Secret.")
+
+    @hookimpl
+    def influxops_started(self) -> None:
+        if f"{self.section} started" in self.world.broken:
+            raise self.world.broken[f"{self.section} started"]
 
     @hookimpl
     def influxops_report(self, report: Report, context: Context) -> None:

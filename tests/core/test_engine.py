@@ -13,7 +13,7 @@ from influxops.context import Context, Scope
 from influxops.engine import Engine
 from influxops.errors import ConfigError, LockBusy
 from influxops.findings import Finding, Kind, Severity
-from influxops.model import Action, Database, Status, Tenant, Verdict
+from influxops.model import UNKNOWN, Action, Database, Status, Tenant, Verdict
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from tests.core.conftest import Bench
@@ -841,3 +841,41 @@ def test_a_supplementing_source_makes_nothing_of_tenants_that_could_not_be_looke
     report = supplemented(bench, Tenant("a"))
     assert report.exit_code == 1
     assert not bench.server().databases
+
+
+def test_a_run_that_ends_while_it_reads_again_tells_what_it_made(bench: Bench) -> None:
+    bench.tenants("a", "b")
+    bench.server(cancels_reading=2)
+    report = bench.run()
+    assert states(report) == {"a": "changed", "b": "changed"}
+    assert len(report.changed) == 2
+    assert report.exit_code == 130
+
+
+def test_a_lost_marker_says_nothing_of_a_retention_period_that_was_set(bench: Bench) -> None:
+    bench.extra = {"database": {"retention": "30d"}}
+    bench.tenants("a")
+    bench.server(
+        databases=there("telemetry_a", retention=86400, complete=False),
+        loses={"telemetry_a"},
+    )
+    report = bench.run()
+    assert kinds(report)["plugin-fault"] == 0
+    assert {c.action for c in report.changed} == {Action.SET_RETENTION, Action.COMPLETE}
+    assert report.exit_code == 0
+
+
+def test_a_reporter_that_breaks_at_the_start_is_a_warning(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.world.broken["memo started"] = RuntimeError("oops")
+    report = bench.run()
+    assert kinds(report)["reporter"] == 1
+    assert report.exit_code == 0
+
+
+def test_what_even_a_close_look_does_not_show_is_counted(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.server(databases=there("telemetry_a", complete=UNKNOWN))
+    report = bench.run(verify=True)
+    assert report.exit_code == 0
+    assert "whether 1 database had a marker cannot be told" in report.findings[0].message
