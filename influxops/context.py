@@ -8,9 +8,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from influxops.errors import DeadlineExceeded, Interrupted
 from influxops.remedy import Remedy
@@ -18,8 +19,7 @@ from influxops.remedy import Remedy
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What a run may write; it always reads everything."""
 
     tenants: frozenset[str] | None = None  # the ids that were named; None for all, empty for none

@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
 from influxops.config.resolve import Resolved, resolve, resolve_section

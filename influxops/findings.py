@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from influxops.remedy import Remedy
 
@@ -70,8 +72,7 @@ class Kind(StrEnum):
     NOTE = "note"  # anything else that a plugin has to say
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something that somebody should know, and perhaps decide.
 
     `message` says what, without naming whom it is about: `subject` does, and each face puts it
@@ -91,7 +92,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         if not isinstance(self.remedy, Remedy):
-            object.__setattr__(self, "remedy", Remedy.advise(self.remedy))
+            force_setattr(self, "remedy", Remedy.advise(self.remedy))
 
     @property
     def subject(self) -> str:

@@ -6,10 +6,11 @@ Tenant ─▶ TenantPlan (Change before ─▶ after) ─▶ Outcome ─▶ Tena
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from influxops.findings import Finding
 
@@ -81,8 +82,7 @@ class Verdict(StrEnum):
         return self in (Verdict.OK, Verdict.CHANGED, Verdict.PENDING)
 
 
-@dataclass(frozen=True)
-class Tenant:
+class Tenant(Struct, frozen=True):
     """A tenant as a source knows it."""
 
     id: str  # as text
@@ -93,8 +93,7 @@ class Tenant:
     source: str = ""  # the name of the source's section; the engine fills it in
 
 
-@dataclass(frozen=True)
-class Database:
+class Database(Struct, frozen=True):
     """A tenant database, as it is or as it should be."""
 
     name: str  # its name on the server
@@ -103,8 +102,7 @@ class Database:
     in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """What a target holds, deleted databases left out."""
 
     databases: Mapping[str, Database]  # by name; the server's own databases are left out
@@ -117,8 +115,7 @@ class Inventory:
     findings: tuple[Finding, ...] = ()  # what was noticed while reading
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """One step that brings one database to what is desired."""
 
     action: Action
@@ -130,8 +127,7 @@ class Change:
     reason: str = ""  # why, where it is not plain from the action
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How one change ended; exactly one a change."""
 
     change: Change
@@ -143,8 +139,7 @@ class Outcome:
     effect: bool = False
 
 
-@dataclass(frozen=True)
-class TenantPlan:
+class TenantPlan(Struct, frozen=True):
     """One tenant, from what it should have to how it stands at the end of a run: the one value.
 
     Planning makes it, guards may refuse its changes, the run adds how they ended. Everything
@@ -169,15 +164,6 @@ class TenantPlan:
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()
 
-    def but(self, **changes: Any) -> TenantPlan:
-        """Return this tenant with some fields changed: `dataclasses.replace`, ten times as fast.
-
-        A run over 100,000 tenants does this several times for each.
-        """
-        other = object.__new__(TenantPlan)
-        other.__dict__.update(self.__dict__, **changes)
-        return other
-
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All that was found about it, what explains its verdict first."""
@@ -189,8 +175,7 @@ class TenantPlan:
         return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """What a guard keeps from being done until it is allowed."""
 
     guard: str  # the name that allows it
@@ -198,8 +183,7 @@ class Refusal:
     tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that a run depends on, as `influxops doctor` found it."""
 
     name: str  # what was looked at, in a few words
@@ -208,8 +192,7 @@ class Check:
     hint: Any = ""  # what to do about it: a Remedy, or text
 
 
-@dataclass(frozen=True)
-class DatabaseStats:
+class DatabaseStats(Struct, frozen=True):
     """What a target tells of one database beyond the inventory."""
 
     name: str  # the database's name
@@ -219,8 +202,7 @@ class DatabaseStats:
     message: str = ""  # why something could not be read
 
 
-@dataclass(frozen=True)
-class Traits:
+class Traits(Struct, frozen=True):
     """What a kind of target has, and what it calls it; what it has not is refused for it.
 
     A target declares it as its class's `traits`.

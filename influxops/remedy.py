@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class RemedyKind(StrEnum):
@@ -16,8 +16,7 @@ class RemedyKind(StrEnum):
     COMMAND = "command"  # value: what to run, `ensure --verify`; text: why, `{}` stands for it
 
 
-@dataclass(frozen=True)
-class Remedy:
+class Remedy(NamedTuple):
     """What to do about something.
 
     On the command line an allowance is `--allow drop`, in a task `allow: [drop]`, on a page a
@@ -75,7 +74,7 @@ class Remedy:
         """Return this remedy with the section that it is about, if it is about a setting."""
         if self.kind is not RemedyKind.SETTING or self.section:
             return self
-        return replace(self, section=section, written=written)
+        return self._replace(section=section, written=written)
 
     def words(self, value: str) -> str:
         """Return the remedy with a face's own words for what it names."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,15 +13,27 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass
 class Common:
-    """What the common options say."""
+    """What the common options say.
 
-    config: str | None = None  # the configuration file; None for the default
-    verbose: int = 0  # how often `-v` was given
-    quiet: bool = False  # whether `-q` was given
-    log_format: str = "text"  # `text` or `json`
-    output: str = "text"  # how the result is written, where there is a choice: `text` or `json`
+    Args:
+        config: The configuration file; None for the default.
+        verbose: How often `-v` was given.
+        quiet: Whether `-q` was given.
+        log_format: `text` or `json`.
+        output: How the result is written, where there is a choice: `text` or `json`.
+    """
+
+    def __init__(
+        self,
+        config: str | None = None,
+        verbose: int = 0,
+        quiet: bool = False,
+        log_format: str = "text",
+        output: str = "text",
+    ) -> None:
+        self.config, self.verbose, self.quiet = config, verbose, quiet
+        self.log_format, self.output = log_format, output
 
 
 def common(ctx: click.Context) -> Common:

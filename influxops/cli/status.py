@@ -10,8 +10,6 @@ import click
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
 from influxops.errors import ExitCode
-from influxops.findings import Severity
-from influxops.model import Verdict
 from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
@@ -70,6 +68,9 @@ def _is_good(row: Mapping[str, Any]) -> bool:
 
 def _acknowledged(view: ReportView) -> set[str]:
     """Return the tenants that are held, and of which somebody has said that this is known."""
+    from influxops.findings import Severity
+    from influxops.model import Verdict
+
     return {
         tenant.tenant
         for tenant in view.report.tenants

@@ -10,7 +10,6 @@ import click
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
 from influxops.errors import ExitCode
-from influxops.findings import Kind, Severity
 from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def command(ctx: click.Context, tenant: str, output: str, timeout: float | None)
     from influxops.cli.lookup import look
     from influxops.cli.session import session
     from influxops.context import Scope
+    from influxops.findings import Kind, Severity
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
@@ -62,6 +62,8 @@ def command(ctx: click.Context, tenant: str, output: str, timeout: float | None)
 
 def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
     """Return where a tenant's database is, where that is more than one target."""
+    from influxops.findings import Kind
+
     if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
         return []
     urls = {target.name: target.url for target in view.report.targets}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
+
+from msgspec import Struct, field
 
 from influxops.config.settings import InvalidSettings, PluginSettings, setting
 from influxops.config.tomlfile import TomlFile, quoted
@@ -124,8 +125,7 @@ TABLES: Mapping[str, type[PluginSettings]] = {
 }
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(Struct, frozen=True):
     """A configured source, target or reporter, before its plugin has looked at it."""
 
     role: Role  # what it is
@@ -173,8 +173,7 @@ class Section:
         return f"`{one_line(key)}`{f' of {called}' if called else ''}"
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Struct, frozen=True):
     """All that was configured."""
 
     path: str | None = None  # the file; None where there is none

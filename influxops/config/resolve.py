@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.secrets import Secret
@@ -20,8 +21,7 @@ from influxops.remedy import Remedy
 from influxops.text import one_line, some_of
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """A section with all that was found out about it."""
 
     section: Section

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import (
@@ -21,12 +19,14 @@ from typing import (
     get_origin,
 )
 
+from msgspec import NODEFAULT, Struct, field
+from msgspec.structs import replace
+
 from influxops.config.secrets import Secret
 from influxops.text import nearest
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(Struct, frozen=True):
     """Where a configured section reads or writes."""
 
     text: str  # fit to be shown, without secrets: `iot@db.example/iotcloud`
@@ -85,13 +85,12 @@ class InvalidSettings(Exception):
         self.mistakes = mistakes
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(Struct, frozen=True):
     """One setting as a class declares it."""
 
     name: str
     type: Any  # the values that it takes
-    default: Any  # dataclasses.MISSING where one must be given
+    default: Any  # NODEFAULT where one must be given
     description: str = ""
     env: tuple[str, ...] = ()  # the variables that set it, the strongest first
     parse: Callable[[Any], Any] | None = None
@@ -100,7 +99,7 @@ class Declared:
     @property
     def is_required(self) -> bool:
         """Whether a section must give it."""
-        return self.default is dataclasses.MISSING
+        return self.default is NODEFAULT
 
     @property
     def is_secret(self) -> bool:
@@ -236,7 +235,7 @@ def _members(wanted: Any) -> tuple[Any, ...]:
 
 
 def setting(
-    default: Any = dataclasses.MISSING,
+    default: Any = NODEFAULT,
     *,
     description: str,
     env: tuple[str, ...] = (),
@@ -275,7 +274,7 @@ class PluginSettings:
     def __init__(self, **values: Any) -> None:
         declared = self.declared()
         found = {name: values.get(name, one.default) for name, one in declared.items()}
-        missing = [name for name, value in found.items() if value is dataclasses.MISSING]
+        missing = [name for name, value in found.items() if value is NODEFAULT]
         unknown = [name for name in values if name not in declared]
         if missing or unknown:
             raise TypeError(f"settings missing: {missing}, unknown: {unknown}")
@@ -305,10 +304,10 @@ class PluginSettings:
         for name, wanted in get_type_hints(cls, include_extras=True).items():
             if ClassVar in (wanted, get_origin(wanted)):
                 continue
-            one = getattr(cls, name, dataclasses.MISSING)
+            one = getattr(cls, name, NODEFAULT)
             if not isinstance(one, Declared):
                 one = Declared(name, wanted, one)  # an annotation alone, or with a default
-            found[name] = dataclasses.replace(one, name=name, type=wanted)
+            found[name] = replace(one, name=name, type=wanted)
         return found
 
     @classmethod

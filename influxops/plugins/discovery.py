@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib.metadata
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from influxops.config.settings import PluginSettings
 from influxops.errors import PluginUnusable
@@ -27,8 +28,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """One kind of plugin that is installed."""
 
     name: str  # the kind, as `kind = "…"` names it

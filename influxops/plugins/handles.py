@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+from msgspec.structs import replace
 
 from influxops.config.secrets import Redactor
 from influxops.config.settings import Location, TargetSettings
@@ -166,7 +166,7 @@ class Handle:
 
         if not isinstance(remedy, Remedy):
             remedy = Remedy.advise(str(remedy))
-        remedy = replace(remedy, text=self._redact(remedy.text)) if remedy.text else remedy
+        remedy = remedy._replace(text=self._redact(remedy.text)) if remedy.text else remedy
         return remedy.located(self.full_name, self.resolved.written(remedy.value))
 
     def checks(self, context: Context) -> Iterator[Check]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from influxops.context import Context
 from influxops.errors import ExitCode
@@ -64,7 +65,7 @@ def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
         plan.target,
         plan.database,
     )
-    return plan.but(verdict=Verdict.FAILED, finding=finding, after=plan.before)
+    return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
 
 
 def _notes(

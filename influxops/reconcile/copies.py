@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
+from msgspec.structs import replace
+
 from influxops.context import Context
-from influxops.findings import Finding, Kind
+from influxops.findings import Finding, Kind, Severity
 from influxops.model import DatabaseStats, TenantPlan
 from influxops.plugins.handles import TargetHandle
 from influxops.reconcile.observe import in_parallel
@@ -38,7 +39,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
     )
     stats = {h.name: each for h, each in zip(handles, found, strict=True)}
     tenants = {
-        id_: tenant.but(finding=_described(tenant, stats)) for id_, tenant in doubles.items()
+        id_: replace(tenant, finding=_described(tenant, stats)) for id_, tenant in doubles.items()
     }
     return replace(plan, tenants={**plan.tenants, **tenants})
 
@@ -66,7 +67,7 @@ def _described(tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]]) -
         if last is not None:
             what += f", last written {last:%Y-%m-%d %H:%M:%S} UTC"
         words.append(f"on {target} ({what})")
-    note = " (acknowledged)" if tenant.finding.message.endswith("(acknowledged)") else ""
+    note = " (acknowledged)" if tenant.finding.severity is Severity.INFO else ""
     return replace(
         tenant.finding,
         message=f"the database {tenant.database} is {' and '.join(words)}{note}",

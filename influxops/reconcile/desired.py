@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from influxops.durations import format_duration, parse_retention
 from influxops.findings import Finding, Kind, Severity
@@ -46,7 +47,7 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
-        plans[id_] = hold(plans[id_].but(finding=None), finding)
+        plans[id_] = hold(replace(plans[id_], finding=None), finding)
     _hold_collisions(plans, check)
     _hold_alike(plans, observed, rules, check)
     for id_ in rules.acknowledged & plans.keys():
@@ -59,7 +60,7 @@ def hold(plan: TenantPlan, finding: Finding) -> TenantPlan:
     if plan.verdict is Verdict.HELD and plan.finding is not None:
         return plan
     finding = replace(finding, tenant=plan.tenant, database=plan.database or None)
-    return plan.but(verdict=Verdict.HELD, finding=finding)
+    return replace(plan, verdict=Verdict.HELD, finding=finding)
 
 
 def acknowledge(plan: TenantPlan) -> TenantPlan:
@@ -67,7 +68,7 @@ def acknowledge(plan: TenantPlan) -> TenantPlan:
     if plan.verdict is not Verdict.HELD or plan.finding is None:
         return plan
     message = f"{plan.finding.message} (acknowledged)"
-    return plan.but(finding=replace(plan.finding, severity=Severity.INFO, message=message))
+    return replace(plan, finding=replace(plan.finding, severity=Severity.INFO, message=message))
 
 
 def held(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
@@ -215,7 +216,7 @@ def _hold_alike(
                     target=homes[0],
                     database=plan.database,
                 )
-                plans[id_] = plan.but(notes=(*plan.notes, note))
+                plans[id_] = replace(plan, notes=(*plan.notes, note))
 
 
 def homes_of(database: str, observed: Observed) -> list[str]:

@@ -7,8 +7,10 @@ refuse leaves the plan here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
@@ -20,8 +22,7 @@ from influxops.remedy import Remedy
 from influxops.text import count, nearest, some_of
 
 
-@dataclass(frozen=True)
-class Guard:
+class Guard(Struct, frozen=True):
     """Keeps one kind of change from happening until it is allowed."""
 
     keeps_from: str  # what it keeps from happening, to be read after "allow to …"
@@ -108,7 +109,7 @@ def guard(
     tenants = {}
     for id_, tenant in plan.tenants.items():
         if absent and "unreachable" in allow and _is_only_unseen(tenant):
-            tenant = tenant.but(verdict=Verdict.OK, finding=None)
+            tenant = replace(tenant, verdict=Verdict.OK, finding=None)
         for name, each in active.items():
             changes = [change for change in tenant.changes if each.refuses(tenant, change)]
             if changes:
@@ -153,7 +154,8 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         tenant.target if tenant.before else None,
         tenant.database,
     )
-    return tenant.but(
+    return replace(
+        tenant,
         verdict=Verdict.REFUSED,
         finding=finding,
         target=tenant.target if tenant.before is not None else None,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from influxops.context import Context
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
@@ -24,8 +26,7 @@ T = TypeVar("T")
 _SAY_AFTER = 2.0
 
 
-@dataclass(frozen=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """What was read, and how that went."""
 
     tenants: Sequence[Tenant] = ()  # what all sources gave
@@ -171,15 +172,13 @@ def in_parallel(
         return [future.result() for future in futures]
 
 
-@dataclass(frozen=True)
-class _ReadSource:
+class _ReadSource(Struct, frozen=True):
     state: SourceState
     tenants: list[Tenant]
     findings: list[Finding]
 
 
-@dataclass(frozen=True)
-class _ReadTarget:
+class _ReadTarget(Struct, frozen=True):
     state: TargetState
     inventory: Inventory | None
     findings: list[Finding]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from influxops.model import Inventory
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 Policy = Literal["fill", "spread"]
 
 
-@dataclass
-class Location:
+class Location(Struct):
     """A target as placement sees it; `used` grows as tenants are placed."""
 
     target: str  # its name

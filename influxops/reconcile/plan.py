@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from influxops.context import Scope
 from influxops.durations import format_duration
@@ -29,8 +31,7 @@ from influxops.remedy import Remedy
 from influxops.text import count, some_of
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a run would do: a value, the same for a dry run and a real one."""
 
     tenants: Mapping[str, TenantPlan]  # those in the scope, by id, in the order of the sources
@@ -134,7 +135,8 @@ class _Planner:
             elif homes and self._writes(homes[0]):
                 before = self.observed.inventories[homes[0]].databases[plan.database]
                 change = Change(Action.DROP, plan.tenant, homes[0], plan.database, before, None)
-                planned[plan.tenant] = plan.but(
+                planned[plan.tenant] = replace(
+                    plan,
                     verdict=Verdict.PENDING,
                     target=homes[0],
                     before=before,
@@ -161,7 +163,7 @@ class _Planner:
         home = plan.pin if plan.pin in homes else homes[0]
         assert home is not None
         before = self.observed.inventories[home].databases[plan.database]
-        plan = plan.but(target=home, before=before, after=before)
+        plan = replace(plan, target=home, before=before, after=before)
         if plan.verdict is Verdict.HELD:
             return plan
         if len(homes) > 1:
@@ -178,11 +180,11 @@ class _Planner:
                 home,
                 plan.database,
             )
-            plan = plan.but(notes=(*plan.notes, note))
+            plan = replace(plan, notes=(*plan.notes, note))
         changes = tuple(self._changes(plan, home, before))
         if not changes:
             return plan
-        return plan.but(verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
 
     def _changes(self, plan: TenantPlan, home: str, before: Database) -> Iterator[Change]:
         now = before
@@ -211,7 +213,7 @@ class _Planner:
             "the tenant's `id` and its `target` drops one copy",
         )
         facts = {"copies": [{"target": home} for home in homes]}
-        return hold(plan.but(changes=()), replace(finding, target=plan.target, facts=facts))
+        return hold(replace(plan, changes=()), replace(finding, target=plan.target, facts=facts))
 
     # What is missing
 
@@ -237,7 +239,8 @@ class _Planner:
             in_use=False if traits.contents else UNKNOWN,
         )
         change = Change(Action.CREATE, plan.tenant, location.target, plan.database, None, after)
-        return plan.but(
+        return replace(
+            plan,
             verdict=Verdict.PENDING,
             target=location.target,
             after=after,
@@ -263,7 +266,7 @@ class _Planner:
             tenant=plan.tenant,
             database=plan.database,
         )
-        return plan.but(verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
+        return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
 
     def _without_place(self, pin: str | None) -> Finding:
         """Say why nothing takes one more; the same for all tenants of one pin."""

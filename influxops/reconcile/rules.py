@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from influxops.model import UNMANAGED, Retention, Traits, Unmanaged
 from influxops.naming import Template
 from influxops.reconcile.placement import Policy
 
 
-@dataclass(frozen=True)
-class TargetPolicy:
+class TargetPolicy(Struct, frozen=True):
     """What the configuration says of a target."""
 
     capacity: int | Literal["unlimited"] | None = None  # None: what the target estimates
@@ -20,8 +20,7 @@ class TargetPolicy:
     traits: Traits = field(default_factory=Traits)
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What the configuration says of planning."""
 
     template: Template

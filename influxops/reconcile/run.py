@@ -14,8 +14,10 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from influxops.context import Context
 from influxops.errors import (
@@ -43,8 +45,7 @@ from influxops.report.model import Origin, Report
 GRACE = 5.0
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(Struct, frozen=True):
     """What a run is asked to do, and what it has to do it with."""
 
     sources: Sequence[SourceHandle]
@@ -55,8 +56,7 @@ class Order:
     observed: Callable[[Observed], None] = lambda observed: None  # called before anything else
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """What a run knows so far; always enough for a report."""
 
     observed: Observed = field(default_factory=Observed)
@@ -270,7 +270,7 @@ def replan(draft: Draft, plan: Plan) -> Plan:
         else:
             why = "no place left on the targets that this run may write to"
             tenants[id_] = hold(
-                before.but(target=None, changes=(), after=None, over_estimate=False),
+                replace(before, target=None, changes=(), after=None, over_estimate=False),
                 held(Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"),
             )
     return replace(plan, tenants=tenants, refusals=draft.plan.refusals)

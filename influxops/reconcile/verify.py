@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import (
@@ -173,7 +174,7 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
     target = plan.target
     inventory = observed.inventories.get(target) if target else None
     after = inventory.databases.get(plan.database) if inventory else None
-    plan = plan.but(outcomes=tuple(outcomes), after=after)
+    plan = replace(plan, outcomes=tuple(outcomes), after=after)
     if plan.refused:
         return plan  # what a guard refuses is what somebody has to decide first
     for status, (verdict, kind) in _FINDINGS.items():
@@ -188,5 +189,5 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
                 bad.change.target,
                 plan.database,
             )
-            return plan.but(verdict=verdict, finding=finding)
-    return plan.but(verdict=Verdict.CHANGED, finding=None)
+            return replace(plan, verdict=verdict, finding=finding)
+    return replace(plan, verdict=Verdict.CHANGED, finding=None)

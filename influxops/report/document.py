@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from msgspec import Struct
+
 from influxops.findings import Finding
 from influxops.model import Change, Database, Outcome, TenantPlan
+from influxops.remedy import Remedy
 from influxops.report.model import Report, SourceState, TargetState
 from influxops.report.words import COMMAND_LINE, Words
 
@@ -24,7 +26,7 @@ def plain(value: Any) -> Any:
     """Return a value of the model as what JSON knows.
 
     Args:
-        value: A dataclass of the model, an enum, a time, or a collection of such.
+        value: A struct of the model, an enum, a time, or a collection of such.
 
     Returns:
         Dictionaries, lists, strings, numbers, booleans and None; times in RFC 3339, in UTC.
@@ -33,8 +35,10 @@ def plain(value: Any) -> Any:
         return value.value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Remedy):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list | frozenset | set):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.remedy import Remedy
 from influxops.text import count, one_line, some_of
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(Struct, frozen=True):
     """One thing to tell, and all whom it is about: those that share it are told together."""
 
     kind: Kind
@@ -42,8 +42,7 @@ class Group:
         return f"{who}: {self.message}"
 
 
-@dataclass
-class About:
+class About(Struct):
     """A finding, and whom it is about, on the way to a group."""
 
     finding: Finding

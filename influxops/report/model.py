@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
+
+from msgspec import Struct, field
 
 from influxops.errors import ExitCode
 from influxops.findings import Finding
 from influxops.model import Change, Outcome, Refusal, TenantPlan, Traits
 
 
-@dataclass(frozen=True)
-class SourceState:
+class SourceState(Struct, frozen=True):
     """One tenant source, as a run found it."""
 
     name: str  # the name of its section
@@ -23,8 +23,7 @@ class SourceState:
     error: str = ""  # why it could not be read; empty where it could
 
 
-@dataclass(frozen=True)
-class TargetState:
+class TargetState(Struct, frozen=True):
     """One target, as a run left it."""
 
     name: str  # the name of its section
@@ -49,8 +48,7 @@ class TargetState:
         return max(0, self.capacity - self.databases)
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Who ran what, and with which configuration."""
 
     user: str  # the operating system's user
@@ -58,8 +56,7 @@ class Origin:
     config: str | None = None  # the configuration file; None where there is none
 
 
-@dataclass(frozen=True)
-class RunHead:
+class RunHead(Struct, frozen=True):
     """What a run works on, once it has read its sources and targets and before it writes."""
 
     run_id: str  # unique to this run; the report carries the same
@@ -69,8 +66,7 @@ class RunHead:
     targets: tuple[TargetState, ...]
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct, frozen=True, dict=True):
     """All that a run tells, for every face."""
 
     run_id: str  # unique to this run

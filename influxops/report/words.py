@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from influxops.durations import format_duration
 from influxops.model import Action, Retention, Unknown
@@ -21,8 +22,7 @@ _ACTIONS = {
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(Struct, frozen=True):
     """How one kind of face names what a user can do; in each, `{}` stands for the name.
 
     The command line says `--allow drop`, a task `allow: [drop]`.

@@ -6,9 +6,11 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.findings import Finding, Kind, Severity
@@ -26,8 +28,7 @@ _MOST_REASONS = 20
 _MOST_NAMES = 20
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Struct, frozen=True):
     """What a task comes to."""
 
     values: Mapping[str, Any] = field(default_factory=dict)  # what the module returns

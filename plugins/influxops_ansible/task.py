@@ -6,9 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from influxops.config.load import (
     ENVIRONMENT,
@@ -35,8 +37,7 @@ _TARGET = ("url", "validate_certs", "ca_path", "client_cert", "client_key")
 _UNMANAGED = "unmanaged"
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(Struct, frozen=True, dict=True):
     """A task's parameters, as the engine takes them.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date, time
+
+from msgspec import Struct, field
 
 from influxops.plugin import (
     ATTRIBUTES,
@@ -28,8 +29,7 @@ SHAPE = (
 _MOST_PLACES = 5
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(Struct, frozen=True):
     """A scalar of a file."""
 
     text: str  # what the file says, as text; empty where it says nothing
@@ -41,8 +41,7 @@ class Value:
         return not self.text.strip()
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A tenant as a file has it."""
 
     place: str  # where: `line 3`, `item 2`

@@ -13,9 +13,10 @@ it slower (measured).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+
+from msgspec import Struct
 
 from influxops.plugin import (
     Action,
@@ -89,8 +90,7 @@ def marker(tenant: str, started: datetime) -> str:
     return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"
 
 
-@dataclass
-class _Tried:
+class _Tried(Struct):
     """What came of one change's requests."""
 
     change: Change
@@ -105,8 +105,7 @@ class _Tried:
         return isinstance(self.error, (ConnectionFailed, ServerFailed))
 
 
-@dataclass(frozen=True)
-class _Why:
+class _Why(Struct, frozen=True):
     """Why nothing more is tried, or something is not sure."""
 
     message: str

@@ -12,11 +12,12 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from influxops.plugin import (
     ConfigError,
@@ -51,8 +52,7 @@ _LONGEST_RETRY_AFTER = 60.0
 _SILENT_TRIES = 2
 
 
-@dataclass(frozen=True)
-class Ping:
+class Ping(Struct, frozen=True):
     """Who answers."""
 
     version: str  # the server's version

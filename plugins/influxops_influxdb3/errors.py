@@ -27,10 +27,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from influxops.plugin import Remedy, TargetError, TargetRefused
 
@@ -184,8 +185,7 @@ _TABLE_LIMIT = re.compile(r"exceed\b.*\b(number of tables|tables? limit)", re.IG
 _FILE_LIMIT = re.compile(r"query would scan .*exceeding the file limit", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """What was asked, for the error that may come of it."""
 
     operation: Operation
@@ -218,8 +218,7 @@ class Request:
         return text.replace(self.token, "[redacted]") if self.token else text
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What came back."""
 
     status: int

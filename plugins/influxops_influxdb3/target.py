@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from influxops.plugin import (
     UNKNOWN,
@@ -102,8 +104,7 @@ def tenant_rule(tenant: str) -> str:
     return ""
 
 
-@dataclass
-class _Seen:
+class _Seen(Struct):
     """What is known in one run, for the hooks that come after the inventory."""
 
     run: str = ""  # the run's id

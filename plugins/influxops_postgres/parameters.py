@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from influxops.plugin import ConfigError, Remedy, is_this_machine
 
@@ -37,8 +38,7 @@ _DEFAULT_PORT = "5432"
 _CLEAR_URI = re.compile(r"postgres(?:ql)?://[^@/?]*@?[^@]*", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Parameters:
+class Parameters(Struct, frozen=True):
     """Where and as whom to connect."""
 
     keywords: dict[str, str]  # what libpq is given, but for the password

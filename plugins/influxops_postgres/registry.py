@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from psycopg import sql
 
 from influxops.plugin import (
@@ -156,8 +156,7 @@ SELECT attname AS name FROM pg_attribute
 """)
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """What PostgreSQL's catalog says of the registry's table."""
 
     rows: float  # how many rows the planner thinks it has; negative where it was never analyzed

@@ -9,10 +9,10 @@ import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -83,8 +83,7 @@ def _dial(keywords: Mapping[str, Any], context: Context) -> Connection:
         raise
 
 
-@dataclass(frozen=True)
-class Texts:
+class Texts(Struct, frozen=True):
     """What a query gave, as text."""
 
     names: list[str]  # of its columns
@@ -92,8 +91,7 @@ class Texts:
     after: Row  # of the query that ran right after it
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Struct, frozen=True):
     """A read-only transaction in which every statement sees the same data."""
 
     connection: Connection

@@ -50,7 +50,7 @@ def _source_line(source: SourceState) -> str:
 
 
 def _target_line(target: TargetState) -> str:
-    parts = [f"{target.name}: {target.url}"]
+    parts = [f"{target.name}: {target.url or target.kind}"]
     if not target.reachable:
         parts.append(f"NOT READ: {target.error}" if target.error else "NOT READ")
     else:

@@ -11,12 +11,12 @@ import logging
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from msgspec import Struct
 from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
@@ -59,8 +59,7 @@ _WAY = "check that this machine reaches hooks.slack.com, and its https_proxy"
 _CODE = re.compile(r"[a-z_]{1,60}")
 
 
-@dataclass(frozen=True)
-class _Failure:
+class _Failure(Struct, frozen=True):
     """Why an attempt failed; `rest` is None where another one is no use."""
 
     why: str

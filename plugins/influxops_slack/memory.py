@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from msgspec import Struct
 
 from influxops.plugin import Kind, Report, ReportView, Severity
 
@@ -16,8 +17,7 @@ from influxops.plugin import Kind, Report, ReportView, Severity
 _SILENCE = timedelta(hours=24)
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A failure that the channel was told of."""
 
     what: str  # tells it from other failures

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,9 +19,8 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import SourceError
 from influxops.plugins import hookspecs
-from influxops.plugins.discovery import Kind
 from tests.core.conftest import Bench
-from tests.core.fakes import KINDS
+from tests.core.fakes import KINDS, kind
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -98,29 +99,21 @@ def test_the_source_with_settings_of_the_documentation_reads_its_list(tmp_path: 
         list(made.influxops_tenants(Context()))
 
 
-def test_the_target_of_the_documentation_works_in_a_run(tmp_path: Path, bench: Bench) -> None:
-    target = example(2, "FolderTarget")
+def test_the_target_of_the_documentation_works_in_a_run(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("influxops_folders")
+    vars(module)["FolderTarget"] = example(2, "FolderTarget")
+    monkeypatch.setitem(sys.modules, "influxops_folders", module)
     (tmp_path / "telemetry_a").mkdir()
     bench.targets = ()
     bench.extra = {"targets": {"here": {"kind": "folder", "path": str(tmp_path)}}}
     bench.tenants("a", "b")
-    kinds = {**KINDS, "folder": LoadedKind(target)}
+    kinds = {**KINDS, "folder": kind("folder", "influxops_folders:FolderTarget")}
     with Engine(parse_config(bench.merged()), kinds=kinds) as engine:
         report = engine.execute(Context())
     assert {each.name for each in tmp_path.iterdir()} == {"telemetry_a", "telemetry_b"}
     assert report.exit_code == 0
-
-
-class LoadedKind(Kind):
-    """A kind whose class is there already."""
-
-    def __init__(self, plugin: type) -> None:
-        super().__init__("folder", ())
-        object.__setattr__(self, "plugin", plugin)
-
-    def load(self) -> type[Any]:
-        plugin: type[Any] = vars(self)["plugin"]
-        return plugin
 
 
 def test_contributings_map_names_every_module_of_the_core() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from msgspec.structs import replace
 
 from influxops.plugin import Action, Change, Context, Database, Outcome, Secret, Status
 from influxops_influxdb3 import InfluxDB3Target

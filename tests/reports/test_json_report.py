@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 
 from influxops.plugin import UNKNOWN, Context, DeadlineExceeded, Report, ReporterError, Status
 from influxops_reports.document import JsonReporter

@@ -6,9 +6,9 @@ import io
 import os
 import re
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from influxops.plugin import (
     Context,
