@@ -55,6 +55,7 @@ def test_what_nobody_knows_after_a_server_died_is_unknown(stage: Stage) -> None:
     # Those that were not come to are known: nothing was asked for them.
     assert all("not tried" in entry["message"] for entry in by_state["failed"])
     assert {entry["changed"] for entry in by_state["failed"]} == {False}
+    assert "run the task with `verify: true`" in result["msg"]
     told = sum(entry["changed"] is True for entry in result["databases"])
     assert len(result["diff"]) == told
     unsettled = {entry["tenant"] for name in ("unknown", "failed") for entry in by_state[name]}
