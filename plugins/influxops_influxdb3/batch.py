@@ -13,7 +13,7 @@ it slower (measured).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from msgspec import Struct
@@ -31,7 +31,7 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_influxdb3.client import Client, Ping
+from influxops_influxdb3.client import Client, Ping, marker
 from influxops_influxdb3.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -44,9 +44,6 @@ from influxops_influxdb3.errors import (
     TableLimit,
 )
 from influxops_influxdb3.http import GRACE, in_flight
-
-#: The table that says that a database was made for a tenant.
-MARKER_TABLE = "_init"
 
 #: Requests under way at once.
 _IN_FLIGHT = 2
@@ -66,28 +63,6 @@ _MARKING = (Action.CREATE, Action.COMPLETE)
 
 _VERIFY = Remedy.command("ensure --verify", "once the server is well, run {}")
 _ONE_NODE = Remedy.setting("url", "set {} to one node, or have the proxy keep to one")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: A line ends at a line break; a tag has no other way to hold one.
-_ESCAPES = str.maketrans(
-    {"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\ ", "\r": "\\ "}
-)
-
-
-def marker_time(started: datetime) -> datetime:
-    """Return the time of the markers that a run writes: the hour in which it started.
-
-    So the same marker written again, or by two runs that overlap, is one point. It is never a
-    fixed old time, which a retention period would hide at once.
-    """
-    return _EPOCH + (started - _EPOCH) // timedelta(hours=1) * timedelta(hours=1)
-
-
-def marker(tenant: str, started: datetime) -> str:
-    """Return the marker of one tenant, in line protocol: all that influxops writes."""
-    tag = f",tenant={tenant.translate(_ESCAPES)}" if tenant else ""
-    seconds = int((marker_time(started) - _EPOCH).total_seconds())
-    return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"
 
 
 class _Tried(Struct):
@@ -190,12 +165,11 @@ class Batch:
             if why is None:
                 status = Status.UNKNOWN if tried.doubt else Status.DONE
                 self._settle(tried, status, tried.doubt, progress=False)
-            elif tried.is_there:
-                message = f"the database is there, its marker is not confirmed: {why.message}"
-                self._settle(tried, Status.UNCONFIRMED, message, why.remedy, progress=False)
-            else:
-                message = f"its marker is not confirmed: {why.message}"
-                self._settle(tried, Status.UNKNOWN, message, why.remedy, progress=False)
+                continue
+            status = Status.UNCONFIRMED if tried.is_there else Status.UNKNOWN
+            there = "the database is there, " if tried.is_there else ""
+            message = f"{there}its marker is not confirmed: {why.message}"
+            self._settle(tried, status, message, why.remedy, progress=False)
         yield from self._ready()
 
     def _meet(self, changes: Sequence[Change]) -> Change | None:
@@ -273,8 +247,9 @@ class Batch:
 
     def _write(self, change: Change, context: Context, *, no_sync: bool) -> None:
         self._marked.add(change.database)
-        line = marker(change.tenant, context.started)
-        self._client.write(context, change.database, line, no_sync=no_sync)
+        self._client.write(
+            context, change.database, marker(change.tenant, context.started), no_sync=no_sync
+        )
 
     # Making it durable -----------------------------------------------------------------------
 
