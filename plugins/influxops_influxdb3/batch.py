@@ -5,9 +5,6 @@ write to be durable. So each marker goes out without waiting, and the last one o
 the ordinary way: the barrier, which makes all of them durable, as long as it is one and the same
 server process. A write also makes what is missing of database and table, so that a tenant without
 a managed retention period costs one request.
-
-The server does one change of its catalog at a time; more than two requests in flight only make
-it slower (measured).
 """
 
 from __future__ import annotations
@@ -45,7 +42,7 @@ from influxops_influxdb3.errors import (
 )
 from influxops_influxdb3.http import GRACE, in_flight
 
-#: Requests under way at once.
+#: Requests under way at once; the server does one change of its catalog at a time (measured).
 _IN_FLIGHT = 2
 #: How often a batch is sent before it counts as unconfirmed.
 _ROUNDS = 3
@@ -178,15 +175,13 @@ class Batch:
             return None
         try:
             self._ping = self._client.ping(self._context)
-        except Interrupted:
-            return None
         except (*_STOP, ConnectionFailed, ServerFailed) as error:
             self._succeeded(_Tried(changes[0], error))
             self._end = self._end or _Why.of(error)
             return changes[0]
-        except TargetError:
+        except (TargetError, Interrupted):
             # A proxy that does not let it through, perhaps; the writes will tell.
-            return None
+            pass
         return None
 
     # One change ------------------------------------------------------------------------------
@@ -247,9 +242,8 @@ class Batch:
 
     def _write(self, change: Change, context: Context, *, no_sync: bool) -> None:
         self._marked.add(change.database)
-        self._client.write(
-            context, change.database, marker(change.tenant, context.started), no_sync=no_sync
-        )
+        line = marker(change.tenant, context.started)
+        self._client.write(context, change.database, line, no_sync=no_sync)
 
     # Making it durable -----------------------------------------------------------------------
 
@@ -390,8 +384,7 @@ class Batch:
     def _open(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Yield the changes that are worth a request; settle the others."""
         for change in changes:
-            ended = self._context.over
-            if self._end is None and ended is not None:
+            if self._end is None and (ended := self._context.over) is not None:
                 self._end = _Why.of(ended)
             if self._end is not None:
                 message = f"not tried: {self._end.message}"

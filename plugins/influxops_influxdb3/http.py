@@ -314,7 +314,7 @@ def _is_another(record: logging.LogRecord) -> bool:
     return _here.asking is None
 
 
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
+for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
     logging.getLogger(_name).addFilter(_is_another)
 
 
