@@ -180,8 +180,7 @@ class Batch:
             self._end = self._end or _Why.of(error)
             return changes[0]
         except (TargetError, Interrupted):
-            # A proxy that does not let it through, perhaps; the writes will tell.
-            pass
+            pass  # A proxy that does not let it through, perhaps; the writes will tell.
         return None
 
     # One change ------------------------------------------------------------------------------
