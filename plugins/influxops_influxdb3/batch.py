@@ -5,15 +5,12 @@ write to be durable. So each marker goes out without waiting, and the last one o
 the ordinary way: the barrier, which makes all of them durable, as long as it is one and the same
 server process. A write also makes what is missing of database and table, so that a tenant without
 a managed retention period costs one request.
-
-The server does one change of its catalog at a time; more than two requests in flight only make
-it slower (measured).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from msgspec import Struct
@@ -31,7 +28,7 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_influxdb3.client import Client, Ping
+from influxops_influxdb3.client import Client, Ping, marker
 from influxops_influxdb3.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -45,10 +42,7 @@ from influxops_influxdb3.errors import (
 )
 from influxops_influxdb3.http import GRACE, in_flight
 
-#: The table that says that a database was made for a tenant.
-MARKER_TABLE = "_init"
-
-#: Requests under way at once.
+#: Requests under way at once; the server does one change of its catalog at a time (measured).
 _IN_FLIGHT = 2
 #: How often a batch is sent before it counts as unconfirmed.
 _ROUNDS = 3
@@ -66,28 +60,6 @@ _MARKING = (Action.CREATE, Action.COMPLETE)
 
 _VERIFY = Remedy.command("ensure --verify", "once the server is well, run {}")
 _ONE_NODE = Remedy.setting("url", "set {} to one node, or have the proxy keep to one")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: A line ends at a line break; a tag has no other way to hold one.
-_ESCAPES = str.maketrans(
-    {"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\ ", "\r": "\\ "}
-)
-
-
-def marker_time(started: datetime) -> datetime:
-    """Return the time of the markers that a run writes: the hour in which it started.
-
-    So the same marker written again, or by two runs that overlap, is one point. It is never a
-    fixed old time, which a retention period would hide at once.
-    """
-    return _EPOCH + (started - _EPOCH) // timedelta(hours=1) * timedelta(hours=1)
-
-
-def marker(tenant: str, started: datetime) -> str:
-    """Return the marker of one tenant, in line protocol: all that influxops writes."""
-    tag = f",tenant={tenant.translate(_ESCAPES)}" if tenant else ""
-    seconds = int((marker_time(started) - _EPOCH).total_seconds())
-    return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"
 
 
 class _Tried(Struct):
@@ -190,12 +162,11 @@ class Batch:
             if why is None:
                 status = Status.UNKNOWN if tried.doubt else Status.DONE
                 self._settle(tried, status, tried.doubt, progress=False)
-            elif tried.is_there:
-                message = f"the database is there, its marker is not confirmed: {why.message}"
-                self._settle(tried, Status.UNCONFIRMED, message, why.remedy, progress=False)
-            else:
-                message = f"its marker is not confirmed: {why.message}"
-                self._settle(tried, Status.UNKNOWN, message, why.remedy, progress=False)
+                continue
+            status = Status.UNCONFIRMED if tried.is_there else Status.UNKNOWN
+            there = "the database is there, " if tried.is_there else ""
+            message = f"{there}its marker is not confirmed: {why.message}"
+            self._settle(tried, status, message, why.remedy, progress=False)
         yield from self._ready()
 
     def _meet(self, changes: Sequence[Change]) -> Change | None:
@@ -204,15 +175,12 @@ class Batch:
             return None
         try:
             self._ping = self._client.ping(self._context)
-        except Interrupted:
-            return None
         except (*_STOP, ConnectionFailed, ServerFailed) as error:
             self._succeeded(_Tried(changes[0], error))
             self._end = self._end or _Why.of(error)
             return changes[0]
-        except TargetError:
-            # A proxy that does not let it through, perhaps; the writes will tell.
-            return None
+        except (TargetError, Interrupted):
+            pass  # A proxy that does not let it through, perhaps; the writes will tell.
         return None
 
     # One change ------------------------------------------------------------------------------
@@ -415,8 +383,7 @@ class Batch:
     def _open(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Yield the changes that are worth a request; settle the others."""
         for change in changes:
-            ended = self._context.over
-            if self._end is None and ended is not None:
+            if self._end is None and (ended := self._context.over) is not None:
                 self._end = _Why.of(ended)
             if self._end is not None:
                 message = f"not tried: {self._end.message}"

@@ -7,13 +7,11 @@ several threads; it keeps connections alive and never follows a redirect.
 from __future__ import annotations
 
 import json
-import random
 import re
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +20,6 @@ from msgspec import Struct
 from influxops.plugin import (
     ConfigError,
     Context,
-    DeadlineExceeded,
     Remedy,
     SettingError,
     __version__,
@@ -31,7 +28,6 @@ from influxops.plugin import (
 from influxops_influxdb3.errors import (
     CHECK_URL,
     Answer,
-    ConnectionFailed,
     NotInfluxDB3,
     Operation,
     Request,
@@ -39,17 +35,20 @@ from influxops_influxdb3.errors import (
     error_of,
     read_json,
 )
-from influxops_influxdb3.http import Http, NoAnswer
+from influxops_influxdb3.http import Http
 from influxops_influxdb3.settings import InfluxDB3Settings
+from influxops_influxdb3.tries import ask, read_date
 
 _DATABASES = "/api/v3/configure/database"
 _VERSION = re.compile(r"v?(\d+)\.")
-#: The first wait before another try, and the longest, in seconds; it doubles each time.
-_BACKOFF, _LONGEST_BACKOFF = 0.2, 10.0
-#: A server that asks for more seconds than this is not waited for.
-_LONGEST_RETRY_AFTER = 60.0
-#: Tries that end because their time has passed: each has taken all of it.
-_SILENT_TRIES = 2
+
+#: The table that says that a database was made for a tenant.
+MARKER_TABLE = "_init"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: A line ends at a line break; a tag has no other way to hold one.
+_ESCAPES = str.maketrans(
+    {"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\ ", "\r": "\\ "}
+)
 
 
 class Ping(Struct, frozen=True):
@@ -125,7 +124,7 @@ class Client:
             version=version,
             edition=answer.headers.get("x-influxdb-build") or build,
             process_id=str(process) if process else None,
-            clock=_date(answer.headers.get("date")),
+            clock=read_date(answer.headers.get("date")),
         )
 
     def databases(self, context: Context) -> list[str]:
@@ -286,7 +285,9 @@ class Client:
         target = f"{path}?{urlencode(query)}" if query else path
         began, status = time.monotonic(), "no answer"
         try:
-            answer = self._tried(context, request, method, target, body, headers)
+            answer = ask(
+                self._http, settings.retries, context, request, method, target, body, headers
+            )
             status = str(answer.status)
         finally:
             ms = (time.monotonic() - began) * 1000
@@ -298,37 +299,6 @@ class Client:
         if not answer.is_good:
             raise error_of(answer, request)
         return request, answer
-
-    def _tried(
-        self,
-        context: Context,
-        request: Request,
-        method: str,
-        target: str,
-        body: bytes | None,
-        headers: dict[str, str],
-    ) -> Answer:
-        """Ask until there is an answer that will not get better by itself."""
-        sent, silent, tries = False, 0, 0
-        while True:
-            context.check()
-            tries += 1
-            failed: Answer | NoAnswer
-            try:
-                failed = answer = self._http.ask(context, request, method, target, body, headers)
-                if (answer.status < 500 and answer.status != 429) or answer.is_file_limit:
-                    return answer
-            except NoAnswer as error:
-                failed, sent, silent = error, sent or error.sent, silent + error.silent
-            is_last = tries > self._settings.retries or silent >= _SILENT_TRIES
-            if is_last or not _wait(context, request, tries, failed):
-                break
-        if isinstance(failed, Answer):
-            return failed
-        reason = failed.reason
-        if silent and tries > 1:
-            reason += f", tried {'twice' if tries == 2 else f'{tries} times'}"
-        raise request.error(ConnectionFailed, reason, failed.hint, sent=sent, silent=failed.silent)
 
     def _token(self) -> str:
         """Read the token, anew for each request: a file may have been rotated."""
@@ -364,39 +334,6 @@ class Client:
             )
 
 
-def _wait(context: Context, request: Request, tries: int, failed: Answer | NoAnswer) -> bool:
-    """Wait before the next try; return whether there is to be one.
-
-    Waits double and are shortened at random, so that many clients do not come back together.
-    """
-    seconds = min(_BACKOFF * 2.0 ** (tries - 1), _LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
-    if isinstance(failed, Answer):
-        why = f"HTTP {failed.status}"
-        asked = _retry_after(failed.headers.get("Retry-After"))
-        seconds = seconds if asked is None else asked
-    else:
-        why = failed.reason
-        if not failed.again:
-            return False
-    if seconds > _LONGEST_RETRY_AFTER:
-        return False
-    context.log.info("%s: %s; trying again in %.1f s", request.what, why, seconds)
-    try:
-        context.pause(seconds)
-    except DeadlineExceeded:
-        # The failure tells more than that there is no time for another try.
-        return False
-    return True
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header; None where there is none that can be read."""
-    if header and header.strip().isdecimal():
-        return float(header)
-    when = _date(header)
-    return None if when is None else max((when - datetime.now(UTC)).total_seconds(), 0.0)
-
-
 def _rows(document: object, request: Request) -> list[dict[str, Any]]:
     """Check that an answer is a list of rows.
 
@@ -408,12 +345,17 @@ def _rows(document: object, request: Request) -> list[dict[str, Any]]:
     raise request.error(NotInfluxDB3, "it answered JSON that is no list of rows", CHECK_URL)
 
 
-def _date(header: str | None) -> datetime | None:
-    """Read a Date header."""
-    if not header:
-        return None
-    try:
-        when = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+def marker_time(started: datetime) -> datetime:
+    """Return the time of the markers that a run writes: the hour in which it started.
+
+    So the same marker written again, or by two runs that overlap, is one point. It is never a
+    fixed old time, which a retention period would hide at once.
+    """
+    return _EPOCH + (started - _EPOCH) // timedelta(hours=1) * timedelta(hours=1)
+
+
+def marker(tenant: str, started: datetime) -> str:
+    """Return the marker of one tenant, in line protocol: all that influxops writes."""
+    tag = f",tenant={tenant.translate(_ESCAPES)}" if tenant else ""
+    seconds = int((marker_time(started) - _EPOCH).total_seconds())
+    return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"

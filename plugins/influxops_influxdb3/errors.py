@@ -100,15 +100,23 @@ class ConnectionFailed(InfluxDBError):
         reason: Why, in a few words that can stand alone.
         sent: Whether the request may have reached the server.
         silent: Whether the server was waited for in vain.
+        again: Whether another try may help.
         **about: What `InfluxDBError` takes.
     """
 
     def __init__(
-        self, reason: str, *, sent: bool = False, silent: bool = False, **about: Any
+        self,
+        reason: str,
+        *,
+        sent: bool = False,
+        silent: bool = False,
+        again: bool = True,
+        **about: Any,
     ) -> None:
         super().__init__(reason, **about)
         self.sent = sent
         self.silent = silent
+        self.again = again
 
     @property
     def answer_lost(self) -> bool:

@@ -1,28 +1,38 @@
-"""HTTP with one server: connections, and waits that end with the run.
+"""HTTP with one server, through urllib3: waits end with the run.
 
-A request is made in the thread of who wants the answer. Whatever it waits for (a connection, a
-TLS handshake, an answer) ends when the run ends or its own time has passed: the socket is shut,
-and the wait fails. What was not sent by then is never sent.
+A request is made in the thread of who wants the answer. Whatever is waited for (a connection, an
+answer) ends when the run ends or its own time has passed. What was not sent by then is never sent.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import ipaddress
-import select
+import logging
 import socket
 import ssl
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from http.client import BadStatusLine, HTTPException
 from queue import SimpleQueue
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from influxops.plugin import Context, DeadlineExceeded, Ending, Interrupted, LateAnswer, Remedy
-from influxops_influxdb3.errors import CHECK_URL, Answer, NotInfluxDB3, Request
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import DecodeError, HTTPError
+
+from influxops.plugin import (
+    Context,
+    DeadlineExceeded,
+    Ending,
+    InfluxopsError,
+    Interrupted,
+    LateAnswer,
+    Remedy,
+)
+from influxops_influxdb3.errors import CHECK_URL, Answer, ConnectionFailed, NotInfluxDB3, Request
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 _T = TypeVar("_T")
@@ -33,6 +43,8 @@ GRACE = 5.0
 #: Bytes of an answer, unpacked; the inventory of 12,400 databases has about one million.
 LARGEST_ANSWER = 128 * 1024 * 1024
 _PIECE = 64 * 1024
+#: Connections that are kept; with fewer than threads that ask at once, some are opened anew.
+_KEPT = 8
 
 _SLOW = Remedy.setting("read_timeout", "the server is slow or hangs; {} gives it longer")
 _IS_IT_UP = Remedy.setting("url", "is the server up? If it is, check {}")
@@ -45,34 +57,6 @@ _AUTHORITY = Remedy.setting(
 _CLIENT_CERT = Remedy.setting(
     "client_cert", "if the server wants a client certificate, set {} and its key"
 )
-
-
-class NoAnswer(Exception):
-    """There was no answer.
-
-    Args:
-        reason: Why.
-        hint: What to do about it.
-        sent: Whether the request may have reached the server.
-        silent: Whether the server was waited for in vain.
-        again: Whether another try may help.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        hint: Remedy = _IS_IT_UP,
-        *,
-        sent: bool,
-        silent: bool = False,
-        again: bool = True,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
-        self.sent = sent
-        self.silent = silent
-        self.again = again
 
 
 class _TooLarge(Exception):
@@ -91,17 +75,18 @@ class Http:
 
     def __init__(self, settings: InfluxDB3Settings) -> None:
         self._settings = settings
-        parts = urlsplit(settings.url)
-        self._tls = settings.tls if parts.scheme == "https" else None
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if self._tls else 80)
-        self._prefix = parts.path
-        self._idle: list[_Connection] = []
+        self._parts = urlsplit(settings.url)
+        self._tls = settings.tls if self._parts.scheme == "https" else None
+        self._host = self._parts.hostname or ""
+        self._lock = threading.Lock()
+        self._pool: HTTPConnectionPool | None = None
 
     def close(self) -> None:
         """Close the connections; they are opened again when needed."""
-        while self._idle:
-            self._idle.pop().close()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     def ask(
         self,
@@ -123,207 +108,214 @@ class Http:
             headers: The headers.
 
         Raises:
-            NoAnswer: When there is no answer.
+            ConnectionFailed: When there is no answer.
             NotInfluxDB3: When it cannot be read.
             Interrupted: When the run is over; one that only reads is not waited for then.
         """
-        settings, connection = self._settings, self._connection()
-        sent, kept, ending, began = False, False, Ending(), time.monotonic()
+        grace = GRACE if request.operation.changes else 0.0
+        asking = _here.asking = _Asking(context, self._settings, grace)
+        # The socket's own timeout only ends, a little later, what the context left behind.
+        timeout = Timeout(connect=self._settings.connect_timeout + 1.0, read=None)
         failure: Exception
-        opened = contextlib.ExitStack()
+        closing = contextlib.ExitStack()
         try:
-            if connection.sock is None:
-                with context.ends(connection.shut, within=settings.connect_timeout) as ending:
-                    connection.open(context, settings.connect_timeout)
-            # A run that ended meanwhile sends nothing more.
-            context.check()
-            grace = GRACE if request.operation.changes else 0.0
-            with context.ends(connection.shut, within=settings.read_timeout, grace=grace) as ending:
-                sent, connection.doing = True, "asking"
-                connection.request(method, self._prefix + path, body, headers)
-                response = connection.getresponse()
-                opened.callback(response.close)
-                connection.doing = "reading"
-                found: Any = response.headers
-                answer = Answer(response.status, found, _body_of(response))
-            if ending.error is not None:
+            with asking.wait:
+                response = self._connections().urlopen(
+                    method,
+                    self._parts.path + path,
+                    body,
+                    headers,
+                    retries=False,
+                    redirect=False,
+                    timeout=timeout,
+                    preload_content=False,
+                )
+                closing.callback(response.close)
+                asking.doing = "reading"
+                answer = Answer(response.status, response.headers, _body_of(response))
+            if asking.ending.error is not None:
                 # A socket that was shut looks like the end of an answer.
                 raise ConnectionAbortedError
-            kept = connection.sock is not None
+            response.release_conn()
             return answer
         except _TooLarge:
             said = f"it answered more than {LARGEST_ANSWER // 1024**2} MiB"
             failure = request.error(NotInfluxDB3, said, CHECK_URL)
-        except zlib.error:
+        except DecodeError:
             failure = request.error(NotInfluxDB3, "its answer cannot be unpacked", CHECK_URL)
-        except LateAnswer as error:
-            failure = self._late(connection.doing, error, began, sent=sent)
-        except (OSError, http.client.HTTPException, UnicodeError) as error:
-            if ending.error is None:
-                failure = self._broken(error, sent=sent)
-            else:
-                failure = self._late(connection.doing, ending.error, began, sent=sent)
+        except Interrupted as error:
+            failure = self._late(asking, request, error)
+        except (HTTPError, HTTPException, OSError, UnicodeError) as error:
+            ended = asking.ending.error
+            failure = (
+                self._late(asking, request, ended)
+                if ended is not None
+                else self._broken(asking, request, error)
+            )
         finally:
-            opened.close()
-            if kept:
-                self._idle.append(connection)
-            else:
-                connection.close()
+            closing.close()
+            _here.asking = None
         # Outside of the handlers: what was raised there carries the request and the answer.
         raise failure
 
-    def _connection(self) -> _Connection:
-        """Return a connection that is open, or a new one that is not."""
-        with contextlib.suppress(IndexError):
-            while True:
-                connection = self._idle.pop()
-                if connection.is_usable:
-                    return connection
-                connection.close()
-        return _Connection(self._host, self._port, self._tls)
+    def _connections(self) -> HTTPConnectionPool:
+        """Return the pool of connections.
 
-    def _late(
-        self, doing: str, error: Interrupted, began: float, *, sent: bool
-    ) -> NoAnswer | Interrupted:
+        Raises:
+            UnicodeError: When the host is no valid name.
+            HTTPError: When it is none for urllib3.
+        """
+        with self._lock:
+            if self._pool is None:
+                host, port = self._host.encode("idna").decode("ascii"), self._parts.port
+                if self._tls is None:
+                    self._pool = HTTPConnectionPool(host, port or 80, maxsize=_KEPT)
+                    self._pool.ConnectionCls = _Connection
+                else:
+                    self._pool = HTTPSConnectionPool(
+                        host, port or 443, maxsize=_KEPT, ssl_context=self._tls
+                    )
+                    self._pool.ConnectionCls = _TlsConnection
+            return self._pool
+
+    def _late(self, asking: _Asking, request: Request, error: Interrupted) -> InfluxopsError:
         """Return what it means that a wait was ended."""
         if not isinstance(error, DeadlineExceeded):
             return error
+        doing, sent = asking.doing, asking.sent
         missing = {
-            "looking up": f"the name {self._host} could not be looked up",
             "connecting": "no connection",
             "shaking hands": "no end of the TLS handshake",
             "asking": "no answer",
             "reading": "no whole answer",
         }[doing]
+        failed = partial(request.error, ConnectionFailed, sent=sent)
         if not isinstance(error, LateAnswer):
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - asking.began
             reason = f"{missing} within {seconds:.1f} s: {error.message}"
-            return NoAnswer(reason, error.remedy, sent=sent, again=False)
+            return failed(reason, error.remedy, again=False)
         seconds = self._settings.read_timeout if sent else self._settings.connect_timeout
         hint = _SLOW if sent else _IS_IT_TLS if doing == "shaking hands" else _IS_IT_UP
         # One that has begun to answer would begin again, and take as long.
         again = doing != "reading"
-        return NoAnswer(
-            f"{missing} within {seconds:g} s", hint, sent=sent, silent=True, again=again
-        )
+        return failed(f"{missing} within {seconds:g} s", hint, silent=True, again=again)
 
-    def _broken(self, error: Exception, *, sent: bool) -> NoAnswer:
+    def _broken(self, asking: _Asking, request: Request, error: BaseException) -> InfluxopsError:
         """Return why there was no answer."""
+        # urllib3 wraps what the system, ssl or http.client have raised.
+        while isinstance(error, HTTPError) and (below := error.__cause__ or error.__context__):
+            error = below
+        failed = partial(request.error, ConnectionFailed, sent=asking.sent)
         if isinstance(error, ssl.SSLCertVerificationError):
             # The certificate's own words, never the peer's bytes.
             why = error.verify_message or "verification failed"
-            reason = f"its TLS certificate is not trusted: {why}"
-            return NoAnswer(reason, _AUTHORITY, sent=sent, again=False)
+            return failed(f"its TLS certificate is not trusted: {why}", _AUTHORITY, again=False)
         if isinstance(error, ssl.SSLError):
             what = (error.reason or "the handshake failed").replace("_", " ").lower()
             if what in ("wrong version number", "http request"):
-                return NoAnswer("it does not speak TLS", _WANTS_HTTP, sent=sent, again=False)
-            return NoAnswer(f"TLS: {what}", _CLIENT_CERT, sent=sent)
+                return failed("it does not speak TLS", _WANTS_HTTP, again=False)
+            return failed(f"TLS: {what}", _CLIENT_CERT)
         if isinstance(error, UnicodeError):
-            return NoAnswer("the URL names no valid host", sent=sent, again=False)
+            return failed("the URL names no valid host", _IS_IT_UP, again=False)
         if isinstance(error, socket.gaierror):
-            return NoAnswer(f"the name {self._host} cannot be resolved", sent=sent)
-        if isinstance(error, TimeoutError) and not sent:
-            reason = f"no connection within {self._settings.connect_timeout:g} s"
-            return NoAnswer(reason, sent=sent, silent=True)
-        if isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError):
+            return failed(f"the name {self._host} cannot be resolved", _IS_IT_UP)
+        if isinstance(error, TimeoutError) and not asking.sent:
+            seconds = self._settings.connect_timeout
+            return failed(f"no connection within {seconds:g} s", _IS_IT_UP, silent=True)
+        if isinstance(error, BadStatusLine) and not isinstance(error, OSError):
             hint = _IS_IT_UP if self._tls else _WANTS_HTTPS
-            return NoAnswer("what answers there does not speak HTTP", hint, sent=sent)
+            return failed("what answers there does not speak HTTP", hint)
         words = (getattr(error, "strerror", None) or "").lower()
-        return NoAnswer(words or "the connection was lost", sent=sent)
+        return failed(words or "the connection was lost", _IS_IT_UP)
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection that can be shut from another thread, also while it is being made."""
+# What urllib3 does not know: the run -------------------------------------------------------------
 
-    auto_open = 0  # it is opened in one place
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        super().__init__(host, port)
-        self.default_port = 443 if tls else 80
-        self._tls = tls
-        self._lock = threading.Lock()
-        self._held: socket.socket | None = None
-        self._is_shut = False
-        #: What is going on, for the error that may come of it.
-        self.doing = "looking up"
+class _Asking:
+    """One try of a request, for the connection that it gets."""
 
-    def open(self, context: Context, seconds: float) -> None:
-        """Connect, with TLS where that is wanted.
+    def __init__(self, context: Context, settings: InfluxDB3Settings, grace: float) -> None:
+        self.began = time.monotonic()
+        self.doing = "connecting"  # for the error that may come of it
+        self.sent = False  # whether it may have reached the server
+        self.ending = Ending()
+        self.wait = contextlib.ExitStack()  # holds the wait for the answer
+        self._context = context
+        self._settings = settings
+        self._grace = grace
 
-        Args:
-            context: The run.
-            seconds: What looking up the name may take, and what each connection may take.
-        """
-        failure: OSError | None = None
-        for family, kind, protocol, _, address in self._addresses(context, seconds):
-            self.doing = "connecting"
-            sock = socket.socket(family, kind, protocol)
-            try:
-                self._hold(sock)
-                sock.settimeout(seconds)
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self._tls is not None:
-                    self.doing = "shaking hands"
-                    sock = self._shake_hands(self._tls, sock)
-                sock.settimeout(None)
-            except BaseException as error:
-                sock.close()
-                if not isinstance(error, OSError) or self.doing != "connecting":
-                    raise
-                failure = error
-            else:
-                self.sock = sock
-                return
-        assert failure is not None
-        raise failure
+    def connect(self, connection: HTTPConnection, connect: Callable[[], None]) -> None:
+        """Connect; looking up a name cannot be ended, so all of it is left behind if need be."""
+        left = threading.Event()
 
-    def _addresses(self, context: Context, seconds: float) -> list[Any]:
-        """Look up the host; nothing can end that, so it is left behind if it takes too long."""
-
-        def look_up() -> list[Any]:
-            return socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        def work() -> None:
+            connect()
+            if left.is_set():
+                connection.close()
 
         try:
-            ipaddress.ip_address(self.host)
-        except ValueError:
-            return context.detached(look_up, within=seconds)
-        return look_up()
-
-    def _shake_hands(self, tls: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
-        wrapped = tls.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
-        try:
-            self._hold(wrapped)
-            wrapped.do_handshake()
-        except BaseException:
-            wrapped.close()
+            self._context.detached(work, within=self._settings.connect_timeout)
+        except Interrupted:
+            # urllib3 closes what is there by now.
+            left.set()
+            self.doing = "connecting" if connection.is_closed else "shaking hands"
             raise
-        return wrapped
 
-    def _hold(self, sock: socket.socket) -> None:
-        with self._lock:
-            if self._is_shut:
-                raise ConnectionAbortedError
-            self._held = sock
+    def send(self, sock: socket.socket) -> None:
+        """Begin the wait for the answer, unless the run has ended: then nothing more is sent."""
+        self._context.check()
+        within = self._settings.read_timeout
+        wait = self._context.ends(partial(_shut, sock), within=within, grace=self._grace)
+        self.ending = self.wait.enter_context(wait)
+        self.sent, self.doing = True, "asking"
 
-    def shut(self) -> None:
-        """Shut the socket: what waits for it fails at once."""
-        with self._lock:
-            self._is_shut = True
-            if self._held is not None:
-                with contextlib.suppress(OSError):
-                    # Not TLS's own shutdown: it would have the reader go on without decrypting.
-                    socket.socket.shutdown(self._held, socket.SHUT_RDWR)
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether another request may be sent; a server that closes it makes it readable."""
-        if self._is_shut:
-            return False
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return not poll.poll(0)
+def _shut(sock: socket.socket) -> None:
+    """Shut a socket: what waits for it fails at once."""
+    with contextlib.suppress(OSError):
+        # Not TLS's own shutdown: it would have the reader go on without decrypting.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Here(threading.local):
+    """What is under way in this thread."""
+
+    asking: _Asking | None = None
+
+
+_here = _Here()
+
+
+class _Connection(HTTPConnection):
+    """A connection for what is under way in the thread that uses it."""
+
+    def connect(self) -> None:
+        assert _here.asking is not None
+        _here.asking.connect(self, super().connect)
+        # Else urllib3 warns where verification was turned off, and an application would show it.
+        self.is_verified = True
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.is_closed:
+            self.connect()
+        self.timeout = None
+        assert _here.asking is not None
+        _here.asking.send(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same with TLS."""
+
+
+def _is_another(record: logging.LogRecord) -> bool:
+    """Keep what urllib3 logs of our requests from an application's log: the client tells it."""
+    return _here.asking is None
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_is_another)
 
 
 def in_flight(
@@ -366,28 +358,18 @@ def in_flight(
             todo.put(None)
 
 
-def _body_of(response: http.client.HTTPResponse) -> bytes:
-    """Read a body, and unpack it where a proxy has packed it unasked.
+def _body_of(response: BaseHTTPResponse) -> bytes:
+    """Read a body, unpacked where a proxy has packed it unasked.
 
     Raises:
         _TooLarge: When there is too much of it.
-        zlib.error: When it cannot be unpacked.
-        http.client.IncompleteRead: When it breaks off.
+        HTTPError: When it breaks off or cannot be unpacked.
     """
-    if response.length is not None and response.length > LARGEST_ANSWER:
+    if (response.length_remaining or 0) > LARGEST_ANSWER:
         raise _TooLarge
-    packed = response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip", "deflate")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32) if packed else None
     body = bytearray()
-    while rest := response.read(_PIECE):
-        while rest:
-            body += rest if unpacker is None else unpacker.decompress(rest, 16 * _PIECE)
-            rest = b"" if unpacker is None else unpacker.unconsumed_tail
-            if len(body) > LARGEST_ANSWER:
-                raise _TooLarge
-    if unpacker is not None:
-        body += unpacker.flush()
-    # http.client finds this itself only where it reads a body whole.
-    if response.length or (body and unpacker is not None and not unpacker.eof):
-        raise http.client.IncompleteRead(b"")
+    for piece in response.stream(_PIECE, decode_content=True):
+        body += piece
+        if len(body) > LARGEST_ANSWER:
+            raise _TooLarge
     return bytes(body)

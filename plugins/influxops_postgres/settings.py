@@ -30,9 +30,9 @@ def _parse_dsn(value: Secret | str) -> Secret | str:
 
         if {"password", "sslpassword"} & parse_dsn(value).keys():
             raise ValueError(
-                "a connection string with a password is never written here: use "
-                'dsn = {env = "NAME"} or {file = "path"}, or leave the password out and set '
-                "`password`"
+                "a connection string with a password is never written here, only where it is: "
+                "`env`, the name of a variable, or `file`, a path; or leave the password out and "
+                "set `password`"
             )
     return value
 

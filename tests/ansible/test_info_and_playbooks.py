@@ -90,6 +90,28 @@ def test_the_playbooks_see_a_tenant_through_its_life(fleet: tuple[Stage, list[St
     assert "nothing to drop for acne" in confirmed.output
 
 
+def test_of_a_tenant_on_two_servers_both_copies_are_shown_and_the_named_one_is_retired(
+    fleet: tuple[Stage, list[StandIn]],
+) -> None:
+    stage, servers = fleet
+    for server in servers:
+        stage.ensure(url=server.url, tenant="dbl")
+    write(servers[0], "telemetry_dbl", "telemetry v=1")
+    shown = run(stage, "retire_tenant", "-e", "influx_tenant=dbl", "-e", "confirm=dbl")
+    assert shown.code != 0
+    assert "telemetry_dbl on eu1 with 1 rows" in shown.output
+    assert "telemetry_dbl on eu2 with 0 rows" in shown.output
+    assert "add -e influx_target=eu2" in shown.output
+    assert held(servers) == ["telemetry_dbl"] * 2
+    named = ("-e", "influx_tenant=dbl", "-e", "influx_target=eu2")
+    assert run(stage, "retire_tenant", *named).code == 0
+    assert held(servers) == ["telemetry_dbl"] * 2
+    retired = run(stage, "retire_tenant", *named, "-e", "confirm=dbl")
+    assert retired.code == 0, retired.output
+    assert databases(servers[0]) == ["telemetry_dbl"]
+    assert databases(servers[1]) == []
+
+
 def test_a_playbook_finds_the_configuration_in_the_folder_that_it_is_called_from(
     stage: Stage, server: StandIn
 ) -> None:
@@ -146,7 +168,7 @@ def test_information_fails_only_where_it_could_not_read(stage: Stage, server: St
     assert [finding["kind"] for finding in held["findings"]] == ["invalid-name"]
     assert fails["failed"]
     assert NOWHERE in fails["msg"]
-    assert "'a'" in fails["msg"]
+    assert "telemetry_a" in fails["msg"]
     assert not warns["failed"]
     assert warns["databases"][0]["exists"] is None
     assert [target["reachable"] for target in warns["targets"]] == [True, False]

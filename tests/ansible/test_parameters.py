@@ -61,6 +61,7 @@ def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
         ({**url, "source": {}}, "kind"),
         ({**url, "source": {"kind": "postgres", "hoost": "x"}}, "did you mean host?"),
         ({**url, "source": {"kind": "postgres", "password": "x"}}, "`password` of source"),
+        ({**url, "source": {"kind": "postgres", "dsn": "postgresql://u:p@h/d"}}, "`dsn` of source"),
         ({**url, "tenant": "a", "retention": "soon"}, "retention"),
         ({**url, "tenant": "a", "name_template": "fixed"}, "`name_template`"),
         ({**url, "tenant": "a", "name_template": "a b{tenant_id}"}, "`name_template`"),

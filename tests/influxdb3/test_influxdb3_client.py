@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -33,7 +34,7 @@ from influxops.plugin import (
     TargetRefused,
 )
 from influxops_influxdb3 import errors
-from influxops_influxdb3.batch import marker
+from influxops_influxdb3.client import marker
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import MakeClient
 from tests.influxdb3.double import (
@@ -706,3 +707,21 @@ def test_turning_verification_off_warns_nobody_elsewhere(
         client.ping(Context())
         client.close()
     assert {record.name for record in caplog.records} <= {"influxops"}
+
+
+def test_what_urllib3_would_log_of_a_request_reaches_nobody(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    strange = b"HTTP/1.1 200 OK\r\nno header\r\ncontent-length: 2\r\n\r\n[]"
+    with _saying(strange) as url, contextlib.suppress(errors.InfluxDBError):
+        make_client(url=url, retries=0).databases(Context())
+    assert {record.name for record in caplog.records} == {"influxops"}
+    logging.getLogger("urllib3.connectionpool").warning("somebody else's")
+    assert caplog.records[-1].name == "urllib3.connectionpool"
+
+
+def test_a_host_that_is_no_name_is_told_as_such(make_client: MakeClient) -> None:
+    with pytest.raises(errors.ConnectionFailed) as caught:
+        make_client(url="http://a..b:8181").ping(Context())
+    assert caught.value.reason == "the URL names no valid host"
