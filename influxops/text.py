@@ -44,11 +44,20 @@ def one_line(text: str) -> str:
 
     Returns:
         The text, and all that does not print (controls, escape sequences, direction marks, line
-        separators, lone surrogates) written as Python would: `\x1b`. Done twice, it is the same.
+        separators, lone surrogates) written as Python would: `\x1b`. So is what is composed in
+        another way than usual and looks like another text: an accent that stands alone. Done
+        twice, it is the same.
     """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    if text.isascii() or unicodedata.is_normalized("NFC", text):
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() and _is_usual(c) else ascii(c)[1:-1] for c in text)
+
+
+def _is_usual(character: str) -> bool:
+    """Return whether a character is no accent to another one, and no other spelling of one."""
+    return not unicodedata.combining(character) and unicodedata.is_normalized("NFC", character)
 
 
 def short(text: str) -> str:

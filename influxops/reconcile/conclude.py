@@ -76,10 +76,12 @@ def _notes(
 
     scope = context.scope
     waits = any(plan.unseen_on and not plan.verdict.is_right for plan in tenants)
+    applied = bool(draft.settled) and not context.dry_run
+    # Whom a guard refuses wants no place.
+    beyond = {p.target for p in tenants if p.over_estimate and p.verdict is not Verdict.REFUSED}
     for finding in (*draft.observed.findings, *draft.plan.notes, *draft.notes):
-        applied = bool(draft.settled) and not context.dry_run
-        if applied and finding.kind is Kind.OVER_CAPACITY:
-            continue  # the server has decided
+        if finding.kind is Kind.OVER_CAPACITY and (applied or finding.target not in beyond):
+            continue  # the server has decided, or will not be asked
         severity = finding.severity
         if finding.kind in _UNREAD:
             # A target that nobody in the scope depends on, or that was allowed to be away.

@@ -65,8 +65,8 @@ def make_plan(
     """
     planner = _Planner(observed, rules, scope, check)
     planned = planner.absent(desired) if absent else planner.present(desired)
-    notes = [] if absent else [*planner.notes([*planned.values()], desired)]
     tenants = {id_: planned[id_] for id_ in desired if id_ in planned and scope.covers(id_)}
+    notes = [] if absent else [*planner.notes([*tenants.values()], desired)]
     return Plan(tenants, tuple(notes))
 
 

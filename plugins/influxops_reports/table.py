@@ -147,7 +147,7 @@ def _missing(widths: dict[str, int], width: int) -> int:
 
 def _shown_id(id_: str) -> str:
     """Return an id as it is where that is plain to see, else quoted."""
-    plain = id_.isprintable() and id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _ID
+    plain = one_line(id_) == id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _ID
     return id_ if plain else printable(id_, _ID)
 
 

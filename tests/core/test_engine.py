@@ -399,6 +399,28 @@ def test_a_run_for_one_tenant_minds_no_fault_elsewhere(bench: Bench) -> None:
     assert bench.run(tenants=("new",)).exit_code == 1
 
 
+def test_a_run_for_one_tenant_minds_no_lack_of_places_for_others(bench: Bench) -> None:
+    bench.tenants("old", "new", "newer")
+    bench.server(databases=there("telemetry_old"), capacity=1)
+    report = bench.run(tenants=("old",))
+    assert kinds(report)["over-capacity"] == 0
+    assert report.exit_code == 0
+    (note,) = bench.run(tenants=("new",), dry_run=True).notes
+    assert "1 to create, 0 places left" in note.message
+
+
+def test_whom_a_guard_refuses_wants_no_place(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("old", "new")
+    bench.server("eu1", down="connection refused")
+    bench.server("eu2", databases=there("telemetry_old"), capacity=1)
+    for dry_run in (True, False):
+        report = bench.run(dry_run=dry_run)
+        assert states(report) == {"old": "ok", "new": "refused"}
+        assert kinds(report)["over-capacity"] == 0
+    assert kinds(bench.run(dry_run=True, allow=["unreachable"]))["over-capacity"] == 1
+
+
 def test_a_fault_in_a_source_that_is_all_in_the_scope_is_not_elsewhere(bench: Bench) -> None:
     bench.server()
     bench.tenants("a", "b")

@@ -16,6 +16,7 @@ from influxops.plugin import (
     format_duration,
     is_this_machine,
     nearest,
+    one_line,
     parse_duration,
     printable,
 )
@@ -61,6 +62,13 @@ def test_a_template_that_cannot_work_is_refused(text: str) -> None:
 def test_the_nearest_word_minds_case_least() -> None:
     assert nearest("ACME", ["acne", "acme"]) == "did you mean acme?"
     assert nearest("zzz", ["acme"]) == ""
+
+
+def test_two_spellings_of_one_accent_are_not_shown_alike() -> None:
+    assert one_line("caf\u00e9") == "caf\u00e9"
+    assert one_line("cafe\u0301 \u00e9") == "cafe\\u0301 \u00e9"
+    assert one_line("\u212b") == r"\u212b"
+    assert one_line(one_line("cafe\u0301\n")) == one_line("cafe\u0301\n")
 
 
 def test_an_id_is_shown_on_one_line_and_shortened() -> None:

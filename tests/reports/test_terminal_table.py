@@ -52,6 +52,12 @@ def test_a_terminal_gets_a_table(on_terminal: Tell) -> None:
     assert "2 tenants: 1 ok, 1 retention set, 0 failed, in 2.1 s" in lines
 
 
+def test_ids_that_differ_by_how_an_accent_is_spelt_do_not_look_alike(on_terminal: Tell) -> None:
+    out = plain(on_terminal(report([tenant("caf\u00e9", "ok"), tenant("cafe\u0301", "ok")])))
+    assert "caf\u00e9" in out
+    assert r"cafe\u0301" in out and "cafe\u0301" not in out
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_nothing_is_wider_than_the_terminal(on_terminal: Tell, width: int) -> None:
     out = plain(on_terminal(full_report(), width))
