@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from functools import cache
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.text import count, short, some_of
@@ -12,6 +12,7 @@ from influxops.text import count, short, some_of
 ATTRIBUTES = ("database", "retention", "target")
 
 
+@cache
 def meant_attribute(name: str) -> str:
     """Return the attribute that a name was probably meant for.
 
@@ -23,6 +24,8 @@ def meant_attribute(name: str) -> str:
     """
     if name in ATTRIBUTES:
         return ""
+    from difflib import get_close_matches
+
     near = get_close_matches(name.strip().casefold(), ATTRIBUTES, n=1, cutoff=0.8)
     return near[0] if near else ""
 

@@ -73,7 +73,9 @@ class Engine:
                 case "targets":
                     self.targets.append(TargetHandle(each, hooks, self.redact, missing))
                 case "reporters":
-                    self.reporters.append(ReporterHandle(each, hooks, self.redact, missing))
+                    handle = ReporterHandle(each, hooks, self.redact, missing)
+                    handle.is_own = each.name in self._own
+                    self.reporters.append(handle)
         self.rules = _rules(config, self.targets)
 
     def __enter__(self) -> Engine:
@@ -151,6 +153,7 @@ class Engine:
                 continue
             for check in handle.checks(context):
                 yield handle.full_name, check
+        context.check()
         if len(self.targets) > 1:
             try:
                 refuse_one_server_twice(self._inventories(context), self.targets)

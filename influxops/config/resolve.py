@@ -16,7 +16,7 @@ from influxops.config.tomlfile import TomlFile
 from influxops.durations import format_duration
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
 from influxops.model import Traits, Unmanaged
-from influxops.plugins.discovery import Kind, find, misspelt
+from influxops.plugins.discovery import ROLES, Kind, find, implements, misspelt
 from influxops.remedy import Remedy
 from influxops.text import one_line, some_of
 
@@ -181,7 +181,8 @@ def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
     if section.role in roles:
         return
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
-    why = f"it serves as {fits}" if fits else misspelt(plugin) or "it has no such hooks"
+    missing = [hook for hook in ROLES[section.role] if not implements(plugin, hook)]
+    why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {some_of(missing)}"
     written = section.written("kind")
     raise ConfigError(
         f"{_place(section, 'kind')}{written}: the kind {kind.name!r} is no "

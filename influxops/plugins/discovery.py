@@ -77,9 +77,10 @@ class Kind(Struct, frozen=True):
 
     def roles(self, plugin: type[Any]) -> tuple[str, ...]:
         """Return which sections a plugin's class may serve: `sources`, `targets`, `reporters`."""
-        return tuple(
-            role for role, hooks in ROLES.items() if all(implements(plugin, h) for h in hooks)
-        )
+        roles = [r for r, hooks in ROLES.items() if all(implements(plugin, h) for h in hooks)]
+        if not roles and any(base.__name__ == "Reporter" for base in plugin.__mro__[1:]):
+            return ("reporters",)  # one that only wraps the hooks of others, for tracing
+        return tuple(roles)
 
 
 def installed(group: str = GROUP) -> dict[str, Kind]:
@@ -110,23 +111,36 @@ def implements(plugin: type[Any], hook: str) -> bool:
 
 
 def misspelt(plugin: type[Any]) -> str:
-    """Return a hint at hooks of a class that no specification knows: empty where there is none.
+    """Return what is wrong with the names and arguments of a class's hooks; empty for nothing.
 
     Args:
         plugin: The class.
     """
+    from inspect import signature
+
     from influxops.plugins import hookspecs
 
-    known = [name for name in vars(hookspecs) if name.startswith(f"{PROJECT}_")]
-    wrong = [
-        name
-        for name in dir(plugin)
-        if hasattr(getattr(plugin, name, None), f"{PROJECT}_impl") and name not in known
-    ]
-    return "; ".join(
-        f"no hook is called {name} ({nearest(name, known) or 'see docs/plugins.md'})"
-        for name in wrong
-    )
+    known = {
+        name: [*signature(spec).parameters]
+        for name, spec in vars(hookspecs).items()
+        if name.startswith(f"{PROJECT}_")
+    }
+    wrong = []
+    for name in dir(plugin):
+        method = getattr(plugin, name, None)
+        is_marked = hasattr(method, f"{PROJECT}_impl")
+        if is_marked and name not in known:
+            wrong.append(
+                f"no hook is called {name} ({nearest(name, known) or 'see docs/plugins.md'})"
+            )
+        elif name in known and not is_marked:
+            wrong.append(f"{name} lacks @hookimpl")
+        elif is_marked and callable(method):
+            for argument in [*signature(method).parameters][1:]:
+                if argument not in known[name]:
+                    takes = ", ".join(known[name]) or "nothing"
+                    wrong.append(f"{name} has no argument {argument}; it may take {takes}")
+    return "; ".join(wrong)
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -40,7 +41,7 @@ from influxops.model import (
     Unknown,
 )
 from influxops.plugins import hookspecs
-from influxops.plugins.discovery import PROJECT, implements
+from influxops.plugins.discovery import PROJECT, implements, misspelt
 from influxops.report.model import Report, RunHead, SourceState, TargetState
 
 if TYPE_CHECKING:
@@ -83,8 +84,14 @@ class Handle:
         except InfluxopsError as error:
             error.remedy = self.located(error.remedy)
             raise
-        except Exception as error:
+        except pluggy.PluginValidationError as error:
             manager.unregister(name=self.full_name)
+            why = misspelt(resolved.plugin) or str(error).splitlines()[-1]
+            raise PluginUnusable(
+                f"{self.full_name} ({self._owner}) cannot be used: {why}",
+                hint="correct its plugin; docs/plugins.md lists the hooks",
+            ) from error
+        except Exception as error:
             raise PluginUnusable(
                 f"{self.full_name} ({self._owner}) cannot be made: "
                 f"{type(error).__name__}: {redact(str(error))}",
@@ -218,13 +225,18 @@ class SourceHandle(Handle):
         tenants: list[Tenant] = []
         findings: list[Finding] = []
         with self.guard():
-            for number, found in enumerate(self.call("influxops_tenants", context=context) or ()):
+            given = self.call("influxops_tenants", context=context)
+            if given is None:
+                raise TypeError("influxops_tenants gave None, not tenants; does it lack a `yield`?")
+            for number, found in enumerate(given):
                 if number % 1000 == 0:
                     context.check()
                 if isinstance(found, Finding):
                     findings.append(replace(self._finding(found), source=self.name))
-                elif not isinstance(found, Tenant) or not isinstance(found.id, str):
+                elif not isinstance(found, Tenant):
                     raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
+                elif not isinstance(found.id, str):
+                    raise TypeError(f"a tenant's id is {type(found.id).__name__}, not text")
                 elif not found.id.strip():
                     findings.append(
                         Finding(
@@ -322,7 +334,9 @@ class TargetHandle(Handle):
                 for found in self.call("influxops_ensure", changes=changes, context=context) or ():
                     change = found.change
                     number = places.get((change.action, change.tenant, change.database))
-                    if number is not None and number not in outcomes:
+                    if number in outcomes:
+                        raise TypeError(f"it gave two outcomes for {change.database}")
+                    if number is not None:
                         outcomes[number] = replace(
                             found,
                             change=changes[number],
@@ -379,14 +393,15 @@ class TargetHandle(Handle):
 class ReporterHandle(Handle):
     """A configured reporter."""
 
+    #: Whether it is the output of the program that makes the run.
+    is_own = False
+
     @property
     def _budget(self) -> float:
         return float(getattr(self.resolved.settings, "budget", 10.0))
 
     def started(self, head: RunHead, context: Context) -> Finding | None:
         """Tell it what a run works on; return what went wrong."""
-        if not self.implements("influxops_started"):
-            return None
         return self._tell("influxops_started", context.limited(self._budget), head=head)
 
     def report(self, report: Report, context: Context) -> Finding | None:
@@ -398,9 +413,14 @@ class ReporterHandle(Handle):
         return self._tell("influxops_report", rest, report=report)
 
     def _tell(self, hook: str, context: Context, **arguments: object) -> Finding | None:
+        if not self.implements(hook):
+            return None  # one that only wraps the hooks of others
+        call = partial(self.call, hook, context=context, **arguments)
         try:
             with self.guard():
-                self.call(hook, context=context, **arguments)
+                # One that does not look at its time is left behind; the command line's own may
+                # wait for its reader, who pages.
+                call() if self.is_own else context.detached(call, within=self._budget + _LATE)
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
             message = error.message
@@ -412,6 +432,8 @@ class ReporterHandle(Handle):
 
 #: Seconds that a reporter gets though the run's own time is over.
 LAST_WORDS = 2.0
+#: Seconds after its time in which a hook can still end by itself, before it is left behind.
+_LATE = 0.5
 
 
 class WrongServer(TargetRefused):

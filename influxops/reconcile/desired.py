@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from influxops.attributes import meant_attribute
 from influxops.durations import format_duration, parse_retention
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import UNMANAGED, Retention, Tenant, TenantPlan, Unmanaged, Verdict
@@ -96,6 +97,15 @@ def _desired(tenant: Tenant, rules: Rules) -> TenantPlan:
                 rules.or_in_file(
                     "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
                 ),
+            ),
+        )
+    if wrong := next(filter(meant_attribute, attributes), ""):
+        return hold(
+            plan,
+            held(
+                Kind.UNKNOWN_ATTRIBUTE,
+                f"its attribute {printable(wrong)} means nothing",
+                f"did you mean {meant_attribute(wrong)}?",
             ),
         )
     if id_rule:

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 #: Seconds after which somebody who waits is told for whom.
 _SAY_AFTER = 2.0
+#: Seconds after its time in which a plugin can still end by itself.
+_LATE = 0.5
 
 
 class Observed(Struct, frozen=True):
@@ -201,7 +203,8 @@ class _ReadTarget(Struct, frozen=True):
 
 def _place(handle: SourceHandle | TargetHandle) -> str:
     location = handle.location
-    return f"{handle.full_name.replace(':', ' ')} ({one_line(location.text) if location else ''})"
+    where = location.text if location else handle.kind
+    return f"{handle.full_name.replace(':', ' ')} ({one_line(where)})"
 
 
 def _subject(handle: SourceHandle) -> str:
@@ -212,7 +215,7 @@ def _subject(handle: SourceHandle) -> str:
 def _read_source(handle: SourceHandle, context: Context) -> _ReadSource:
     state = handle.state()
     try:
-        tenants, findings = handle.read(context)
+        tenants, findings = context.detached(partial(handle.read, context))
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -255,7 +258,11 @@ def _inventory(
 ) -> Inventory:
     """Read an inventory within the time that reading may take; looking closely takes longer."""
     try:
-        return handle.inventory(context if closely else reading, closely)
+        if closely:
+            return context.detached(partial(handle.inventory, context, closely))
+        # A plugin that does not look at its time is left behind.
+        read = partial(handle.inventory, reading, closely)
+        return context.detached(read, within=rules.reading + _LATE)
     except Interrupted:
         context.check()
         raise TargetError(

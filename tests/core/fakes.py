@@ -84,6 +84,8 @@ class Server:
     unconfirmed: str = ""
     #: Databases whose marker is seen to be missing only when they are looked at closely.
     hidden: set[str] = field(default_factory=set)
+    #: Never answers, and does not look whether the run is over; until this is set.
+    stuck: threading.Event | None = None
     #: Never answers.
     hangs: bool = False
     rows: dict[str, int] = field(default_factory=dict)
@@ -141,8 +143,12 @@ class MemorySource(_Base):
             )
 
     @hookimpl
-    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
-        yield from self.world.tenants.get(self.section, [])
+    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding] | None:
+        given = self.world.tenants.get(self.section, [])
+        return None if given is None else self._given(given)
+
+    def _given(self, given: Iterable[Tenant | Finding]) -> Iterator[Tenant | Finding]:
+        yield from given
         if self.section in self.world.broken:
             raise self.world.broken[self.section]
 
@@ -205,6 +211,8 @@ class MemoryTarget(_Base):
         if server.cancels_reading == server.reads:
             context.cancel()
             context.check()
+        if server.stuck is not None:
+            server.stuck.wait()
         if server.hangs:
             with context.ends(server.gone.set):
                 server.gone.wait()

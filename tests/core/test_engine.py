@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 
 import pytest
@@ -14,6 +15,8 @@ from influxops.engine import Engine
 from influxops.errors import ConfigError, LockBusy
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import UNKNOWN, Action, Database, Status, Tenant, Verdict
+from influxops.plugin import Check, Source, hookimpl
+from influxops.plugins.discovery import misspelt
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from tests.core.conftest import Bench
@@ -901,3 +904,55 @@ def test_what_even_a_close_look_does_not_show_is_counted(bench: Bench) -> None:
     report = bench.run(verify=True)
     assert report.exit_code == 0
     assert "whether 1 database had a marker cannot be told" in report.findings[0].message
+
+
+def test_a_target_that_looks_at_no_clock_is_left_behind(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.extra = {"run": {"reading": "1s"}}
+    bench.tenants("a")
+    stuck = threading.Event()
+    bench.server("eu1", databases=there("telemetry_a"))
+    bench.server("eu2", stuck=stuck)
+    try:
+        report = bench.run(dry_run=True)
+    finally:
+        stuck.set()
+    assert states(report) == {"a": "ok"}
+    assert "no answer within 1 s" in next(f for f in report.findings if f.target).message
+
+
+def test_a_misspelt_attribute_holds_its_tenant(bench: Bench) -> None:
+    bench.tenants(Tenant("a", {"retenion": "30d"}), Tenant("b", {"floor": "7"}))
+    report = bench.run()
+    assert states(report) == {"a": "held", "b": "changed"}
+    assert "did you mean retention?" in report.findings[0].hint
+
+
+def test_a_source_that_gives_nothing_at_all_is_a_fault(bench: Bench) -> None:
+    bench.tenants("a")
+    bench.world.tenants["registry"] = None  # type: ignore[assignment]
+    report = bench.run()
+    assert "does it lack a `yield`?" in report.findings[0].message
+    assert report.exit_code == 1
+
+
+class Unmarked(Source):
+    def influxops_tenants(self) -> list[Tenant]:
+        return []
+
+
+class Misnamed(Source):
+    @hookimpl
+    def influxops_tenant(self) -> list[Tenant]:
+        return []
+
+    @hookimpl
+    def influxops_check(self, ctx: Context) -> list[Check]:
+        return []
+
+
+def test_what_is_wrong_with_hooks_is_named() -> None:
+    assert misspelt(Unmarked) == "influxops_tenants lacks @hookimpl"
+    wrong = misspelt(Misnamed)
+    assert "influxops_check has no argument ctx; it may take context" in wrong
+    assert "no hook is called influxops_tenant (did you mean influxops_tenants?)" in wrong

@@ -19,7 +19,7 @@ FOREIGN = re.compile(
     r"influx ?db|marker|telemetry(?!_)|retention|cluster|token|\?|\bcore\b", re.IGNORECASE
 )
 CODE = """
-    from tests.pg_schema_target import SchemaTarget as Source
+    from tests.pg_schema_target import SchemaTarget as Plugin
 """
 
 
