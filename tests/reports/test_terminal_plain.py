@@ -365,7 +365,7 @@ def test_a_source_that_does_not_say_where_it_reads_leaves_no_gap(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    told = report(sources=(SourceState("crm", "crm", "", 2),))
+    told = replace(report(), sources=(SourceState("crm", "crm", "", 2),))
     reporter.influxops_started(head(told), Context())
     assert "source    crm: (crm), 2 tenants" in capsys.readouterr().err.splitlines()
 
