@@ -46,7 +46,8 @@ def header_lines(head: RunHead) -> list[str]:
 
 def _source_line(source: SourceState) -> str:
     found = f"NOT READ: {source.error}" if source.error else count(source.tenants, "tenant")
-    return "source    " + one_line(f"{source.name}: {source.location} ({source.kind}), {found}")
+    where = f"{source.location} " if source.location else ""  # a plugin need not say it
+    return "source    " + one_line(f"{source.name}: {where}({source.kind}), {found}")
 
 
 def _target_line(target: TargetState) -> str:

@@ -361,6 +361,15 @@ def test_the_start_of_a_run_says_what_it_works_on(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_source_that_does_not_say_where_it_reads_leaves_no_gap(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
+    told = replace(report(), sources=(SourceState("crm", "crm", "", 2),))
+    reporter.influxops_started(head(told), Context())
+    assert "source    crm: (crm), 2 tenants" in capsys.readouterr().err.splitlines()
+
+
 def test_a_run_that_finds_all_as_desired_says_so(piped: Tell) -> None:
     assert piped(report([tenant("x", "ok")])).splitlines()[-1] == (
         "1 tenant: 1 ok, 0 failed, in 2.1 s; nothing to do"
