@@ -38,8 +38,10 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
         {h.full_name: partial(h.describe, names[h.name], context) for h in handles}, context
     )
     stats = {h.name: each for h, each in zip(handles, found, strict=True)}
+    contents = {h.name: h.traits.contents for h in handles}
     tenants = {
-        id_: replace(tenant, finding=_described(tenant, stats)) for id_, tenant in doubles.items()
+        id_: replace(tenant, finding=_described(tenant, stats, contents))
+        for id_, tenant in doubles.items()
     }
     return replace(plan, tenants={**plan.tenants, **tenants})
 
@@ -48,7 +50,9 @@ def _is_double(tenant: TenantPlan) -> bool:
     return tenant.finding is not None and tenant.finding.kind is Kind.IN_TWO_TARGETS
 
 
-def _described(tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]]) -> Finding:
+def _described(
+    tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]], contents: dict[str, str]
+) -> Finding:
     assert tenant.finding is not None
     copies, words = [], []
     for copy in tenant.finding.facts["copies"]:
@@ -64,6 +68,8 @@ def _described(tenant: TenantPlan, stats: dict[str, dict[str, DatabaseStats]]) -
             }
         )
         what = "rows unknown" if rows is None else count(rows, "row")
+        if rows is not None and contents[target]:
+            what += f" of {contents[target]}"  # there may be others, which somebody must look for
         if last is not None:
             what += f", last written {last:%Y-%m-%d %H:%M:%S} UTC"
         words.append(f"on {target} ({what})")

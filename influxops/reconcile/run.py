@@ -90,7 +90,7 @@ def reconcile(
                 draft = known
     except (Interrupted, ConfigError, LockBusy) as error:
         draft = replace(draft, error=error)
-    if lock.lost and draft.settled:
+    if lock.lost and draft.settled and len(order.targets) > 1:
         draft = look_for_doubles(order, context, draft)
     draft = replace(draft, notes=(*draft.notes, *lock.findings(order, draft)))
     report = conclude(draft, order, context, origin)
@@ -133,7 +133,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
         context.check()
         if still_open(draft) or draft.observed.closed:
             yield (draft := replace(draft, plan=replan(draft, plan_for(draft.observed))))
-    if draft.settled and not lock.is_held:
+    if draft.settled and not lock.keeps_out(order):
         yield look_for_doubles(order, context, draft)
     if any(not plan.verdict.is_right for plan in draft.settled.values()):
         context.check()
@@ -355,6 +355,14 @@ class Lock:
             except InfluxopsError as error:
                 context.log.debug("%s has no lock", handle.full_name, exc_info=True)
                 self.missing = error.message
+
+    def keeps_out(self, order: Order) -> bool:
+        """Return whether no other run can have made a tenant elsewhere meanwhile.
+
+        With several sources, another run may hold the lock of another one; with one target,
+        there is no elsewhere to be seen.
+        """
+        return len(order.targets) < 2 or (self.is_held and len(order.sources) == 1)
 
     def findings(self, order: Order, draft: Draft) -> Iterator[Finding]:
         """Yield what is to be told of it, if anything was changed without it."""

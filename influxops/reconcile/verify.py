@@ -181,6 +181,15 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
     inventory = observed.inventories.get(target) if target else None
     after = inventory.databases.get(plan.database) if inventory else None
     plan = replace(plan, outcomes=tuple(outcomes), after=after)
+    if after is not None and after.retention is UNKNOWN and plan.retention is not UNMANAGED:
+        note = Finding(
+            Kind.RETENTION_NOT_READ,
+            Severity.WARNING,
+            "its retention period cannot be read, so nobody knows whether it is kept to",
+            tenant=plan.tenant,
+            target=target,
+        )
+        plan = replace(plan, notes=(*plan.notes, note))
     if plan.refused:
         return plan  # what a guard refuses is what somebody has to decide first
     for status, (verdict, kind) in _FINDINGS.items():

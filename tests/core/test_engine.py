@@ -179,7 +179,7 @@ def test_a_tenant_on_two_targets_is_an_error_that_shows_what_each_copy_holds(
     assert report.exit_code == 1
     (plan,) = report.tenants
     assert plan.verdict is Verdict.HELD and plan.finding
-    assert "on eu1 (0 rows) and on eu2 (3 rows)" in plan.finding.message
+    assert "on eu1 (0 rows of telemetry) and on eu2 (3 rows of telemetry)" in plan.finding.message
     assert [copy["rows"] for copy in plan.finding.facts["copies"]] == [0, 3]
 
 
@@ -956,3 +956,24 @@ def test_what_is_wrong_with_hooks_is_named() -> None:
     wrong = misspelt(Misnamed)
     assert "influxops_check has no argument ctx; it may take context" in wrong
     assert "no hook is called influxops_tenant (did you mean influxops_tenants?)" in wrong
+
+
+def test_with_two_registries_doubles_are_looked_for_although_a_lock_is_held(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.extra = {"sources": {"other": {"kind": "memory", "world": bench.name}}}
+    bench.tenants("a")
+    bench.tenants(source="other")
+    bench.server("eu1", rival=there("telemetry_a"), rival_of=bench.server("eu2"))
+    report = bench.run()
+    assert kinds(report)["in-two-targets"] == 1
+    assert report.exit_code == 1
+
+
+def test_a_retention_period_that_was_asked_for_and_cannot_be_read_back_is_a_warning(
+    bench: Bench,
+) -> None:
+    bench.extra = {"database": {"retention": "30d"}}
+    bench.tenants("a")
+    bench.server(makes=Database("telemetry_a", UNKNOWN, complete=True))
+    report = bench.run()
+    assert kinds(report)["retention-not-read"] == 1
