@@ -239,7 +239,9 @@ class Context:
         finally:
             self._watch.remove(key)
 
-    def detached(self, work: Callable[[], T], *, within: float | None = None) -> T:
+    def detached(
+        self, work: Callable[[], T], *, within: float | None = None, late: float = 0.0
+    ) -> T:
         """Return what a call gives that nothing can end, or leave it behind with the run.
 
         It is made in a daemon thread: looking up a name, opening a named pipe.
@@ -247,13 +249,14 @@ class Context:
         Args:
             work: The call. What it raises is raised.
             within: Seconds that it may take, whatever the run's time.
+            late: Seconds that one which looks at its time still gets to say so by itself.
 
         Raises:
             LateAnswer: When it took longer than `within`.
             Interrupted: When the run is over.
         """
         self.check()
-        done = threading.Event()
+        done, finished = threading.Event(), threading.Event()
         result: list[Any] = []
 
         def run() -> None:
@@ -262,12 +265,13 @@ class Context:
             except BaseException as error:
                 result.append((None, error))
             finally:
+                finished.set()
                 done.set()
 
         threading.Thread(target=run, name="influxops-detached", daemon=True).start()
         with self.ends(done.set, within=within) as ending:
             done.wait()
-        if not result:
+        if not finished.wait(late):
             assert ending.error is not None
             raise ending.error
         value, error = result[0]

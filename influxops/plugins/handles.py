@@ -420,7 +420,7 @@ class ReporterHandle(Handle):
             with self.guard():
                 # One that does not look at its time is left behind; the command line's own may
                 # wait for its reader, who pages.
-                call() if self.is_own else context.detached(call, within=self._budget + _LATE)
+                call() if self.is_own else context.detached(call, late=_LATE)
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
             message = error.message

@@ -215,7 +215,7 @@ def _subject(handle: SourceHandle) -> str:
 def _read_source(handle: SourceHandle, context: Context) -> _ReadSource:
     state = handle.state()
     try:
-        tenants, findings = context.detached(partial(handle.read, context))
+        tenants, findings = context.detached(partial(handle.read, context), late=_LATE)
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -259,10 +259,10 @@ def _inventory(
     """Read an inventory within the time that reading may take; looking closely takes longer."""
     try:
         if closely:
-            return context.detached(partial(handle.inventory, context, closely))
+            return context.detached(partial(handle.inventory, context, closely), late=_LATE)
         # A plugin that does not look at its time is left behind.
         read = partial(handle.inventory, reading, closely)
-        return context.detached(read, within=rules.reading + _LATE)
+        return context.detached(read, within=rules.reading, late=_LATE)
     except Interrupted:
         context.check()
         raise TargetError(
