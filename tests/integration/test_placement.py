@@ -112,7 +112,7 @@ def test_a_database_on_two_targets_is_an_error_that_tells_of_both(
         assert done.code == 1, command
         (error,) = (line for line in done.all.splitlines() if line.startswith("ERR"))
         assert "on one (0 rows of telemetry)" in error, command
-        assert "on two (1 row, last written 2026-01-01 00:00:00 UTC)" in error, command
+        assert "on two (1 row of telemetry, last written 2026-01-01 00:00:00 UTC)" in error, command
     assert done.lines == [
         f"one  {one.url}  telemetry_acme  0 rows",
         f"two  {two.url}  telemetry_acme  1 row, last write 2026-01-01T00:00:00Z",
