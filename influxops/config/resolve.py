@@ -10,7 +10,6 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.config.load import ROLE_NAMES, Config, Section
-from influxops.config.secrets import Secret
 from influxops.config.settings import Declared, InvalidSettings, Location, PluginSettings
 from influxops.config.tomlfile import TomlFile
 from influxops.durations import format_duration
@@ -156,11 +155,6 @@ def resolve_section(
     for name in declared:
         origins.setdefault(name, "default")
     return Resolved(section, kind, plugin, settings, origins)
-
-
-def secrets(resolved: Iterable[Resolved]) -> list[Secret]:
-    """Return every secret of all sections."""
-    return [secret for item in resolved for secret in item.settings.secrets()]
 
 
 def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from influxops.config.load import Config, Section, load_config, parse_config
-from influxops.config.resolve import Resolved, resolve, secrets
+from influxops.config.resolve import Resolved, resolve
 from influxops.config.tomlfile import TomlFile
 from influxops.plugin import (
     ConfigError,
@@ -479,7 +479,8 @@ def test_a_plugin_that_breaks_over_its_settings_is_named_and_no_value_is(name: s
 
 def test_a_secret_that_cannot_be_read_is_no_mistake_of_the_configuration(tmp_path: Path) -> None:
     config = load(tmp_path, section(token='{file = "nowhere"}'))
-    (secret,) = secrets(resolve(config, KINDS))
+    resolved = resolve(config, KINDS)
+    (secret,) = (each for item in resolved for each in item.settings.secrets())
     with pytest.raises(ConfigError, match="nowhere"):
         secret.reveal()
 
