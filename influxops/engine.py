@@ -26,6 +26,7 @@ from influxops.plugins.handles import (
     failed_reporter,
     manager,
 )
+from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile import guards
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
@@ -64,6 +65,7 @@ class Engine:
         self.sources: list[SourceHandle] = []
         self.targets: list[TargetHandle] = []
         self.reporters: list[ReporterHandle] = []
+        self.ledger: LedgerHandle | None = None  # None where none is configured
         self._own = {section.full_name for section in reporters}
         for each in resolved:
             missing = self._missing.get(each.name)
@@ -72,6 +74,8 @@ class Engine:
                     self.sources.append(SourceHandle(each, hooks, self.redact, missing))
                 case "targets":
                     self.targets.append(TargetHandle(each, hooks, self.redact, missing))
+                case "ledger":
+                    self.ledger = LedgerHandle(each, hooks, self.redact, missing)
                 case "reporters":
                     handle = ReporterHandle(each, hooks, self.redact, missing)
                     handle.is_own = each.name in self._own
@@ -204,7 +208,8 @@ class Engine:
 
     @property
     def _handles(self) -> list[Handle]:
-        return [*self.sources, *self.targets, *self.reporters]
+        ledger = [self.ledger] if self.ledger is not None else []
+        return [*self.sources, *self.targets, *ledger, *self.reporters]
 
     def _reveal(self, resolved: Iterable[Resolved]) -> Redactor:
         """Read every secret once, to know what must not be shown, and what is missing."""

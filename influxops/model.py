@@ -202,6 +202,36 @@ class DatabaseStats(Struct, frozen=True):
     message: str = ""  # why something could not be read
 
 
+class CopyOrder(Struct, frozen=True):
+    """What is to be copied from one target to another of the same kind."""
+
+    database: str  # its name, on both
+    into: Any  # the instance of the plugin that gets it
+    #: How far an earlier call was, the last `Copied.progress` of it; empty for the first.
+    progress: str = ""
+    #: Whether the tenant writes to the copy by now: then only rows that the copy lacks are copied,
+    #: so that an old one never overwrites a newer one.
+    only_missing: bool = False
+    #: Whether nothing is to be written: the one value that is yielded says what there is to copy.
+    dry_run: bool = False
+
+
+class Copied(Struct, frozen=True):
+    """How far copying is."""
+
+    stage: str = ""  # what is being done, for people: `copying`, `comparing`, `catching up`
+    progress: str = ""  # from where to go on; the plugin's own text, no longer than 64 KiB
+    rows: int = 0  # how many were copied by this call
+    total: int | None = None  # how many rows there are to copy; None where that is not known
+    tables: int = 0  # how many tables there are
+    bytes: int = 0  # how many bytes were written by this call
+    conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
+    expiring: int = 0  # how many rows were left out, because their retention period ends
+    done: bool = False  # whether all that was there is in the copy, and was compared
+    #: What was noticed, or stands in the way: an error means that it cannot be copied.
+    findings: tuple[Finding, ...] = ()
+
+
 class Traits(Struct, frozen=True):
     """What a kind of target has, and what it calls it; what it has not is refused for it.
 

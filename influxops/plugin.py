@@ -10,6 +10,9 @@ from influxops.attributes import ignored_attributes as ignored_attributes
 from influxops.attributes import meant_attribute as meant_attribute
 from influxops.config.secrets import Secret as Secret
 from influxops.config.settings import (
+    LedgerSettings as LedgerSettings,
+)
+from influxops.config.settings import (
     Location as Location,
 )
 from influxops.config.settings import (
@@ -55,6 +58,9 @@ from influxops.errors import (
     Interrupted as Interrupted,
 )
 from influxops.errors import (
+    LedgerError as LedgerError,
+)
+from influxops.errors import (
     LockBusy as LockBusy,
 )
 from influxops.errors import (
@@ -75,6 +81,14 @@ from influxops.errors import (
 from influxops.findings import Finding as Finding
 from influxops.findings import Kind as Kind
 from influxops.findings import Severity as Severity
+from influxops.ledger import Entry as Entry
+from influxops.ledger import Event as Event
+from influxops.ledger import Memory as Memory
+from influxops.ledger import Record as Record
+from influxops.ledger import Server as Server
+from influxops.ledger import State as State
+from influxops.ledger import Wanted as Wanted
+from influxops.ledger import Writing as Writing
 from influxops.model import (
     UNKNOWN as UNKNOWN,
 )
@@ -89,6 +103,12 @@ from influxops.model import (
 )
 from influxops.model import (
     Check as Check,
+)
+from influxops.model import (
+    Copied as Copied,
+)
+from influxops.model import (
+    CopyOrder as CopyOrder,
 )
 from influxops.model import (
     Database as Database,
@@ -176,6 +196,12 @@ class Target(Plugin):
 
     Settings: ClassVar[type[PluginSettings]] = TargetSettings
     traits: ClassVar[Traits] = Traits()
+
+
+class Ledger(Plugin):
+    """The base of a ledger: implement its four hooks, and `influxops_lock`."""
+
+    Settings: ClassVar[type[PluginSettings]] = LedgerSettings
 
 
 class Reporter(Plugin):
