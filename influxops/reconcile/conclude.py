@@ -28,7 +28,11 @@ def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Re
         context: The run.
         origin: Who ran it.
     """
-    tenants = tuple(_final(plan, draft, context) for plan in draft.plan.tenants.values())
+    records = draft.observed.recalled.records
+    tenants = tuple(
+        replace(final, record=record) if (record := records.get(final.tenant)) else final
+        for final in (_final(plan, draft, context) for plan in draft.plan.tenants.values())
+    )
     notes = [*_notes(draft, order, context, tenants)]
     code = _exit_code(notes, tenants, draft.plan.refusals)
     if draft.error is not None:
@@ -41,6 +45,7 @@ def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Re
         origin=origin,
         sources=draft.observed.sources,
         targets=draft.observed.targets,
+        ledger=draft.observed.ledger,
         tenants=tenants,
         refusals=draft.plan.refusals,
         notes=tuple(notes),

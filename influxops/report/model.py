@@ -48,6 +48,16 @@ class TargetState(Struct, frozen=True):
         return max(0, self.capacity - self.databases)
 
 
+class LedgerState(Struct, frozen=True):
+    """The ledger, as a run found it."""
+
+    kind: str  # its plugin's kind
+    location: str  # where it is, without secrets
+    namespace: str  # whose tenants are meant
+    records: int = 0  # how many tenants it has
+    error: str = ""  # why it could not be read; empty where it could
+
+
 class Origin(Struct, frozen=True):
     """Who ran what, and with which configuration."""
 
@@ -64,6 +74,7 @@ class RunHead(Struct, frozen=True):
     origin: Origin
     sources: tuple[SourceState, ...]
     targets: tuple[TargetState, ...]
+    ledger: LedgerState | None = None  # None where none is configured
 
 
 class Report(Struct, frozen=True, dict=True):
@@ -76,6 +87,7 @@ class Report(Struct, frozen=True, dict=True):
     origin: Origin
     sources: tuple[SourceState, ...] = ()
     targets: tuple[TargetState, ...] = ()
+    ledger: LedgerState | None = None  # None where none is configured
     tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
     refusals: tuple[Refusal, ...] = ()  # what guards refuse
     notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`
