@@ -27,8 +27,9 @@ def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[di
     Returns:
         Plain data, one row a tenant: tenant, target, url, database, exists, marker, retention,
         desired (retention), telemetry_count, last_write, message, copies, since (when it was made
-        or first found) and recorded (its state in the ledger). None is what is not known; target and URL are None where there is no database, or more than one. Retention
-        periods are durations (`30d`), None where data is kept for ever, `unknown` or `unmanaged`.
+        or first found) and recorded (its state in the ledger). None is what is not known; target
+        and URL are None where there is no database, or more than one. Retention periods are
+        durations (`30d`), None where data is kept for ever, `unknown` or `unmanaged`.
     """
     names: defaultdict[str, list[str]] = defaultdict(list)
     for tenant in view.report.tenants:
