@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 
@@ -16,7 +16,7 @@ from influxops.config.secrets import Redactor
 from influxops.context import Context
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.findings import Finding
-from influxops.model import Check, DatabaseStats, Inventory
+from influxops.model import Check, DatabaseStats, Inventory, Outcome
 from influxops.plugins.discovery import Kind, installed
 from influxops.plugins.handles import (
     Handle,
@@ -27,10 +27,11 @@ from influxops.plugins.handles import (
     manager,
 )
 from influxops.plugins.ledger import LedgerHandle
-from influxops.reconcile import guards
+from influxops.reconcile import guards, single
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
 from influxops.reconcile.run import NO_LEDGER, Order, reconcile
+from influxops.reconcile.single import Asked, Known, Looked, Place
 from influxops.report.model import Origin, Report, RunHead
 
 
@@ -106,6 +107,7 @@ class Engine:
         absent: bool = False,
         recreate: Iterable[str] = (),
         tell: bool = True,
+        only_creating: bool = False,
     ) -> Report:
         """Make a run: a dry one plans, any other also carries the plan out.
 
@@ -115,6 +117,7 @@ class Engine:
             absent: Whether the tenants that the scope names are to lose their databases.
             recreate: Ids of tenants whose lost database is to be made again, empty.
             tell: Whether the reporters are told.
+            only_creating: Whether nothing is done but to make databases and complete them.
 
         Returns:
             The report, after all reporters were told. What failed is in it.
@@ -129,6 +132,7 @@ class Engine:
             replace(self.rules, recreate=frozenset(recreate)),
             guards.known(allow),
             absent,
+            single.only_creating if only_creating else None,
             ledger=self.ledger,
             who=f"{self.origin.user}@{self.origin.host}",
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
@@ -147,6 +151,67 @@ class Engine:
             others = [each for each in self.reporters if each.full_name not in self._own]
             self._tell(report, context, others)
         raise error
+
+    def look_up(
+        self,
+        asked: Mapping[str, Asked],
+        context: Context,
+        known: Known,
+        *,
+        closely: bool = False,
+    ) -> Looked:
+        """Find out where some tenants stand, without reading everything.
+
+        Args:
+            asked: The tenants, by id.
+            context: The run.
+            known: What is known of the targets.
+            closely: Whether each database is looked at.
+
+        Raises:
+            Interrupted: When the run is over.
+        """
+        return single.look_up(asked, self._order, context, known, closely=closely)
+
+    def make(
+        self,
+        places: Sequence[Place],
+        target: str,
+        context: Context,
+        tell: Callable[[Place], None],
+    ) -> InfluxopsError | None:
+        """Make the databases of some tenants on one target; see `look_up`.
+
+        Args:
+            places: The tenants, as they were looked up.
+            target: The name of the target.
+            context: The run.
+            tell: Called with each as it stands once it was tried.
+
+        Returns:
+            What is wrong with the target or the ledger; None where all is well.
+        """
+        return single.make(places, self.target(target), self._order, context, tell)
+
+    def complete(self, places: Sequence[Place], target: str, context: Context) -> list[Outcome]:
+        """Complete databases that were made quickly.
+
+        Args:
+            places: The tenants.
+            target: The name of the target.
+            context: The run.
+        """
+        changes = [single.completion(place) for place in places]
+        return self.target(target).ensure(changes, context)[0]
+
+    def target(self, name: str) -> TargetHandle:
+        """Return a target by its name."""
+        return next(handle for handle in self.targets if handle.name == name)
+
+    @property
+    def _order(self) -> Order:
+        who = f"{self.origin.user}@{self.origin.host}"
+        return Order(self.sources, self.targets, self.rules, ledger=self.ledger, who=who)
 
     def doctor(self, context: Context) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.

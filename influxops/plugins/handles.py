@@ -8,7 +8,7 @@ pluggy isolates nothing, so a hook is called for one instance at a time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -222,36 +222,56 @@ class SourceHandle(Handle):
             InfluxopsError: When they could not be read.
             Interrupted: When the run is over.
         """
-        tenants: list[Tenant] = []
-        findings: list[Finding] = []
         with self.guard():
             given = self.call("influxops_tenants", context=context)
             if given is None:
                 raise TypeError("influxops_tenants gave None, not tenants; does it lack a `yield`?")
-            for number, found in enumerate(given):
-                if number % 1000 == 0:
-                    context.check()
-                if isinstance(found, Finding):
-                    findings.append(replace(self._finding(found), source=self.name))
-                elif not isinstance(found, Tenant):
-                    raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
-                elif not isinstance(found.id, str):
-                    raise TypeError(f"a tenant's id is {type(found.id).__name__}, not text")
-                elif not found.id.strip():
-                    findings.append(
-                        Finding(
-                            Kind.EMPTY_ID,
-                            Severity.ERROR,
-                            "it gave a tenant without an id",
-                            "give it one, or leave it out",
-                            source=self.name,
-                        )
+            return self._read(given, context)
+
+    def find(self, ids: Collection[str], context: Context) -> list[Tenant]:
+        """Look up single tenants.
+
+        Args:
+            ids: Their ids.
+            context: The run.
+
+        Returns:
+            Those that are there.
+
+        Raises:
+            InfluxopsError: When they could not be looked up.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            given = self.call("influxops_find", ids=ids, context=context) or ()
+            tenants, _ = self._read(given, context)
+        return tenants
+
+    def _read(self, given: Iterable[Any], context: Context) -> tuple[list[Tenant], list[Finding]]:
+        tenants: list[Tenant] = []
+        findings: list[Finding] = []
+        for number, found in enumerate(given):
+            if number % 1000 == 0:
+                context.check()
+            if isinstance(found, Finding):
+                findings.append(replace(self._finding(found), source=self.name))
+            elif not isinstance(found, Tenant):
+                raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
+            elif not isinstance(found.id, str):
+                raise TypeError(f"a tenant's id is {type(found.id).__name__}, not text")
+            elif not found.id.strip():
+                findings.append(
+                    Finding(
+                        Kind.EMPTY_ID,
+                        Severity.ERROR,
+                        "it gave a tenant without an id",
+                        "give it one, or leave it out",
+                        source=self.name,
                     )
-                else:
-                    attributes = {
-                        str(k): str(v) for k, v in found.attributes.items() if v is not None
-                    }
-                    tenants.append(Tenant(found.id, attributes, self.name))
+                )
+            else:
+                attributes = {str(k): str(v) for k, v in found.attributes.items() if v is not None}
+                tenants.append(Tenant(found.id, attributes, self.name))
         return tenants, findings
 
     def lock(self, context: Context) -> contextlib.AbstractContextManager[None] | None:
@@ -308,6 +328,29 @@ class TargetHandle(Handle):
             found = _checked(
                 self.call("influxops_inventory", context=context, closely=frozenset(closely))
             )
+        self._refuse_another(found)
+        return replace(found, findings=tuple(map(self._finding, found.findings)))
+
+    def look(self, names: Collection[str], context: Context) -> Inventory:
+        """Look at single databases.
+
+        Args:
+            names: Their names.
+            context: The run.
+
+        Returns:
+            An inventory of those that are there.
+
+        Raises:
+            TargetError: When it could not be read.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            found = _checked(self.call("influxops_look", names=names, context=context))
+        self._refuse_another(found)
+        return found
+
+    def _refuse_another(self, found: Inventory) -> None:
         wanted = self.settings.expected_identity
         if wanted is not None and found.identity != wanted:
             raise WrongServer(
@@ -315,7 +358,32 @@ class TargetHandle(Handle):
                 f"{found.identity}, not {wanted}",
                 found.identity,
             )
-        return replace(found, findings=tuple(map(self._finding, found.findings)))
+
+    def make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+        """Make databases quickly; what completes them is left for later.
+
+        Args:
+            changes: What to make.
+            context: The run.
+
+        Yields:
+            The outcome of each as soon as it is known.
+
+        Raises:
+            InfluxopsError: When the target is in trouble; what was not yielded may have been made.
+            Interrupted: When the run is over.
+        """
+        places = {change.database: change for change in changes}
+        with self.guard():
+            for found in self.call("influxops_make", changes=changes, context=context) or ():
+                change = places.pop(found.change.database, None)
+                if change is not None:
+                    yield replace(
+                        found,
+                        change=change,
+                        message=self._redact(found.message),
+                        remedy=self.located(found.remedy),
+                    )
 
     def ensure(
         self, changes: Sequence[Change], context: Context

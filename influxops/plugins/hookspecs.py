@@ -9,8 +9,9 @@ A hook may leave out arguments that it does not need.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pluggy
 
@@ -73,6 +74,54 @@ def influxops_ensure(changes: Sequence[Change], context: Context) -> Iterator[Ou
     as soon as it is known. It must not raise for what concerns a single change, and must not
     start another change once `context.check()` raises. It may batch as its server likes best. It
     must be safe to repeat: the process may be killed anywhere, and started again.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_find(ids: Collection[str], context: Context) -> Iterable[Tenant]:  # type: ignore[empty-body]
+    """Look up single tenants of a source, for an application's `Provisioner`. Optional.
+
+    It gives those that are there, each just as `influxops_tenants` would, at a cost that grows
+    with the ids and not with the source. It must not write.
+
+    Args:
+        ids: The tenants' ids; none, to find out whether the source can be read at all.
+        context: The run.
+
+    Raises:
+        SourceError: When it could not be read; the message says why.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_look(names: Collection[str], context: Context) -> Inventory:  # type: ignore[empty-body]
+    """Look at single databases of a target, for an application's `Provisioner`. Optional.
+
+    It gives an inventory with those of them that are there, at a cost that does not grow with
+    what else the target holds. `complete` is about these databases. It must not write.
+
+    Args:
+        names: The databases' names; none, to find out whether the target can be read at all.
+        context: The run.
+
+    Raises:
+        TargetError: When it could not be read; the message says why.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_make(changes: Sequence[Change], context: Context) -> Iterator[Outcome]:  # type: ignore[empty-body]
+    """Make databases quickly, for an application that waits. Optional, targets.
+
+    All changes are of the kind `CREATE`. It yields an outcome as soon as it is known: DONE once
+    the database itself is durable, with `effect` where it was made and without where it was there
+    already. What else makes it complete is left out, and comes later, as a `COMPLETE` change. It
+    must be safe to repeat.
+
+    Raises:
+        TargetError: When the target itself is in trouble (it cannot be reached, is silent, refuses
+            the token), so that asking for another one is no use. Changes without an outcome may
+            have been made.
     """
 
 
@@ -200,6 +249,40 @@ def influxops_history(wanted: Wanted, context: Context) -> Iterable[Entry]:  # t
 
     Raises:
         LedgerError: When it could not be read.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_count(context: Context) -> Mapping[str, int]:  # type: ignore[empty-body]
+    """Count how many databases a ledger has recorded on each target, by its name. Optional.
+
+    Without it, an application's `Provisioner` places nothing where there are several targets.
+
+    Raises:
+        LedgerError: When it could not be read.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_want(
+    tenants: Sequence[str], connection: Any, context: Context
+) -> Awaitable[None] | None:
+    """Note that tenants should have a database, in an application's own transaction. Optional.
+
+    For ledgers. A tenant that has no record gets one that is `WANTED`; all others stay as they
+    are. It is done under a savepoint, so that whatever fails leaves the transaction as it was, and
+    it waits for no other transaction for longer than a moment.
+
+    Args:
+        tenants: The tenants' ids.
+        connection: The application's connection, of the ledger's own kind of database.
+        context: Whose time bounds it.
+
+    Returns:
+        None once it is written; where the connection is asynchronous, what is to be awaited.
+
+    Raises:
+        LedgerError: When nothing was written; the message says why.
     """
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from influxops.config.settings import LedgerSettings
 from influxops.context import Context
@@ -88,6 +88,39 @@ class LedgerHandle(Handle):
         """
         with self.guard():
             return list(self.call("influxops_history", wanted=wanted, context=context) or ())
+
+    def counts(self, context: Context) -> dict[str, int] | None:
+        """Count the databases that are recorded on each target; None where it cannot count.
+
+        Raises:
+            InfluxopsError: When it cannot be read.
+            Interrupted: When the run is over.
+        """
+        if not self.implements("influxops_count"):
+            return None
+        return dict(self._ask(partial(self.call, "influxops_count", context=context), context))
+
+    def want(
+        self, tenants: Sequence[str], connection: Any, context: Context
+    ) -> Awaitable[None] | None:
+        """Note in an application's own transaction that tenants should have a database.
+
+        Args:
+            tenants: Their ids.
+            connection: The application's connection.
+            context: Whose time bounds it.
+
+        Returns:
+            What is to be awaited where the connection is asynchronous.
+
+        Raises:
+            InfluxopsError: When nothing was written.
+        """
+        with self.guard():
+            noted: Awaitable[None] | None = self.call(
+                "influxops_want", tenants=tenants, connection=connection, context=context
+            )
+        return noted
 
     def lock(self, context: Context) -> contextlib.AbstractContextManager[None]:
         """Return the context in which this run lives."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import TypeVar
 
@@ -47,6 +48,8 @@ class Observed(Struct, frozen=True):
     known_elsewhere: frozenset[str] = frozenset()
     recalled: Recalled = field(default_factory=Recalled)  # what the ledger says
     ledger: LedgerState | None = None  # None where none is configured
+    #: How many databases a target is known to hold, where its inventory names only some.
+    used: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sources_complete(self) -> bool:
@@ -97,7 +100,8 @@ def observe(
         targets=tuple(each.state for each in read_targets),
         findings=tuple(f for each in results for f in each.findings),
     )
-    tenants, elsewhere = _merged(read_sources, sources, complete=observed.sources_complete)
+    given = [(each.state.name, each.tenants) for each in read_sources]
+    tenants, elsewhere = merged(given, sources, complete=observed.sources_complete)
     if observed.sources_complete and not tenants:
         places = ", ".join(map(_subject, sources))
         empty = Finding(
@@ -192,11 +196,24 @@ def in_parallel(
     """
     if not tasks:
         return []
-    with ThreadPoolExecutor(len(tasks), thread_name_prefix="influxops") as pool:
-        futures: dict[Future[T], str] = {pool.submit(task): name for name, task in tasks.items()}
-        for future in wait(futures, _SAY_AFTER).not_done if say else ():
-            context.log.warning("still waiting for %s", futures[future])
-        return [future.result() for future in futures]
+    futures: dict[Future[T], str] = {}
+    for name, task in tasks.items():
+        future: Future[T] = Future()
+        futures[future] = name
+        # A daemon: an application that ends is not kept from it by who still waits for a server.
+        arguments = (task, future)
+        threading.Thread(target=_run, args=arguments, name="influxops", daemon=True).start()
+    for late in wait(futures, _SAY_AFTER).not_done if say else ():
+        context.log.warning("still waiting for %s", futures[late])
+    wait(futures)
+    return [future.result() for future in futures]
+
+
+def _run(task: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(task())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 class _ReadSource(Struct, frozen=True):
@@ -377,16 +394,26 @@ def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetSt
     )
 
 
-def _merged(
-    read: Sequence[_ReadSource], handles: Sequence[SourceHandle], *, complete: bool
+def merged(
+    given: Iterable[tuple[str, Sequence[Tenant]]],
+    handles: Sequence[SourceHandle],
+    *,
+    complete: bool,
 ) -> tuple[list[Tenant], frozenset[str]]:
     """Return all tenants, and the ids that sources have which supplement no other.
 
     The attributes of a supplementing source win for tenants that another one knows.
+
+    Args:
+        given: The tenants of each source, by its name.
+        handles: The sources.
+        complete: Whether all of them could be read.
     """
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
-    tenants = [t for each in read if each.state.name not in supplementing for t in each.tenants]
-    extra = [t for each in read if each.state.name in supplementing for t in each.tenants]
+    tenants: list[Tenant] = []
+    extra: list[Tenant] = []
+    for name, each in given:
+        (extra if name in supplementing else tenants).extend(each)
     known = frozenset(tenant.id for tenant in tenants)
     if not complete:
         # What the source that failed says of the others is not known, so nothing is.

@@ -47,7 +47,13 @@ class Location(Struct):
         return f"is full ({self.closed or f'databases: {self.used}'})"
 
 
-def locate(target: str, policy: TargetPolicy, inventory: Inventory, closed: str | None) -> Location:
+def locate(
+    target: str,
+    policy: TargetPolicy,
+    inventory: Inventory,
+    closed: str | None,
+    used: int | None = None,
+) -> Location:
     """Return one target as placement sees it.
 
     Args:
@@ -55,8 +61,9 @@ def locate(target: str, policy: TargetPolicy, inventory: Inventory, closed: str 
         policy: What the configuration says of it.
         inventory: What it holds.
         closed: Why it takes nothing more; None while it has not said so.
+        used: How many databases it holds, where its inventory names only some.
     """
-    used = len(inventory.databases)
+    used = len(inventory.databases) if used is None else used
     estimated = policy.capacity is None
     capacity = inventory.capacity if policy.capacity is None else policy.capacity
     if capacity == "unlimited" or (estimated and capacity is not None and used > capacity):

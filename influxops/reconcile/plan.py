@@ -83,7 +83,13 @@ class _Planner:
         self.recalled = observed.recalled
         self.placement = Placement(
             [
-                locate(name, policy, observed.inventories[name], observed.closed.get(name))
+                locate(
+                    name,
+                    policy,
+                    observed.inventories[name],
+                    observed.closed.get(name),
+                    observed.used.get(name),
+                )
                 for name, policy in rules.targets.items()
                 if name in observed.inventories
             ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, time
 
 from msgspec import Struct, field
@@ -151,6 +151,12 @@ def tenants(entries: Iterable[Entry], file: str, noun: str) -> Iterator[Tenant |
         yield _no_id(empty, file)
     if ignored := ignored_attributes(names, noun):
         yield ignored
+
+
+def chosen(items: Iterable[Tenant | Finding], ids: Collection[str]) -> list[Tenant]:
+    """Return the tenants that have one of these ids."""
+    wanted = frozenset(ids)
+    return [item for item in items if isinstance(item, Tenant) and item.id in wanted]
 
 
 def _check_spelling(name: str, place: str, file: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -25,7 +25,7 @@ from influxops.plugin import (
     setting,
 )
 from influxops_files import formats
-from influxops_files.entries import tenants
+from influxops_files.entries import chosen, tenants
 
 Format = Literal["csv", "json", "yaml"]
 
@@ -104,6 +104,16 @@ class FileSource(Source):
         text = formats.decode(data, settings.name)
         noun = "column" if settings.read_as == "csv" else "key"
         return list(tenants(_READERS[settings.read_as](text, settings.name), settings.name, noun))
+
+    @hookimpl
+    def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
+        """Give the tenants of the file that have these ids: a file is read as a whole.
+
+        Raises:
+            SourceError: When it cannot be read.
+            Interrupted: When the run is over.
+        """
+        return chosen(self.influxops_tenants(context), ids)
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterator[Check]:

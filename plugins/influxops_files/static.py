@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from influxops.plugin import (
@@ -16,7 +16,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_files.entries import Entry, entry, tenants
+from influxops_files.entries import Entry, chosen, entry, tenants
 
 
 def _entries(items: Iterable[object]) -> Iterator[Entry]:
@@ -62,3 +62,8 @@ class StaticSource(Source):
     def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
         """Give every tenant of the list."""
         return tenants(_entries(self.settings.tenants), "", "key")
+
+    @hookimpl
+    def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
+        """Give the tenants of the list that have these ids."""
+        return chosen(self.influxops_tenants(context), ids)

@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 TELEMETRY_TABLE = "telemetry"
 
 #: Every database, deleted ones too, its retention period and which of the two tables it has.
-_INVENTORY = (
+_DATABASES = (
     "SELECT d.database_name, d.retention_period_ns, d.deleted, t.table_name "
     "FROM system.databases d LEFT JOIN (SELECT database_name, table_name FROM system.tables "
     f"WHERE table_name IN ('_init', '{TELEMETRY_TABLE}') AND deleted = false) t "
-    "ON d.database_name = t.database_name ORDER BY 1, 4"
+    "ON d.database_name = t.database_name"
 )
+_INVENTORY = f"{_DATABASES} ORDER BY 1, 4"
 _MARKER = "SELECT time FROM _init LIMIT 1"
 _STATS = f"SELECT COUNT(*) AS count, MAX(time) AS last FROM {TELEMETRY_TABLE}"
 #: What a server still tells where it holds too many files for the query above.
@@ -64,6 +65,8 @@ _FRESHLY_DELETED = timedelta(seconds=10)
 _CORE_CAPACITY = 5
 #: Queries under way at once, where each database is asked.
 _QUERIES = 4
+#: Databases that one query names.
+_NAMED_AT_ONCE = 500
 _NANOSECONDS = 1_000_000_000
 
 #: The server's own limit (`MAXIMUM_DATABASE_NAME_LENGTH` of its HTTP server, 3.10).
@@ -235,6 +238,36 @@ class InfluxDB3Target(Target):
             age = datetime.now(UTC) - marker_time(context.started)
             return False if age < timedelta(seconds=database.retention) else UNKNOWN
         return False if database.retention is None else UNKNOWN
+
+    @hookimpl
+    def influxops_look(self, names: Collection[str], context: Context) -> Inventory:
+        """Look at some databases with one request."""
+        client = self._client
+        # What could not be a name is the name of no database, and needs no quoting either.
+        asked = sorted(name for name in names if not name_rule(name))
+        databases: dict[str, Database] = {}
+        if not asked:
+            client.ping(context)
+        for start in range(0, len(asked), _NAMED_AT_ONCE):
+            part = asked[start : start + _NAMED_AT_ONCE]
+            named = ", ".join(f"'{name}'" for name in part)
+            try:
+                rows = client.query(
+                    context, "_internal", f"{_DATABASES} WHERE d.database_name IN ({named})"
+                )
+            except (AccessRefused, NotFound, BadRequest):
+                there = frozenset(client.databases(context))
+                databases = {name: Database(name) for name in asked if name in there}
+                break
+            databases |= _read_inventory(rows)
+        return Inventory(databases, identity=client.cluster_uuid)
+
+    @hookimpl
+    def influxops_make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+        """Make databases with one request each; see `quick.py`."""
+        from influxops_influxdb3.quick import made
+
+        return made(self._client, self.settings.cluster_uuid, changes, context)
 
     @hookimpl
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:

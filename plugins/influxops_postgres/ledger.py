@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from influxops.plugin import (
     Check,
@@ -69,6 +70,24 @@ class PostgresLedger(Ledger):
 
         with reading(self.settings, context) as session:
             return history(session, wanted)
+
+    @hookimpl
+    def influxops_count(self, context: Context) -> Mapping[str, int]:
+        """Count the databases that are recorded on each target."""
+        from influxops_postgres.ledger_session import reading
+        from influxops_postgres.ledger_store import counts
+
+        with reading(self.settings, context) as session:
+            return counts(session)
+
+    @hookimpl
+    def influxops_want(
+        self, tenants: Sequence[str], connection: Any, context: Context
+    ) -> Awaitable[None] | None:
+        """Note in an application's transaction, under a savepoint, that tenants are wanted."""
+        from influxops_postgres.ledger_want import want
+
+        return want(self.settings, tenants, connection)
 
     @hookimpl
     def influxops_lock(self, context: Context) -> AbstractContextManager[None]:

@@ -138,6 +138,13 @@ SELECT id, event, tenant, target, database, before, after, ended, message, at, r
  ORDER BY id DESC LIMIT %(most)s
 """)
 
+# A database that is being moved is counted where it is, and where it goes to.
+_COUNT = sql.SQL("""
+SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (other)) AS p (place)
+ WHERE namespace = %(namespace)s AND place IS NOT NULL AND state NOT IN ('wanted', 'retired')
+ GROUP BY place
+""")
+
 #: States in which a tenant has a place.
 _PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
 
@@ -161,6 +168,11 @@ def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
         frozenset(identity for (identity,) in sources),
         _rows(session, _CLOCK, {})[0][0],
     )
+
+
+def counts(session: LedgerSession) -> dict[str, int]:
+    """Count the databases that are recorded on each target."""
+    return {target: int(number) for target, number in _rows(session, _COUNT, {})}
 
 
 def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:

@@ -24,7 +24,7 @@ from influxops.plugin import (
     some_of,
 )
 from influxops_postgres.errors import in_setting
-from influxops_postgres.session import Row, Session
+from influxops_postgres.session import Row, Session, Texts
 from influxops_postgres.settings import PostgresSettings
 
 #: From so many rows a tenant on, skip. One skip was measured to cost as much as scanning 40 rows to
@@ -272,7 +272,19 @@ def _read_query(session: Session) -> tuple[list[Tenant | Finding], Row]:
     assert session.settings.query is not None
     # As bytes, so that psycopg takes a % in it for what it is.
     found = session.texts(session.settings.query.encode(), AFTER)
-    _check_columns(session, found.names)
+    check_columns(session, found.names)
+    tenants, empty = tenants_of(found)
+    items: list[Tenant | Finding] = [*tenants]
+    if empty:
+        items.append(_empty_finding(session, [empty]))
+    ignored = ignored_attributes((name for name in found.names if name != _ID), "column")
+    if ignored is not None:
+        items.append(ignored)
+    return items, found.after
+
+
+def tenants_of(found: Texts) -> tuple[list[Tenant], int]:
+    """Return the tenants that a query of one's own gave, sorted, and how many rows have no id."""
     position = found.names.index(_ID)
     attributes = [(i, name) for i, name in enumerate(found.names) if name in ATTRIBUTES]
     tenants: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
@@ -284,16 +296,10 @@ def _read_query(session: Session) -> tuple[list[Tenant | Finding], Row]:
         else:
             values = ((name, row[i]) for i, name in attributes)
             tenants.add((id_, tuple((name, v) for name, v in values if v is not None)))
-    items: list[Tenant | Finding] = [Tenant(id_, dict(known)) for id_, known in sorted(tenants)]
-    if empty:
-        items.append(_empty_finding(session, [empty]))
-    ignored = ignored_attributes((name for name in found.names if name != _ID), "column")
-    if ignored is not None:
-        items.append(ignored)
-    return items, found.after
+    return [Tenant(id_, dict(known)) for id_, known in sorted(tenants)], empty
 
 
-def _check_columns(session: Session, names: list[str]) -> None:
+def check_columns(session: Session, names: list[str]) -> None:
     """Refuse a query whose columns do not say what is meant.
 
     Raises:

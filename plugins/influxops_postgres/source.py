@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from influxops.plugin import Check, Context, Finding, Source, Tenant, hookimpl
@@ -34,6 +34,15 @@ class PostgresSource(Source):
 
         with reading(self.settings, context) as session:
             return list(read(session))
+
+    @hookimpl
+    def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
+        """Look up single tenants, in one read-only transaction."""
+        from influxops_postgres.lookup import find
+        from influxops_postgres.session import reading
+
+        with reading(self.settings, context) as session:
+            return find(session, ids)
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterator[Check]:

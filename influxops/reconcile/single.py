@@ -1,0 +1,499 @@
+"""Single tenants: where each is or goes, and making it, without reading everything.
+
+What a run does for all tenants (run.py), for a few: their sources, their records and their
+databases are looked up, and the same functions decide. What takes all tenants to see (two ids that
+share a name, a registry that lost half of them) is left to full runs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from influxops.context import Context, Scope
+from influxops.errors import InfluxopsError, LockBusy
+from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Memory, Record
+from influxops.model import (
+    Action,
+    Change,
+    Database,
+    Inventory,
+    Outcome,
+    Status,
+    Tenant,
+    TenantPlan,
+    Verdict,
+)
+from influxops.plugins.handles import SourceHandle, TargetHandle
+from influxops.reconcile import remembered
+from influxops.reconcile.desired import desire
+from influxops.reconcile.observe import Observed, in_parallel, merged
+from influxops.reconcile.plan import Plan, make_plan
+from influxops.reconcile.recall import Recalled, recalled
+from influxops.reconcile.remember import record, reserve
+from influxops.reconcile.run import GRACE, Draft, Order
+
+
+class Asked(Struct, frozen=True):
+    """A tenant that somebody asks for."""
+
+    tenant: str  # its id
+    retention: str | None = None  # the retention period that it is made with, instead of its own
+    target: str | None = None  # the only target that it may be made on
+
+
+class Step(StrEnum):
+    """What is to be done about a tenant."""
+
+    THERE = "there"  # nothing: its database is there
+    MADE = "made"  # nothing: its database was made
+    MAKE = "make"  # its database is missing, and has a place
+    WAIT = "wait"  # it cannot be decided now
+    BUSY = "busy"  # another run has it in its hands, for a moment
+    UNKNOWN = "unknown"  # no source has it
+    NEVER = "never"  # it gets none until somebody decides
+
+
+class Place(Struct, frozen=True):
+    """Where a tenant stands."""
+
+    tenant: str  # its id
+    step: Step
+    database: str = ""  # its database's name; empty where that is not known
+    target: str | None = None  # the target that holds it, or will
+    reason: str = ""  # why it is not there, or what else is to be said
+    complete: bool = True  # False where what completes it is to be made
+    plan: TenantPlan | None = None  # what was decided
+    record: Record | None = None  # what the ledger has of it
+    identity: str | None = None  # of the server that its target led to
+
+
+class Looked(Struct, frozen=True):
+    """What was found out about some tenants."""
+
+    places: Mapping[str, Place]  # by the tenant's id; one for each that was asked for
+    #: What could not be read, by the full name of its section.
+    failed: Mapping[str, InfluxopsError] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()  # the full names of what was read well
+
+
+class Known(Struct, frozen=True):
+    """What is known of targets from before."""
+
+    away: Collection[str] = ()  # those that are not to be asked now
+    full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
+    used: Mapping[str, int] | None = None  # how many databases each holds, by the ledger
+
+
+def look_up(
+    asked: Mapping[str, Asked],
+    order: Order,
+    context: Context,
+    known: Known,
+    *,
+    closely: bool = False,
+) -> Looked:
+    """Find out where tenants stand, and where those that have no database are to get one.
+
+    Args:
+        asked: The tenants, by id.
+        order: What to ask.
+        context: The run.
+        known: What is known of the targets.
+        closely: Whether a database is looked at though making it would tell that it is there.
+
+    Raises:
+        Interrupted: When the run is over.
+    """
+    reading = _Reading(context)
+    tenants, memory = _read(asked, order, reading)
+    if reading.failed or memory is None:
+        why = "; ".join(f"{name}: {error.message}" for name, error in reading.failed.items())
+        waiting = {id_: Place(id_, Step.WAIT, reason=why) for id_ in asked}
+        return Looked(waiting, reading.failed, frozenset(reading.good))
+    states = tuple(handle.state() for handle in order.targets)
+    observed = Observed(tenants, targets=states, closed=known.full, used=known.used or {})
+    observed = replace(observed, recalled=_recalled(memory, {}, order))
+    desired = desire(observed, order.rules, context.check)
+    inventories = _look(desired, observed, order, known, reading, closely=closely)
+    observed = replace(
+        observed, inventories=inventories, recalled=_recalled(memory, inventories, order)
+    )
+    plan = make_plan(observed, desired, order.rules, Scope(), context.check)
+    judge = _Judge(observed, order, reading, known, memory)
+    places = {
+        id_: judge.place(plan.tenants[id_])
+        if id_ in plan.tenants
+        else Place(
+            id_, Step.UNKNOWN, order.rules.template.name(id_), reason="no source has it (yet)"
+        )
+        for id_ in asked
+    }
+    return Looked(places, reading.failed, frozenset(reading.good))
+
+
+class _Reading:
+    """Asks, and keeps what went wrong."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.failed: dict[str, InfluxopsError] = {}
+        self.good: set[str] = set()
+
+    def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+        """Return what calls give, by full name; those that fail are left out."""
+        found = in_parallel(
+            {name: partial(self._one, name, call) for name, call in calls.items()},
+            self.context,
+            say=False,
+        )
+        return {name: given for name, (good, given) in zip(calls, found, strict=True) if good}
+
+    def _one(self, name: str, call: Callable[[], Any]) -> tuple[bool, Any]:
+        try:
+            given = call()
+        except InfluxopsError as error:
+            self.failed[name] = error
+            return False, None
+        self.good.add(name)
+        return True, given
+
+
+def _read(
+    asked: Mapping[str, Asked], order: Order, reading: _Reading
+) -> tuple[list[Tenant], Memory | None]:
+    """Look tenants up in all sources, and their records."""
+    context = reading.context
+    calls: dict[str, Callable[[], Any]] = {
+        handle.full_name: partial(_find, handle, [*asked], context) for handle in order.sources
+    }
+    if order.ledger is not None:
+        calls[order.ledger.full_name] = partial(order.ledger.memory, context, [*asked])
+    given = reading.ask(calls)
+    tenants, _ = merged(
+        [(handle.name, given.get(handle.full_name, [])) for handle in order.sources],
+        order.sources,
+        complete=not reading.failed,
+    )
+    memory = given.get(order.ledger.full_name) if order.ledger is not None else Memory()
+    return [_overridden(tenant, asked[tenant.id]) for tenant in tenants], memory
+
+
+def _find(handle: SourceHandle, ids: Sequence[str], context: Context) -> list[Tenant]:
+    if not handle.missing and not handle.implements("influxops_find"):
+        raise InfluxopsError(
+            f"the kind {handle.kind} cannot look up single tenants; a full run sees to them"
+        )
+    wanted = frozenset(ids)
+    return [tenant for tenant in handle.find(ids, context) if tenant.id in wanted]
+
+
+def _overridden(tenant: Tenant, asked: Asked) -> Tenant:
+    given = {"retention": asked.retention, "target": asked.target}
+    more = {name: value for name, value in given.items() if value is not None}
+    return replace(tenant, attributes={**tenant.attributes, **more}) if more else tenant
+
+
+def _recalled(memory: Memory, inventories: Mapping[str, Inventory], order: Order) -> Recalled:
+    return Recalled() if order.ledger is None else recalled(memory, inventories)
+
+
+def _look(
+    desired: Mapping[str, TenantPlan],
+    observed: Observed,
+    order: Order,
+    known: Known,
+    reading: _Reading,
+    *,
+    closely: bool,
+) -> dict[str, Inventory]:
+    """Look at the databases of tenants, each on the targets that may hold it.
+
+    Where there is one target and no ledger nothing is asked: making it tells that it was there.
+    """
+    if len(order.targets) == 1 and order.ledger is None and not closely:
+        return {handle.name: Inventory({}) for handle in order.targets}
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for plan in desired.values():
+        if not plan.database:
+            continue
+        found = observed.recalled.record(plan.tenant)
+        promised = found is not None and found.state.is_promised
+        homes = {found.target, found.other} if found is not None and promised else set()
+        where = homes & order.rules.targets.keys() if found and found.target in homes else set()
+        for target in where or order.rules.targets:
+            names[target or ""].add(plan.database)
+    calls: dict[str, Callable[[], Any]] = {
+        handle.full_name: partial(_look_at, handle, names[handle.name], reading.context)
+        for handle in order.targets
+        if handle.name in names and handle.name not in known.away
+    }
+    given = reading.ask(calls)
+    inventories = {h.name: given[h.full_name] for h in order.targets if h.full_name in given}
+    # Nothing is known of a target that was not asked, and nothing needs to be.
+    for handle in order.targets:
+        if handle.name not in names and handle.name not in known.away:
+            inventories.setdefault(handle.name, Inventory({}))
+    return inventories
+
+
+def _look_at(handle: TargetHandle, names: Collection[str], context: Context) -> Inventory:
+    if not handle.missing and not handle.implements("influxops_look"):
+        raise InfluxopsError(
+            f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
+        )
+    return handle.look(names, context)
+
+
+class _Judge:
+    """Says what planning means for who waits for the answer."""
+
+    def __init__(
+        self, observed: Observed, order: Order, reading: _Reading, known: Known, memory: Memory
+    ) -> None:
+        self.observed, self.order, self.known = observed, order, known
+        self.reading, self.memory = reading, memory
+
+    def place(self, plan: TenantPlan) -> Place:
+        """Return where a tenant stands."""
+        inventory = self.observed.inventories.get(plan.target or "")
+        place = Place(
+            plan.tenant,
+            Step.NEVER,
+            plan.database,
+            plan.target,
+            plan=plan,
+            record=self.observed.recalled.records.get(plan.tenant),
+            identity=inventory.identity if inventory else None,
+        )
+        if plan.finding is not None and plan.finding.kind is Kind.BUSY:
+            return replace(place, step=Step.BUSY, reason=plan.finding.message)
+        if plan.verdict is Verdict.HELD:
+            reason = plan.finding.message if plan.finding is not None else "it is held"
+            return replace(place, reason=reason)
+        if plan.verdict is Verdict.UNKNOWN:
+            return self._unread(place, plan)
+        if plan.before is not None:
+            complete = all(change.action is not Action.COMPLETE for change in plan.changes)
+            return replace(place, step=Step.THERE, complete=complete)
+        return self._missing(place, plan)
+
+    def _unread(self, place: Place, plan: TenantPlan) -> Place:
+        reason = plan.finding.message if plan.finding is not None else "it cannot be read"
+        found = plan.record
+        if found is None or not found.state.is_promised or found.target not in self.unread:
+            return replace(place, step=Step.WAIT, reason=self._why(reason))
+        # It was promised, and nothing says that it is gone.
+        return replace(
+            place,
+            step=Step.THERE,
+            target=found.target,
+            reason=f"so the ledger says; {self._why(f'{found.target} cannot be asked')}",
+        )
+
+    @property
+    def unread(self) -> list[str]:
+        return self.observed.unread
+
+    def _why(self, reason: str) -> str:
+        errors = [
+            self.reading.failed[f"target:{name}"].message
+            for name in self.unread
+            if f"target:{name}" in self.reading.failed
+        ]
+        return f"{reason}: {errors[0]}" if errors else reason
+
+    def _missing(self, place: Place, plan: TenantPlan) -> Place:
+        targets = self.order.targets
+        if remembered.is_lost(plan.record):
+            assert plan.record is not None
+            why = remembered.why_lost(plan.record, self.observed)
+            return replace(
+                place, reason=f"it is lost: {why}; a full run tells more, and what to do"
+            )
+        if plan.unseen_on:
+            names = ", ".join(plan.unseen_on)
+            return replace(
+                place, step=Step.WAIT, reason=self._why(f"it may be on {names}, not asked now")
+            )
+        if plan.target in self.observed.recalled.replaced:
+            return replace(
+                place,
+                reason=f"another server answers at {plan.target} than the recorded one; "
+                "`influxops ensure` tells more",
+            )
+        if len(targets) > 1 and self.order.ledger is None:
+            why = "there are several targets and no ledger, so a full run places it"
+            return replace(place, step=Step.WAIT, reason=why)
+        if len(targets) > 1 and self.known.used is None:
+            why = "the ledger cannot count what each target holds, so a full run places it"
+            return replace(place, step=Step.WAIT, reason=why)
+        return replace(place, step=Step.MAKE)
+
+
+def make(
+    places: Sequence[Place],
+    handle: TargetHandle,
+    order: Order,
+    context: Context,
+    tell: Callable[[Place], None],
+) -> InfluxopsError | None:
+    """Make databases on one target: reserved before, recorded after, where there is a ledger.
+
+    Args:
+        places: The tenants, all of this target.
+        handle: The target.
+        order: The run's order.
+        context: The run.
+        tell: Called with each tenant as it stands then, as soon as that is known.
+
+    Returns:
+        What is wrong with the target, or the ledger; None where all is well.
+    """
+    by_id = {place.tenant: place for place in places}
+    if order.ledger is None:
+        return _made(by_id, handle, context, lambda place, outcome: tell(place))
+    try:
+        with order.ledger.guard(), order.ledger.lock(context):
+            return _recorded(by_id, handle, order, context, tell)
+    except LockBusy as error:
+        return error
+    except InfluxopsError as error:
+        return error
+
+
+def _recorded(
+    places: Mapping[str, Place],
+    handle: TargetHandle,
+    order: Order,
+    context: Context,
+    tell: Callable[[Place], None],
+) -> InfluxopsError | None:
+    plans = {id_: place.plan for id_, place in places.items() if place.plan is not None}
+    known = {id_: place.record for id_, place in places.items() if place.record is not None}
+    identity = next((place.identity for place in places.values() if place.identity), None)
+    observed = Observed(
+        inventories={handle.name: Inventory({}, identity=identity)},
+        recalled=Recalled(is_configured=True, records=known),
+    )
+    draft, mine = reserve([*plans.values()], Draft(observed, Plan(plans)), order, context)
+    if draft.settled:  # nothing could be reserved
+        note = draft.notes[-1]
+        return InfluxopsError(note.message, hint=note.remedy)
+    for id_ in plans.keys() - {plan.tenant for plan in mine}:
+        finding = draft.plan.tenants[id_].finding
+        reason = finding.message if finding is not None else ""
+        tell(replace(places[id_], step=Step.BUSY, reason=reason))
+    tenants, settled = dict(draft.plan.tenants), {}
+    ended: list[Place] = []
+
+    def note_outcome(place: Place, outcome: Outcome) -> None:
+        plan = tenants[place.tenant]
+        ended.append(place)
+        if place.step is Step.THERE:
+            tenants[place.tenant] = replace(
+                plan,
+                verdict=Verdict.OK,
+                before=Database(place.database),
+                after=Database(place.database),
+                changes=(),
+            )
+        else:
+            settled[place.tenant] = _settled(plan, outcome)
+
+    error = _made({p.tenant: places[p.tenant] for p in mine}, handle, context, note_outcome)
+    told = {place.tenant for place in ended}
+    for plan in mine:
+        if plan.tenant not in told:
+            why = error.message if error is not None else "its target did not say how it ended"
+            settled[plan.tenant] = _settled(plan, Outcome(plan.changes[0], Status.UNKNOWN, why))
+    draft = replace(draft, plan=replace(draft.plan, tenants=tenants), settled=settled)
+    record(draft, order, context.or_grace(GRACE), at_end=True)
+    for place in ended:
+        tell(place)
+    return error
+
+
+def _settled(plan: TenantPlan, outcome: Outcome) -> TenantPlan:
+    good = outcome.status is Status.DONE
+    finding = None
+    if not good:
+        finding = Finding(Kind.FAILED_CHANGE, Severity.ERROR, outcome.message, outcome.remedy)
+    return replace(
+        plan,
+        verdict=Verdict.CHANGED if good else Verdict.FAILED,
+        outcomes=(outcome,),
+        after=plan.after if good else None,
+        finding=finding,
+    )
+
+
+_STEPS = {
+    Status.FULL: Step.MAKE,
+    Status.FAILED: Step.NEVER,
+}
+
+
+def _made(
+    places: Mapping[str, Place],
+    handle: TargetHandle,
+    context: Context,
+    note: Callable[[Place, Outcome], None],
+) -> InfluxopsError | None:
+    changes = [place.plan.changes[0] for place in places.values() if place.plan is not None]
+    if not changes:
+        return None
+    quick = handle.missing is not None or handle.implements("influxops_make")
+    try:
+        if not quick:
+            outcomes, faults = handle.ensure(changes, context)
+            for outcome in outcomes:
+                is_made = outcome.status is Status.DONE
+                note(_after(places[outcome.change.tenant], outcome, is_made, True), outcome)
+            return InfluxopsError(faults[0].message) if faults else None
+        completed = not handle.traits.marker
+        for outcome in handle.make(changes, context):
+            place = places[outcome.change.tenant]
+            note(_after(place, outcome, outcome.effect, completed or not outcome.effect), outcome)
+    except InfluxopsError as error:
+        return error
+    return None
+
+
+def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Place:
+    if outcome.status is not Status.DONE:
+        step = _STEPS.get(outcome.status, Step.WAIT)
+        return replace(place, step=step, reason=outcome.message)
+    step = Step.MADE if is_made else Step.THERE
+    return replace(place, step=step, reason="", complete=complete)
+
+
+def completion(place: Place) -> Change:
+    """Return the change that completes a database that was made quickly."""
+    after = Database(place.database, complete=True)
+    before = Database(place.database, complete=False)
+    return Change(Action.COMPLETE, place.tenant, place.target or "", place.database, before, after)
+
+
+def only_creating(
+    observed: Observed, desired: Mapping[str, TenantPlan], order: Order, context: Context
+) -> Plan:
+    """Plan as any run does, but leave out whatever neither makes nor completes a database."""
+    plan = make_plan(observed, desired, order.rules, context.scope, context.check)
+    return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
+
+
+def _creating(plan: TenantPlan) -> TenantPlan:
+    kept = tuple(c for c in plan.changes if c.action in (Action.CREATE, Action.COMPLETE))
+    if len(kept) == len(plan.changes):
+        return plan
+    if kept:
+        return replace(plan, changes=kept)
+    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)

@@ -1,0 +1,91 @@
+"""Notes in an application's own transaction that tenants should have a database.
+
+Under a savepoint: whatever fails leaves the transaction as it was. A tenant that somebody else is
+just noting makes it wait for that one's commit, so it waits for a moment only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from influxops.plugin import LedgerError
+from influxops_postgres.errors import reason
+from influxops_postgres.settings import PostgresLedgerSettings
+
+#: How long it waits for another transaction; the application's setting holds again afterwards.
+_PATIENCE = "50ms"
+
+_PREPARE = sql.SQL(
+    "SELECT current_setting('lock_timeout') AS before, set_config('lock_timeout', {}, true)"
+)
+_RESTORE = sql.SQL("SELECT set_config('lock_timeout', {}, true)")
+_WANT = sql.SQL("""
+INSERT INTO {tenants} (namespace, tenant, state)
+SELECT {namespace}, id, 'wanted' FROM unnest({ids}::text[]) AS id ORDER BY id COLLATE "C"
+    ON CONFLICT DO NOTHING
+""")
+
+
+def want(
+    settings: PostgresLedgerSettings, tenants: Sequence[str], connection: Any
+) -> Awaitable[None] | None:
+    """Note tenants that should have a database, in a transaction that is under way or a new one.
+
+    Args:
+        settings: The ledger's.
+        tenants: The tenants' ids.
+        connection: A connection of psycopg 3.
+
+    Returns:
+        What is to be awaited, where the connection is asynchronous.
+
+    Raises:
+        LedgerError: When nothing was written.
+    """
+    query = _WANT.format(
+        tenants=sql.Identifier(settings.schema, "tenants"),
+        namespace=settings.namespace,
+        ids=[*tenants],
+    )
+    if isinstance(connection, psycopg.AsyncConnection):
+        return _later(query, connection)
+    if not isinstance(connection, psycopg.Connection):
+        raise LedgerError(
+            f"a connection of psycopg 3 is needed, not a {type(connection).__name__}",
+            hint="hand over psycopg's own connection, not what wraps it",
+        )
+    try:
+        with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
+            before = cursor.execute(_PREPARE.format(_PATIENCE)).fetchone()
+            cursor.execute(query)
+            cursor.execute(_RESTORE.format(before))
+    except psycopg.Error as error:
+        raise _refused(error) from error
+    return None
+
+
+async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) -> None:
+    try:
+        async with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
+            await cursor.execute(_PREPARE.format(_PATIENCE))
+            before = await cursor.fetchone()
+            await cursor.execute(query)
+            await cursor.execute(_RESTORE.format(before))
+    except psycopg.Error as error:
+        raise _refused(error) from error
+
+
+def _first(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> Any:
+    """Make rows of their first value, whatever the connection makes of them."""
+    return lambda values: values[0]
+
+
+def _refused(error: psycopg.Error) -> LedgerError:
+    return LedgerError(
+        f"the ledger could not be written in the application's transaction: {reason(error)}",
+        hint="the ledger must be in the same database, and its user may INSERT into its tenants",
+    )
