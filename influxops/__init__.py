@@ -1,11 +1,27 @@
 """influxops gives every tenant its own InfluxDB 3 database, and keeps it so.
 
-Plugins import from `influxops.plugin`; a face (the command line, the Ansible module) uses
-`influxops.config`, `influxops.engine` and `influxops.report`.
+An application uses `Provisioner`, which is imported when it is first named. Plugins import from
+`influxops.plugin`; a face (the command line, the Ansible module) uses `influxops.config`,
+`influxops.engine` and `influxops.report`.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from influxops._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from influxops.provisioner import Ensured as Ensured
+    from influxops.provisioner import Provisioner as Provisioner
+    from influxops.provisioner import WrongCall as WrongCall
+
+__all__ = ["Ensured", "Provisioner", "WrongCall", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Ensured", "Provisioner", "WrongCall"):
+        from influxops import provisioner
+
+        return getattr(provisioner, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,7 +31,13 @@ from influxops.reconcile import guards, single
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
 from influxops.reconcile.run import NO_LEDGER, Order, reconcile
-from influxops.reconcile.single import Asked, Known, Looked, Place
+from influxops.reconcile.single import Asked as Asked
+from influxops.reconcile.single import Failed as Failed
+from influxops.reconcile.single import Known as Known
+from influxops.reconcile.single import Looked as Looked
+from influxops.reconcile.single import NotOffered as NotOffered
+from influxops.reconcile.single import Place as Place
+from influxops.reconcile.single import Step as Step
 from influxops.report.model import Origin, Report, RunHead
 
 
@@ -179,7 +185,7 @@ class Engine:
         target: str,
         context: Context,
         tell: Callable[[Place], None],
-    ) -> InfluxopsError | None:
+    ) -> Failed | None:
         """Make the databases of some tenants on one target; see `look_up`.
 
         Args:

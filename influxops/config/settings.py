@@ -373,6 +373,11 @@ class PluginSettings:
 class SourceSettings(PluginSettings):
     """The base of a tenant source's settings."""
 
+    @property
+    def gives_ids_only(self) -> bool:
+        """Whether a tenant of it has no attributes, so that its id alone names its database."""
+        return False
+
 
 class TargetSettings(PluginSettings):
     """The base of a target's settings: what the engine itself needs to know of it."""

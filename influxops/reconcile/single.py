@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.context import Context, Scope
-from influxops.errors import InfluxopsError, LockBusy
+from influxops.errors import InfluxopsError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Memory, Record
 from influxops.model import (
@@ -82,6 +82,17 @@ class Looked(Struct, frozen=True):
     #: What could not be read, by the full name of its section.
     failed: Mapping[str, InfluxopsError] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()  # the full names of what was read well
+
+
+class NotOffered(InfluxopsError):
+    """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
+
+
+class Failed(Struct, frozen=True):
+    """What ended an attempt to make databases."""
+
+    name: str  # the full name of the section that it is about
+    error: InfluxopsError
 
 
 class Known(Struct, frozen=True):
@@ -188,7 +199,7 @@ def _read(
 
 def _find(handle: SourceHandle, ids: Sequence[str], context: Context) -> list[Tenant]:
     if not handle.missing and not handle.implements("influxops_find"):
-        raise InfluxopsError(
+        raise NotOffered(
             f"the kind {handle.kind} cannot look up single tenants; a full run sees to them"
         )
     wanted = frozenset(ids)
@@ -246,7 +257,7 @@ def _look(
 
 def _look_at(handle: TargetHandle, names: Collection[str], context: Context) -> Inventory:
     if not handle.missing and not handle.implements("influxops_look"):
-        raise InfluxopsError(
+        raise NotOffered(
             f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
         )
     return handle.look(names, context)
@@ -344,7 +355,7 @@ def make(
     order: Order,
     context: Context,
     tell: Callable[[Place], None],
-) -> InfluxopsError | None:
+) -> Failed | None:
     """Make databases on one target: reserved before, recorded after, where there is a ledger.
 
     Args:
@@ -363,10 +374,8 @@ def make(
     try:
         with order.ledger.guard(), order.ledger.lock(context):
             return _recorded(by_id, handle, order, context, tell)
-    except LockBusy as error:
-        return error
     except InfluxopsError as error:
-        return error
+        return Failed(order.ledger.full_name, error)
 
 
 def _recorded(
@@ -375,7 +384,7 @@ def _recorded(
     order: Order,
     context: Context,
     tell: Callable[[Place], None],
-) -> InfluxopsError | None:
+) -> Failed | None:
     plans = {id_: place.plan for id_, place in places.items() if place.plan is not None}
     known = {id_: place.record for id_, place in places.items() if place.record is not None}
     identity = next((place.identity for place in places.values() if place.identity), None)
@@ -385,8 +394,9 @@ def _recorded(
     )
     draft, mine = reserve([*plans.values()], Draft(observed, Plan(plans)), order, context)
     if draft.settled:  # nothing could be reserved
+        assert order.ledger is not None
         note = draft.notes[-1]
-        return InfluxopsError(note.message, hint=note.remedy)
+        return Failed(order.ledger.full_name, InfluxopsError(note.message, hint=note.remedy))
     for id_ in plans.keys() - {plan.tenant for plan in mine}:
         finding = draft.plan.tenants[id_].finding
         reason = finding.message if finding is not None else ""
@@ -408,17 +418,21 @@ def _recorded(
         else:
             settled[place.tenant] = _settled(plan, outcome)
 
-    error = _made({p.tenant: places[p.tenant] for p in mine}, handle, context, note_outcome)
+    failed = _made({p.tenant: places[p.tenant] for p in mine}, handle, context, note_outcome)
     told = {place.tenant for place in ended}
     for plan in mine:
         if plan.tenant not in told:
-            why = error.message if error is not None else "its target did not say how it ended"
+            why = (
+                failed.error.message
+                if failed is not None
+                else "its target did not say how it ended"
+            )
             settled[plan.tenant] = _settled(plan, Outcome(plan.changes[0], Status.UNKNOWN, why))
     draft = replace(draft, plan=replace(draft.plan, tenants=tenants), settled=settled)
     record(draft, order, context.or_grace(GRACE), at_end=True)
     for place in ended:
         tell(place)
-    return error
+    return failed
 
 
 def _settled(plan: TenantPlan, outcome: Outcome) -> TenantPlan:
@@ -446,7 +460,7 @@ def _made(
     handle: TargetHandle,
     context: Context,
     note: Callable[[Place, Outcome], None],
-) -> InfluxopsError | None:
+) -> Failed | None:
     changes = [place.plan.changes[0] for place in places.values() if place.plan is not None]
     if not changes:
         return None
@@ -457,14 +471,18 @@ def _made(
             for outcome in outcomes:
                 is_made = outcome.status is Status.DONE
                 note(_after(places[outcome.change.tenant], outcome, is_made, True), outcome)
-            return InfluxopsError(faults[0].message) if faults else None
+            return _of(handle, InfluxopsError(faults[0].message)) if faults else None
         completed = not handle.traits.marker
         for outcome in handle.make(changes, context):
             place = places[outcome.change.tenant]
             note(_after(place, outcome, outcome.effect, completed or not outcome.effect), outcome)
     except InfluxopsError as error:
-        return error
+        return _of(handle, error)
     return None
+
+
+def _of(handle: TargetHandle, error: InfluxopsError) -> Failed:
+    return Failed(handle.full_name, error)
 
 
 def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Place:

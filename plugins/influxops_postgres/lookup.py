@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Sequence
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -22,9 +23,10 @@ _ONE = sql.SQL(
 _SOME = sql.SQL("SELECT DISTINCT {id} FROM {table} WHERE {column} = ANY ({values}) {where}")
 # Where the ids are no values of the column's type, or that has no such comparison.
 _AS_TEXT = sql.SQL("SELECT DISTINCT {id} FROM {table} WHERE {id} = ANY ({values}::text[]) {where}")
+_NONE = sql.SQL("SELECT {id} FROM {table} {where} LIMIT 0")
 _ID = sql.SQL('{column}::text COLLATE "C"')
 _OF_QUERY = sql.SQL(
-    "SELECT * FROM (\n{query}\n) AS q WHERE q.tenant_id::text = ANY ({values}::text[])"
+    "SELECT * FROM (\n{query}\n) AS q WHERE q.tenant_id::text = ANY ({values}::text[]) {limit}"
 )
 
 
@@ -41,7 +43,7 @@ def find(session: Session, ids: Collection[str]) -> list[Tenant]:
     # PostgreSQL's text cannot hold a zero byte, so no tenant has one in its id.
     wanted = sorted(id_ for id_ in ids if "\0" not in id_)
     if not wanted:
-        session.rows(_AFTER)
+        _look_at(session)
         return []
     if session.settings.query is not None:
         return _of_query(session, session.settings.query, wanted)
@@ -50,9 +52,26 @@ def find(session: Session, ids: Collection[str]) -> list[Tenant]:
     return [Tenant(id_) for id_ in wanted if id_ in names]
 
 
-def _of_query(session: Session, query: str, ids: Sequence[str]) -> list[Tenant]:
+def _look_at(session: Session) -> None:
+    """Find out whether the registry can be read, without reading any of it."""
+    if session.settings.query is not None:
+        _of_query(session, session.settings.query, (), "LIMIT 0")
+        return
+    column = sql.Identifier(session.settings.column)
+    where: sql.Composable = sql.SQL("")
+    if session.settings.where is not None:
+        where = sql.SQL("WHERE (\n{}\n)").format(sql.SQL(session.settings.where))
+    query = _NONE.format(
+        id=_ID.format(column=column), table=identifier(session.settings), where=where
+    )
+    session.texts(query.as_bytes(session.connection), _AFTER)
+
+
+def _of_query(
+    session: Session, query: str, ids: Sequence[str], limit: LiteralString = ""
+) -> list[Tenant]:
     given = sql.SQL(query.rstrip().rstrip(";"))
-    asked = _OF_QUERY.format(query=given, values=_array(ids))
+    asked = _OF_QUERY.format(query=given, values=_array(ids), limit=sql.SQL(limit))
     found = session.texts(asked.as_bytes(session.connection), _AFTER)
     check_columns(session, found.names)
     wanted = frozenset(ids)

@@ -189,6 +189,11 @@ class PostgresSettings(ConnectionSettings, SourceSettings):
             )
 
     @property
+    def gives_ids_only(self) -> bool:
+        """Whether a tenant of it has no attributes: those come from a query alone."""
+        return self.query is None
+
+    @property
     def table_parts(self) -> tuple[str, ...]:
         """The table's name, after that of its schema if one is given; unquoted."""
         match = _TABLE.fullmatch(self.table)

@@ -1,0 +1,61 @@
+"""Whether a tenant's database is there, and how much is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from influxops.context import Context
+from influxops.engine import Asked, Engine, Known, Place, Step
+from influxops.errors import InfluxopsError
+from influxops.provisioner.works import Works
+
+
+def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:
+    """Return `exists`, and `telemetry_count` or `error`.
+
+    Args:
+        works: Lends an engine.
+        tenant: The tenant's id.
+        timeout: Seconds that it may take.
+    """
+    try:
+        with works.engines.borrow() as (engine, run):
+            return _check(engine, run.limited(timeout), works, tenant)
+    except InfluxopsError as error:
+        return _not_known(error.message)
+
+
+def _check(engine: Engine, context: Context, works: Works, tenant: str) -> dict[str, Any]:
+    hindrance = works.hindrance()
+    if hindrance is not None:
+        return _not_known(f"{hindrance.name}: {hindrance.reason}")
+    known = Known(used={target.name: 0 for target in engine.targets})
+    place = engine.look_up({tenant: Asked(tenant)}, context, known, closely=True).places[tenant]
+    if place.step is Step.UNKNOWN:
+        place = _anywhere(engine, context, place)
+    plan = place.plan
+    if place.step is Step.MAKE or (place.step is Step.NEVER and plan and plan.before is None):
+        return {"exists": False, "telemetry_count": 0}
+    is_seen = place.step is Step.THERE and not place.reason
+    if place.target is None or not (is_seen or (plan and plan.before is not None)):
+        return _not_known(place.reason)
+    names = {place.target: [place.database]}
+    stats = engine.describe(names, context).get((place.target, place.database))
+    if stats is None or stats.telemetry_count is None:
+        why = stats.message if stats is not None else "its target cannot count"
+        return {"exists": True, "telemetry_count": None, "error": why}
+    return {"exists": True, "telemetry_count": stats.telemetry_count}
+
+
+def _anywhere(engine: Engine, context: Context, place: Place) -> Place:
+    """Look for the database of a tenant that no source has."""
+    from msgspec.structs import replace
+
+    for target in engine.targets:
+        if place.database in target.look([place.database], context).databases:
+            return replace(place, step=Step.THERE, target=target.name, reason="")
+    return replace(place, step=Step.MAKE)
+
+
+def _not_known(why: str) -> dict[str, Any]:
+    return {"exists": None, "error": why}

@@ -1,0 +1,114 @@
+"""What an application gets, and what it may not ask for."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+
+from msgspec import Struct
+
+from influxops.config.settings import SourceSettings
+from influxops.engine import Engine
+from influxops.model import Traits
+
+
+class How(StrEnum):
+    """What became of a tenant that was asked for."""
+
+    KNOWN = "known"  # its database was there
+    CREATED = "created"  # its database was made just now
+    QUEUED = "queued"  # not yet there; it is tried again by itself
+    FAILED = "failed"  # not there, and it will not be before something else changes
+
+
+class Ensured(Struct, frozen=True):
+    """Where a tenant's database is; true where it is there."""
+
+    tenant: str  # its id
+    how: How
+    database: str = ""  # its database's name; empty where it is not known
+    target: str | None = None  # the name of the target; None where it has no place yet
+    url: str = ""  # where that is; empty without a place
+    reason: str = ""  # why it is not there, or what else is to be said
+
+    def __bool__(self) -> bool:
+        return self.how is How.KNOWN or self.how is How.CREATED
+
+
+class WrongCall(ValueError):
+    """The application asks for what cannot be: an id without a database, an unknown target."""
+
+
+class Rules:
+    """What can be said of a call without asking anybody.
+
+    Args:
+        engine: The configuration's engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._template = engine.rules.template
+        self.urls = {h.name: h.location.text if h.location else "" for h in engine.targets}
+        self._traits: dict[str, Traits] = {h.name: h.traits for h in engine.targets}
+        self.sources = [handle.full_name for handle in engine.sources]
+        self.ledger = engine.ledger.full_name if engine.ledger is not None else None
+        self._names = not all(
+            isinstance(settings := handle.resolved.settings, SourceSettings)
+            and settings.gives_ids_only
+            for handle in engine.sources
+        )
+
+    def name(self, tenant: str) -> str:
+        """Return the name of a tenant's database, where its source says no other."""
+        return self._template.name(tenant)
+
+    def check(self, tenant: object, retention: str | None = None, target: str | None = None) -> str:
+        """Return a tenant's id, unless nothing can be made for it.
+
+        Raises:
+            WrongCall: Then; the message says why.
+        """
+        from influxops.durations import parse_retention
+        from influxops.text import nearest, printable
+
+        if not isinstance(tenant, str):
+            raise WrongCall(f"a tenant's id is text, not {type(tenant).__name__}")
+        if not tenant.strip():
+            raise WrongCall("a tenant's id is not empty")
+        if target is not None and target not in self._traits:
+            there = nearest(target, self._traits) or f"targets: {', '.join(self._traits)}"
+            raise WrongCall(f"no target {printable(target)} is configured ({there})")
+        traits = [self._traits[target]] if target else list(self._traits.values())
+        wrong = [each.tenant_rule(tenant) for each in traits]
+        if all(wrong):
+            raise WrongCall(f"the id {printable(tenant)} {wrong[0]}")
+        # Another source might give it another name.
+        wrong = [] if self._names else [each.name_rule(self.name(tenant)) for each in traits]
+        if wrong and all(wrong):
+            raise WrongCall(f"the database name of tenant {printable(tenant)} {wrong[0]}")
+        if retention is not None:
+            try:
+                seconds = parse_retention(retention)
+            except ValueError as error:
+                raise WrongCall(f"retention {printable(retention)}: {error}") from None
+            for each in traits:
+                least, most = each.retention or (0, -1)
+                if seconds is not None and not least <= seconds <= most:
+                    raise WrongCall(
+                        f"retention {retention}: {each.server or 'its target'} does not keep that"
+                    )
+        return tenant
+
+
+log = logging.getLogger("influxops")
+#: What the parts of a run log goes to the same place, for who debugs: an application is told of
+#: each change of state once, and not of each try.
+quiet = logging.getLogger("influxops.provisioner")
+
+
+def _for_debugging(record: logging.LogRecord) -> bool:
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return log.isEnabledFor(logging.DEBUG)
+
+
+quiet.addFilter(_for_debugging)
