@@ -1,0 +1,83 @@
+"""A Provisioner of the test's own, over a real PostgreSQL and stand-ins for InfluxDB 3."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from influxops import Provisioner
+from tests.integration.command import Cli
+from tests.integration.conftest import _pool, cli, db, postgres, proxied, stand_in, targets_toml
+from tests.integration.proxy import Proxy
+from tests.integration.servers import Influx
+from tests.pg import TestDatabase
+
+__all__ = ["_pool", "cli", "db", "postgres", "proxied", "stand_in"]
+
+#: Gives a Provisioner for some targets, by name; it is closed after the test.
+Provide = Callable[..., Provisioner]
+
+LEDGER = '[ledger]\nkind = "postgres"\n'
+
+
+@pytest.fixture
+def provide(cli: Cli, db: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provide]:
+    for name, value in db.environment.items():
+        monkeypatch.setenv(name, value)
+    with contextlib.ExitStack() as stack:
+
+        def give(
+            *,
+            extra: str = "",
+            source: str = "",
+            ledger: bool = False,
+            targets: dict[str, Any],
+            **options: Any,
+        ) -> Provisioner:
+            path = configured(cli, targets, extra, ledger=ledger, source=source)
+            made = Provisioner.from_config(path, **{"full_runs": None, "budget": 10.0, **options})
+            stack.callback(made.close, 0.0)
+            return made
+
+        yield give
+
+
+def configured(
+    cli: Cli,
+    targets: dict[str, Influx | Proxy | str],
+    extra: str = "",
+    *,
+    source: str = "",
+    ledger: bool = False,
+) -> Path:
+    """Write a configuration, and install its ledger."""
+    registry = '[sources.registry]\nkind = "postgres"\n'
+    text = targets_toml(targets, extra + (LEDGER if ledger else ""))
+    path = cli.config(text.replace(registry, registry + source))
+    if ledger:
+        done = cli("ledger", "install")
+        assert done.code == 0, done.all
+    return path
+
+
+def insert(db: TestDatabase, *ids: str) -> None:
+    """Register a device of each of these tenants."""
+    with psycopg.connect(db.conninfo) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO device_registry (tenant_id) VALUES (%s)", [(id_,) for id_ in ids]
+        )
+
+
+def until(holds: Callable[[], Any], timeout: float = 20.0) -> Any:
+    """Wait for what another process does; return what holds then."""
+    end = time.monotonic() + timeout
+    while not (found := holds()):
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+    return found
