@@ -32,7 +32,12 @@ class Engines:
         self._lock = threading.Lock()
         self._idle: list[tuple[Engine, Context, float]] = []
         self._running: set[Context] = set()
+        self._anew = 0.0  # runs that began before this are over
         self.is_over = False
+
+    def begin_anew(self) -> None:
+        """Have whoever comes next work as another run: a server may have been replaced."""
+        self._anew = time.monotonic()
 
     @contextlib.contextmanager
     def borrow(self) -> Iterator[tuple[Engine, Context]]:
@@ -41,7 +46,7 @@ class Engines:
             engine, context, born = self._idle.pop() if self._idle else (None, None, 0.0)
         if engine is None:
             engine = Engine(self._config, kinds=self._kinds)
-        if context is None or time.monotonic() - born > _ONE_RUN:
+        if context is None or born < self._anew or time.monotonic() - born > _ONE_RUN:
             context, born = Context(log=quiet), time.monotonic()
         try:
             with self._followed(context):

@@ -281,8 +281,8 @@ class Works:
             self.circuits[name].fail(error)
 
     def _probe(self, name: str) -> None:
-        with self.engines.borrow() as (engine, run):
-            context = run.limited(min(self._patience, _PROBE))
+        self.engines.begin_anew()
+        with self.engines.run(min(self._patience, _PROBE)) as (engine, context):
             for source in engine.sources:
                 if source.full_name == name:
                     source.find((), context)
