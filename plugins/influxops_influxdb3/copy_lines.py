@@ -201,10 +201,21 @@ class Lines:
             Unwritable: When a row holds what line protocol cannot write.
         """
         lines = []
+        tags, writers, escaped = self._tags, self._fields, self._escaped
         for row in rows:
-            key, fields, time = self.parts(row)
+            # As `parts` does, and written out: most of the time of a copy is spent here.
+            key, fields = self._measurement, []
+            for name, value in row.items():
+                if value is None or name == "time":
+                    continue
+                tag = tags.get(name)
+                if tag is None:
+                    prefix, write = writers[name]
+                    fields.append(prefix + write(value))
+                else:
+                    key += tag + (escaped.get(value) or self._escape(name, value, row))
             if fields:
-                lines.append(f"{key} {','.join(fields.values())} {time}".encode())
+                lines.append(f"{key} {','.join(fields)} {parse_time(row['time'])}".encode())
             else:
                 self.empty += 1
         return lines
@@ -253,10 +264,6 @@ def _name(text: str) -> str:
     return _IN_NAME.sub(lambda m: m[0] if len(m[0]) > 1 else f"\\{m[0]}", text)
 
 
-def _float(value: float) -> str:
-    return repr(float(value))
-
-
 def _infinite(sign: int) -> str:
     # What overflows is read as infinite; there is no other way to write it.
     return "1e999" if sign > 0 else "-1e999"
@@ -268,11 +275,12 @@ def _text(value: str) -> str:
     return f'"{value}"'
 
 
+#: A float's text is the shortest one that is read as just this number.
 _WRITERS: dict[str, Callable[[Any], str]] = {
-    "bool": lambda value: "t" if value else "f",
-    "float64": _float,
-    "int64": lambda value: f"{value}i",
-    "uint64": lambda value: f"{value}u",
+    "bool": {True: "t", False: "f"}.__getitem__,
+    "float64": repr,
+    "int64": "%di".__mod__,
+    "uint64": "%du".__mod__,
     "utf8": _text,
 }
 
