@@ -132,6 +132,7 @@ def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False
     draft = replace(draft, recorded=frozenset(draft.settled))
     if not writing:
         return draft
+    draft = replace(draft, events=(*draft.events, *writing.entries))
     try:
         found = order.ledger.record(writing, context)
     except InfluxopsError as error:
