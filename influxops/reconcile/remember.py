@@ -235,7 +235,8 @@ class _Writer:
         if before.state is State.UNCONFIRMED and plan.before.complete is not True:
             return before  # it is still not known
         if before.state in (State.READY, State.MOVING) and before.target == plan.target:
-            return before
+            inventory = self.observed.inventories[plan.target or ""]
+            return replace(before, identity=inventory.identity)
         events = {
             State.UNCONFIRMED: Event.CONFIRMED,
             State.LOST: Event.FOUND_AGAIN,

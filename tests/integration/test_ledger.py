@@ -177,7 +177,8 @@ def test_where_answers_from_the_ledger_while_the_servers_are_down(
         assert cli("ensure").code == 0
         url = server.url
     found = cli("where", "acme", "--recorded")
-    assert (found.code, found.out) == (0, f"eu1  {url}  telemetry_acme\n")
+    assert found.code == 0
+    assert found.out.split()[:4] == ["eu1", url, "telemetry_acme", "since"]
     nobody = cli("where", "nobody", "--recorded")
     assert (nobody.code, "no such tenant" in nobody.err) == (1, True)
 
