@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from influxops.findings import Finding
+from influxops.ledger import Record
 
 
 class Unknown(Enum):
@@ -41,6 +42,12 @@ class Action(StrEnum):
     SET_RETENTION = "set-retention"
     COMPLETE = "add-marker"  # make complete what was made and not finished
     DROP = "drop"
+    # what the ledger alone does
+    ADOPT = "adopt"  # a database that the plan would not have chosen is the tenant's
+    RETIRE = "retire"  # drop it later
+    UNRETIRE = "unretire"  # keep it after all
+    # what takes two targets
+    MOVE = "move"  # to another target, with all that is in it
 
 
 class Status(StrEnum):
@@ -112,6 +119,9 @@ class Inventory(Struct, frozen=True):
     capacity: int | None = None  # how many databases it is thought to hold; None: no known limit
     #: False where some databases, or what they are like, may be hidden from the token.
     complete: bool = True
+    #: When the data of the newest deleted database of each name goes, as far as the server tells;
+    #: None where it does not say when.
+    deleted: Mapping[str, datetime | None] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()  # what was noticed while reading
 
 
@@ -163,6 +173,7 @@ class TenantPlan(Struct, frozen=True):
     over_estimate: bool = False
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()
+    record: Record | None = None  # what the ledger has of it; None without one
 
     @property
     def findings(self) -> tuple[Finding, ...]:

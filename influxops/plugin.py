@@ -147,6 +147,7 @@ from influxops.plugins.hookspecs import hookimpl as hookimpl
 from influxops.remedy import Remedy as Remedy
 from influxops.report.document import database_document as database_document
 from influxops.report.document import report_document as report_document
+from influxops.report.model import LedgerState as LedgerState
 from influxops.report.model import Origin as Origin
 from influxops.report.model import Report as Report
 from influxops.report.model import RunHead as RunHead

@@ -12,6 +12,7 @@ _COMMANDS = {
     "plan": "influxops.cli.plan",
     "status": "influxops.cli.status",
     "where": "influxops.cli.where",
+    "history": "influxops.cli.history",
     "doctor": "influxops.cli.doctor",
     "init": "influxops.cli.init",
     "config": "influxops.cli.config",

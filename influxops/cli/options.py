@@ -196,7 +196,8 @@ _SCOPE_AND_GUARDS = (
         multiple=True,
         metavar="GUARD",
         shell_complete=_guards,
-        help="Let a guard pass: unreachable, shorter-retention, empty-source; may be repeated.",
+        help="Let a guard pass: unreachable, shorter-retention, empty-source, and with a ledger "
+        "lost, replaced-server, mass-change, new-source, unrecorded; may be repeated.",
     ),
     click.option(
         "--verify",

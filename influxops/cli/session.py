@@ -85,6 +85,7 @@ def execute(
     allow: Sequence[str],
     output: str,
     timeout: float | None,
+    recreate: Sequence[str] = (),
 ) -> Report:
     """Make a run and let it be told on the terminal, as text or as JSON.
 
@@ -108,7 +109,7 @@ def execute(
     with session(
         ctx, timeout=timeout, dry_run=dry_run, verify=verify, scope=scope, reporters=[reporter]
     ) as (engine, context):
-        report = engine.execute(context, allow=allow)
+        report = engine.execute(context, allow=allow, recreate=recreate)
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]

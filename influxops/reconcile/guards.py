@@ -14,23 +14,27 @@ from msgspec.structs import replace
 
 from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import State
 from influxops.model import Action, Change, Refusal, TenantPlan, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan, tenant_databases
+from influxops.reconcile.remembered import is_lost
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
-from influxops.text import count, nearest, some_of
+from influxops.text import count, nearest, short, some_of
 
 
 class Guard(Struct, frozen=True):
     """Keeps one kind of change from happening until it is allowed."""
 
-    refuses: Callable[[TenantPlan, Change], bool]  # whether it refuses a change
+    refuses: Callable[[TenantPlan, Change, Observed], bool]  # whether it refuses a change
     #: Says what all that it refuses comes to.
     message: Callable[[list[TenantPlan]], str]
+    #: What a tenant whose change it refuses is told as.
+    kind: Kind = Kind.GUARD
 
 
-def _shortens(plan: TenantPlan, change: Change) -> bool:
+def _shortens(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     if change.action is not Action.SET_RETENTION or not change.before or not change.after:
         return False
     actual, wanted = change.before.retention, change.after.retention
@@ -47,10 +51,47 @@ def _listed(plans: list[TenantPlan], most: int, what: str) -> str:
     return f"would be {what}: {', '.join(named)}{more}"
 
 
-#: Each guard, by the name that allows it.
+def _never(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+    """Refuse no single change: it is about all of a run."""
+    return False
+
+
+def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+    places = {change.target, plan.record.target if plan.record else None}
+    return bool(places & observed.recalled.replaced.keys())
+
+
+#: Each guard, by the name that allows it; the first one that refuses a change is told.
 GUARDS: Final[Mapping[str, Guard]] = {
+    "unrecorded": Guard(
+        lambda plan, change, observed: (
+            bool(observed.recalled.error) and change.action in (Action.CREATE, Action.DROP)
+        ),
+        lambda plans: (
+            "the ledger cannot be used, so that nobody would know of what is made or dropped for "
+            f"{count(len(plans), 'tenant')}"
+        ),
+    ),
+    "new-source": Guard(
+        lambda plan, change, observed: plan.tenant in observed.recalled.strangers,
+        lambda plans: (
+            f"{count(len(plans), 'tenant')} of a source that the ledger has not seen before; is "
+            "this the right registry, and the right namespace?"
+        ),
+    ),
+    "replaced-server": Guard(_is_on_replaced, lambda plans: ""),
+    "lost": Guard(
+        lambda plan, change, observed: change.action is Action.CREATE and is_lost(plan.record),
+        lambda plans: (
+            f"{count(len(plans), 'tenant')} had a database that is on no target any more: "
+            f"{_named_databases(plans)}"
+        ),
+        Kind.LOST,
+    ),
     "unreachable": Guard(
-        lambda plan, change: change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on),
+        lambda plan, change, observed: (
+            change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on)
+        ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} may have a database on "
             f"{' or '.join(plans[0].unseen_on)}, which cannot be read: left alone"
@@ -60,15 +101,13 @@ GUARDS: Final[Mapping[str, Guard]] = {
         _shortens,
         lambda plans: _listed(plans, 3, "given a shorter retention period"),
     ),
-    "empty-source": Guard(
-        lambda plan, change: False,  # it is about tenants that are not there
-        lambda plans: "",
-    ),
+    "empty-source": Guard(_never, lambda plans: ""),
     "drop": Guard(
-        lambda plan, change: change.action is Action.DROP,
+        lambda plan, change, observed: change.action is Action.DROP,
         # Named in full: somebody has to decide about each.
         lambda plans: _listed(plans, len(plans), "dropped"),
     ),
+    "mass-change": Guard(_never, lambda plans: ""),
 }
 
 
@@ -106,7 +145,9 @@ def guard(
         if absent and "unreachable" in allow and _is_only_unseen(tenant):
             tenant = replace(tenant, verdict=Verdict.OK, finding=None)
         for name, each in active.items():
-            changes = [change for change in tenant.changes if each.refuses(tenant, change)]
+            if name == "lost" and id_ in rules.recreate:
+                continue
+            changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]
             if changes:
                 tenant = _without(tenant, changes, name)
                 refused.setdefault(name, []).append(tenant)
@@ -114,10 +155,69 @@ def guard(
     refusals = [
         Refusal(name, GUARDS[name].message(plans), tuple(plan.tenant for plan in plans))
         for name, plans in refused.items()
+        if name != "replaced-server"
     ]
+    if "replaced-server" in active:
+        refusals += _replaced_servers(refused.get("replaced-server", ()), observed)
     if not absent and "empty-source" in active and observed.sources_complete:
         refusals += _empty_source(plan, observed, rules)
-    return replace(plan, tenants=tenants, refusals=tuple(refusals))
+    plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
+    return _mass_change(plan, observed, rules) if "mass-change" in active else plan
+
+
+def _named_databases(plans: list[TenantPlan]) -> str:
+    return some_of([short(plan.database) for plan in plans])
+
+
+def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterable[Refusal]:
+    """Refuse servers that are not the recorded ones, whether there is something to write or not."""
+    tenants = tuple(plan.tenant for plan in plans)
+    for name, known in observed.recalled.replaced.items():
+        state = next(state for state in observed.targets if state.name == name)
+        word = state.traits.identity
+        recorded = sum(r.target == name for r in observed.recalled.records.values())
+        yield Refusal(
+            "replaced-server",
+            f"another server answers at {name}: its {word} is {state.identity}, and "
+            f"{count(recorded, 'tenant')} {'is' if recorded == 1 else 'are'} recorded on "
+            f"{known.identity}; nothing is written to it",
+            tenants,
+        )
+
+
+def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
+    """Refuse all changes of a run that makes anew, drops or misses too many recorded tenants."""
+    promised = {id_ for id_, r in observed.recalled.records.items() if r.state.is_promised}
+    changing = {
+        id_
+        for id_, tenant in plan.tenants.items()
+        if id_ in promised and any(c.action in (Action.CREATE, Action.DROP) for c in tenant.changes)
+    }
+    gone: set[str] = set()
+    if observed.sources_complete:
+        retiring = {
+            r.tenant for r in observed.recalled.records.values() if r.state is State.RETIRING
+        }
+        gone = promised - {tenant.id for tenant in observed.tenants} - retiring
+    concerned = changing | gone
+    # A single tenant is never many, however few there are.
+    if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(promised):
+        return plan
+    message = (
+        f"{len(concerned):,} of {count(len(promised), 'recorded tenant')} would be made anew, "
+        f"dropped or are in no source any more ({len(changing):,} to change, {len(gone):,} gone): "
+        "is the registry complete?"
+    )
+    tenants = {
+        id_: _without(tenant, [*tenant.changes], "mass-change") if tenant.changes else tenant
+        for id_, tenant in plan.tenants.items()
+    }
+    waiting = tuple(id_ for id_, tenant in plan.tenants.items() if tenant.changes)
+    return replace(
+        plan,
+        tenants=tenants,
+        refusals=(*plan.refusals, Refusal("mass-change", message, waiting)),
+    )
 
 
 def _is_only_unseen(tenant: TenantPlan) -> bool:
@@ -140,10 +240,11 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
     why = ", ".join(change.reason or change.action.value for change in refused)
     if unseen:
         why = f"it may be on {some_of(unseen)}, which cannot be read"
+    kind = GUARDS[name].kind
     finding = Finding(
-        Kind.GUARD,
+        kind,
         Severity.ERROR,
-        f"refused by the guard {name}: {why}",
+        f"lost: {why}" if kind is Kind.LOST else f"refused by the guard {name}: {why}",
         Remedy.allow(name),
         tenant.tenant,
         tenant.target if tenant.before else None,

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.findings import Finding
+from influxops.ledger import Record
 from influxops.model import Change, Database, Outcome, TenantPlan
 from influxops.remedy import Remedy
 from influxops.report.model import Report, SourceState, TargetState
@@ -70,10 +71,12 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
         },
         "sources": [_source(source) for source in report.sources],
         "targets": [_target(target) for target in report.targets],
+        "ledger": plain(report.ledger),
         "plan": {
             "changes": [change_document(change) for change in report.planned],
             "refusals": plain(report.refusals),
         },
+        "events": [plain(entry) for entry in report.events],
         "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],
         "tenants": [_tenant(tenant, urls, words) for tenant in report.tenants],
         "findings": [finding_document(finding, words) for finding in report.findings],
@@ -101,6 +104,14 @@ def database_document(database: Database | None) -> dict[str, Any] | None:
         "marker": plain(database.complete),
         "telemetry": plain(database.in_use),
     }
+
+
+def record_document(record: Record | None) -> dict[str, Any] | None:
+    """Return what the ledger has of a tenant as plain data; None where it has nothing."""
+    if record is None:
+        return None
+    document: dict[str, Any] = plain(record)
+    return {key: value for key, value in document.items() if key not in ("progress", "version")}
 
 
 def change_document(change: Change) -> dict[str, Any]:
@@ -188,4 +199,5 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: Words) -> dict[s
         "message": finding.message if finding else "",
         "hint": words.advice(finding.remedy) if finding else "",
         "over_estimate": tenant.over_estimate,
+        "recorded": record_document(tenant.record),
     }
