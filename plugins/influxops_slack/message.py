@@ -41,7 +41,6 @@ _TENANTS = 3
 _Item = tuple[str, str]
 
 
-
 def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
     """Return the message for a report.
 
