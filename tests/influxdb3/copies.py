@@ -7,7 +7,7 @@ import itertools
 import os
 import socket
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,7 @@ def cutting(url: str, *, after: int) -> Iterator[str]:
     """Put a wire before a server that is cut once, when it has carried so many bytes of answers."""
     host, port = url.removeprefix("http://").split(":")
     listener = socket.create_server(("127.0.0.1", 0))
-    left = [after]
+    left, ends, threads = [after], [listener], list[threading.Thread]()
 
     def carry(source: socket.socket, sink: socket.socket, counts: bool) -> None:
         with contextlib.suppress(OSError):
@@ -108,21 +108,36 @@ def cutting(url: str, *, after: int) -> Iterator[str]:
                         break
                 sink.sendall(data)
         for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            _shut(end)
+
+    def start(work: Callable[..., None], *args: Any) -> None:
+        threads.append(threading.Thread(target=work, args=args))
+        threads[-1].start()
 
     def serve() -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
                 server = socket.create_connection((host, int(port)))
-                for pair in ((client, server, False), (server, client, True)):
-                    threading.Thread(target=carry, args=pair, daemon=True).start()
+                ends.extend((client, server))
+                start(carry, client, server, False)
+                start(carry, server, client, True)
 
-    threading.Thread(target=serve, daemon=True).start()
+    start(serve)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+        _shut(listener)
+        threads[0].join()
+        for end in ends:
+            _shut(end)
+        for thread in threads:
+            thread.join()
+        for end in ends:
+            end.close()
     assert left[0] <= 0, "it was never cut"
+
+
+def _shut(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
