@@ -300,13 +300,13 @@ def test_looking_for_what_is_missing_is_resumed(pair: Pair) -> None:
 
 def test_what_is_about_to_expire_is_copied_and_not_compared(pair: Pair) -> None:
     pair.make("2h")
-    minute = 60 * SECOND
-    pair.write(*(f"telemetry,device=d{n} v={n}i {NOW - n * minute}" for n in range(1, 110)))
+    minute, now = 60 * SECOND, time.time_ns() + 30 * SECOND
+    pair.write(*(f"telemetry,device=d{n} v={n}i {now - n * minute}" for n in range(1, 110)))
     told = pair.all()
     assert told.expiring == 50
     pair.assert_equal()
     # A difference there is nobody's fault.
-    pair.write_to_copy(f"telemetry,device=x v=1i {NOW - 90 * minute}")
+    pair.write_to_copy(f"telemetry,device=x v=1i {now - 90 * minute}")
     assert pair.all().done
     missing = pair.all(only_missing=True)
     assert (missing.expiring, missing.rows) == (50, 0)
