@@ -157,6 +157,7 @@ class _Writer:
             at_end: Whether what was found, and not changed, is written too.
         """
         records = []
+        servers = self._servers() if at_end else ()
         for id_, planned in self.draft.plan.tenants.items():
             settled = self.draft.settled.get(id_)
             before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
@@ -171,7 +172,7 @@ class _Writer:
             return Writing(tuple(records), entries=tuple(self.entries))
         return Writing(
             tuple(records),
-            self._servers(),
+            servers,
             self.recalled.renamed,
             self._sources(),
             tuple(self.entries),
@@ -181,12 +182,14 @@ class _Writer:
         """Return a tenant's record after its changes were tried."""
         for outcome in plan.outcomes:
             change = outcome.change
+            again = change.action is Action.CREATE and before.state.is_promised
+            reason = "made again, empty: it was lost" if again else change.reason
             self._tell(
                 _EVENTS[change.action],
                 plan,
                 change.target,
                 ended=outcome.status.value,
-                message=outcome.message or change.reason,
+                message=outcome.message or reason,
             )
         ended = {o.change.action: o for o in plan.outcomes}
         if plan.verdict is Verdict.CHANGED:
