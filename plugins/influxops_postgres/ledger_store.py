@@ -8,7 +8,9 @@ of their tenants, so that two runs wait for each other rather than deadlock.
 
 from __future__ import annotations
 
+import contextlib
 import operator
+import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -164,6 +166,11 @@ class _Sent(Struct, frozen=True, omit_defaults=True):
     version: int = 0
 
 
+#: What PostgreSQL's text does not hold.
+_FOREIGN = re.compile("[\0\ud800-\udfff]")
+#: Text that is only shown, and so may be altered.
+_FREE = frozenset({"error", "progress"})
+
 _sent = operator.attrgetter(*_Sent.__struct_fields__)
 
 #: States in which a tenant has a place.
@@ -220,7 +227,7 @@ def record(session: LedgerSession, writing: Writing) -> list[Record]:
         _run(session, _PUT_SOURCES, {"sources": sources})
     found = _write(session, writing.records, "", None) if writing.records else []
     if writing.entries:
-        values = {"entries": _document(writing.entries)}
+        values = {"entries": _document(session, writing.entries)}
         _run(session, _APPEND, values)
     return found
 
@@ -228,7 +235,7 @@ def record(session: LedgerSession, writing: Writing) -> list[Record]:
 def history(session: LedgerSession, wanted: Wanted) -> list[Entry]:
     """Read the history, or a part of it, the oldest entry first."""
     values = {
-        "tenants": None if wanted.tenants is None else list(wanted.tenants),
+        "tenants": None if wanted.tenants is None else _storable(wanted.tenants),
         "run": wanted.run,
         "since": wanted.since,
         "most": wanted.most,
@@ -249,14 +256,14 @@ def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> Ent
 
 
 def _read(session: LedgerSession, tenants: Collection[str] | None) -> list[Record]:
-    values = {"tenants": None if tenants is None else list(tenants)}
+    values = {"tenants": None if tenants is None else _storable(tenants)}
     return _checked(session, _rows(session, _READ, values))
 
 
 def _write(
     session: LedgerSession, records: Sequence[Record], holder: str, key: int | None
 ) -> list[Record]:
-    document = _document([_Sent(*_sent(each)) for each in records])
+    document = _document(session, [_Sent(*_sent(each)) for each in records])
     values = {"records": document, "holder": holder, "holder_key": key}
     given = {each.tenant: each for each in records}
     written = [
@@ -346,5 +353,36 @@ def _named(query: sql.SQL, schema: str) -> sql.Composed:
     return query.format(held=HELD, columns=_COLUMNS, is_held=_IS_HELD, **tables)
 
 
-def _document(values: Sequence[_Sent] | Sequence[Entry]) -> str:
-    return msgspec.json.encode(values).decode()
+def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[Entry]) -> str:
+    """Return values as JSON that PostgreSQL stores.
+
+    Raises:
+        LedgerError: When what a record is found by is no text that it stores.
+    """
+    with contextlib.suppress(UnicodeEncodeError):
+        document = msgspec.json.encode(values).decode()
+        if "\\u0000" not in document:
+            return document
+    return msgspec.json.encode([_clean(session, each) for each in values]).decode()
+
+
+def _clean(session: LedgerSession, value: _Sent | Entry) -> _Sent | Entry:
+    """Return a value without what PostgreSQL does not store in text: NUL, halves of characters."""
+    foreign = {
+        name: _FOREIGN.sub("\ufffd", text)
+        for name in value.__struct_fields__
+        if isinstance(text := getattr(value, name), str) and _FOREIGN.search(text)
+    }
+    if isinstance(value, _Sent) and not foreign.keys() <= _FREE:
+        name = min(foreign.keys() - _FREE)
+        raise LedgerError(
+            f"{session.place}: {printable(value.tenant)} cannot be recorded: its {name} has a "
+            "character that PostgreSQL does not store; nothing was written",
+            hint="leave that tenant out, or give it another id",
+        )
+    return replace(value, **foreign)
+
+
+def _storable(names: Iterable[str]) -> list[str]:
+    """Return those that PostgreSQL could hold; none has the others."""
+    return [name for name in names if not _FOREIGN.search(name)]
