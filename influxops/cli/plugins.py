@@ -60,6 +60,7 @@ def _show_command(kind: str, output: str) -> None:
         return
     from influxops.cli.tables import show_table
 
+    kind = found.kind
     summary = (plugin.__doc__ or "").strip().splitlines()
     serves = " and a ".join(roles) or "plugin that serves as nothing"
     say(f"{kind}: a {serves} of {found.distribution}")

@@ -81,7 +81,7 @@ def test_a_ledger_remembers_every_field_of_a_record(ledger: PostgresLedger) -> N
     now = datetime.now(UTC)
     assert kept(ledger, given.tenant) == returned
     ours = {"since": returned.since, "made": returned.made, "confirmed": returned.confirmed}
-    assert returned == replace(given, version=1, **ours)  # type: ignore[arg-type]
+    assert returned == replace(given, version=1, **ours)
     for name, at in ours.items():
         assert at is not None and abs(at - now) < timedelta(minutes=1), name
         assert at.utcoffset() == timedelta(0)
@@ -401,8 +401,11 @@ def test_an_entry_is_kept_though_its_record_was_refused(ledger: PostgresLedger) 
 
 @pytest.mark.parametrize(
     "change",
-    ["UPDATE influxops.history SET message = 'x'", "DELETE FROM influxops.history"]
-    + ["TRUNCATE influxops.history"],
+    [
+        "UPDATE influxops.history SET message = 'x'",
+        "DELETE FROM influxops.history",
+        "TRUNCATE influxops.history",
+    ],
 )
 def test_nobody_changes_the_history(
     ledger: PostgresLedger, database: TestDatabase, change: str
@@ -435,7 +438,7 @@ def test_text_that_postgresql_does_not_store_is_told_or_replaced(
     record(ledger, Context(), Writing(entries=(entry,)))
     (read,) = ledger.influxops_history(Wanted(), Context())
     assert read.message == "a\ufffdb"
-    with pytest.raises(LedgerError, match="its .* has a character"):
+    with pytest.raises(LedgerError, match=r"its .* has a character"):
         ledger.influxops_record(Writing((a_place(text),)), Context())
     assert remembered(ledger, [text]).records == {}
 
