@@ -41,7 +41,7 @@ def _look(task: Task) -> Result:
     if task.named == []:
         return Result({"targets": [], **nothing(task)})
     with task.engine(dry_run=True) as (engine, context):
-        report = engine.execute(context, tell=False)
+        report = _without_lock(engine.execute(context, tell=False))
         told, unread = Told(report), Told(_unread(report))
         rows = map(_row, tenant_status(engine, told.view, context))
     warnings, failure = told.warnings, ""
@@ -63,6 +63,12 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     has_one = row["exists"] and not row["copies"]
     retention = row["retention"] or ("none" if has_one else None)
     return {**row, "retention": retention, "desired": row["desired"] or "none"}
+
+
+def _without_lock(report: Report) -> Report:
+    """Return a report that says nothing of a lock, which who only reads does not need."""
+    notes = (finding for finding in report.notes if finding.kind is not Kind.NO_LOCK)
+    return replace(report, notes=tuple(notes))
 
 
 def _unread(report: Report) -> Report:
