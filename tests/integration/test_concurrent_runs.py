@@ -95,7 +95,9 @@ def test_a_plan_needs_no_lock(
 
 
 @pytest.mark.stand_in
-def test_a_source_that_has_no_lock_is_a_warning_of_the_plan_and_of_the_run(cli: Cli, stand_in: GiveStandIn) -> None:
+def test_a_source_that_has_no_lock_is_a_warning_of_the_plan_and_of_the_run(
+    cli: Cli, stand_in: GiveStandIn
+) -> None:
     sources = '[sources.listed]\nkind = "static"\ntenants = ["acme"]\n'
     text = targets_toml({"one": stand_in(), "two": stand_in()})
     cli.config(text.replace('[sources.registry]\nkind = "postgres"\n', sources))
