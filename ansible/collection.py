@@ -31,6 +31,7 @@ _PLUGINS = {
     "library": "modules",
     "module_utils": "module_utils",
     "doc_fragments": "doc_fragments",
+    "lookup": "lookup",
 }
 #: What is called otherwise inside the collection.
 _IN_COLLECTION = {
