@@ -132,6 +132,7 @@ class _Planner:
         for plan in desired.values():
             if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
                 continue
+            plan = replace(plan, record=self.recalled.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]
@@ -183,8 +184,10 @@ class _Planner:
         if plan.record is not None and remembered.is_elsewhere(plan.record, home, self.observed):
             plan = hold(plan, remembered.misplaced(plan, plan.record, home))
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        decided: tuple[Change, ...] = ()
         if plan.record is not None and plan.record.state is State.RETIRING:
-            plan = replace(plan, notes=(*plan.notes, remembered.unretired(plan)))
+            change, note = remembered.unretired(plan)
+            decided, plan = (change,), replace(plan, notes=(*plan.notes, note))
         if plan.pin is not None and plan.pin != home:
             note = Finding(
                 Kind.MISPLACED,
@@ -197,7 +200,7 @@ class _Planner:
                 plan.database,
             )
             plan = replace(plan, notes=(*plan.notes, note))
-        changes = tuple(self._changes(plan, home, before))
+        changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
@@ -439,6 +442,17 @@ class _Planner:
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:
+            if remembered.came_back(name, target, self.observed):
+                yield Finding(
+                    Kind.BACK_AGAIN,
+                    Severity.WARNING,
+                    f"the database {name} on {target} was deleted, and is there again: a late "
+                    "write made it",
+                    "stop what writes to it, then drop it",
+                    database=name,
+                    facts={"target": target},
+                )
+                continue
             yield Finding(
                 Kind.ORPHAN,
                 Severity.INFO,

@@ -71,7 +71,7 @@ class JournalReporter(Reporter):
 
 
 def _entries(report: Report) -> Iterator[dict[str, Any]]:
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    now = _time(datetime.now(UTC))
     urls = {target.name: target.url for target in report.targets}
     registry = [source.location for source in report.sources]
     for outcome in report.outcomes:
@@ -92,7 +92,12 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
                 "after": database_document(change.after),
                 "status": outcome.status.value,
                 "message": outcome.message,
+                "until": _time(change.until),
             }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _append(path: Path, data: bytes, context: Context) -> None:
