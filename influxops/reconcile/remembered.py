@@ -8,7 +8,7 @@ from datetime import datetime
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
-from influxops.model import Action, Change, Database, TenantPlan
+from influxops.model import Action, Change, Database, Inventory, TenantPlan
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
@@ -176,6 +176,23 @@ def _unretired(plan: TenantPlan, due: str) -> Finding:
         tenant=plan.tenant,
         target=plan.target,
         database=plan.database,
+    )
+
+
+def made_anew(plan: TenantPlan, inventory: Inventory) -> Finding:
+    """Return the finding that a promised database is there, and not the one that was made."""
+    deleted = plan.database in inventory.deleted
+    gone = inventory.deleted.get(plan.database)
+    why = "was deleted" if deleted else "has lost what says that it is complete"
+    until = f" (the data of the deleted one goes {moment(gone)})" if gone is not None else ""
+    return Finding(
+        Kind.MADE_ANEW,
+        Severity.WARNING,
+        f"it {why}{until}, and is there again: what wrote to it has made it anew",
+        "find out who deleted it; what it held before may be gone" if deleted else "",
+        plan.tenant,
+        plan.target,
+        plan.database,
     )
 
 
