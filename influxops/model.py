@@ -136,6 +136,15 @@ class Change(Struct, frozen=True):
     before: Database | None = None  # as it is; None where there is none
     after: Database | None = None  # as it will be; None where it will be gone
     reason: str = ""  # why, where it is not plain from the action
+    #: Until when the data of what is retired, or was dropped, is kept; None where nobody knows.
+    until: datetime | None = None
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
+        if self.action is Action.DROP:
+            return self.before is not None
+        return self.action not in (Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
 class Outcome(Struct, frozen=True):

@@ -143,6 +143,7 @@ class _Planner:
             if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
                 continue
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
+            plan = replace(plan, record=self.recalled.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]
@@ -194,8 +195,10 @@ class _Planner:
         if plan.record is not None and remembered.is_elsewhere(plan.record, home, self.observed):
             plan = hold(plan, remembered.misplaced(plan, plan.record, home))
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        decided: tuple[Change, ...] = ()
         if plan.record is not None and plan.record.state is State.RETIRING:
-            plan = replace(plan, notes=(*plan.notes, remembered.unretired(plan)))
+            change, note = remembered.unretired(plan)
+            decided, plan = (change,), replace(plan, notes=(*plan.notes, note))
         if before.complete is False and remembered.is_lost(plan.record):
             note = remembered.made_anew(plan, self.observed.inventories[home])
             plan = replace(plan, notes=(*plan.notes, note))
@@ -211,7 +214,7 @@ class _Planner:
                 plan.database,
             )
             plan = replace(plan, notes=(*plan.notes, note))
-        changes = tuple(self._changes(plan, home, before))
+        changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
@@ -453,6 +456,17 @@ class _Planner:
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:
+            if remembered.came_back(name, target, self.observed):
+                yield Finding(
+                    Kind.BACK_AGAIN,
+                    Severity.WARNING,
+                    f"the database {name} on {target} was deleted, and is there again: a late "
+                    "write made it",
+                    "stop what writes to it, then drop it",
+                    database=name,
+                    facts={"target": target},
+                )
+                continue
             yield Finding(
                 Kind.ORPHAN,
                 Severity.INFO,

@@ -127,6 +127,7 @@ def change_document(change: Change) -> dict[str, Any]:
         "before": database_document(change.before),
         "after": database_document(change.after),
         "reason": change.reason,
+        "until": plain(change.until),
     }
 
 
@@ -180,6 +181,7 @@ def _outcome(outcome: Outcome, words: Words) -> dict[str, Any]:
         "message": outcome.message,
         "hint": words.advice(outcome.remedy),
         "effect": outcome.effect,
+        "until": plain(outcome.change.until),
     }
 
 

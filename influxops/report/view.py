@@ -24,7 +24,7 @@ from influxops.report.words import (
     to_do,
     verb,
 )
-from influxops.text import count, one_line, printable, short
+from influxops.text import count, moment, one_line, printable, short
 
 __all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 
@@ -119,11 +119,11 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and where it stands if not right."""
         marker = self.traits(tenant.target).marker
         if tenant.verdict is Verdict.PENDING and self.report.dry_run:
-            parts = [to_do(change.action, marker) for change in tenant.changes]
+            parts = [to_do(c.action, marker) + _kept_until(c) for c in tenant.changes]
             if tenant.over_estimate:
                 parts.append("may find no place")
             return ", ".join(parts) or tenant.verdict.value
-        parts = [done(change.action, marker) for change in tenant.made]
+        parts = [done(c.action, marker) + _kept_until(c) for c in tenant.made]
         if tenant.verdict is not Verdict.CHANGED:
             parts.append(self._standing(tenant))
         return ", ".join(parts) or tenant.verdict.value
@@ -132,6 +132,10 @@ class ReportView:
         """Return what is to be done as the beginning of a sentence that its name ends."""
         marker = self.traits(tenant.target).marker
         return " and ".join(verb(change.action, marker) for change in tenant.changes)
+
+    def kept(self, tenant: TenantPlan) -> str:
+        """Return until when a tenant's data is kept after all changes; empty where that is open."""
+        return "".join(_kept_until(change) for change in tenant.changes).strip()
 
     def retention(self, tenant: TenantPlan) -> str:
         """Return a tenant's retention period, and what it was where it changes."""
@@ -350,6 +354,10 @@ _PLACES = {
     Verdict.UNKNOWN: 8,
     Verdict.FAILED: 9,
 }
+
+
+def _kept_until(change: Change) -> str:
+    return f" (data kept until {moment(change.until)})" if change.until is not None else ""
 
 
 def retention_change(before: Database | None, after: Database | None) -> str:

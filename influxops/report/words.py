@@ -20,7 +20,7 @@ _ACTIONS = {
     Action.DROP: ("dropped", "to drop", "drop"),
     Action.ADOPT: ("adopted", "to adopt", "adopt"),
     Action.RETIRE: ("retired", "to retire", "retire"),
-    Action.UNRETIRE: ("kept after all", "to keep after all", "keep after all"),
+    Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
     Action.MOVE: ("moved", "to move", "move"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 import yaml
 
 from influxops_demo.testing import StandIn
-from tests.ansible.conftest import ROOT, Played, databases, write
+from tests.ansible.conftest import ROOT, Played, databases
 
 #: The oldest ansible-core that the collection takes, one in the middle, and the newest; and the
 #: newest Python that each of them runs with.
