@@ -137,7 +137,7 @@ def why_lost(record: Record, observed: Observed) -> str:
     inventory = observed.inventories.get(record.target or "")
     seen = observed.recalled.confirmed(record)
     by = f" by run {record.made_by}" if record.made_by else ""
-    made = f"made{by} {_time(record.made)}" if record.made is not None else f"made{by}"
+    made = f"made{by} {moment(record.made)}" if record.made is not None else f"made{by}"
     parts = [f"it is gone from {record.target}, {made}"]
     if seen is not None:
         parts.append(f"last seen {moment(seen)}")
