@@ -1,4 +1,4 @@
-"""How long the ledger in PostgreSQL takes for many tenants: read, reserve, record, confirm, history.
+"""How long the ledger in PostgreSQL takes for many tenants, hook by hook.
 
 python bench/ledger.py [TENANTS]
 
