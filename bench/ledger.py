@@ -1,4 +1,4 @@
-"""How long the ledger in PostgreSQL takes for many tenants, hook by hook.
+"""How long the ledger in PostgreSQL takes for many tenants: read, reserve, record, history.
 
 python bench/ledger.py [TENANTS]
 

@@ -32,7 +32,11 @@ class State(StrEnum):
 
 
 class Record(Struct, frozen=True):
-    """What is remembered of one tenant; times are those of the ledger's clock, in UTC."""
+    """What is remembered of one tenant; times are those of the ledger's clock, in UTC.
+
+    The ledger itself sets `since`, `holder`, `is_held` and `version`; what else a run gives is
+    stored as it is.
+    """
 
     tenant: str  # its id
     state: State
@@ -73,7 +77,9 @@ class Memory(Struct, frozen=True):
 
     records: Mapping[str, Record] = field(default_factory=dict)  # by the tenant's id
     servers: tuple[Server, ...] = ()
-    sources: frozenset[str] = frozenset()  # the sources that it has seen, as `Location.identity`
+    #: The sources that it has seen: the kind of each, and its `Location.identity`.
+    sources: frozenset[str] = frozenset()
+    now: datetime | None = None  # the ledger's clock
 
 
 class Event(StrEnum):
@@ -86,6 +92,7 @@ class Event(StrEnum):
     DROPPED = "dropped"
     LOST = "lost"
     FOUND_AGAIN = "found-again"  # what was lost is there
+    CONFIRMED = "confirmed"  # what was not sure to be durable is there
     ADOPTED = "adopted"
     RETIRING = "retiring"
     UNRETIRED = "unretired"

@@ -13,6 +13,8 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from influxops.findings import Finding
+from influxops.ledger import Record
+from influxops.remedy import Remedy
 
 
 class Unknown(Enum):
@@ -41,6 +43,12 @@ class Action(StrEnum):
     SET_RETENTION = "set-retention"
     COMPLETE = "add-marker"  # make complete what was made and not finished
     DROP = "drop"
+    # what the ledger alone does
+    ADOPT = "adopt"  # a database that the plan would not have chosen is the tenant's
+    RETIRE = "retire"  # drop it later
+    UNRETIRE = "unretire"  # keep it after all
+    # what takes two targets
+    MOVE = "move"  # to another target, with all that is in it
 
 
 class Status(StrEnum):
@@ -112,6 +120,9 @@ class Inventory(Struct, frozen=True):
     capacity: int | None = None  # how many databases it is thought to hold; None: no known limit
     #: False where some databases, or what they are like, may be hidden from the token.
     complete: bool = True
+    #: When the data of the newest deleted database of each name goes, as far as the server tells;
+    #: None where it does not say when.
+    deleted: Mapping[str, datetime | None] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()  # what was noticed while reading
 
 
@@ -125,6 +136,15 @@ class Change(Struct, frozen=True):
     before: Database | None = None  # as it is; None where there is none
     after: Database | None = None  # as it will be; None where it will be gone
     reason: str = ""  # why, where it is not plain from the action
+    #: Until when the data of what is retired, or was dropped, is kept; None where nobody knows.
+    until: datetime | None = None
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
+        if self.action is Action.DROP:
+            return self.before is not None
+        return self.action not in (Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
 class Outcome(Struct, frozen=True):
@@ -163,6 +183,7 @@ class TenantPlan(Struct, frozen=True):
     over_estimate: bool = False
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()
+    record: Record | None = None  # what the ledger has of it; None without one
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -181,6 +202,12 @@ class Refusal(Struct, frozen=True):
     guard: str  # the name that allows it
     message: str  # what it refuses, and why
     tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
+    when: str = "only if that is what you want"  # when it is right to allow it
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do: allow it, if that is right."""
+        return Remedy.allow(self.guard, self.when)
 
 
 class Check(Struct, frozen=True):

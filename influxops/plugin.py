@@ -147,6 +147,7 @@ from influxops.plugins.hookspecs import hookimpl as hookimpl
 from influxops.remedy import Remedy as Remedy
 from influxops.report.document import database_document as database_document
 from influxops.report.document import report_document as report_document
+from influxops.report.model import LedgerState as LedgerState
 from influxops.report.model import Origin as Origin
 from influxops.report.model import Report as Report
 from influxops.report.model import RunHead as RunHead
@@ -163,6 +164,7 @@ from influxops.streams import console as console
 from influxops.streams import is_terminal as is_terminal
 from influxops.streams import write_stream as write_stream
 from influxops.text import count as count
+from influxops.text import moment as moment
 from influxops.text import nearest as nearest
 from influxops.text import one_line as one_line
 from influxops.text import printable as printable

@@ -12,6 +12,7 @@ from influxops.context import Context
 from influxops.errors import DeadlineExceeded, LedgerError
 from influxops.ledger import Entry, Memory, Record, Wanted, Writing
 from influxops.plugins.handles import Handle
+from influxops.report.model import LedgerState
 
 T = TypeVar("T")
 
@@ -28,6 +29,11 @@ class LedgerHandle(Handle):
         settings = self.resolved.settings
         assert isinstance(settings, LedgerSettings)
         return settings
+
+    def state(self) -> LedgerState:
+        """Return what is known of it before it was read."""
+        location = self.location
+        return LedgerState(self.kind, location.text if location else "", self.settings.namespace)
 
     def memory(self, context: Context, tenants: Collection[str] | None = None) -> Memory:
         """Read what it remembers.

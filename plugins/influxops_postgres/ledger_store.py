@@ -95,6 +95,7 @@ _SERVERS = sql.SQL(
     'ORDER BY target COLLATE "C"'
 )
 _SOURCES = sql.SQL("SELECT identity FROM {sources} WHERE namespace = %(namespace)s")
+_CLOCK = sql.SQL("SELECT clock_timestamp()")
 
 _RENAME = sql.SQL("""
 UPDATE {tenants} AS t
@@ -194,6 +195,7 @@ def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
         {record.tenant: record for record in records},
         tuple(Server(*row) for row in servers),
         frozenset(identity for (identity,) in sources),
+        _rows(session, _CLOCK, {})[0][0],
     )
 
 
