@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from influxops.findings import Finding
 from influxops.ledger import Record
+from influxops.remedy import Remedy
 
 
 class Unknown(Enum):
@@ -201,6 +202,12 @@ class Refusal(Struct, frozen=True):
     guard: str  # the name that allows it
     message: str  # what it refuses, and why
     tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
+    when: str = "only if that is what you want"  # when it is right to allow it
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do: allow it, if that is right."""
+        return Remedy.allow(self.guard, self.when)
 
 
 class Check(Struct, frozen=True):

@@ -6,6 +6,7 @@ refuse leaves the plan here and nowhere else.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -32,6 +33,8 @@ class Guard(Struct, frozen=True):
     message: Callable[[list[TenantPlan]], str]
     #: What a tenant whose change it refuses is told as.
     kind: Kind = Kind.GUARD
+    when: str = "only if that is what you want"  # when it is right to allow it
+    why: str = ""  # why it refuses a change, where that is not what the change is for
     note: Kind | None = None  # the note of a tenant for which it refuses, where it goes by one
 
 
@@ -106,7 +109,12 @@ GUARDS: Final[Mapping[str, Guard]] = {
             "this the right registry, and the right namespace?"
         ),
     ),
-    "replaced-server": Guard(_is_on_replaced, lambda plans: ""),
+    "replaced-server": Guard(
+        _is_on_replaced,
+        lambda plans: "",
+        when="check where the target leads; if its server was replaced on purpose",
+        why="another server answers at its target",
+    ),
     "lost": Guard(
         lambda plan, change, observed: change.action is Action.CREATE and is_lost(plan.record),
         lambda plans: (
@@ -114,6 +122,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
             f"{_named_databases(plans)}"
         ),
         Kind.LOST,
+        "restore it if you can; to have all of them made again, empty",
     ),
     "unreachable": Guard(
         lambda plan, change, observed: (
@@ -196,7 +205,12 @@ def guard(
                 refused.setdefault(name, []).append(tenant)
         tenants[id_] = tenant
     refusals = [
-        Refusal(name, GUARDS[name].message(plans), tuple(plan.tenant for plan in plans))
+        Refusal(
+            name,
+            GUARDS[name].message(plans),
+            tuple(plan.tenant for plan in plans),
+            GUARDS[name].when,
+        )
         for name, plans in refused.items()
         if name != "replaced-server"
     ]
@@ -248,6 +262,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
             f"{count(recorded, 'tenant')} {'is' if recorded == 1 else 'are'} recorded on "
             f"{known.identity}; nothing is written to it",
             tenants,
+            GUARDS["replaced-server"].when,
         )
 
 
@@ -307,7 +322,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
             changes.append(replace(change, before=now, after=after))
             now = after
     unseen = tenant.unseen_on if tenant.before is None else ()
-    why = ", ".join(change.reason or change.action.value for change in refused)
+    why = GUARDS[name].why or ", ".join(c.reason or c.action.value for c in refused)
     if unseen:
         why = f"it may be on {some_of(unseen)}, which cannot be read"
     notes, told = tenant.notes, GUARDS[name].note
@@ -319,7 +334,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         kind,
         Severity.ERROR,
         f"lost: {why}" if kind is Kind.LOST else f"refused by the guard {name}: {why}",
-        Remedy.allow(name),
+        _to_recreate(tenant) if kind is Kind.LOST else Remedy.allow(name, GUARDS[name].when),
         tenant.tenant,
         tenant.target if tenant.before else None,
         tenant.database,
@@ -334,6 +349,13 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         changes=tuple(changes),
         refused=(*tenant.refused, *refused),
         over_estimate=False,
+    )
+
+
+def _to_recreate(tenant: TenantPlan) -> Remedy:
+    return Remedy.command(
+        f"ensure --recreate {shlex.quote(tenant.tenant)}",
+        "restore it if you can; {} makes it again, empty",
     )
 
 

@@ -133,11 +133,16 @@ class _Planner:
         return planned
 
     def absent(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
-        """Plan that the tenants of the scope lose their databases."""
+        """Plan that the tenants of the scope lose their databases, wherever these are.
+
+        Only who asks for it chooses among copies. What a registry or a pin says is where a
+        database should be, which may be the copy that holds the data.
+        """
         planned: dict[str, TenantPlan] = {}
         for plan in desired.values():
             if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
                 continue
+            plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
             plan = replace(plan, record=self.recalled.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []

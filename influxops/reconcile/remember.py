@@ -199,6 +199,7 @@ class _Writer:
             at_end: Whether what was found, and not changed, is written too.
         """
         records = []
+        servers = self._servers() if at_end else ()
         for id_, planned in self.draft.plan.tenants.items():
             settled = self.draft.settled.get(id_)
             before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
@@ -213,7 +214,7 @@ class _Writer:
             return Writing(tuple(records), entries=tuple(self.entries))
         return Writing(
             tuple(records),
-            self._servers(),
+            servers,
             self.recalled.renamed,
             self._sources(),
             tuple(self.entries),
@@ -325,8 +326,9 @@ class _Writer:
             Action.RETIRE: (before.state.value, State.RETIRING.value),
             Action.UNRETIRE: (before.state.value, State.READY.value),
         }.get(change.action, ("", ""))
+        again = change.action is Action.CREATE and before.state.is_promised
         parts = (
-            outcome.message or change.reason,
+            outcome.message or ("made again, empty: it was lost" if again else change.reason),
             f"its data is kept until {moment(change.until)}" if change.until else "",
         )
         self._tell(

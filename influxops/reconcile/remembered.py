@@ -136,7 +136,9 @@ def why_lost(record: Record, observed: Observed) -> str:
         return ""
     inventory = observed.inventories.get(record.target or "")
     seen = observed.recalled.confirmed(record)
-    parts = [f"it was ready on {record.target}, {_since(record)}"]
+    by = f" by run {record.made_by}" if record.made_by else ""
+    made = f"made{by} {moment(record.made)}" if record.made is not None else f"made{by}"
+    parts = [f"it is gone from {record.target}, {made}"]
     if seen is not None:
         parts.append(f"last seen {moment(seen)}")
     if inventory is None:

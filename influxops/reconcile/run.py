@@ -465,6 +465,9 @@ def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:
     )
 
 
+_NOT_OFFERED = "no source offers one"
+
+
 class Lock:
     """What keeps other runs out: the ledger's reservations, else the lock of the registry."""
 
@@ -478,11 +481,16 @@ class Lock:
     def held(self, order: Order, context: Context) -> Iterator[None]:
         """Live in the ledger, or hold the lock of the first source that has one, till the report.
 
+        A dry run takes none, but knows whether the run that it stands for is offered one.
+
         Raises:
             LockBusy: When another run holds it.
             Interrupted: When the run is over.
         """
         if context.dry_run:
+            offers = any(handle.implements("influxops_lock") for handle in order.sources)
+            if order.ledger is None and not offers:
+                self.missing = _NOT_OFFERED
             yield
             return
         with contextlib.ExitStack() as stack:
@@ -513,7 +521,7 @@ class Lock:
     def _take(
         self, sources: Sequence[SourceHandle], context: Context, stack: contextlib.ExitStack
     ) -> None:
-        self.missing = "no source offers one"
+        self.missing = _NOT_OFFERED
         for handle in sources:
             try:
                 with handle.guard():

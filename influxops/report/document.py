@@ -74,7 +74,10 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
         "ledger": plain(report.ledger),
         "plan": {
             "changes": [change_document(change) for change in report.planned],
-            "refusals": plain(report.refusals),
+            "refusals": [
+                {"guard": each.guard, "message": each.message, "tenants": list(each.tenants)}
+                for each in report.refusals
+            ],
         },
         "events": [plain(entry) for entry in report.events],
         "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],

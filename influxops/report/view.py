@@ -13,7 +13,6 @@ from functools import cached_property
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdict
-from influxops.remedy import Remedy
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
 from influxops.report.words import (
@@ -188,7 +187,7 @@ class ReportView:
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            finding = Finding(Kind.GUARD, Severity.ERROR, message, Remedy.allow(refusal.guard))
+            finding = Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)
             found.append(self._about(finding, "", is_tenant=False))
         return grouped(found)
 
