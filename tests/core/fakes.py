@@ -47,7 +47,6 @@ from influxops.plugin import (
 from influxops.plugin import Server as Known
 from influxops.plugins.discovery import GROUP, Kind
 
-
 #: When a server removes the data of what is dropped.
 REMOVED = datetime(2026, 11, 27, 12, tzinfo=UTC)
 

@@ -52,8 +52,8 @@ def test_an_adopted_database_is_marked_and_recorded_and_its_retention_kept(kept:
     record = books(kept).records["a"]
     assert (record.state, record.database, record.target) == (State.READY, "factory7", "eu1")
     assert (record.identity, record.made_by, record.holder) == ("eu1", report.run_id, "")
-    assert events(kept, "a") == ["completed", "adopted"]
-    assert [change.action.value for change in report.changed] == ["add-marker", "adopt"]
+    assert events(kept, "a") == ["adopted", "completed"]
+    assert [change.action.value for change in report.changed] == ["adopt", "add-marker"]
     assert "b" not in books(kept).records
 
 
@@ -70,7 +70,7 @@ def test_the_adopted_name_outranks_the_template_from_then_on(kept: Bench) -> Non
 def test_a_plan_to_adopt_writes_nothing(kept: Bench) -> None:
     report = adopt(kept, a="factory7", dry_run=True)
     assert report.exit_code is ExitCode.OK
-    assert [change.action.value for change in report.planned] == ["add-marker", "adopt"]
+    assert [change.action.value for change in report.planned] == ["adopt", "add-marker"]
     assert books(kept).records == {}
     assert kept.server().changes == []
 
@@ -174,8 +174,8 @@ def test_what_could_not_be_marked_is_not_recorded(kept: Bench) -> None:
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
     assert [(o.change.action.value, o.status.value) for o in report.outcomes] == [
-        ("add-marker", "failed"),
         ("adopt", "skipped"),
+        ("add-marker", "failed"),
     ]
     assert books(kept).records["a"].state is State.WANTED
     assert books(kept).records["a"].database == ""
@@ -185,7 +185,7 @@ def test_what_could_not_be_recorded_is_told_as_failed(kept: Bench) -> None:
     books(kept).broken["record"] = LedgerError("the connection broke")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert report.outcomes[-1].status is Status.FAILED
+    assert report.outcomes[0].status is Status.FAILED
     assert "a" not in books(kept).records or books(kept).records["a"].state is State.WANTED
 
 
