@@ -30,7 +30,7 @@ from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile import guards
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
-from influxops.reconcile.run import NO_LEDGER, Order, reconcile
+from influxops.reconcile.run import NO_LEDGER, Order, Planner, reconcile
 from influxops.report.model import Origin, Report, RunHead
 
 
@@ -105,6 +105,9 @@ class Engine:
         allow: Iterable[str] = (),
         absent: bool = False,
         recreate: Iterable[str] = (),
+        planner: Planner | None = None,
+        command: str = "ensure",
+        reads_again: bool = False,
         tell: bool = True,
     ) -> Report:
         """Make a run: a dry one plans, any other also carries the plan out.
@@ -114,6 +117,9 @@ class Engine:
             allow: The names of the guards that are allowed.
             absent: Whether the tenants that the scope names are to lose their databases.
             recreate: Ids of tenants whose lost database is to be made again, empty.
+            planner: Plans something else than that every tenant has its database.
+            command: The command that makes such a run.
+            reads_again: Whether all is read and planned once more right before it is done.
             tell: Whether the reporters are told.
 
         Returns:
@@ -129,6 +135,9 @@ class Engine:
             replace(self.rules, recreate=frozenset(recreate)),
             guards.known(allow),
             absent,
+            planner,
+            command,
+            reads_again,
             ledger=self.ledger,
             who=f"{self.origin.user}@{self.origin.host}",
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
