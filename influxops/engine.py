@@ -241,7 +241,12 @@ def _rules(config: Config, targets: Iterable[TargetHandle]) -> Rules:
         retention=config.retention,
         targets={
             handle.name: TargetPolicy(
-                handle.settings.capacity, handle.settings.state == "draining", handle.traits
+                handle.settings.capacity,
+                handle.settings.state == "draining",
+                handle.traits,
+                handle.resolved.written("capacity")
+                if handle.resolved.section.outranks_environment
+                else "",
             )
             for handle in targets
         },

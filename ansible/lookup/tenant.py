@@ -103,7 +103,7 @@ EXAMPLES = r"""
         token:
           secret: eu1
     tokens:
-      eu1: "{{ influxdb_admin_token }}"
+      eu1: "{{ eu1_admin_token }}"
 
 - name: Go on without those that have none
   ansible.builtin.debug:

@@ -169,6 +169,9 @@ class Section(Struct, frozen=True):
         if isinstance(self.author, TomlFile):
             return f"`{one_line(key)}` of {_header(self.role, self.name)}"
         path = f"{self.role}.{one_line(self.name)}"
+        own = _called(self.author, f"{path}.{one_line(key)}", "")
+        if own:
+            return f"`{own}`"
         called = _called(self.author, path, path if self.one_of_several else "")
         return f"`{one_line(key)}`{f' of {called}' if called else ''}"
 

@@ -336,6 +336,7 @@ class _Planner:
                     "capacity",
                     "add a target, or set {} if the server holds more",
                     f"target:{target}",
+                    self.rules.targets[target].capacity_written,
                 ),
                 target=target,
                 facts={"to_create": created[target], "left": left, "beyond": len(these)},
@@ -393,7 +394,12 @@ class _Planner:
                     Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
-                    Remedy.setting("capacity", "correct {}, or leave it out", f"target:{target}"),
+                    Remedy.setting(
+                        "capacity",
+                        "correct {}, or leave it out",
+                        f"target:{target}",
+                        self.rules.targets[target].capacity_written,
+                    ),
                     target=target,
                 )
 
