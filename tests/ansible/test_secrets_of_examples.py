@@ -42,7 +42,7 @@ _TENANTS = ("acme", "globex")
 _PLAYBOOKS = {
     "ensure_registry": ["--diff"],
     "ensure_tenant": ["-e", "influx_tenant=newcomer"],
-    "audit": ["-e", "audit_report=report.json"],
+    "audit": ["-e", "audit_report={folder}/report.json"],
     "retire_tenant": ["-e", "influx_tenant=newcomer", "-e", "confirm=newcomer"],
 }
 
@@ -225,7 +225,8 @@ def test_no_example_lets_a_secret_be_seen(world: World, page: Path) -> None:
 def test_no_playbook_lets_a_secret_be_seen(world: World) -> None:
     assert {path.stem for path in (ROOT / "playbooks").glob("*.yml")} == _PLAYBOOKS.keys()
     for name, arguments in _PLAYBOOKS.items():
-        played = world.run(ROOT / f"playbooks/{name}.yml", *arguments)
+        given = [each.format(folder=world.stage.folder) for each in arguments]
+        played = world.run(ROOT / f"playbooks/{name}.yml", *given)
         assert played.code == 0, played.output[-6000:]
     world.search()
 
