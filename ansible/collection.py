@@ -33,6 +33,7 @@ _PLUGINS = {
     "library": "modules",
     "module_utils": "module_utils",
     "doc_fragments": "doc_fragments",
+    "lookup": "lookup",
 }
 #: What antsibull-changelog writes.
 _CHANGELOG = ("CHANGELOG.md", "changelogs/changelog.yaml")

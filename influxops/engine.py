@@ -26,10 +26,11 @@ from influxops.plugins.handles import (
     failed_reporter,
     manager,
 )
+from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile import guards
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
-from influxops.reconcile.run import Order, reconcile
+from influxops.reconcile.run import NO_LEDGER, Order, Planner, reconcile
 from influxops.report.model import Origin, Report, RunHead
 
 
@@ -64,6 +65,7 @@ class Engine:
         self.sources: list[SourceHandle] = []
         self.targets: list[TargetHandle] = []
         self.reporters: list[ReporterHandle] = []
+        self.ledger: LedgerHandle | None = None  # None where none is configured
         self._own = {section.full_name for section in reporters}
         for each in resolved:
             missing = self._missing.get(each.name)
@@ -72,11 +74,13 @@ class Engine:
                     self.sources.append(SourceHandle(each, hooks, self.redact, missing))
                 case "targets":
                     self.targets.append(TargetHandle(each, hooks, self.redact, missing))
+                case "ledger":
+                    self.ledger = LedgerHandle(each, hooks, self.redact, missing)
                 case "reporters":
                     handle = ReporterHandle(each, hooks, self.redact, missing)
                     handle.is_own = each.name in self._own
                     self.reporters.append(handle)
-        self.rules = _rules(config, self.targets)
+        self.rules = _rules(config, self.targets, self.ledger)
 
     def __enter__(self) -> Engine:
         return self
@@ -100,6 +104,9 @@ class Engine:
         *,
         allow: Iterable[str] = (),
         absent: bool = False,
+        recreate: Iterable[str] = (),
+        planner: Planner | None = None,
+        reads_again: bool = False,
         tell: bool = True,
     ) -> Report:
         """Make a run: a dry one plans, any other also carries the plan out.
@@ -108,6 +115,9 @@ class Engine:
             context: The run.
             allow: The names of the guards that are allowed.
             absent: Whether the tenants that the scope names are to lose their databases.
+            recreate: Ids of tenants whose lost database is to be made again, empty.
+            planner: Plans something else than that every tenant has its database.
+            reads_again: Whether all is read and planned once more right before it is done.
             tell: Whether the reporters are told.
 
         Returns:
@@ -120,10 +130,14 @@ class Engine:
         order = Order(
             self.sources,
             self.targets,
-            self.rules,
+            replace(self.rules, recreate=frozenset(recreate)),
             guards.known(allow),
             absent,
-            partial(self._tell_start, context) if tell else lambda observed: (),
+            planner,
+            reads_again,
+            ledger=self.ledger,
+            who=f"{self.origin.user}@{self.origin.host}",
+            tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
         )
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
@@ -154,6 +168,8 @@ class Engine:
             for check in handle.checks(context):
                 yield handle.full_name, check
         context.check()
+        if self.ledger is None:
+            yield "ledger", Check("ledger", None, NO_LEDGER.message, NO_LEDGER.remedy)
         if len(self.targets) > 1:
             try:
                 refuse_one_server_twice(self._inventories(context), self.targets)
@@ -204,7 +220,8 @@ class Engine:
 
     @property
     def _handles(self) -> list[Handle]:
-        return [*self.sources, *self.targets, *self.reporters]
+        ledger = [self.ledger] if self.ledger is not None else []
+        return [*self.sources, *self.targets, *ledger, *self.reporters]
 
     def _reveal(self, resolved: Iterable[Resolved]) -> Redactor:
         """Read every secret once, to know what must not be shown, and what is missing."""
@@ -218,7 +235,14 @@ class Engine:
         return Redactor(values)
 
     def _tell_start(self, context: Context, observed: Observed) -> list[Finding]:
-        head = RunHead(context.id, context.dry_run, self.origin, observed.sources, observed.targets)
+        head = RunHead(
+            context.id,
+            context.dry_run,
+            self.origin,
+            observed.sources,
+            observed.targets,
+            observed.ledger,
+        )
         told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
         return [failure for failure in told if failure is not None]
 
@@ -235,7 +259,7 @@ class Engine:
         return replace(report, notes=(*report.notes, *failures)) if failures else report
 
 
-def _rules(config: Config, targets: Iterable[TargetHandle]) -> Rules:
+def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle | None) -> Rules:
     return Rules(
         template=config.template,
         retention=config.retention,
@@ -249,6 +273,7 @@ def _rules(config: Config, targets: Iterable[TargetHandle]) -> Rules:
         pins=config.placement.pins,
         acknowledged=frozenset(config.naming.acknowledged),
         reading=config.reading,
+        mass_change=ledger.settings.mass_change if ledger is not None else 1.0,
         has_file=config.path is not None
         or not all(section.outranks_environment for section in config.sections),
     )

@@ -9,6 +9,7 @@ Every error says what failed, for whom, why, and what to do next::
     ├── SourceError            tenants could not be read
     ├── TargetError            a server could not be reached or refused
     │   └── TargetRefused      …because of who asks (token, rights): asking again is no use
+    ├── LedgerError            the ledger could not be read or written
     ├── ReporterError          a report could not be delivered; never changes a run's result
     ├── LockBusy               another run holds the lock                               exit 5
     └── Interrupted            Ctrl-C, SIGTERM or SIGHUP                                exit 130
@@ -94,6 +95,10 @@ class TargetError(InfluxopsError):
 
 class TargetRefused(TargetError):
     """A target refused the token or its rights: trying again changes nothing."""
+
+
+class LedgerError(InfluxopsError):
+    """The ledger could not be read or written, or holds what cannot be."""
 
 
 class ReporterError(InfluxopsError):

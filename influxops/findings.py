@@ -29,6 +29,10 @@ class Kind(StrEnum):
     EMPTY_ID = "empty-id"  # gave a tenant without an id
     HIDDEN_ROWS = "hidden-rows"  # row-level security may hide tenants
     STANDBY = "standby"  # it is a standby that may be behind
+    NEW_SOURCE = "new-source"  # the ledger has not seen it before
+    # about the ledger
+    NO_LEDGER = "no-ledger"  # none is configured, so some things cannot be seen
+    FAILED_LEDGER = "failed-ledger"  # it could not be read or written
     # about a target
     UNREACHABLE = "unreachable"  # could not be read
     REFUSED = "refused"  # refused who asks
@@ -37,6 +41,9 @@ class Kind(StrEnum):
     OVER_CAPACITY = "over-capacity"  # no place left, or perhaps none
     CAPACITY = "capacity"  # the configured capacity is not what the server has
     ORPHAN = "orphan"  # a database belongs to no tenant
+    BACK_AGAIN = "back-again"  # a database that was retired is there again
+    RENAMED_TARGET = "renamed-target"  # the ledger knows its server under another name
+    REPLACED_SERVER = "replaced-server"  # another server than the recorded one was allowed
     PLUGIN_FAULT = "plugin-fault"  # a plugin broke, or did not do what it said
     # about a tenant: what should be
     CONFLICT = "conflict"  # given twice, differently
@@ -50,8 +57,18 @@ class Kind(StrEnum):
     CASE = "case"  # its id differs from another only by case, or by how it is composed
     # about a tenant: what is
     IN_TWO_TARGETS = "in-two-targets"  # its database is on more than one target
+    NO_DATABASE = "no-database"  # no target holds the database that was named
     MISPLACED = "misplaced"  # its database is elsewhere than it should be
     DRAINING = "draining"  # its only target gets nothing new
+    LOST = "lost"  # it was ready, and is on no target any more
+    MADE_ANEW = "made-anew"  # it is there, and not the one that was made for its tenant
+    NOT_CONFIGURED = "not-configured"  # the target that it is recorded on is not configured
+    BUSY = "busy"  # another run has it in its hands
+    RETIRING = "retiring"  # it is dropped once its time has come
+    UNRETIRED = "unretired"  # it was retiring, and a source has it again
+    STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
+    RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and somebody wrote to it of late
+    MOVING = "moving"  # its database is being copied to another target
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
     NOT_DECIDABLE = "not-decidable"  # whether it is complete cannot be told from what is there

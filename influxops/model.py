@@ -13,6 +13,8 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from influxops.findings import Finding
+from influxops.ledger import Record
+from influxops.remedy import Remedy
 
 
 class Unknown(Enum):
@@ -41,6 +43,12 @@ class Action(StrEnum):
     SET_RETENTION = "set-retention"
     COMPLETE = "add-marker"  # make complete what was made and not finished
     DROP = "drop"
+    # what the ledger alone does
+    ADOPT = "adopt"  # a database that the plan would not have chosen is the tenant's
+    RETIRE = "retire"  # drop it later
+    UNRETIRE = "unretire"  # keep it after all
+    # what takes two targets
+    MOVE = "move"  # to another target, with all that is in it
 
 
 class Status(StrEnum):
@@ -112,6 +120,9 @@ class Inventory(Struct, frozen=True):
     capacity: int | None = None  # how many databases it is thought to hold; None: no known limit
     #: False where some databases, or what they are like, may be hidden from the token.
     complete: bool = True
+    #: When the data of the newest deleted database of each name goes, as far as the server tells;
+    #: None where it does not say when.
+    deleted: Mapping[str, datetime | None] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()  # what was noticed while reading
 
 
@@ -125,6 +136,15 @@ class Change(Struct, frozen=True):
     before: Database | None = None  # as it is; None where there is none
     after: Database | None = None  # as it will be; None where it will be gone
     reason: str = ""  # why, where it is not plain from the action
+    #: Until when the data of what is retired, or was dropped, is kept; None where nobody knows.
+    until: datetime | None = None
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
+        if self.action is Action.DROP:
+            return self.before is not None
+        return self.action not in (Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
 class Outcome(Struct, frozen=True):
@@ -163,6 +183,7 @@ class TenantPlan(Struct, frozen=True):
     over_estimate: bool = False
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()
+    record: Record | None = None  # what the ledger has of it; None without one
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -181,6 +202,12 @@ class Refusal(Struct, frozen=True):
     guard: str  # the name that allows it
     message: str  # what it refuses, and why
     tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
+    when: str = "only if that is what you want"  # when it is right to allow it
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do: allow it, if that is right."""
+        return Remedy.allow(self.guard, self.when)
 
 
 class Check(Struct, frozen=True):
@@ -200,6 +227,36 @@ class DatabaseStats(Struct, frozen=True):
     last_write: datetime | None = None  # the newest of them, in UTC; None without rows
     complete: bool | Unknown = UNKNOWN  # whether it is complete, as the data itself shows
     message: str = ""  # why something could not be read
+
+
+class CopyOrder(Struct, frozen=True):
+    """What is to be copied from one target to another of the same kind."""
+
+    database: str  # its name, on both
+    into: Any  # the instance of the plugin that gets it
+    #: How far an earlier call was, the last `Copied.progress` of it; empty for the first.
+    progress: str = ""
+    #: Whether the tenant writes to the copy by now: then only rows that the copy lacks are copied,
+    #: so that an old one never overwrites a newer one.
+    only_missing: bool = False
+    #: Whether nothing is to be written: the one value that is yielded says what there is to copy.
+    dry_run: bool = False
+
+
+class Copied(Struct, frozen=True):
+    """How far copying is."""
+
+    stage: str = ""  # what is being done, for people: `copying`, `comparing`, `catching up`
+    progress: str = ""  # from where to go on; the plugin's own text, no longer than 64 KiB
+    rows: int = 0  # how many were copied by this call
+    total: int | None = None  # how many rows there are to copy; None where that is not known
+    tables: int = 0  # how many tables there are
+    bytes: int = 0  # how many bytes were written by this call
+    conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
+    expiring: int = 0  # how many rows were left out, because their retention period ends
+    done: bool = False  # whether all that was there is in the copy, and was compared
+    #: What was noticed, or stands in the way: an error means that it cannot be copied.
+    findings: tuple[Finding, ...] = ()
 
 
 class Traits(Struct, frozen=True):

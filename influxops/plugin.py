@@ -10,6 +10,9 @@ from influxops.attributes import ignored_attributes as ignored_attributes
 from influxops.attributes import meant_attribute as meant_attribute
 from influxops.config.secrets import Secret as Secret
 from influxops.config.settings import (
+    LedgerSettings as LedgerSettings,
+)
+from influxops.config.settings import (
     Location as Location,
 )
 from influxops.config.settings import (
@@ -55,6 +58,9 @@ from influxops.errors import (
     Interrupted as Interrupted,
 )
 from influxops.errors import (
+    LedgerError as LedgerError,
+)
+from influxops.errors import (
     LockBusy as LockBusy,
 )
 from influxops.errors import (
@@ -75,6 +81,14 @@ from influxops.errors import (
 from influxops.findings import Finding as Finding
 from influxops.findings import Kind as Kind
 from influxops.findings import Severity as Severity
+from influxops.ledger import Entry as Entry
+from influxops.ledger import Event as Event
+from influxops.ledger import Memory as Memory
+from influxops.ledger import Record as Record
+from influxops.ledger import Server as Server
+from influxops.ledger import State as State
+from influxops.ledger import Wanted as Wanted
+from influxops.ledger import Writing as Writing
 from influxops.model import (
     UNKNOWN as UNKNOWN,
 )
@@ -89,6 +103,12 @@ from influxops.model import (
 )
 from influxops.model import (
     Check as Check,
+)
+from influxops.model import (
+    Copied as Copied,
+)
+from influxops.model import (
+    CopyOrder as CopyOrder,
 )
 from influxops.model import (
     Database as Database,
@@ -127,6 +147,7 @@ from influxops.plugins.hookspecs import hookimpl as hookimpl
 from influxops.remedy import Remedy as Remedy
 from influxops.report.document import database_document as database_document
 from influxops.report.document import report_document as report_document
+from influxops.report.model import LedgerState as LedgerState
 from influxops.report.model import Origin as Origin
 from influxops.report.model import Report as Report
 from influxops.report.model import RunHead as RunHead
@@ -143,6 +164,7 @@ from influxops.streams import console as console
 from influxops.streams import is_terminal as is_terminal
 from influxops.streams import write_stream as write_stream
 from influxops.text import count as count
+from influxops.text import moment as moment
 from influxops.text import nearest as nearest
 from influxops.text import one_line as one_line
 from influxops.text import printable as printable
@@ -176,6 +198,12 @@ class Target(Plugin):
 
     Settings: ClassVar[type[PluginSettings]] = TargetSettings
     traits: ClassVar[Traits] = Traits()
+
+
+class Ledger(Plugin):
+    """The base of a ledger: implement its four hooks, and `influxops_lock`."""
+
+    Settings: ClassVar[type[PluginSettings]] = LedgerSettings
 
 
 class Reporter(Plugin):

@@ -11,6 +11,12 @@ from influxops.cli.options import run_options
 
 @click.command("ensure", short_help="Make sure that every tenant has its database.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; the same as `influxops plan`.")
+@click.option(
+    "--recreate",
+    multiple=True,
+    metavar="TENANT",
+    help="Make the lost database of this tenant again, empty; may be repeated.",
+)
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, dry_run: bool, **options: Any) -> None:

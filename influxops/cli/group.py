@@ -10,8 +10,12 @@ from influxops.cli.options import common_options
 _COMMANDS = {
     "ensure": "influxops.cli.ensure",
     "plan": "influxops.cli.plan",
+    "adopt": "influxops.cli.adopt",
+    "retire": "influxops.cli.retire",
+    "unretire": "influxops.cli.unretire",
     "status": "influxops.cli.status",
     "where": "influxops.cli.where",
+    "history": "influxops.cli.history",
     "doctor": "influxops.cli.doctor",
     "init": "influxops.cli.init",
     "config": "influxops.cli.config",

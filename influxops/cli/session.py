@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
+from influxops.cli.ledger import needs_ledger
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output import error_line, say, speak_records, speaks_records
 from influxops.config.load import Section, load_config
@@ -26,6 +27,7 @@ from influxops.streams import has_escapes, write_stream
 from influxops.text import one_line
 
 if TYPE_CHECKING:
+    from influxops.reconcile.run import Planner
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.
@@ -78,15 +80,20 @@ def execute(
     ctx: click.Context,
     *,
     dry_run: bool,
-    verify: bool,
-    named: Sequence[str],
-    tenants: Sequence[str],
-    targets: Sequence[str],
     allow: Sequence[str],
     output: str,
     timeout: float | None,
+    verify: bool = False,
+    named: Sequence[str] = (),
+    tenants: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    recreate: Sequence[str] = (),
+    planner: Planner | None = None,
+    reads_again: bool = False,
 ) -> Report:
     """Make a run and let it be told on the terminal, as text or as JSON.
+
+    One that has a planner of its own needs a ledger.
 
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
@@ -94,7 +101,7 @@ def execute(
     for guard in allow:
         if guard in IN_TASKS_ONLY:
             raise ConfigError(
-                f"the guard {guard} has nothing to do here: `ensure` drops no database",
+                f"the guard {guard} has nothing to do here: no command drops what nobody retired",
                 hint=IN_TASKS_ONLY[guard],
             )
     options = common(ctx)
@@ -108,7 +115,11 @@ def execute(
     with session(
         ctx, timeout=timeout, dry_run=dry_run, verify=verify, scope=scope, reporters=[reporter]
     ) as (engine, context):
-        report = engine.execute(context, allow=allow)
+        if planner is not None:
+            needs_ledger(engine)
+        report = engine.execute(
+            context, allow=allow, recreate=recreate, planner=planner, reads_again=reads_again
+        )
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]

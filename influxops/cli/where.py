@@ -13,26 +13,38 @@ from influxops.errors import ExitCode
 from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
+    from influxops.ledger import Record
     from influxops.model import TenantPlan
     from influxops.report.view import ReportView
 
 
 @click.command("where", short_help="Show which server holds a tenant's database.")
 @click.argument("tenant")
+@click.option(
+    "--recorded",
+    is_flag=True,
+    help="Answer from the ledger in one query, without asking sources and servers.",
+)
 @format_option
 @timeout_option
 @common_options
 @click.pass_context
-def command(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
+def command(
+    ctx: click.Context, tenant: str, recorded: bool, output: str, timeout: float | None
+) -> None:
     """Show the target, the URL and the database of one tenant.
 
     Ends with 1 when it has none, and says where it would be made; and when it is on several
     targets, all of which are shown with what they hold.
     """
+    if recorded:
+        _recorded(ctx, tenant, output, timeout)
+        return
     from influxops.cli.lookup import look
     from influxops.cli.session import session
     from influxops.context import Scope
     from influxops.findings import Kind, Severity
+    from influxops.report.document import plain
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
@@ -50,6 +62,7 @@ def command(ctx: click.Context, tenant: str, output: str, timeout: float | None)
             "database": found.database or None,
             "exists": exists,
             "copies": copies,
+            "since": plain(found.record.made) if found.record else None,
         }
         say_json(document, indent=None)
     else:
@@ -58,6 +71,46 @@ def command(ctx: click.Context, tenant: str, output: str, timeout: float | None)
         ctx.exit(ExitCode.INTERRUPTED)
     is_one = exists and not (copies and view.severity(found) is Severity.ERROR)
     ctx.exit(ExitCode.OK if is_one else ExitCode.FAILED)
+
+
+def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
+    """Answer from the ledger alone."""
+    from influxops.cli.ledger import needs_ledger
+    from influxops.cli.session import session
+    from influxops.ledger import State
+    from influxops.report.document import plain
+
+    with session(ctx, timeout=timeout) as (engine, context):
+        record = needs_ledger(engine).memory(context, {tenant}).records.get(tenant)
+        places = {handle.name: handle.state().url for handle in engine.targets}
+    has_place = record is not None and record.state not in (State.WANTED, State.RETIRED)
+    url = places.get(record.target or "") if record is not None and has_place else None
+    if output == "json":
+        document = {
+            "tenant": tenant,
+            "target": record.target if record is not None and has_place else None,
+            "url": url,
+            "database": record.database or None if record is not None and has_place else None,
+            "state": record.state.value if record is not None else None,
+            "since": plain(record.made) if record is not None else None,
+        }
+        say_json(document, indent=None)
+    elif record is not None and has_place:
+        say("  ".join(filter(None, (record.target, url, record.database, _since(record)))))
+        if record.state is not State.READY:
+            say(f"it is {record.state.value}", err=True)
+    else:
+        what = (
+            f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
+        )
+        say(f"{printable(tenant)}: {what}", label="ERR", err=True)
+    found = record is not None and record.state in (State.READY, State.MOVING, State.RETIRING)
+    ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
+
+
+def _since(record: Record | None) -> str:
+    """Return since when a tenant has its database, as the ledger has it; empty without one."""
+    return f"since {record.made:%Y-%m-%d}" if record is not None and record.made else ""
 
 
 def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
@@ -84,7 +137,8 @@ def _tell(
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
             say("  ".join(filter(None, words)))
     elif exists:
-        say("  ".join(filter(None, (tenant.target, view.url(tenant), tenant.database))))
+        words = (tenant.target, view.url(tenant), tenant.database, _since(tenant.record))
+        say("  ".join(filter(None, words)))
         return
     elif tenant.target is not None:
         full = any(

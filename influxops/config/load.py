@@ -19,11 +19,12 @@ from influxops.text import nearest, one_line, printable
 
 DEFAULT_FILE = "influxops.toml"
 
-Role = Literal["sources", "targets", "reporters"]
+Role = Literal["sources", "targets", "reporters", "ledger"]
 ROLE_NAMES: Mapping[Role, str] = {
     "sources": "source",
     "targets": "target",
     "reporters": "reporter",
+    "ledger": "ledger",
 }
 
 #: What stands in for a role that no file configures: the environment's source and target.
@@ -126,10 +127,10 @@ TABLES: Mapping[str, type[PluginSettings]] = {
 
 
 class Section(Struct, frozen=True):
-    """A configured source, target or reporter, before its plugin has looked at it."""
+    """A configured source, target, reporter or ledger, before its plugin has looked at it."""
 
     role: Role  # what it is
-    name: str
+    name: str  # empty for the ledger, of which there is one
     kind: str  # its plugin's kind
     values: Mapping[str, Any] = field(default_factory=dict)  # what its author says, without `kind`
     author: Author = ENVIRONMENT
@@ -141,8 +142,13 @@ class Section(Struct, frozen=True):
 
     @property
     def full_name(self) -> str:
-        """`source:registry`, as plugins are registered."""
-        return f"{ROLE_NAMES[self.role]}:{self.name}"
+        """`source:registry`, as plugins are registered; `ledger`, of which there is one."""
+        return f"{ROLE_NAMES[self.role]}:{self.name}" if self.name else ROLE_NAMES[self.role]
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The tables of the configuration that it stands in: `("sources", "registry")`."""
+        return (self.role, self.name) if self.name else (self.role,)
 
     @property
     def outranks_environment(self) -> bool:
@@ -152,7 +158,7 @@ class Section(Struct, frozen=True):
     def where(self, *keys: str) -> str:
         """Return where one of its keys, or all of it, was written: `influxops.toml:7`."""
         if isinstance(self.author, TomlFile):
-            return self.author.where(self.role, self.name, *keys)
+            return self.author.where(*self.path, *keys)
         return self.author
 
     def written(self, key: str, variables: Sequence[str] = ()) -> str:
@@ -165,10 +171,10 @@ class Section(Struct, frozen=True):
         if self.author == ENVIRONMENT:
             if variables:
                 return variables[0]
-            return f"`{key}` of {_header(self.role, self.name)} in {DEFAULT_FILE}"
+            return f"`{key}` of {_header(*self.path)} in {DEFAULT_FILE}"
         if isinstance(self.author, TomlFile):
-            return f"`{one_line(key)}` of {_header(self.role, self.name)}"
-        path = f"{self.role}.{one_line(self.name)}"
+            return f"`{one_line(key)}` of {_header(*self.path)}"
+        path = ".".join(map(one_line, self.path))
         called = _called(self.author, path, path if self.one_of_several else "")
         return f"`{one_line(key)}`{f' of {called}' if called else ''}"
 
@@ -181,7 +187,7 @@ class Config(Struct, frozen=True):
     database: DatabaseTable = field(default_factory=lambda: DatabaseTable.of({}))
     placement: PlacementTable = field(default_factory=lambda: PlacementTable.of({}))
     run: RunTable = field(default_factory=lambda: RunTable.of({}))
-    sections: tuple[Section, ...] = ()  # sources, targets and reporters in their order
+    sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
     #: Who wrote the tables, by name; a table that nobody wrote is not there.
     authors: Mapping[str, Author] = field(default_factory=dict)
 
@@ -325,6 +331,9 @@ def _whole(path: Path) -> str:
 def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], list[str]]:
     """Return the sections of a role, and what is wrong with the others."""
     what = ROLE_NAMES[role]
+    if role == "ledger":
+        # One table, not one a name.
+        tables = {"": tables} if tables != {} else {}
     if not isinstance(tables, Mapping):
         return [], [_said(author, (), role, f"expected one table a {what}")]
     if not tables and role in _FROM_ENVIRONMENT:
@@ -332,12 +341,13 @@ def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], l
     sections, mistakes = [], []
     for name, values in tables.items():
         if not isinstance(values, Mapping):
-            mistakes.append(_said(author, (role,), name, "expected a table"))
+            path = (role,) if name else ()
+            mistakes.append(_said(author, path, name or role, "expected a table"))
         elif not isinstance(values.get("kind"), str):
             mistakes.append(
                 _said(
                     author,
-                    (role, name),
+                    (role, name) if name else (role,),
                     "kind",
                     f"it must say which kind of {what} this is "
                     '(write `kind = "…"`; `influxops plugins` lists the kinds)',

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.settings import Declared, InvalidSettings, Location, PluginSettings
@@ -29,6 +29,9 @@ class Resolved(Struct, frozen=True):
     settings: PluginSettings  # its settings, checked
     #: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
     origins: Mapping[str, str]
+    #: What was said, by setting, before the plugin read it; `as_text` are those from variables.
+    values: Mapping[str, Any] = field(default_factory=dict)
+    as_text: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -83,7 +86,11 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
         # Where several sections are of a kind, one variable cannot mean all of them.
         alone = number[section.role, section.kind] == 1
         try:
-            resolved.append(resolve_section(section, kinds, use_environment=alone))
+            base = None
+            if section.role == "ledger":
+                same = (r for r in resolved if (r.section.role, r.section.kind) == _like(section))
+                base = next(same, None)
+            resolved.append(resolve_section(section, kinds, use_environment=alone, base=base))
         except (ConfigError, PluginError) as error:
             mistakes.append(error)
     if len(mistakes) == 1:
@@ -97,8 +104,17 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
     return resolved
 
 
+def _like(section: Section) -> tuple[str, str]:
+    """Return which sections a ledger may take its settings from."""
+    return "sources", section.kind
+
+
 def resolve_section(
-    section: Section, kinds: Mapping[str, Kind], *, use_environment: bool = True
+    section: Section,
+    kinds: Mapping[str, Kind],
+    *,
+    use_environment: bool = True,
+    base: Resolved | None = None,
 ) -> Resolved:
     """Let one section's plugin check it.
 
@@ -106,13 +122,14 @@ def resolve_section(
         section: The section.
         kinds: The plugins that are installed.
         use_environment: Whether the plugin's variables speak for this section.
+        base: A section whose settings hold for this one too, where this says no place of its own.
 
     Raises:
         ConfigError: When the section says what cannot be; all mistakes at once.
         PluginError: When the plugin is not there or broken.
     """
     try:
-        kind = find(section.kind, kinds)
+        kind = find(section.kind, kinds, section.role)
         plugin = kind.load()
     except PluginUnusable as error:
         error.message = f"{_place(section, 'kind') or section.full_name + ': '}{error.message}"
@@ -124,8 +141,15 @@ def resolve_section(
         raise _broken(section, kind, error) from error
     values = dict(section.values)
     origins = {name: section.where(name) for name in values}
-    as_text = set()
+    as_text: set[str] = set()
     wrong: list[tuple[str, str]] = []
+    if base is not None:
+        use_environment = False  # it has spoken for the other section
+    if base is not None and not any(key in values for key in getattr(plugin.Settings, "place", ())):
+        shared = [name for name in base.values if name in declared and name not in values]
+        values |= {name: base.values[name] for name in shared}
+        origins |= {name: base.origins[name] for name in shared}
+        as_text |= base.as_text.intersection(shared)
     for name, one in declared.items() if use_environment else ():
         if section.outranks_environment and name in values:
             continue
@@ -154,7 +178,7 @@ def resolve_section(
         raise ConfigError("\n".join(mistakes))
     for name in declared:
         origins.setdefault(name, "default")
-    return Resolved(section, kind, plugin, settings, origins)
+    return Resolved(section, kind, plugin, settings, origins, values, frozenset(as_text))
 
 
 def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:

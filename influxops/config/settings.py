@@ -33,6 +33,8 @@ class Location(Struct, frozen=True):
     host: str | None = None  # a name or an address; None for a local socket or a file
     is_default: bool = False  # whether nobody said where, so that the default is used
     subject: str = ""  # what is read or written there, in a word: the table's name
+    #: What tells it from every other, whoever reads it; `text` where that is empty.
+    identity: str = ""
 
     @property
     def is_remote(self) -> bool:
@@ -396,4 +398,44 @@ class ReporterSettings(PluginSettings):
 
     budget: float = setting(
         10.0, description="Seconds that telling may take, all waiting included.", gt=0, le=300
+    )
+
+
+def _parse_share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ValueError("it must be above 0 and at most 1")
+    return value
+
+
+def _parse_wait(value: str) -> str:
+    from influxops.durations import parse_duration
+
+    parse_duration(value)
+    return value
+
+
+class LedgerSettings(PluginSettings):
+    """The base of a ledger's settings: what the engine itself goes by."""
+
+    #: The settings that say where the ledger is. Where a section gives none of them, it takes
+    #: those that it shares with the first source of the same kind from there.
+    place: ClassVar[tuple[str, ...]] = ()
+
+    namespace: str = setting(
+        "default",
+        description="Whose tenants these are. Configurations that share a ledger and have nothing "
+        "to do with each other have different ones.",
+        min_length=1,
+    )
+    mass_change: float = setting(
+        0.2,
+        description="The share of the recorded tenants that one run may make anew, drop or find "
+        "gone from the sources, before the guard `mass-change` asks.",
+        parse=_parse_share,
+    )
+    retire_after: str = setting(
+        "7d",
+        description="How long a retired tenant's database is kept, and the one that a moved "
+        "tenant left behind.",
+        parse=_parse_wait,
     )

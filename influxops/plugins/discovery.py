@@ -25,6 +25,13 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "sources": ("influxops_tenants",),
     "targets": ("influxops_inventory", "influxops_ensure"),
     "reporters": ("influxops_report",),
+    "ledger": (
+        "influxops_records",
+        "influxops_reserve",
+        "influxops_record",
+        "influxops_history",
+        "influxops_lock",
+    ),
 }
 
 
@@ -34,6 +41,12 @@ class Kind(Struct, frozen=True):
     name: str  # the kind, as `kind = "…"` names it
     #: Who offers it; more than one is an error where it is used.
     entry_points: tuple[importlib.metadata.EntryPoint, ...]
+
+    @property
+    def kind(self) -> str:
+        """How a section names it: `postgres` for what is called `ledger.postgres`."""
+        role, _, kind = self.name.partition(".")
+        return kind if role in ROLES and kind else self.name
 
     @property
     def distribution(self) -> str:
@@ -76,7 +89,7 @@ class Kind(Struct, frozen=True):
         return plugin
 
     def roles(self, plugin: type[Any]) -> tuple[str, ...]:
-        """Return which sections a plugin's class may serve: `sources`, `targets`, `reporters`."""
+        """Return which sections a plugin's class may serve; see `ROLES`."""
         roles = [r for r, hooks in ROLES.items() if all(implements(plugin, h) for h in hooks)]
         if not roles and any(base.__name__ == "Reporter" for base in plugin.__mro__[1:]):
             return ("reporters",)  # one that only wraps the hooks of others, for tracing
@@ -91,14 +104,20 @@ def installed(group: str = GROUP) -> dict[str, Kind]:
     return {name: Kind(name, tuple(points)) for name, points in sorted(by_name.items())}
 
 
-def find(kind: str, kinds: Mapping[str, Kind]) -> Kind:
+def find(kind: str, kinds: Mapping[str, Kind], role: str = "") -> Kind:
     """Return the kind of this name.
+
+    Args:
+        kind: Its name.
+        kinds: The kinds that are installed.
+        role: What it is to serve as. An entry point that is called `ledger.postgres` is the kind
+            `postgres` for a ledger, and another class than the source of that kind.
 
     Raises:
         PluginUnusable: When it is not installed; the message suggests the nearest.
     """
     try:
-        return kinds[kind]
+        return kinds.get(f"{role}.{kind}") or kinds[kind]
     except KeyError:
         hint = nearest(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
         raise PluginUnusable(f"no plugin of the kind {kind!r} is installed", hint=hint) from None

@@ -16,7 +16,17 @@ import pluggy
 
 from influxops.context import Context
 from influxops.findings import Finding
-from influxops.model import Change, Check, DatabaseStats, Inventory, Outcome, Tenant
+from influxops.ledger import Entry, Memory, Record, Wanted, Writing
+from influxops.model import (
+    Change,
+    Check,
+    Copied,
+    CopyOrder,
+    DatabaseStats,
+    Inventory,
+    Outcome,
+    Tenant,
+)
 from influxops.plugins.discovery import PROJECT
 from influxops.report.model import Report, RunHead
 
@@ -108,10 +118,98 @@ def influxops_describe(names: Sequence[str], context: Context) -> Iterator[Datab
 def influxops_lock(context: Context) -> AbstractContextManager[None]:  # type: ignore[empty-body]
     """Give a context in which no other run of the same registry changes anything. Optional.
 
+    A ledger gives one in which this run lives: what it has in its hands is held (`is_held`)
+    until the context is left, or the process is gone, however it ended. That one never waits.
+
     Raises:
         LockBusy: On entering, when another run holds it.
         SourceError: On entering, when no lock can be had here; on leaving, when it was lost
-            meanwhile. The run goes on with a warning, and looks for doubles.
+            meanwhile. The run goes on with a warning, and looks for doubles. A ledger raises a
+            LedgerError in its place.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_copy(order: CopyOrder, context: Context) -> Iterator[Copied]:  # type: ignore[empty-body]
+    """Copy a database to another target of the same kind, for `influxops move`. Optional, targets.
+
+    It is called for the target that holds the database, which it must not change. It yields how
+    far it is after each step that need not be done again, at least every few seconds, and ends
+    with one that says `done`: all rows that were there are in the copy, read anew on both sides.
+    The process may be killed anywhere; it is then called again with the last `progress` that it
+    yielded, or an earlier one.
+
+    Raises:
+        TargetError: When it could not go on; what was copied stays.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_records(context: Context, tenants: Collection[str] | None) -> Memory:  # type: ignore[empty-body]
+    """Read what a ledger remembers: its records, servers and sources.
+
+    It must not write. The number of statements must not grow with the tenants.
+
+    Args:
+        context: The run.
+        tenants: Ids, where only their records are wanted; None for all.
+
+    Raises:
+        LedgerError: When it could not be read, or holds what cannot be; the message says why.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_reserve(records: Sequence[Record], context: Context) -> Iterable[Record]:  # type: ignore[empty-body]
+    """Take tenants into this run's hands, each only if its record is still the one it is based on.
+
+    What was taken has this run as `holder`. All in one transaction, in a number of statements
+    that does not grow with the tenants.
+
+    Args:
+        records: What each record is to be; `version` is the one that it is based on, 0 where
+            there is none.
+        context: The run.
+
+    Returns:
+        The record of each of these tenants as it stands now: one that was taken has this run as
+        `holder` and a greater version; another run got the others first.
+
+    Raises:
+        LedgerError: When nothing was written, because this run does not live (`influxops_lock`)
+            for instance, or nobody knows whether it was; the message says which, and why.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_record(writing: Writing, context: Context) -> Iterable[Record]:  # type: ignore[empty-body]
+    """Write what came of a run, all of it or nothing.
+
+    A record is written only if it is still the one it is based on, as by `influxops_reserve`; it
+    has no holder then. The entries of the history are appended whatever became of the records.
+
+    All times are those of the ledger's clock. `since` becomes now where the state is another
+    one. A `made` or `confirmed` that is not the one that is there becomes now, whatever it says;
+    the one that is there stays, and None stays None. Likewise `read` of a server; its `since`
+    becomes now where its identity is another one. `due` is written as it is. This holds for
+    `influxops_reserve`, too. New names of targets take effect before all else, and give no
+    record another version.
+
+    Returns:
+        The record of each of these tenants as it stands now.
+
+    Raises:
+        LedgerError: When nothing was written, or nobody knows whether it was; the message says
+            which, and why.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_history(wanted: Wanted, context: Context) -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Give a ledger's history, or a part of it, the oldest entry first.
+
+    Raises:
+        LedgerError: When it could not be read.
     """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,11 +12,12 @@ from msgspec.structs import replace
 from influxops.attributes import meant_attribute
 from influxops.durations import format_duration, parse_retention
 from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Record
 from influxops.model import UNMANAGED, Retention, Tenant, TenantPlan, Unmanaged, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
-from influxops.text import nearest, printable, some_of
+from influxops.text import nearest, printable, short, some_of
 
 #: What a configuration file can say of a tenant that is to stay as it is.
 _ACKNOWLEDGE = "or list it in [naming] acknowledged"
@@ -44,7 +46,7 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
             check()
         known = first.setdefault(tenant.id, tenant)
         if known is tenant:
-            plans[tenant.id] = _desired(tenant, rules)
+            plans[tenant.id] = _desired(tenant, rules, observed.recalled.record(tenant.id))
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
@@ -77,7 +79,56 @@ def held(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
     return Finding(kind, Severity.ERROR, message, remedy)
 
 
-def _desired(tenant: Tenant, rules: Rules) -> TenantPlan:
+def postponed(
+    plan: TenantPlan, kind: Kind, message: str, remedy: str | Remedy = "run it again"
+) -> TenantPlan:
+    """Return a tenant for which nothing is done now, because something could not be known.
+
+    Args:
+        plan: The tenant.
+        kind: What kind of reason it is.
+        message: The reason.
+        remedy: What to do about it.
+    """
+    finding = Finding(
+        kind,
+        Severity.ERROR,
+        f"postponed: {message}",
+        remedy,
+        plan.tenant,
+        plan.target,
+        plan.database or None,
+    )
+    return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, changes=(), after=plan.before)
+
+
+def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
+    attributes = tenant.attributes
+    if record is not None:
+        # What was promised outranks the template: it was another one then, or a name was adopted.
+        given = attributes.get("database") or record.database
+        plan = _named(
+            replace(tenant, attributes={**attributes, "database": record.database}), rules
+        )
+        if given == record.database:
+            return plan
+        return hold(plan, _recorded_otherwise(tenant.id, given, record))
+    return _named(tenant, rules)
+
+
+def _recorded_otherwise(tenant: str, given: str, record: Record) -> Finding:
+    return held(
+        Kind.CONFLICT,
+        f"its source calls its database {short(given)}, but {short(record.database)} on "
+        f"{record.target} is recorded",
+        Remedy.command(
+            f"adopt {shlex.quote(tenant)}={shlex.quote(given)}",
+            "correct the source, or run {} if that one holds its data",
+        ),
+    )
+
+
+def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     attributes = tenant.attributes
     pin = attributes.get("target") or rules.pins.get(tenant.id)
     unknown_pin = pin if pin is not None and pin not in rules.targets else None

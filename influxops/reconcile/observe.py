@@ -1,4 +1,4 @@
-"""Reading what is: all sources and all targets at once, and the targets again after changes."""
+"""Reading what is: sources, targets and ledger at once, and the targets again after changes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from msgspec.structs import replace
 from influxops.context import Context
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
 from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Memory
 from influxops.model import Inventory, Tenant
 from influxops.plugins.handles import SourceHandle, TargetHandle, WrongServer
+from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile.placement import locate
+from influxops.reconcile.recall import Recalled, recalled, strangers
 from influxops.reconcile.rules import Rules
-from influxops.report.model import SourceState, TargetState
+from influxops.report.model import LedgerState, SourceState, TargetState
 from influxops.text import one_line
 
 T = TypeVar("T")
@@ -42,6 +45,10 @@ class Observed(Struct, frozen=True):
     closed: Mapping[str, str] = field(default_factory=dict)
     #: Ids that other sources have than the one that a program added.
     known_elsewhere: frozenset[str] = frozenset()
+    recalled: Recalled = field(default_factory=Recalled)  # what the ledger says
+    ledger: LedgerState | None = None  # None where none is configured
+    #: The targets that a program itself named, by the tenant's id; no registry's, and no pin.
+    named_targets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sources_complete(self) -> bool:
@@ -59,14 +66,16 @@ def observe(
     targets: Sequence[TargetHandle],
     rules: Rules,
     context: Context,
+    ledger: LedgerHandle | None = None,
 ) -> Observed:
-    """Read all sources and all targets at once.
+    """Read all sources, all targets and the ledger at once.
 
     Args:
         sources: The configured sources.
         targets: The configured targets.
         rules: What the configuration says.
         context: The run.
+        ledger: The configured ledger.
 
     Raises:
         Interrupted: When the run was ended.
@@ -74,9 +83,10 @@ def observe(
     """
     context.on_stage("reading", len(sources) + len(targets))
     reading = context.limited(rules.reading, _slow(rules))
-    tasks: dict[str, Callable[[], _ReadSource | _ReadTarget]] = {
+    tasks: dict[str, Callable[[], _ReadSource | _ReadTarget | _ReadLedger]] = {
         **{_place(h): partial(_read_source, h, context) for h in sources},
         **{_place(h): partial(_read_target, h, (), rules, reading, context) for h in targets},
+        **{_place(h): partial(_read_ledger, h, context) for h in (ledger,) if h is not None},
     }
     results = in_parallel(tasks, context)
     read_sources = [each for each in results if isinstance(each, _ReadSource)]
@@ -89,7 +99,8 @@ def observe(
         targets=tuple(each.state for each in read_targets),
         findings=tuple(f for each in results for f in each.findings),
     )
-    tenants, elsewhere = _merged(read_sources, sources, complete=observed.sources_complete)
+    own, others = _apart(read_sources, sources)
+    tenants = _merged(own, others, complete=observed.sources_complete)
     if observed.sources_complete and not tenants:
         places = ", ".join(map(_subject, sources))
         empty = Finding(
@@ -99,7 +110,14 @@ def observe(
             "is this the right registry?",
         )
         observed = replace(observed, findings=(*observed.findings, empty))
-    return replace(observed, tenants=tenants, known_elsewhere=elsewhere)
+    observed = replace(
+        observed,
+        tenants=tenants,
+        known_elsewhere=frozenset(tenant.id for tenant in others),
+        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
+    )
+    read = next((each for each in results if isinstance(each, _ReadLedger)), None)
+    return observed if read is None else _with_memory(observed, read, sources)
 
 
 def observe_again(
@@ -201,7 +219,13 @@ class _ReadTarget(Struct, frozen=True):
     findings: list[Finding]
 
 
-def _place(handle: SourceHandle | TargetHandle) -> str:
+class _ReadLedger(Struct, frozen=True):
+    state: LedgerState
+    memory: Memory | None
+    findings: list[Finding]
+
+
+def _place(handle: SourceHandle | TargetHandle | LedgerHandle) -> str:
     location = handle.location
     where = location.text if location else handle.kind
     return f"{handle.full_name.replace(':', ' ')} ({one_line(where)})"
@@ -227,6 +251,65 @@ def _read_source(handle: SourceHandle, context: Context) -> _ReadSource:
     finally:
         context.on_progress(1)
     return _ReadSource(replace(state, tenants=len(tenants)), tenants, findings)
+
+
+def _read_ledger(handle: LedgerHandle, context: Context) -> _ReadLedger:
+    state = handle.state()
+    try:
+        memory = handle.memory(context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", handle.full_name, exc_info=True)
+        return _ReadLedger(replace(state, error=error.message), None, [failed_ledger(error)])
+    return _ReadLedger(replace(state, records=len(memory.records)), memory, [])
+
+
+def failed_ledger(error: InfluxopsError) -> Finding:
+    """Return the finding that the ledger could not be read or written."""
+    return Finding(Kind.FAILED_LEDGER, Severity.ERROR, f"ledger: {error.message}", error.remedy)
+
+
+def _with_memory(
+    observed: Observed, read: _ReadLedger, sources: Sequence[SourceHandle]
+) -> Observed:
+    """Return what was read with what the ledger says of it."""
+    if read.memory is None:
+        known = Recalled(is_configured=True, error=read.state.error)
+    else:
+        known = recalled(read.memory, observed.inventories)
+        tenants = ((tenant.id, tenant.source) for tenant in observed.tenants)
+        known = replace(known, strangers=strangers(known, tenants, identities(sources)))
+    findings = [*read.findings]
+    for old, new in known.renamed.items():
+        findings.append(
+            Finding(
+                Kind.RENAMED_TARGET,
+                Severity.INFO,
+                f"its server is recorded as {old}; it is called {new} from now on",
+                target=new,
+            )
+        )
+    return replace(
+        observed,
+        recalled=known,
+        ledger=read.state,
+        findings=(*observed.findings, *findings),
+    )
+
+
+def identities(sources: Iterable[SourceHandle]) -> dict[str, str]:
+    """Return what tells each source from every other, by its name.
+
+    One that a program added to others, to name some tenants, is none of its own.
+    """
+    found = {}
+    for handle in sources:
+        if not handle.resolved.section.supplements:
+            location = handle.location
+            where = (location.identity or location.text) if location else handle.name
+            found[handle.name] = f"{handle.kind}:{where}"
+    return found
 
 
 def _read_target(
@@ -302,26 +385,28 @@ def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetSt
     )
 
 
-def _merged(
-    read: Sequence[_ReadSource], handles: Sequence[SourceHandle], *, complete: bool
-) -> tuple[list[Tenant], frozenset[str]]:
-    """Return all tenants, and the ids that sources have which supplement no other.
-
-    The attributes of a supplementing source win for tenants that another one knows.
-    """
+def _apart(
+    read: Sequence[_ReadSource], handles: Sequence[SourceHandle]
+) -> tuple[list[Tenant], list[Tenant]]:
+    """Return the tenants of sources that supplement others, and those of all others."""
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
-    tenants = [t for each in read if each.state.name not in supplementing for t in each.tenants]
-    extra = [t for each in read if each.state.name in supplementing for t in each.tenants]
-    known = frozenset(tenant.id for tenant in tenants)
+    own = [t for each in read if each.state.name in supplementing for t in each.tenants]
+    others = [t for each in read if each.state.name not in supplementing for t in each.tenants]
+    return own, others
+
+
+def _merged(own: list[Tenant], others: list[Tenant], *, complete: bool) -> list[Tenant]:
+    """Return all tenants; the attributes of a supplementing source win where others know one."""
     if not complete:
-        # What the source that failed says of the others is not known, so nothing is.
-        return tenants, known
-    overrides = {tenant.id: tenant.attributes for tenant in extra}
+        # What the source that failed says of them is not known, so nothing is.
+        return others
+    overrides = {tenant.id: tenant.attributes for tenant in own}
     merged = [
         replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
-        for t in tenants
+        for t in others
     ]
-    return [*merged, *(tenant for tenant in extra if tenant.id not in known)], known
+    known = {tenant.id for tenant in others}
+    return [*merged, *(tenant for tenant in own if tenant.id not in known)]
 
 
 def refuse_one_server_twice(

@@ -79,7 +79,7 @@ class Placement:
         self.locations: Mapping[str, Location] = {each.target: each for each in locations}
         self._policy = policy
 
-    def choose(self, pin: str | None = None) -> Location | None:
+    def choose(self, pin: str | None = None, before: str | None = None) -> Location | None:
         """Take a place for one more database.
 
         A target whose capacity is an estimate is asked for more only after all others are full:
@@ -87,6 +87,7 @@ class Placement:
 
         Args:
             pin: The only target that comes into question, where there is one.
+            before: The target that was promised already: it is preferred while it has room.
 
         Returns:
             The target, the place counted as used; None when there is none.
@@ -96,8 +97,11 @@ class Placement:
             for each in self.locations.values()
             if not each.draining and (pin is None or each.target == pin)
         ]
-        chosen = self._pick(each for each in candidates if each.has_room) or self._pick(
-            each for each in candidates if each.may_have_room
+        promised = [each for each in candidates if each.target == before and each.has_room]
+        chosen = (
+            self._pick(promised)
+            or self._pick(each for each in candidates if each.has_room)
+            or self._pick(each for each in candidates if each.may_have_room)
         )
         if chosen is not None:
             chosen.used += 1

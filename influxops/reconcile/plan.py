@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from influxops.context import Scope
 from influxops.durations import format_duration
 from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import State
 from influxops.model import (
     UNKNOWN,
     UNMANAGED,
@@ -23,6 +24,7 @@ from influxops.model import (
     Unknown,
     Verdict,
 )
+from influxops.reconcile import remembered
 from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of, misspelt
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.placement import Placement, locate
@@ -78,6 +80,7 @@ class _Planner:
     ) -> None:
         self.observed, self.rules, self.scope, self.check = observed, rules, scope, check
         self.unread = observed.unread
+        self.recalled = observed.recalled
         self.placement = Placement(
             [
                 locate(name, policy, observed.inventories[name], observed.closed.get(name))
@@ -86,6 +89,12 @@ class _Planner:
             ],
             rules.policy,
         )
+        for record in self.recalled.records.values():
+            # What another run has reserved is as good as there, though it is not yet.
+            place = self.placement.locations.get(record.target or "")
+            if record.is_held and place is not None and record.state is State.RESERVED:
+                known = observed.inventories[place.target].databases
+                place.used += record.database not in known
         self._no_place: dict[str | None, Finding] = {}
 
     def present(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
@@ -96,7 +105,14 @@ class _Planner:
             if number % LOOK == 0:
                 self.check()
             homes = homes_of(plan.database, self.observed) if plan.database else []
-            if homes:
+            record = self.recalled.record(plan.tenant)
+            if record is not None:
+                plan = replace(plan, record=record)
+                if len(homes) > 1 and record.target in homes and record.other in homes:
+                    homes = [home for home in homes if home != record.other]
+            if record is not None and record.is_held and plan.verdict is not Verdict.HELD:
+                planned[plan.tenant] = remembered.busy(plan, record)
+            elif homes:
                 plan = self._existing(plan, homes)
                 if self._writes(plan.target):
                     planned[plan.tenant] = plan
@@ -117,11 +133,17 @@ class _Planner:
         return planned
 
     def absent(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
-        """Plan that the tenants of the scope lose their databases."""
+        """Plan that the tenants of the scope lose their databases, wherever these are.
+
+        Only who asks for it chooses among copies. What a registry or a pin says is where a
+        database should be, which may be the copy that holds the data.
+        """
         planned: dict[str, TenantPlan] = {}
         for plan in desired.values():
             if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
                 continue
+            plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
+            plan = replace(plan, record=self.recalled.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]
@@ -160,7 +182,8 @@ class _Planner:
     # What exists
 
     def _existing(self, plan: TenantPlan, homes: list[str]) -> TenantPlan:
-        home = plan.pin if plan.pin in homes else homes[0]
+        recorded = plan.record.target if plan.record is not None else None
+        home = next((each for each in (recorded, plan.pin) if each in homes), homes[0])
         assert home is not None
         before = self.observed.inventories[home].databases[plan.database]
         plan = replace(plan, target=home, before=before, after=before)
@@ -169,6 +192,16 @@ class _Planner:
         if len(homes) > 1:
             plan = self._on_several(plan, homes)
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        if plan.record is not None and remembered.is_elsewhere(plan.record, home, self.observed):
+            plan = hold(plan, remembered.misplaced(plan, plan.record, home))
+            return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        decided: tuple[Change, ...] = ()
+        if plan.record is not None and plan.record.state is State.RETIRING:
+            change, note = remembered.unretired(plan)
+            decided, plan = (change,), replace(plan, notes=(*plan.notes, note))
+        if before.complete is False and remembered.is_lost(plan.record):
+            note = remembered.made_anew(plan, self.observed.inventories[home])
+            plan = replace(plan, notes=(*plan.notes, note))
         if plan.pin is not None and plan.pin != home:
             note = Finding(
                 Kind.MISPLACED,
@@ -181,7 +214,7 @@ class _Planner:
                 plan.database,
             )
             plan = replace(plan, notes=(*plan.notes, note))
-        changes = tuple(self._changes(plan, home, before))
+        changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
@@ -218,10 +251,21 @@ class _Planner:
     # What is missing
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
+        before = plan.record.target if plan.record is not None else None
+        if plan.record is not None:
+            finding = remembered.unknown(plan, plan.record, self.observed, self.rules)
+            if finding is not None:
+                unseen = (before,) if before in self.unread else tuple(self.unread)
+                return replace(
+                    plan,
+                    verdict=Verdict.UNKNOWN,
+                    finding=finding,
+                    unseen_on=tuple(filter(None, unseen)),
+                )
         unseen = tuple(self._unseen(plan))
         if unseen and (plan.pin is not None or not self.placement.locations):
             return self._not_read(plan, unseen)
-        location = self.placement.choose(plan.pin)
+        location = self.placement.choose(plan.pin, before)
         if location is None:
             if unseen:
                 return self._not_read(plan, unseen)
@@ -238,7 +282,10 @@ class _Planner:
             complete=True if traits.marker else UNKNOWN,
             in_use=False if traits.contents else UNKNOWN,
         )
-        change = Change(Action.CREATE, plan.tenant, location.target, plan.database, None, after)
+        why = remembered.why_lost(plan.record, self.observed) if plan.record is not None else ""
+        change = Change(
+            Action.CREATE, plan.tenant, location.target, plan.database, None, after, why
+        )
         return replace(
             plan,
             verdict=Verdict.PENDING,
@@ -394,7 +441,11 @@ class _Planner:
 
     def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         wanted = {plan.database for plan in desired.values()}
-        databases = [*tenant_databases(self.observed, self.rules)]
+        known, told = remembered.left_behind(self.observed, desired)
+        yield from told
+        databases = [
+            each for each in tenant_databases(self.observed, self.rules) if each not in known
+        ]
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
             yield Finding(
@@ -405,6 +456,17 @@ class _Planner:
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:
+            if remembered.came_back(name, target, self.observed):
+                yield Finding(
+                    Kind.BACK_AGAIN,
+                    Severity.WARNING,
+                    f"the database {name} on {target} was deleted, and is there again: a late "
+                    "write made it",
+                    "stop what writes to it, then drop it",
+                    database=name,
+                    facts={"target": target},
+                )
+                continue
             yield Finding(
                 Kind.ORPHAN,
                 Severity.INFO,

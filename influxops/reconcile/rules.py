@@ -30,6 +30,9 @@ class Rules(Struct, frozen=True):
     pins: Mapping[str, str] = field(default_factory=dict)  # the target of a tenant, by its id
     acknowledged: frozenset[str] = frozenset()  # ids of tenants whose being held is known
     reading: float = 10.0  # seconds that reading the targets may take
+    #: Tenants whose lost database is to be made again, by their ids.
+    recreate: frozenset[str] = frozenset()
+    mass_change: float = 1.0  # the share of recorded tenants that one run may lose or make anew
     has_file: bool = True  # whether advice may name what stands in a configuration file alone
 
     def or_in_file(self, advice: str, key: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.findings import Finding
+from influxops.ledger import Record
 from influxops.model import Change, Database, Outcome, TenantPlan
 from influxops.remedy import Remedy
 from influxops.report.model import Report, SourceState, TargetState
@@ -70,10 +71,15 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
         },
         "sources": [_source(source) for source in report.sources],
         "targets": [_target(target) for target in report.targets],
+        "ledger": plain(report.ledger),
         "plan": {
             "changes": [change_document(change) for change in report.planned],
-            "refusals": plain(report.refusals),
+            "refusals": [
+                {"guard": each.guard, "message": each.message, "tenants": list(each.tenants)}
+                for each in report.refusals
+            ],
         },
+        "events": [plain(entry) for entry in report.events],
         "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],
         "tenants": [_tenant(tenant, urls, words) for tenant in report.tenants],
         "findings": [finding_document(finding, words) for finding in report.findings],
@@ -103,6 +109,14 @@ def database_document(database: Database | None) -> dict[str, Any] | None:
     }
 
 
+def record_document(record: Record | None) -> dict[str, Any] | None:
+    """Return what the ledger has of a tenant as plain data; None where it has nothing."""
+    if record is None:
+        return None
+    document: dict[str, Any] = plain(record)
+    return {key: value for key, value in document.items() if key not in ("progress", "version")}
+
+
 def change_document(change: Change) -> dict[str, Any]:
     """Return a change as plain data."""
     return {
@@ -113,6 +127,7 @@ def change_document(change: Change) -> dict[str, Any]:
         "before": database_document(change.before),
         "after": database_document(change.after),
         "reason": change.reason,
+        "until": plain(change.until),
     }
 
 
@@ -166,6 +181,7 @@ def _outcome(outcome: Outcome, words: Words) -> dict[str, Any]:
         "message": outcome.message,
         "hint": words.advice(outcome.remedy),
         "effect": outcome.effect,
+        "until": plain(outcome.change.until),
     }
 
 
@@ -188,4 +204,5 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: Words) -> dict[s
         "message": finding.message if finding else "",
         "hint": words.advice(finding.remedy) if finding else "",
         "over_estimate": tenant.over_estimate,
+        "recorded": record_document(tenant.record),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -10,6 +11,7 @@ from msgspec import Struct, field
 
 from influxops.errors import ExitCode
 from influxops.findings import Finding
+from influxops.ledger import Entry
 from influxops.model import Change, Outcome, Refusal, TenantPlan, Traits
 
 
@@ -48,6 +50,17 @@ class TargetState(Struct, frozen=True):
         return max(0, self.capacity - self.databases)
 
 
+class LedgerState(Struct, frozen=True):
+    """The ledger, as a run found it."""
+
+    kind: str  # its plugin's kind
+    location: str  # where it is, without secrets
+    namespace: str  # whose tenants are meant
+    records: int = 0  # how many tenants it has
+    states: Mapping[str, int] = field(default_factory=dict)  # how many of them, by their state
+    error: str = ""  # why it could not be read; empty where it could
+
+
 class Origin(Struct, frozen=True):
     """Who ran what, and with which configuration."""
 
@@ -64,6 +77,7 @@ class RunHead(Struct, frozen=True):
     origin: Origin
     sources: tuple[SourceState, ...]
     targets: tuple[TargetState, ...]
+    ledger: LedgerState | None = None  # None where none is configured
 
 
 class Report(Struct, frozen=True, dict=True):
@@ -76,8 +90,10 @@ class Report(Struct, frozen=True, dict=True):
     origin: Origin
     sources: tuple[SourceState, ...] = ()
     targets: tuple[TargetState, ...] = ()
+    ledger: LedgerState | None = None  # None where none is configured
     tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
     refusals: tuple[Refusal, ...] = ()  # what guards refuse
+    events: tuple[Entry, ...] = ()  # what the run wrote into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`
     exit_code: ExitCode = ExitCode.OK
     #: Whether the run was limited to some tenants or targets.

@@ -13,7 +13,6 @@ from functools import cached_property
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdict
-from influxops.remedy import Remedy
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
 from influxops.report.words import (
@@ -25,7 +24,7 @@ from influxops.report.words import (
     to_do,
     verb,
 )
-from influxops.text import count, one_line, printable, short
+from influxops.text import count, moment, one_line, printable, short
 
 __all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 
@@ -120,11 +119,11 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and where it stands if not right."""
         marker = self.traits(tenant.target).marker
         if tenant.verdict is Verdict.PENDING and self.report.dry_run:
-            parts = [to_do(change.action, marker) for change in tenant.changes]
+            parts = [to_do(c.action, marker) + _kept_until(c) for c in tenant.changes]
             if tenant.over_estimate:
                 parts.append("may find no place")
             return ", ".join(parts) or tenant.verdict.value
-        parts = [done(change.action, marker) for change in tenant.made]
+        parts = [done(c.action, marker) + _kept_until(c) for c in tenant.made]
         if tenant.verdict is not Verdict.CHANGED:
             parts.append(self._standing(tenant))
         return ", ".join(parts) or tenant.verdict.value
@@ -133,6 +132,10 @@ class ReportView:
         """Return what is to be done as the beginning of a sentence that its name ends."""
         marker = self.traits(tenant.target).marker
         return " and ".join(verb(change.action, marker) for change in tenant.changes)
+
+    def kept(self, tenant: TenantPlan) -> str:
+        """Return until when a tenant's data is kept after all changes; empty where that is open."""
+        return "".join(_kept_until(change) for change in tenant.changes).strip()
 
     def retention(self, tenant: TenantPlan) -> str:
         """Return a tenant's retention period, and what it was where it changes."""
@@ -160,9 +163,8 @@ class ReportView:
         return False
 
     def _standing(self, tenant: TenantPlan) -> str:
-        if tenant.finding is not None and tenant.finding.kind is Kind.UNCONFIRMED:
-            return "not confirmed"
-        return tenant.verdict.value
+        kind = tenant.finding.kind if tenant.finding is not None else None
+        return _STANDINGS.get(kind, tenant.verdict.value)
 
     def message(self, finding: Finding) -> str:
         """Return what a finding says, safe to print, without naming whom it is about."""
@@ -185,7 +187,7 @@ class ReportView:
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            finding = Finding(Kind.GUARD, Severity.ERROR, message, Remedy.allow(refusal.guard))
+            finding = Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)
             found.append(self._about(finding, "", is_tenant=False))
         return grouped(found)
 
@@ -292,6 +294,12 @@ class ReportView:
             and not report.refusals
         )
 
+    @cached_property
+    def not_right(self) -> Mapping[str, int]:
+        """How many tenants are not right, by the words for where they stand."""
+        found = Counter(self._standing(t) for t in self.tenants if not self.is_right(t))
+        return dict(found)
+
     def summary(self) -> str:
         """Return the tenants counted by what happened to them, in one line."""
         report = self.report
@@ -330,6 +338,12 @@ class ReportView:
         return About(finding, self.message(finding), advice, label, target, is_tenant)
 
 
+#: Where a tenant stands, where one word says it better than its verdict.
+_STANDINGS: Mapping[Kind | None, str] = {
+    Kind.UNCONFIRMED: "not confirmed",
+    Kind.LOST: "lost",
+    Kind.BUSY: "in another run's hands",
+}
 #: Where a summary tells of tenants that nothing was done for; what was done stands between.
 _PLACES = {
     Verdict.OK: 0,
@@ -340,6 +354,10 @@ _PLACES = {
     Verdict.UNKNOWN: 8,
     Verdict.FAILED: 9,
 }
+
+
+def _kept_until(change: Change) -> str:
+    return f" (data kept until {moment(change.until)})" if change.until is not None else ""
 
 
 def retention_change(before: Database | None, after: Database | None) -> str:

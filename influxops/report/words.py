@@ -18,6 +18,10 @@ _ACTIONS = {
     Action.SET_RETENTION: ("retention set", "retention to set", "set retention of"),
     Action.COMPLETE: ("{} added", "{} to add", "add {} to"),
     Action.DROP: ("dropped", "to drop", "drop"),
+    Action.ADOPT: ("adopted", "to adopt", "adopt"),
+    Action.RETIRE: ("retired", "to retire", "retire"),
+    Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
+    Action.MOVE: ("moved", "to move", "move"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
 

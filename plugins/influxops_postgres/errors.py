@@ -10,7 +10,7 @@ import psycopg
 from influxops.plugin import Remedy, SourceError
 
 if TYPE_CHECKING:
-    from influxops_postgres.settings import PostgresSettings
+    from influxops_postgres.settings import ConnectionSettings, PostgresSettings
 
 #: What psycopg and libpq put in front of the reason.
 _PREFIX = re.compile(
@@ -40,7 +40,7 @@ _CONNECT_HINTS = (
 )
 
 
-def in_setting(settings: PostgresSettings, name: str, text: str) -> Remedy:
+def in_setting(settings: ConnectionSettings, name: str, text: str) -> Remedy:
     """Return a remedy that lies in a setting, or in the connection string that stands for it.
 
     Args:
@@ -54,7 +54,7 @@ def in_setting(settings: PostgresSettings, name: str, text: str) -> Remedy:
 
 
 def connection_error(
-    error: psycopg.Error, place: str, timeout: float | None, settings: PostgresSettings
+    error: psycopg.Error, place: str, timeout: float | None, settings: ConnectionSettings
 ) -> SourceError:
     """Return the error that says why there is no connection.
 

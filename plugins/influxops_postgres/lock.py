@@ -64,7 +64,19 @@ def lock_key(name: str) -> int:
     Returns:
         A signed 64-bit number.
     """
-    digest = hashlib.sha256(f"influxops\0lock\0{name}".encode()).digest()
+    return key_of("lock", name)
+
+
+def key_of(*names: str) -> int:
+    """Return the key of an advisory lock.
+
+    Args:
+        *names: What kind of lock it is, and what it is of.
+
+    Returns:
+        A signed 64-bit number.
+    """
+    digest = hashlib.sha256("\0".join(("influxops", *names)).encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
@@ -94,20 +106,14 @@ def held(settings: PostgresSettings, context: Context) -> Iterator[None]:
 
 
 def _take(connection: Connection, settings: PostgresSettings, context: Context, place: str) -> None:
-    begin = _BEGIN.format(timeout=_STATEMENT_TIMEOUT_MS)
-    if connection.info.server_version >= 170000:
-        begin += _NO_TRANSACTION_TIMEOUT
-    connection.execute(begin)
-    found = connection.execute(_STANDBY).fetchone()
-    assert found is not None, "a SELECT without FROM gives one row"
-    if found["standby"]:
+    if begin(connection):
         raise SourceError(
             f"{place} is a standby, and a standby holds no locks",
             hint="read the registry's primary where several runs may meet",
         )
     key = lock_key(settings.lock)
     until = time.monotonic() + settings.lock_timeout
-    while not _try(connection, key):
+    while not take(connection, key):
         left = context.remaining(until - time.monotonic())
         if left is None or left <= _TOO_LITTLE:
             raise LockBusy(
@@ -117,7 +123,19 @@ def _take(connection: Connection, settings: PostgresSettings, context: Context, 
         context.pause(min(_AGAIN, 0.9 * left))
 
 
-def _try(connection: Connection, key: int) -> bool:
+def begin(connection: Connection) -> bool:
+    """Begin the transaction that is to hold a lock; return whether this is a standby."""
+    first = _BEGIN.format(timeout=_STATEMENT_TIMEOUT_MS)
+    if connection.info.server_version >= 170000:
+        first += _NO_TRANSACTION_TIMEOUT
+    connection.execute(first)
+    found = connection.execute(_STANDBY).fetchone()
+    assert found is not None, "a SELECT without FROM gives one row"
+    return bool(found["standby"])
+
+
+def take(connection: Connection, key: int) -> bool:
+    """Take a lock for the rest of the transaction if it is free; return whether it was."""
     row = connection.execute(_TRY.format(key=key)).fetchone()
     return bool(row and row["taken"])
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from influxops.plugin import ConfigError, Remedy, is_this_machine
 
 if TYPE_CHECKING:
-    from influxops_postgres.settings import PostgresSettings
+    from influxops_postgres.settings import ConnectionSettings
 
 #: libpq's keyword of each setting that is handed on.
 _KEYWORDS = {
@@ -79,8 +79,8 @@ _NO_DSN = (
 )
 
 
-def resolve(settings: PostgresSettings) -> Parameters:
-    """Return where a registry is.
+def resolve(settings: ConnectionSettings) -> Parameters:
+    """Return where a database is.
 
     Raises:
         ConfigError: When a secret connection string cannot be read or understood.
@@ -108,7 +108,7 @@ def resolve(settings: PostgresSettings) -> Parameters:
     )
 
 
-def password(settings: PostgresSettings, parameters: Parameters) -> str | None:
+def password(settings: ConnectionSettings, parameters: Parameters) -> str | None:
     """Return the password, read at the last moment.
 
     Args:
@@ -131,8 +131,8 @@ def password(settings: PostgresSettings, parameters: Parameters) -> str | None:
         return None
     if parameters.host is not None and not is_this_machine(parameters.host):
         raise ConfigError(
-            f"the registry is on another machine ({parameters.host}), and the default password is "
-            "for this machine only",
+            f"the {settings.what_is_there} is on another machine ({parameters.host}), and the "
+            "default password is for this machine only",
             hint=Remedy.setting(
                 "password",
                 "check the name of the host; if it is right, set {}, or give libpq a password "
@@ -142,12 +142,12 @@ def password(settings: PostgresSettings, parameters: Parameters) -> str | None:
     return _DEFAULT_PASSWORD
 
 
-def check_password(settings: PostgresSettings, section: str) -> None:
+def check_password(settings: ConnectionSettings, section: str) -> None:
     """Refuse what cannot work before anything is tried.
 
     Args:
         settings: The section's settings.
-        section: Its name, for the message.
+        section: What it is called in a message: `source registry`.
 
     Raises:
         ConfigError: As `password` does.
@@ -155,10 +155,10 @@ def check_password(settings: PostgresSettings, section: str) -> None:
     try:
         password(settings, resolve(settings))
     except ConfigError as error:
-        raise ConfigError(f"source {section}: {error.message}", hint=error.remedy) from None
+        raise ConfigError(f"{section}: {error.message}", hint=error.remedy) from None
 
 
-def dsn_keywords(settings: PostgresSettings) -> dict[str, str]:
+def dsn_keywords(settings: ConnectionSettings) -> dict[str, str]:
     """Return the keywords of the connection string, its password among them; none without one.
 
     Raises:

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from influxops.plugin import Context, Remedy, SourceError
 from influxops_postgres.errors import connection_error, query_error
 from influxops_postgres.parameters import password, resolve
-from influxops_postgres.settings import LONGEST_STATEMENT, PostgresSettings
+from influxops_postgres.settings import LONGEST_STATEMENT, ConnectionSettings, PostgresSettings
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -34,7 +34,7 @@ _INTERVAL = 1186
 _FIXED_INTERVAL = re.compile(r"(?=.)(?:(\d+) days?)?(?:(?:^| )(\d+):(\d\d):(\d\d))?", re.ASCII)
 
 
-def connect(settings: PostgresSettings, context: Context) -> Connection:
+def connect(settings: ConnectionSettings, context: Context) -> Connection:
     """Connect, as long as the run may take.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the configuration says of a registry in PostgreSQL."""
+"""What the configuration says of a registry, and of a ledger, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import ClassVar, Literal
 
 from influxops.plugin import (
     ConfigError,
+    LedgerSettings,
     Location,
+    PluginSettings,
     Secret,
     SettingError,
     SourceSettings,
@@ -22,6 +24,8 @@ _TABLE = re.compile(rf"({_PART})(?:\.({_PART}))?")
 _DEFAULT_QUERY = ("table", "column", "where")
 #: The most seconds that PostgreSQL's statement_timeout takes.
 LONGEST_STATEMENT = 2_147_483
+#: The most bytes of a name in PostgreSQL; it cuts off what is longer.
+_LONGEST_NAME = 63
 
 
 def _parse_dsn(value: Secret | str) -> Secret | str:
@@ -46,14 +50,16 @@ def _parse_table(value: str) -> str:
     return value
 
 
-class PostgresSettings(SourceSettings):
-    """A registry in PostgreSQL: how to reach it, and where its tenants are.
+class ConnectionSettings(PluginSettings):
+    """How to reach a database in PostgreSQL.
 
     A part that is set on its own wins over the same part of `dsn`; what neither says is left to
     libpq, its variables and its service and password files.
     """
 
     location_variable: ClassVar[str] = "PG_HOST"
+    #: What is there, for messages.
+    what_is_there: ClassVar[str] = "database"
 
     dsn: Secret | str | None = setting(
         None,
@@ -112,6 +118,23 @@ class PostgresSettings(SourceSettings):
         ge=0,
         le=LONGEST_STATEMENT,
     )
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret, and the password that is part of a secret connection string."""
+        yield from super().secrets()
+        if isinstance(self.dsn, Secret):
+            from influxops_postgres.parameters import dsn_keywords
+
+            with contextlib.suppress(ConfigError):  # the string itself is missing or no good
+                for name in {"password", "sslpassword"} & (keywords := dsn_keywords(self)).keys():
+                    yield Secret.given(keywords[name], f"the password of the {self.dsn.origin}")
+
+
+class PostgresSettings(ConnectionSettings, SourceSettings):
+    """A registry in PostgreSQL: how to reach it, and where its tenants are."""
+
+    what_is_there: ClassVar[str] = "registry"
+
     lock: str = setting(
         "default",
         description="The name of the lock that keeps runs on one registry database apart, whatever "
@@ -165,16 +188,6 @@ class PostgresSettings(SourceSettings):
                 "query",
             )
 
-    def secrets(self) -> Iterator[Secret]:
-        """Yield every secret, and the password that is part of a secret connection string."""
-        yield from super().secrets()
-        if isinstance(self.dsn, Secret):
-            from influxops_postgres.parameters import dsn_keywords
-
-            with contextlib.suppress(ConfigError):  # the string itself is missing or no good
-                for name in {"password", "sslpassword"} & (keywords := dsn_keywords(self)).keys():
-                    yield Secret.given(keywords[name], f"the password of the {self.dsn.origin}")
-
     @property
     def table_parts(self) -> tuple[str, ...]:
         """The table's name, after that of its schema if one is given; unquoted."""
@@ -205,4 +218,45 @@ class PostgresSettings(SourceSettings):
             host=parameters.host,
             is_default=parameters.is_default,
             subject=self.table if self.query is None else "",
+        )
+
+
+def _parse_schema(value: str) -> str:
+    if "\0" in value or len(value.encode()) > _LONGEST_NAME:
+        raise ValueError(f"no name of a schema: it has at most {_LONGEST_NAME} bytes")
+    if {"$", "%"}.intersection(value):
+        raise ValueError("no name of a schema that influxops makes: it has a $ or a %")
+    if value.startswith("pg_") or value == "information_schema":
+        raise ValueError("this name is PostgreSQL's own; choose another one")
+    return value
+
+
+class PostgresLedgerSettings(ConnectionSettings, LedgerSettings):
+    """A ledger in PostgreSQL: how to reach it, and which schema it has."""
+
+    what_is_there: ClassVar[str] = "ledger"
+    place: ClassVar[tuple[str, ...]] = ("dsn", "host")
+
+    schema: str = setting(
+        "influxops",
+        description="The schema that holds the ledger's tables and nothing else; "
+        "`influxops ledger install` makes it.",
+        min_length=1,
+        parse=_parse_schema,
+    )
+
+    def location(self) -> Location:
+        """Return where the ledger is: `iot@db.example/iotcloud (schema influxops)`.
+
+        Raises:
+            ConfigError: When a connection string that is secret cannot be read.
+        """
+        from influxops_postgres.parameters import resolve
+
+        parameters = resolve(self)
+        return Location(
+            text=f"{parameters.text} (schema {self.schema})",
+            host=parameters.host,
+            is_default=parameters.is_default,
+            subject=self.schema,
         )

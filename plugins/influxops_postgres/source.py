@@ -24,7 +24,7 @@ class PostgresSource(Source):
 
     def __init__(self, section: str, settings: PostgresSettings) -> None:
         super().__init__(section, settings)
-        check_password(settings, section)
+        check_password(settings, f"source {section}")
 
     @hookimpl
     def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator, Sequence
 from influxops.plugin import (
     Action,
     Group,
+    LedgerState,
     Report,
     ReportView,
     RunHead,
@@ -41,6 +42,7 @@ def header_lines(head: RunHead) -> list[str]:
         f"config    {config} ({what} {one_line(head.run_id)} by {who})",
         *(_source_line(source) for source in head.sources),
         *(_target_line(target) for target in head.targets),
+        *([_ledger_line(head.ledger)] if head.ledger is not None else ()),
     ]
 
 
@@ -62,6 +64,13 @@ def _target_line(target: TargetState) -> str:
     if target.identity and target.reachable:  # a wrong server's is in the error
         parts.append(f"{target.traits.identity} {target.identity}")
     return "target    " + one_line(", ".join(part for part in parts if part))
+
+
+def _ledger_line(ledger: LedgerState) -> str:
+    found = f"NOT READ: {ledger.error}" if ledger.error else count(ledger.records, "record")
+    return "ledger    " + one_line(
+        f"{ledger.location} ({ledger.kind}), namespace {ledger.namespace}, {found}"
+    )
 
 
 def _places(target: TargetState) -> str:
@@ -163,6 +172,8 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
             line += f": {retention}"
         elif verbose and view.has_retention and retention:
             line += f" (retention: {retention})"
+        if view.kept(tenant):
+            line += f" {view.kept(tenant)}"
         return f"{line} (may find no place)" if tenant.over_estimate else line
     if tenant.verdict is Verdict.CHANGED:
         return f"OK {label}: {view.did(tenant)}{on if verbose else ''}"

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
 from typing import Any, ClassVar, cast
 
@@ -18,12 +19,16 @@ from influxops.plugin import (
     Context,
     Database,
     DatabaseStats,
+    Entry,
     Finding,
     Inventory,
+    LedgerSettings,
     Location,
     LockBusy,
+    Memory,
     Outcome,
     PluginSettings,
+    Record,
     Report,
     ReporterSettings,
     Secret,
@@ -34,9 +39,12 @@ from influxops.plugin import (
     TargetSettings,
     Tenant,
     Traits,
+    Wanted,
+    Writing,
     hookimpl,
     setting,
 )
+from influxops.plugin import Server as Known
 from influxops.plugins.discovery import GROUP, Kind
 
 
@@ -93,6 +101,40 @@ class Server:
 
 
 @dataclass
+class Books:
+    """What a `MemoryLedger` keeps; tests look at it, and break it."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    servers: dict[str, Known] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+    history: list[Entry] = field(default_factory=list)
+    #: The runs that live, beside those that are in their context.
+    living: set[str] = field(default_factory=set)
+    #: What goes wrong, by the hook's name without `influxops_`.
+    broken: dict[str, Exception] = field(default_factory=dict)
+    #: Another run takes these tenants as soon as one reserves.
+    rival: dict[str, Record] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+    def write(self, records: Iterable[Record], holder: str, run: str) -> list[Record]:
+        found = []
+        for record in records:
+            now = self.records.get(record.tenant)
+            version = now.version if now is not None else 0
+            is_others = now is not None and now.holder in self.living - {run}
+            if version == record.version and not is_others:
+                since = now.since if now is not None and now.state == record.state else self.now
+                self.records[record.tenant] = replace(
+                    record, holder=holder, version=version + 1, since=since, is_held=False
+                )
+            stands = self.records[record.tenant]
+            held = stands.holder not in ("", run) and stands.holder in self.living
+            found.append(replace(stands, is_held=held))
+        return found
+
+
+@dataclass
 class World:
     """All servers, registries and reports of one test."""
 
@@ -101,6 +143,7 @@ class World:
     broken: dict[str, Exception] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     lock: str = "free"
+    books: Books = field(default_factory=Books)
     wrapped: list[int] = field(default_factory=list)
     closed: int = 0
 
@@ -285,6 +328,74 @@ class MemoryTarget(_Base):
             yield DatabaseStats(name, self.server.rows.get(name, 0))
 
 
+class MemoryLedger(_Base):
+    """Keeps the books of its world."""
+
+    class Settings(LedgerSettings):
+        world: str = setting(description="Which world.")
+
+        def location(self) -> Location:
+            return Location("memory books", "localhost")
+
+    def _called(self, hook: str) -> Books:
+        books = self.world.books
+        books.calls.append(hook)
+        if hook in books.broken:
+            raise books.broken[hook]
+        return books
+
+    @hookimpl
+    def influxops_records(self, context: Context, tenants: Collection[str] | None) -> Memory:
+        books = self._called("records")
+        records = {
+            id_: replace(
+                record, is_held=record.holder in books.living and record.holder != context.id
+            )
+            for id_, record in books.records.items()
+            if tenants is None or id_ in tenants
+        }
+        return Memory(records, tuple(books.servers.values()), frozenset(books.sources), books.now)
+
+    @hookimpl
+    def influxops_reserve(self, records: Sequence[Record], context: Context) -> list[Record]:
+        books = self._called("reserve")
+        books.records.update(books.rival)
+        return books.write(records, context.id, context.id)
+
+    @hookimpl
+    def influxops_record(self, writing: Writing, context: Context) -> list[Record]:
+        books = self._called("record")
+        books.records = {
+            id_: replace(record, target=writing.renamed.get(record.target or "", record.target))
+            for id_, record in books.records.items()
+        }
+        for old in writing.renamed:
+            books.servers.pop(old, None)
+        books.servers.update({server.target: server for server in writing.servers})
+        books.sources |= writing.sources
+        books.history += [replace(e, at=books.now, run=context.id) for e in writing.entries]
+        return books.write(writing.records, "", context.id)
+
+    @hookimpl
+    def influxops_history(self, wanted: Wanted, context: Context) -> list[Entry]:
+        return [
+            entry
+            for entry in self._called("history").history
+            if wanted.tenants is None or entry.tenant in wanted.tenants
+        ]
+
+    @hookimpl
+    def influxops_lock(self, context: Context) -> contextlib.AbstractContextManager[None]:
+        return self._lives(context)
+
+    @contextlib.contextmanager
+    def _lives(self, context: Context) -> Iterator[None]:
+        books = self._called("lock")
+        books.living.add(context.id)
+        yield
+        books.living.discard(context.id)
+
+
 class MemoryReporter(_Base):
     """Keeps the reports of its world."""
 
@@ -330,6 +441,7 @@ KINDS = {
     for each in (
         kind("memory", "tests.core.fakes:MemorySource"),
         kind("memorydb", "tests.core.fakes:MemoryTarget"),
+        kind("books", "tests.core.fakes:MemoryLedger"),
         kind("memo", "tests.core.fakes:MemoryReporter"),
         kind("wrapping", "tests.core.fakes:WrappingReporter"),
     )

@@ -1,0 +1,125 @@
+"""What the ledger says of what was read: which targets it knows, and by which name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from influxops.ledger import Memory, Record, Server, State
+from influxops.model import Inventory
+
+
+class Recalled(Struct, frozen=True):
+    """What is remembered, by the names that the targets have now."""
+
+    #: Whether a ledger is configured, even one that could not be read.
+    is_configured: bool = False
+    error: str = ""  # why it could not be read
+    records: Mapping[str, Record] = field(default_factory=dict)  # by the tenant's id
+    servers: Mapping[str, Server] = field(default_factory=dict)  # by the name of their target
+    renamed: Mapping[str, str] = field(default_factory=dict)  # new names of targets, by old ones
+    #: What was recorded of targets where another server answers now, by the target's name.
+    replaced: Mapping[str, Server] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()  # the sources that it has seen, by their identity
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # the ledger's clock
+    #: The tenants that only sources have which it has not seen.
+    strangers: frozenset[str] = frozenset()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it could be read."""
+        return self.is_configured and not self.error
+
+    def record(self, tenant: str) -> Record | None:
+        """Return the record of a tenant that has, or had, a place; None where there is none."""
+        record = self.records.get(tenant)
+        if record is None or record.state in (State.WANTED, State.RETIRED):
+            return None
+        return record
+
+    def confirmed(self, record: Record) -> datetime | None:
+        """Return when a tenant's database was last seen: by itself, or with all of its target."""
+        server = self.servers.get(record.target or "")
+        read = server.read if server and record.state is State.READY else None
+        return max(filter(None, (record.confirmed, read)), default=None)
+
+    def having(self, records: Mapping[str, Record]) -> Recalled:
+        """Return this with some records as they stand now."""
+        return replace(self, records={**self.records, **records}) if records else self
+
+
+def recalled(memory: Memory, inventories: Mapping[str, Inventory]) -> Recalled:
+    """Return what is remembered, by the names that the targets have now.
+
+    A server is known by its identity first: one that answers under another name was renamed, and
+    one that answers in the place of a recorded one, which is nowhere else, has replaced it.
+
+    Args:
+        memory: What the ledger gave.
+        inventories: What each target holds, by its name now.
+    """
+    by_identity = {s.identity: s for s in memory.servers if s.identity is not None}
+    renamed: dict[str, str] = {}
+    for name, inventory in inventories.items():
+        known = by_identity.get(inventory.identity) if inventory.identity is not None else None
+        if known is not None and known.target != name:
+            renamed[known.target] = name
+    servers = {renamed.get(s.target, s.target): s for s in memory.servers}
+    replaced = {
+        name: servers[name]
+        for name, inventory in inventories.items()
+        if name in servers
+        and servers[name].identity is not None
+        and servers[name].identity != inventory.identity
+    }
+    records = memory.records
+    if renamed:
+        records = {id_: _renamed(record, renamed) for id_, record in records.items()}
+    return Recalled(
+        is_configured=True,
+        records=records,
+        servers=servers,
+        renamed=renamed,
+        replaced=replaced,
+        sources=memory.sources,
+        now=memory.now or datetime.now(UTC),
+    )
+
+
+def strangers(
+    recalled: Recalled, tenants: Iterable[tuple[str, str]], identities: Mapping[str, str]
+) -> frozenset[str]:
+    """Return the tenants that only sources have which the ledger has not seen.
+
+    An empty namespace takes the first sources as they are.
+
+    Args:
+        recalled: What is remembered.
+        tenants: (id, source) of each tenant that was read.
+        identities: What tells each source from every other, by its name; one that only adds to
+            others has none.
+    """
+    if not recalled.sources:
+        return frozenset()
+    new = {name for name, identity in identities.items() if identity not in recalled.sources}
+    if not new:
+        return frozenset()
+    found: set[str] = set()
+    known: set[str] = set()
+    for id_, source in tenants:
+        (found if source in new else known).add(id_)
+    return frozenset(found - known)
+
+
+def _renamed(record: Record, names: Mapping[str, str]) -> Record:
+    target, other = record.target, record.other
+    if target not in names and other not in names:
+        return record
+    return replace(
+        record,
+        target=names.get(target or "", target),
+        other=names.get(other or "", other),
+    )

@@ -1,0 +1,445 @@
+"""Writing to the ledger: a place is reserved before it is used, and what came of it recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from influxops.context import Context
+from influxops.errors import InfluxopsError, Interrupted
+from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Entry, Event, Record, Server, State, Writing
+from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
+from influxops.reconcile.observe import Observed, failed_ledger, identities
+from influxops.reconcile.remembered import busy, why_lost
+from influxops.text import moment
+
+if TYPE_CHECKING:
+    from influxops.reconcile.run import Draft, Order
+
+_EVENTS = {
+    Action.CREATE: Event.CREATED,
+    Action.COMPLETE: Event.COMPLETED,
+    Action.SET_RETENTION: Event.RETENTION,
+    Action.DROP: Event.DROPPED,
+    Action.ADOPT: Event.ADOPTED,
+    Action.RETIRE: Event.RETIRING,
+    Action.UNRETIRE: Event.UNRETIRED,
+}
+#: What nobody else may do to a tenant at the same time.
+_RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
+
+
+def reserve(
+    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
+) -> tuple[Draft, list[TenantPlan]]:
+    """Take into this run's hands whoever is to get, lose or change a place, before it is written.
+
+    Args:
+        batch: The tenants whose changes are to be tried.
+        draft: What is known.
+        order: The run's order.
+        context: The run.
+
+    Returns:
+        What is known now, and those of the batch that are this run's to change.
+    """
+    recalled = draft.observed.recalled
+    if order.ledger is None or not recalled.is_there:
+        return draft, [*batch]
+    wanted = [
+        _reserved(plan, change.action, change.target, draft.observed)
+        for plan in batch
+        for change in plan.changes
+        if change.action in _RESERVED
+    ]
+    if not wanted:
+        return draft, [*batch]
+    try:
+        found = order.ledger.reserve(wanted, context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        return _not_reserved(error, {record.tenant for record in wanted}, batch, draft)
+    tenants = dict(draft.plan.tenants)
+    mine = []
+    for plan in batch:
+        record = found.get(plan.tenant)
+        if record is not None and record.holder != context.id:
+            tenants[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), record)
+        else:
+            mine.append(plan)
+    observed = replace(draft.observed, recalled=recalled.having(found))
+    return replace(draft, observed=observed, plan=replace(draft.plan, tenants=tenants)), mine
+
+
+def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
+    """Return the record that takes a place for a tenant."""
+    before = observed.recalled.records.get(plan.tenant)
+    inventory = observed.inventories.get(target)
+    record = before or Record(plan.tenant, State.WANTED)
+    if action not in (Action.CREATE, Action.DROP):
+        return record
+    if action is Action.DROP:
+        if target == record.other != record.target:
+            return record  # an old copy goes, and the tenant stays where it is
+        state = State.RETIRING
+        if target == record.target:
+            return replace(record, state=state)  # its server is still to be the recorded one
+    elif record.state is State.LOST or record.state.is_promised:
+        state = record.state  # until it is there again, it stays what was promised and is not
+    else:
+        state = State.RESERVED
+    return replace(
+        record,
+        state=state,
+        database=plan.database,
+        target=target,
+        identity=inventory.identity if inventory else None,
+    )
+
+
+def _not_reserved(
+    error: InfluxopsError, tenants: set[str], batch: Sequence[TenantPlan], draft: Draft
+) -> tuple[Draft, list[TenantPlan]]:
+    """Leave alone whoever needs a place, where the ledger took no reservation."""
+    settled = dict(draft.settled)
+    rest = []
+    for plan in batch:
+        if plan.tenant not in tenants:
+            rest.append(plan)
+            continue
+        finding = Finding(
+            Kind.NOT_TRIED,
+            Severity.ERROR,
+            f"not tried: it could not be reserved: {error.message}",
+            error.remedy,
+            plan.tenant,
+            database=plan.database,
+        )
+        outcomes = tuple(Outcome(c, Status.SKIPPED, finding.message) for c in plan.changes)
+        settled[plan.tenant] = replace(
+            plan, verdict=Verdict.FAILED, finding=finding, outcomes=outcomes, after=plan.before
+        )
+    notes = (*draft.notes, failed_ledger(error))
+    return replace(draft, settled=settled, notes=notes), rest
+
+
+def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False) -> Draft:
+    """Write what came of a run to the ledger, as far as it is not there yet.
+
+    Args:
+        draft: What is known.
+        order: The run's order.
+        context: The run, or the grace that one which is over still has.
+        at_end: Whether this is the end of the run, so that also what was found is written.
+    """
+    recalled = draft.observed.recalled
+    if order.ledger is None or not recalled.is_there or context.dry_run:
+        return draft
+    writing = _Writer(draft, order, context.id).writing(at_end=at_end)
+    draft = replace(draft, recorded=frozenset(draft.settled))
+    if not writing:
+        return draft
+    draft = replace(draft, events=(*draft.events, *writing.entries))
+    try:
+        found = order.ledger.record(writing, context)
+    except InfluxopsError as error:
+        note = failed_ledger(error)
+        message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
+        draft = replace(draft, notes=(*draft.notes, replace(note, message=message)))
+        lost = [each.tenant for each in writing.records]
+        return replace(draft, settled={**draft.settled, **dict(_undecided(lost, draft, error))})
+    return replace(draft, observed=replace(draft.observed, recalled=recalled.having(found)))
+
+
+def _undecided(
+    tenants: Iterable[str], draft: Draft, error: InfluxopsError
+) -> Iterator[tuple[str, TenantPlan]]:
+    """Yield the tenants for which the ledger alone had something to do, and did not."""
+    for plan in filter(None, map(draft.settled.get, tenants)):
+        if all(outcome.change.needs_target for outcome in plan.outcomes):
+            continue
+        outcomes = tuple(
+            o
+            if o.change.needs_target or o.status is not Status.DONE
+            else replace(o, status=Status.FAILED, message=error.message, remedy=error.remedy)
+            for o in plan.outcomes
+        )
+        finding = Finding(
+            Kind.FAILED_CHANGE,
+            Severity.ERROR,
+            f"it could not be recorded: {error.message}",
+            error.remedy or "run it again",
+            plan.tenant,
+            plan.target,
+            plan.database,
+        )
+        yield (
+            plan.tenant,
+            replace(plan, outcomes=outcomes, verdict=Verdict.FAILED, finding=finding),
+        )
+
+
+class _Writer:
+    """Makes what is to be written of what a run knows."""
+
+    def __init__(self, draft: Draft, order: Order, run: str) -> None:
+        self.draft, self.order, self.run = draft, order, run
+        self.observed, self.recalled = draft.observed, draft.observed.recalled
+        self.entries: list[Entry] = []
+
+    def writing(self, *, at_end: bool) -> Writing:
+        """Return all of it.
+
+        Args:
+            at_end: Whether what was found, and not changed, is written too.
+        """
+        records = []
+        servers = self._servers() if at_end else ()
+        for id_, planned in self.draft.plan.tenants.items():
+            settled = self.draft.settled.get(id_)
+            before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
+            after = before
+            if settled is not None and settled.outcomes and id_ not in self.draft.recorded:
+                after = self._tried(settled, before)
+            elif settled is None and at_end and self.order.planner is None:
+                after = self._seen(planned, before)
+            if after != before or (at_end and before.holder == self.run):
+                records.append(after)  # what this run took, and did not come to, is let go
+        if not at_end:
+            return Writing(tuple(records), entries=tuple(self.entries))
+        return Writing(
+            tuple(records),
+            servers,
+            self.recalled.renamed,
+            self._sources(),
+            tuple(self.entries),
+        )
+
+    def _tried(self, plan: TenantPlan, before: Record) -> Record:
+        """Return a tenant's record after its changes were tried."""
+        for outcome in plan.outcomes:
+            self._tell_change(outcome, plan, before)
+        ended = {o.change.action: o for o in plan.outcomes}
+        if plan.verdict is Verdict.CHANGED:
+            record = replace(before, error="", tries=0)
+        else:
+            message = plan.finding.message if plan.finding is not None else ""
+            record = replace(before, error=message, tries=before.tries + 1)
+        if Action.DROP in ended:
+            return _dropped(record, ended[Action.DROP])
+        for outcome in ended.values():
+            if outcome.status is Status.DONE:
+                record = self._decided(record, outcome.change)
+        if all(action in (Action.RETIRE, Action.UNRETIRE) for action in ended):
+            return record
+        if Action.ADOPT in ended:
+            return record
+        made = ended.get(Action.CREATE)
+        if made is None and not before.state.is_promised and plan.after is None:
+            return record
+        if made is not None and made.status is not Status.DONE and not made.effect:
+            if made.status is Status.UNKNOWN:
+                return record  # it may be there: its place stays taken
+            if made.status is not Status.UNCONFIRMED:
+                free = State.LOST if before.state.is_promised else State.WANTED
+                return replace(record, state=free)
+        placed = self._placed(record, plan, made is not None)
+        last = ended.get(Action.COMPLETE, made)
+        is_sure = last is None or last.status is Status.DONE
+        if last is None and before.state is State.UNCONFIRMED:
+            is_sure = False
+        if not is_sure:
+            return replace(placed, state=State.UNCONFIRMED)
+        moving = before.state is State.MOVING
+        return replace(placed, state=before.state if moving else State.READY, confirmed=self._now)
+
+    def _seen(self, plan: TenantPlan, before: Record) -> Record:
+        """Return a tenant's record where the run did not change it."""
+        if plan.finding is not None and plan.finding.kind is Kind.LOST:
+            if before.state is State.LOST:
+                return before
+            self._tell(
+                Event.LOST,
+                plan,
+                before.target,
+                before=before.state.value,
+                after=State.LOST.value,
+                message=why_lost(before, self.observed),
+            )
+            return replace(before, state=State.LOST)
+        if plan.verdict is not Verdict.OK or plan.before is None:
+            return before
+        if before.state is State.UNCONFIRMED and plan.before.complete is not True:
+            return before  # it is still not known
+        if before.state in (State.READY, State.MOVING) and before.target == plan.target:
+            inventory = self.observed.inventories[plan.target or ""]
+            return replace(before, identity=inventory.identity)
+        events = {
+            State.UNCONFIRMED: Event.CONFIRMED,
+            State.LOST: Event.FOUND_AGAIN,
+            State.RETIRING: Event.UNRETIRED,
+        }
+        after = replace(self._placed(before, plan, made=False), state=State.READY, due=None)
+        self._tell(
+            events.get(before.state, Event.FOUND),
+            plan,
+            plan.target,
+            before=before.state.value if before.version else "",
+            after=after.state.value,
+        )
+        return replace(after, confirmed=self._now, error="", tries=0)
+
+    def _decided(self, record: Record, change: Change) -> Record:
+        """Return a record after what the ledger alone does."""
+        if change.action is Action.RETIRE:
+            return replace(record, state=State.RETIRING, due=change.until)
+        if change.action is Action.UNRETIRE:
+            return replace(record, state=State.READY, due=None)
+        if change.action is not Action.ADOPT:
+            return record
+        inventory = self.observed.inventories.get(change.target)
+        return replace(
+            record,
+            state=State.READY,
+            database=change.database,
+            target=change.target,
+            identity=inventory.identity if inventory is not None else None,
+            other=None,
+            other_identity=None,
+            due=None,
+            progress="",
+            made=self._now,
+            made_by=self.run,
+            confirmed=self._now,
+        )
+
+    def _tell_change(self, outcome: Outcome, plan: TenantPlan, before: Record) -> None:
+        """Write a line of the history about one change."""
+        change = outcome.change
+        was, now = {
+            Action.ADOPT: (_place(before.database, before.target), _place(plan.database, "")),
+            Action.RETIRE: (before.state.value, State.RETIRING.value),
+            Action.UNRETIRE: (before.state.value, State.READY.value),
+        }.get(change.action, ("", ""))
+        again = change.action is Action.CREATE and before.state.is_promised
+        parts = (
+            outcome.message or ("made again, empty: it was lost" if again else change.reason),
+            f"its data is kept until {moment(change.until)}" if change.until else "",
+        )
+        self._tell(
+            _EVENTS[change.action],
+            plan,
+            change.target or None,
+            before=was,
+            after=now,
+            ended=outcome.status.value,
+            message="; ".join(filter(None, parts)),
+        )
+
+    @property
+    def _now(self) -> datetime:
+        return self.recalled.now
+
+    def _placed(self, record: Record, plan: TenantPlan, made: bool) -> Record:
+        target = plan.target or ""
+        inventory = self.observed.inventories.get(target)
+        record = replace(
+            record,
+            database=plan.database,
+            target=target,
+            identity=inventory.identity if inventory is not None else record.identity,
+        )
+        if made or record.made is None:
+            record = replace(record, made=self._now, made_by=self.run)
+        return record
+
+    def _tell(
+        self,
+        event: Event,
+        plan: TenantPlan,
+        target: str | None,
+        *,
+        before: str = "",
+        after: str = "",
+        ended: str = "done",
+        message: str = "",
+    ) -> None:
+        self.entries.append(
+            Entry(
+                event,
+                plan.tenant,
+                target,
+                plan.database,
+                before,
+                after,
+                ended,
+                message,
+                who=self.order.who,
+            )
+        )
+
+    def _servers(self) -> tuple[Server, ...]:
+        """Return the servers that were read in full, but for those that replaced another."""
+        servers = []
+        who = self.order.who
+        reachable = {state.name for state in self.observed.targets if state.reachable}
+        for name, inventory in self.observed.inventories.items():
+            known = self.recalled.replaced.get(name)
+            if name not in reachable or not inventory.complete:
+                continue
+            if known is not None:
+                if "replaced-server" not in self.order.allow:
+                    continue
+                before, after = known.identity or "", inventory.identity or ""
+                self.entries.append(
+                    Entry(Event.REPLACED_SERVER, target=name, before=before, after=after, who=who)
+                )
+            servers.append(Server(name, inventory.identity, read=self._now))
+        for old, new in self.recalled.renamed.items():
+            self.entries.append(
+                Entry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
+            )
+        return tuple(servers)
+
+    def _sources(self) -> frozenset[str]:
+        """Return the sources that the ledger sees for the first time, where that is allowed."""
+        if self.recalled.sources and "new-source" not in self.order.allow:
+            return frozenset()
+        read = {state.name for state in self.observed.sources if not state.error}
+        seen = {each for name, each in identities(self.order.sources).items() if name in read}
+        new = frozenset(seen) - self.recalled.sources
+        for identity in sorted(new if self.recalled.sources else ()):
+            self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.order.who))
+        return new
+
+
+def _dropped(record: Record, outcome: Outcome) -> Record:
+    """Return a tenant's record after its database, or the copy that it left behind, was dropped."""
+    if outcome.status is not Status.DONE:
+        return record
+    if outcome.change.target == record.other != record.target:
+        return replace(record, other=None, other_identity=None, due=None, progress="")
+    return replace(record, state=State.RETIRED, due=None)
+
+
+def _place(database: str, target: str | None) -> str:
+    return " on ".join(part for part in (database, target) if part)
+
+
+def settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
+    """Return what is known once the tenants that others had in their hands were looked at again.
+
+    Args:
+        draft: What was known.
+        plans: What these tenants look like now.
+    """
+    tenants = dict(draft.plan.tenants)
+    for id_, plan in plans.items():
+        if id_ in tenants and plan.verdict is Verdict.OK:
+            tenants[id_] = plan
+    return replace(draft, plan=replace(draft.plan, tenants=tenants))

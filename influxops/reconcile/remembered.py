@@ -1,0 +1,284 @@
+"""What planning makes of a tenant's record: what is missing may be lost, or in another's hands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from datetime import datetime
+
+from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Record, State
+from influxops.model import Action, Change, Database, Inventory, TenantPlan
+from influxops.reconcile.desired import held, hold
+from influxops.reconcile.observe import Observed
+from influxops.reconcile.rules import Rules
+from influxops.remedy import Remedy
+from influxops.text import moment, short, some_of
+
+
+def due_on(record: Record, now: datetime) -> str | None:
+    """Return the target whose copy of a tenant's database is to be dropped by now.
+
+    Args:
+        record: What is remembered of the tenant.
+        now: The ledger's clock.
+
+    Returns:
+        None where nothing of it is.
+    """
+    if record.state is State.RETIRING:
+        return record.target if record.due is None or record.due <= now else None
+    if record.state is State.READY and record.due is not None and record.due <= now:
+        return record.other  # what it left behind when it was moved
+    return None
+
+
+def is_busy(record: Record, run: str) -> bool:
+    """Return whether another run than this one, which still lives, has a tenant in its hands."""
+    return record.is_held and record.holder != run
+
+
+def busy(plan: TenantPlan, record: Record) -> TenantPlan:
+    """Return a tenant that another run has in its hands, or got hold of first."""
+    if not record.holder:
+        changed = f"another run has changed it meanwhile: it is {record.state}"
+        return hold(plan, held(Kind.BUSY, changed, "run it again"))
+    doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
+    on = f" on {record.target}" if record.target else ""
+    return hold(
+        plan,
+        held(
+            Kind.BUSY,
+            f"another run ({record.holder}) is {doing} its database{on}",
+            "run it again when that one has ended",
+        ),
+    )
+
+
+def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
+    """Return whether a database was found on another target than the recorded one.
+
+    What a run that died had only reserved is where it is found, once its target was read.
+    """
+    if record.target == home:
+        return False
+    return record.state is not State.RESERVED or record.target not in observed.inventories
+
+
+def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
+    """Return why a tenant is held whose database is elsewhere than recorded."""
+    return held(
+        Kind.MISPLACED,
+        f"the database {plan.database} is on {home}, but recorded on {record.target}, "
+        f"{_since(record)}",
+        Remedy.command(
+            f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}",
+            "find out which one holds the data; run {} if it is the one that was found",
+        ),
+    )
+
+
+def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) -> Finding | None:
+    """Return why nobody can know whether a recorded tenant that was not found has its database.
+
+    Returns:
+        None where it is known that no target has it.
+    """
+
+    def finding(kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+        return Finding(
+            kind, Severity.ERROR, message, remedy, plan.tenant, record.target, plan.database
+        )
+
+    again = plan.tenant in rules.recreate
+    if record.target not in rules.targets:
+        if again:
+            return None
+        return finding(
+            Kind.NOT_CONFIGURED,
+            f"it is recorded on {record.target}, which is not configured any more",
+            Remedy.command(
+                f"ensure --recreate {shlex.quote(plan.tenant)}",
+                "configure that target again; run {} only if its server and the data are gone",
+            ),
+        )
+    inventory = observed.inventories.get(record.target or "")
+    if inventory is None:
+        return finding(Kind.NOT_READ, f"its target {record.target} cannot be read")
+    if not inventory.complete and not again:
+        return finding(
+            Kind.NOT_READ,
+            f"it is recorded on {record.target}, which does not show all that it holds",
+            "give its target a token that may read all",
+        )
+    if observed.unread and record.state.is_promised and not again:
+        names = some_of(observed.unread)
+        return finding(
+            Kind.NOT_READ,
+            f"it is recorded on {record.target} and not there; it may be on {names}, which cannot "
+            "be read",
+        )
+    return None
+
+
+def is_lost(record: Record | None) -> bool:
+    """Return whether making a tenant's database would make anew what was promised."""
+    return record is not None and record.state.is_promised
+
+
+def why_lost(record: Record, observed: Observed) -> str:
+    """Return what is known of a database that is on no target any more; empty where it is not.
+
+    Since when, which run made it, whether it is the same server, and what that knows of deleted
+    databases of this name.
+    """
+    if not is_lost(record):
+        return ""
+    inventory = observed.inventories.get(record.target or "")
+    seen = observed.recalled.confirmed(record)
+    by = f" by run {record.made_by}" if record.made_by else ""
+    made = f"made{by} {moment(record.made)}" if record.made is not None else f"made{by}"
+    parts = [f"it is gone from {record.target}, {made}"]
+    if seen is not None:
+        parts.append(f"last seen {moment(seen)}")
+    if inventory is None:
+        parts.append("its target is not configured any more")
+    elif inventory.identity is not None and record.identity is not None:
+        same = inventory.identity == record.identity
+        traits = next((t.traits for t in observed.targets if t.name == record.target), None)
+        word = traits.identity if traits else "identity"
+        parts.append(
+            f"the server is the same ({word} {record.identity})"
+            if same
+            else f"another server answers: {word} {inventory.identity}, not {record.identity}"
+        )
+    if inventory is not None and record.database in inventory.deleted:
+        gone = inventory.deleted[record.database]
+        until = f"; its data goes {moment(gone)}" if gone is not None else ""
+        parts.append(f"it was deleted there{until}")
+    return ", ".join(parts)
+
+
+def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
+    """Return what keeps a tenant that was retiring and is in a source again, and what to tell."""
+    assert plan.record is not None
+    due = (
+        f", and would have been dropped after {moment(plan.record.due)}" if plan.record.due else ""
+    )
+    target, now = plan.target or "", plan.before
+    change = Change(Action.UNRETIRE, plan.tenant, target, plan.database, now, now)
+    return change, _unretired(plan, due)
+
+
+def _unretired(plan: TenantPlan, due: str) -> Finding:
+    return Finding(
+        Kind.UNRETIRED,
+        Severity.WARNING,
+        f"it was retiring{due}: a source has it again, so it is kept",
+        tenant=plan.tenant,
+        target=plan.target,
+        database=plan.database,
+    )
+
+
+def made_anew(plan: TenantPlan, inventory: Inventory) -> Finding:
+    """Return the finding that a promised database is there, and not the one that was made."""
+    deleted = plan.database in inventory.deleted
+    gone = inventory.deleted.get(plan.database)
+    why = "was deleted" if deleted else "has lost what says that it is complete"
+    until = f" (the data of the deleted one goes {moment(gone)})" if gone is not None else ""
+    return Finding(
+        Kind.MADE_ANEW,
+        Severity.WARNING,
+        f"it {why}{until}, and is there again: what wrote to it has made it anew",
+        "find out who deleted it; what it held before may be gone" if deleted else "",
+        plan.tenant,
+        plan.target,
+        plan.database,
+    )
+
+
+def left_behind(
+    observed: Observed, desired: Mapping[str, TenantPlan]
+) -> tuple[set[tuple[str, str]], list[Finding]]:
+    """Return the databases that no source asks for and the ledger explains, and what to tell.
+
+    Args:
+        observed: What was read.
+        desired: What each tenant should have.
+
+    Returns:
+        The (target, name) of each, and a finding for those that somebody should know of.
+    """
+    explained: set[tuple[str, str]] = set()
+    told: list[Finding] = []
+    promised = {
+        (record.target, record.database)
+        for record in observed.recalled.records.values()
+        if record.state is not State.RETIRED
+    }
+    for record in observed.recalled.records.values():
+        homes = [
+            (target, inventory.databases[record.database])
+            for target, inventory in observed.inventories.items()
+            if record.database in inventory.databases
+        ]
+        for target, found in homes:
+            place = (target, record.database)
+            if target == record.other:
+                explained.add(place)
+            elif record.tenant in desired or place in explained:
+                continue
+            elif record.state is State.RETIRING and target == record.target:
+                explained.add(place)
+                due = f"dropped after {moment(record.due)}" if record.due else "to be dropped"
+                told.append(
+                    Finding(
+                        Kind.RETIRING,
+                        Severity.INFO,
+                        f"it is retiring: {due}",
+                        tenant=record.tenant,
+                        target=target,
+                        database=record.database,
+                    )
+                )
+            elif record.state is State.RETIRED and place not in promised:
+                # Wherever it is: a writer may have cached another place.
+                explained.add(place)
+                told.append(_back_again(record, target, found))
+    return explained, told
+
+
+def _back_again(record: Record, target: str, found: Database) -> Finding:
+    """Return the finding that the database of a retired tenant is there again."""
+    when = f" {moment(record.since)}" if record.since else ""
+    whose = f"its database {short(record.database)} was dropped{when}, and is on {target} again: "
+    return Finding(
+        Kind.BACK_AGAIN,
+        Severity.WARNING,
+        # What a write makes by itself has no marker.
+        whose + ("a late write made it" if found.complete is False else "somebody made it"),
+        Remedy.command(
+            f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"
+        ),
+        record.tenant,
+        target,
+        record.database,
+    )
+
+
+def came_back(database: str, target: str, observed: Observed) -> bool:
+    """Return whether a database that nobody asks for is one that was deleted and written to since.
+
+    Nothing but a write makes one without a marker where another of its name was deleted.
+    """
+    inventory = observed.inventories[target]
+    found = inventory.databases[database]
+    return found.complete is False and database in inventory.deleted
+
+
+def _since(record: Record) -> str:
+    if record.made is None:
+        return f"by run {record.made_by}" if record.made_by else "by an earlier run"
+    by = f" by run {record.made_by}" if record.made_by else ""
+    return f"since {moment(record.made)}{by}"

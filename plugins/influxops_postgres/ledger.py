@@ -1,0 +1,85 @@
+"""The plugin `postgres` for a ledger: what was promised is remembered, in a schema of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from influxops.plugin import (
+    Check,
+    Context,
+    Entry,
+    Ledger,
+    Memory,
+    Record,
+    Wanted,
+    Writing,
+    hookimpl,
+)
+from influxops_postgres.parameters import check_password
+from influxops_postgres.settings import PostgresLedgerSettings
+
+# psycopg is imported by the modules that talk to the server, when one is first talked to.
+
+
+class PostgresLedger(Ledger):
+    """Remembers in PostgreSQL which tenant was promised which database, where.
+
+    Raises:
+        ConfigError: When the default password would go to another machine.
+    """
+
+    Settings = PostgresLedgerSettings
+    settings: PostgresLedgerSettings
+
+    def __init__(self, section: str, settings: PostgresLedgerSettings) -> None:
+        super().__init__(section, settings)
+        check_password(settings, "ledger")
+
+    @hookimpl
+    def influxops_records(self, context: Context, tenants: Collection[str] | None) -> Memory:
+        """Read all, or some tenants' records, in one read-only transaction."""
+        from influxops_postgres.ledger_session import reading
+        from influxops_postgres.ledger_store import memory
+
+        with reading(self.settings, context) as session:
+            return memory(session, tenants)
+
+    @hookimpl
+    def influxops_reserve(self, records: Sequence[Record], context: Context) -> Iterable[Record]:
+        """Take tenants into this run's hands, in one transaction."""
+        from influxops_postgres.ledger_session import write
+        from influxops_postgres.ledger_store import reserve
+
+        return write(self.settings, context, lambda session: reserve(session, records))
+
+    @hookimpl
+    def influxops_record(self, writing: Writing, context: Context) -> Iterable[Record]:
+        """Write what came of a run, in one transaction."""
+        from influxops_postgres.ledger_session import write
+        from influxops_postgres.ledger_store import record
+
+        return write(self.settings, context, lambda session: record(session, writing))
+
+    @hookimpl
+    def influxops_history(self, wanted: Wanted, context: Context) -> Iterable[Entry]:
+        """Read the history, or a part of it."""
+        from influxops_postgres.ledger_session import reading
+        from influxops_postgres.ledger_store import history
+
+        with reading(self.settings, context) as session:
+            return history(session, wanted)
+
+    @hookimpl
+    def influxops_lock(self, context: Context) -> AbstractContextManager[None]:
+        """Return the context in which this run lives."""
+        from influxops_postgres.ledger_lock import living
+
+        return living(self.settings, context)
+
+    @hookimpl
+    def influxops_check(self, context: Context) -> Iterator[Check]:
+        """Look at the server, the schema, the rights on it, and the runs that live."""
+        from influxops_postgres.ledger_checks import checks
+
+        return checks(self.settings, context)
