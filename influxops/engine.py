@@ -106,6 +106,7 @@ class Engine:
         absent: bool = False,
         recreate: Iterable[str] = (),
         planner: Planner | None = None,
+        command: str = "ensure",
         reads_again: bool = False,
         tell: bool = True,
     ) -> Report:
@@ -117,6 +118,7 @@ class Engine:
             absent: Whether the tenants that the scope names are to lose their databases.
             recreate: Ids of tenants whose lost database is to be made again, empty.
             planner: Plans something else than that every tenant has its database.
+            command: The command that makes such a run.
             reads_again: Whether all is read and planned once more right before it is done.
             tell: Whether the reporters are told.
 
@@ -134,6 +136,7 @@ class Engine:
             guards.known(allow),
             absent,
             planner,
+            command,
             reads_again,
             ledger=self.ledger,
             who=f"{self.origin.user}@{self.origin.host}",

@@ -38,5 +38,5 @@ def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> No
             raise click.UsageError(f"{pair!r} is no TENANT=DATABASE", ctx)
         if names.setdefault(tenant, database) != database:
             raise click.UsageError(f"the tenant {tenant!r} is to adopt two databases", ctx)
-    report = execute(ctx, tenants=tuple(names), planner=Adopt(names), **options)
+    report = execute(ctx, tenants=tuple(names), planner=Adopt(names), command="adopt", **options)
     ctx.exit(report.exit_code)

@@ -52,7 +52,7 @@ def command(
     if due:
         from influxops.reconcile.due import Due
 
-        report = execute(ctx, planner=Due(), reads_again=True, **options)
+        report = execute(ctx, planner=Due(), command="retire --due", reads_again=True, **options)
         _say_nothing_due(ctx, report)
         ctx.exit(report.exit_code)
     if not tenants:
@@ -63,6 +63,7 @@ def command(
         ctx,
         tenants=tenants,
         planner=Retire(tenants, after, renew=after is not None),
+        command="retire",
         **options,
     )
     ctx.exit(report.exit_code)

@@ -89,6 +89,7 @@ def execute(
     targets: Sequence[str] = (),
     recreate: Sequence[str] = (),
     planner: Planner | None = None,
+    command: str = "ensure",
     reads_again: bool = False,
 ) -> Report:
     """Make a run and let it be told on the terminal, as text or as JSON.
@@ -118,7 +119,12 @@ def execute(
         if planner is not None:
             needs_ledger(engine)
         report = engine.execute(
-            context, allow=allow, recreate=recreate, planner=planner, reads_again=reads_again
+            context,
+            allow=allow,
+            recreate=recreate,
+            planner=planner,
+            command=command,
+            reads_again=reads_again,
         )
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}

@@ -27,5 +27,5 @@ def command(ctx: click.Context, /, tenants: tuple[str, ...], **options: Any) -> 
     from influxops.cli.session import execute
     from influxops.reconcile.retire import Unretire
 
-    report = execute(ctx, tenants=tenants, planner=Unretire(tenants), **options)
+    report = execute(ctx, tenants=tenants, planner=Unretire(tenants), command="unretire", **options)
     ctx.exit(report.exit_code)

@@ -197,13 +197,12 @@ def _owners(
 
 
 def _changes(plan: TenantPlan, home: str, before: Database) -> Iterable[Change]:
-    now = before
-    if before.complete is False:
-        now = replace(before, complete=True)
-        yield Change(Action.COMPLETE, plan.tenant, home, plan.database, before, now)
     record = plan.record
     if record is None or not _is_its(record, plan, home):
-        yield Change(Action.ADOPT, plan.tenant, home, plan.database, now, now)
+        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before)
+    if before.complete is False:
+        after = replace(before, complete=True)
+        yield Change(Action.COMPLETE, plan.tenant, home, plan.database, before, after)
 
 
 def _is_its(record: Record, plan: TenantPlan, home: str) -> bool:

@@ -136,8 +136,8 @@ GUARDS: Final[Mapping[str, Guard]] = {
     "still-registered": Guard(
         _retires(Kind.STILL_REGISTERED),
         lambda plans: (
-            f"{count(len(plans), 'tenant')} in a source, which would keep what is to be retired: "
-            f"{_named_databases(plans)}; take them out of the registry first"
+            f"{count(len(plans), 'tenant')} still in a source, so that the next run would keep "
+            f"what is to be dropped: {_named_databases(plans)}; change the registry first"
         ),
         note=Kind.STILL_REGISTERED,
     ),

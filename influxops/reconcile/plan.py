@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
@@ -441,6 +442,7 @@ class _Planner:
 
     def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         wanted = {plan.database for plan in desired.values()}
+        owners = {(r.target, r.database): r.tenant for r in self.recalled.records.values()}
         known, told = remembered.left_behind(self.observed, desired)
         yield from told
         databases = [
@@ -471,10 +473,17 @@ class _Planner:
                 Kind.ORPHAN,
                 Severity.INFO,
                 f"the database {name} on {target} belongs to no tenant",
-                "influxops leaves it alone; drop it if its tenant is gone",
+                self._retire(owners[target, name])
+                if (target, name) in owners
+                else "influxops leaves it alone; drop it if its tenant is gone",
                 database=name,
                 facts={"target": target},
             )
+
+    @staticmethod
+    def _retire(tenant: str) -> Remedy:
+        """Return what to do about the database of a tenant that is recorded, and in no source."""
+        return Remedy.command(f"retire {shlex.quote(tenant)}", "run {} if that tenant is gone")
 
 
 def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:

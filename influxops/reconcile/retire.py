@@ -248,6 +248,10 @@ def _may_hold(plan: TenantPlan, observed: Observed) -> bool:
 def _with_telemetry(
     plan: TenantPlan, stats: DatabaseStats | None, observed: Observed, order: Order
 ) -> TenantPlan:
+    inventory = observed.inventories.get(plan.changes[0].target)
+    if inventory is None:
+        why = f"its target {plan.changes[0].target} cannot be read"
+        return postponed(plan, Kind.NOT_READ, f"when telemetry last came is not known: {why}")
     if stats is not None and stats.telemetry_count is not None:
         last = stats.last_write
         # Rows without a time of the newest are not known to be old.
@@ -256,15 +260,10 @@ def _with_telemetry(
             return plan
         when = f"telemetry came {moment(last)}" if last else "when telemetry came is not told"
         return _wrote(plan, when)
-    inventory = observed.inventories.get(plan.changes[0].target)
-    why = (stats.message if stats else "") or (
-        "its target cannot be read" if inventory is None else "its target does not tell"
-    )
+    why = (stats.message if stats else "") or "its target does not tell"
     message = f"when telemetry last came could not be read: {why}"
-    if "recent-telemetry" in order.allow and inventory is not None:
+    if "recent-telemetry" in order.allow:
         return _wrote(plan, message)
-    if inventory is None:
-        return postponed(plan, Kind.NOT_READ, message)
     remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
     return postponed(plan, Kind.NOT_READ, message, remedy)
 

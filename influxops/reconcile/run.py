@@ -82,6 +82,7 @@ class Order(Struct, frozen=True):
     absent: bool = False  # whether the tenants that the scope names lose their databases
     #: Plans instead of `make_plan`, for a run that does something else than ensure.
     planner: Planner | None = None
+    command: str = "ensure"  # the command that makes such a run
     #: Whether all is read and planned once more right before it is carried out.
     reads_again: bool = False
     ledger: LedgerHandle | None = None  # what remembers, where one is configured
@@ -237,7 +238,7 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
     What was made and then lost a part (a server loses rows when a name is used again at once, or
     when it dies) is completed once more.
     """
-    changes = [change for plan in batch for change in plan.changes]
+    changes = [change for plan in batch for change in plan.changes if change.needs_target]
     context.on_stage("ensuring", len(changes))
     outcomes, faults = apply(changes, order.targets, context)
     observed = reread(outcomes, draft.observed, order, context)
@@ -304,8 +305,7 @@ def apply(
     """Make changes, all targets at once; exactly one outcome a change."""
     by_target: defaultdict[str, list[Change]] = defaultdict(list)
     for change in changes:
-        if change.needs_target:
-            by_target[change.target].append(change)
+        by_target[change.target].append(change)
     tasks = {
         handle.full_name: partial(handle.ensure, by_target[handle.name], context)
         for handle in targets

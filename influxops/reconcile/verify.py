@@ -91,10 +91,12 @@ def verify(
         by_tenant[outcome.change.tenant].append(outcome)
     settled = {}
     for plan in plans:
+        places = {change.action: place for place, change in enumerate(plan.changes)}
         own = [_settled(o, plan, observed) for o in by_tenant[plan.tenant]]
         if any(_wants_another_place(o, closed) for o in own):
             continue
-        own += [_decided(c, own) for c in plan.changes if not c.needs_target]
+        decided = [_decided(c, own) for c in plan.changes if not c.needs_target]
+        own = sorted([*own, *decided], key=lambda o: places.get(o.change.action, 0))
         settled[plan.tenant] = _with_outcomes(plan, own, observed)
     return settled
 

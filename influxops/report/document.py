@@ -64,6 +64,7 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
             "id": report.run_id,
             "started": plain(report.started),
             "seconds": round(report.seconds, 3),
+            "command": report.command,
             "dry_run": report.dry_run,
             "interrupted": report.interrupted,
             "exit_code": int(report.exit_code),

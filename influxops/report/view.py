@@ -323,7 +323,8 @@ class ReportView:
             steps.append("run it again: what was done stays done, and the rest follows")
         if report.dry_run and any(t.verdict is Verdict.PENDING for t in report.tenants):
             limited = any(tenant.over_estimate for tenant in report.tenants)
-            steps.append(self.words.apply + (", as far as there is room" if limited else ""))
+            apply = self.words.apply.replace("{}", report.command)
+            steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
             what = "the error" if errors == 1 else "the errors"
@@ -357,7 +358,7 @@ _PLACES = {
 
 
 def _kept_until(change: Change) -> str:
-    return f" (data kept until {moment(change.until)})" if change.until is not None else ""
+    return f" (data until {moment(change.until)})" if change.until is not None else ""
 
 
 def retention_change(before: Database | None, after: Database | None) -> str:

@@ -108,7 +108,7 @@ def _changes(view: ReportView) -> Iterator[dict[str, Any]]:
 
 def _place(change: Change) -> str:
     if change.action is not Action.SET_RETENTION or change.after is None:
-        until = f", data kept until {moment(change.until)}" if change.until is not None else ""
+        until = f", data until {moment(change.until)}" if change.until is not None else ""
         return (change.target or "no target") + until
     was = "?" if change.before is None else retention_words(change.before.retention)
     return f"{change.target}, {retention_words(change.after.retention)}, was {was}"

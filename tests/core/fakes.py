@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
@@ -47,6 +47,9 @@ from influxops.plugin import (
 from influxops.plugin import Server as Known
 from influxops.plugins.discovery import GROUP, Kind
 
+#: When a server removes the data of what is dropped.
+REMOVED = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
 
 @dataclass
 class Server:
@@ -59,6 +62,7 @@ class Server:
     uuid: str = ""
     down: str = ""
     reads: int = 0
+    shows_all: bool = True
     closely: list[frozenset[str]] = field(default_factory=list)
     #: Ends the run while this reading, counted from 1, is under way.
     cancels_reading: int = 0
@@ -97,6 +101,11 @@ class Server:
     #: Never answers.
     hangs: bool = False
     rows: dict[str, int] = field(default_factory=dict)
+    #: When rows last came to a database; why that cannot be told.
+    last: dict[str, datetime] = field(default_factory=dict)
+    mute: str = ""
+    #: Deleted databases, and when their data goes.
+    deleted: dict[str, datetime | None] = field(default_factory=dict)
     gone: threading.Event = field(default_factory=threading.Event)
 
 
@@ -114,6 +123,8 @@ class Books:
     broken: dict[str, Exception] = field(default_factory=dict)
     #: Another run takes these tenants as soon as one reserves.
     rival: dict[str, Record] = field(default_factory=dict)
+    #: Called when a place was reserved: what happens between planning and doing.
+    after_reserve: Callable[[], None] = lambda: None
     calls: list[str] = field(default_factory=list)
     now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -271,7 +282,15 @@ class MemoryTarget(_Base):
             name: replace(each, complete=False) if name in server.hidden & {*closely} else each
             for name, each in server.databases.items()
         }
-        return Inventory(databases, server.edition, "3.0", server.uuid, server.capacity)
+        return Inventory(
+            databases,
+            server.edition,
+            "3.0",
+            server.uuid,
+            server.capacity,
+            server.shows_all,
+            dict(server.deleted),
+        )
 
     @hookimpl
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
@@ -298,6 +317,7 @@ class MemoryTarget(_Base):
                 pass
             elif change.action is Action.DROP:
                 del server.databases[change.database]
+                server.deleted[change.database] = REMOVED
             elif (
                 change.before is None
                 and server.limit is not None
@@ -325,7 +345,11 @@ class MemoryTarget(_Base):
     @hookimpl
     def influxops_describe(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
         for name in names:
-            yield DatabaseStats(name, self.server.rows.get(name, 0))
+            if self.server.mute:
+                yield DatabaseStats(name, message=self.server.mute)
+            else:
+                count, last = self.server.rows.get(name, 0), self.server.last.get(name)
+                yield DatabaseStats(name, count, last)
 
 
 class MemoryLedger(_Base):
@@ -359,6 +383,7 @@ class MemoryLedger(_Base):
     @hookimpl
     def influxops_reserve(self, records: Sequence[Record], context: Context) -> list[Record]:
         books = self._called("reserve")
+        books.after_reserve()
         books.records.update(books.rival)
         return books.write(records, context.id, context.id)
 
