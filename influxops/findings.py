@@ -65,6 +65,7 @@ class Kind(StrEnum):
     RETIRING = "retiring"  # it is dropped once its time has come
     UNRETIRED = "unretired"  # it was retiring, and a source has it again
     MOVING = "moving"  # its database is being copied to another target
+    MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
     NOT_DECIDABLE = "not-decidable"  # whether it is complete cannot be told from what is there

@@ -236,6 +236,9 @@ class Copied(Struct, frozen=True):
     total: int | None = None  # how many rows there are to copy; None where that is not known
     tables: int = 0  # how many tables there are
     bytes: int = 0  # how many bytes were written by this call
+    #: How many rows a second can be copied, as far as reading some of them tells; 0 where that was
+    #: not measured (`dry_run`).
+    rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
     expiring: int = 0  # how many rows were left out, because their retention period ends
     done: bool = False  # whether all that was there is in the copy, and was compared

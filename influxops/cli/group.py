@@ -10,6 +10,8 @@ from influxops.cli.options import common_options
 _COMMANDS = {
     "ensure": "influxops.cli.ensure",
     "plan": "influxops.cli.plan",
+    "move": "influxops.cli.move",
+    "drain": "influxops.cli.drain",
     "status": "influxops.cli.status",
     "where": "influxops.cli.where",
     "history": "influxops.cli.history",

@@ -139,7 +139,9 @@ format_option = click.option(
 )
 
 
-def _targets(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+def complete_targets(
+    ctx: click.Context, parameter: click.Parameter, start: str
+) -> list[CompletionItem]:
     """Complete to the targets that are configured."""
     from influxops.config.load import load_config
     from influxops.errors import InfluxopsError
@@ -174,6 +176,14 @@ def _items(names: Any, start: str) -> list[CompletionItem]:
 #: Guards of what the command line never does, and what they are for.
 IN_TASKS_ONLY = {"drop": "it lets a task with `state: absent` drop databases (docs/ansible.md)"}
 
+allow_option = click.option(
+    "--allow",
+    multiple=True,
+    metavar="GUARD",
+    shell_complete=_guards,
+    help="Let a guard pass that refuses something; may be repeated.",
+)
+
 _SCOPE_AND_GUARDS = (
     click.argument("named", nargs=-1, metavar="[TENANT]..."),
     click.option(
@@ -188,7 +198,7 @@ _SCOPE_AND_GUARDS = (
         "targets",
         multiple=True,
         metavar="NAME",
-        shell_complete=_targets,
+        shell_complete=complete_targets,
         help="Write to this target only; may be repeated.",
     ),
     click.option(

@@ -56,8 +56,15 @@ def _never(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     return False
 
 
+def _moves(plan: TenantPlan) -> bool:
+    """Return whether a tenant's database goes to another target: nothing is made anew."""
+    return any(change.action is Action.MOVE for change in plan.changes)
+
+
 def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> bool:
-    places = {change.target, plan.record.target if plan.record else None}
+    places: set[str | None] = {change.target}
+    if plan.record is not None:
+        places |= {plan.record.target, plan.record.other if _moves(plan) else None}
     return bool(places & observed.recalled.replaced.keys())
 
 
@@ -81,7 +88,9 @@ GUARDS: Final[Mapping[str, Guard]] = {
     ),
     "replaced-server": Guard(_is_on_replaced, lambda plans: ""),
     "lost": Guard(
-        lambda plan, change, observed: change.action is Action.CREATE and is_lost(plan.record),
+        lambda plan, change, observed: (
+            change.action is Action.CREATE and is_lost(plan.record) and not _moves(plan)
+        ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} had a database that is on no target any more: "
             f"{_named_databases(plans)}"
@@ -90,7 +99,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
     ),
     "unreachable": Guard(
         lambda plan, change, observed: (
-            change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on)
+            change.action in (Action.CREATE, Action.DROP, Action.MOVE) and bool(plan.unseen_on)
         ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} may have a database on "
@@ -191,7 +200,9 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
-        if id_ in promised and any(c.action in (Action.CREATE, Action.DROP) for c in tenant.changes)
+        if id_ in promised
+        and any(c.action in (Action.CREATE, Action.DROP) for c in tenant.changes)
+        and not _moves(tenant)
     }
     gone: set[str] = set()
     if observed.sources_complete:

@@ -78,6 +78,8 @@ class Order(Struct, frozen=True):
     absent: bool = False  # whether the tenants that the scope names lose their databases
     #: Plans instead of `make_plan`, for a run that does something else than ensure.
     planner: Planner | None = None
+    #: Carries the plan out instead of `carry_out`, for a run that does more than one target can.
+    carrier: Carrier | None = None
     ledger: LedgerHandle | None = None  # what remembers, where one is configured
     who: str = ""  # who makes the run: user@host
     #: Tells reporters what the run works on, once that is read; returns what went wrong.
@@ -97,6 +99,10 @@ class Draft(Struct, frozen=True):
     recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through
+
+
+#: Carries out what is planned, for an order, within a run; yields what is known.
+Carrier = Callable[[Draft, Order, Context], Iterator[Draft]]
 
 
 def reconcile(
@@ -160,11 +166,16 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
             plan = make_plan(observed, desired, rules, scope, context.check, absent=order.absent)
         return guard(plan, observed, rules, order.allow, absent=order.absent)
 
-    plan = with_unknown_tenants(plan_for(observed), desired, observed, rules, scope)
+    plan = plan_for(observed)
+    if order.planner is None:
+        plan = with_unknown_tenants(plan, desired, observed, rules, scope)
     plan = describe_copies(plan, order.targets, context)
     yield (draft := replace(draft, plan=plan))
 
-    while not context.dry_run and (batch := next_batch(draft)):
+    if order.carrier is not None and not context.dry_run:
+        for known in order.carrier(draft, order, context):
+            yield (draft := known)
+    while order.carrier is None and not context.dry_run and (batch := next_batch(draft)):
         context.check()
         draft, batch = reserve(batch, draft, order, context)
         yield draft
@@ -363,13 +374,11 @@ def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
         replace(draft.observed, recalled=known), order.targets, order.rules, context
     )
     desired = desire(observed, order.rules, context.check)
-    again = make_plan(
-        observed,
-        {id_: plan for id_, plan in desired.items() if id_ in busy},
-        order.rules,
-        context.scope,
-        context.check,
-    )
+    desired = {id_: plan for id_, plan in desired.items() if id_ in busy}
+    if order.planner is not None:
+        again = order.planner(observed, desired, order, context)
+    else:
+        again = make_plan(observed, desired, order.rules, context.scope, context.check)
     return settle_busy(replace(draft, observed=observed), again.tenants)
 
 
