@@ -304,7 +304,9 @@ class Planner:
         if there and record.other != target:
             message = f"a database {short(record.database)} is on {target} already"
             advice = "find out what it holds, and drop it there if nobody needs it"
-            return hold(plan, held(Kind.IN_TWO_TARGETS, message, advice))
+            finding = held(Kind.IN_TWO_TARGETS, message, advice)
+            copies = {"copies": [{"target": source}, {"target": target}]}
+            return hold(plan, replace(finding, target=source, facts=copies))
         changes = (
             *self._making(plan, target, before, there or None),
             self._change(plan, target, f"from {source}"),

@@ -63,11 +63,10 @@ class Mover:
 
     Args:
         goal: What the move is for.
-        between: Seconds between two passes that look whether anything is new.
     """
 
-    def __init__(self, goal: Goal, *, between: float = _BETWEEN) -> None:
-        self.goal, self.between = goal, between
+    def __init__(self, goal: Goal) -> None:
+        self.goal = goal
 
     def plan(
         self,
@@ -96,7 +95,7 @@ class Mover:
         Raises:
             Interrupted: When the run is over.
         """
-        work = _Work(self.goal, self.between, self._planner, draft, order, context)
+        work = _Work(self.goal, self._planner, draft, order, context)
         try:
             work.through()
         except Interrupted as error:
@@ -157,14 +156,13 @@ class _Work:
     def __init__(
         self,
         goal: Goal,
-        between: float,
         planner: Planner,
         draft: Draft,
         order: Order,
         context: Context,
     ) -> None:
         assert order.ledger is not None
-        self.goal, self.between, self.planner = goal, between, planner
+        self.goal, self.planner = goal, planner
         self.order, self.context, self.ledger = order, context, order.ledger
         self.handles = planner.handles
         # These change while the run goes on: each tenant costs the same, however many there are.
@@ -489,7 +487,7 @@ class _Work:
         """
         quiet = 0
         for _ in range(_PASSES):
-            self.context.pause(self.between)
+            self.context.pause(_BETWEEN)
             quiet = quiet + 1 if not self._copy(move).rows else 0
             if quiet == 2:
                 return True
@@ -525,7 +523,7 @@ class _Work:
         elif began < safe:
             self._queue(move, max(safe - time.monotonic(), 0))
         elif move.passes < _PASSES:
-            self._queue(move, self.between)
+            self._queue(move, _BETWEEN)
         else:
             raise _Failed(
                 f"somebody still writes to it on {move.way.source}: the last of {move.passes} "
