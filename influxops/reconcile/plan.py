@@ -89,6 +89,12 @@ class _Planner:
             ],
             rules.policy,
         )
+        for record in self.recalled.records.values():
+            # What another run has reserved is as good as there, though it is not yet.
+            place = self.placement.locations.get(record.target or "")
+            if record.is_held and place is not None and record.state is State.RESERVED:
+                known = observed.inventories[place.target].databases
+                place.used += record.database not in known
         self._no_place: dict[str | None, Finding] = {}
 
     def present(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
@@ -193,6 +199,9 @@ class _Planner:
             return replace(plan, notes=(*plan.notes, remembered.moving(plan.record)))
         if plan.record is not None and plan.record.state is State.RETIRING:
             plan = replace(plan, notes=(*plan.notes, remembered.unretired(plan)))
+        if before.complete is False and remembered.is_lost(plan.record):
+            note = remembered.made_anew(plan, self.observed.inventories[home])
+            plan = replace(plan, notes=(*plan.notes, note))
         if plan.pin is not None and plan.pin != home:
             note = Finding(
                 Kind.MISPLACED,

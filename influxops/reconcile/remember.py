@@ -132,6 +132,7 @@ def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False
     draft = replace(draft, recorded=frozenset(draft.settled))
     if not writing:
         return draft
+    draft = replace(draft, events=(*draft.events, *writing.entries))
     try:
         found = order.ledger.record(writing, context)
     except InfluxopsError as error:
@@ -234,7 +235,8 @@ class _Writer:
         if before.state is State.UNCONFIRMED and plan.before.complete is not True:
             return before  # it is still not known
         if before.state in (State.READY, State.MOVING) and before.target == plan.target:
-            return before
+            inventory = self.observed.inventories[plan.target or ""]
+            return replace(before, identity=inventory.identity)
         events = {
             State.UNCONFIRMED: Event.CONFIRMED,
             State.LOST: Event.FOUND_AGAIN,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
-from influxops.model import TenantPlan
+from influxops.model import Inventory, TenantPlan
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
@@ -172,6 +172,23 @@ def unretired(plan: TenantPlan) -> Finding:
         tenant=plan.tenant,
         target=plan.target,
         database=plan.database,
+    )
+
+
+def made_anew(plan: TenantPlan, inventory: Inventory) -> Finding:
+    """Return the finding that a promised database is there, and not the one that was made."""
+    deleted = plan.database in inventory.deleted
+    gone = inventory.deleted.get(plan.database)
+    why = "was deleted" if deleted else "has lost what says that it is complete"
+    until = f" (the data of the deleted one goes {_time(gone)})" if gone is not None else ""
+    return Finding(
+        Kind.MADE_ANEW,
+        Severity.WARNING,
+        f"it {why}{until}, and is there again: what wrote to it has made it anew",
+        "find out who deleted it; what it held before may be gone" if deleted else "",
+        plan.tenant,
+        plan.target,
+        plan.database,
     )
 
 

@@ -31,7 +31,7 @@ from influxops.errors import (
     LockBusy,
 )
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import State
+from influxops.ledger import Entry, State
 from influxops.model import Change, Outcome, Status, TenantPlan, Verdict
 from influxops.plugins.handles import SourceHandle, TargetHandle
 from influxops.plugins.ledger import LedgerHandle
@@ -97,6 +97,7 @@ class Draft(Struct, frozen=True):
     plan: Plan = field(default_factory=lambda: Plan({}))
     settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
     recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
+    events: tuple[Entry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through
 

@@ -76,6 +76,7 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
             "changes": [change_document(change) for change in report.planned],
             "refusals": plain(report.refusals),
         },
+        "events": [plain(entry) for entry in report.events],
         "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],
         "tenants": [_tenant(tenant, urls, words) for tenant in report.tenants],
         "findings": [finding_document(finding, words) for finding in report.findings],

@@ -160,9 +160,8 @@ class ReportView:
         return False
 
     def _standing(self, tenant: TenantPlan) -> str:
-        if tenant.finding is not None and tenant.finding.kind is Kind.UNCONFIRMED:
-            return "not confirmed"
-        return tenant.verdict.value
+        kind = tenant.finding.kind if tenant.finding is not None else None
+        return _STANDINGS.get(kind, tenant.verdict.value)
 
     def message(self, finding: Finding) -> str:
         """Return what a finding says, safe to print, without naming whom it is about."""
@@ -292,6 +291,12 @@ class ReportView:
             and not report.refusals
         )
 
+    @cached_property
+    def not_right(self) -> Mapping[str, int]:
+        """How many tenants are not right, by the words for where they stand."""
+        found = Counter(self._standing(t) for t in self.tenants if not self.is_right(t))
+        return dict(found)
+
     def summary(self) -> str:
         """Return the tenants counted by what happened to them, in one line."""
         report = self.report
@@ -330,6 +335,12 @@ class ReportView:
         return About(finding, self.message(finding), advice, label, target, is_tenant)
 
 
+#: Where a tenant stands, where one word says it better than its verdict.
+_STANDINGS: Mapping[Kind | None, str] = {
+    Kind.UNCONFIRMED: "not confirmed",
+    Kind.LOST: "lost",
+    Kind.BUSY: "in another run's hands",
+}
 #: Where a summary tells of tenants that nothing was done for; what was done stands between.
 _PLACES = {
     Verdict.OK: 0,

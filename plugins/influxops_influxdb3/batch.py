@@ -40,7 +40,8 @@ from influxops_influxdb3.errors import (
     ServerFailed,
     TableLimit,
 )
-from influxops_influxdb3.http import GRACE, in_flight
+from influxops_influxdb3.flight import in_flight
+from influxops_influxdb3.http import GRACE
 
 #: Requests under way at once; the server does one change of its catalog at a time (measured).
 _IN_FLIGHT = 2
