@@ -33,7 +33,7 @@ from influxops.reconcile.move import Goal
 from influxops.reconcile.moving import Mover
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
-from influxops.reconcile.run import NO_LEDGER, Order, reconcile
+from influxops.reconcile.run import NO_LEDGER, Order, Planner, reconcile
 from influxops.report.model import Origin, Report, RunHead
 
 
@@ -108,6 +108,9 @@ class Engine:
         allow: Iterable[str] = (),
         absent: bool = False,
         recreate: Iterable[str] = (),
+        planner: Planner | None = None,
+        command: str = "ensure",
+        reads_again: bool = False,
         tell: bool = True,
     ) -> Report:
         """Make a run: a dry one plans, any other also carries the plan out.
@@ -117,6 +120,9 @@ class Engine:
             allow: The names of the guards that are allowed.
             absent: Whether the tenants that the scope names are to lose their databases.
             recreate: Ids of tenants whose lost database is to be made again, empty.
+            planner: Plans something else than that every tenant has its database.
+            command: The command that makes such a run.
+            reads_again: Whether all is read and planned once more right before it is done.
             tell: Whether the reporters are told.
 
         Returns:
@@ -128,7 +134,15 @@ class Engine:
         """
         order = self._order(context, allow, tell=tell)
         rules = replace(self.rules, recreate=frozenset(recreate))
-        return self._run(replace(order, rules=rules, absent=absent), context, tell=tell)
+        order = replace(
+            order,
+            rules=rules,
+            absent=absent,
+            planner=planner,
+            command=command,
+            reads_again=reads_again,
+        )
+        return self._run(order, context, tell=tell)
 
     def move(
         self,
@@ -176,7 +190,8 @@ class Engine:
             )
         )
         order = self._order(context, allow, tell=tell)
-        order = replace(order, planner=mover.plan, carrier=mover.carry_out)
+        command = "drain" if away is not None else "move"
+        order = replace(order, planner=mover.plan, carrier=mover.carry_out, command=command)
         return self._run(order, context, tell=tell)
 
     def _order(self, context: Context, allow: Iterable[str], *, tell: bool) -> Order:

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from influxops.findings import Finding
 from influxops.ledger import Record
+from influxops.remedy import Remedy
 
 
 class Unknown(Enum):
@@ -135,6 +136,15 @@ class Change(Struct, frozen=True):
     before: Database | None = None  # as it is; None where there is none
     after: Database | None = None  # as it will be; None where it will be gone
     reason: str = ""  # why, where it is not plain from the action
+    #: Until when the data of what is retired, or was dropped, is kept; None where nobody knows.
+    until: datetime | None = None
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
+        if self.action is Action.DROP:
+            return self.before is not None
+        return self.action not in (Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
 class Outcome(Struct, frozen=True):
@@ -192,6 +202,12 @@ class Refusal(Struct, frozen=True):
     guard: str  # the name that allows it
     message: str  # what it refuses, and why
     tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
+    when: str = "only if that is what you want"  # when it is right to allow it
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do: allow it, if that is right."""
+        return Remedy.allow(self.guard, self.when)
 
 
 class Check(Struct, frozen=True):

@@ -108,6 +108,19 @@ options:
     description:
       - Seconds that the task may take. Left out, or V(0), it is what O(config) says, and else 900.
     type: int
+attributes:
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation
+        indicates no change.
+    support: full
+  platform:
+    platforms: posix
+    support: full
+  action_group:
+    support: full
+    membership:
+      - influxops.influxdb3.influx
 requirements:
   - Python 3.11 or newer on the host that runs the module
   - influxops 0.1.0 or newer there (C(pip install .) in a checkout of influxops)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
+from influxops.cli.ledger import needs_ledger
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output import error_line, say, speak_records, speaks_records
 from influxops.config.load import Section, load_config
@@ -26,6 +27,7 @@ from influxops.streams import has_escapes, write_stream
 from influxops.text import one_line
 
 if TYPE_CHECKING:
+    from influxops.reconcile.run import Planner
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.
@@ -89,24 +91,16 @@ def execute(
     tenants: Sequence[str] = (),
     targets: Sequence[str] = (),
     recreate: Sequence[str] = (),
+    planner: Planner | None = None,
+    command: str = "ensure",
+    reads_again: bool = False,
     act: Callable[[Engine, Context], Report] | None = None,
     endless: bool = False,
 ) -> Report:
     """Make a run and let it be told on the terminal, as text or as JSON.
 
-    Args:
-        ctx: The command's context.
-        dry_run: Whether nothing is written.
-        verify: Whether every database is looked at closely.
-        named: Ids of the tenants that it is about; all where none is named.
-        tenants: Further ones.
-        targets: The targets that it is about.
-        allow: The names of the guards that are allowed.
-        output: `text` or `json`.
-        timeout: Seconds; None for the default.
-        recreate: Ids of tenants whose lost database is to be made again.
-        act: Makes the run; None to ensure.
-        endless: Whether it may take as long as it takes where no time is given.
+    One that has a planner of its own needs a ledger. One that has a way of its own (`act`) is
+    made by it; it may take as long as it takes if it is `endless` and no time is given.
 
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
@@ -114,7 +108,7 @@ def execute(
     for guard in allow:
         if guard in IN_TASKS_ONLY:
             raise ConfigError(
-                f"the guard {guard} has nothing to do here: `ensure` drops no database",
+                f"the guard {guard} has nothing to do here: no command drops what nobody retired",
                 hint=IN_TASKS_ONLY[guard],
             )
     options = common(ctx)
@@ -134,10 +128,19 @@ def execute(
         reporters=[reporter],
         endless=endless,
     ) as (engine, context):
+        if planner is not None:
+            needs_ledger(engine)
         if act is not None:
             report = act(engine, context)
         else:
-            report = engine.execute(context, allow=allow, recreate=recreate)
+            report = engine.execute(
+                context,
+                allow=allow,
+                recreate=recreate,
+                planner=planner,
+                command=command,
+                reads_again=reads_again,
+            )
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]

@@ -124,7 +124,8 @@ def influxops_lock(context: Context) -> AbstractContextManager[None]:  # type: i
     Raises:
         LockBusy: On entering, when another run holds it.
         SourceError: On entering, when no lock can be had here; on leaving, when it was lost
-            meanwhile. The run goes on with a warning, and looks for doubles.
+            meanwhile. The run goes on with a warning, and looks for doubles. A ledger raises a
+            LedgerError in its place.
     """
 
 
@@ -175,7 +176,8 @@ def influxops_reserve(records: Sequence[Record], context: Context) -> Iterable[R
         `holder` and a greater version; another run got the others first.
 
     Raises:
-        LedgerError: When nothing was written; the message says why.
+        LedgerError: When nothing was written, because this run does not live (`influxops_lock`)
+            for instance, or nobody knows whether it was; the message says which, and why.
     """
 
 
@@ -186,11 +188,19 @@ def influxops_record(writing: Writing, context: Context) -> Iterable[Record]:  #
     A record is written only if it is still the one it is based on, as by `influxops_reserve`; it
     has no holder then. The entries of the history are appended whatever became of the records.
 
+    All times are those of the ledger's clock. `since` becomes now where the state is another
+    one. A `made` or `confirmed` that is not the one that is there becomes now, whatever it says;
+    the one that is there stays, and None stays None. Likewise `read` of a server; its `since`
+    becomes now where its identity is another one. `due` is written as it is. This holds for
+    `influxops_reserve`, too. New names of targets take effect before all else, and give no
+    record another version.
+
     Returns:
         The record of each of these tenants as it stands now.
 
     Raises:
-        LedgerError: When nothing was written; the message says why.
+        LedgerError: When nothing was written, or nobody knows whether it was; the message says
+            which, and why.
     """
 
 

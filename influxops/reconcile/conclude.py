@@ -45,6 +45,7 @@ def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Re
         seconds=context.seconds,
         dry_run=context.dry_run,
         origin=origin,
+        command=order.command,
         sources=draft.observed.sources,
         targets=draft.observed.targets,
         ledger=_counted(draft.observed),
@@ -53,7 +54,7 @@ def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Re
         refusals=draft.plan.refusals,
         notes=tuple(notes),
         exit_code=code,
-        is_limited=context.scope.is_limited,
+        is_limited=context.scope.is_limited or order.planner is not None,
     )
 
 

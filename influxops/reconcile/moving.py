@@ -46,7 +46,7 @@ from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy
 from influxops.reconcile.run import GRACE, Draft, Order
 from influxops.remedy import Remedy
-from influxops.text import count
+from influxops.text import count, moment
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16
@@ -369,24 +369,25 @@ class _Work:
         is_there = record.other in self.handles  # or nobody knows
         if inventory is not None:
             is_there = record.database in inventory.databases
-        due = self._now() + timedelta(seconds=self.goal.retire_after) if is_there else None
+        due = self._now() + timedelta(seconds=self.goal.retire_after)
         after = replace(
             record,
             state=State.READY,
             other=record.other if is_there else None,
             other_identity=record.other_identity if is_there else None,
-            due=due,
+            due=due if is_there else None,
             progress="",
             error="",
             tries=0,
         )
-        message = f"what was copied is kept until {_time(due)}"
+        message = f"what was copied is kept until {moment(due)}"
         entry = self._entry(Event.RETIRING, move.plan, record.other, message=message)
         if self._write({move.plan.tenant: (move, after, entry if is_there else None)}):
             message = f"it stays on {move.way.source}"
             if is_there:
-                message += f"; what was copied to {record.other} may be dropped after {_time(due)}"
-            self._done(move, move.way.source, message, due=due, given_up=True)
+                message += f"; what was copied to {record.other} may be dropped after {moment(due)}"
+            kept = due if is_there else None
+            self._done(move, move.way.source, message, due=kept, given_up=True)
 
     # Copying ---------------------------------------------------------------------------------
 
@@ -559,7 +560,7 @@ class _Work:
             confirmed=self._now(),
         )
         copied = move.counted
-        parts = [f"its old copy is kept until {_time(due)}"] if keep else []
+        parts = [f"its old copy is kept until {moment(due)}"] if keep else []
         if copied.conflicts:
             parts.append(f"{count(copied.conflicts, 'conflict')}: kept as {record.target} has them")
         entry = self._entry(Event.RETIRING, move.plan, record.other, message=", ".join(parts))
@@ -570,7 +571,7 @@ class _Work:
         if copied.expiring:
             message += f"; {count(copied.expiring, 'row')} about to expire not compared"
         if keep:
-            message += f"; its old copy may be dropped after {_time(due)}"
+            message += f"; its old copy may be dropped after {moment(due)}"
         self._done(move, move.way.target, message, due=due if keep else None)
 
     # How moves end ---------------------------------------------------------------------------
@@ -814,7 +815,3 @@ def _counted(copied: Copied) -> str:
     rows = copied.rows if copied.total is None else copied.total
     words = f"{count(rows, 'row')} in {count(copied.tables, 'table')}"
     return f"{words}, {size(copied.bytes)}" if copied.bytes else words
-
-
-def _time(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "never"

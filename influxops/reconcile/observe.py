@@ -47,6 +47,8 @@ class Observed(Struct, frozen=True):
     known_elsewhere: frozenset[str] = frozenset()
     recalled: Recalled = field(default_factory=Recalled)  # what the ledger says
     ledger: LedgerState | None = None  # None where none is configured
+    #: The targets that a program itself named, by the tenant's id; no registry's, and no pin.
+    named_targets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sources_complete(self) -> bool:
@@ -97,7 +99,8 @@ def observe(
         targets=tuple(each.state for each in read_targets),
         findings=tuple(f for each in results for f in each.findings),
     )
-    tenants, elsewhere = _merged(read_sources, sources, complete=observed.sources_complete)
+    own, others = _apart(read_sources, sources)
+    tenants = _merged(own, others, complete=observed.sources_complete)
     if observed.sources_complete and not tenants:
         places = ", ".join(map(_subject, sources))
         empty = Finding(
@@ -107,7 +110,12 @@ def observe(
             "is this the right registry?",
         )
         observed = replace(observed, findings=(*observed.findings, empty))
-    observed = replace(observed, tenants=tenants, known_elsewhere=elsewhere)
+    observed = replace(
+        observed,
+        tenants=tenants,
+        known_elsewhere=frozenset(tenant.id for tenant in others),
+        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
+    )
     read = next((each for each in results if isinstance(each, _ReadLedger)), None)
     return observed if read is None else _with_memory(observed, read, sources)
 
@@ -377,26 +385,28 @@ def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetSt
     )
 
 
-def _merged(
-    read: Sequence[_ReadSource], handles: Sequence[SourceHandle], *, complete: bool
-) -> tuple[list[Tenant], frozenset[str]]:
-    """Return all tenants, and the ids that sources have which supplement no other.
-
-    The attributes of a supplementing source win for tenants that another one knows.
-    """
+def _apart(
+    read: Sequence[_ReadSource], handles: Sequence[SourceHandle]
+) -> tuple[list[Tenant], list[Tenant]]:
+    """Return the tenants of sources that supplement others, and those of all others."""
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
-    tenants = [t for each in read if each.state.name not in supplementing for t in each.tenants]
-    extra = [t for each in read if each.state.name in supplementing for t in each.tenants]
-    known = frozenset(tenant.id for tenant in tenants)
+    own = [t for each in read if each.state.name in supplementing for t in each.tenants]
+    others = [t for each in read if each.state.name not in supplementing for t in each.tenants]
+    return own, others
+
+
+def _merged(own: list[Tenant], others: list[Tenant], *, complete: bool) -> list[Tenant]:
+    """Return all tenants; the attributes of a supplementing source win where others know one."""
     if not complete:
-        # What the source that failed says of the others is not known, so nothing is.
-        return tenants, known
-    overrides = {tenant.id: tenant.attributes for tenant in extra}
+        # What the source that failed says of them is not known, so nothing is.
+        return others
+    overrides = {tenant.id: tenant.attributes for tenant in own}
     merged = [
         replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
-        for t in tenants
+        for t in others
     ]
-    return [*merged, *(tenant for tenant in extra if tenant.id not in known)], known
+    known = {tenant.id for tenant in others}
+    return [*merged, *(tenant for tenant in own if tenant.id not in known)]
 
 
 def refuse_one_server_twice(

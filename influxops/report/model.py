@@ -88,6 +88,8 @@ class Report(Struct, frozen=True, dict=True):
     seconds: float  # how long it took
     dry_run: bool  # whether nothing was to be written
     origin: Origin
+    #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
+    command: str = "ensure"
     sources: tuple[SourceState, ...] = ()
     targets: tuple[TargetState, ...] = ()
     ledger: LedgerState | None = None  # None where none is configured

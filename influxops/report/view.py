@@ -13,7 +13,6 @@ from functools import cached_property
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdict
-from influxops.remedy import Remedy
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
 from influxops.report.words import (
@@ -25,7 +24,7 @@ from influxops.report.words import (
     to_do,
     verb,
 )
-from influxops.text import count, one_line, printable, short
+from influxops.text import count, moment, one_line, printable, short
 
 __all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 
@@ -120,11 +119,11 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and where it stands if not right."""
         marker = self.traits(tenant.target).marker
         if tenant.verdict is Verdict.PENDING and self.report.dry_run:
-            parts = [to_do(change.action, marker) for change in tenant.changes]
+            parts = [to_do(c.action, marker) + _kept_until(c) for c in tenant.changes]
             if tenant.over_estimate:
                 parts.append("may find no place")
             return ", ".join(parts) or tenant.verdict.value
-        parts = [done(change.action, marker) for change in tenant.made]
+        parts = [done(c.action, marker) + _kept_until(c) for c in tenant.made]
         if tenant.verdict is not Verdict.CHANGED:
             parts.append(self._standing(tenant))
         return ", ".join(parts) or tenant.verdict.value
@@ -133,6 +132,10 @@ class ReportView:
         """Return what is to be done as the beginning of a sentence that its name ends."""
         marker = self.traits(tenant.target).marker
         return " and ".join(verb(change.action, marker) for change in tenant.changes)
+
+    def kept(self, tenant: TenantPlan) -> str:
+        """Return until when a tenant's data is kept after all changes; empty where that is open."""
+        return "".join(_kept_until(change) for change in tenant.changes).strip()
 
     def retention(self, tenant: TenantPlan) -> str:
         """Return a tenant's retention period, and what it was where it changes."""
@@ -184,7 +187,7 @@ class ReportView:
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            finding = Finding(Kind.GUARD, Severity.ERROR, message, Remedy.allow(refusal.guard))
+            finding = Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)
             found.append(self._about(finding, "", is_tenant=False))
         return grouped(found)
 
@@ -320,7 +323,8 @@ class ReportView:
             steps.append("run it again: what was done stays done, and the rest follows")
         if report.dry_run and any(t.verdict is Verdict.PENDING for t in report.tenants):
             limited = any(tenant.over_estimate for tenant in report.tenants)
-            steps.append(self.words.apply + (", as far as there is room" if limited else ""))
+            apply = self.words.apply.replace("{}", report.command)
+            steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
             what = "the error" if errors == 1 else "the errors"
@@ -351,6 +355,10 @@ _PLACES = {
     Verdict.UNKNOWN: 8,
     Verdict.FAILED: 9,
 }
+
+
+def _kept_until(change: Change) -> str:
+    return f" (data until {moment(change.until)})" if change.until is not None else ""
 
 
 def retention_change(before: Database | None, after: Database | None) -> str:

@@ -56,7 +56,7 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
             {"findings": [_document(finding)]},
-            failure=_with_advice(error.message, TASK.advice(error.remedy)),
+            failure=with_advice(error.message, TASK.advice(error.remedy)),
         )
 
 
@@ -151,7 +151,7 @@ class Told:
             names = [short(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
         else:
             names = []
-        return _with_advice(
+        return with_advice(
             f"{line}: {some_of(names, _MOST_NAMES)}" if names else line, group.advice
         )
 
@@ -214,5 +214,6 @@ def _document(finding: Finding) -> dict[str, Any]:
     return document
 
 
-def _with_advice(text: str, advice: str) -> str:
+def with_advice(text: str, advice: str) -> str:
+    """Return a text with what to do about it, if there is anything."""
     return f"{text} ({advice})" if advice else text

@@ -42,9 +42,10 @@ if TYPE_CHECKING:
 #: The table that the tenant's devices fill.
 TELEMETRY_TABLE = "telemetry"
 
-#: Every database, deleted ones too, its retention period and which of the two tables it has.
+#: Every database, its retention period and which of the two tables it has; of deleted ones, when
+#: their data goes.
 _INVENTORY = (
-    "SELECT d.database_name, d.retention_period_ns, d.deleted, t.table_name "
+    "SELECT d.database_name, d.retention_period_ns, d.deleted, d.hard_deletion_time, t.table_name "
     "FROM system.databases d LEFT JOIN (SELECT database_name, table_name FROM system.tables "
     f"WHERE table_name IN ('_init', '{TELEMETRY_TABLE}') AND deleted = false) t "
     "ON d.database_name = t.database_name ORDER BY 1, 4"
@@ -59,7 +60,7 @@ _FILES = (
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
 _NO_TABLE = re.compile(r"table '[^']*\b(_init|telemetry)' not found", re.IGNORECASE)
 #: What a deleted database is called: its name, and when it was deleted, in UTC.
-_DELETED = re.compile(r"(.+)-(\d{8}T\d{6})")
+_DELETED = re.compile(r"(.+)-(\d{8}T\d{6})(?:-\d+)?")
 #: For so long, a database of the same name may lose what is written to it.
 _FRESHLY_DELETED = timedelta(seconds=10)
 #: Databases that InfluxDB 3 Core holds unless it was told otherwise.
@@ -163,6 +164,7 @@ class InfluxDB3Target(Target):
     def _inventory(self, context: Context, seen: _Seen, closely: Collection[str] = ()) -> Inventory:
         ping = seen.ping
         findings: tuple[Finding, ...] = ()
+        deleted: dict[str, datetime | None] = {}
         assert ping is not None
         try:
             rows = self._client.query(context, "_internal", _INVENTORY)
@@ -172,6 +174,7 @@ class InfluxDB3Target(Target):
             findings = (self._partial(error),)
         else:
             databases = _read_inventory(rows)
+            deleted = _read_deleted(rows)
             seen.reused |= _freshly_deleted(rows, ping.clock or datetime.now(UTC))
         self._look_closely(context, databases, {*closely, *seen.reused})
         return Inventory(
@@ -181,6 +184,7 @@ class InfluxDB3Target(Target):
             identity=self._client.cluster_uuid,
             capacity=_CORE_CAPACITY if ping.edition == "Core" else None,
             complete=not findings,
+            deleted=deleted,
             findings=findings,
         )
 
@@ -360,6 +364,16 @@ def _read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
         name: Database(name, retention, "_init" in tables, TELEMETRY_TABLE in tables)
         for name, (retention, tables) in found.items()
     }
+
+
+def _read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, datetime | None]:
+    """Return when the data of the newest deleted database of each name goes; None for never."""
+    newest: dict[str, tuple[str, datetime | None]] = {}
+    for row in rows:
+        match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
+        if match is not None and match[2] >= newest.get(match[1], ("", None))[0]:
+            newest[match[1]] = (match[2], _timestamp(row.get("hard_deletion_time")))
+    return {name: until for name, (_, until) in newest.items()}
 
 
 def _freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[str]:

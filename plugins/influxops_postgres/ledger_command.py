@@ -22,7 +22,7 @@ def command() -> None:
     """Install the ledger in PostgreSQL, and see what it holds."""
 
 
-@command.command("install")
+@command.command("install", short_help="Make its schema, or bring it up to date.")
 @click.option(
     "--sql", "as_sql", is_flag=True, help="Print what would be run, for psql; connect to nothing."
 )
@@ -68,7 +68,7 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
             say(f"{where}: nothing to do, the ledger is of version {version}")
 
 
-@command.command("status")
+@command.command("status", short_help="Show its version, and how much it holds.")
 @format_option
 @timeout_option
 @common_options

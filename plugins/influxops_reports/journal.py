@@ -32,7 +32,6 @@ _TOLD = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
 _NO_CHANGE = (
     Event.LOST,
     Event.FOUND_AGAIN,
-    Event.UNRETIRED,
     Event.RENAMED_TARGET,
     Event.REPLACED_SERVER,
     Event.NEW_SOURCE,
@@ -83,7 +82,7 @@ class JournalReporter(Reporter):
 
 
 def _entries(report: Report) -> Iterator[dict[str, Any]]:
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    now = _time(datetime.now(UTC))
     urls = {target.name: target.url for target in report.targets}
     registry = [source.location for source in report.sources]
     for outcome in report.outcomes:
@@ -104,6 +103,7 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
                 "after": database_document(change.after),
                 "status": outcome.status.value,
                 "message": outcome.message,
+                "until": _time(change.until),
             }
     for event in report.events:
         if event.event in _NO_CHANGE:
@@ -122,7 +122,12 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
                 "after": event.after or None,
                 "status": event.ended,
                 "message": event.message,
+                "until": None,
             }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _append(path: Path, data: bytes, context: Context) -> None:

@@ -25,6 +25,7 @@ from influxops.plugin import (
     Verdict,
     count,
     listed,
+    moment,
     one_line,
     retention_words,
     short,
@@ -39,7 +40,6 @@ _TENANTS = 3
 
 #: One thing to tell, and what to do about it.
 _Item = tuple[str, str]
-
 
 
 def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
@@ -108,7 +108,8 @@ def _changes(view: ReportView) -> Iterator[dict[str, Any]]:
 
 def _place(change: Change) -> str:
     if change.action is not Action.SET_RETENTION or change.after is None:
-        return change.target
+        until = f", data until {moment(change.until)}" if change.until is not None else ""
+        return (change.target or "no target") + until
     was = "?" if change.before is None else retention_words(change.before.retention)
     return f"{change.target}, {retention_words(change.after.retention)}, was {was}"
 

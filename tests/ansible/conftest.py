@@ -68,6 +68,7 @@ class Stage:
                 "PWD": str(self.folder),
                 "ANSIBLE_LIBRARY": str(ROOT / "ansible/library"),
                 "ANSIBLE_MODULE_UTILS": str(ROOT / "ansible/module_utils"),
+                "ANSIBLE_LOOKUP_PLUGINS": str(ROOT / "ansible/lookup"),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_LOCALHOST_WARNING": "0",
                 **self.environment,

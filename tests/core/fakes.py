@@ -49,6 +49,9 @@ from influxops.plugin import (
 from influxops.plugin import Server as Known
 from influxops.plugins.discovery import GROUP, Kind
 
+#: When a server removes the data of what is dropped.
+REMOVED = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
 
 @dataclass
 class Server:
@@ -61,6 +64,7 @@ class Server:
     uuid: str = ""
     down: str = ""
     reads: int = 0
+    shows_all: bool = True
     closely: list[frozenset[str]] = field(default_factory=list)
     #: Ends the run while this reading, counted from 1, is under way.
     cancels_reading: int = 0
@@ -99,6 +103,11 @@ class Server:
     #: Never answers.
     hangs: bool = False
     rows: dict[str, int] = field(default_factory=dict)
+    #: When rows last came to a database; why that cannot be told.
+    last: dict[str, datetime] = field(default_factory=dict)
+    mute: str = ""
+    #: Deleted databases, and when their data goes.
+    deleted: dict[str, datetime | None] = field(default_factory=dict)
     gone: threading.Event = field(default_factory=threading.Event)
     #: What databases hold, for copying: a value by key and by the database's name.
     data: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -129,6 +138,8 @@ class Books:
     broken: dict[str, Exception] = field(default_factory=dict)
     #: Another run takes these tenants as soon as one reserves.
     rival: dict[str, Record] = field(default_factory=dict)
+    #: Called when a place was reserved: what happens between planning and doing.
+    after_reserve: Callable[[], None] = lambda: None
     calls: list[str] = field(default_factory=list)
     now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
     #: Called with the hook's name before it does anything.
@@ -290,7 +301,15 @@ class MemoryTarget(_Base):
             name: replace(each, complete=False) if name in server.hidden & {*closely} else each
             for name, each in server.databases.items()
         }
-        return Inventory(databases, server.edition, "3.0", server.uuid, server.capacity)
+        return Inventory(
+            databases,
+            server.edition,
+            "3.0",
+            server.uuid,
+            server.capacity,
+            server.shows_all,
+            dict(server.deleted),
+        )
 
     @hookimpl
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
@@ -317,6 +336,7 @@ class MemoryTarget(_Base):
                 pass
             elif change.action is Action.DROP:
                 del server.databases[change.database]
+                server.deleted[change.database] = REMOVED
             elif (
                 change.before is None
                 and server.limit is not None
@@ -344,7 +364,11 @@ class MemoryTarget(_Base):
     @hookimpl
     def influxops_describe(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
         for name in names:
-            yield DatabaseStats(name, self.server.rows.get(name, 0))
+            if self.server.mute:
+                yield DatabaseStats(name, message=self.server.mute)
+            else:
+                count, last = self.server.rows.get(name, 0), self.server.last.get(name)
+                yield DatabaseStats(name, count, last)
 
     @hookimpl
     def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
@@ -410,6 +434,7 @@ class MemoryLedger(_Base):
     @hookimpl
     def influxops_reserve(self, records: Sequence[Record], context: Context) -> list[Record]:
         books = self._called("reserve")
+        books.after_reserve()
         books.records.update(books.rival)
         found = books.write(records, context.id, context.id)
         books.called("reserve")
