@@ -264,12 +264,15 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
     for name, known in observed.recalled.replaced.items():
         state = next(state for state in observed.targets if state.name == name)
         word = state.traits.identity
-        recorded = sum(r.target == name for r in observed.recalled.records.values())
+        recorded = [
+            r.database for r in observed.recalled.records.values() if name in (r.target, r.other)
+        ]
+        there = sum(each in observed.inventories[name].databases for each in recorded)
         yield Refusal(
             "replaced-server",
-            f"another server answers at {name}: its {word} is {state.identity}, and "
-            f"{count(recorded, 'tenant')} {'is' if recorded == 1 else 'are'} recorded on "
-            f"{known.identity}; nothing is written to it",
+            f"another server answers at {name}: its {word} is {state.identity}, and that of the "
+            f"recorded one {known.identity}; it holds {there:,} of the "
+            f"{count(len(recorded), 'recorded database')}; nothing is written to it",
             tenants,
             GUARDS["replaced-server"].when,
         )
