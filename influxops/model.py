@@ -191,6 +191,11 @@ class TenantPlan(Struct, frozen=True):
         return (self.finding, *self.notes) if self.finding else self.notes
 
     @property
+    def move(self) -> Change | None:
+        """The change that takes its database to another target; None without one."""
+        return next((change for change in self.changes if change.action is Action.MOVE), None)
+
+    @property
     def made(self) -> tuple[Change, ...]:
         """The changes that were made, those among them that were not finished too."""
         return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)

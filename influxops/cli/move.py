@@ -111,6 +111,8 @@ def execute_move(
         to: The target that they go to.
         away: The target that all leave.
     """
+    from influxops.cli.options import common
+    from influxops.cli.output import say
     from influxops.cli.session import execute
 
     def act(engine: Engine, context: Context) -> Report:
@@ -134,4 +136,6 @@ def execute_move(
         act=act,
         endless=True,
     )
+    if away and not (report.tenants or report.exit_code or common(ctx).quiet):
+        say(f"no recorded tenant is on {away}", err=output == "json")
     ctx.exit(report.exit_code)

@@ -115,7 +115,9 @@ def execute(
     values: dict[str, Any] = {}
     if output == "text":
         head = "log" if options.log_format == "json" else "lines"
-        values = {"quiet": options.quiet, "verbose": options.verbose, "head": head}
+        # Of what takes long, each tenant is worth a word.
+        verbose = options.verbose or int(endless)
+        values = {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
     reporter = Section("reporters", _OWN, kind, values, author=_OWN)
     scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)

@@ -60,15 +60,10 @@ def _never(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     return False
 
 
-def _moves(plan: TenantPlan) -> bool:
-    """Return whether a tenant's database goes to another target: nothing is made anew."""
-    return any(change.action is Action.MOVE for change in plan.changes)
-
-
 def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     places: set[str | None] = {change.target}
     if plan.record is not None:
-        places |= {plan.record.target, plan.record.other if _moves(plan) else None}
+        places |= {plan.record.target, plan.record.other if plan.move else None}
     return bool(places & observed.recalled.replaced.keys()) or _is_of_another(
         plan, change, observed
     )
@@ -124,7 +119,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
     ),
     "lost": Guard(
         lambda plan, change, observed: (
-            change.action is Action.CREATE and is_lost(plan.record) and not _moves(plan)
+            change.action is Action.CREATE and is_lost(plan.record) and not plan.move
         ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} had a database that is on no target any more: "
@@ -314,7 +309,7 @@ def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
     """Return whether a change makes anew or ends what was promised; an old copy is not it."""
     if change.action is Action.DROP and tenant.record is not None:
         return change.target != tenant.record.other
-    is_made = change.action is Action.CREATE and not _moves(tenant)
+    is_made = change.action is Action.CREATE and not tenant.move
     return is_made or change.action in (Action.DROP, Action.RETIRE)
 
 

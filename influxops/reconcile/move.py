@@ -70,7 +70,8 @@ def way_of(plan: TenantPlan) -> Way:
     """Return the way that a planned move takes."""
     record = plan.record
     assert record is not None and record.target is not None
-    change = next(change for change in plan.changes if change.action is Action.MOVE)
+    change = plan.move
+    assert change is not None
     if is_cut_over(record):
         assert record.other is not None
         return Way(record.other, record.target, was_cut_over=True)
@@ -476,7 +477,8 @@ def look_ahead(
     if wrong is not None:
         plan = replace(plan, changes=(), notes=(*plan.notes, *(n for n in notes if n is not wrong)))
         return hold(plan, wrong)
-    message = f"from {way.source} to {way.target}: {what_there_is(copied)}"
+    rest = "what is left of it: " if way.was_cut_over else ""
+    message = f"to be moved from {way.source} to {way.target}: {rest}{what_there_is(copied)}"
     note = Finding(
         Kind.MOVING,
         Severity.INFO,

@@ -567,7 +567,7 @@ class _Work:
         if not self._write({move.plan.tenant: (move, after, entry if keep else None)}):
             return
         way, seconds = move.way, time.monotonic() - move.began
-        message = f"from {way.source} to {way.target}: {_counted(copied)} in {took(seconds)}"
+        message = f"moved from {way.source} to {way.target}: {_counted(copied)} in {took(seconds)}"
         if copied.expiring:
             message += f"; {count(copied.expiring, 'row')} about to expire not compared"
         if keep:
@@ -597,13 +597,14 @@ class _Work:
             facts=facts(way.source, way.target, move.counted, seconds=seconds, old_copy_due=due),
         )
         inventory = self.draft.observed.inventories.get(target)
-        done = tuple(Outcome(c, Status.DONE) for c in plan.changes if c.action is Action.MOVE)
+        assert plan.move is not None
+        done = Outcome(plan.move, Status.DONE, message)
         self.settled[plan.tenant] = replace(
             plan,
             verdict=Verdict.CHANGED,
             target=target,
             after=inventory.databases.get(plan.database) if inventory else plan.after,
-            outcomes=(*move.made, *done),
+            outcomes=(*move.made, done),
             notes=(*plan.notes, note, *move.notes.values()),
             finding=None,
         )
@@ -706,8 +707,8 @@ class _Work:
             target,
             plan.database,
         )
-        moved = [c for c in plan.changes if c.action is Action.MOVE]
-        outcomes = tuple(Outcome(c, status, failed.message, failed.remedy) for c in moved)
+        assert plan.move is not None
+        outcome = Outcome(plan.move, status, failed.message, failed.remedy)
         notes = tuple(move.notes.values()) if move is not None else ()
         if move is not None:
             known = facts(move.way.source, move.way.target, move.counted)
@@ -718,7 +719,7 @@ class _Work:
             target=target,
             after=plan.before,
             finding=finding,
-            outcomes=(*made, *outcomes),
+            outcomes=(*made, outcome),
             notes=(*plan.notes, *notes),
         )
 
