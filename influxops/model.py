@@ -253,15 +253,16 @@ class Copied(Struct, frozen=True):
 
     stage: str = ""  # what is being done, for people: `copying`, `comparing`, `catching up`
     progress: str = ""  # from where to go on; the plugin's own text, no longer than 64 KiB
-    rows: int = 0  # how many were copied by this call
+    rows: int = 0  # how many were written by this call; one that was copied again counts again
     total: int | None = None  # how many rows there are to copy; None where that is not known
     tables: int = 0  # how many tables there are
-    bytes: int = 0  # how many bytes were written by this call
-    #: How many rows a second can be copied, as far as reading some of them tells; 0 where that was
-    #: not measured (`dry_run`).
+    #: How many bytes were written by this call; a dry run: about how many would be.
+    bytes: int = 0
+    #: How many rows a second can be copied, as far as reading some of them tells (a dry run); 0
+    #: where that was not measured.
     rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
-    expiring: int = 0  # how many rows were left out, because their retention period ends
+    expiring: int = 0  # how many rows were not compared, because their retention period ends
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -45,14 +45,6 @@ from influxops_influxdb3.tries import ask, read_date
 _DATABASES = "/api/v3/configure/database"
 _JSON = json_reader.Decoder()
 _VERSION = re.compile(r"v?(\d+)\.")
-
-#: The table that says that a database was made for a tenant.
-MARKER_TABLE = "_init"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: A line ends at a line break; a tag has no other way to hold one.
-_ESCAPES = str.maketrans(
-    {"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\ ", "\r": "\\ "}
-)
 
 
 class Ping(Struct, frozen=True):
@@ -455,19 +447,3 @@ def _json_lines(text: bytes, request: Request) -> list[dict[str, Any]]:
     except (ValueError, RecursionError):
         rows = None
     return _rows(rows, request)
-
-
-def marker_time(started: datetime) -> datetime:
-    """Return the time of the markers that a run writes: the hour in which it started.
-
-    So the same marker written again, or by two runs that overlap, is one point. It is never a
-    fixed old time, which a retention period would hide at once.
-    """
-    return _EPOCH + (started - _EPOCH) // timedelta(hours=1) * timedelta(hours=1)
-
-
-def marker(tenant: str, started: datetime) -> str:
-    """Return the marker of one tenant, in line protocol: all that influxops writes."""
-    tag = f",tenant={tenant.translate(_ESCAPES)}" if tenant else ""
-    seconds = int((marker_time(started) - _EPOCH).total_seconds())
-    return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"

@@ -46,7 +46,7 @@ _EXPIRING = 3600 * 1_000_000_000
 _AGAIN = 4
 
 
-class _Restarted(Exception):
+class _Restarted(TargetError):
     """The server that gets the copy was started anew: what was not durable may be lost."""
 
 
@@ -106,11 +106,10 @@ class Copying:
                     if settled or self._is_silent():
                         yield self._told()
                     broken = 0 if settled else broken
-            except _Restarted:
-                self._context.log.info("%s was started anew: copying again", self._copy.client.url)
-            except ConnectionFailed as error:
+            except (_Restarted, ConnectionFailed) as error:
                 broken += 1
-                if not error.begun or broken > _AGAIN:
+                begun = error.begun if isinstance(error, ConnectionFailed) else True
+                if not begun or broken > _AGAIN:
                     raise
                 self._context.log.info("%s; going on from where it was durable", error.message)
                 self._context.pause(0.2 * 2**broken)
@@ -154,8 +153,10 @@ class Copying:
             TargetError: When a database is not there, or the copy would lose rows.
         """
         ours, theirs = self._source.retention(), self._copy.retention()
-        self._retention = ours if theirs is None or ours is None else min(ours, theirs)
-        if theirs is not None and (ours is None or theirs < ours):
+        self._retention = min((p for p in (ours, theirs) if p is not None), default=None)
+        shorter = theirs is not None and (ours is None or theirs < ours)
+        # Once the tenant writes to the copy, its period is what is wanted.
+        if shorter and not self._order.only_missing:
             raise TargetError(
                 f"{self._copy.name} has a shorter retention period than {self._source.name}: it "
                 "would lose rows",
@@ -238,10 +239,13 @@ class Copying:
             TargetError: When the copy holds what the source does not.
         """
         if not self._writer.barrier():
-            raise _Restarted
+            raise _Restarted(
+                f"another process of {self._copy.client.url} answers than before",
+                hint="do several nodes answer there? Each has a log of its own; name one of them",
+            )
         for check in self._checks:
-            if check.span.start < self._oldest():
-                # It began to expire meanwhile; the next pass tells.
+            if check.span.start < self._oldest() - _EXPIRING // 2:
+                # It took so long that rows may have expired; the next pass tells.
                 continue
             found = yield from self._copy.digest(self._as_copied(check.table), check.span)
             if found == check.digest:

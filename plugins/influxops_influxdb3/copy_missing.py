@@ -59,6 +59,12 @@ class Missing:
                 because they all have one time, they are gone through in several rounds.
         """
         rounds = -(-rows // MOST_ROWS) or 1
+        if rounds > 1:
+            # Most often there is nothing to do, which is found out by reading both sides once.
+            ours = yield from self._source.digest(self._table, span)
+            theirs = yield from self._copy.digest(self._copied, span)
+            if ours == theirs:
+                return
         for number in range(rounds):
             known: dict[bytes, bytes] = {}
             if self._copied.columns:

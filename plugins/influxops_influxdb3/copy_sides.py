@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.plugin import Context, TargetError
-from influxops_influxdb3.client import MARKER_TABLE, Client
+from influxops_influxdb3.client import Client
 from influxops_influxdb3.copy_lines import (
     ALL,
     FIRST,
@@ -24,6 +24,7 @@ from influxops_influxdb3.copy_lines import (
     table_of,
 )
 from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.marker import MARKER_TABLE
 
 _DATABASE = (
     "SELECT retention_period_ns FROM system.databases WHERE deleted = false AND database_name = {}"
@@ -168,14 +169,10 @@ class Side:
 
     def total(self, table: str) -> int:
         """Return about how many rows a table has, in few queries whatever its files."""
-        try:
-            return self.extent(table, ALL).count
-        except QueryFileLimit:
-            pass
         first, last, rows = LAST, FIRST, 0
         for file in self.files(table):
             first, last, rows = min(first, file.first), max(last, file.last), rows + file.rows
-        beyond = Span(FIRST, first), Span(last + 1, LAST + 1)
+        beyond = (Span(FIRST, first), Span(last + 1, LAST + 1)) if rows else (ALL,)
         return rows + sum(self.count(table, span) for span in beyond)
 
     def rows(self, table: Table, span: Span) -> Iterator[list[dict[str, Any]]]:
@@ -230,6 +227,7 @@ class Writer:
         self._context = context
         self._lines: list[bytes] = []
         self._size = 0
+        self._restarted = False
         self.rows = 0
         self.bytes = 0
 
@@ -248,18 +246,29 @@ class Writer:
             Whether it is; False where the server was started anew meanwhile, so that what was
             written may be lost.
         """
-        if not self._lines:
-            return True
-        self._send(no_sync=False)
-        process = self._side.process
-        self._side.meet()
-        return self._side.process == process
+        if self._lines:
+            self._send(no_sync=False)
+            self._look()
+        restarted, self._restarted = self._restarted, False
+        return not restarted
 
     def forget(self) -> None:
         """Forget what is left."""
         self._lines, self._size = [], 0
 
+    def _look(self) -> None:
+        """See that it is still the same server, and whether it is the same process.
+
+        Raises:
+            WrongServer: When it is another one.
+        """
+        process = self._side.process
+        self._side.meet()
+        self._restarted |= self._side.process != process
+
     def _send(self, *, no_sync: bool) -> None:
+        # A write would make the database on another server, before that one is known by its answer.
+        self._look()
         side, lines = self._side, self._lines
         body = b"\n".join(lines)
         side.client.write(self._context, side.database, body, no_sync=no_sync, exact=True)

@@ -228,7 +228,7 @@ class InfluxDB3Target(Target):
         Raises:
             TargetError: When the server does not answer as it should.
         """
-        from influxops_influxdb3.client import marker_time
+        from influxops_influxdb3.marker import marker_time
 
         try:
             if self._client.query(context, database.name, _MARKER):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from influxops_demo.standin.catalog import Kind
@@ -89,3 +91,18 @@ def test_lines_end_where_no_quote_and_no_escape_is_open() -> None:
 
 def test_a_quote_outside_of_a_field_value_does_not_swallow_lines() -> None:
     assert list(read_lines('m,k=" v=1i\nm,k=x v=2i')) == ['m,k=" v=1i', "m,k=x v=2i"]
+
+
+def test_a_plain_line_is_read_as_any_other() -> None:
+    source = random.Random(7)
+    parts = ["m", "t", "1", "-2i", "3u", "1.5", "-1e3", "true", "F", '"x y"', '"a,b=c"', '""', "é"]
+    parts += [",", "=", " ", "\\", "\t", "#", "1700000000000000001", "9223372036854775808", "-5"]
+    plain = 0
+    for _ in range(20_000):
+        tail = "".join(source.choices(parts, k=source.randint(0, 6)))
+        text = f"m,k={source.choice(parts)} f={source.choice(parts)}{tail} {source.choice(parts)}"
+        for line in read_lines(text):
+            if isinstance(line, Line):
+                assert parse_line(text) == line, text
+                plain += 1
+    assert plain > 100

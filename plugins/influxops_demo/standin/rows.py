@@ -35,12 +35,14 @@ _Key = tuple[int, tuple[tuple[str, str], ...]]
 class _Block:
     """The rows between two times, by time and series."""
 
-    __slots__ = ("batch", "columns", "rows")
+    __slots__ = ("batch", "columns", "most", "rows")
 
     def __init__(self, rows: dict[_Key, Row]) -> None:
         #: None where the rows are in the batch only.
         self.rows: dict[_Key, Row] | None = rows
         self.batch: Any = None
+        #: With so many rows, it is divided.
+        self.most = 2 * BLOCK_ROWS
         self.columns: dict[str, Kind] = {}
 
     def open(self) -> dict[_Key, Row]:
@@ -88,7 +90,7 @@ class TableRows:
             key = _key(row)
             before = known.get(key)
             known[key] = row if before is None else (row[0], row[1], {**before[2], **row[2]})
-            if len(known) >= 2 * BLOCK_ROWS:
+            if len(known) >= block.most:
                 self._split(block)
         for block in self._open[:-_OPEN_BLOCKS]:
             block.close(columns)
@@ -116,6 +118,7 @@ class TableRows:
         if middle == times[0]:
             middle = next((moment for moment in times if moment > middle), middle)
         if middle == times[0]:
+            block.most *= 2
             return
         index = self._blocks.index(block)
         later = _Block({key: row for key, row in known.items() if key[0] >= middle})
