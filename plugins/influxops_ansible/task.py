@@ -84,6 +84,7 @@ class Task(Struct, frozen=True, dict=True):
         self._check()
         called = {"naming.database": "name_template", "database.retention": "retention"}
         called |= {f"targets.{name}": f"targets.{name}" for name in self._get("targets", {})}
+        called |= {"ledger": "ledger"}
         if self.named is None:
             called["sources.task"] = "source"
         author = Program("the task", called)
@@ -157,6 +158,8 @@ class Task(Struct, frozen=True, dict=True):
         if self.parameters.get("retention") is not None:
             retention = _retention(self.parameters["retention"])
             tables["database"] = {"retention": None if retention == _UNMANAGED else retention}
+        if self.parameters.get("ledger") is not None:
+            tables["ledger"] = {"kind": "postgres", **self._with_secrets(self.parameters["ledger"])}
         return tables
 
     def _sources(self) -> dict[str, Any]:
