@@ -188,12 +188,9 @@ def influxops_record(writing: Writing, context: Context) -> Iterable[Record]:  #
     A record is written only if it is still the one it is based on, as by `influxops_reserve`; it
     has no holder then. The entries of the history are appended whatever became of the records.
 
-    All times are those of the ledger's clock. `since` becomes now where the state is another
-    one. A `made` or `confirmed` that is not the one that is there becomes now, whatever it says;
-    the one that is there stays, and None stays None. Likewise `read` of a server; its `since`
-    becomes now where its identity is another one. `due` is written as it is. This holds for
-    `influxops_reserve`, too. New names of targets take effect before all else, and give no
-    record another version.
+    The ledger sets `since` of a record anew where its state is another one, and `since` of a
+    server where its identity is another one; a server without `read` keeps the one that is there.
+    New names of targets take effect before all else, and give no record another version.
 
     Returns:
         The record of each of these tenants as it stands now.

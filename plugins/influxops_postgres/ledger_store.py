@@ -63,10 +63,7 @@ INSERT INTO {tenants} AS t (
 SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity, r.other,
        r.other_identity, r.due, coalesce(r.progress, ''),
        CASE WHEN r.state = old.state THEN old.since ELSE now END,
-       CASE WHEN r.made = old.made THEN old.made WHEN r.made IS NOT NULL THEN now END,
-       coalesce(r.made_by, ''),
-       CASE WHEN r.confirmed = old.confirmed THEN old.confirmed
-            WHEN r.confirmed IS NOT NULL THEN now END,
+       r.made, coalesce(r.made_by, ''), r.confirmed,
        coalesce(r.error, ''), coalesce(r.tries, 0), %(holder)s, %(holder_key)s::bigint,
        coalesce(r.version, 0) + 1
   FROM clock CROSS JOIN json_to_recordset(%(records)s::json) AS r (
@@ -85,7 +82,7 @@ SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.i
        holder = excluded.holder, holder_key = excluded.holder_key, version = excluded.version
  WHERE t.version = excluded.version - 1
    AND (t.holder IN ('', %(me)s) OR t.holder_key <> ALL (ARRAY(SELECT key FROM held)))
-RETURNING t.tenant, t.since, t.made, t.confirmed, t.version
+RETURNING t.tenant, t.since, t.version
 """)
 
 _LIVES = sql.SQL("SELECT EXISTS (SELECT FROM ({held}) AS held WHERE key = {key}) AS lives")
@@ -111,11 +108,9 @@ _TAKE_SERVERS = sql.SQL(
 )
 _PUT_SERVERS = sql.SQL("""
 INSERT INTO {servers} (namespace, target, identity, since, read)
-SELECT %(namespace)s, s.target, s.identity, coalesce(s.since, clock.now),
-       CASE WHEN s.fresh THEN clock.now ELSE s.read END
-  FROM (SELECT clock_timestamp() AS now) AS clock
- CROSS JOIN json_to_recordset(%(servers)s::json) AS s (
-       target text, identity text, since timestamptz, read timestamptz, fresh boolean)
+SELECT %(namespace)s, target, identity, coalesce(since, clock_timestamp()), read
+  FROM json_to_recordset(%(servers)s::json) AS s (
+       target text, identity text, since timestamptz, read timestamptz)
     ON CONFLICT (namespace, target) DO NOTHING
 """)
 _PUT_SOURCES = sql.SQL("""
@@ -272,13 +267,11 @@ def _write(
         replace(
             given.pop(tenant),
             since=since,
-            made=made,
-            confirmed=confirmed,
             version=version,
             holder=holder,
             is_held=False,
         )
-        for tenant, since, made, confirmed, version in _rows(session, _WRITE, values)
+        for tenant, since, version in _rows(session, _WRITE, values)
     ]
     refused = list(given)
     return written + _read(session, refused) if refused else written
@@ -287,24 +280,13 @@ def _write(
 def _put_servers(session: LedgerSession, writing: Writing) -> None:
     """Write servers: each keeps the time at which it was first read, unless it is another one."""
     names = {*writing.renamed, *writing.renamed.values(), *(s.target for s in writing.servers)}
-    known = {
-        writing.renamed.get(target, target): Server(target, *rest)
-        for target, *rest in _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
-    }
-    put = {
-        target: {"target": target, "identity": old.identity, "since": old.since, "read": old.read}
-        for target, old in known.items()
-    }
+    there = _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
+    known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
+    put = {server.target: server for server in known}
     for new in writing.servers:
-        old = known.get(new.target)
-        same = old is not None and old.identity == new.identity
-        put[new.target] = {
-            "target": new.target,
-            "identity": new.identity,
-            "since": old.since if old and same else None,
-            "read": old.read if old and same else None,
-            "fresh": new.read is not None and not (old and same and old.read == new.read),
-        }
+        old = put.get(new.target)
+        same = old if old is not None and old.identity == new.identity else Server(new.target)
+        put[new.target] = replace(new, since=same.since, read=new.read or same.read)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, _PUT_SERVERS, {"servers": document})
 
