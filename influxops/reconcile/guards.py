@@ -141,16 +141,18 @@ GUARDS: Final[Mapping[str, Guard]] = {
         _retires(Kind.STILL_REGISTERED),
         lambda plans: (
             f"{count(len(plans), 'tenant')} still in a source, so that the next run would keep "
-            f"what is to be dropped: {_named_databases(plans)}; change the registry first"
+            f"what is to be dropped: {_named_databases(plans)}"
         ),
+        when="take them out of the registry first; to retire them all the same",
         note=Kind.STILL_REGISTERED,
     ),
     "recent-telemetry": Guard(
         _retires(Kind.RECENT_TELEMETRY),
         lambda plans: (
             f"{count(len(plans), 'tenant')} with telemetry of the last day: "
-            f"{_named_databases(plans)}; stop what writes first"
+            f"{_named_databases(plans)}"
         ),
+        when="stop what writes first; if what came is worth nothing",
         note=Kind.RECENT_TELEMETRY,
     ),
     "shorter-retention": Guard(
@@ -254,6 +256,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
             f"{count(len(made), 'tenant')} made on another server than the one that answers now: "
             f"{_named_databases(made)}",
             tuple(plan.tenant for plan in made),
+            GUARDS["replaced-server"].when,
         )
     tenants = tuple(plan.tenant for plan in plans)
     for name, known in observed.recalled.replaced.items():
@@ -282,7 +285,7 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
         if id_ in promised and any(_is_drastic(tenant, change) for change in tenant.changes)
     }
     gone: set[str] = set()
-    if observed.sources_complete:
+    if observed.sources_complete and observed.has_registry:
         retiring = {
             r.tenant for r in observed.recalled.records.values() if r.state is State.RETIRING
         }

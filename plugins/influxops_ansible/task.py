@@ -96,6 +96,7 @@ class Task(Struct, frozen=True, dict=True):
         if self.parameters.get("url") is not None:
             for key in _IN_TARGETS:
                 called[f"targets.default.{key}"] = f"targets.default.{key}"
+        called |= {"ledger": "ledger"}
         if self.named is None:
             called["sources.task"] = "source"
         author = Program("the task", called)
@@ -169,6 +170,8 @@ class Task(Struct, frozen=True, dict=True):
         if self.parameters.get("retention") is not None:
             retention = _retention(self.parameters["retention"])
             tables["database"] = {"retention": None if retention == _UNMANAGED else retention}
+        if self.parameters.get("ledger") is not None:
+            tables["ledger"] = {"kind": "postgres", **self._with_secrets(self.parameters["ledger"])}
         return tables
 
     def _sources(self) -> dict[str, Any]:
