@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from influxops.plugin import (
@@ -14,8 +15,13 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_influxdb3.client import Client
+from influxops_influxdb3.copy_lines import Lines
 from influxops_influxdb3.copy_sides import Side
+from influxops_influxdb3.copy_slices import slices
 from influxops_influxdb3.copy_tables import Tables
+
+#: So many rows, and so many seconds of reading, tell how fast rows can be copied.
+_SAMPLE, _SAMPLING = 50_000, 3.0
 
 
 def plan(
@@ -40,19 +46,36 @@ def plan(
     ours.retention()
     tables.read(copy_is_there=False)
     findings = list(_in_the_way(ours, theirs, tables))
-    rows, size = 0, 0.0
+    rows, size, most, largest = 0, 0.0, 0, ""
     for name in tables.keys:
         context.check()
         found = ours.total(name)
         rows += found
+        if found > most:
+            most, largest = found, name
         size += found * tables.line_bytes(name) if found else 0
     yield Copied(
         stage="planning",
         total=rows,
         tables=len(tables.keys),
         bytes=round(size),
+        rate=_rate(ours, largest, context) if most else 0.0,
         findings=tuple(findings),
     )
+
+
+def _rate(source: Side, name: str, context: Context) -> float:
+    """Return how many rows a second are read and made lines of, by trying it with some."""
+    table = source.table(name)
+    lines, read, began = Lines(table), 0, time.monotonic()
+    for span, _ in slices(source, name):
+        for rows in source.rows(table, span):
+            lines.of(rows)
+            read += len(rows)
+            context.check()
+            if read >= _SAMPLE or time.monotonic() - began >= _SAMPLING:
+                return read / (time.monotonic() - began)
+    return read / (time.monotonic() - began)
 
 
 def _in_the_way(source: Side, copy: Side, tables: Tables) -> Iterator[Finding]:
