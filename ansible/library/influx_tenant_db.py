@@ -41,9 +41,22 @@ options:
       - V(absent) drops the databases of the tenants that the task names, and needs
         O(allow=drop). Without that the task fails and lists what it would drop. The name is free at
         once; the server keeps the data for 72 more hours.
+      - Of a database that is on more than one server, it drops only the copy on the C(target) that
+        the task itself gives in O(tenants). It fails without one, whatever O(config) or a registry
+        says of the tenant's target.
+      - With a ledger, in O(ledger) or O(config), V(absent) retires them instead. Nothing is dropped
+        before the time in O(after) has passed; C(influxops retire --due) does that, after it has
+        tested everything again. V(present) unretires them until then.
     type: str
     choices: [present, absent]
     default: present
+  after:
+    description:
+      - How long a database is kept with O(state=absent), V(7d) for instance, or in seconds. Left
+        out, it is C(retire_after) of the ledger, which is V(7d) unless that says otherwise.
+      - V(0) drops it now, and needs O(allow=drop). Without a ledger nothing else is possible, and
+        it is V(0) if left out.
+    type: str
   allow:
     description:
       - What is done although it may lose or double data. The task fails where one of these is
@@ -53,9 +66,25 @@ options:
       - V(shorter-retention) shortens a retention period, which hides older data at once.
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
       - V(drop) drops databases, with O(state=absent).
+      - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
+        telemetry came within the last day. V(lost) makes again what was ready and is gone.
+        V(replaced-server) accepts another server than the recorded one. V(mass-change) accepts
+        that many recorded tenants are made anew, retired, or gone from the registry. V(new-source)
+        accepts the tenants of a registry that is not recorded. V(unrecorded) makes and drops while
+        the ledger cannot be used.
     type: list
     elements: str
-    choices: [unreachable, shorter-retention, empty-source, drop]
+    choices:
+      - unreachable
+      - shorter-retention
+      - empty-source
+      - drop
+      - recent-telemetry
+      - lost
+      - replaced-server
+      - mass-change
+      - new-source
+      - unrecorded
     default: []
   verify:
     description:
@@ -139,13 +168,27 @@ EXAMPLES = r"""
     unreachable: warn
   check_mode: true
 
-- name: Retire a tenant
+- name: Drop a tenant's database now
   influxops.influxdb3.influx_tenant_db:
     url: https://influx.example:8181
     token: "{{ influxdb_admin_token }}"
     tenant: acme
     state: absent
     allow: [drop]
+
+- name: Retire a tenant, whose database is dropped in two weeks by `influxops retire --due`
+  influxops.influxdb3.influx_tenant_db:
+    url: https://influx.example:8181
+    token: "{{ influxdb_admin_token }}"
+    ledger:
+      host: registry.example
+      password:
+        secret: registry
+    secrets:
+      registry: "{{ registry_password }}"
+    tenant: acme
+    state: absent
+    after: 14d
 """
 
 RETURN = r"""
@@ -176,8 +219,8 @@ databases:
     action:
       description:
         - What was done, tried, refused, or would be done, V(create), V(set-retention),
-          V(add-marker) or V(drop); two of them are joined with V(+). V(keep) where the database
-          is right, V(none) where there is none and nothing can be done.
+          V(add-marker), V(drop), V(retire) or V(unretire); several are joined with V(+). V(keep)
+          where the database is right, V(none) where there is none and nothing can be done.
       type: str
       sample: create
     changed:
@@ -186,6 +229,12 @@ databases:
           where it was tried and nobody knows, because its server cannot be read any more.
       type: bool
       sample: true
+    until:
+      description:
+        - Until when the data of a tenant that is retiring, or whose database was dropped, is kept.
+          V(null) for others, and where the server does not say.
+      type: str
+      sample: null
     state:
       description:
         - Where the tenant stands, V(ok), V(changed), V(pending) (check mode), V(held), V(refused),
@@ -391,6 +440,14 @@ summary:
           description: Databases that are dropped.
           type: int
           sample: 1
+        retire:
+          description: Tenants whose databases are to be dropped later.
+          type: int
+          sample: 1
+        unretire:
+          description: Tenants that are kept after all.
+          type: int
+          sample: 1
     changed:
       description: Changes that were made, by action.
       type: dict
@@ -409,6 +466,14 @@ summary:
           sample: 1
         drop:
           description: Databases that are dropped.
+          type: int
+          sample: 1
+        retire:
+          description: Tenants whose databases are to be dropped later.
+          type: int
+          sample: 1
+        unretire:
+          description: Tenants that are kept after all.
           type: int
           sample: 1
     findings:
@@ -450,9 +515,21 @@ def main():
         allow={
             "type": "list",
             "elements": "str",
-            "choices": ["unreachable", "shorter-retention", "empty-source", "drop"],
+            "choices": [
+                "unreachable",
+                "shorter-retention",
+                "empty-source",
+                "drop",
+                "recent-telemetry",
+                "lost",
+                "replaced-server",
+                "mass-change",
+                "new-source",
+                "unrecorded",
+            ],
             "default": [],
         },
+        after={"type": "str"},
         verify={"type": "bool", "default": False},
         unreachable={"type": "str", "choices": ["fail", "warn"], "default": "fail"},
         on_failure={"type": "str", "choices": ["fail", "warn"], "default": "fail"},

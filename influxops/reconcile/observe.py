@@ -43,6 +43,8 @@ class Observed(Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     #: The targets that take nothing more in this run, with why: full, or gone.
     closed: Mapping[str, str] = field(default_factory=dict)
+    #: Whether a source says who all the tenants are; a program that names some says that of none.
+    has_registry: bool = True
     #: Ids that other sources have than the one that a program added.
     known_elsewhere: frozenset[str] = frozenset()
     recalled: Recalled = field(default_factory=Recalled)  # what the ledger says
@@ -98,6 +100,7 @@ def observe(
         sources=tuple(each.state for each in read_sources),
         targets=tuple(each.state for each in read_targets),
         findings=tuple(f for each in results for f in each.findings),
+        has_registry=any(not handle.resolved.section.supplements for handle in sources),
     )
     own, others = _apart(read_sources, sources)
     tenants = _merged(own, others, complete=observed.sources_complete)

@@ -297,22 +297,30 @@ class _Writer:
     def _decided(self, record: Record, change: Change) -> Record:
         """Return a record after what the ledger alone does."""
         if change.action is Action.RETIRE:
+            if record.target is None:  # found, and not recorded until now
+                record = self._at(record, change)
             return replace(record, state=State.RETIRING, due=change.until)
         if change.action is Action.UNRETIRE:
             return replace(record, state=State.READY, due=None)
         if change.action is not Action.ADOPT:
             return record
-        inventory = self.observed.inventories.get(change.target)
         return replace(
-            record,
+            self._at(record, change),
             state=State.READY,
-            database=change.database,
-            target=change.target,
-            identity=inventory.identity if inventory is not None else None,
             other=None,
             other_identity=None,
             due=None,
             progress="",
+        )
+
+    def _at(self, record: Record, change: Change) -> Record:
+        """Return a record that has its database where a change found it."""
+        inventory = self.observed.inventories.get(change.target)
+        return replace(
+            record,
+            database=change.database,
+            target=change.target,
+            identity=inventory.identity if inventory is not None else None,
             made=self._now,
             made_by=self.run,
             confirmed=self._now,

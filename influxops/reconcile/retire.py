@@ -28,12 +28,12 @@ from influxops.model import (
     TenantPlan,
     Verdict,
 )
-from influxops.reconcile.desired import held, hold, postponed
+from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed, in_parallel
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy, is_busy
 from influxops.remedy import Remedy
-from influxops.text import moment, nearest, printable, short
+from influxops.text import moment, nearest, printable, short, some_of
 
 if TYPE_CHECKING:
     from influxops.reconcile.run import Order
@@ -49,11 +49,14 @@ class Retire(Struct, frozen=True):
         tenants: Their ids.
         after: Seconds for which their databases are kept; None for what the ledger's settings say.
         renew: Whether who is retiring already is kept that long from now on.
+        found: Whether also those are retired that are not recorded, by the name that their
+            database should have; who has none is left alone.
     """
 
     tenants: tuple[str, ...]
     after: float | None = None
     renew: bool = False
+    found: bool = False
 
     def __call__(
         self,
@@ -69,11 +72,39 @@ class Retire(Struct, frozen=True):
         """
         if not observed.recalled.is_there:
             return Plan({})
+        until = self._until(observed, order)
+        known = [id_ for id_ in self.tenants if not self.found or id_ in observed.recalled.records]
         plans = {
-            record.tenant: self._planned(record, self._until(observed, order), observed, context)
-            for record in recorded(self.tenants, observed)
+            record.tenant: self._planned(record, until, observed, context)
+            for record in recorded(known, observed)
         }
+        for id_ in self.tenants:
+            if id_ not in plans and id_ in desired:
+                plans[id_] = self._found(desired[id_], until, observed, context)
+        plans = {id_: plans[id_] for id_ in self.tenants if id_ in plans}
         return Plan(with_telemetry(plans, observed, order, context))
+
+    def _found(
+        self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
+    ) -> TenantPlan:
+        """Plan that a tenant is retired of which nothing is recorded."""
+        if plan.verdict is Verdict.HELD:
+            return plan
+        homes = [home for home in homes_of(plan.database, observed) if plan.pin in (None, home)]
+        unread = [name for name in observed.unread if plan.pin in (None, name)]
+        if len(homes) > 1:
+            where = f"the database {short(plan.database)} is on {' and on '.join(homes)}"
+            found = held(Kind.IN_TWO_TARGETS, where, "say which: give its `target`")
+            facts = {"copies": [{"target": home} for home in homes]}
+            return hold(plan, replace(found, facts=facts))
+        if unread:
+            why = f"it may be on {some_of(unread)}, which cannot be read"
+            return postponed(plan, Kind.NOT_READ, why)
+        if not homes:
+            return replace(plan, retention=UNMANAGED)
+        identity = observed.inventories[homes[0]].identity
+        record = Record(plan.tenant, State.READY, plan.database, homes[0], identity)
+        return replace(self._planned(record, until, observed, context), record=None)
 
     def _until(self, observed: Observed, order: Order) -> datetime:
         after = self.after
@@ -106,7 +137,7 @@ class Retire(Struct, frozen=True):
             note = Finding(
                 Kind.STILL_REGISTERED,
                 Severity.WARNING,
-                "a source still has it, so the next `ensure` unretires it",
+                "a source still has it, so the next run for all tenants unretires it",
                 "take it out of the registry",
                 record.tenant,
                 record.target,
