@@ -109,9 +109,8 @@ def build(staged: Path, out: Path = _HERE.parent / "dist") -> Path:
     Returns:
         The archive.
     """
-    archive = out / f"{'-'.join(_NAME)}-{__version__}.tar.gz"
+    archive = pack(staged, out)
     scratch = staged.parents[2] / "installed"
-    _run(staged, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
     _run(
         staged.parents[2],
         *("ansible-galaxy", "collection", "install", "--offline", str(archive)),
@@ -124,6 +123,17 @@ def build(staged: Path, out: Path = _HERE.parent / "dist") -> Path:
             raise SystemExit(f"ansible-doc did not read {module} from {scratch}:\n{text}")
     sys.stdout.write(f"{archive} is built, and can be installed and read\n")
     return archive
+
+
+def pack(staged: Path, out: Path) -> Path:
+    """Build the archive, and return where it is.
+
+    Args:
+        staged: The collection.
+        out: The folder that the archive is put into.
+    """
+    _run(staged, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
+    return out / f"{'-'.join(_NAME)}-{__version__}.tar.gz"
 
 
 def sanity(staged: Path) -> None:

@@ -14,6 +14,7 @@ from influxops.config.load import Config, Section
 from influxops.config.resolve import Resolved, resolve, resolve_section
 from influxops.config.secrets import Redactor
 from influxops.context import Context
+from influxops.durations import parse_duration
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.findings import Finding
 from influxops.model import Check, DatabaseStats, Inventory
@@ -28,6 +29,8 @@ from influxops.plugins.handles import (
 )
 from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile import guards
+from influxops.reconcile.move import Goal
+from influxops.reconcile.moving import Mover
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
 from influxops.reconcile.run import NO_LEDGER, Order, Planner, reconcile
@@ -129,19 +132,80 @@ class Engine:
             ConfigError: When the run asks for what cannot be; nothing was written.
             LockBusy: When another run holds the lock; nothing was written.
         """
-        order = Order(
+        order = self._order(context, allow, tell=tell)
+        rules = replace(self.rules, recreate=frozenset(recreate))
+        order = replace(
+            order,
+            rules=rules,
+            absent=absent,
+            planner=planner,
+            command=command,
+            reads_again=reads_again,
+        )
+        return self._run(order, context, tell=tell)
+
+    def move(
+        self,
+        context: Context,
+        *,
+        to: str | None = None,
+        away: str | None = None,
+        allow: Iterable[str] = (),
+        writers_paused: bool = False,
+        retire_after: int | None = None,
+        tell: bool = True,
+    ) -> Report:
+        """Move tenants to another target, with all that their databases hold.
+
+        Args:
+            context: The run; the tenants of its scope are moved, where no target is left.
+            to: The target that they go to; None for where placement puts them.
+            away: The target that all recorded tenants leave.
+            allow: The names of the guards that are allowed.
+            writers_paused: Whether somebody says that nobody writes to them meanwhile.
+            retire_after: Seconds for which the old copies are kept; None for what is configured.
+            tell: Whether the reporters are told.
+
+        Returns:
+            The report, after all reporters were told. What failed is in it.
+
+        Raises:
+            ConfigError: When the run asks for what cannot be; nothing was written.
+        """
+        if self.ledger is None:
+            raise ConfigError(
+                "moving a tenant takes a ledger, which knows at any time where it is",
+                hint=NO_LEDGER.remedy,
+            )
+        if self.ledger.missing is not None:
+            raise self.ledger.missing
+        settings = self.ledger.settings
+        mover = Mover(
+            Goal(
+                to,
+                away,
+                writers_paused,
+                parse_duration(settings.cache_ttl),
+                parse_duration(settings.retire_after) if retire_after is None else retire_after,
+            )
+        )
+        order = self._order(context, allow, tell=tell)
+        command = "drain" if away is not None else "move"
+        order = replace(order, planner=mover.plan, carrier=mover.carry_out, command=command)
+        return self._run(order, context, tell=tell)
+
+    def _order(self, context: Context, allow: Iterable[str], *, tell: bool) -> Order:
+        return Order(
             self.sources,
             self.targets,
-            replace(self.rules, recreate=frozenset(recreate)),
+            self.rules,
             guards.known(allow),
-            absent,
-            planner,
-            command,
-            reads_again,
             ledger=self.ledger,
             who=f"{self.origin.user}@{self.origin.host}",
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
         )
+
+    def _run(self, order: Order, context: Context, *, tell: bool) -> Report:
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
             for handle in self.reporters
@@ -268,7 +332,12 @@ def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle
         retention=config.retention,
         targets={
             handle.name: TargetPolicy(
-                handle.settings.capacity, handle.settings.state == "draining", handle.traits
+                handle.settings.capacity,
+                handle.settings.state == "draining",
+                handle.traits,
+                handle.resolved.written("capacity")
+                if handle.resolved.section.outranks_environment
+                else "",
             )
             for handle in targets
         },

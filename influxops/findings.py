@@ -69,6 +69,7 @@ class Kind(StrEnum):
     STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
     RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and somebody wrote to it of late
     MOVING = "moving"  # its database is being copied to another target
+    MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
     NOT_DECIDABLE = "not-decidable"  # whether it is complete cannot be told from what is there

@@ -191,6 +191,11 @@ class TenantPlan(Struct, frozen=True):
         return (self.finding, *self.notes) if self.finding else self.notes
 
     @property
+    def move(self) -> Change | None:
+        """The change that takes its database to another target; None without one."""
+        return next((change for change in self.changes if change.action is Action.MOVE), None)
+
+    @property
     def made(self) -> tuple[Change, ...]:
         """The changes that were made, those among them that were not finished too."""
         return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)
@@ -248,12 +253,16 @@ class Copied(Struct, frozen=True):
 
     stage: str = ""  # what is being done, for people: `copying`, `comparing`, `catching up`
     progress: str = ""  # from where to go on; the plugin's own text, no longer than 64 KiB
-    rows: int = 0  # how many were copied by this call
+    rows: int = 0  # how many were written by this call; one that was copied again counts again
     total: int | None = None  # how many rows there are to copy; None where that is not known
     tables: int = 0  # how many tables there are
-    bytes: int = 0  # how many bytes were written by this call
+    #: How many bytes were written by this call; a dry run: about how many would be.
+    bytes: int = 0
+    #: How many rows a second can be copied, as far as reading some of them tells (a dry run); 0
+    #: where that was not measured.
+    rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
-    expiring: int = 0  # how many rows were left out, because their retention period ends
+    expiring: int = 0  # how many rows were not compared, because their retention period ends
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()

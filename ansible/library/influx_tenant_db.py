@@ -41,6 +41,9 @@ options:
       - V(absent) drops the databases of the tenants that the task names, and needs
         O(allow=drop). Without that the task fails and lists what it would drop. The name is free at
         once; the server keeps the data for 72 more hours.
+      - Of a database that is on more than one server, it drops only the copy on the C(target) that
+        the task itself gives in O(tenants). It fails without one, whatever O(config) or a registry
+        says of the tenant's target.
       - With a ledger, in O(ledger) or O(config), V(absent) retires them instead. Nothing is dropped
         before the time in O(after) has passed; C(influxops retire --due) does that, after it has
         tested everything again. V(present) unretires them until then.

@@ -16,8 +16,8 @@ description:
     often.
   - It fails where this cannot be known, for one term or for several, because a tenant has no
     database or has it on more than one server, or because the registry or a server that may hold it
-    cannot be read. C(errors=warn) and C(errors=ignore) then give V(none), or an empty list with
-    C(query) or C(wantlist=true).
+    cannot be read. C(errors=warn) and C(errors=ignore) then give V(none), which is an empty text
+    before ansible-core 2.19, or an empty list with C(query) or C(wantlist=true).
 author:
   - Contributors to influxops (!UNKNOWN)
 options:
@@ -103,11 +103,11 @@ EXAMPLES = r"""
         token:
           secret: eu1
     tokens:
-      eu1: "{{ influxdb_admin_token }}"
+      eu1: "{{ eu1_admin_token }}"
 
 - name: Go on without those that have none
   ansible.builtin.debug:
-    msg: "{{ 'nowhere yet' if place is none else place.url }}"
+    msg: "{{ place.url if place else 'nowhere yet' }}"
   vars:
     place: >-
       {{ lookup('influxops.influxdb3.tenant', 'newcomer', errors='warn',

@@ -139,7 +139,9 @@ format_option = click.option(
 )
 
 
-def _targets(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+def complete_targets(
+    ctx: click.Context, parameter: click.Parameter, start: str
+) -> list[CompletionItem]:
     """Complete to the targets that are configured."""
     from influxops.config.load import load_config
     from influxops.errors import InfluxopsError
@@ -175,7 +177,7 @@ def _items(names: Any, start: str) -> list[CompletionItem]:
 IN_TASKS_ONLY = {"drop": "it lets a task with `state: absent` drop databases (docs/ansible.md)"}
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Write nothing, and show what would be.")
-_allow = click.option(
+allow_option = click.option(
     "--allow",
     multiple=True,
     metavar="GUARD",
@@ -191,7 +193,12 @@ def target_option(text: str) -> Callable[[Command], Command]:
         text: What that means for the command.
     """
     return click.option(
-        "--target", "targets", multiple=True, metavar="NAME", shell_complete=_targets, help=text
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete_targets,
+        help=text,
     )
 
 
@@ -225,7 +232,7 @@ _SCOPE_AND_GUARDS = (
 def ledger_run_options(command: Command) -> Command:
     """Add what the commands that change what is recorded share, as `execute` takes it."""
     command = timeout_option(format_option(common_options(command)))
-    return _dry_run(_allow(command))
+    return _dry_run(allow_option(command))
 
 
 def run_options(command: Command) -> Command:

@@ -61,7 +61,9 @@ def _never(plan: TenantPlan, change: Change, observed: Observed) -> bool:
 
 
 def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> bool:
-    places = {change.target, plan.record.target if plan.record else None}
+    places: set[str | None] = {change.target}
+    if plan.record is not None:
+        places |= {plan.record.target, plan.record.other if plan.move else None}
     return bool(places & observed.recalled.replaced.keys()) or _is_of_another(
         plan, change, observed
     )
@@ -116,7 +118,9 @@ GUARDS: Final[Mapping[str, Guard]] = {
         why="another server answers at its target",
     ),
     "lost": Guard(
-        lambda plan, change, observed: change.action is Action.CREATE and is_lost(plan.record),
+        lambda plan, change, observed: (
+            change.action is Action.CREATE and is_lost(plan.record) and not plan.move
+        ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} had a database that is on no target any more: "
             f"{_named_databases(plans)}"
@@ -126,7 +130,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
     ),
     "unreachable": Guard(
         lambda plan, change, observed: (
-            change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on)
+            change.action in (Action.CREATE, Action.DROP, Action.MOVE) and bool(plan.unseen_on)
         ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} may have a database on "
@@ -243,7 +247,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
     made = [
         plan
         for plan in plans
-        if not replaced & {plan.record.target if plan.record else None}
+        if not (plan.record and replaced & {plan.record.target, plan.record.other})
         and not any(change.target in replaced for change in plan.refused)
     ]
     if made:
@@ -308,7 +312,8 @@ def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
     """Return whether a change makes anew or ends what was promised; an old copy is not it."""
     if change.action is Action.DROP and tenant.record is not None:
         return change.target != tenant.record.other
-    return change.action in (Action.CREATE, Action.DROP, Action.RETIRE)
+    is_made = change.action is Action.CREATE and not tenant.move
+    return is_made or change.action in (Action.DROP, Action.RETIRE)
 
 
 def _is_only_unseen(tenant: TenantPlan) -> bool:

@@ -111,7 +111,13 @@ class _Planner:
                 plan = replace(plan, record=record)
                 if len(homes) > 1 and record.target in homes and record.other in homes:
                     homes = [home for home in homes if home != record.other]
-            if record is not None and record.is_held and plan.verdict is not Verdict.HELD:
+            is_there = record is not None and record.target in homes
+            if (
+                record is not None
+                and record.is_held
+                and plan.verdict is not Verdict.HELD
+                and not (record.state is State.MOVING and is_there)
+            ):
                 planned[plan.tenant] = remembered.busy(plan, record)
             elif homes:
                 plan = self._existing(plan, homes)
@@ -196,6 +202,8 @@ class _Planner:
         if plan.record is not None and remembered.is_elsewhere(plan.record, home, self.observed):
             plan = hold(plan, remembered.misplaced(plan, plan.record, home))
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        if plan.record is not None and plan.record.state is State.MOVING:
+            return replace(plan, notes=(*plan.notes, remembered.moving(plan.record)))
         decided: tuple[Change, ...] = ()
         if plan.record is not None and plan.record.state is State.RETIRING:
             change, note = remembered.unretired(plan)
@@ -379,6 +387,7 @@ class _Planner:
                     "capacity",
                     "add a target, or set {} if the server holds more",
                     f"target:{target}",
+                    self.rules.targets[target].capacity_written,
                 ),
                 target=target,
                 facts={"to_create": created[target], "left": left, "beyond": len(these)},
@@ -436,7 +445,12 @@ class _Planner:
                     Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
-                    Remedy.setting("capacity", "correct {}, or leave it out", f"target:{target}"),
+                    Remedy.setting(
+                        "capacity",
+                        "correct {}, or leave it out",
+                        f"target:{target}",
+                        self.rules.targets[target].capacity_written,
+                    ),
                     target=target,
                 )
 

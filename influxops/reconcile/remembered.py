@@ -65,8 +65,37 @@ def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
     return record.state is not State.RESERVED or record.target not in observed.inventories
 
 
+def moving(record: Record) -> Finding:
+    """Return the finding that a tenant is being moved, and has its database meanwhile."""
+    was_cut_over = record.due is not None
+    message = (
+        f"it was moved here from {record.other}, where the last rows are still to be looked for"
+        if was_cut_over
+        else f"its database is being copied to {record.other}"
+    )
+    if record.is_held:
+        return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
+    to = record.target if was_cut_over else record.other
+    return Finding(
+        Kind.MOVING,
+        Severity.WARNING,
+        f"{message}, and no run is at it",
+        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", "go on with {}"),
+        record.tenant,
+        record.target,
+        record.database,
+    )
+
+
 def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     """Return why a tenant is held whose database is elsewhere than recorded."""
+    if record.state is State.MOVING and home == record.other and record.due is None:
+        return held(
+            Kind.LOST,
+            f"its database is not on {record.target} any more; what is on {home} is the copy that "
+            "a move has begun, and perhaps not all of it",
+            "find out what became of it, and bring it back from a backup",
+        )
     return held(
         Kind.MISPLACED,
         f"the database {plan.database} is on {home}, but recorded on {record.target}, "

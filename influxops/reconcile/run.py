@@ -82,6 +82,8 @@ class Order(Struct, frozen=True):
     absent: bool = False  # whether the tenants that the scope names lose their databases
     #: Plans instead of `make_plan`, for a run that does something else than ensure.
     planner: Planner | None = None
+    #: Carries the plan out instead of `carry_out`, for a run that does more than one target can.
+    carrier: Carrier | None = None
     command: str = "ensure"  # the command that makes such a run
     #: Whether all is read and planned once more right before it is carried out.
     reads_again: bool = False
@@ -105,6 +107,10 @@ class Draft(Struct, frozen=True):
     events: tuple[Entry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through
+
+
+#: Carries out what is planned, for an order, within a run; yields what is known.
+Carrier = Callable[[Draft, Order, Context], Iterator[Draft]]
 
 
 def reconcile(
@@ -174,7 +180,10 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
     plan = describe_copies(plan, order.targets, context)
     yield (draft := replace(draft, plan=plan))
 
-    while not context.dry_run and (batch := next_batch(draft, order)):
+    if order.carrier is not None and not context.dry_run:
+        for known in order.carrier(draft, order, context):
+            yield (draft := known)
+    while order.carrier is None and not context.dry_run and (batch := next_batch(draft, order)):
         context.check()
         draft, batch = reserve(batch, draft, order, context)
         yield draft

@@ -7,7 +7,7 @@ no name breaks a line or steers a terminal. Every part is made once, and is line
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from influxops.errors import ExitCode
@@ -83,7 +83,13 @@ class ReportView:
         return found.traits if found else Traits()
 
     def on(self, tenant: TenantPlan) -> str:
-        """Return where a tenant's database is or will be: ` on eu1`; empty where nobody knows."""
+        """Return where a tenant's database is or will be: ` on eu1`; empty where nobody knows.
+
+        Of one that is to be moved, from where to where: ` from eu1 to eu2`.
+        """
+        move = tenant.move
+        if move is not None and tenant.verdict is Verdict.PENDING and move.target != tenant.target:
+            return f" from {one_line(tenant.target or '?')} to {one_line(move.target)}"
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
     def is_right(self, tenant: TenantPlan) -> bool:
@@ -119,11 +125,11 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and where it stands if not right."""
         marker = self.traits(tenant.target).marker
         if tenant.verdict is Verdict.PENDING and self.report.dry_run:
-            parts = [to_do(c.action, marker) + _kept_until(c) for c in tenant.changes]
+            parts = [to_do(c.action, marker) + _kept_until(c) for c in _told(tenant.changes)]
             if tenant.over_estimate:
                 parts.append("may find no place")
             return ", ".join(parts) or tenant.verdict.value
-        parts = [done(c.action, marker) + _kept_until(c) for c in tenant.made]
+        parts = [done(c.action, marker) + _kept_until(c) for c in _told(tenant.made)]
         if tenant.verdict is not Verdict.CHANGED:
             parts.append(self._standing(tenant))
         return ", ".join(parts) or tenant.verdict.value
@@ -131,7 +137,7 @@ class ReportView:
     def steps(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
         marker = self.traits(tenant.target).marker
-        return " and ".join(verb(change.action, marker) for change in tenant.changes)
+        return " and ".join(verb(change.action, marker) for change in _told(tenant.changes))
 
     def kept(self, tenant: TenantPlan) -> str:
         """Return until when a tenant's data is kept after all changes; empty where that is open."""
@@ -234,7 +240,10 @@ class ReportView:
         changes = report.planned if report.dry_run else report.changed
         order = {action: place for place, action in enumerate(Action)}
         found: defaultdict[str, list[Change]] = defaultdict(list)
+        moved = {change.tenant for change in changes if change.action is Action.MOVE}
         for change in sorted(changes, key=lambda change: order[change.action]):
+            if change.tenant in moved and change.action is not Action.MOVE:
+                continue  # making the copy is a part of it
             words = to_do if report.dry_run else done
             found[words(change.action, self.traits(change.target).marker)].append(change)
         return found
@@ -251,7 +260,7 @@ class ReportView:
             found[9, Verdict.FAILED.value] = 0
         order = {action: place for place, action in enumerate(Action, 1)}
         for tenant in report.tenants:
-            did = tenant.changes if tenant.verdict is Verdict.PENDING else tenant.made
+            did = _told(tenant.changes if tenant.verdict is Verdict.PENDING else tenant.made)
             if did and self.is_right(tenant) and tenant.verdict is not Verdict.OK:
                 words = to_do if tenant.verdict is Verdict.PENDING else done
                 marker = self.traits(tenant.target).marker
@@ -355,6 +364,11 @@ _PLACES = {
     Verdict.UNKNOWN: 8,
     Verdict.FAILED: 9,
 }
+
+
+def _told(changes: Sequence[Change]) -> Sequence[Change]:
+    """Return the changes of one tenant that are told: making a copy is a part of moving."""
+    return [change for change in changes if change.action is Action.MOVE] or changes
 
 
 def _kept_until(change: Change) -> str:

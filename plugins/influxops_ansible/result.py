@@ -45,7 +45,11 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         parameters: The module's parameters.
     """
     try:
-        return work(Task(parameters))
+        result = work(Task(parameters))
+        if result.failure and not result.values.get("changed"):
+            # A plugin that finds a library missing has failed, and others went on without it.
+            return replace(result, missing=_missing_requirement())
+        return result
     except ModuleNotFoundError as error:
         return Result(failure=str(error), missing=error.name or "influxops")
     except InfluxopsError as error:

@@ -32,6 +32,15 @@ _VARIABLES = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
 _TENANT_KEYS = ("id", "retention", "target", "database")
 #: The variables of the registry that is read where no file says which.
 _REGISTRY_VARIABLES = ("PG_", "PGHOST", "PGDATABASE")
+#: What only `targets` can say of a server.
+_IN_TARGETS = (
+    "capacity",
+    "cluster_uuid",
+    "connect_timeout",
+    "read_timeout",
+    "retries",
+    "state",
+)
 #: The parameters that say where the only target is, beside `token`.
 _TARGET = ("url", "validate_certs", "ca_path", "client_cert", "client_key")
 _UNMANAGED = "unmanaged"
@@ -84,6 +93,9 @@ class Task(Struct, frozen=True, dict=True):
         self._check()
         called = {"naming.database": "name_template", "database.retention": "retention"}
         called |= {f"targets.{name}": f"targets.{name}" for name in self._get("targets", {})}
+        if self.parameters.get("url") is not None:
+            for key in _IN_TARGETS:
+                called[f"targets.default.{key}"] = f"targets.default.{key}"
         called |= {"ledger": "ledger"}
         if self.named is None:
             called["sources.task"] = "source"

@@ -16,6 +16,8 @@ from influxops.plugin import (
     Change,
     Check,
     Context,
+    Copied,
+    CopyOrder,
     Database,
     DatabaseStats,
     Finding,
@@ -207,7 +209,7 @@ class InfluxDB3Target(Target):
         names: Collection[str],
     ) -> None:
         """Read the markers of some databases themselves, where their table is not missing."""
-        from influxops_influxdb3.http import in_flight
+        from influxops_influxdb3.flight import in_flight
 
         asked = [name for name in names if name in databases and databases[name].complete]
 
@@ -226,7 +228,7 @@ class InfluxDB3Target(Target):
         Raises:
             TargetError: When the server does not answer as it should.
         """
-        from influxops_influxdb3.client import marker_time
+        from influxops_influxdb3.marker import marker_time
 
         try:
             if self._client.query(context, database.name, _MARKER):
@@ -252,7 +254,7 @@ class InfluxDB3Target(Target):
     @hookimpl
     def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
         """Count each database's telemetry and look for its marker, a few at a time."""
-        from influxops_influxdb3.http import in_flight
+        from influxops_influxdb3.flight import in_flight
 
         told = set()
         still_open = (name for name in names if context.over is None)
@@ -310,6 +312,18 @@ class InfluxDB3Target(Target):
         row = _first(self._client.query(context, name, f"{_STATS} WHERE time > '{since}'"))
         last = last.replace(microsecond=newest % _NANOSECONDS // 1000)
         return count + int(row.get("count", 0)), _timestamp(row.get("last")) or last
+
+    @hookimpl
+    def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+        """Copy a database to another server; see `copy.py`."""
+        from influxops_influxdb3.copy import Copying
+        from influxops_influxdb3.copy_plan import plan
+
+        into = order.into
+        if not isinstance(into, InfluxDB3Target):
+            raise TargetError(f"{order.database} can be copied to another InfluxDB 3 only")
+        sides = self._client, into._client, into.section, order, context
+        yield from plan(*sides) if order.dry_run else Copying(*sides).run()
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterable[Check]:

@@ -107,6 +107,8 @@ def _changes(view: ReportView) -> Iterator[dict[str, Any]]:
 
 
 def _place(change: Change) -> str:
+    if change.action is Action.MOVE:
+        return f"{change.target}, {change.reason}"
     if change.action is not Action.SET_RETENTION or change.after is None:
         until = f", data until {moment(change.until)}" if change.until is not None else ""
         return (change.target or "no target") + until
