@@ -69,11 +69,10 @@ options:
       - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
         telemetry came within the last day. V(still-registered) retires one that a source still has,
         which a task does in any case, with a warning. V(lost) makes again what was ready and is
-        gone.
-        V(replaced-server) accepts another server than the recorded one. V(mass-change) accepts
-        that many recorded tenants are made anew, retired, or gone from the registry. V(new-source)
-        accepts the tenants of a registry that is not recorded. V(unrecorded) makes and drops while
-        the ledger cannot be used.
+        gone. V(replaced-server) accepts another server than the recorded one. V(mass-change)
+        accepts that many recorded tenants are made anew, retired, or gone from the registry.
+        V(new-source) accepts the tenants of a registry that is not recorded. V(unrecorded) makes
+        and drops while the ledger cannot be used.
     type: list
     elements: str
     choices:
