@@ -163,26 +163,40 @@ class _Work:
             return []
         try:
             found = self.hands.ledger.reserve([*wanted.values()], self.hands.context)
-            mine = [p for p in plans if found[p.tenant].holder == self.hands.context.id]
+        except Interrupted:
+            raise
+        except InfluxopsError as error:
+            return self._not_taken(plans, error)
+        self.hands.records.update(found)
+        mine = []
+        for plan in plans:
+            record = found[plan.tenant]
+            if record.holder == self.hands.context.id:
+                mine.append(plan)
+            else:
+                self.hands.tenants[plan.tenant] = busy(
+                    replace(plan, changes=(), after=plan.before), record
+                )
+        moves = [Move(plan, way_of(plan), found[plan.tenant]) for plan in mine]
+        # From here on each is let go of, however the run ends.
+        self.hands.open.update({move.plan.tenant: move for move in moves})
+        try:
             entries = tuple(self._started(plan) for plan in mine)
             self.hands.ledger.record(Writing(entries=entries), self.hands.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
-            for plan in plans:
-                message = f"not tried: the ledger: {error.message}"
-                failed = Failed(message, error.remedy, kind=Kind.NOT_TRIED)
-                self.hands.settle(plan, failed, Status.SKIPPED)
-            return []
-        self.hands.records.update(found)
-        for plan in plans:
-            if found[plan.tenant].holder != self.hands.context.id:
-                self.hands.tenants[plan.tenant] = busy(
-                    replace(plan, changes=(), after=plan.before), found[plan.tenant]
-                )
-        moves = [Move(plan, way_of(plan), found[plan.tenant]) for plan in mine]
-        self.hands.open.update({move.plan.tenant: move for move in moves})
+            return self._not_taken(mine, error)
         return moves
+
+    def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[Move]:
+        """Leave tenants alone, because the ledger cannot be told that they are moving."""
+        for plan in plans:
+            self.hands.open.pop(plan.tenant, None)
+            message = f"not tried: the ledger: {error.message}"
+            failed = Failed(message, error.remedy, kind=Kind.NOT_TRIED)
+            self.hands.settle(plan, failed, Status.SKIPPED)
+        return []
 
     def _moving(self, plan: TenantPlan) -> Record:
         """Return the record of a tenant that is about to be moved."""
