@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ansible check sanity collection dist format clean
+.PHONY: help demo test test-ansible check sanity collection changelog dist format clean
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
@@ -16,8 +16,9 @@ help:
 	@echo "make clean   remove .venv and what was built"
 	@echo
 	@echo "make test-ansible  the part of the tests that is about Ansible"
-	@echo "make sanity        ansible-test sanity on the collection"
+	@echo "make sanity        ansible-test sanity on the collection, its changelog, and galaxy-importer"
 	@echo "make collection    build the collection into dist/"
+	@echo "make changelog     write the collection's changelog from its fragments"
 	@echo "make dist          build a wheel and an sdist into dist/, and check their metadata"
 
 $(BIN)/python:
@@ -43,13 +44,14 @@ test: $(VENV)/.dev
 	$(MAKE) --no-print-directory test-ansible
 
 # Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
-test-ansible sanity collection: export PATH := $(abspath $(BIN)):$(PATH)
-test-ansible sanity collection: export LC_ALL := C.UTF-8
+test-ansible sanity collection changelog: export PATH := $(abspath $(BIN)):$(PATH)
+test-ansible sanity collection changelog: export LC_ALL := C.UTF-8
 
 test-ansible: $(VENV)/.dev
 	ansible-lint
 	python ansible/collection.py lint
 	python -m pytest -n $(WORKERS) tests/ansible
+	python ansible/collection.py integration
 	molecule test --all --no-command-borders
 
 sanity: $(VENV)/.dev
@@ -57,6 +59,9 @@ sanity: $(VENV)/.dev
 
 collection: $(VENV)/.dev
 	python ansible/collection.py build
+
+changelog: $(VENV)/.dev
+	python ansible/collection.py changelog
 
 dist: $(VENV)/.dev
 	rm -f dist/influxops-*.whl dist/influxops-[0-9]*.tar.gz

@@ -2,7 +2,8 @@
 
 `ansible-test` and `ansible-galaxy` want a tree `ansible_collections/influxops/influxdb3`; the
 checkout has the modules in `ansible/library`, what they share in `ansible/module_utils` and
-`ansible/doc_fragments`, and all else of the collection in `ansible/collection`.
+`ansible/doc_fragments`, its playbooks in `playbooks`, and all else of the collection in
+`ansible/collection`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -31,13 +33,20 @@ _PLUGINS = {
     "library": "modules",
     "module_utils": "module_utils",
     "doc_fragments": "doc_fragments",
+    "lookup": "lookup",
 }
+#: What antsibull-changelog writes.
+_CHANGELOG = ("CHANGELOG.md", "changelogs/changelog.yaml")
 #: What is called otherwise inside the collection.
 _IN_COLLECTION = {
     r"^from ansible\.module_utils\.influx_tenants ": (
         f"from ansible_collections.{'.'.join(_NAME)}.plugins.module_utils.influx_tenants "
     ),
     r"^  - influx_tenants$": f"  - {'.'.join(_NAME)}.influx_tenants",
+}
+_IN_PLAYBOOKS = {
+    r"^( +)(influx_tenant_db(?:_info)?):": rf"\1{'.'.join(_NAME)}.\2:",
+    r"ansible-playbook playbooks/(\w+)\.yml": rf"ansible-playbook {'.'.join(_NAME)}.\1",
 }
 #: Where ansible-core 2.19's ansible-test keeps the script that brings pip into its environments.
 _GET_PIP = Path("~/.ansible/test/cache/get_pip_24_2.py")
@@ -74,24 +83,34 @@ def stage(folder: Path) -> Path:
         plugins = staged / "plugins" / theirs
         plugins.mkdir(parents=True)
         for path in sorted((_HERE / ours).glob("*.py")):
-            text = path.read_text(encoding="utf-8")
-            for pattern, name in _IN_COLLECTION.items():
-                text = re.sub(pattern, name, text, flags=re.MULTILINE)
-            (plugins / path.name).write_text(text, encoding="utf-8")
-            shutil.copymode(path, plugins / path.name)
+            _put(path, plugins, _IN_COLLECTION)
+    (staged / "playbooks").mkdir()
+    for path in sorted((_HERE.parent / "playbooks").glob("*.yml")):
+        _put(path, staged / "playbooks", _IN_PLAYBOOKS)
     return staged
 
 
-def build(staged: Path) -> None:
+def _put(path: Path, folder: Path, names: Mapping[str, str]) -> None:
+    """Copy a file, and call what it names as the collection calls it."""
+    text = path.read_text(encoding="utf-8")
+    for pattern, name in names.items():
+        text = re.sub(pattern, name, text, flags=re.MULTILINE)
+    (folder / path.name).write_text(text, encoding="utf-8")
+    shutil.copymode(path, folder / path.name)
+
+
+def build(staged: Path, out: Path = _HERE.parent / "dist") -> Path:
     """Build the archive, install it into a scratch path, and read a module's documentation there.
 
     Args:
         staged: The collection.
+        out: The folder that the archive is put into.
+
+    Returns:
+        The archive.
     """
-    out = _HERE.parent / "dist"
-    archive = out / f"{'-'.join(_NAME)}-{__version__}.tar.gz"
+    archive = pack(staged, out)
     scratch = staged.parents[2] / "installed"
-    _run(staged, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
     _run(
         staged.parents[2],
         *("ansible-galaxy", "collection", "install", "--offline", str(archive)),
@@ -103,10 +122,22 @@ def build(staged: Path) -> None:
         if str(scratch) not in text:
             raise SystemExit(f"ansible-doc did not read {module} from {scratch}:\n{text}")
     sys.stdout.write(f"{archive} is built, and can be installed and read\n")
+    return archive
+
+
+def pack(staged: Path, out: Path) -> Path:
+    """Build the archive, and return where it is.
+
+    Args:
+        staged: The collection.
+        out: The folder that the archive is put into.
+    """
+    _run(staged, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
+    return out / f"{'-'.join(_NAME)}-{__version__}.tar.gz"
 
 
 def sanity(staged: Path) -> None:
-    """Run ansible-test's sanity checks; none is left out.
+    """Run ansible-test's sanity checks, of which none is left out, and what Galaxy would look at.
 
     Args:
         staged: The collection.
@@ -115,20 +146,80 @@ def sanity(staged: Path) -> None:
     if not shim.exists():
         shim.parent.mkdir(parents=True, exist_ok=True)
         shim.write_text(_SHIM, encoding="utf-8")
-    command = [str(_PROGRAMS / "ansible-test"), "sanity", "--venv", "--python", "3.11"]
-    raise SystemExit(subprocess.run(command, cwd=staged, env=_environment()).returncode)
+    _test(staged, "sanity", "--venv", "--python", "3.11")
+    _hold_changelog(staged)
+    _import(build(staged, staged.parents[2]))
+
+
+def integration(staged: Path) -> None:
+    """Run the integration targets here, against stand-ins that they start and end.
+
+    Args:
+        staged: The collection.
+    """
+    _test(staged, "integration", "--local", "--python-interpreter", sys.executable)
+
+
+def changelog(staged: Path) -> None:
+    """Write the changelog of the version in galaxy.yml from its fragments.
+
+    Args:
+        staged: The collection.
+    """
+    _write_changelog(staged)
+    for name in _CHANGELOG:
+        shutil.copyfile(staged / name, _HERE / "collection" / name)
+
+
+def _write_changelog(staged: Path, *when: str) -> None:
+    _run(staged, "antsibull-changelog", "lint")
+    # What fragments and plugins are now counts, not what they were when it was last written.
+    _run(
+        staged,
+        *("antsibull-changelog", "release", "--update-existing", "--reload-plugins", "--refresh"),
+        *when,
+    )
+
+
+def _hold_changelog(staged: Path) -> None:
+    """Hold the changelog to be what its fragments make of it."""
+    written = yaml.safe_load((staged / _CHANGELOG[1]).read_text(encoding="utf-8"))
+    release = written["releases"].get(__version__)
+    if release is None:
+        raise SystemExit(f"the changelog has no {__version__}: run `make changelog`")
+    _write_changelog(staged, "--date", release["release_date"])
+    _run(staged, "antsibull-changelog", "lint-changelog-yaml", "--strict", _CHANGELOG[1])
+    for name in _CHANGELOG:
+        if (staged / name).read_bytes() != (_HERE / "collection" / name).read_bytes():
+            raise SystemExit(f"{name} is not what its fragments say: run `make changelog`")
+    sys.stdout.write("the changelog is what its fragments say\n")
+
+
+def _import(archive: Path) -> None:
+    """Let galaxy-importer do with the archive what Galaxy does; it may not even warn."""
+    done = subprocess.run(
+        [sys.executable, "-m", "galaxy_importer.main", str(archive)],
+        cwd=archive.parent,
+        env={**_environment(), "GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true"},
+        capture_output=True,
+        text=True,
+    )
+    said = done.stdout + done.stderr
+    if done.returncode or re.search(r"^(WARNING|ERROR)", said, flags=re.MULTILINE):
+        raise SystemExit(f"galaxy-importer does not take the collection:\n{said}")
+    sys.stdout.write("galaxy-importer takes the collection\n")
 
 
 def lint(staged: Path) -> None:
-    """Hold the examples in the modules' documentation to ansible-lint's strictest profile.
+    """Hold the collection, and the examples in it, to ansible-lint's strictest profile.
 
     ansible-lint reads such examples only for their YAML, so each module's become a play here.
 
     Args:
         staged: The collection.
     """
+    _lint(staged)
     plays = staged / "playbooks"
-    plays.mkdir()
     for module in sorted((staged / "plugins/modules").glob("*.py")):
         play = {
             "name": f"Examples of {module.stem}",
@@ -140,11 +231,15 @@ def lint(staged: Path) -> None:
         )
         # PyYAML does not indent lists as ansible-lint wants; the examples' own YAML is checked by
         # ansible-test.
-        (plays / f"{module.stem}.yml").write_text(text, encoding="utf-8")
+        (plays / f"examples_{module.stem}.yml").write_text(text, encoding="utf-8")
+    _lint(staged, "--skip-list", "yaml", *map(str, sorted(plays.glob("examples_*.yml"))))
+
+
+def _lint(staged: Path, *arguments: str) -> None:
     _run(
         staged,
-        *("ansible-lint", "--offline", "--profile", "production", "--skip-list", "yaml"),
-        *(str(play) for play in sorted(plays.glob("*.yml"))),
+        *("ansible-lint", "--offline", "--profile", "production", "--exclude", "changelogs"),
+        *arguments,
         path=staged.parents[2],
     )
 
@@ -155,6 +250,14 @@ def _assigned(module: Path, name: str) -> str:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return str(ast.literal_eval(node.value))
     raise SystemExit(f"{module} has no {name}")
+
+
+def _test(staged: Path, *arguments: str) -> None:
+    """Run ansible-test, and show what it says."""
+    command = [str(_PROGRAMS / "ansible-test"), *arguments]
+    code = subprocess.run(command, cwd=staged, env=_environment()).returncode
+    if code:
+        raise SystemExit(code)
 
 
 def _run(folder: Path, program: str, *arguments: str, path: Path | None = None) -> str:
@@ -182,8 +285,9 @@ def _environment() -> dict[str, str]:
 def main() -> None:
     """Do what the command line asks for, in a folder that is gone afterwards."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["build", "lint", "sanity"])
-    command = {"build": build, "lint": lint, "sanity": sanity}[parser.parse_args().command]
+    commands = {step.__name__: step for step in (build, changelog, integration, lint, sanity)}
+    parser.add_argument("command", choices=commands)
+    command = commands[parser.parse_args().command]
     with tempfile.TemporaryDirectory(prefix="influxops-collection-") as folder:
         command(stage(Path(folder).resolve()))
 

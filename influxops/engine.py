@@ -14,6 +14,7 @@ from influxops.config.load import Config, Section
 from influxops.config.resolve import Resolved, resolve, resolve_section
 from influxops.config.secrets import Redactor
 from influxops.context import Context
+from influxops.durations import parse_duration
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.findings import Finding
 from influxops.model import Check, DatabaseStats, Inventory, Outcome
@@ -28,9 +29,11 @@ from influxops.plugins.handles import (
 )
 from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile import guards, single
+from influxops.reconcile.move import Goal
+from influxops.reconcile.moving import Mover
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.rules import Rules, TargetPolicy
-from influxops.reconcile.run import NO_LEDGER, Order, reconcile
+from influxops.reconcile.run import NO_LEDGER, Order, Planner, reconcile
 from influxops.reconcile.single import Asked as Asked
 from influxops.reconcile.single import Failed as Failed
 from influxops.reconcile.single import Known as Known
@@ -38,6 +41,7 @@ from influxops.reconcile.single import Looked as Looked
 from influxops.reconcile.single import NotOffered as NotOffered
 from influxops.reconcile.single import Place as Place
 from influxops.reconcile.single import Step as Step
+from influxops.reconcile.single import only_creating as only_creating
 from influxops.report.model import Origin, Report, RunHead
 
 
@@ -112,8 +116,10 @@ class Engine:
         allow: Iterable[str] = (),
         absent: bool = False,
         recreate: Iterable[str] = (),
+        planner: Planner | None = None,
+        command: str = "ensure",
+        reads_again: bool = False,
         tell: bool = True,
-        only_creating: bool = False,
     ) -> Report:
         """Make a run: a dry one plans, any other also carries the plan out.
 
@@ -122,8 +128,10 @@ class Engine:
             allow: The names of the guards that are allowed.
             absent: Whether the tenants that the scope names are to lose their databases.
             recreate: Ids of tenants whose lost database is to be made again, empty.
+            planner: Plans something else than that every tenant has its database.
+            command: The command that makes such a run.
+            reads_again: Whether all is read and planned once more right before it is done.
             tell: Whether the reporters are told.
-            only_creating: Whether nothing is done but to make databases and complete them.
 
         Returns:
             The report, after all reporters were told. What failed is in it.
@@ -132,17 +140,80 @@ class Engine:
             ConfigError: When the run asks for what cannot be; nothing was written.
             LockBusy: When another run holds the lock; nothing was written.
         """
-        order = Order(
+        order = self._order(context, allow, tell=tell)
+        rules = replace(self.rules, recreate=frozenset(recreate))
+        order = replace(
+            order,
+            rules=rules,
+            absent=absent,
+            planner=planner,
+            command=command,
+            reads_again=reads_again,
+        )
+        return self._run(order, context, tell=tell)
+
+    def move(
+        self,
+        context: Context,
+        *,
+        to: str | None = None,
+        away: str | None = None,
+        allow: Iterable[str] = (),
+        writers_paused: bool = False,
+        retire_after: int | None = None,
+        tell: bool = True,
+    ) -> Report:
+        """Move tenants to another target, with all that their databases hold.
+
+        Args:
+            context: The run; the tenants of its scope are moved, where no target is left.
+            to: The target that they go to; None for where placement puts them.
+            away: The target that all recorded tenants leave.
+            allow: The names of the guards that are allowed.
+            writers_paused: Whether somebody says that nobody writes to them meanwhile.
+            retire_after: Seconds for which the old copies are kept; None for what is configured.
+            tell: Whether the reporters are told.
+
+        Returns:
+            The report, after all reporters were told. What failed is in it.
+
+        Raises:
+            ConfigError: When the run asks for what cannot be; nothing was written.
+        """
+        if self.ledger is None:
+            raise ConfigError(
+                "moving a tenant takes a ledger, which knows at any time where it is",
+                hint=NO_LEDGER.remedy,
+            )
+        if self.ledger.missing is not None:
+            raise self.ledger.missing
+        settings = self.ledger.settings
+        mover = Mover(
+            Goal(
+                to,
+                away,
+                writers_paused,
+                parse_duration(settings.cache_ttl),
+                parse_duration(settings.retire_after) if retire_after is None else retire_after,
+            )
+        )
+        order = self._order(context, allow, tell=tell)
+        command = "drain" if away is not None else "move"
+        order = replace(order, planner=mover.plan, carrier=mover.carry_out, command=command)
+        return self._run(order, context, tell=tell)
+
+    def _order(self, context: Context, allow: Iterable[str], *, tell: bool) -> Order:
+        return Order(
             self.sources,
             self.targets,
-            replace(self.rules, recreate=frozenset(recreate)),
+            self.rules,
             guards.known(allow),
-            absent,
-            single.only_creating if only_creating else None,
             ledger=self.ledger,
             who=f"{self.origin.user}@{self.origin.host}",
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
         )
+
+    def _run(self, order: Order, context: Context, *, tell: bool) -> Report:
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
             for handle in self.reporters
@@ -177,7 +248,7 @@ class Engine:
         Raises:
             Interrupted: When the run is over.
         """
-        return single.look_up(asked, self._order, context, known, closely=closely)
+        return single.look_up(asked, self._single, context, known, closely=closely)
 
     def make(
         self,
@@ -197,7 +268,7 @@ class Engine:
         Returns:
             What is wrong with the target or the ledger; None where all is well.
         """
-        return single.make(places, self.target(target), self._order, context, tell)
+        return single.make(places, self.target(target), self._single, context, tell)
 
     def complete(self, places: Sequence[Place], target: str, context: Context) -> list[Outcome]:
         """Complete databases that were made quickly.
@@ -215,7 +286,7 @@ class Engine:
         return next(handle for handle in self.targets if handle.name == name)
 
     @property
-    def _order(self) -> Order:
+    def _single(self) -> Order:
         who = f"{self.origin.user}@{self.origin.host}"
         return Order(self.sources, self.targets, self.rules, ledger=self.ledger, who=who)
 
@@ -330,7 +401,12 @@ def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle
         retention=config.retention,
         targets={
             handle.name: TargetPolicy(
-                handle.settings.capacity, handle.settings.state == "draining", handle.traits
+                handle.settings.capacity,
+                handle.settings.state == "draining",
+                handle.traits,
+                handle.resolved.written("capacity")
+                if handle.resolved.section.outranks_environment
+                else "",
             )
             for handle in targets
         },

@@ -57,14 +57,19 @@ class Kind(StrEnum):
     CASE = "case"  # its id differs from another only by case, or by how it is composed
     # about a tenant: what is
     IN_TWO_TARGETS = "in-two-targets"  # its database is on more than one target
+    NO_DATABASE = "no-database"  # no target holds the database that was named
     MISPLACED = "misplaced"  # its database is elsewhere than it should be
     DRAINING = "draining"  # its only target gets nothing new
     LOST = "lost"  # it was ready, and is on no target any more
+    MADE_ANEW = "made-anew"  # it is there, and not the one that was made for its tenant
     NOT_CONFIGURED = "not-configured"  # the target that it is recorded on is not configured
     BUSY = "busy"  # another run has it in its hands
     RETIRING = "retiring"  # it is dropped once its time has come
     UNRETIRED = "unretired"  # it was retiring, and a source has it again
+    STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
+    RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and somebody wrote to it of late
     MOVING = "moving"  # its database is being copied to another target
+    MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
     NOT_DECIDABLE = "not-decidable"  # whether it is complete cannot be told from what is there

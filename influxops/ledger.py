@@ -46,7 +46,9 @@ class Record(Struct, frozen=True):
     #: The other target that has, or gets, a copy: where it moves to, and after that where it was.
     other: str | None = None
     other_identity: str | None = None  # of that target's server
-    due: datetime | None = None  # when what is to be dropped may be dropped
+    #: When what is to be dropped may be dropped: its database, or the copy on `other`. A moving
+    #: tenant has it once it is on its new target.
+    due: datetime | None = None
     progress: str = ""  # how far a move is; its target's own text
     since: datetime | None = None  # when it came to its state
     made: datetime | None = None  # when its database was made, or first found

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from influxops.findings import Finding
 from influxops.ledger import Record
+from influxops.remedy import Remedy
 
 
 class Unknown(Enum):
@@ -135,6 +136,15 @@ class Change(Struct, frozen=True):
     before: Database | None = None  # as it is; None where there is none
     after: Database | None = None  # as it will be; None where it will be gone
     reason: str = ""  # why, where it is not plain from the action
+    #: Until when the data of what is retired, or was dropped, is kept; None where nobody knows.
+    until: datetime | None = None
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its target makes it; else the ledger alone does: what is gone is not dropped."""
+        if self.action is Action.DROP:
+            return self.before is not None
+        return self.action not in (Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
 class Outcome(Struct, frozen=True):
@@ -181,6 +191,11 @@ class TenantPlan(Struct, frozen=True):
         return (self.finding, *self.notes) if self.finding else self.notes
 
     @property
+    def move(self) -> Change | None:
+        """The change that takes its database to another target; None without one."""
+        return next((change for change in self.changes if change.action is Action.MOVE), None)
+
+    @property
     def made(self) -> tuple[Change, ...]:
         """The changes that were made, those among them that were not finished too."""
         return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)
@@ -192,6 +207,12 @@ class Refusal(Struct, frozen=True):
     guard: str  # the name that allows it
     message: str  # what it refuses, and why
     tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
+    when: str = "only if that is what you want"  # when it is right to allow it
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do: allow it, if that is right."""
+        return Remedy.allow(self.guard, self.when)
 
 
 class Check(Struct, frozen=True):
@@ -232,12 +253,16 @@ class Copied(Struct, frozen=True):
 
     stage: str = ""  # what is being done, for people: `copying`, `comparing`, `catching up`
     progress: str = ""  # from where to go on; the plugin's own text, no longer than 64 KiB
-    rows: int = 0  # how many were copied by this call
+    rows: int = 0  # how many were written by this call; one that was copied again counts again
     total: int | None = None  # how many rows there are to copy; None where that is not known
     tables: int = 0  # how many tables there are
-    bytes: int = 0  # how many bytes were written by this call
+    #: How many bytes were written by this call; a dry run: about how many would be.
+    bytes: int = 0
+    #: How many rows a second can be copied, as far as reading some of them tells (a dry run); 0
+    #: where that was not measured.
+    rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
-    expiring: int = 0  # how many rows were left out, because their retention period ends
+    expiring: int = 0  # how many rows were not compared, because their retention period ends
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()

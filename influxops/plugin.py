@@ -164,6 +164,7 @@ from influxops.streams import console as console
 from influxops.streams import is_terminal as is_terminal
 from influxops.streams import write_stream as write_stream
 from influxops.text import count as count
+from influxops.text import moment as moment
 from influxops.text import nearest as nearest
 from influxops.text import one_line as one_line
 from influxops.text import printable as printable

@@ -40,15 +40,18 @@ class Remedy(NamedTuple):
         return cls(RemedyKind.ALLOW, guard, text)
 
     @classmethod
-    def setting(cls, name: str, text: str = "check {}", section: str = "") -> Remedy:
+    def setting(
+        cls, name: str, text: str = "check {}", section: str = "", written: str = ""
+    ) -> Remedy:
         """Return a remedy that lies in a setting.
 
         Args:
             name: The setting of the section that the error comes from.
             text: What to do; `{}` stands for the setting as its author wrote it.
             section: The full name of the section; the engine fills it in for a plugin's error.
+            written: How its author writes it, where the name alone is not enough.
         """
-        return cls(RemedyKind.SETTING, name, text, section)
+        return cls(RemedyKind.SETTING, name, text, section, written)
 
     @classmethod
     def option(cls, name: str, text: str) -> Remedy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 #: How many words are compared letter by letter.
 _MOST_COMPARED = 2_000
@@ -86,6 +87,11 @@ def printable(text: str, longest: int = _CUT) -> str:
     if len(text) <= longest:
         return quoted(text)
     return f"{quoted(text[: longest - 1] + '…')} ({len(text)} characters)"
+
+
+def moment(time: datetime) -> str:
+    """Return a point in time as people read it: `2026-11-24 12:00 UTC`."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -78,11 +78,20 @@ options:
       - A secret is a dictionary that says where it is, in C(secret), a name in O(secrets), in
         C(env), an environment variable, or in C(file), a path. A literal is refused.
     type: dict
+  ledger:
+    description:
+      - The ledger, with the keys of the C([ledger]) section of C(influxops.toml), so that what was
+        promised is remembered. C(kind) is V(postgres) if left out. C(influxops ledger install)
+        makes it once.
+      - The kind V(postgres) takes what it shares with a O(source) of that kind from there, and
+        reads C(PG_*) variables as the C(influxops) command does.
+      - A secret is a dictionary, as in O(source). With O(config), the file says it.
+    type: dict
   secrets:
     description:
-      - Secrets that sections in O(targets) and O(source) refer to by name, as C(secret), in place
-        of C(env) or C(file). Their values, from a vault for instance, are hidden by Ansible and
-        are put into no file, no environment and no command line.
+      - Secrets that sections in O(targets), O(source) and O(ledger) refer to by name, as C(secret),
+        in place of C(env) or C(file). Their values, from a vault for instance, are hidden by
+        Ansible and are put into no file, no environment and no command line.
     type: dict
   name_template:
     description:
@@ -108,6 +117,19 @@ options:
     description:
       - Seconds that the task may take. Left out, or V(0), it is what O(config) says, and else 900.
     type: int
+attributes:
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation
+        indicates no change.
+    support: full
+  platform:
+    platforms: posix
+    support: full
+  action_group:
+    support: full
+    membership:
+      - influxops.influxdb3.influx
 requirements:
   - Python 3.11 or newer on the host that runs the module
   - influxops 0.1.0 or newer there (C(pip install .) in a checkout of influxops)

@@ -21,9 +21,9 @@ description:
 author:
   - Contributors to influxops (!UNKNOWN)
 extends_documentation_fragment:
+  - influx_tenants
   - ansible.builtin.action_common_attributes
   - ansible.builtin.action_common_attributes.actiongroups
-  - influx_tenants
 attributes:
   check_mode:
     support: full
@@ -34,18 +34,6 @@ attributes:
     support: full
     details:
       - Before and after of exactly the databases that change.
-  idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation
-        indicates no change.
-    support: full
-  platform:
-    platforms: posix
-    support: full
-  action_group:
-    support: full
-    membership:
-      - influxops.influxdb3.influx
 options:
   state:
     description:
@@ -53,9 +41,22 @@ options:
       - V(absent) drops the databases of the tenants that the task names, and needs
         O(allow=drop). Without that the task fails and lists what it would drop. The name is free at
         once; the server keeps the data for 72 more hours.
+      - Of a database that is on more than one server, it drops only the copy on the C(target) that
+        the task itself gives in O(tenants). It fails without one, whatever O(config) or a registry
+        says of the tenant's target.
+      - With a ledger, in O(ledger) or O(config), V(absent) retires them instead. Nothing is dropped
+        before the time in O(after) has passed; C(influxops retire --due) does that, after it has
+        tested everything again. V(present) unretires them until then.
     type: str
     choices: [present, absent]
     default: present
+  after:
+    description:
+      - How long a database is kept with O(state=absent), V(7d) for instance, or in seconds. Left
+        out, it is C(retire_after) of the ledger, which is V(7d) unless that says otherwise.
+      - V(0) drops it now, and needs O(allow=drop). Without a ledger nothing else is possible, and
+        it is V(0) if left out.
+    type: str
   allow:
     description:
       - What is done although it may lose or double data. The task fails where one of these is
@@ -65,9 +66,27 @@ options:
       - V(shorter-retention) shortens a retention period, which hides older data at once.
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
       - V(drop) drops databases, with O(state=absent).
+      - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
+        telemetry came within the last day. V(still-registered) retires one that a source still has,
+        which a task does in any case, with a warning. V(lost) makes again what was ready and is
+        gone. V(replaced-server) accepts another server than the recorded one. V(mass-change)
+        accepts that many recorded tenants are made anew, retired, or gone from the registry.
+        V(new-source) accepts the tenants of a registry that is not recorded. V(unrecorded) makes
+        and drops while the ledger cannot be used.
     type: list
     elements: str
-    choices: [unreachable, shorter-retention, empty-source, drop]
+    choices:
+      - unrecorded
+      - new-source
+      - replaced-server
+      - lost
+      - unreachable
+      - still-registered
+      - recent-telemetry
+      - shorter-retention
+      - empty-source
+      - drop
+      - mass-change
     default: []
   verify:
     description:
@@ -151,13 +170,27 @@ EXAMPLES = r"""
     unreachable: warn
   check_mode: true
 
-- name: Retire a tenant
+- name: Drop a tenant's database now
   influxops.influxdb3.influx_tenant_db:
     url: https://influx.example:8181
     token: "{{ influxdb_admin_token }}"
     tenant: acme
     state: absent
     allow: [drop]
+
+- name: Retire a tenant, whose database is dropped in two weeks by `influxops retire --due`
+  influxops.influxdb3.influx_tenant_db:
+    url: https://influx.example:8181
+    token: "{{ influxdb_admin_token }}"
+    ledger:
+      host: registry.example
+      password:
+        secret: registry
+    secrets:
+      registry: "{{ registry_password }}"
+    tenant: acme
+    state: absent
+    after: 14d
 """
 
 RETURN = r"""
@@ -188,8 +221,8 @@ databases:
     action:
       description:
         - What was done, tried, refused, or would be done, V(create), V(set-retention),
-          V(add-marker) or V(drop); two of them are joined with V(+). V(keep) where the database
-          is right, V(none) where there is none and nothing can be done.
+          V(add-marker), V(drop), V(retire) or V(unretire); several are joined with V(+). V(keep)
+          where the database is right, V(none) where there is none and nothing can be done.
       type: str
       sample: create
     changed:
@@ -198,6 +231,12 @@ databases:
           where it was tried and nobody knows, because its server cannot be read any more.
       type: bool
       sample: true
+    until:
+      description:
+        - Until when the data of a tenant that is retiring, or whose database was dropped, is kept.
+          V(null) for others, and where the server does not say.
+      type: str
+      sample: null
     state:
       description:
         - Where the tenant stands, V(ok), V(changed), V(pending) (check mode), V(held), V(refused),
@@ -206,15 +245,49 @@ databases:
       sample: changed
     before:
       description:
-        - The database before the task; V(null) where there was none. C(retention) is in seconds,
-          V(null) without a period. What the token may not read is V(unknown).
+        - The database before the task; V(null) where there was none. What the token may not read is
+          V(unknown).
       type: dict
+      contains:
+        name:
+          description: Its name.
+          type: str
+          sample: telemetry_acme
+        retention:
+          description: Its retention period in seconds; V(null) without one, or V(unknown).
+          type: raw
+          sample: null
+        marker:
+          description: Whether its marker table is there, or V(unknown).
+          type: raw
+          sample: true
+        telemetry:
+          description: Whether telemetry has been written to it, or V(unknown).
+          type: raw
+          sample: false
       sample: null
     after:
       description:
         - The database after the task, or as it would be; V(null) where there is none, or where
           C(changed) is V(null).
       type: dict
+      contains:
+        name:
+          description: Its name.
+          type: str
+          sample: telemetry_acme
+        retention:
+          description: Its retention period in seconds; V(null) without one, or V(unknown).
+          type: raw
+          sample: null
+        marker:
+          description: Whether its marker table is there, or V(unknown).
+          type: raw
+          sample: true
+        telemetry:
+          description: Whether telemetry has been written to it, or V(unknown).
+          type: raw
+          sample: false
       sample: {"name": "telemetry_acme", "retention": null, "marker": true, "telemetry": false}
     message:
       description: Why it is not as it should be.
@@ -274,13 +347,153 @@ findings:
       type: str
       sample: null
     facts:
-      description: The data behind the message; C(copies) of a database on more than one target.
+      description:
+        - The data behind the message. What is here depends on the kind.
       type: dict
+      contains:
+        copies:
+          description: Of a database on more than one target, an entry for each.
+          type: list
+          elements: dict
+          contains:
+            target:
+              description: Name of the target.
+              type: str
+              sample: eu1
+            rows:
+              description: Rows of telemetry there; V(null) where nobody knows.
+              type: int
+              sample: 1250
+            last_write:
+              description: Time of the newest of them, in UTC.
+              type: str
+              sample: "2026-01-31T12:00:00Z"
+        to_create:
+          description: How many databases are to be made on a target that may not have the room.
+          type: int
+          sample: 7
+        left:
+          description: How many more it is thought to hold.
+          type: int
+          sample: 5
+        beyond:
+          description: How many tenants may find no place.
+          type: int
+          sample: 2
+        target:
+          description: Where a database is that belongs to no tenant.
+          type: str
+          sample: eu1
       sample: {}
 summary:
   description: Tenants by state, changes planned and made by action, findings by severity.
   returned: always, unless the parameters or the configuration are wrong
   type: dict
+  contains:
+    tenants:
+      description: Tenants by state; a state that none is in is left out.
+      type: dict
+      contains:
+        ok:
+          description: Tenants that are as they should be.
+          type: int
+          sample: 1
+        changed:
+          description: Tenants that were changed.
+          type: int
+          sample: 1
+        pending:
+          description: Tenants that would be changed.
+          type: int
+          sample: 1
+        held:
+          description: Tenants that wait for a decision.
+          type: int
+          sample: 1
+        refused:
+          description: Tenants that a guard refused.
+          type: int
+          sample: 1
+        failed:
+          description: Tenants that failed.
+          type: int
+          sample: 1
+        unknown:
+          description: Tenants that nobody knows of.
+          type: int
+          sample: 1
+    planned:
+      description: Changes that were planned, or are promised in check mode, by action.
+      type: dict
+      contains:
+        create:
+          description: Databases that are new.
+          type: int
+          sample: 1
+        set-retention:
+          description: Retention periods.
+          type: int
+          sample: 1
+        add-marker:
+          description: Markers that were missing.
+          type: int
+          sample: 1
+        drop:
+          description: Databases that are dropped.
+          type: int
+          sample: 1
+        retire:
+          description: Tenants whose databases are to be dropped later.
+          type: int
+          sample: 1
+        unretire:
+          description: Tenants that are kept after all.
+          type: int
+          sample: 1
+    changed:
+      description: Changes that were made, by action.
+      type: dict
+      contains:
+        create:
+          description: Databases that are new.
+          type: int
+          sample: 1
+        set-retention:
+          description: Retention periods.
+          type: int
+          sample: 1
+        add-marker:
+          description: Markers that were missing.
+          type: int
+          sample: 1
+        drop:
+          description: Databases that are dropped.
+          type: int
+          sample: 1
+        retire:
+          description: Tenants whose databases are to be dropped later.
+          type: int
+          sample: 1
+        unretire:
+          description: Tenants that are kept after all.
+          type: int
+          sample: 1
+    findings:
+      description: Findings by severity; one without any is left out.
+      type: dict
+      contains:
+        info:
+          description: Findings of this severity.
+          type: int
+          sample: 1
+        warning:
+          description: Findings of this severity.
+          type: int
+          sample: 1
+        error:
+          description: Findings of this severity.
+          type: int
+          sample: 1
   sample:
     tenants: {"changed": 1, "ok": 11}
     planned: {"create": 1}
@@ -304,9 +517,22 @@ def main():
         allow={
             "type": "list",
             "elements": "str",
-            "choices": ["unreachable", "shorter-retention", "empty-source", "drop"],
+            "choices": [
+                "unrecorded",
+                "new-source",
+                "replaced-server",
+                "lost",
+                "unreachable",
+                "still-registered",
+                "recent-telemetry",
+                "shorter-retention",
+                "empty-source",
+                "drop",
+                "mass-change",
+            ],
             "default": [],
         },
+        after={"type": "str"},
         verify={"type": "bool", "default": False},
         unreachable={"type": "str", "choices": ["fail", "warn"], "default": "fail"},
         on_failure={"type": "str", "choices": ["fail", "warn"], "default": "fail"},

@@ -19,9 +19,9 @@ description:
 author:
   - Contributors to influxops (!UNKNOWN)
 extends_documentation_fragment:
+  - influx_tenants
   - ansible.builtin.action_common_attributes
   - ansible.builtin.action_common_attributes.actiongroups
-  - influx_tenants
 attributes:
   check_mode:
     support: full
@@ -31,18 +31,6 @@ attributes:
     support: N/A
     details:
       - It changes nothing.
-  idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation
-        indicates no change.
-    support: full
-  platform:
-    platforms: posix
-    support: full
-  action_group:
-    support: full
-    membership:
-      - influxops.influxdb3.influx
 options:
   unreachable:
     description:
@@ -128,12 +116,35 @@ databases:
       description: Why something could not be told, or is not as it should be.
       type: str
       sample: ""
+    since:
+      description: When it was made or first found, in UTC; V(null) without a ledger.
+      type: str
+      sample: "2026-01-31T12:00:00Z"
+    recorded:
+      description:
+        - What the ledger has of it, V(ready), V(retiring) or V(lost) for instance; V(null) without
+          one.
+      type: str
+      sample: ready
     copies:
       description:
-        - Where the database is on more than one target, each of them with C(target), C(rows) and
-          C(last_write). See O(influxops.influxdb3.influx_tenant_db#module:state) to drop one.
+        - Where the database is on more than one target, an entry for each. See
+          O(influxops.influxdb3.influx_tenant_db#module:state) to drop one.
       type: list
       elements: dict
+      contains:
+        target:
+          description: Name of the target.
+          type: str
+          sample: eu1
+        rows:
+          description: Rows in the table C(telemetry) there.
+          type: int
+          sample: 1250
+        last_write:
+          description: Newest time in that table, in UTC.
+          type: str
+          sample: "2026-01-31T12:00:00Z"
       sample: []
 targets:
   description: One entry a target.
@@ -241,13 +252,137 @@ findings:
       type: str
       sample: null
     facts:
-      description: The data behind the message; C(copies) of a database on more than one target.
+      description:
+        - The data behind the message. What is here depends on the kind.
       type: dict
+      contains:
+        copies:
+          description: Of a database on more than one target, an entry for each.
+          type: list
+          elements: dict
+          contains:
+            target:
+              description: Name of the target.
+              type: str
+              sample: eu1
+            rows:
+              description: Rows of telemetry there; V(null) where nobody knows.
+              type: int
+              sample: 1250
+            last_write:
+              description: Time of the newest of them, in UTC.
+              type: str
+              sample: "2026-01-31T12:00:00Z"
+        to_create:
+          description: How many databases are to be made on a target that may not have the room.
+          type: int
+          sample: 7
+        left:
+          description: How many more it is thought to hold.
+          type: int
+          sample: 5
+        beyond:
+          description: How many tenants may find no place.
+          type: int
+          sample: 2
+        target:
+          description: Where a database is that belongs to no tenant.
+          type: str
+          sample: eu1
       sample: {}
 summary:
   description: Tenants by state, changes that a run would make by action, findings by severity.
   returned: always, unless the parameters or the configuration are wrong
   type: dict
+  contains:
+    tenants:
+      description: Tenants by state; a state that none is in is left out.
+      type: dict
+      contains:
+        ok:
+          description: Tenants that are as they should be.
+          type: int
+          sample: 1
+        changed:
+          description: Tenants that were changed.
+          type: int
+          sample: 1
+        pending:
+          description: Tenants that would be changed.
+          type: int
+          sample: 1
+        held:
+          description: Tenants that wait for a decision.
+          type: int
+          sample: 1
+        refused:
+          description: Tenants that a guard refused.
+          type: int
+          sample: 1
+        failed:
+          description: Tenants that failed.
+          type: int
+          sample: 1
+        unknown:
+          description: Tenants that nobody knows of.
+          type: int
+          sample: 1
+    planned:
+      description: Changes that a run would make, by action.
+      type: dict
+      contains:
+        create:
+          description: Databases that are new.
+          type: int
+          sample: 1
+        set-retention:
+          description: Retention periods.
+          type: int
+          sample: 1
+        add-marker:
+          description: Markers that were missing.
+          type: int
+          sample: 1
+        drop:
+          description: Databases that are dropped.
+          type: int
+          sample: 1
+    changed:
+      description: Always empty.
+      type: dict
+      contains:
+        create:
+          description: Databases that are new.
+          type: int
+          sample: 1
+        set-retention:
+          description: Retention periods.
+          type: int
+          sample: 1
+        add-marker:
+          description: Markers that were missing.
+          type: int
+          sample: 1
+        drop:
+          description: Databases that are dropped.
+          type: int
+          sample: 1
+    findings:
+      description: Findings by severity; one without any is left out.
+      type: dict
+      contains:
+        info:
+          description: Findings of this severity.
+          type: int
+          sample: 1
+        warning:
+          description: Findings of this severity.
+          type: int
+          sample: 1
+        error:
+          description: Findings of this severity.
+          type: int
+          sample: 1
   sample:
     tenants: {"pending": 1, "ok": 11}
     planned: {"create": 1}

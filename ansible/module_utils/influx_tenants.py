@@ -26,7 +26,7 @@ else:
     MISSING = TRACEBACK = None
 
 #: What is hidden where a task's parameters are repeated.
-HIDDEN = ("token", "targets", "source", "secrets")
+HIDDEN = ("token", "targets", "source", "ledger", "secrets")
 
 
 def make(required_if=(), **own):
@@ -71,9 +71,10 @@ def arguments():
         "url": {"type": "str", "fallback": (env_fallback, ["INFLUXDB_URL"])},
         "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["INFLUXDB_TOKEN"])},
         "config": {"type": "path"},
-        # The engine refuses literal secrets in these two. Until then nothing of them is shown.
+        # The engine refuses literal secrets in these. Until then nothing of them is shown.
         "targets": {"type": "dict", "no_log": True},
         "source": {"type": "dict", "no_log": True},
+        "ledger": {"type": "dict", "no_log": True},
         "secrets": {"type": "dict", "no_log": True},
         "validate_certs": {"type": "bool"},
         "ca_path": {"type": "path"},
@@ -102,6 +103,7 @@ def exclusions():
     return [
         ("tenant", "tenants", "source"),
         ("config", "targets"),
+        ("config", "ledger"),
         ("config", "name_template"),
     ] + [(name, other) for name in own for other in ("config", "targets")]
 

@@ -10,6 +10,11 @@ from influxops.cli.options import common_options
 _COMMANDS = {
     "ensure": "influxops.cli.ensure",
     "plan": "influxops.cli.plan",
+    "move": "influxops.cli.move",
+    "drain": "influxops.cli.drain",
+    "adopt": "influxops.cli.adopt",
+    "retire": "influxops.cli.retire",
+    "unretire": "influxops.cli.unretire",
     "status": "influxops.cli.status",
     "where": "influxops.cli.where",
     "history": "influxops.cli.history",

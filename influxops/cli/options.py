@@ -139,7 +139,9 @@ format_option = click.option(
 )
 
 
-def _targets(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+def complete_targets(
+    ctx: click.Context, parameter: click.Parameter, start: str
+) -> list[CompletionItem]:
     """Complete to the targets that are configured."""
     from influxops.config.load import load_config
     from influxops.errors import InfluxopsError
@@ -174,6 +176,32 @@ def _items(names: Any, start: str) -> list[CompletionItem]:
 #: Guards of what the command line never does, and what they are for.
 IN_TASKS_ONLY = {"drop": "it lets a task with `state: absent` drop databases (docs/ansible.md)"}
 
+_dry_run = click.option("--dry-run", is_flag=True, help="Write nothing, and show what would be.")
+allow_option = click.option(
+    "--allow",
+    multiple=True,
+    metavar="GUARD",
+    shell_complete=_guards,
+    help="Let a guard pass that refuses something; may be repeated.",
+)
+
+
+def target_option(text: str) -> Callable[[Command], Command]:
+    """Return the option that limits a command to some targets.
+
+    Args:
+        text: What that means for the command.
+    """
+    return click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete_targets,
+        help=text,
+    )
+
+
 _SCOPE_AND_GUARDS = (
     click.argument("named", nargs=-1, metavar="[TENANT]..."),
     click.option(
@@ -183,14 +211,7 @@ _SCOPE_AND_GUARDS = (
         metavar="ID",
         help="Write for this tenant only, as if it was named; may be repeated.",
     ),
-    click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="NAME",
-        shell_complete=_targets,
-        help="Write to this target only; may be repeated.",
-    ),
+    target_option("Write to this target only; may be repeated."),
     click.option(
         "--allow",
         multiple=True,
@@ -206,6 +227,12 @@ _SCOPE_AND_GUARDS = (
         "whether it is complete; a request a database.",
     ),
 )
+
+
+def ledger_run_options(command: Command) -> Command:
+    """Add what the commands that change what is recorded share, as `execute` takes it."""
+    command = timeout_option(format_option(common_options(command)))
+    return _dry_run(allow_option(command))
 
 
 def run_options(command: Command) -> Command:

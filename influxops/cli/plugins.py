@@ -35,7 +35,10 @@ def _list_command(output: str) -> None:
 @format_option
 @common_options
 def _show_command(kind: str, output: str) -> None:
-    """Show what a plugin takes: each setting, its default, its variables, what it does."""
+    """Show what a plugin takes: each setting, its default, its variables, what it does.
+
+    `ledger.postgres` is the kind `postgres` of a ledger, where another plugin has that kind, too.
+    """
     from influxops.config.load import ROLE_NAMES
     from influxops.plugins.discovery import find, installed
 
@@ -57,6 +60,7 @@ def _show_command(kind: str, output: str) -> None:
         return
     from influxops.cli.tables import show_table
 
+    kind = found.kind
     summary = (plugin.__doc__ or "").strip().splitlines()
     serves = " and a ".join(roles) or "plugin that serves as nothing"
     say(f"{kind}: a {serves} of {found.distribution}")
@@ -88,7 +92,8 @@ def _rows() -> list[dict[str, str]]:
     from influxops.plugins.discovery import installed, misspelt
 
     rows = []
-    for name, kind in installed().items():
+    # What is called `ledger.postgres` stands beside the other `postgres`.
+    for kind in sorted(installed().values(), key=lambda each: (each.kind, each.name != each.kind)):
         serves, state = "", "ok"
         try:
             plugin = kind.load()
@@ -97,7 +102,9 @@ def _rows() -> list[dict[str, str]]:
             state = misspelt(plugin) or (state if roles else "serves as nothing")
         except PluginError as error:
             state = f"broken: {error.message}"
-        rows.append({"kind": name, "serves as": serves, "from": kind.distribution, "state": state})
+        rows.append(
+            {"kind": kind.kind, "serves as": serves, "from": kind.distribution, "state": state}
+        )
     return rows
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
+from influxops.cli.ledger import needs_ledger
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output import error_line, say, speak_records, speaks_records
 from influxops.config.load import Section, load_config
@@ -26,6 +27,7 @@ from influxops.streams import has_escapes, write_stream
 from influxops.text import one_line
 
 if TYPE_CHECKING:
+    from influxops.reconcile.run import Planner
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.
@@ -44,6 +46,7 @@ def session(
     verify: bool = False,
     scope: Scope | None = None,
     reporters: Sequence[Section] = (),
+    endless: bool = False,
 ) -> Iterator[tuple[Engine, Context]]:
     """Yield an engine and the context of a run that Ctrl-C, SIGTERM and SIGHUP end cleanly.
 
@@ -54,15 +57,17 @@ def session(
         verify: Whether every database is looked at closely.
         scope: What may be written.
         reporters: The reporters of the command line itself.
+        endless: Whether it may take as long as it takes where no time is given; how far it is is
+            told now and then where no bar can show it.
     """
     options = common(ctx)
     config = load_config(options.config)
     with (
         Engine(config, reporters=reporters) as engine,
-        progress(options) as (on_stage, on_progress),
+        progress(options, lines=endless) as (on_stage, on_progress),
     ):
         context = Context(
-            timeout or config.timeout,
+            timeout or (None if endless else config.timeout),
             dry_run=dry_run,
             verify=verify,
             scope=scope,
@@ -78,16 +83,24 @@ def execute(
     ctx: click.Context,
     *,
     dry_run: bool,
-    verify: bool,
-    named: Sequence[str],
-    tenants: Sequence[str],
-    targets: Sequence[str],
     allow: Sequence[str],
     output: str,
     timeout: float | None,
+    verify: bool = False,
+    named: Sequence[str] = (),
+    tenants: Sequence[str] = (),
+    targets: Sequence[str] = (),
     recreate: Sequence[str] = (),
+    planner: Planner | None = None,
+    command: str = "ensure",
+    reads_again: bool = False,
+    act: Callable[[Engine, Context], Report] | None = None,
+    endless: bool = False,
 ) -> Report:
     """Make a run and let it be told on the terminal, as text or as JSON.
+
+    One that has a planner of its own needs a ledger. One that has a way of its own (`act`) is
+    made by it; it may take as long as it takes if it is `endless` and no time is given.
 
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
@@ -95,21 +108,41 @@ def execute(
     for guard in allow:
         if guard in IN_TASKS_ONLY:
             raise ConfigError(
-                f"the guard {guard} has nothing to do here: `ensure` drops no database",
+                f"the guard {guard} has nothing to do here: no command drops what nobody retired",
                 hint=IN_TASKS_ONLY[guard],
             )
     options = common(ctx)
     values: dict[str, Any] = {}
     if output == "text":
         head = "log" if options.log_format == "json" else "lines"
-        values = {"quiet": options.quiet, "verbose": options.verbose, "head": head}
+        # Of what takes long, each tenant is worth a word.
+        verbose = options.verbose or int(endless)
+        values = {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
     reporter = Section("reporters", _OWN, kind, values, author=_OWN)
     scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)
     with session(
-        ctx, timeout=timeout, dry_run=dry_run, verify=verify, scope=scope, reporters=[reporter]
+        ctx,
+        timeout=timeout,
+        dry_run=dry_run,
+        verify=verify,
+        scope=scope,
+        reporters=[reporter],
+        endless=endless,
     ) as (engine, context):
-        report = engine.execute(context, allow=allow, recreate=recreate)
+        if planner is not None:
+            needs_ledger(engine)
+        if act is not None:
+            report = act(engine, context)
+        else:
+            report = engine.execute(
+                context,
+                allow=allow,
+                recreate=recreate,
+                planner=planner,
+                command=command,
+                reads_again=reads_again,
+            )
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]
@@ -213,13 +246,23 @@ def ended_by_signals(context: Context) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(options: Common) -> Iterator[tuple[Any, Any]]:
-    """Show how far a run is, on a terminal only; gone when the stage is done.
+def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any]]:
+    """Show how far a run is: a bar on a terminal, gone when the stage is done.
+
+    Args:
+        options: The common options.
+        lines: Whether a line now and then tells it where there is no terminal.
 
     Yields:
         What `Context` takes as `on_stage` and `on_progress`.
     """
     if options.quiet or options.log_format == "json" or not has_escapes(sys.stderr):
+        if lines and not options.quiet:
+            from influxops.cli.lines import Lines
+
+            told = Lines()
+            yield told.stage, told.advance
+            return
         yield (lambda label, total: None), (lambda count: None)
         return
     from influxops.cli.bar import Bar

@@ -114,7 +114,8 @@ def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     contents = ("telemetry_count", "last_write") if any(each.contents for each in traits) else ()
     retention = view.has_retention
     exists = ("exists", "marker") if marker else ("exists",)
-    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *contents)
+    since = ("since",) if view.report.ledger is not None else ()
+    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *contents, *since)
     brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
     layouts = (
         (whole, brief, brief[:-1], brief[:-2], (*_ALWAYS, "state"))
@@ -143,6 +144,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "desired": _period(row["desired"]),
         "telemetry_count": _number(row),
         "last_write": row["last_write"] or "-",
+        "since": (row["since"] or "-")[:10],
     }
     state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
     if row["copies"]:

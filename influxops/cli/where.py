@@ -13,6 +13,7 @@ from influxops.errors import ExitCode
 from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
+    from influxops.ledger import Record
     from influxops.model import TenantPlan
     from influxops.report.view import ReportView
 
@@ -95,7 +96,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
         }
         say_json(document, indent=None)
     elif record is not None and has_place:
-        say("  ".join(filter(None, (record.target, url, record.database))))
+        say("  ".join(filter(None, (record.target, url, record.database, _since(record)))))
         if record.state is not State.READY:
             say(f"it is {record.state.value}", err=True)
     else:
@@ -105,6 +106,11 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
         say(f"{printable(tenant)}: {what}", label="ERR", err=True)
     found = record is not None and record.state in (State.READY, State.MOVING, State.RETIRING)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
+
+
+def _since(record: Record | None) -> str:
+    """Return since when a tenant has its database, as the ledger has it; empty without one."""
+    return f"since {record.made:%Y-%m-%d}" if record is not None and record.made else ""
 
 
 def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
@@ -131,7 +137,8 @@ def _tell(
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
             say("  ".join(filter(None, words)))
     elif exists:
-        say("  ".join(filter(None, (tenant.target, view.url(tenant), tenant.database))))
+        words = (tenant.target, view.url(tenant), tenant.database, _since(tenant.record))
+        say("  ".join(filter(None, words)))
         return
     elif tenant.target is not None:
         full = any(

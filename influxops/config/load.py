@@ -175,6 +175,9 @@ class Section(Struct, frozen=True):
         if isinstance(self.author, TomlFile):
             return f"`{one_line(key)}` of {_header(*self.path)}"
         path = ".".join(map(one_line, self.path))
+        own = _called(self.author, f"{path}.{one_line(key)}", "")
+        if own:
+            return f"`{own}`"
         called = _called(self.author, path, path if self.one_of_several else "")
         return f"`{one_line(key)}`{f' of {called}' if called else ''}"
 

@@ -143,8 +143,9 @@ def resolve_section(
     origins = {name: section.where(name) for name in values}
     as_text: set[str] = set()
     wrong: list[tuple[str, str]] = []
+    if base is not None:
+        use_environment = False  # it has spoken for the other section
     if base is not None and not any(key in values for key in getattr(plugin.Settings, "place", ())):
-        use_environment = False  # it has spoken for the other section, and so for this one
         shared = [name for name in base.values if name in declared and name not in values]
         values |= {name: base.values[name] for name in shared}
         origins |= {name: base.origins[name] for name in shared}

@@ -444,3 +444,10 @@ class LedgerSettings(PluginSettings):
         "tenant left behind.",
         parse=_parse_wait,
     )
+    cache_ttl: str = setting(
+        "60s",
+        description="How long an application may go on using the place of a database that it "
+        "looked up, the time of a write included; a move waits so long for those that still write "
+        "to the old one.",
+        parse=_parse_wait,
+    )

@@ -43,6 +43,12 @@ class Kind(Struct, frozen=True):
     entry_points: tuple[importlib.metadata.EntryPoint, ...]
 
     @property
+    def kind(self) -> str:
+        """How a section names it: `postgres` for what is called `ledger.postgres`."""
+        role, _, kind = self.name.partition(".")
+        return kind if role in ROLES and kind else self.name
+
+    @property
     def distribution(self) -> str:
         """The distributions that offer it, each with its version."""
         return " and ".join(_distribution(point) for point in self.entry_points)

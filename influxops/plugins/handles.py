@@ -31,6 +31,8 @@ from influxops.findings import Finding, Kind, Severity
 from influxops.model import (
     Change,
     Check,
+    Copied,
+    CopyOrder,
     Database,
     DatabaseStats,
     Inventory,
@@ -427,6 +429,24 @@ class TargetHandle(Handle):
                     )
                 )
         return [outcomes.get(n) or replace(rest, change=c) for n, c in enumerate(changes)], faults
+
+    @property
+    def instance(self) -> Any:
+        """Its plugin's instance, for another one of its kind."""
+        return self._instance
+
+    def copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+        """Copy one of its databases, or say what that would take; yield how far that is.
+
+        Raises:
+            InfluxopsError: When it cannot go on.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            for found in self.call("influxops_copy", order=order, context=context) or ():
+                if not isinstance(found, Copied):
+                    raise TypeError(f"influxops_copy gave {type(found).__name__}, not a Copied")
+                yield replace(found, findings=tuple(map(self._finding, found.findings)))
 
     def _fault(self, message: str, remedy: Any) -> Finding:
         return Finding(Kind.PLUGIN_FAULT, Severity.ERROR, message, remedy, target=self.name)

@@ -173,7 +173,8 @@ def influxops_lock(context: Context) -> AbstractContextManager[None]:  # type: i
     Raises:
         LockBusy: On entering, when another run holds it.
         SourceError: On entering, when no lock can be had here; on leaving, when it was lost
-            meanwhile. The run goes on with a warning, and looks for doubles.
+            meanwhile. The run goes on with a warning, and looks for doubles. A ledger raises a
+            LedgerError in its place.
     """
 
 
@@ -224,7 +225,8 @@ def influxops_reserve(records: Sequence[Record], context: Context) -> Iterable[R
         `holder` and a greater version; another run got the others first.
 
     Raises:
-        LedgerError: When nothing was written; the message says why.
+        LedgerError: When nothing was written, because this run does not live (`influxops_lock`)
+            for instance, or nobody knows whether it was; the message says which, and why.
     """
 
 
@@ -235,11 +237,16 @@ def influxops_record(writing: Writing, context: Context) -> Iterable[Record]:  #
     A record is written only if it is still the one it is based on, as by `influxops_reserve`; it
     has no holder then. The entries of the history are appended whatever became of the records.
 
+    The ledger sets `since` of a record anew where its state is another one, and `since` of a
+    server where its identity is another one; a server without `read` keeps the one that is there.
+    New names of targets take effect before all else, and give no record another version.
+
     Returns:
         The record of each of these tenants as it stands now.
 
     Raises:
-        LedgerError: When nothing was written; the message says why.
+        LedgerError: When nothing was written, or nobody knows whether it was; the message says
+            which, and why.
     """
 
 

@@ -74,7 +74,7 @@ class Provisioner:
         with Engine(config, kinds=kinds) as engine:
             self._rules = Rules(engine)
             ledger = engine.ledger
-            said = getattr(ledger.settings, "cache_ttl", None) if ledger is not None else None
+            said = ledger.settings.cache_ttl if ledger is not None else None
         self._config, self._kinds = config, kinds
         self._budget, self._full_runs = budget, full_runs
         if cache_ttl is None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine import Engine, only_creating
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.findings import Severity
 from influxops.provisioner.engines import Engines
@@ -94,7 +94,7 @@ class Runs:
         self._stopping.wait(seconds * random.uniform(0.9, 1.0))
 
     def _run(self, engine: Engine, context: Context) -> None:
-        report = engine.execute(context, tell=False, only_creating=True)
+        report = engine.execute(context, tell=False, planner=only_creating)
         self._tell(*_summary(report))
         self.ended.set()
         self._on_end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from influxops.context import Context
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Refusal, TenantPlan, Verdict
-from influxops.report.model import Origin, Report
+from influxops.reconcile.observe import Observed
+from influxops.report.model import LedgerState, Origin, Report
 
 if TYPE_CHECKING:
     from influxops.reconcile.run import Draft, Order
@@ -43,15 +45,26 @@ def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Re
         seconds=context.seconds,
         dry_run=context.dry_run,
         origin=origin,
+        command=order.command,
         sources=draft.observed.sources,
         targets=draft.observed.targets,
-        ledger=draft.observed.ledger,
+        ledger=_counted(draft.observed),
+        events=draft.events,
         tenants=tenants,
         refusals=draft.plan.refusals,
         notes=tuple(notes),
         exit_code=code,
-        is_limited=context.scope.is_limited,
+        is_limited=context.scope.is_limited or order.planner is not None,
     )
+
+
+def _counted(observed: Observed) -> LedgerState | None:
+    """Return the ledger's state with how many tenants it has in each state now."""
+    if observed.ledger is None or not observed.recalled.is_there:
+        return observed.ledger
+    records = observed.recalled.records
+    states = dict(Counter(record.state.value for record in records.values()))
+    return replace(observed.ledger, records=len(records), states=states)
 
 
 def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:

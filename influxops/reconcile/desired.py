@@ -79,6 +79,29 @@ def held(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
     return Finding(kind, Severity.ERROR, message, remedy)
 
 
+def postponed(
+    plan: TenantPlan, kind: Kind, message: str, remedy: str | Remedy = "run it again"
+) -> TenantPlan:
+    """Return a tenant for which nothing is done now, because something could not be known.
+
+    Args:
+        plan: The tenant.
+        kind: What kind of reason it is.
+        message: The reason.
+        remedy: What to do about it.
+    """
+    finding = Finding(
+        kind,
+        Severity.ERROR,
+        f"postponed: {message}",
+        remedy,
+        plan.tenant,
+        plan.target,
+        plan.database or None,
+    )
+    return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, changes=(), after=plan.before)
+
+
 def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
     attributes = tenant.attributes
     if record is not None:

@@ -6,6 +6,7 @@ refuse leaves the plan here and nowhere else.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -18,7 +19,7 @@ from influxops.ledger import State
 from influxops.model import Action, Change, Refusal, TenantPlan, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan, tenant_databases
-from influxops.reconcile.remembered import is_lost
+from influxops.reconcile.remembered import due_on, is_lost
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
 from influxops.text import count, nearest, short, some_of
@@ -32,6 +33,9 @@ class Guard(Struct, frozen=True):
     message: Callable[[list[TenantPlan]], str]
     #: What a tenant whose change it refuses is told as.
     kind: Kind = Kind.GUARD
+    when: str = "only if that is what you want"  # when it is right to allow it
+    why: str = ""  # why it refuses a change, where that is not what the change is for
+    note: Kind | None = None  # the note of a tenant for which it refuses, where it goes by one
 
 
 def _shortens(plan: TenantPlan, change: Change, observed: Observed) -> bool:
@@ -57,8 +61,36 @@ def _never(plan: TenantPlan, change: Change, observed: Observed) -> bool:
 
 
 def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> bool:
-    places = {change.target, plan.record.target if plan.record else None}
-    return bool(places & observed.recalled.replaced.keys())
+    places: set[str | None] = {change.target}
+    if plan.record is not None:
+        places |= {plan.record.target, plan.record.other if plan.move else None}
+    return bool(places & observed.recalled.replaced.keys()) or _is_of_another(
+        plan, change, observed
+    )
+
+
+def _is_of_another(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+    """Return whether what is to be dropped was made on another server than has it now."""
+    record, inventory = plan.record, observed.inventories.get(change.target)
+    if record is None or inventory is None or change.action is not Action.DROP:
+        return False
+    identities = {record.other: record.other_identity, record.target: record.identity}
+    return identities.get(change.target) not in (None, inventory.identity)
+
+
+def _is_undecided_drop(plan: TenantPlan, change: Change, observed: Observed) -> bool:
+    """Return whether a drop is one that nobody has decided on before, by retiring a tenant."""
+    if change.action is not Action.DROP:
+        return False
+    decided = plan.record and due_on(plan.record, observed.recalled.now)
+    return decided != change.target
+
+
+def _retires(kind: Kind) -> Callable[[TenantPlan, Change, Observed], bool]:
+    """Return what refuses that a tenant with such a note is retired, or dropped for that."""
+    return lambda plan, change, observed: (
+        change.action in (Action.RETIRE, Action.DROP) and any(n.kind is kind for n in plan.notes)
+    )
 
 
 #: Each guard, by the name that allows it; the first one that refuses a change is told.
@@ -79,23 +111,49 @@ GUARDS: Final[Mapping[str, Guard]] = {
             "this the right registry, and the right namespace?"
         ),
     ),
-    "replaced-server": Guard(_is_on_replaced, lambda plans: ""),
+    "replaced-server": Guard(
+        _is_on_replaced,
+        lambda plans: "",
+        when="check where the target leads; if its server was replaced on purpose",
+        why="another server answers at its target",
+    ),
     "lost": Guard(
-        lambda plan, change, observed: change.action is Action.CREATE and is_lost(plan.record),
+        lambda plan, change, observed: (
+            change.action is Action.CREATE and is_lost(plan.record) and not plan.move
+        ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} had a database that is on no target any more: "
             f"{_named_databases(plans)}"
         ),
         Kind.LOST,
+        "restore it if you can; to have all of them made again, empty",
     ),
     "unreachable": Guard(
         lambda plan, change, observed: (
-            change.action in (Action.CREATE, Action.DROP) and bool(plan.unseen_on)
+            change.action in (Action.CREATE, Action.DROP, Action.MOVE) and bool(plan.unseen_on)
         ),
         lambda plans: (
             f"{count(len(plans), 'tenant')} may have a database on "
             f"{' or '.join(plans[0].unseen_on)}, which cannot be read: left alone"
         ),
+    ),
+    "still-registered": Guard(
+        _retires(Kind.STILL_REGISTERED),
+        lambda plans: (
+            f"{count(len(plans), 'tenant')} still in a source, so that the next run would keep "
+            f"what is to be dropped: {_named_databases(plans)}"
+        ),
+        when="take them out of the registry first; to retire them all the same",
+        note=Kind.STILL_REGISTERED,
+    ),
+    "recent-telemetry": Guard(
+        _retires(Kind.RECENT_TELEMETRY),
+        lambda plans: (
+            f"{count(len(plans), 'tenant')} with telemetry of the last day: "
+            f"{_named_databases(plans)}"
+        ),
+        when="stop what writes first; if what came is worth nothing",
+        note=Kind.RECENT_TELEMETRY,
     ),
     "shorter-retention": Guard(
         _shortens,
@@ -103,7 +161,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
     ),
     "empty-source": Guard(_never, lambda plans: ""),
     "drop": Guard(
-        lambda plan, change, observed: change.action is Action.DROP,
+        _is_undecided_drop,
         # Named in full: somebody has to decide about each.
         lambda plans: _listed(plans, len(plans), "dropped"),
     ),
@@ -153,14 +211,22 @@ def guard(
                 refused.setdefault(name, []).append(tenant)
         tenants[id_] = tenant
     refusals = [
-        Refusal(name, GUARDS[name].message(plans), tuple(plan.tenant for plan in plans))
+        Refusal(
+            name,
+            GUARDS[name].message(plans),
+            tuple(plan.tenant for plan in plans),
+            GUARDS[name].when,
+        )
         for name, plans in refused.items()
         if name != "replaced-server"
     ]
     if "replaced-server" in active:
         refusals += _replaced_servers(refused.get("replaced-server", ()), observed)
     if not absent and "empty-source" in active and observed.sources_complete:
-        refusals += _empty_source(plan, observed, rules)
+        empty = [*_empty_source(plan, observed, rules)]
+        refusals += empty
+        if empty:  # what is retired, or dropped for that, may be gone from the registry by mistake
+            tenants = {id_: _refused(each, "empty-source") for id_, each in tenants.items()}
     plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
     return _mass_change(plan, observed, rules) if "mass-change" in active else plan
 
@@ -169,19 +235,44 @@ def _named_databases(plans: list[TenantPlan]) -> str:
     return some_of([short(plan.database) for plan in plans])
 
 
+def _refused(tenant: TenantPlan, name: str) -> TenantPlan:
+    """Return a tenant of which a guard lets nothing be changed."""
+    return _without(tenant, [*tenant.changes], name) if tenant.changes else tenant
+
+
 def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterable[Refusal]:
     """Refuse servers that are not the recorded ones, whether there is something to write or not."""
+    plans = [*plans]
+    replaced = observed.recalled.replaced.keys()
+    made = [
+        plan
+        for plan in plans
+        if not (plan.record and replaced & {plan.record.target, plan.record.other})
+        and not any(change.target in replaced for change in plan.refused)
+    ]
+    if made:
+        yield Refusal(
+            "replaced-server",
+            f"{count(len(made), 'tenant')} made on another server than the one that answers now: "
+            f"{_named_databases(made)}",
+            tuple(plan.tenant for plan in made),
+            GUARDS["replaced-server"].when,
+        )
     tenants = tuple(plan.tenant for plan in plans)
     for name, known in observed.recalled.replaced.items():
         state = next(state for state in observed.targets if state.name == name)
         word = state.traits.identity
-        recorded = sum(r.target == name for r in observed.recalled.records.values())
+        recorded = [
+            r.database for r in observed.recalled.records.values() if name in (r.target, r.other)
+        ]
+        there = sum(each in observed.inventories[name].databases for each in recorded)
         yield Refusal(
             "replaced-server",
-            f"another server answers at {name}: its {word} is {state.identity}, and "
-            f"{count(recorded, 'tenant')} {'is' if recorded == 1 else 'are'} recorded on "
-            f"{known.identity}; nothing is written to it",
+            f"another server answers at {name}: its {word} is {state.identity}, and that of the "
+            f"recorded one {known.identity}; it holds {there:,} of the "
+            f"{count(len(recorded), 'recorded database')}; nothing is written to it",
             tenants,
+            GUARDS["replaced-server"].when,
         )
 
 
@@ -191,10 +282,10 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
-        if id_ in promised and any(c.action in (Action.CREATE, Action.DROP) for c in tenant.changes)
+        if id_ in promised and any(_is_drastic(tenant, change) for change in tenant.changes)
     }
     gone: set[str] = set()
-    if observed.sources_complete:
+    if observed.sources_complete and observed.has_registry:
         retiring = {
             r.tenant for r in observed.recalled.records.values() if r.state is State.RETIRING
         }
@@ -208,16 +299,21 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
         f"dropped or are in no source any more ({len(changing):,} to change, {len(gone):,} gone): "
         "is the registry complete?"
     )
-    tenants = {
-        id_: _without(tenant, [*tenant.changes], "mass-change") if tenant.changes else tenant
-        for id_, tenant in plan.tenants.items()
-    }
+    tenants = {id_: _refused(tenant, "mass-change") for id_, tenant in plan.tenants.items()}
     waiting = tuple(id_ for id_, tenant in plan.tenants.items() if tenant.changes)
     return replace(
         plan,
         tenants=tenants,
         refusals=(*plan.refusals, Refusal("mass-change", message, waiting)),
     )
+
+
+def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
+    """Return whether a change makes anew or ends what was promised; an old copy is not it."""
+    if change.action is Action.DROP and tenant.record is not None:
+        return change.target != tenant.record.other
+    is_made = change.action is Action.CREATE and not tenant.move
+    return is_made or change.action in (Action.DROP, Action.RETIRE)
 
 
 def _is_only_unseen(tenant: TenantPlan) -> bool:
@@ -237,15 +333,19 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
             changes.append(replace(change, before=now, after=after))
             now = after
     unseen = tenant.unseen_on if tenant.before is None else ()
-    why = ", ".join(change.reason or change.action.value for change in refused)
+    why = GUARDS[name].why or ", ".join(c.reason or c.action.value for c in refused)
     if unseen:
         why = f"it may be on {some_of(unseen)}, which cannot be read"
+    notes, told = tenant.notes, GUARDS[name].note
+    if told is not None:
+        why = "; ".join(note.message for note in notes if note.kind is told)
+        notes = tuple(note for note in notes if note.kind is not told)
     kind = GUARDS[name].kind
     finding = Finding(
         kind,
         Severity.ERROR,
         f"lost: {why}" if kind is Kind.LOST else f"refused by the guard {name}: {why}",
-        Remedy.allow(name),
+        _to_recreate(tenant) if kind is Kind.LOST else Remedy.allow(name, GUARDS[name].when),
         tenant.tenant,
         tenant.target if tenant.before else None,
         tenant.database,
@@ -254,6 +354,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         tenant,
         verdict=Verdict.REFUSED,
         finding=finding,
+        notes=notes,
         target=tenant.target if tenant.before is not None else None,
         after=now,
         changes=tuple(changes),
@@ -262,10 +363,19 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
     )
 
 
+def _to_recreate(tenant: TenantPlan) -> Remedy:
+    return Remedy.command(
+        f"ensure --recreate {shlex.quote(tenant.tenant)}",
+        "restore it if you can; {} makes it again, empty",
+    )
+
+
 def _empty_source(plan: Plan, observed: Observed, rules: Rules) -> Iterable[Refusal]:
     if observed.tenants:
         return
-    databases = [name for _, name in tenant_databases(observed, rules)]
+    records = observed.recalled.records.values()
+    retiring = {(r.target, r.database) for r in records if r.state is State.RETIRING}
+    databases = [each[1] for each in tenant_databases(observed, rules) if each not in retiring]
     if databases:
         more = ", …" if len(databases) > 1 else ""
         yield Refusal(

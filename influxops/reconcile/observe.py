@@ -44,12 +44,16 @@ class Observed(Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     #: The targets that take nothing more in this run, with why: full, or gone.
     closed: Mapping[str, str] = field(default_factory=dict)
+    #: Whether a source says who all the tenants are; a program that names some says that of none.
+    has_registry: bool = True
     #: Ids that other sources have than the one that a program added.
     known_elsewhere: frozenset[str] = frozenset()
     recalled: Recalled = field(default_factory=Recalled)  # what the ledger says
     ledger: LedgerState | None = None  # None where none is configured
     #: How many databases a target is known to hold, where its inventory names only some.
     used: Mapping[str, int] = field(default_factory=dict)
+    #: The targets that a program itself named, by the tenant's id; no registry's, and no pin.
+    named_targets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sources_complete(self) -> bool:
@@ -99,9 +103,10 @@ def observe(
         sources=tuple(each.state for each in read_sources),
         targets=tuple(each.state for each in read_targets),
         findings=tuple(f for each in results for f in each.findings),
+        has_registry=any(not handle.resolved.section.supplements for handle in sources),
     )
-    given = [(each.state.name, each.tenants) for each in read_sources]
-    tenants, elsewhere = merged(given, sources, complete=observed.sources_complete)
+    own, others = apart([(each.state.name, each.tenants) for each in read_sources], sources)
+    tenants = merged(own, others, complete=observed.sources_complete)
     if observed.sources_complete and not tenants:
         places = ", ".join(map(_subject, sources))
         empty = Finding(
@@ -111,7 +116,12 @@ def observe(
             "is this the right registry?",
         )
         observed = replace(observed, findings=(*observed.findings, empty))
-    observed = replace(observed, tenants=tenants, known_elsewhere=elsewhere)
+    observed = replace(
+        observed,
+        tenants=tenants,
+        known_elsewhere=frozenset(tenant.id for tenant in others),
+        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
+    )
     read = next((each for each in results if isinstance(each, _ReadLedger)), None)
     return observed if read is None else _with_memory(observed, read, sources)
 
@@ -394,36 +404,39 @@ def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetSt
     )
 
 
-def merged(
-    given: Iterable[tuple[str, Sequence[Tenant]]],
-    handles: Sequence[SourceHandle],
-    *,
-    complete: bool,
-) -> tuple[list[Tenant], frozenset[str]]:
-    """Return all tenants, and the ids that sources have which supplement no other.
-
-    The attributes of a supplementing source win for tenants that another one knows.
+def apart(
+    read: Sequence[tuple[str, Sequence[Tenant]]], handles: Sequence[SourceHandle]
+) -> tuple[list[Tenant], list[Tenant]]:
+    """Return the tenants of sources that supplement others, and those of all others.
 
     Args:
-        given: The tenants of each source, by its name.
+        read: The tenants of each source, by its name.
         handles: The sources.
-        complete: Whether all of them could be read.
     """
     supplementing = {h.name for h in handles if h.resolved.section.supplements}
-    tenants: list[Tenant] = []
-    extra: list[Tenant] = []
-    for name, each in given:
-        (extra if name in supplementing else tenants).extend(each)
-    known = frozenset(tenant.id for tenant in tenants)
+    own = [t for name, tenants in read if name in supplementing for t in tenants]
+    others = [t for name, tenants in read if name not in supplementing for t in tenants]
+    return own, others
+
+
+def merged(own: list[Tenant], others: list[Tenant], *, complete: bool) -> list[Tenant]:
+    """Return all tenants; the attributes of a supplementing source win where others know one.
+
+    Args:
+        own: The tenants of the sources that supplement others.
+        others: The tenants of all others.
+        complete: Whether all sources could be read.
+    """
     if not complete:
-        # What the source that failed says of the others is not known, so nothing is.
-        return tenants, known
-    overrides = {tenant.id: tenant.attributes for tenant in extra}
+        # What the source that failed says of them is not known, so nothing is.
+        return others
+    overrides = {tenant.id: tenant.attributes for tenant in own}
     merged = [
         replace(t, attributes={**t.attributes, **overrides[t.id]}) if t.id in overrides else t
-        for t in tenants
+        for t in others
     ]
-    return [*merged, *(tenant for tenant in extra if tenant.id not in known)], known
+    known = {tenant.id for tenant in others}
+    return [*merged, *(tenant for tenant in own if tenant.id not in known)]
 
 
 def refuse_one_server_twice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
@@ -95,6 +96,12 @@ class _Planner:
             ],
             rules.policy,
         )
+        for record in self.recalled.records.values():
+            # What another run has reserved is as good as there, though it is not yet.
+            place = self.placement.locations.get(record.target or "")
+            if record.is_held and place is not None and record.state is State.RESERVED:
+                known = observed.inventories[place.target].databases
+                place.used += record.database not in known
         self._no_place: dict[str | None, Finding] = {}
 
     def present(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
@@ -110,7 +117,13 @@ class _Planner:
                 plan = replace(plan, record=record)
                 if len(homes) > 1 and record.target in homes and record.other in homes:
                     homes = [home for home in homes if home != record.other]
-            if record is not None and record.is_held and plan.verdict is not Verdict.HELD:
+            is_there = record is not None and record.target in homes
+            if (
+                record is not None
+                and record.is_held
+                and plan.verdict is not Verdict.HELD
+                and not (record.state is State.MOVING and is_there)
+            ):
                 planned[plan.tenant] = remembered.busy(plan, record)
             elif homes:
                 plan = self._existing(plan, homes)
@@ -133,11 +146,17 @@ class _Planner:
         return planned
 
     def absent(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
-        """Plan that the tenants of the scope lose their databases."""
+        """Plan that the tenants of the scope lose their databases, wherever these are.
+
+        Only who asks for it chooses among copies. What a registry or a pin says is where a
+        database should be, which may be the copy that holds the data.
+        """
         planned: dict[str, TenantPlan] = {}
         for plan in desired.values():
             if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
                 continue
+            plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
+            plan = replace(plan, record=self.recalled.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]
@@ -189,8 +208,15 @@ class _Planner:
         if plan.record is not None and remembered.is_elsewhere(plan.record, home, self.observed):
             plan = hold(plan, remembered.misplaced(plan, plan.record, home))
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        if plan.record is not None and plan.record.state is State.MOVING:
+            return replace(plan, notes=(*plan.notes, remembered.moving(plan.record)))
+        decided: tuple[Change, ...] = ()
         if plan.record is not None and plan.record.state is State.RETIRING:
-            plan = replace(plan, notes=(*plan.notes, remembered.unretired(plan)))
+            change, note = remembered.unretired(plan)
+            decided, plan = (change,), replace(plan, notes=(*plan.notes, note))
+        if before.complete is False and remembered.is_lost(plan.record):
+            note = remembered.made_anew(plan, self.observed.inventories[home])
+            plan = replace(plan, notes=(*plan.notes, note))
         if plan.pin is not None and plan.pin != home:
             note = Finding(
                 Kind.MISPLACED,
@@ -203,7 +229,7 @@ class _Planner:
                 plan.database,
             )
             plan = replace(plan, notes=(*plan.notes, note))
-        changes = tuple(self._changes(plan, home, before))
+        changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
@@ -367,6 +393,7 @@ class _Planner:
                     "capacity",
                     "add a target, or set {} if the server holds more",
                     f"target:{target}",
+                    self.rules.targets[target].capacity_written,
                 ),
                 target=target,
                 facts={"to_create": created[target], "left": left, "beyond": len(these)},
@@ -424,12 +451,18 @@ class _Planner:
                     Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
-                    Remedy.setting("capacity", "correct {}, or leave it out", f"target:{target}"),
+                    Remedy.setting(
+                        "capacity",
+                        "correct {}, or leave it out",
+                        f"target:{target}",
+                        self.rules.targets[target].capacity_written,
+                    ),
                     target=target,
                 )
 
     def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         wanted = {plan.database for plan in desired.values()}
+        owners = {(r.target, r.database): r.tenant for r in self.recalled.records.values()}
         known, told = remembered.left_behind(self.observed, desired)
         yield from told
         databases = [
@@ -445,14 +478,32 @@ class _Planner:
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:
+            if remembered.came_back(name, target, self.observed):
+                yield Finding(
+                    Kind.BACK_AGAIN,
+                    Severity.WARNING,
+                    f"the database {name} on {target} was deleted, and is there again: a late "
+                    "write made it",
+                    "stop what writes to it, then drop it",
+                    database=name,
+                    facts={"target": target},
+                )
+                continue
             yield Finding(
                 Kind.ORPHAN,
                 Severity.INFO,
                 f"the database {name} on {target} belongs to no tenant",
-                "influxops leaves it alone; drop it if its tenant is gone",
+                self._retire(owners[target, name])
+                if (target, name) in owners
+                else "influxops leaves it alone; drop it if its tenant is gone",
                 database=name,
                 facts={"target": target},
             )
+
+    @staticmethod
+    def _retire(tenant: str) -> Remedy:
+        """Return what to do about the database of a tenant that is recorded, and in no source."""
+        return Remedy.command(f"retire {shlex.quote(tenant)}", "run {} if that tenant is gone")
 
 
 def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ from influxops.context import Context
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Entry, Event, Record, Server, State, Writing
-from influxops.model import Action, Outcome, Status, TenantPlan, Verdict
+from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.observe import Observed, failed_ledger, identities
 from influxops.reconcile.remembered import busy, why_lost
+from influxops.text import moment
 
 if TYPE_CHECKING:
     from influxops.reconcile.run import Draft, Order
@@ -24,13 +25,18 @@ _EVENTS = {
     Action.COMPLETE: Event.COMPLETED,
     Action.SET_RETENTION: Event.RETENTION,
     Action.DROP: Event.DROPPED,
+    Action.ADOPT: Event.ADOPTED,
+    Action.RETIRE: Event.RETIRING,
+    Action.UNRETIRE: Event.UNRETIRED,
 }
+#: What nobody else may do to a tenant at the same time.
+_RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
 def reserve(
     batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
 ) -> tuple[Draft, list[TenantPlan]]:
-    """Take a place for each tenant that is to be made or dropped, before anything is written.
+    """Take into this run's hands whoever is to get, lose or change a place, before it is written.
 
     Args:
         batch: The tenants whose changes are to be tried.
@@ -48,7 +54,7 @@ def reserve(
         _reserved(plan, change.action, change.target, draft.observed)
         for plan in batch
         for change in plan.changes
-        if change.action in (Action.CREATE, Action.DROP)
+        if change.action in _RESERVED
     ]
     if not wanted:
         return draft, [*batch]
@@ -75,7 +81,11 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
     before = observed.recalled.records.get(plan.tenant)
     inventory = observed.inventories.get(target)
     record = before or Record(plan.tenant, State.WANTED)
+    if action not in (Action.CREATE, Action.DROP):
+        return record
     if action is Action.DROP:
+        if target == record.other != record.target:
+            return record  # an old copy goes, and the tenant stays where it is
         state = State.RETIRING
     elif record.state is State.LOST or record.state.is_promised:
         state = record.state  # until it is there again, it stays what was promised and is not
@@ -103,7 +113,7 @@ def _not_reserved(
         finding = Finding(
             Kind.NOT_TRIED,
             Severity.ERROR,
-            f"not tried: no place could be reserved: {error.message}",
+            f"not tried: it could not be reserved: {error.message}",
             error.remedy,
             plan.tenant,
             database=plan.database,
@@ -132,13 +142,44 @@ def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False
     draft = replace(draft, recorded=frozenset(draft.settled))
     if not writing:
         return draft
+    draft = replace(draft, events=(*draft.events, *writing.entries))
     try:
         found = order.ledger.record(writing, context)
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
-        return replace(draft, notes=(*draft.notes, replace(note, message=message)))
+        draft = replace(draft, notes=(*draft.notes, replace(note, message=message)))
+        lost = [each.tenant for each in writing.records]
+        return replace(draft, settled={**draft.settled, **dict(_undecided(lost, draft, error))})
     return replace(draft, observed=replace(draft.observed, recalled=recalled.having(found)))
+
+
+def _undecided(
+    tenants: Iterable[str], draft: Draft, error: InfluxopsError
+) -> Iterator[tuple[str, TenantPlan]]:
+    """Yield the tenants for which the ledger alone had something to do, and did not."""
+    for plan in filter(None, map(draft.settled.get, tenants)):
+        if all(outcome.change.needs_target for outcome in plan.outcomes):
+            continue
+        outcomes = tuple(
+            o
+            if o.change.needs_target or o.status is not Status.DONE
+            else replace(o, status=Status.FAILED, message=error.message, remedy=error.remedy)
+            for o in plan.outcomes
+        )
+        finding = Finding(
+            Kind.FAILED_CHANGE,
+            Severity.ERROR,
+            f"it could not be recorded: {error.message}",
+            error.remedy or "run it again",
+            plan.tenant,
+            plan.target,
+            plan.database,
+        )
+        yield (
+            plan.tenant,
+            replace(plan, outcomes=outcomes, verdict=Verdict.FAILED, finding=finding),
+        )
 
 
 class _Writer:
@@ -156,21 +197,22 @@ class _Writer:
             at_end: Whether what was found, and not changed, is written too.
         """
         records = []
+        servers = self._servers() if at_end else ()
         for id_, planned in self.draft.plan.tenants.items():
             settled = self.draft.settled.get(id_)
             before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
             after = before
             if settled is not None and settled.outcomes and id_ not in self.draft.recorded:
                 after = self._tried(settled, before)
-            elif settled is None and at_end:
+            elif settled is None and at_end and self.order.planner is None:
                 after = self._seen(planned, before)
-            if after != before:
-                records.append(after)
+            if after != before or (at_end and before.holder == self.run):
+                records.append(after)  # what this run took, and did not come to, is let go
         if not at_end:
             return Writing(tuple(records), entries=tuple(self.entries))
         return Writing(
             tuple(records),
-            self._servers(),
+            servers,
             self.recalled.renamed,
             self._sources(),
             tuple(self.entries),
@@ -179,14 +221,7 @@ class _Writer:
     def _tried(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record after its changes were tried."""
         for outcome in plan.outcomes:
-            change = outcome.change
-            self._tell(
-                _EVENTS[change.action],
-                plan,
-                change.target,
-                ended=outcome.status.value,
-                message=outcome.message or change.reason,
-            )
+            self._tell_change(outcome, plan, before)
         ended = {o.change.action: o for o in plan.outcomes}
         if plan.verdict is Verdict.CHANGED:
             record = replace(before, error="", tries=0)
@@ -194,8 +229,14 @@ class _Writer:
             message = plan.finding.message if plan.finding is not None else ""
             record = replace(before, error=message, tries=before.tries + 1)
         if Action.DROP in ended:
-            done = ended[Action.DROP].status is Status.DONE
-            return replace(record, state=State.RETIRED, due=None) if done else record
+            return _dropped(record, ended[Action.DROP])
+        for outcome in ended.values():
+            if outcome.status is Status.DONE:
+                record = self._decided(record, outcome.change)
+        if all(action in (Action.RETIRE, Action.UNRETIRE) for action in ended):
+            return record
+        if Action.ADOPT in ended:
+            return record
         made = ended.get(Action.CREATE)
         if made is None and not before.state.is_promised and plan.after is None:
             return record
@@ -234,7 +275,8 @@ class _Writer:
         if before.state is State.UNCONFIRMED and plan.before.complete is not True:
             return before  # it is still not known
         if before.state in (State.READY, State.MOVING) and before.target == plan.target:
-            return before
+            inventory = self.observed.inventories[plan.target or ""]
+            return replace(before, identity=inventory.identity)
         events = {
             State.UNCONFIRMED: Event.CONFIRMED,
             State.LOST: Event.FOUND_AGAIN,
@@ -249,6 +291,61 @@ class _Writer:
             after=after.state.value,
         )
         return replace(after, confirmed=self._now, error="", tries=0)
+
+    def _decided(self, record: Record, change: Change) -> Record:
+        """Return a record after what the ledger alone does."""
+        if change.action is Action.RETIRE:
+            if record.target is None:  # found, and not recorded until now
+                record = self._at(record, change)
+            return replace(record, state=State.RETIRING, due=change.until)
+        if change.action is Action.UNRETIRE:
+            return replace(record, state=State.READY, due=None)
+        if change.action is not Action.ADOPT:
+            return record
+        return replace(
+            self._at(record, change),
+            state=State.READY,
+            other=None,
+            other_identity=None,
+            due=None,
+            progress="",
+        )
+
+    def _at(self, record: Record, change: Change) -> Record:
+        """Return a record that has its database where a change found it."""
+        inventory = self.observed.inventories.get(change.target)
+        return replace(
+            record,
+            database=change.database,
+            target=change.target,
+            identity=inventory.identity if inventory is not None else None,
+            made=self._now,
+            made_by=self.run,
+            confirmed=self._now,
+        )
+
+    def _tell_change(self, outcome: Outcome, plan: TenantPlan, before: Record) -> None:
+        """Write a line of the history about one change."""
+        change = outcome.change
+        was, now = {
+            Action.ADOPT: (_place(before.database, before.target), _place(plan.database, "")),
+            Action.RETIRE: (before.state.value, State.RETIRING.value),
+            Action.UNRETIRE: (before.state.value, State.READY.value),
+        }.get(change.action, ("", ""))
+        again = change.action is Action.CREATE and before.state.is_promised
+        parts = (
+            outcome.message or ("made again, empty: it was lost" if again else change.reason),
+            f"its data is kept until {moment(change.until)}" if change.until else "",
+        )
+        self._tell(
+            _EVENTS[change.action],
+            plan,
+            change.target or None,
+            before=was,
+            after=now,
+            ended=outcome.status.value,
+            message="; ".join(filter(None, parts)),
+        )
 
     @property
     def _now(self) -> datetime:
@@ -325,6 +422,19 @@ class _Writer:
         for identity in sorted(new if self.recalled.sources else ()):
             self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.order.who))
         return new
+
+
+def _dropped(record: Record, outcome: Outcome) -> Record:
+    """Return a tenant's record after its database, or the copy that it left behind, was dropped."""
+    if outcome.status is not Status.DONE:
+        return record
+    if outcome.change.target == record.other != record.target:
+        return replace(record, other=None, other_identity=None, due=None, progress="")
+    return replace(record, state=State.RETIRED, due=None)
+
+
+def _place(database: str, target: str | None) -> str:
+    return " on ".join(part for part in (database, target) if part)
 
 
 def settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:

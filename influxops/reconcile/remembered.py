@@ -8,16 +8,41 @@ from datetime import datetime
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
-from influxops.model import TenantPlan
+from influxops.model import Action, Change, Database, Inventory, TenantPlan
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
-from influxops.text import some_of
+from influxops.text import moment, short, some_of
+
+
+def due_on(record: Record, now: datetime) -> str | None:
+    """Return the target whose copy of a tenant's database is to be dropped by now.
+
+    Args:
+        record: What is remembered of the tenant.
+        now: The ledger's clock.
+
+    Returns:
+        None where nothing of it is.
+    """
+    if record.state is State.RETIRING:
+        return record.target if record.due is None or record.due <= now else None
+    if record.state is State.READY and record.due is not None and record.due <= now:
+        return record.other  # what it left behind when it was moved
+    return None
+
+
+def is_busy(record: Record, run: str) -> bool:
+    """Return whether another run than this one, which still lives, has a tenant in its hands."""
+    return record.is_held and record.holder != run
 
 
 def busy(plan: TenantPlan, record: Record) -> TenantPlan:
-    """Return a tenant that another run, which still lives, has in its hands."""
+    """Return a tenant that another run has in its hands, or got hold of first."""
+    if not record.holder:
+        changed = f"another run has changed it meanwhile: it is {record.state}"
+        return hold(plan, held(Kind.BUSY, changed, "run it again"))
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
     return hold(
@@ -40,8 +65,37 @@ def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
     return record.state is not State.RESERVED or record.target not in observed.inventories
 
 
+def moving(record: Record) -> Finding:
+    """Return the finding that a tenant is being moved, and has its database meanwhile."""
+    was_cut_over = record.due is not None
+    message = (
+        f"it was moved here from {record.other}, where the last rows are still to be looked for"
+        if was_cut_over
+        else f"its database is being copied to {record.other}"
+    )
+    if record.is_held:
+        return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
+    to = record.target if was_cut_over else record.other
+    return Finding(
+        Kind.MOVING,
+        Severity.WARNING,
+        f"{message}, and no run is at it",
+        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", "go on with {}"),
+        record.tenant,
+        record.target,
+        record.database,
+    )
+
+
 def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     """Return why a tenant is held whose database is elsewhere than recorded."""
+    if record.state is State.MOVING and home == record.other and record.due is None:
+        return held(
+            Kind.LOST,
+            f"its database is not on {record.target} any more; what is on {home} is the copy that "
+            "a move has begun, and perhaps not all of it",
+            "find out what became of it, and bring it back from a backup",
+        )
     return held(
         Kind.MISPLACED,
         f"the database {plan.database} is on {home}, but recorded on {record.target}, "
@@ -111,9 +165,11 @@ def why_lost(record: Record, observed: Observed) -> str:
         return ""
     inventory = observed.inventories.get(record.target or "")
     seen = observed.recalled.confirmed(record)
-    parts = [f"it was ready on {record.target}, {_since(record)}"]
+    by = f" by run {record.made_by}" if record.made_by else ""
+    made = f"made{by} {moment(record.made)}" if record.made is not None else f"made{by}"
+    parts = [f"it is gone from {record.target}, {made}"]
     if seen is not None:
-        parts.append(f"last seen {_time(seen)}")
+        parts.append(f"last seen {moment(seen)}")
     if inventory is None:
         parts.append("its target is not configured any more")
     elif inventory.identity is not None and record.identity is not None:
@@ -127,15 +183,23 @@ def why_lost(record: Record, observed: Observed) -> str:
         )
     if inventory is not None and record.database in inventory.deleted:
         gone = inventory.deleted[record.database]
-        until = f"; its data goes {_time(gone)}" if gone is not None else ""
+        until = f"; its data goes {moment(gone)}" if gone is not None else ""
         parts.append(f"it was deleted there{until}")
     return ", ".join(parts)
 
 
-def unretired(plan: TenantPlan) -> Finding:
-    """Return the finding that a tenant which was retiring is in a source again."""
+def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
+    """Return what keeps a tenant that was retiring and is in a source again, and what to tell."""
     assert plan.record is not None
-    due = f", and would have been dropped after {_time(plan.record.due)}" if plan.record.due else ""
+    due = (
+        f", and would have been dropped after {moment(plan.record.due)}" if plan.record.due else ""
+    )
+    target, now = plan.target or "", plan.before
+    change = Change(Action.UNRETIRE, plan.tenant, target, plan.database, now, now)
+    return change, _unretired(plan, due)
+
+
+def _unretired(plan: TenantPlan, due: str) -> Finding:
     return Finding(
         Kind.UNRETIRED,
         Severity.WARNING,
@@ -143,6 +207,23 @@ def unretired(plan: TenantPlan) -> Finding:
         tenant=plan.tenant,
         target=plan.target,
         database=plan.database,
+    )
+
+
+def made_anew(plan: TenantPlan, inventory: Inventory) -> Finding:
+    """Return the finding that a promised database is there, and not the one that was made."""
+    deleted = plan.database in inventory.deleted
+    gone = inventory.deleted.get(plan.database)
+    why = "was deleted" if deleted else "has lost what says that it is complete"
+    until = f" (the data of the deleted one goes {moment(gone)})" if gone is not None else ""
+    return Finding(
+        Kind.MADE_ANEW,
+        Severity.WARNING,
+        f"it {why}{until}, and is there again: what wrote to it has made it anew",
+        "find out who deleted it; what it held before may be gone" if deleted else "",
+        plan.tenant,
+        plan.target,
+        plan.database,
     )
 
 
@@ -160,50 +241,73 @@ def left_behind(
     """
     explained: set[tuple[str, str]] = set()
     told: list[Finding] = []
+    promised = {
+        (record.target, record.database)
+        for record in observed.recalled.records.values()
+        if record.state is not State.RETIRED
+    }
     for record in observed.recalled.records.values():
-        for target in filter(None, (record.target, record.other)):
-            inventory = observed.inventories.get(target)
-            if inventory is None or record.database not in inventory.databases:
-                continue
+        homes = [
+            (target, inventory.databases[record.database])
+            for target, inventory in observed.inventories.items()
+            if record.database in inventory.databases
+        ]
+        for target, found in homes:
             place = (target, record.database)
             if target == record.other:
                 explained.add(place)
-            elif record.tenant in desired:
+            elif record.tenant in desired or place in explained:
                 continue
-            elif record.state is State.RETIRING:
+            elif record.state is State.RETIRING and target == record.target:
                 explained.add(place)
-                due = f"dropped after {_time(record.due)}" if record.due else "to be dropped"
-                told.append(_about(Kind.RETIRING, Severity.INFO, f"it is retiring: {due}", record))
-            elif record.state is State.RETIRED:
-                explained.add(place)
-                message = (
-                    f"its database {record.database} on {target} was dropped"
-                    f"{f' {_time(record.since)}' if record.since else ''}, and is there again: "
-                    "somebody still writes to it"
+                due = f"dropped after {moment(record.due)}" if record.due else "to be dropped"
+                told.append(
+                    Finding(
+                        Kind.RETIRING,
+                        Severity.INFO,
+                        f"it is retiring: {due}",
+                        tenant=record.tenant,
+                        target=target,
+                        database=record.database,
+                    )
                 )
-                told.append(_about(Kind.BACK_AGAIN, Severity.WARNING, message, record))
+            elif record.state is State.RETIRED and place not in promised:
+                # Wherever it is: a writer may have cached another place.
+                explained.add(place)
+                told.append(_back_again(record, target, found))
     return explained, told
 
 
-def _about(kind: Kind, severity: Severity, message: str, record: Record) -> Finding:
-    remedy = "stop what writes to it, then drop it" if kind is Kind.BACK_AGAIN else ""
+def _back_again(record: Record, target: str, found: Database) -> Finding:
+    """Return the finding that the database of a retired tenant is there again."""
+    when = f" {moment(record.since)}" if record.since else ""
+    whose = f"its database {short(record.database)} was dropped{when}, and is on {target} again: "
     return Finding(
-        kind,
-        severity,
-        message,
-        remedy,
+        Kind.BACK_AGAIN,
+        Severity.WARNING,
+        # What a write makes by itself has no marker.
+        whose + ("a late write made it" if found.complete is False else "somebody made it"),
+        Remedy.command(
+            f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"
+        ),
         record.tenant,
-        record.target,
+        target,
         record.database,
     )
+
+
+def came_back(database: str, target: str, observed: Observed) -> bool:
+    """Return whether a database that nobody asks for is one that was deleted and written to since.
+
+    Nothing but a write makes one without a marker where another of its name was deleted.
+    """
+    inventory = observed.inventories[target]
+    found = inventory.databases[database]
+    return found.complete is False and database in inventory.deleted
 
 
 def _since(record: Record) -> str:
     if record.made is None:
         return f"by run {record.made_by}" if record.made_by else "by an earlier run"
     by = f" by run {record.made_by}" if record.made_by else ""
-    return f"since {_time(record.made)}{by}"
-
-
-def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M} UTC"
+    return f"since {moment(record.made)}{by}"

@@ -18,6 +18,7 @@ class TargetPolicy(Struct, frozen=True):
     capacity: int | Literal["unlimited"] | None = None  # None: what the target estimates
     draining: bool = False  # whether it gets nothing new
     traits: Traits = field(default_factory=Traits)
+    capacity_written: str = ""  # how a program's users write its capacity; empty for a file's
 
 
 class Rules(Struct, frozen=True):

@@ -31,13 +31,13 @@ from influxops.errors import (
     LockBusy,
 )
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import State
+from influxops.ledger import Entry, State
 from influxops.model import Change, Outcome, Status, TenantPlan, Verdict
 from influxops.plugins.handles import SourceHandle, TargetHandle
 from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile.conclude import conclude
 from influxops.reconcile.copies import describe_copies
-from influxops.reconcile.desired import desire, held, hold
+from influxops.reconcile.desired import desire, held, hold, postponed
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe import (
     Observed,
@@ -57,6 +57,10 @@ from influxops.report.model import Origin, Report
 #: Seconds that a run which was ended still has to find out and tell what it did.
 GRACE = 5.0
 
+
+#: Tenants at least that are carried out after one more reading, where everything is read again
+#: right before; and how often that may be, however many there are.
+_AT_ONCE, _READINGS = 200, 20
 
 #: What a run without a ledger says once.
 NO_LEDGER = Finding(
@@ -78,6 +82,11 @@ class Order(Struct, frozen=True):
     absent: bool = False  # whether the tenants that the scope names lose their databases
     #: Plans instead of `make_plan`, for a run that does something else than ensure.
     planner: Planner | None = None
+    #: Carries the plan out instead of `carry_out`, for a run that does more than one target can.
+    carrier: Carrier | None = None
+    command: str = "ensure"  # the command that makes such a run
+    #: Whether all is read and planned once more right before it is carried out.
+    reads_again: bool = False
     ledger: LedgerHandle | None = None  # what remembers, where one is configured
     who: str = ""  # who makes the run: user@host
     #: Tells reporters what the run works on, once that is read; returns what went wrong.
@@ -95,8 +104,13 @@ class Draft(Struct, frozen=True):
     plan: Plan = field(default_factory=lambda: Plan({}))
     settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
     recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
+    events: tuple[Entry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through
+
+
+#: Carries out what is planned, for an order, within a run; yields what is known.
+Carrier = Callable[[Draft, Order, Context], Iterator[Draft]]
 
 
 def reconcile(
@@ -122,7 +136,7 @@ def reconcile(
                 draft = known
     except (Interrupted, ConfigError, LockBusy) as error:
         draft = replace(draft, error=error)
-    if lock.lost and draft.settled and len(order.targets) > 1:
+    if lock.lost and order.planner is None and draft.settled and len(order.targets) > 1:
         draft = look_for_doubles(order, context, draft)
     draft = replace(draft, notes=(*draft.notes, *lock.findings(order, draft)))
     report = conclude(draft, order, context, origin)
@@ -160,14 +174,22 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
             plan = make_plan(observed, desired, rules, scope, context.check, absent=order.absent)
         return guard(plan, observed, rules, order.allow, absent=order.absent)
 
-    plan = with_unknown_tenants(plan_for(observed), desired, observed, rules, scope)
+    plan = plan_for(observed)
+    if order.planner is None:
+        plan = with_unknown_tenants(plan, desired, observed, rules, scope)
     plan = describe_copies(plan, order.targets, context)
     yield (draft := replace(draft, plan=plan))
 
-    while not context.dry_run and (batch := next_batch(draft)):
+    if order.carrier is not None and not context.dry_run:
+        for known in order.carrier(draft, order, context):
+            yield (draft := known)
+    while order.carrier is None and not context.dry_run and (batch := next_batch(draft, order)):
         context.check()
         draft, batch = reserve(batch, draft, order, context)
         yield draft
+        if batch and order.reads_again:
+            draft, batch = plan_again(batch, draft, order, context)
+            yield draft
         if batch:
             draft = carry_out(batch, draft, order, context)
             yield draft
@@ -175,7 +197,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
         context.check()
         if still_open(draft) or draft.observed.closed:
             yield (draft := replace(draft, plan=replan(draft, plan_for(draft.observed))))
-    if draft.settled and not lock.keeps_out(order):
+    if order.planner is None and draft.settled and not lock.keeps_out(order):
         yield (draft := look_for_doubles(order, context, draft))
     yield (draft := look_at_busy(draft, order, context))
     yield (draft := record(draft, order, context.or_grace(GRACE), at_end=True))
@@ -197,13 +219,16 @@ def refuse_unusable(order: Order) -> None:
             raise ConfigError(f"{missing[0].full_name}: {error.message}", hint=error.remedy)
 
 
-def next_batch(draft: Draft) -> list[TenantPlan]:
+def next_batch(draft: Draft, order: Order) -> list[TenantPlan]:
     """Return the tenants whose changes are to be tried next.
 
     Who may find no place comes after all others: of two that are made at once, the server would
     choose whom it gives the last place, and the plan would have promised it to another.
     """
     waiting = still_open(draft)
+    if order.reads_again:
+        # What was read is soon old, and may be read only so often.
+        return waiting[: max(_AT_ONCE, len(draft.plan.tenants) // _READINGS)]
     return [plan for plan in waiting if not plan.over_estimate] or waiting
 
 
@@ -222,7 +247,7 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
     What was made and then lost a part (a server loses rows when a name is used again at once, or
     when it dies) is completed once more.
     """
-    changes = [change for plan in batch for change in plan.changes]
+    changes = [change for plan in batch for change in plan.changes if change.needs_target]
     context.on_stage("ensuring", len(changes))
     outcomes, faults = apply(changes, order.targets, context)
     observed = reread(outcomes, draft.observed, order, context)
@@ -239,6 +264,47 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
         observed=replace(observed, closed=closed),
         settled={**draft.settled, **settled},
         notes=(*draft.notes, *faults),
+    )
+
+
+def plan_again(
+    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
+) -> tuple[Draft, list[TenantPlan]]:
+    """Read everything once more, and plan anew for the tenants that this run has in its hands.
+
+    Returns:
+        What is known now, and those of the batch for which the same is still to be done.
+    """
+    assert order.planner is not None
+    observed, why = draft.observed, ""
+    try:
+        observed = observe(order.sources, order.targets, order.rules, context, order.ledger)
+        observed = replace(observed, closed=draft.observed.closed)
+    except ConfigError as error:
+        why = error.message
+    records = observed.recalled.records
+    own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
+    plan = Plan({})
+    if not why and observed.recalled.is_there:
+        part = replace(observed, recalled=replace(observed.recalled, records=own))
+        plan = order.planner(part, desire(part, order.rules, context.check), order, context)
+        plan = guard(plan, observed, order.rules, order.allow)
+    tenants = dict(draft.plan.tenants)
+    still = []
+    for before in batch:
+        why = why or observed.recalled.error or "the ledger has changed meanwhile"
+        now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
+        tenants[before.tenant] = now
+        if [c.action for c in now.changes] == [c.action for c in before.changes]:
+            still.append(now)
+    refusals = tuple(dict.fromkeys((*draft.plan.refusals, *plan.refusals)))
+    return (
+        replace(
+            draft,
+            observed=observed,
+            plan=replace(draft.plan, tenants=tenants, refusals=refusals),
+        ),
+        still,
     )
 
 
@@ -350,7 +416,7 @@ def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
         for id_, plan in draft.plan.tenants.items()
         if plan.finding is not None and plan.finding.kind is Kind.BUSY
     }
-    if not busy or order.ledger is None or context.dry_run:
+    if not busy or order.ledger is None or order.planner is not None or context.dry_run:
         return draft
     try:
         memory = order.ledger.memory(context, busy)
@@ -408,6 +474,9 @@ def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:
     )
 
 
+_NOT_OFFERED = "no source offers one"
+
+
 class Lock:
     """What keeps other runs out: the ledger's reservations, else the lock of the registry."""
 
@@ -421,11 +490,16 @@ class Lock:
     def held(self, order: Order, context: Context) -> Iterator[None]:
         """Live in the ledger, or hold the lock of the first source that has one, till the report.
 
+        A dry run takes none, but knows whether the run that it stands for is offered one.
+
         Raises:
             LockBusy: When another run holds it.
             Interrupted: When the run is over.
         """
         if context.dry_run:
+            offers = any(handle.implements("influxops_lock") for handle in order.sources)
+            if order.ledger is None and not offers:
+                self.missing = _NOT_OFFERED
             yield
             return
         with contextlib.ExitStack() as stack:
@@ -456,7 +530,7 @@ class Lock:
     def _take(
         self, sources: Sequence[SourceHandle], context: Context, stack: contextlib.ExitStack
     ) -> None:
-        self.missing = "no source offers one"
+        self.missing = _NOT_OFFERED
         for handle in sources:
             try:
                 with handle.guard():

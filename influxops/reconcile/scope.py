@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -9,12 +10,14 @@ from msgspec.structs import replace
 from influxops.context import Scope
 from influxops.errors import ConfigError
 from influxops.findings import Kind
+from influxops.ledger import State
 from influxops.model import UNMANAGED, TenantPlan
 from influxops.reconcile.desired import held, hold, homes_of
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.rules import Rules
-from influxops.text import nearest, printable, short
+from influxops.remedy import Remedy
+from influxops.text import moment, nearest, printable, short
 
 _HINT = "add it to the registry first"
 _LEAVES = "influxops leaves it alone; add the tenant to the registry, or drop what is left of it"
@@ -49,27 +52,30 @@ def with_unknown_tenants(
         return plan
     if len(unknown) == len(scope.tenants or ()):
         more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
-        left = _left(unknown[0], observed, rules)
+        left, advice = _left(unknown[0], observed, rules)
         raise ConfigError(
             f"no source knows the tenant {printable(unknown[0])}{more}{left}",
-            hint=nearest(unknown[0], desired) or (_LEAVES if left else _HINT),
+            hint=nearest(unknown[0], desired) or advice,
         )
     tenants = dict(plan.tenants)
     for number, id_ in enumerate(unknown):
         # A near miss is looked for among all tenants, so only for the first few.
         hint = nearest(id_, desired) if number < 5 else ""
-        left = _left(id_, observed, rules)
-        finding = held(
-            Kind.UNKNOWN_TENANT,
-            f"no source knows it{left}",
-            hint or (_LEAVES if left else _HINT),
-        )
+        left, advice = _left(id_, observed, rules)
+        finding = held(Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
         tenants[id_] = hold(TenantPlan(id_, "", UNMANAGED), finding)
     return replace(plan, tenants=tenants)
 
 
-def _left(tenant: str, observed: Observed, rules: Rules) -> str:
-    """Return where there is a database that is named as a tenant's would be; empty if nowhere."""
+def _left(tenant: str, observed: Observed, rules: Rules) -> tuple[str, str | Remedy]:
+    """Return what there is of a tenant that no source knows, in words, and what to do about it."""
+    record = observed.recalled.record(tenant)
+    if record is not None and record.state is State.RETIRING:
+        due = f" is dropped after {moment(record.due)}" if record.due else " is to be dropped"
+        left = f"; it is retiring: {short(record.database)} on {record.target}{due}"
+        return left, Remedy.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
     name = rules.template.name(tenant)
     homes = homes_of(name, observed)
-    return f", but a database {short(name)} is on {' and on '.join(homes)}" if homes else ""
+    if not homes:
+        return "", _HINT
+    return f", but a database {short(name)} is on {' and on '.join(homes)}", _LEAVES

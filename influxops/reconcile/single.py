@@ -34,7 +34,7 @@ from influxops.model import (
 from influxops.plugins.handles import SourceHandle, TargetHandle
 from influxops.reconcile import remembered
 from influxops.reconcile.desired import desire
-from influxops.reconcile.observe import Observed, in_parallel, merged
+from influxops.reconcile.observe import Observed, apart, in_parallel, merged
 from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.recall import Recalled, recalled
 from influxops.reconcile.remember import record, reserve
@@ -192,11 +192,8 @@ def _read(
     if order.ledger is not None:
         calls[order.ledger.full_name] = partial(order.ledger.memory, context, [*asked])
     given = reading.ask(calls)
-    tenants, _ = merged(
-        [(handle.name, given.get(handle.full_name, [])) for handle in order.sources],
-        order.sources,
-        complete=not reading.failed,
-    )
+    read = [(handle.name, given.get(handle.full_name, [])) for handle in order.sources]
+    tenants = merged(*apart(read, order.sources), complete=not reading.failed)
     memory = given.get(order.ledger.full_name) if order.ledger is not None else Memory()
     return [_overridden(tenant, asked[tenant.id]) for tenant in tenants], memory
 
@@ -295,6 +292,9 @@ class _Judge:
             return replace(place, reason=reason)
         if plan.verdict is Verdict.UNKNOWN:
             return self._unread(place, plan)
+        if any(change.action is Action.UNRETIRE for change in plan.changes):
+            reason = "it is retiring, and a source has it again: a full run keeps it"
+            return replace(place, step=Step.WAIT, reason=reason)
         if plan.before is not None:
             complete = all(change.action is not Action.COMPLETE for change in plan.changes)
             return replace(place, step=Step.THERE, complete=complete)
@@ -507,13 +507,16 @@ def completion(place: Place) -> Change:
 def only_creating(
     observed: Observed, desired: Mapping[str, TenantPlan], order: Order, context: Context
 ) -> Plan:
-    """Plan as any run does, but leave out whatever neither makes nor completes a database."""
+    """Plan as any run does, but leave out what does not make, complete or keep a database."""
     plan = make_plan(observed, desired, order.rules, context.scope, context.check)
     return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
 
 
+_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
+
+
 def _creating(plan: TenantPlan) -> TenantPlan:
-    kept = tuple(c for c in plan.changes if c.action in (Action.CREATE, Action.COMPLETE))
+    kept = tuple(change for change in plan.changes if change.action in _CREATING)
     if len(kept) == len(plan.changes):
         return plan
     if kept:

@@ -91,11 +91,24 @@ def verify(
         by_tenant[outcome.change.tenant].append(outcome)
     settled = {}
     for plan in plans:
+        places = {change.action: place for place, change in enumerate(plan.changes)}
         own = [_settled(o, plan, observed) for o in by_tenant[plan.tenant]]
         if any(_wants_another_place(o, closed) for o in own):
             continue
+        decided = [_decided(c, own) for c in plan.changes if not c.needs_target]
+        own = sorted([*own, *decided], key=lambda o: places.get(o.change.action, 0))
         settled[plan.tenant] = _with_outcomes(plan, own, observed)
     return settled
+
+
+def _decided(change: Change, others: Sequence[Outcome]) -> Outcome:
+    """Return how a change ends that the ledger alone makes: it is written down next.
+
+    Nobody's database is recorded as another's before it is marked as such.
+    """
+    if change.action is Action.ADOPT and any(o.status is not Status.DONE for o in others):
+        return Outcome(change, Status.SKIPPED, "not recorded: it could not be marked")
+    return Outcome(change, Status.DONE)
 
 
 def closed_by(outcomes: Iterable[Outcome], closed: Mapping[str, str]) -> dict[str, str]:
@@ -143,6 +156,9 @@ def _settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
         return replace(outcome, remedy=_LOOK_CLOSELY)
     good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
     if status in (Status.DONE, Status.UNKNOWN) and good:
+        if change.action is Action.DROP:
+            until = observed.inventories[change.target].deleted.get(change.database)
+            outcome = replace(outcome, change=replace(change, until=until))
         return replace(outcome, status=Status.DONE, message="", remedy="")
     if status is Status.DONE:
         return replace(

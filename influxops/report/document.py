@@ -64,6 +64,7 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
             "id": report.run_id,
             "started": plain(report.started),
             "seconds": round(report.seconds, 3),
+            "command": report.command,
             "dry_run": report.dry_run,
             "interrupted": report.interrupted,
             "exit_code": int(report.exit_code),
@@ -74,8 +75,12 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
         "ledger": plain(report.ledger),
         "plan": {
             "changes": [change_document(change) for change in report.planned],
-            "refusals": plain(report.refusals),
+            "refusals": [
+                {"guard": each.guard, "message": each.message, "tenants": list(each.tenants)}
+                for each in report.refusals
+            ],
         },
+        "events": [plain(entry) for entry in report.events],
         "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],
         "tenants": [_tenant(tenant, urls, words) for tenant in report.tenants],
         "findings": [finding_document(finding, words) for finding in report.findings],
@@ -123,6 +128,7 @@ def change_document(change: Change) -> dict[str, Any]:
         "before": database_document(change.before),
         "after": database_document(change.after),
         "reason": change.reason,
+        "until": plain(change.until),
     }
 
 
@@ -176,6 +182,7 @@ def _outcome(outcome: Outcome, words: Words) -> dict[str, Any]:
         "message": outcome.message,
         "hint": words.advice(outcome.remedy),
         "effect": outcome.effect,
+        "until": plain(outcome.change.until),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -10,6 +11,7 @@ from msgspec import Struct, field
 
 from influxops.errors import ExitCode
 from influxops.findings import Finding
+from influxops.ledger import Entry
 from influxops.model import Change, Outcome, Refusal, TenantPlan, Traits
 
 
@@ -55,6 +57,7 @@ class LedgerState(Struct, frozen=True):
     location: str  # where it is, without secrets
     namespace: str  # whose tenants are meant
     records: int = 0  # how many tenants it has
+    states: Mapping[str, int] = field(default_factory=dict)  # how many of them, by their state
     error: str = ""  # why it could not be read; empty where it could
 
 
@@ -85,11 +88,14 @@ class Report(Struct, frozen=True, dict=True):
     seconds: float  # how long it took
     dry_run: bool  # whether nothing was to be written
     origin: Origin
+    #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
+    command: str = "ensure"
     sources: tuple[SourceState, ...] = ()
     targets: tuple[TargetState, ...] = ()
     ledger: LedgerState | None = None  # None where none is configured
     tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
     refusals: tuple[Refusal, ...] = ()  # what guards refuse
+    events: tuple[Entry, ...] = ()  # what the run wrote into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`
     exit_code: ExitCode = ExitCode.OK
     #: Whether the run was limited to some tenants or targets.

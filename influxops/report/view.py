@@ -7,13 +7,12 @@ no name breaks a line or steers a terminal. Every part is made once, and is line
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdict
-from influxops.remedy import Remedy
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
 from influxops.report.words import (
@@ -25,7 +24,7 @@ from influxops.report.words import (
     to_do,
     verb,
 )
-from influxops.text import count, one_line, printable, short
+from influxops.text import count, moment, one_line, printable, short
 
 __all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 
@@ -84,7 +83,13 @@ class ReportView:
         return found.traits if found else Traits()
 
     def on(self, tenant: TenantPlan) -> str:
-        """Return where a tenant's database is or will be: ` on eu1`; empty where nobody knows."""
+        """Return where a tenant's database is or will be: ` on eu1`; empty where nobody knows.
+
+        Of one that is to be moved, from where to where: ` from eu1 to eu2`.
+        """
+        move = tenant.move
+        if move is not None and tenant.verdict is Verdict.PENDING and move.target != tenant.target:
+            return f" from {one_line(tenant.target or '?')} to {one_line(move.target)}"
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
     def is_right(self, tenant: TenantPlan) -> bool:
@@ -120,11 +125,11 @@ class ReportView:
         """Return what was done for a tenant, or is to be done, and where it stands if not right."""
         marker = self.traits(tenant.target).marker
         if tenant.verdict is Verdict.PENDING and self.report.dry_run:
-            parts = [to_do(change.action, marker) for change in tenant.changes]
+            parts = [to_do(c.action, marker) + _kept_until(c) for c in _told(tenant.changes)]
             if tenant.over_estimate:
                 parts.append("may find no place")
             return ", ".join(parts) or tenant.verdict.value
-        parts = [done(change.action, marker) for change in tenant.made]
+        parts = [done(c.action, marker) + _kept_until(c) for c in _told(tenant.made)]
         if tenant.verdict is not Verdict.CHANGED:
             parts.append(self._standing(tenant))
         return ", ".join(parts) or tenant.verdict.value
@@ -132,7 +137,11 @@ class ReportView:
     def steps(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
         marker = self.traits(tenant.target).marker
-        return " and ".join(verb(change.action, marker) for change in tenant.changes)
+        return " and ".join(verb(change.action, marker) for change in _told(tenant.changes))
+
+    def kept(self, tenant: TenantPlan) -> str:
+        """Return until when a tenant's data is kept after all changes; empty where that is open."""
+        return "".join(_kept_until(change) for change in tenant.changes).strip()
 
     def retention(self, tenant: TenantPlan) -> str:
         """Return a tenant's retention period, and what it was where it changes."""
@@ -160,9 +169,8 @@ class ReportView:
         return False
 
     def _standing(self, tenant: TenantPlan) -> str:
-        if tenant.finding is not None and tenant.finding.kind is Kind.UNCONFIRMED:
-            return "not confirmed"
-        return tenant.verdict.value
+        kind = tenant.finding.kind if tenant.finding is not None else None
+        return _STANDINGS.get(kind, tenant.verdict.value)
 
     def message(self, finding: Finding) -> str:
         """Return what a finding says, safe to print, without naming whom it is about."""
@@ -185,7 +193,7 @@ class ReportView:
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            finding = Finding(Kind.GUARD, Severity.ERROR, message, Remedy.allow(refusal.guard))
+            finding = Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)
             found.append(self._about(finding, "", is_tenant=False))
         return grouped(found)
 
@@ -232,7 +240,10 @@ class ReportView:
         changes = report.planned if report.dry_run else report.changed
         order = {action: place for place, action in enumerate(Action)}
         found: defaultdict[str, list[Change]] = defaultdict(list)
+        moved = {change.tenant for change in changes if change.action is Action.MOVE}
         for change in sorted(changes, key=lambda change: order[change.action]):
+            if change.tenant in moved and change.action is not Action.MOVE:
+                continue  # making the copy is a part of it
             words = to_do if report.dry_run else done
             found[words(change.action, self.traits(change.target).marker)].append(change)
         return found
@@ -249,7 +260,7 @@ class ReportView:
             found[9, Verdict.FAILED.value] = 0
         order = {action: place for place, action in enumerate(Action, 1)}
         for tenant in report.tenants:
-            did = tenant.changes if tenant.verdict is Verdict.PENDING else tenant.made
+            did = _told(tenant.changes if tenant.verdict is Verdict.PENDING else tenant.made)
             if did and self.is_right(tenant) and tenant.verdict is not Verdict.OK:
                 words = to_do if tenant.verdict is Verdict.PENDING else done
                 marker = self.traits(tenant.target).marker
@@ -292,6 +303,12 @@ class ReportView:
             and not report.refusals
         )
 
+    @cached_property
+    def not_right(self) -> Mapping[str, int]:
+        """How many tenants are not right, by the words for where they stand."""
+        found = Counter(self._standing(t) for t in self.tenants if not self.is_right(t))
+        return dict(found)
+
     def summary(self) -> str:
         """Return the tenants counted by what happened to them, in one line."""
         report = self.report
@@ -315,7 +332,8 @@ class ReportView:
             steps.append("run it again: what was done stays done, and the rest follows")
         if report.dry_run and any(t.verdict is Verdict.PENDING for t in report.tenants):
             limited = any(tenant.over_estimate for tenant in report.tenants)
-            steps.append(self.words.apply + (", as far as there is room" if limited else ""))
+            apply = self.words.apply.replace("{}", report.command)
+            steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
         if errors and not report.interrupted:
             what = "the error" if errors == 1 else "the errors"
@@ -330,6 +348,12 @@ class ReportView:
         return About(finding, self.message(finding), advice, label, target, is_tenant)
 
 
+#: Where a tenant stands, where one word says it better than its verdict.
+_STANDINGS: Mapping[Kind | None, str] = {
+    Kind.UNCONFIRMED: "not confirmed",
+    Kind.LOST: "lost",
+    Kind.BUSY: "in another run's hands",
+}
 #: Where a summary tells of tenants that nothing was done for; what was done stands between.
 _PLACES = {
     Verdict.OK: 0,
@@ -340,6 +364,15 @@ _PLACES = {
     Verdict.UNKNOWN: 8,
     Verdict.FAILED: 9,
 }
+
+
+def _told(changes: Sequence[Change]) -> Sequence[Change]:
+    """Return the changes of one tenant that are told: making a copy is a part of moving."""
+    return [change for change in changes if change.action is Action.MOVE] or changes
+
+
+def _kept_until(change: Change) -> str:
+    return f" (data until {moment(change.until)})" if change.until is not None else ""
 
 
 def retention_change(before: Database | None, after: Database | None) -> str:

@@ -20,7 +20,7 @@ _ACTIONS = {
     Action.DROP: ("dropped", "to drop", "drop"),
     Action.ADOPT: ("adopted", "to adopt", "adopt"),
     Action.RETIRE: ("retired", "to retire", "retire"),
-    Action.UNRETIRE: ("kept after all", "to keep after all", "keep after all"),
+    Action.UNRETIRE: ("unretired", "to unretire", "unretire"),
     Action.MOVE: ("moved", "to move", "move"),
 }
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
@@ -35,7 +35,7 @@ class Words(Struct, frozen=True):
     allow: str  # the allowance of a guard
     option: str  # an option of a run
     command: str  # a command to run
-    apply: str  # what makes the changes that a dry run found, as a sentence
+    apply: str  # what makes the changes that a dry run found, as a sentence; `{}` is its command
     #: The commands that such a face has something of its own for.
     commands: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ COMMAND_LINE = Words(
     allow="--allow {}",
     option="--{}",
     command="influxops {}",
-    apply="influxops ensure makes these changes",
+    apply="influxops {} makes these changes",
 )
 TASK = Words(
     allow="`allow: [{}]`",

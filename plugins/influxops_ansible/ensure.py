@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
+from influxops.context import Context
+from influxops.durations import parse_duration
+from influxops.engine import Engine
+from influxops.errors import ConfigError
+from influxops.ledger import State
 from influxops.model import Change, Database, TenantPlan, Verdict
-from influxops.report.document import database_document
+from influxops.reconcile.retire import Retire
+from influxops.report.document import database_document, plain
+from influxops.report.model import Report
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
-from influxops_ansible.task import Task
+from influxops_ansible.task import Task, id_of
 
 
 def ensure(parameters: Mapping[str, Any], *, check_mode: bool) -> Result:
@@ -28,9 +36,7 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
         # A list that came out empty asks for nothing; it is no registry that lost its tenants.
         return Result({"changed": False, "diff": [], "not_as_desired": [], **nothing(task)})
     with task.engine(dry_run=check_mode) as (engine, context):
-        report = engine.execute(
-            context, allow=parameters.get("allow") or (), absent=parameters["state"] == "absent"
-        )
+        report = _run(task, engine, context)
     told = Told(report)
     warnings, failure = told.warnings, told.failure
     if failure and (
@@ -48,6 +54,40 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
         **told.values,
     }
     return Result(values, warnings, failure)
+
+
+def _run(task: Task, engine: Engine, context: Context) -> Report:
+    """Make the run that a task asks for: tenants that are to be absent are retired, or dropped."""
+    parameters = task.parameters
+    allow = frozenset(parameters.get("allow") or ())
+    if parameters["state"] == "present":
+        return engine.execute(context, allow=allow)
+    after = _seconds(parameters.get("after"))
+    if after and engine.ledger is None:
+        raise ConfigError(
+            "`after` needs a ledger, which remembers what is to be dropped later",
+            hint="give `ledger`, or leave `after` out",
+        )
+    if engine.ledger is None or after == 0:
+        return engine.execute(context, allow=allow, absent=True)
+    planner = Retire(tuple(map(id_of, task.named or ())), after, found=True)
+    # The task itself asks for it; that a source still has the tenant is a warning.
+    allow |= {"still-registered"}
+    return engine.execute(context, allow=allow, planner=planner, command="retire")
+
+
+def _seconds(after: str | None) -> int | None:
+    """Return how long a database is kept; None for what the ledger's settings say.
+
+    Raises:
+        ConfigError: When it is no duration.
+    """
+    if after is None:
+        return None
+    try:
+        return int(after) if after.strip().isdecimal() else parse_duration(after)
+    except ValueError as error:
+        raise ConfigError(f"`after`: {error}") from None
 
 
 def _entry(tenant: TenantPlan, told: Told) -> dict[str, Any]:
@@ -68,9 +108,18 @@ def _entry(tenant: TenantPlan, told: Told) -> dict[str, Any]:
         "url": told.view.url(tenant),
         "action": _actions(changes or tried) or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
+        "until": plain(_until(tenant, changes)),
         "before": database_document(tenant.before),
         "after": None if is_unknown else database_document(_after(tenant, changes, told)),
     }
+
+
+def _until(tenant: TenantPlan, changes: Sequence[Change]) -> datetime | None:
+    """Return until when the data of a tenant that is retiring, or was dropped, is kept."""
+    until = next((change.until for change in changes if change.until is not None), None)
+    if until is None and tenant.record is not None and tenant.record.state is State.RETIRING:
+        return tenant.record.due
+    return until
 
 
 def _actions(changes: Sequence[Change]) -> str:

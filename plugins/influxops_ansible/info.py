@@ -41,13 +41,13 @@ def _look(task: Task) -> Result:
     if task.named == []:
         return Result({"targets": [], **nothing(task)})
     with task.engine(dry_run=True) as (engine, context):
-        report = engine.execute(context, tell=False)
-        told, unread = Told(report), Told(_unread(report))
+        report = without_lock(engine.execute(context, tell=False))
+        told, missed = Told(report), Told(unread(report))
         rows = map(_row, tenant_status(engine, told.view, context))
     warnings, failure = told.warnings, ""
-    if unread.report.notes:
-        failure = unread.failure
-        if task.parameters.get("unreachable") == "warn" and unread.is_only_unreachable:
+    if any(finding.severity is Severity.ERROR for finding in missed.report.notes):
+        failure = missed.failure
+        if task.parameters.get("unreachable") == "warn" and missed.is_only_unreachable:
             warnings, failure = (*warnings, failure), ""
     entries = ((row, row["exists"] is None or bool(row["message"])) for row in rows)
     values = {
@@ -65,14 +65,20 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "retention": retention, "desired": row["desired"] or "none"}
 
 
-def _unread(report: Report) -> Report:
+def without_lock(report: Report) -> Report:
+    """Return a report that says nothing of a lock, which who only reads does not need."""
+    notes = (finding for finding in report.notes if finding.kind is not Kind.NO_LOCK)
+    return replace(report, notes=tuple(notes))
+
+
+def unread(report: Report) -> Report:
     """Return what of a report is about reading alone."""
     return replace(
         report,
         notes=tuple(
             finding
             for finding in report.notes
-            if finding.kind in _UNREAD and finding.severity is Severity.ERROR
+            if finding.kind in _UNREAD and finding.severity is not Severity.INFO
         ),
         tenants=tuple(_not_read(report)),
         refusals=(),

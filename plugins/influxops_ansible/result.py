@@ -45,7 +45,11 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         parameters: The module's parameters.
     """
     try:
-        return work(Task(parameters))
+        result = work(Task(parameters))
+        if result.failure and not result.values.get("changed"):
+            # A plugin that finds a library missing has failed, and others went on without it.
+            return replace(result, missing=_missing_requirement())
+        return result
     except ModuleNotFoundError as error:
         return Result(failure=str(error), missing=error.name or "influxops")
     except InfluxopsError as error:
@@ -56,7 +60,7 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
             {"findings": [_document(finding)]},
-            failure=_with_advice(error.message, TASK.advice(error.remedy)),
+            failure=with_advice(error.message, TASK.advice(error.remedy)),
         )
 
 
@@ -151,7 +155,7 @@ class Told:
             names = [short(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
         else:
             names = []
-        return _with_advice(
+        return with_advice(
             f"{line}: {some_of(names, _MOST_NAMES)}" if names else line, group.advice
         )
 
@@ -214,5 +218,6 @@ def _document(finding: Finding) -> dict[str, Any]:
     return document
 
 
-def _with_advice(text: str, advice: str) -> str:
+def with_advice(text: str, advice: str) -> str:
+    """Return a text with what to do about it, if there is anything."""
     return f"{text} ({advice})" if advice else text

@@ -32,6 +32,15 @@ _VARIABLES = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
 _TENANT_KEYS = ("id", "retention", "target", "database")
 #: The variables of the registry that is read where no file says which.
 _REGISTRY_VARIABLES = ("PG_", "PGHOST", "PGDATABASE")
+#: What only `targets` can say of a server.
+_IN_TARGETS = (
+    "capacity",
+    "cluster_uuid",
+    "connect_timeout",
+    "read_timeout",
+    "retries",
+    "state",
+)
 #: The parameters that say where the only target is, beside `token`.
 _TARGET = ("url", "validate_certs", "ca_path", "client_cert", "client_key")
 _UNMANAGED = "unmanaged"
@@ -63,7 +72,7 @@ class Task(Struct, frozen=True, dict=True):
         if tenants is None:
             return None
         named = [_named(item, f"`tenants`, item {n}") for n, item in enumerate(tenants, 1)]
-        if named and not any(id_.strip() for id_ in map(_id_of, named)):
+        if named and not any(id_.strip() for id_ in map(id_of, named)):
             raise ConfigError("a tenant's id is empty", hint="give it, or leave the task out")
         return named
 
@@ -72,7 +81,7 @@ class Task(Struct, frozen=True, dict=True):
         """The tenants that the task names: the databases of all others are not its business."""
         if self.named is None:
             return Scope()
-        return Scope(frozenset(id_ for id_ in map(_id_of, self.named) if id_.strip()))
+        return Scope(frozenset(id_ for id_ in map(id_of, self.named) if id_.strip()))
 
     def config(self) -> Config:
         """Return the configuration.
@@ -84,15 +93,23 @@ class Task(Struct, frozen=True, dict=True):
         self._check()
         called = {"naming.database": "name_template", "database.retention": "retention"}
         called |= {f"targets.{name}": f"targets.{name}" for name in self._get("targets", {})}
+        if self.parameters.get("url") is not None:
+            for key in _IN_TARGETS:
+                called[f"targets.default.{key}"] = f"targets.default.{key}"
+        called |= {"ledger": "ledger"}
         if self.named is None:
             called["sources.task"] = "source"
         author = Program("the task", called)
         own = {**self._tables(), **self._sources()}
         path = self.parameters.get("config")
-        if path is None:
+        # A URL that a variable gives stands back for a file that the task names.
+        if path is None and any(
+            self.parameters.get(name) is not None for name in ("url", "targets")
+        ):
             return self._supplementing(
                 parse_config({**own, "targets": self._targets()}, author), "task"
             )
+        # The modules insist on one of the three; the lookup finds a file as the command does.
         file, task = load_config(path), parse_config(own, author)
         if "sources" in own:
             file = self._with_sources(file, task)
@@ -137,6 +154,9 @@ class Task(Struct, frozen=True, dict=True):
                     variable
                 ):
                     raise ConfigError(f"parameters are mutually exclusive: {name}|{other}")
+        alone = all(self.parameters.get(name) is None for name in ("url", "config", "targets"))
+        if alone and self._get("token", "") != os.environ.get("INFLUXDB_TOKEN", ""):
+            raise ConfigError("`token` is given without the `url` that it is for")
         if self._get("timeout", 0) < 0:
             raise ConfigError("`timeout` is negative", hint="give seconds, or 0 for the default")
         # Ansible makes text of a dictionary.
@@ -153,6 +173,8 @@ class Task(Struct, frozen=True, dict=True):
         if self.parameters.get("retention") is not None:
             retention = _retention(self.parameters["retention"])
             tables["database"] = {"retention": None if retention == _UNMANAGED else retention}
+        if self.parameters.get("ledger") is not None:
+            tables["ledger"] = {"kind": "postgres", **self._with_secrets(self.parameters["ledger"])}
         return tables
 
     def _sources(self) -> dict[str, Any]:
@@ -270,7 +292,8 @@ def _named(item: object, where: str) -> Any:
     return {**said, "id": _id(item["id"], where)}
 
 
-def _id_of(named: Any) -> str:
+def id_of(named: Any) -> str:
+    """Return the id of one of the task's tenants."""
     return str(named["id"] if isinstance(named, Mapping) else named)
 
 

@@ -77,6 +77,18 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     callback=_seconds,
     help="How long a write waits at most until it is durable.",
 )
+@click.option(
+    "--wal-snapshot-size",
+    default=600,
+    type=click.IntRange(1),
+    help="After so many flushes, what was flushed is listed as files.",
+)
+@click.option(
+    "--query-file-limit",
+    default=432,
+    type=click.IntRange(1),
+    help="How many files a query may read.",
+)
 @click.option("--with-auth", is_flag=True, help="Ask for a token, as a real server does.")
 @click.option(
     "--until-stdin-ends",
@@ -91,6 +103,8 @@ def command(
     max_databases: int | None,
     max_tables: int | None,
     wal_flush_interval: float,
+    wal_snapshot_size: int,
+    query_file_limit: int,
     with_auth: bool,
     until_stdin_ends: bool,
 ) -> None:
@@ -108,7 +122,12 @@ def command(
     from influxops_demo.standin.storage import DataDirectoryError
 
     settings = StandInSettings(
-        data_dir, Limits(max_databases, max_tables), wal_flush_interval, with_auth
+        data_dir,
+        Limits(max_databases, max_tables),
+        wal_flush_interval,
+        with_auth,
+        wal_snapshot_size,
+        query_file_limit,
     )
     try:
         listener = listen(host, port)

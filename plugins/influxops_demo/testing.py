@@ -70,6 +70,8 @@ class StandInOptions(TypedDict, total=False):
         max_databases: Limit of databases; None is no limit.
         max_tables: Limit of tables over all databases; None is no limit.
         wal_flush_interval: How long an ordinary write waits at most, as ``50ms`` or ``1s``.
+        wal_snapshot_size: After so many flushes, what was flushed is listed as files.
+        query_file_limit: How many files a query may read.
         with_auth: Whether it asks for tokens.
         startup_timeout: Seconds after which one that does not answer is given up.
     """
@@ -80,6 +82,8 @@ class StandInOptions(TypedDict, total=False):
     max_databases: int | None
     max_tables: int | None
     wal_flush_interval: str
+    wal_snapshot_size: int
+    query_file_limit: int
     with_auth: bool
     startup_timeout: float
 

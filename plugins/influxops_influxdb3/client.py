@@ -6,16 +6,18 @@ several threads; it keeps connections alive and never follows a redirect.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import Struct
+from msgspec import json as json_reader
 
 from influxops.plugin import (
     ConfigError,
@@ -28,6 +30,7 @@ from influxops.plugin import (
 from influxops_influxdb3.errors import (
     CHECK_URL,
     Answer,
+    InfluxDBError,
     NotInfluxDB3,
     Operation,
     Request,
@@ -40,15 +43,8 @@ from influxops_influxdb3.settings import InfluxDB3Settings
 from influxops_influxdb3.tries import ask, read_date
 
 _DATABASES = "/api/v3/configure/database"
+_JSON = json_reader.Decoder()
 _VERSION = re.compile(r"v?(\d+)\.")
-
-#: The table that says that a database was made for a tenant.
-MARKER_TABLE = "_init"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: A line ends at a line break; a tag has no other way to hold one.
-_ESCAPES = str.maketrans(
-    {"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\ ", "\r": "\\ "}
-)
 
 
 class Ping(Struct, frozen=True):
@@ -179,22 +175,67 @@ class Client:
             query={"db": database},
         )
 
-    def write(self, context: Context, database: str, lines: str, *, no_sync: bool = False) -> None:
+    def create_table(
+        self,
+        context: Context,
+        database: str,
+        table: str,
+        tags: Sequence[str],
+        fields: Mapping[str, str],
+    ) -> None:
+        """Create a table.
+
+        Args:
+            context: The run.
+            database: Where to.
+            table: Its name.
+            tags: The names of its tags, in the order of its series key; at least one.
+            fields: The type of each field: `utf8`, `int64`, `uint64`, `float64` or `bool`.
+
+        Raises:
+            AlreadyExists: When it is there, whatever its columns.
+            TableLimit: When the server takes no further table.
+        """
+        columns = [{"name": name, "type": kind} for name, kind in fields.items()]
+        document = {"db": database, "table": table, "tags": list(tags), "fields": columns}
+        path = "/api/v3/configure/table"
+        self._send(
+            context,
+            Operation.CREATE_TABLE,
+            "POST",
+            path,
+            database=database,
+            document=document,
+        )
+
+    def write(
+        self,
+        context: Context,
+        database: str,
+        lines: str | bytes,
+        *,
+        no_sync: bool = False,
+        exact: bool = False,
+    ) -> None:
         """Write line protocol, times in nanoseconds; what is missing is made.
 
         Args:
             context: The run.
             database: Where to.
-            lines: Line protocol.
+            lines: Line protocol; bytes are UTF-8.
             no_sync: Whether not to wait until it is durable. All that was written before an
                 ordinary write is durable with it, in whatever database, as long as it is one
                 and the same server process.
+            exact: Whether to say that times are in nanoseconds. Else the server takes one of
+                the first hours of 1970 for one in seconds.
 
         Raises:
             DatabaseLimit: When the server takes no further database.
             TableLimit: When it takes no further table; the database has been made all the same.
         """
         query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
+        if exact:
+            query["precision"] = "nanosecond"
         self._send(
             context,
             Operation.WRITE,
@@ -203,7 +244,7 @@ class Client:
             database=database,
             query=query,
             # Half a character has no UTF-8; whoever checks ids has refused it before.
-            body=lines.encode(errors="replace"),
+            body=lines.encode(errors="replace") if isinstance(lines, str) else lines,
         )
 
     def query(
@@ -231,6 +272,42 @@ class Client:
             document=document,
         )
         return _rows(read_json(answer, request), request)
+
+    def rows(self, context: Context, database: str, sql: str) -> Iterator[list[dict[str, Any]]]:
+        """Ask in SQL, and read the rows as they come: for answers of any size.
+
+        Yields:
+            Some rows at a time, one dictionary a row; null fields are left out. Integers are
+            exact, also unsigned ones of 64 bits.
+
+        Raises:
+            NotFound: When there is no such database.
+            BadRequest: When there is no such table, or the query is wrong.
+            QueryFileLimit: When the server would have to read more files than it lets itself.
+            ConnectionFailed: Also when the answer breaks off; nothing is asked again then.
+        """
+        request, answer = self._send(
+            context,
+            Operation.QUERY,
+            "POST",
+            "/api/v3/query_sql",
+            database=database,
+            document={"db": database, "q": sql, "format": "jsonl"},
+            streamed=True,
+        )
+        if answer.pieces is None:
+            return
+        rest = b""
+        with contextlib.closing(answer.pieces) as pieces:
+            for piece in pieces:
+                head, end, tail = piece.rpartition(b"\n")
+                if end:
+                    yield _json_lines(rest + head, request)
+                    rest = tail
+                else:
+                    rest += tail
+        if rest.strip():
+            yield _json_lines(rest, request)
 
     def delete(self, context: Context, database: str, *, hard_delete_at: datetime) -> None:
         """Delete a database: its name is free at once, its data stays for a while.
@@ -267,6 +344,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
         body: bytes | None = None,
+        streamed: bool = False,
     ) -> tuple[Request, Answer]:
         """Send one request, again where that may help, and return the good answer."""
         settings = self._settings
@@ -286,7 +364,15 @@ class Client:
         began, status = time.monotonic(), "no answer"
         try:
             answer = ask(
-                self._http, settings.retries, context, request, method, target, body, headers
+                self._http,
+                settings.retries,
+                context,
+                request,
+                method,
+                target,
+                body,
+                headers,
+                streamed=streamed,
             )
             status = str(answer.status)
         finally:
@@ -294,10 +380,15 @@ class Client:
             context.log.debug(
                 "%s %s %s: %s after %.0f ms", method, path, database or "-", status, ms
             )
-        self._note_identity(context, answer.headers.get("cluster-uuid"))
-        self._refuse_another_server(context, request)
-        if not answer.is_good:
-            raise error_of(answer, request)
+        try:
+            self._note_identity(context, answer.headers.get("cluster-uuid"))
+            self._refuse_another_server(context, request)
+            if not answer.is_good:
+                raise error_of(answer, request)
+        except InfluxDBError:
+            if answer.pieces is not None:
+                answer.pieces.close()
+            raise
         return request, answer
 
     def _token(self) -> str:
@@ -345,17 +436,14 @@ def _rows(document: object, request: Request) -> list[dict[str, Any]]:
     raise request.error(NotInfluxDB3, "it answered JSON that is no list of rows", CHECK_URL)
 
 
-def marker_time(started: datetime) -> datetime:
-    """Return the time of the markers that a run writes: the hour in which it started.
+def _json_lines(text: bytes, request: Request) -> list[dict[str, Any]]:
+    """Read JSON lines.
 
-    So the same marker written again, or by two runs that overlap, is one point. It is never a
-    fixed old time, which a retention period would hide at once.
+    Raises:
+        NotInfluxDB3: When they are something else.
     """
-    return _EPOCH + (started - _EPOCH) // timedelta(hours=1) * timedelta(hours=1)
-
-
-def marker(tenant: str, started: datetime) -> str:
-    """Return the marker of one tenant, in line protocol: all that influxops writes."""
-    tag = f",tenant={tenant.translate(_ESCAPES)}" if tenant else ""
-    seconds = int((marker_time(started) - _EPOCH).total_seconds())
-    return f"{MARKER_TABLE},source=provisioning{tag} value=1i,initialized=1i {seconds}000000000"
+    try:
+        rows = _JSON.decode_lines(text)
+    except (ValueError, RecursionError):
+        rows = None
+    return _rows(rows, request)

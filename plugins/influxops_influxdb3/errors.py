@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -47,6 +47,7 @@ class Operation(StrEnum):
     WRITE = "writing to"
     QUERY = "querying"
     DELETE = "deleting"
+    CREATE_TABLE = "making a table in"
 
     @property
     def changes(self) -> bool:
@@ -101,6 +102,7 @@ class ConnectionFailed(InfluxDBError):
         sent: Whether the request may have reached the server.
         silent: Whether the server was waited for in vain.
         again: Whether another try may help.
+        begun: Whether a part of the answer had been read already.
         **about: What `InfluxDBError` takes.
     """
 
@@ -111,12 +113,14 @@ class ConnectionFailed(InfluxDBError):
         sent: bool = False,
         silent: bool = False,
         again: bool = True,
+        begun: bool = False,
         **about: Any,
     ) -> None:
         super().__init__(reason, **about)
         self.sent = sent
         self.silent = silent
         self.again = again
+        self.begun = begun
 
     @property
     def answer_lost(self) -> bool:
@@ -190,7 +194,10 @@ _DATABASE_LIMIT = re.compile(
     r"exceed\b.*\b(limit of \d+ databases|databases? limit)", re.IGNORECASE
 )
 _TABLE_LIMIT = re.compile(r"exceed\b.*\b(number of tables|tables? limit)", re.IGNORECASE)
-_FILE_LIMIT = re.compile(r"query would scan .*exceeding the file limit", re.IGNORECASE | re.DOTALL)
+#: The second wording is that of older versions.
+_FILE_LIMIT = re.compile(
+    r"query would (scan .*exceeding the|exceed) file limit", re.IGNORECASE | re.DOTALL
+)
 
 
 class Request(Struct):
@@ -232,6 +239,8 @@ class Answer(Struct):
     status: int
     headers: Mapping[str, str]
     body: bytes
+    #: The body of a good answer that is read piece by piece; None where it was read already.
+    pieces: Generator[bytes] | None = None
 
     @property
     def is_html(self) -> bool:

@@ -12,11 +12,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from http.client import BadStatusLine, HTTPException
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
@@ -34,9 +33,6 @@ from influxops.plugin import (
 )
 from influxops_influxdb3.errors import CHECK_URL, Answer, ConnectionFailed, NotInfluxDB3, Request
 from influxops_influxdb3.settings import InfluxDB3Settings
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 #: Seconds that a request which may change something still gets once its run is cancelled.
 GRACE = 5.0
@@ -61,6 +57,10 @@ _CLIENT_CERT = Remedy.setting(
 
 class _TooLarge(Exception):
     """There is more of an answer than an InfluxDB could have to say."""
+
+
+#: What may come of asking.
+_FAILURES = (_TooLarge, Interrupted, HTTPError, HTTPException, OSError, UnicodeError)
 
 
 class Http:
@@ -96,6 +96,8 @@ class Http:
         path: str,
         body: bytes | None,
         headers: dict[str, str],
+        *,
+        streamed: bool = False,
     ) -> Answer:
         """Ask once.
 
@@ -106,6 +108,8 @@ class Http:
             path: Path and query below the server's URL.
             body: The body, None without one.
             headers: The headers.
+            streamed: Whether the body of a good answer is left to be read piece by piece: what
+                fails then is raised by its `pieces`, which have to be closed.
 
         Raises:
             ConnectionFailed: When there is no answer.
@@ -116,7 +120,6 @@ class Http:
         asking = _here.asking = _Asking(context, self._settings, grace)
         # The socket's own timeout only ends, a little later, what the context left behind.
         timeout = Timeout(connect=self._settings.connect_timeout + 1.0, read=None)
-        failure: Exception
         closing = contextlib.ExitStack()
         try:
             with asking.wait:
@@ -132,31 +135,63 @@ class Http:
                 )
                 closing.callback(response.close)
                 asking.doing = "reading"
-                answer = Answer(response.status, response.headers, _body_of(response))
+                whole = not (streamed and response.status == 200)
+                body_read = _body_of(response) if whole else b""
+                answer = Answer(response.status, response.headers, body_read)
             if asking.ending.error is not None:
                 # A socket that was shut looks like the end of an answer.
                 raise ConnectionAbortedError
-            response.release_conn()
+            if whole:
+                response.release_conn()
+            else:
+                closing.pop_all()
+                answer.pieces = pieces = self._pieces(asking, request, response)
+                next(pieces)
             return answer
-        except _TooLarge:
-            said = f"it answered more than {LARGEST_ANSWER // 1024**2} MiB"
-            failure = request.error(NotInfluxDB3, said, CHECK_URL)
-        except DecodeError:
-            failure = request.error(NotInfluxDB3, "its answer cannot be unpacked", CHECK_URL)
-        except Interrupted as error:
-            failure = self._late(asking, request, error)
-        except (HTTPError, HTTPException, OSError, UnicodeError) as error:
-            ended = asking.ending.error
-            failure = (
-                self._late(asking, request, ended)
-                if ended is not None
-                else self._broken(asking, request, error)
-            )
+        except _FAILURES as error:
+            failure = self._failure(asking, request, error)
         finally:
             closing.close()
             _here.asking = None
         # Outside of the handlers: what was raised there carries the request and the answer.
         raise failure
+
+    def _pieces(
+        self, asking: _Asking, request: Request, response: BaseHTTPResponse
+    ) -> Generator[bytes]:
+        """Read a body piece by piece; the time to wait for an answer is that of each piece."""
+        try:
+            # Begun at once, so that closing it closes the response in any case.
+            yield b""
+            body = response.stream(_PIECE, decode_content=True)
+            while True:
+                with asking.next_wait():
+                    piece = next(body, None)
+                if asking.ending.error is not None:
+                    raise ConnectionAbortedError
+                if piece is None:
+                    response.release_conn()
+                    return
+                yield piece
+        except _FAILURES as error:
+            failure = self._failure(asking, request, error)
+            if isinstance(failure, ConnectionFailed):
+                failure.begun = True
+        finally:
+            response.close()
+        raise failure
+
+    def _failure(self, asking: _Asking, request: Request, error: BaseException) -> InfluxopsError:
+        """Return what a failure means."""
+        if isinstance(error, _TooLarge):
+            said = f"it answered more than {LARGEST_ANSWER // 1024**2} MiB"
+            return request.error(NotInfluxDB3, said, CHECK_URL)
+        if isinstance(error, DecodeError):
+            return request.error(NotInfluxDB3, "its answer cannot be unpacked", CHECK_URL)
+        ended = error if isinstance(error, Interrupted) else asking.ending.error
+        if ended is not None:
+            return self._late(asking, request, ended)
+        return self._broken(asking, request, error)
 
     def _connections(self) -> HTTPConnectionPool:
         """Return the pool of connections.
@@ -244,6 +279,7 @@ class _Asking:
         self._context = context
         self._settings = settings
         self._grace = grace
+        self._sock: socket.socket | None = None
 
     def connect(self, connection: HTTPConnection, connect: Callable[[], None]) -> None:
         """Connect; looking up a name cannot be ended, so all of it is left behind if need be."""
@@ -265,10 +301,18 @@ class _Asking:
     def send(self, sock: socket.socket) -> None:
         """Begin the wait for the answer, unless the run has ended: then nothing more is sent."""
         self._context.check()
-        within = self._settings.read_timeout
-        wait = self._context.ends(partial(_shut, sock), within=within, grace=self._grace)
-        self.ending = self.wait.enter_context(wait)
+        self._sock = sock
+        self.wait.enter_context(self.next_wait())
         self.sent, self.doing = True, "asking"
+
+    @contextlib.contextmanager
+    def next_wait(self) -> Iterator[None]:
+        """Bound the wait in the block by the run and by the time to wait for an answer."""
+        assert self._sock is not None
+        self.began = time.monotonic()
+        shut, within = partial(_shut, self._sock), self._settings.read_timeout
+        with self._context.ends(shut, within=within, grace=self._grace) as self.ending:
+            yield
 
 
 def _shut(sock: socket.socket) -> None:
@@ -316,46 +360,6 @@ def _is_another(record: logging.LogRecord) -> bool:
 
 for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
     logging.getLogger(_name).addFilter(_is_another)
-
-
-def in_flight(
-    items: Iterable[_T], work: Callable[[_T], _R], *, most: int
-) -> Iterator[tuple[_T, _R]]:
-    """Work on items in a few threads, and yield each with its result, as they get ready.
-
-    An item is taken only when there is a thread for it, so that the iterable can still change
-    its mind after each result. It is the iterable's business to end when the run is over, and
-    the work's to be over soon after that, as requests are. What the work raises is raised.
-    """
-    todo: SimpleQueue[_T | None] = SimpleQueue()
-    done: SimpleQueue[tuple[_T, _R | None, BaseException | None]] = SimpleQueue()
-
-    def run() -> None:
-        while (item := todo.get()) is not None:
-            try:
-                done.put((item, work(item), None))
-            except BaseException as error:
-                done.put((item, None, error))
-
-    source, flying, threads = iter(items), 0, 0
-    try:
-        while True:
-            while flying < most and (item := next(source, None)) is not None:
-                todo.put(item)
-                flying += 1
-                if threads < flying:
-                    threads += 1
-                    threading.Thread(target=run, name="influxdb3", daemon=True).start()
-            if not flying:
-                return
-            item, result, error = done.get()
-            flying -= 1
-            if error is not None:
-                raise error
-            yield item, result  # type: ignore[misc]
-    finally:
-        for _ in range(threads):
-            todo.put(None)
 
 
 def _body_of(response: BaseHTTPResponse) -> bytes:

@@ -20,7 +20,7 @@ from influxops_influxdb3.errors import (
     Operation,
     WrongServer,
 )
-from influxops_influxdb3.http import in_flight
+from influxops_influxdb3.flight import in_flight
 
 #: Requests under way at once; the server does one change of its catalog at a time (measured).
 _IN_FLIGHT = 2

@@ -16,6 +16,8 @@ from influxops.plugin import (
     Change,
     Check,
     Context,
+    Copied,
+    CopyOrder,
     Database,
     DatabaseStats,
     Finding,
@@ -40,9 +42,10 @@ if TYPE_CHECKING:
 #: The table that the tenant's devices fill.
 TELEMETRY_TABLE = "telemetry"
 
-#: Every database, deleted ones too, its retention period and which of the two tables it has.
+#: Every database, its retention period and which of the two tables it has; of deleted ones, when
+#: their data goes.
 _DATABASES = (
-    "SELECT d.database_name, d.retention_period_ns, d.deleted, t.table_name "
+    "SELECT d.database_name, d.retention_period_ns, d.deleted, d.hard_deletion_time, t.table_name "
     "FROM system.databases d LEFT JOIN (SELECT database_name, table_name FROM system.tables "
     f"WHERE table_name IN ('_init', '{TELEMETRY_TABLE}') AND deleted = false) t "
     "ON d.database_name = t.database_name"
@@ -58,7 +61,7 @@ _FILES = (
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
 _NO_TABLE = re.compile(r"table '[^']*\b(_init|telemetry)' not found", re.IGNORECASE)
 #: What a deleted database is called: its name, and when it was deleted, in UTC.
-_DELETED = re.compile(r"(.+)-(\d{8}T\d{6})")
+_DELETED = re.compile(r"(.+)-(\d{8}T\d{6})(?:-\d+)?")
 #: For so long, a database of the same name may lose what is written to it.
 _FRESHLY_DELETED = timedelta(seconds=10)
 #: Databases that InfluxDB 3 Core holds unless it was told otherwise.
@@ -164,6 +167,7 @@ class InfluxDB3Target(Target):
     def _inventory(self, context: Context, seen: _Seen, closely: Collection[str] = ()) -> Inventory:
         ping = seen.ping
         findings: tuple[Finding, ...] = ()
+        deleted: dict[str, datetime | None] = {}
         assert ping is not None
         try:
             rows = self._client.query(context, "_internal", _INVENTORY)
@@ -173,6 +177,7 @@ class InfluxDB3Target(Target):
             findings = (self._partial(error),)
         else:
             databases = _read_inventory(rows)
+            deleted = _read_deleted(rows)
             seen.reused |= _freshly_deleted(rows, ping.clock or datetime.now(UTC))
         self._look_closely(context, databases, {*closely, *seen.reused})
         return Inventory(
@@ -182,6 +187,7 @@ class InfluxDB3Target(Target):
             identity=self._client.cluster_uuid,
             capacity=_CORE_CAPACITY if ping.edition == "Core" else None,
             complete=not findings,
+            deleted=deleted,
             findings=findings,
         )
 
@@ -206,7 +212,7 @@ class InfluxDB3Target(Target):
         names: Collection[str],
     ) -> None:
         """Read the markers of some databases themselves, where their table is not missing."""
-        from influxops_influxdb3.http import in_flight
+        from influxops_influxdb3.flight import in_flight
 
         asked = [name for name in names if name in databases and databases[name].complete]
 
@@ -225,7 +231,7 @@ class InfluxDB3Target(Target):
         Raises:
             TargetError: When the server does not answer as it should.
         """
-        from influxops_influxdb3.client import marker_time
+        from influxops_influxdb3.marker import marker_time
 
         try:
             if self._client.query(context, database.name, _MARKER):
@@ -281,7 +287,7 @@ class InfluxDB3Target(Target):
     @hookimpl
     def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
         """Count each database's telemetry and look for its marker, a few at a time."""
-        from influxops_influxdb3.http import in_flight
+        from influxops_influxdb3.flight import in_flight
 
         told = set()
         still_open = (name for name in names if context.over is None)
@@ -341,6 +347,18 @@ class InfluxDB3Target(Target):
         return count + int(row.get("count", 0)), _timestamp(row.get("last")) or last
 
     @hookimpl
+    def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+        """Copy a database to another server; see `copy.py`."""
+        from influxops_influxdb3.copy import Copying
+        from influxops_influxdb3.copy_plan import plan
+
+        into = order.into
+        if not isinstance(into, InfluxDB3Target):
+            raise TargetError(f"{order.database} can be copied to another InfluxDB 3 only")
+        sides = self._client, into._client, into.section, order, context
+        yield from plan(*sides) if order.dry_run else Copying(*sides).run()
+
+    @hookimpl
     def influxops_check(self, context: Context) -> Iterable[Check]:
         """Look at all that this server has to offer; see `checks.py`."""
         from influxops_influxdb3.checks import checks
@@ -379,6 +397,16 @@ def _read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
         name: Database(name, retention, "_init" in tables, TELEMETRY_TABLE in tables)
         for name, (retention, tables) in found.items()
     }
+
+
+def _read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, datetime | None]:
+    """Return when the data of the newest deleted database of each name goes; None for never."""
+    newest: dict[str, tuple[str, datetime | None]] = {}
+    for row in rows:
+        match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
+        if match is not None and match[2] >= newest.get(match[1], ("", None))[0]:
+            newest[match[1]] = (match[2], _timestamp(row.get("hard_deletion_time")))
+    return {name: until for name, (_, until) in newest.items()}
 
 
 def _freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[str]:

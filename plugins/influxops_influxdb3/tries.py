@@ -27,6 +27,8 @@ def ask(
     path: str,
     body: bytes | None,
     headers: dict[str, str],
+    *,
+    streamed: bool = False,
 ) -> Answer:
     """Ask until there is an answer that will not get better by itself.
 
@@ -39,6 +41,7 @@ def ask(
         path: Path and query below the server's URL.
         body: The body, None without one.
         headers: The headers.
+        streamed: Whether the body of a good answer is left to be read piece by piece.
 
     Raises:
         ConnectionFailed: When there is no answer.
@@ -51,7 +54,9 @@ def ask(
         tries += 1
         failed: Answer | ConnectionFailed
         try:
-            failed = answer = http.ask(context, request, method, path, body, headers)
+            failed = answer = http.ask(
+                context, request, method, path, body, headers, streamed=streamed
+            )
             if (answer.status < 500 and answer.status != 429) or answer.is_file_limit:
                 return answer
         except ConnectionFailed as error:

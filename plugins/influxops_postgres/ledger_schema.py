@@ -110,7 +110,8 @@ def lock_key(schema: str) -> int:
 def _text(migration: Migration, schema: str) -> str:
     """Return what one step runs between BEGIN and COMMIT."""
     name, quoted = sql.Literal(schema), sql.Identifier(schema)
-    prepare = _PREPARE.format(key=lock_key(schema), name=name, schema=quoted).as_string()
+    key = sql.SQL(str(lock_key(schema)))
+    prepare = _PREPARE.format(key=key, name=name, schema=quoted).as_string()
     lock = _LOCKED.as_string() if migration.version > 1 else ""
     done = _DONE.format(version=migration.version, name=migration.name).as_string()
     return f"{prepare}{lock}\n{migration.text}\n{done}"

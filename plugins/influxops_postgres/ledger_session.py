@@ -36,11 +36,11 @@ _MOST_TRIES = 50
 #: Seconds to find out whether a transaction was committed whose connection broke at that.
 _FIND_OUT = 10.0
 
-# What is read of the clocks is in UTC. The lock on `migrations` that reading takes keeps whoever
-# installs another version waiting until this transaction has ended.
+# What is read of the clocks is in UTC. 100,000 records are sorted in memory. The lock that reading
+# `migrations` takes keeps whoever installs another version waiting until this has ended.
 _BEGIN = sql.SQL(
     "BEGIN ISOLATION LEVEL {level}; SET LOCAL statement_timeout = {limit}; "
-    "SET LOCAL timezone = 'UTC'; "
+    "SET LOCAL timezone = 'UTC'; SET LOCAL work_mem = '64MB'; "
     "SELECT coalesce(max(version), 0) AS version, pg_is_in_recovery() AS standby, "
     "{transaction} AS transaction FROM {migrations}"
 )
@@ -213,7 +213,7 @@ def _written(
     place: str,
     work: Callable[[LedgerSession], T],
 ) -> T:
-    transaction = None
+    row, transaction = None, None
     try:
         row = _begin(connection, settings, context, _WRITES, _TRANSACTION)
         _check_version(row, settings, place)
@@ -234,7 +234,8 @@ def _written(
         context.check()
         if is_passing(error):
             raise _Again(str(error.diag.message_primary)) from error
-        raise write_error(error, connection, place, settings) from error
+        explain = ledger_error if row is None else write_error
+        raise explain(error, connection, place, settings) from error
     return result
 
 

@@ -8,10 +8,16 @@ of their tenants, so that two runs wait for each other rather than deadlock.
 
 from __future__ import annotations
 
+import contextlib
+import operator
+import re
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Cursor, sql
 from psycopg.rows import tuple_row
 
@@ -54,19 +60,18 @@ WITH held AS MATERIALIZED ({held}), clock AS MATERIALIZED (SELECT clock_timestam
 INSERT INTO {tenants} AS t (
        namespace, tenant, state, database, target, identity, other, other_identity, due, progress,
        since, made, made_by, confirmed, error, tries, holder, holder_key, version)
-SELECT %(namespace)s, r.tenant, r.state, r.database, r.target, r.identity, r.other,
-       r.other_identity, r.due, r.progress,
+SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity, r.other,
+       r.other_identity, r.due, coalesce(r.progress, ''),
        CASE WHEN r.state = old.state THEN old.since ELSE now END,
-       CASE WHEN r.made = old.made THEN old.made WHEN r.made IS NOT NULL THEN now END, r.made_by,
-       CASE WHEN r.confirmed = old.confirmed THEN old.confirmed
-            WHEN r.confirmed IS NOT NULL THEN now END,
-       r.error, r.tries, %(holder)s, %(holder_key)s::bigint, r.version + 1
+       r.made, coalesce(r.made_by, ''), r.confirmed,
+       coalesce(r.error, ''), coalesce(r.tries, 0), %(holder)s, %(holder_key)s::bigint,
+       coalesce(r.version, 0) + 1
   FROM clock CROSS JOIN json_to_recordset(%(records)s::json) AS r (
        tenant text, state text, database text, target text, identity text, other text,
        other_identity text, due timestamptz, progress text, made timestamptz, made_by text,
        confirmed timestamptz, error text, tries integer, version bigint)
   LEFT JOIN {tenants} AS old ON old.namespace = %(namespace)s AND old.tenant = r.tenant COLLATE "C"
- WHERE r.version = coalesce(old.version, 0)
+ WHERE coalesce(r.version, 0) = coalesce(old.version, 0)
  ORDER BY r.tenant COLLATE "C"
     ON CONFLICT (namespace, tenant) DO UPDATE SET
        state = excluded.state, database = excluded.database, target = excluded.target,
@@ -77,7 +82,7 @@ SELECT %(namespace)s, r.tenant, r.state, r.database, r.target, r.identity, r.oth
        holder = excluded.holder, holder_key = excluded.holder_key, version = excluded.version
  WHERE t.version = excluded.version - 1
    AND (t.holder IN ('', %(me)s) OR t.holder_key <> ALL (ARRAY(SELECT key FROM held)))
-RETURNING {columns}, false, t.version
+RETURNING t.tenant, t.since, t.version
 """)
 
 _LIVES = sql.SQL("SELECT EXISTS (SELECT FROM ({held}) AS held WHERE key = {key}) AS lives")
@@ -103,11 +108,9 @@ _TAKE_SERVERS = sql.SQL(
 )
 _PUT_SERVERS = sql.SQL("""
 INSERT INTO {servers} (namespace, target, identity, since, read)
-SELECT %(namespace)s, s.target, s.identity, coalesce(s.since, clock.now),
-       CASE WHEN s.fresh THEN clock.now ELSE s.read END
-  FROM (SELECT clock_timestamp() AS now) AS clock
- CROSS JOIN json_to_recordset(%(servers)s::json) AS s (
-       target text, identity text, since timestamptz, read timestamptz, fresh boolean)
+SELECT %(namespace)s, target, identity, coalesce(since, clock_timestamp()), read
+  FROM json_to_recordset(%(servers)s::json) AS s (
+       target text, identity text, since timestamptz, read timestamptz)
     ON CONFLICT (namespace, target) DO NOTHING
 """)
 _PUT_SOURCES = sql.SQL("""
@@ -144,6 +147,34 @@ SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (othe
  WHERE namespace = %(namespace)s AND place IS NOT NULL AND state NOT IN ('wanted', 'retired')
  GROUP BY place
 """)
+
+
+class _Sent(Struct, frozen=True, omit_defaults=True):
+    """What the server is told of a record; the rest it knows better, or can do without."""
+
+    tenant: str
+    state: str
+    database: str = ""
+    target: str | None = None
+    identity: str | None = None
+    other: str | None = None
+    other_identity: str | None = None
+    due: datetime | None = None
+    progress: str = ""
+    made: datetime | None = None
+    made_by: str = ""
+    confirmed: datetime | None = None
+    error: str = ""
+    tries: int = 0
+    version: int = 0
+
+
+#: What PostgreSQL's text does not hold.
+_FOREIGN = re.compile("[\0\ud800-\udfff]")
+#: Text that is only shown, and so may be altered.
+_FREE = frozenset({"error", "progress"})
+
+_sent = operator.attrgetter(*_Sent.__struct_fields__)
 
 #: States in which a tenant has a place.
 _PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
@@ -205,7 +236,7 @@ def record(session: LedgerSession, writing: Writing) -> list[Record]:
         _run(session, _PUT_SOURCES, {"sources": sources})
     found = _write(session, writing.records, "", None) if writing.records else []
     if writing.entries:
-        values = {"entries": _document(writing.entries)}
+        values = {"entries": _document(session, writing.entries)}
         _run(session, _APPEND, values)
     return found
 
@@ -213,7 +244,7 @@ def record(session: LedgerSession, writing: Writing) -> list[Record]:
 def history(session: LedgerSession, wanted: Wanted) -> list[Entry]:
     """Read the history, or a part of it, the oldest entry first."""
     values = {
-        "tenants": None if wanted.tenants is None else list(wanted.tenants),
+        "tenants": None if wanted.tenants is None else _storable(wanted.tenants),
         "run": wanted.run,
         "since": wanted.since,
         "most": wanted.most,
@@ -234,41 +265,40 @@ def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> Ent
 
 
 def _read(session: LedgerSession, tenants: Collection[str] | None) -> list[Record]:
-    values = {"tenants": None if tenants is None else list(tenants)}
+    values = {"tenants": None if tenants is None else _storable(tenants)}
     return _checked(session, _rows(session, _READ, values))
 
 
 def _write(
     session: LedgerSession, records: Sequence[Record], holder: str, key: int | None
 ) -> list[Record]:
-    values = {"records": _document(records), "holder": holder, "holder_key": key}
-    written = _checked(session, _rows(session, _WRITE, values))
-    there = {each.tenant for each in written}
-    refused = [each.tenant for each in records if each.tenant not in there]
+    document = _document(session, [_Sent(*_sent(each)) for each in records])
+    values = {"records": document, "holder": holder, "holder_key": key}
+    given = {each.tenant: each for each in records}
+    written = [
+        replace(
+            given.pop(tenant),
+            since=since,
+            version=version,
+            holder=holder,
+            is_held=False,
+        )
+        for tenant, since, version in _rows(session, _WRITE, values)
+    ]
+    refused = list(given)
     return written + _read(session, refused) if refused else written
 
 
 def _put_servers(session: LedgerSession, writing: Writing) -> None:
     """Write servers: each keeps the time at which it was first read, unless it is another one."""
     names = {*writing.renamed, *writing.renamed.values(), *(s.target for s in writing.servers)}
-    known = {
-        writing.renamed.get(target, target): Server(target, *rest)
-        for target, *rest in _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
-    }
-    put = {
-        target: {"target": target, "identity": old.identity, "since": old.since, "read": old.read}
-        for target, old in known.items()
-    }
+    there = _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
+    known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
+    put = {server.target: server for server in known}
     for new in writing.servers:
-        old = known.get(new.target)
-        same = old is not None and old.identity == new.identity
-        put[new.target] = {
-            "target": new.target,
-            "identity": new.identity,
-            "since": old.since if old and same else None,
-            "read": old.read if old and same else None,
-            "fresh": new.read is not None and not (old and same and old.read == new.read),
-        }
+        old = put.get(new.target)
+        same = old if old is not None and old.identity == new.identity else Server(new.target)
+        put[new.target] = replace(new, since=same.since, read=new.read or same.read)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, _PUT_SERVERS, {"servers": document})
 
@@ -319,5 +349,36 @@ def _named(query: sql.SQL, schema: str) -> sql.Composed:
     return query.format(held=HELD, columns=_COLUMNS, is_held=_IS_HELD, **tables)
 
 
-def _document(values: Sequence[Record] | Sequence[Entry]) -> str:
-    return msgspec.json.encode(values).decode()
+def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[Entry]) -> str:
+    """Return values as JSON that PostgreSQL stores.
+
+    Raises:
+        LedgerError: When what a record is found by is no text that it stores.
+    """
+    with contextlib.suppress(UnicodeEncodeError):
+        document = msgspec.json.encode(values).decode()
+        if "\\u0000" not in document:
+            return document
+    return msgspec.json.encode([_clean(session, each) for each in values]).decode()
+
+
+def _clean(session: LedgerSession, value: _Sent | Entry) -> _Sent | Entry:
+    """Return a value without what PostgreSQL does not store in text: NUL, halves of characters."""
+    foreign = {
+        name: _FOREIGN.sub("\ufffd", text)
+        for name in value.__struct_fields__
+        if isinstance(text := getattr(value, name), str) and _FOREIGN.search(text)
+    }
+    if isinstance(value, _Sent) and not foreign.keys() <= _FREE:
+        name = min(foreign.keys() - _FREE)
+        raise LedgerError(
+            f"{session.place}: {printable(value.tenant)} cannot be recorded: its {name} has a "
+            "character that PostgreSQL does not store; nothing was written",
+            hint="leave that tenant out, or give it another id",
+        )
+    return replace(value, **foreign)
+
+
+def _storable(names: Iterable[str]) -> list[str]:
+    """Return those that PostgreSQL could hold; none has the others."""
+    return [name for name in names if not _FOREIGN.search(name)]

@@ -13,6 +13,7 @@ from typing import Any
 from influxops.plugin import (
     Check,
     Context,
+    Event,
     Report,
     Reporter,
     ReporterSettings,
@@ -25,6 +26,16 @@ from influxops_reports.files import check_writable, is_special, lock, unwritable
 
 #: What is written down: a change that was made, or that may have left something behind.
 _TOLD = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
+
+
+#: What the ledger noticed, and no change made.
+_NO_CHANGE = (
+    Event.LOST,
+    Event.FOUND_AGAIN,
+    Event.RENAMED_TARGET,
+    Event.REPLACED_SERVER,
+    Event.NEW_SOURCE,
+)
 
 
 class JournalReporter(Reporter):
@@ -71,7 +82,7 @@ class JournalReporter(Reporter):
 
 
 def _entries(report: Report) -> Iterator[dict[str, Any]]:
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    now = _time(datetime.now(UTC))
     urls = {target.name: target.url for target in report.targets}
     registry = [source.location for source in report.sources]
     for outcome in report.outcomes:
@@ -92,7 +103,31 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
                 "after": database_document(change.after),
                 "status": outcome.status.value,
                 "message": outcome.message,
+                "until": _time(change.until),
             }
+    for event in report.events:
+        if event.event in _NO_CHANGE:
+            yield {
+                "time": now,
+                "run": report.run_id,
+                "user": report.origin.user,
+                "host": report.origin.host,
+                "registry": registry,
+                "target": event.target,
+                "url": urls.get(event.target or ""),
+                "tenant": event.tenant,
+                "database": event.database or None,
+                "action": event.event.value,
+                "before": event.before or None,
+                "after": event.after or None,
+                "status": event.ended,
+                "message": event.message,
+                "until": None,
+            }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _append(path: Path, data: bytes, context: Context) -> None:

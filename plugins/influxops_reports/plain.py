@@ -172,6 +172,8 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
             line += f": {retention}"
         elif verbose and view.has_retention and retention:
             line += f" (retention: {retention})"
+        if view.kept(tenant):
+            line += f" {view.kept(tenant)}"
         return f"{line} (may find no place)" if tenant.over_estimate else line
     if tenant.verdict is Verdict.CHANGED:
         return f"OK {label}: {view.did(tenant)}{on if verbose else ''}"

@@ -16,6 +16,7 @@ from influxops.plugin import (
     Report,
     Reporter,
     ReporterSettings,
+    State,
     Verdict,
     hookimpl,
     setting,
@@ -145,6 +146,16 @@ def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
         yield from _of_targets(report)
     else:
         yield from _kept(former, "influxops_target_")
+    if report.ledger is not None and not report.ledger.error:
+        states = report.ledger.states
+        yield _labelled(
+            "influxops_recorded_tenants",
+            "Tenants by what the ledger has of them.",
+            ["state"],
+            [([state.value], states.get(state.value, 0)) for state in State],
+        )
+    else:
+        yield from _kept(former, "influxops_recorded_")
     found = Counter((finding.kind.value, finding.severity.value) for finding in report.findings)
     yield _labelled(
         "influxops_findings",

@@ -72,7 +72,12 @@ class TerminalReporter(Reporter):
             # Who finds this in a mail must see which run it is about; it was not told before.
             self._tell_head(
                 RunHead(
-                    report.run_id, report.dry_run, report.origin, report.sources, report.targets
+                    report.run_id,
+                    report.dry_run,
+                    report.origin,
+                    report.sources,
+                    report.targets,
+                    report.ledger,
                 ),
                 context,
             )

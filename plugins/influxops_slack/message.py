@@ -25,6 +25,7 @@ from influxops.plugin import (
     Verdict,
     count,
     listed,
+    moment,
     one_line,
     retention_words,
     short,
@@ -39,8 +40,6 @@ _TENANTS = 3
 
 #: One thing to tell, and what to do about it.
 _Item = tuple[str, str]
-
-_WRONG = (Verdict.FAILED, Verdict.UNKNOWN, Verdict.HELD, Verdict.REFUSED)
 
 
 def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def _headline(view: ReportView, since: datetime | None) -> str:
     parts = [f"well again, it was not since {since:%Y-%m-%d %H:%M} UTC"] if since else []
     parts += [f"{len(changes):,} {words}" for words, changes in view.changes.items()]
     states = Counter(tenant.verdict for tenant in report.tenants)
-    parts += [f"{states[state]:,} {state.value}" for state in _WRONG if states[state]]
+    parts += [f"{number:,} {words}" for words, number in view.not_right.items()]
     if view.is_unread:
         parts.append("tenants unknown, no source could be read")
     else:
@@ -108,8 +107,11 @@ def _changes(view: ReportView) -> Iterator[dict[str, Any]]:
 
 
 def _place(change: Change) -> str:
+    if change.action is Action.MOVE:
+        return f"{change.target}, {change.reason}"
     if change.action is not Action.SET_RETENTION or change.after is None:
-        return change.target
+        until = f", data until {moment(change.until)}" if change.until is not None else ""
+        return (change.target or "no target") + until
     was = "?" if change.before is None else retention_words(change.before.retention)
     return f"{change.target}, {retention_words(change.after.retention)}, was {was}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -68,6 +69,7 @@ class Stage:
                 "PWD": str(self.folder),
                 "ANSIBLE_LIBRARY": str(ROOT / "ansible/library"),
                 "ANSIBLE_MODULE_UTILS": str(ROOT / "ansible/module_utils"),
+                "ANSIBLE_LOOKUP_PLUGINS": str(ROOT / "ansible/lookup"),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_LOCALHOST_WARNING": "0",
                 **self.environment,
@@ -130,6 +132,16 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 def registry(postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
     with new_database(postgres) as database:
         yield database
+
+
+def stage_collection(folder: Path) -> None:
+    """Put the collection together, as `make collection` does before it packs it."""
+    spec = importlib.util.spec_from_file_location("collection", ROOT / "ansible/collection.py")
+    assert spec is not None
+    assert spec.loader is not None
+    collection = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(collection)
+    collection.stage(folder)
 
 
 def databases(server: StandIn) -> list[str]:

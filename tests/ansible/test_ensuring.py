@@ -41,6 +41,26 @@ def test_check_and_diff_print_exactly_what_the_run_then_prints(
     assert databases(server) == ["telemetry_a", "telemetry_b", "telemetry_c"]
 
 
+def test_check_and_run_agree_in_all_that_they_print_with_several_targets_and_no_lock(
+    stage: Stage,
+) -> None:
+    with running_stand_in() as one, running_stand_in() as two:
+        targets = {"eu1": {"url": one.url}, "eu2": {"url": two.url}}
+        wanted: dict[str, Any] = {"targets": targets, "tenants": ["a", "b"], "retention": "30d"}
+        drop: dict[str, Any] = {**wanted, "tenants": ["a"], "state": "absent", "allow": ["drop"]}
+        for book, warned in ((wanted, True), (drop, True), ({**wanted, "tenants": ["b"]}, False)):
+            path = play(stage, **book)
+            predicted = stage.playbook(path, "--check", "--diff")
+            done = stage.playbook(path, "--diff")
+            assert ("no lock could be had" in done.output) == warned
+            assert predicted.output == done.output
+        # Who only reads needs none.
+        info: dict[str, Any] = {"influx_tenant_db_info": {"targets": targets, "tenant": "new"}}
+        looked = stage.tasks(info).result
+        assert looked["findings"] == []
+        assert "warnings" not in looked
+
+
 def test_the_same_play_changes_nothing_the_second_time(stage: Stage, server: StandIn) -> None:
     book = play(stage, url=server.url, tenants=["a", "b"], retention="7d")
     assert "changed=1" in stage.playbook(book).output
@@ -91,6 +111,7 @@ def test_check_mode_warns_of_whom_an_estimate_leaves_no_place_and_promises_no_mo
     predicted, done = stage.ensure(check=True, **wanted), stage.ensure(**wanted)
     assert not predicted["failed"]
     (warning,) = map(str, predicted["warnings"])
+    assert "set `targets.default.capacity`" in warning  # `url` has no such option beside it
     for told in (warning, done["msg"]):
         assert all(name in told for name in ("telemetry_t6", "telemetry_t7"))
         assert "telemetry_t5" not in told

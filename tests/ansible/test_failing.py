@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from influxops_demo.testing import StandIn, running_stand_in
-from tests.ansible.conftest import NOWHERE, Stage, databases, write
+from tests.ansible.conftest import (
+    NOWHERE,
+    ROOT,
+    Played,
+    Stage,
+    databases,
+    stage_collection,
+    write,
+)
+from tests.ansible.test_secrets_of_examples import examples
 from tests.integration.proxy import Seen, running_proxy
 from tests.pg import TestDatabase
 
@@ -159,6 +168,50 @@ def test_a_failure_that_is_a_warning_keeps_diff_and_handlers_and_says_who_it_is(
     assert unread["failed"]
 
 
+def test_the_documented_ways_to_go_on_after_a_failure_go_on_only_then(stage: Stage) -> None:
+    shown = examples(ROOT / "docs/ansible.md")
+    (rescued,) = [task for task in shown if "block" in task]
+    number = next(n for n, task in enumerate(shown) if "on_failure" in str(task))
+    softened = shown[number : number + 2]
+    (stage.folder / "restart.yml").write_text('- debug:\n    msg: "restarted {{ item }}"\n')
+    listed = stage.folder / "tenants.csv"
+    listed.write_text("tenant_id\na\nb\n")
+    stage_collection(stage.folder / "collections")
+    book = stage.folder / "book.yml"
+
+    def play(tasks: list[Any], url: str) -> Played:
+        (stage.folder / "influxops.toml").write_text(
+            f'[targets.eu1]\nkind = "influxdb3"\nurl = "{url}"\ncapacity = 1\nretries = 0\n'
+            f'[sources.s]\nkind = "file"\npath = "{listed}"\n'
+        )
+        text = json.dumps(
+            [
+                {
+                    "hosts": "localhost",
+                    "gather_facts": False,
+                    "vars": {"tenants": ["a", "b"]},
+                    "tasks": tasks,
+                    "handlers": [{"name": "Reload the writers", "debug": {"msg": "reloaded"}}],
+                }
+            ]
+        )
+        book.write_text(text.replace("/etc/influxops/", f"{stage.folder}/"))
+        path = {"ANSIBLE_COLLECTIONS_PATH": str(stage.folder / "collections")}
+        return stage.playbook(book, environment=path)
+
+    with running_stand_in() as server:
+        partly = play(softened, server.url)
+        full = play([rescued], server.url)
+    away = play([rescued], NOWHERE)
+    assert partly.code == 0, partly.output
+    assert "restarted a" in partly.output
+    assert "restarted b" not in partly.output
+    assert "reloaded" in partly.output
+    assert full.code == 0, full.output
+    assert "rescued=1" in full.output
+    assert away.code == 2
+
+
 _ABSENT = {"kind": "file", "path": "/no/such/tenants.csv"}
 
 
@@ -218,10 +271,21 @@ def test_of_two_copies_only_the_one_that_is_named_is_dropped(stage: Stage) -> No
             stage.ensure(url=server.url, tenant="dbl")
         targets = {"eu1": {"url": eu1.url}, "eu2": {"url": eu2.url}}
         drop: dict[str, Any] = {"targets": targets, "state": "absent", "allow": ["drop"]}
-        held = stage.ensure(**drop, tenant="dbl")
-        assert held["failed"]
-        assert not held["changed"]
-        assert databases(eu1) == databases(eu2) == ["telemetry_dbl"]
+        listed = stage.folder / "tenants.csv"
+        listed.write_text("tenant_id,target\ndbl,eu1\n")
+        pinned, known = stage.folder / "pinned.toml", stage.folder / "known.toml"
+        servers = "".join(
+            f'[targets.{name}]\nkind = "influxdb3"\nurl = "{url["url"]}"\n'
+            for name, url in targets.items()
+        )
+        pinned.write_text(servers + '[placement.pins]\ndbl = "eu1"\n')
+        known.write_text(servers + f'[sources.s]\nkind = "file"\npath = "{listed}"\n')
+        for where in ({"targets": targets}, {"config": str(pinned)}, {"config": str(known)}):
+            held = stage.ensure(**where, tenant="dbl", state="absent", allow=["drop"])
+            assert held["failed"]
+            assert not held["changed"]
+            assert "telemetry_dbl is on eu1" in held["msg"]
+            assert databases(eu1) == databases(eu2) == ["telemetry_dbl"]
         dropped = stage.ensure(**drop, tenants=[{"id": "dbl", "target": "eu1"}])
         assert not dropped["failed"], dropped["msg"]
         assert [entry["target"] for entry in dropped["databases"]] == ["eu1"]

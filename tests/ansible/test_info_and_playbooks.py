@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from influxops_demo.testing import StandIn, running_stand_in
-from tests.ansible.conftest import NOWHERE, ROOT, Played, Stage, databases, write
+from tests.ansible.conftest import NOWHERE, ROOT, Played, Stage, databases, stage_collection, write
 from tests.pg import TestDatabase
 
 TENANTS = ("acme", "globex", "initech", "umbrella")
@@ -177,18 +176,15 @@ def test_information_fails_only_where_it_could_not_read(stage: Stage, server: St
 def test_the_collection_offers_the_modules_with_defaults_for_both(
     stage: Stage, server: StandIn, tmp_path: Path
 ) -> None:
-    spec = importlib.util.spec_from_file_location("collection", ROOT / "ansible/collection.py")
-    assert spec is not None
-    assert spec.loader is not None
-    collection = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(collection)
-    collection.stage(tmp_path / "staged")
+    stage_collection(tmp_path / "staged")
     name = "influxops.influxdb3"
-    made, seen = stage.tasks(
+    made, seen, found = stage.tasks(
         {f"{name}.influx_tenant_db": {"tenant": "a"}},
         {f"{name}.influx_tenant_db_info": {"tenant": "a"}},
+        {"set_fact": {"place": f"{{{{ lookup('{name}.tenant', 'a', url='{server.url}') }}}}"}},
         play={"module_defaults": {f"group/{name}.influx": {"url": server.url}}},
         environment={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "staged")},
     ).results
     assert made["changed"]
     assert seen["databases"][0]["exists"]
+    assert found["ansible_facts"]["place"]["url"] == server.url

@@ -201,7 +201,7 @@ def test_without_influxops_the_failure_says_how_to_install_it(stage: Stage, tmp_
         assert f"Python {sys.version_info[0]}.{sys.version_info[1]}" in result["msg"]
 
 
-@pytest.mark.parametrize("library", ["msgspec", "pluggy"])
+@pytest.mark.parametrize("library", ["msgspec", "pluggy", "psycopg", "urllib3"])
 def test_a_host_without_a_library_says_which_and_for_which_python(
     stage: Stage, tmp_path: Path, library: str
 ) -> None:
@@ -215,7 +215,7 @@ def test_a_host_without_a_library_says_which_and_for_which_python(
     python = str(venv / "bin/python")
     result = stage.tasks(
         {
-            "influx_tenant_db": {"url": NOWHERE, "tenant": "a"},
+            "influx_tenant_db": {"url": NOWHERE, "source": {"kind": "postgres"}},
             "vars": {"ansible_python_interpreter": python},
             "environment": {"PYTHONPATH": str(path)},
         }

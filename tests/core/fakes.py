@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
@@ -17,6 +17,8 @@ from influxops.plugin import (
     Change,
     Check,
     Context,
+    Copied,
+    CopyOrder,
     Database,
     DatabaseStats,
     Entry,
@@ -47,6 +49,9 @@ from influxops.plugin import (
 from influxops.plugin import Server as Known
 from influxops.plugins.discovery import GROUP, Kind
 
+#: When a server removes the data of what is dropped.
+REMOVED = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
 
 @dataclass
 class Server:
@@ -59,6 +64,7 @@ class Server:
     uuid: str = ""
     down: str = ""
     reads: int = 0
+    shows_all: bool = True
     closely: list[frozenset[str]] = field(default_factory=list)
     #: Ends the run while this reading, counted from 1, is under way.
     cancels_reading: int = 0
@@ -97,7 +103,25 @@ class Server:
     #: Never answers.
     hangs: bool = False
     rows: dict[str, int] = field(default_factory=dict)
+    #: When rows last came to a database; why that cannot be told.
+    last: dict[str, datetime] = field(default_factory=dict)
+    mute: str = ""
+    #: Deleted databases, and when their data goes.
+    deleted: dict[str, datetime | None] = field(default_factory=dict)
     gone: threading.Event = field(default_factory=threading.Event)
+    #: What databases hold, for copying: a value by key and by the database's name.
+    data: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: Rows that are copied a step.
+    step: int = 2
+    #: Called with the order before each step of a copy from here; breaks it, or writes more rows.
+    copying: Callable[[CopyOrder], None] = lambda order: None
+    orders: list[CopyOrder] = field(default_factory=list)
+    #: What stands in the way of copying.
+    in_the_way: tuple[Finding, ...] = ()
+
+    def write(self, database: str, **rows: int) -> None:
+        """Write rows, as a tenant does."""
+        self.data.setdefault(database, {}).update(rows)
 
 
 @dataclass
@@ -114,8 +138,14 @@ class Books:
     broken: dict[str, Exception] = field(default_factory=dict)
     #: Another run takes these tenants as soon as one reserves.
     rival: dict[str, Record] = field(default_factory=dict)
+    #: Called when a place was reserved: what happens between planning and doing.
+    after_reserve: Callable[[], None] = lambda: None
     calls: list[str] = field(default_factory=list)
     now: datetime = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    #: Called with the hook's name before it does anything.
+    calling: Callable[[str], None] = lambda hook: None
+    #: Called with the hook's name after it has written.
+    called: Callable[[str], None] = lambda hook: None
 
     def write(self, records: Iterable[Record], holder: str, run: str) -> list[Record]:
         found = []
@@ -271,7 +301,15 @@ class MemoryTarget(_Base):
             name: replace(each, complete=False) if name in server.hidden & {*closely} else each
             for name, each in server.databases.items()
         }
-        return Inventory(databases, server.edition, "3.0", server.uuid, server.capacity)
+        return Inventory(
+            databases,
+            server.edition,
+            "3.0",
+            server.uuid,
+            server.capacity,
+            server.shows_all,
+            dict(server.deleted),
+        )
 
     @hookimpl
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
@@ -298,6 +336,7 @@ class MemoryTarget(_Base):
                 pass
             elif change.action is Action.DROP:
                 del server.databases[change.database]
+                server.deleted[change.database] = REMOVED
             elif (
                 change.before is None
                 and server.limit is not None
@@ -325,7 +364,42 @@ class MemoryTarget(_Base):
     @hookimpl
     def influxops_describe(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
         for name in names:
-            yield DatabaseStats(name, self.server.rows.get(name, 0))
+            if self.server.mute:
+                yield DatabaseStats(name, message=self.server.mute)
+            else:
+                count, last = self.server.rows.get(name, 0), self.server.last.get(name)
+                yield DatabaseStats(name, count, last)
+
+    @hookimpl
+    def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+        """Copy in passes until one finds nothing new; a step is some rows, in their order."""
+        server = self.server
+        server.orders.append(order)
+        ours = server.data.get(order.database, {})
+        if order.dry_run:
+            yield Copied("planning", "", total=len(ours), tables=1, findings=server.in_the_way)
+            return
+        into: MemoryTarget = order.into
+        if order.database not in into.server.databases:
+            raise TargetError(f"there is no database {order.database} on {into.section}")
+        theirs = into.server.data.setdefault(order.database, {})
+        after, rows, conflicts = order.progress, 0, 0
+        while True:
+            server.copying(order)
+            context.check()
+            keys = sorted(key for key in ours if key > after)[: server.step]
+            for key in keys:
+                if key not in theirs or (theirs[key] != ours[key] and not order.only_missing):
+                    theirs[key] = ours[key]
+                    rows += 1
+                conflicts += theirs[key] != ours[key]
+            context.on_progress(len(keys))
+            after = keys[-1] if keys else ""
+            is_equal = all(key in theirs for key in ours)
+            done = not keys and (order.only_missing or is_equal)
+            yield Copied("copying", after, rows, len(ours), 1, 0, conflicts=conflicts, done=done)
+            if done:
+                return
 
 
 class MemoryLedger(_Base):
@@ -340,6 +414,7 @@ class MemoryLedger(_Base):
     def _called(self, hook: str) -> Books:
         books = self.world.books
         books.calls.append(hook)
+        books.calling(hook)
         if hook in books.broken:
             raise books.broken[hook]
         return books
@@ -359,8 +434,11 @@ class MemoryLedger(_Base):
     @hookimpl
     def influxops_reserve(self, records: Sequence[Record], context: Context) -> list[Record]:
         books = self._called("reserve")
+        books.after_reserve()
         books.records.update(books.rival)
-        return books.write(records, context.id, context.id)
+        found = books.write(records, context.id, context.id)
+        books.called("reserve")
+        return found
 
     @hookimpl
     def influxops_record(self, writing: Writing, context: Context) -> list[Record]:
@@ -374,7 +452,9 @@ class MemoryLedger(_Base):
         books.servers.update({server.target: server for server in writing.servers})
         books.sources |= writing.sources
         books.history += [replace(e, at=books.now, run=context.id) for e in writing.entries]
-        return books.write(writing.records, "", context.id)
+        found = books.write(writing.records, "", context.id)
+        books.called("record")
+        return found
 
     @hookimpl
     def influxops_history(self, wanted: Wanted, context: Context) -> list[Entry]:
@@ -441,6 +521,7 @@ KINDS = {
     for each in (
         kind("memory", "tests.core.fakes:MemorySource"),
         kind("memorydb", "tests.core.fakes:MemoryTarget"),
+        kind("otherdb", "tests.core.fakes:MemoryTarget"),
         kind("books", "tests.core.fakes:MemoryLedger"),
         kind("memo", "tests.core.fakes:MemoryReporter"),
         kind("wrapping", "tests.core.fakes:WrappingReporter"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -183,17 +184,29 @@ def test_a_tenant_on_two_targets_is_an_error_that_shows_what_each_copy_holds(
     assert [copy["rows"] for copy in plan.finding.facts["copies"]] == [0, 3]
 
 
-def test_a_drop_names_one_copy_of_two(bench: Bench) -> None:
+def test_a_drop_names_one_copy_of_two_and_no_pin_or_registry_does(bench: Bench) -> None:
     bench.targets = ("eu1", "eu2")
-    bench.tenants("a")
+    bench.tenants(Tenant("a", {"target": "eu2"}))
+    bench.extra = {"placement": {"pins": {"a": "eu2"}}}
     for name in bench.targets:
         bench.server(name, databases=there("telemetry_a"))
-    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
-    assert states(report) == {"a": "held"}
-    bench.extra = {"placement": {"pins": {"a": "eu2"}}}
-    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    drop: dict[str, Any] = {"absent": True, "allow": ["drop"]}
+    assert states(bench.run(tenants=("a",), **drop)) == {"a": "held"}
+    assert states(supplemented(bench, Tenant("a"), **drop)) == {"a": "held"}
+    assert bench.server("eu1").databases and bench.server("eu2").databases
+    report = supplemented(bench, Tenant("a", {"target": "eu1"}), **drop)
     assert report.exit_code == 0
-    assert bench.server("eu1").databases and not bench.server("eu2").databases
+    assert not bench.server("eu1").databases and bench.server("eu2").databases
+
+
+def test_a_drop_finds_a_database_that_is_not_where_its_pin_says(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.extra = {"placement": {"pins": {"a": "eu2"}}}
+    bench.server("eu1", databases=there("telemetry_a"))
+    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    assert states(report) == {"a": "changed"}
+    assert not bench.server("eu1").databases
 
 
 def test_nobody_is_in_an_empty_scope(bench: Bench) -> None:
@@ -831,17 +844,16 @@ def test_nobody_is_dropped_while_a_server_that_may_hold_them_cannot_be_read(benc
     assert not bench.server("eu1").databases
 
 
-def supplemented(bench: Bench, *tenants: Tenant) -> Report:
-    config = parse_config(
-        {**bench.configuration(), "sources": {"registry": _memory(bench), "task": _memory(bench)}}
-    )
+def supplemented(bench: Bench, *tenants: Tenant, **arguments: Any) -> Report:
+    sources = {"registry": _memory(bench), "task": _memory(bench)}
+    config = parse_config({**bench.merged(), "sources": sources})
     sections = tuple(
         replace(section, supplements=section.name == "task") for section in config.sections
     )
     bench.tenants(*tenants, source="task")
     with Engine(replace(config, sections=sections), kinds=KINDS) as engine:
         scope = Scope(frozenset(tenant.id for tenant in tenants))
-        return engine.execute(Context(scope=scope))
+        return engine.execute(Context(scope=scope), **arguments)
 
 
 def _memory(bench: Bench) -> dict[str, str]:

@@ -106,7 +106,7 @@ def test_a_database_that_is_gone_is_lost_and_not_made_again(kept: Bench) -> None
     assert lost.finding.kind is Kind.LOST
     assert first.run_id in lost.finding.message
     assert "the server is the same" in lost.finding.message
-    assert "allow lost" in lost.finding.hint
+    assert "ensure --recreate a" in lost.finding.hint
     assert events(kept, "a") == ["created", "lost"]
 
 
@@ -465,3 +465,25 @@ def test_what_the_ledger_has_of_a_tenant_stands_in_the_report(kept: Bench) -> No
     assert report.tenants[0].record == books(kept).records["a"]
     assert report.ledger is not None
     assert report.ledger.records == 1
+
+
+def test_a_database_that_was_deleted_and_made_anew_by_a_writer_is_told(kept: Bench) -> None:
+    kept.tenants("a")
+    kept.run()
+    kept.server().databases["telemetry_a"] = database("a", complete=False)
+    report = kept.run()
+    assert Kind.MADE_ANEW in kinds(report)
+    assert report.exit_code is ExitCode.OK
+    assert kept.server().databases["telemetry_a"].complete is True
+
+
+def test_places_that_another_run_has_reserved_are_taken(kept: Bench) -> None:
+    kept.targets = ("eu1", "eu2")
+    kept.extra["targets"] = {"eu1": {"capacity": 1}}
+    kept.tenants("a", "b")
+    books(kept).records["a"] = Record(
+        "a", State.RESERVED, "telemetry_a", "eu1", holder="other", version=1
+    )
+    books(kept).living.add("other")
+    kept.run()
+    assert [*kept.server("eu2").databases] == ["telemetry_b"]

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from influxops.plugin import Action, Change, Database
+from influxops_demo.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
+from tests.influxdb3.copies import Pair
 from tests.influxdb3.double import Double
+from tests.standin.api import Api
 
 MakeTarget = Callable[..., InfluxDB3Target]
 MakeClient = Callable[..., Client]
@@ -75,3 +78,21 @@ def creates() -> Creates:
         ]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def two_servers() -> Iterator[tuple[Api, Api]]:
+    """Two stand-ins without limits that all tests of a worker share."""
+    options: StandInOptions = {
+        "max_databases": None,
+        "max_tables": None,
+        "wal_flush_interval": "20ms",
+    }
+    with running_stand_in(**options) as one, running_stand_in(**options) as other:
+        yield Api(one.url), Api(other.url)
+
+
+@pytest.fixture
+def pair(two_servers: tuple[Api, Api]) -> Pair:
+    """A database to copy from one server to another; not made yet."""
+    return Pair(*two_servers)

@@ -110,6 +110,8 @@ class Double:
         self.statistics: dict[str, dict[str, Any]] = {}
         self.without_row: set[str] = set()  # whose marker is lost, though its table is there
         self.renamed: list[str] = []  # what deleted databases are called now
+        #: What else is told of them, by that name.
+        self.removed: dict[str, dict[str, str]] = {}
         self._context = context
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -282,7 +284,10 @@ class Double:
         rows: list[dict[str, Any]] = [
             {"database_name": "_internal", "retention_period_ns": 604800000000000, "deleted": False}
         ]
-        rows += [{"database_name": name, "deleted": True} for name in self.renamed]
+        rows += [
+            {"database_name": name, "deleted": True, **self.removed.get(name, {})}
+            for name in self.renamed
+        ]
         for name, held in sorted(self.databases.items()):
             row: dict[str, Any] = {"database_name": name, "deleted": False}
             if held.retention:

@@ -215,6 +215,25 @@ def test_the_marker_of_a_name_that_was_deleted_moments_ago_is_read_back(
     assert again["telemetry_a"].complete is complete
 
 
+def test_when_the_data_of_the_newest_deleted_database_of_a_name_goes_is_told(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    server.renamed = [
+        "a-b-20261122T044147",
+        "a-b-20261122T044147-7",  # two in one second
+        "a-b-20261121T000000",
+        "c-20261122T044139",
+        "odd",
+    ]
+    server.removed = {
+        "a-b-20261122T044147-7": {"hard_deletion_time": "2026-11-25T04:41:47Z"},
+        "a-b-20261121T000000": {"hard_deletion_time": "2026-12-24T00:00:00Z"},
+    }
+    found = target.influxops_inventory(Context(), ())
+    assert found.deleted == {"a-b": datetime(2026, 11, 25, 4, 41, 47, tzinfo=UTC), "c": None}
+    assert found.databases == {}
+
+
 def test_a_server_that_does_not_answer_closely_is_not_read(
     server: Double, make_target: MakeTarget
 ) -> None:

@@ -95,13 +95,22 @@ def test_a_plan_needs_no_lock(
 
 
 @pytest.mark.stand_in
-def test_a_source_that_has_no_lock_is_a_warning(cli: Cli, stand_in: GiveStandIn) -> None:
+def test_a_source_that_has_no_lock_is_a_warning_of_the_plan_and_of_the_run(
+    cli: Cli, stand_in: GiveStandIn
+) -> None:
     sources = '[sources.listed]\nkind = "static"\ntenants = ["acme"]\n'
     text = targets_toml({"one": stand_in(), "two": stand_in()})
     cli.config(text.replace('[sources.registry]\nkind = "postgres"\n', sources))
-    done = cli("ensure", env={"PG_HOST": ""})
-    assert done.code == 0
-    assert [line for line in done.lines if line.startswith("WARN") and "lock" in line]
+    planned, done, again = (
+        cli(command, env={"PG_HOST": ""}) for command in ("plan", "ensure", "plan")
+    )
+    assert planned.code == done.code == again.code == 0
+    told = [
+        [line for line in each.lines if line.startswith("WARN") and "lock" in line]
+        for each in (planned, done, again)
+    ]
+    assert told[0] == told[1] != []
+    assert told[2] == []  # with nothing to do, a lock is not missed
 
 
 def test_the_lock_is_gone_with_its_run(cli: Cli, db: TestDatabase, stand_in: GiveStandIn) -> None:

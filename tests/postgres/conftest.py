@@ -9,13 +9,24 @@ from typing import Any, Protocol
 
 import pytest
 
+from influxops.plugin import Context
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_postgres import PostgresSettings, PostgresSource
+from influxops_postgres import (
+    PostgresLedger,
+    PostgresLedgerSettings,
+    PostgresSettings,
+    PostgresSource,
+)
+from influxops_postgres.ledger_session import installing
 from tests.pg import TestDatabase, new_database, postgres_server, standby_of
 
 
 class MakeSource(Protocol):
     def __call__(self, **settings: object) -> PostgresSource: ...
+
+
+class MakeLedger(Protocol):
+    def __call__(self, **settings: object) -> PostgresLedger: ...
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +73,29 @@ def make_source(database: TestDatabase) -> MakeSource:
         return PostgresSource("registry", PostgresSettings.of(values, as_text=values))
 
     return make
+
+
+@pytest.fixture
+def make_ledger(database: TestDatabase) -> MakeLedger:
+    """Make a ledger in the test's database, whose schema may not be there yet."""
+
+    def make(**settings: object) -> PostgresLedger:
+        environment = database.environment
+        values: dict[str, Any] = {
+            "host": environment["PG_HOST"],
+            "port": environment["PG_PORT"],
+            "database": environment["PG_DB"],
+            "user": environment["PG_USER"],
+            **settings,
+        }
+        return PostgresLedger("", PostgresLedgerSettings.of(values, as_text=values))
+
+    return make
+
+
+@pytest.fixture
+def ledger(make_ledger: MakeLedger) -> PostgresLedger:
+    """A ledger that is installed and empty."""
+    made = make_ledger()
+    assert list(installing(made.settings, Context()))
+    return made

@@ -62,6 +62,7 @@ def test_a_change_is_told_with_who_where_and_what(path: Path) -> None:
         },
         "status": "done",
         "message": "",
+        "until": None,
     }
 
 

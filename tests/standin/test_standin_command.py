@@ -114,6 +114,8 @@ def test_the_defaults_are_those_of_a_real_core() -> None:
             "max_databases": 5,
             "max_tables": 2_000,
             "wal_flush_interval": 1.0,
+            "wal_snapshot_size": 600,
+            "query_file_limit": 432,
             "with_auth": False,
             "until_stdin_ends": False,
         }

@@ -6,11 +6,12 @@ uses too. What it answers comes from recordings of a real InfluxDB 3 Core 3.10.0
 replayed in ``tests/contract``); where those are silent, from observing how that version behaves.
 
 In it: ping and health, databases (with retention and soft delete), tables, admin tokens,
-``write_lp``, ``query_sql``, ``information_schema``, some system tables, the limits of databases
-and tables, the WAL's flush delay, and data on disk that outlives a killed process.
+``write_lp``, ``query_sql``, ``information_schema``, some system tables, the limits of databases,
+tables and files a query, the WAL's flush delay, and data on disk that outlives a killed process.
+What a server would have in Parquet files after a snapshot of the WAL is listed, and kept as it was.
 
 Not in it, and answered with 404: caches, InfluxQL, the v1 and v2 endpoints, ``/metrics``, token
-regeneration, the processing engine, object stores, Parquet files, several nodes.
+regeneration, the processing engine, object stores, several nodes.
 
 Every answer carries the header ``x-influxops-stand-in: 1``.
 """

@@ -43,6 +43,8 @@ _REVISION = "d7834110b3"
 _PRODUCT = "InfluxDB 3 Core"
 #: Longest body in bytes, before and after decompression.
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024
+#: Bytes of an answer that are sent at once.
+_PIECE = 256 * 1024
 _TOKEN_PATH = "/api/v3/configure/token"
 _TEXT = Field(requests.text)
 _OPTIONAL_TEXT = Field(requests.text, required=False)
@@ -59,12 +61,16 @@ class StandInSettings:
         limits: How many databases and tables there may be.
         wal_flush_interval: Seconds between two flushes of the write-ahead log.
         with_auth: Whether requests need a token.
+        wal_snapshot_size: After so many flushes, what was flushed is in files.
+        query_file_limit: How many files a query may read.
     """
 
     data_dir: Path | None = None
     limits: Limits = field(default_factory=Limits)
     wal_flush_interval: float = 1.0
     with_auth: bool = False
+    wal_snapshot_size: int = 600
+    query_file_limit: int = 432
 
 
 class StandInApp:
@@ -82,8 +88,18 @@ class StandInApp:
         self._with_auth = settings.with_auth
         self._storage = Storage(settings.data_dir)
         self._catalog = Catalog(self._storage, settings.limits)
-        self.wal = WriteAheadLog(self._storage, settings.wal_flush_interval)
-        self._queries = QueryEngine(self._catalog, self.wal, with_auth=settings.with_auth)
+        self.wal = WriteAheadLog(
+            self._storage,
+            self._catalog,
+            settings.wal_flush_interval,
+            settings.wal_snapshot_size,
+        )
+        self._queries = QueryEngine(
+            self._catalog,
+            self.wal,
+            with_auth=settings.with_auth,
+            file_limit=settings.query_file_limit,
+        )
         self._process = str(uuid.uuid4())
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/ping"): self._ping,
@@ -365,8 +381,10 @@ async def _results(batches: list[Any], format: str) -> Response:
     headers = {"content-type": CONTENT_TYPES[format]}
     if format in WHOLE:
         return Response(body, headers=headers)
-    return StreamingResponse(_one(body), headers=headers)
+    return StreamingResponse(_pieces(body), headers=headers)
 
 
-async def _one(body: bytes) -> AsyncIterator[bytes]:
-    yield body
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    view = memoryview(body)
+    for start in range(0, len(body), _PIECE):
+        yield bytes(view[start : start + _PIECE])

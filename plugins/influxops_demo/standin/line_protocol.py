@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from influxops_demo.standin.catalog import Kind
 
@@ -31,6 +32,19 @@ _NUMBER = re.compile(
 _STRING = re.compile(r'"((?:[^"\\]+|\\.)*)"', re.DOTALL)
 _BOOLEAN = re.compile(r"true|True|TRUE|t|T|false|False|FALSE|f|F")
 _TIMESTAMP = re.compile(r"-?[0-9]+")
+#: A line that says what it says without escapes, and with a timestamp: nearly every line is one.
+_PLAIN_FIELD = (
+    r"([^\s\"\\=,]+)="
+    r"(?:(-?[0-9]{1,18})i|([0-9]{1,19})u|(-?[0-9]+\.[0-9]+|-?[0-9]+)|"
+    r"(t|true|f|false)|\"([^\"\\\n]*)\")"
+)
+_PLAIN_HEAD = r"([^\s\"\\=,#\0][^\s\"\\=,\0]*(?:,[^\s\"\\=,]+=[^\s\"\\=,]+)*)"
+_PLAIN = re.compile(
+    _PLAIN_HEAD
+    + " ({0}(?:,{0})*)".format(re.sub(r"\((?![?])", "(?:", _PLAIN_FIELD))
+    + r" (-?[0-8]?[0-9]{1,18})"
+)
+_PLAIN_FIELDS = re.compile(_PLAIN_FIELD)
 _ESCAPED_IN_MEASUREMENT = re.compile(r"\\([, \\])|\\(.)", re.DOTALL)
 _ESCAPED_IN_KEY = re.compile(r"\\([,= \\])|\\(.)", re.DOTALL)
 _ESCAPED_IN_STRING = re.compile(r'\\(["\\])')
@@ -40,8 +54,7 @@ class LineError(ValueError):
     """A line that is no line protocol; the message is what the server says of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One point.
 
     Args:
@@ -57,13 +70,19 @@ class Line:
     timestamp: int | None
 
 
-def split_lines(body: str) -> Iterator[str]:
+def read_lines(body: str) -> Iterator[Line | str]:
     """The lines of a body that hold something, without comments and leading blanks.
 
-    A newline inside a quoted string, or after a backslash, does not end a line.
+    Those that are plain are read already, the others are for :func:`parse_line`. A newline inside
+    a quoted string, or after a backslash, does not end a line.
     """
     pending = ""
     for piece in body.split("\n"):
+        if not pending:
+            line = _plain(piece)
+            if line is not None:
+                yield line
+                continue
         text = f"{pending}\n{piece}" if pending else piece
         if ('"' in text or "\\" in text) and _continues(text):
             pending = text
@@ -74,8 +93,40 @@ def split_lines(body: str) -> Iterator[str]:
         yield from _content(pending)
 
 
+def _plain(text: str) -> Line | None:
+    """Read a line that has no escapes; None where it may have any, or anything else that is odd.
+
+    It reads nothing that :func:`parse_line` would not read as well, in a fraction of the time.
+    """
+    found = _PLAIN.fullmatch(text) if len(text) <= MAX_STRING_BYTES // 4 else None
+    if found is None:
+        return None
+    measurement, tags = _plain_head(found[1])
+    fields: list[tuple[str, Kind, Value]] = []
+    for name, integer, unsigned, number, boolean, string in _PLAIN_FIELDS.findall(found[2]):
+        if number:
+            fields.append((name, Kind.FLOAT, float(number)))
+        elif integer:
+            fields.append((name, Kind.INTEGER, int(integer)))
+        elif unsigned:
+            fields.append((name, Kind.UINTEGER, int(unsigned)))
+        elif boolean:
+            fields.append((name, Kind.BOOLEAN, boolean[0] == "t"))
+        else:
+            fields.append((name, Kind.STRING, string))
+    return Line(measurement, tags, tuple(fields), int(found[3]))
+
+
+@lru_cache(maxsize=65_536)
+def _plain_head(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Read measurement and tags, which many lines share."""
+    measurement, *tags = text.split(",")
+    pairs = (tag.partition("=") for tag in tags)
+    return measurement, tuple((key, value) for key, _, value in pairs)
+
+
 def parse_line(line: str) -> Line:
-    """Reads one line as :func:`split_lines` gives it.
+    """Reads one line as :func:`read_lines` gives it.
 
     Raises:
         LineError: it is no line protocol.

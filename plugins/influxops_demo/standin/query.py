@@ -15,22 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datafusion import SessionConfig, SessionContext, SQLOptions
 
-from influxops_demo.standin.catalog import Catalog, Database, Kind, Table
+from influxops_demo.standin.catalog import Catalog, Database, Table
 from influxops_demo.standin.errors import ApiError, json_error
-from influxops_demo.standin.system_tables import PARQUET_FILES, system_tables
-from influxops_demo.standin.wal import Row, WriteAheadLog
+from influxops_demo.standin.files import File, check_limit
+from influxops_demo.standin.rows import empty_batch
+from influxops_demo.standin.system_tables import parquet_files, system_tables
+from influxops_demo.standin.wal import WriteAheadLog
 
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
-
-_ARROW_TYPES: dict[Kind, Any] = {
-    Kind.TAG: pa.dictionary(pa.int32(), pa.string()),
-    Kind.TIME: pa.timestamp("ns"),
-    Kind.INTEGER: pa.int64(),
-    Kind.UINTEGER: pa.uint64(),
-    Kind.FLOAT: pa.float64(),
-    Kind.STRING: pa.string(),
-    Kind.BOOLEAN: pa.bool_(),
-}
 
 
 class QueryEngine:
@@ -40,15 +32,17 @@ class QueryEngine:
         catalog: What exists.
         wal: The rows that can be queried.
         with_auth: Whether the server asks for tokens.
+        file_limit: How many files a query may read.
     """
 
-    def __init__(self, catalog: Catalog, wal: WriteAheadLog, *, with_auth: bool) -> None:
+    def __init__(
+        self, catalog: Catalog, wal: WriteAheadLog, *, with_auth: bool, file_limit: int
+    ) -> None:
         self._catalog = catalog
         self._wal = wal
         self._with_auth = with_auth
+        self._file_limit = file_limit
         self._started_ms = time.time_ns() // 10**6
-        # By database and table, with the numbers of columns and of changes of the rows.
-        self._batches: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._system: tuple[int, dict[str, Any]] = (-1, {})
 
     async def run(self, database: str, sql: str, params: dict[str, Any] | None) -> list[Any]:
@@ -67,29 +61,25 @@ class QueryEngine:
             raise json_error(404, f"query error: database not found: {database}")
         # The event loop is the only one to change rows and catalog, so what the thread needs of
         # them is taken here.
-        tables = {_name("iox", t.name): self._batch(found, t) for t in found.tables.values()}
-        for name, batch in self._system_tables(found).items():
-            tables[_name("system", name)] = batch
+        files = {t.name: self._wal.files.of(found.id, t.id) for t in found.tables.values()}
+        check_limit(sql, files, self._file_limit)
+        tables = {_name("iox", t.name): self._batches(found, t) for t in found.tables.values()}
+        for name, batch in self._system_tables(found, files).items():
+            tables[_name("system", name)] = [batch]
         return await asyncio.to_thread(_run, tables, sql, params)
 
-    def _batch(self, database: Database, table: Table) -> Any:
-        key = (database.id, table.id)
-        stored = self._wal.rows(*key)
-        version = (len(table.columns), stored.version)
-        if self._batches.get(key, (None, None))[0] != version:
-            batch = _to_arrow(table.columns, list(stored.rows.values()))
-            self._batches[key] = (version, batch)
-        _, batch = self._batches[key]
+    def _batches(self, database: Database, table: Table) -> list[Any]:
+        batches = self._wal.batches(database, table.id) or [empty_batch(table.columns)]
         if database.retention_seconds is not None:
             # Hidden, not gone: a longer period shows these rows again.
             oldest = time.time_ns() - database.retention_seconds * 10**9
             cutoff = pa.scalar(max(oldest, -(2**63)), type=pa.timestamp("ns"))
-            batch = batch.filter(pc.greater_equal(batch.column("time"), cutoff))
-        return batch
+            batches = [b.filter(pc.greater_equal(b.column("time"), cutoff)) for b in batches]
+        return batches
 
-    def _system_tables(self, database: Database) -> dict[str, Any]:
+    def _system_tables(self, database: Database, files: Mapping[str, list[File]]) -> dict[str, Any]:
         if database.id != 0:
-            return {"parquet_files": PARQUET_FILES}
+            return {"parquet_files": parquet_files(files)}
         version, tables = self._system
         if version != self._catalog.version:
             tables = system_tables(
@@ -99,7 +89,7 @@ class QueryEngine:
         return tables
 
 
-def _run(tables: Mapping[str, Any], sql: str, params: dict[str, Any] | None) -> list[Any]:
+def _run(tables: Mapping[str, list[Any]], sql: str, params: dict[str, Any] | None) -> list[Any]:
     """Run a statement over these tables. Runs in a thread."""
     config = (
         SessionConfig()
@@ -112,8 +102,8 @@ def _run(tables: Mapping[str, Any], sql: str, params: dict[str, Any] | None) -> 
     )
     context = SessionContext(config)
     context.sql("CREATE SCHEMA system").collect()
-    for name, batch in tables.items():
-        context.register_record_batches(name, [[batch]])
+    for name, batches in tables.items():
+        context.register_record_batches(name, [batches])
     try:
         frame = context.sql(sql, _READ_ONLY, param_values=params)
     except Exception as error:
@@ -129,23 +119,6 @@ def _not_planned(text: str) -> ApiError:
     if text.startswith(("Error during planning", "SQL error")):
         return ApiError(400, text)
     return ApiError(405 if text.startswith("This feature is not implemented") else 500, text)
-
-
-def _to_arrow(columns: Mapping[str, Kind], rows: list[Row]) -> Any:
-    """Return rows as a record batch, its columns by name as the server orders them."""
-    fields, arrays = [], []
-    for name, kind in sorted(columns.items()):
-        values: list[Any]
-        match kind:
-            case Kind.TIME:
-                values = [moment for moment, _, _ in rows]
-            case Kind.TAG:
-                values = [tags.get(name) for _, tags, _ in rows]
-            case _:
-                values = [cells.get(name) for _, _, cells in rows]
-        arrays.append(pa.array(values, type=_ARROW_TYPES[kind]))
-        fields.append(pa.field(name, _ARROW_TYPES[kind], nullable=kind is not Kind.TIME))
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _words(error: Exception) -> str:

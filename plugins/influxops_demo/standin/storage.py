@@ -31,6 +31,8 @@ class Storage:
     """
 
     def __init__(self, directory: Path | None) -> None:
+        #: Whether anything is kept.
+        self.keeps = directory is not None
         path: Path | str = ":memory:"
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)

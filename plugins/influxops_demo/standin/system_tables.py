@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from influxops_demo.standin.catalog import Catalog, Database, Kind, Table
+from influxops_demo.standin.files import File
 
+#: A row is thought to take so many bytes of a file.
+_ROW_BYTES = 40
 _TEXT = pa.string_view()
 _SECONDS = pa.timestamp("s", "UTC")
 _MILLISECONDS = pa.timestamp("ms")
@@ -69,7 +72,7 @@ def system_tables(catalog: Catalog, *, started_ms: int, with_auth: bool) -> dict
             for token in catalog.tokens.values()
         ),
     }
-    tables = {"parquet_files": PARQUET_FILES}
+    tables = {"parquet_files": parquet_files({})}
     tables |= {name: _batch(_SCHEMAS[name], found) for name, found in rows.items()}
     if not with_auth:
         # Without authorization the server does not show the hashes.
@@ -105,6 +108,13 @@ def _batch(schema: list[tuple[str, Any, bool]], rows: Iterable[tuple[Any, ...]])
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-#: Every database has this one. It stays empty, as it is on the server before the first snapshot of
-#: the write-ahead log, because the stand-in writes no files.
-PARQUET_FILES = _batch(_SCHEMAS["parquet_files"], [])
+def parquet_files(files: Mapping[str, Iterable[File]]) -> Any:
+    """Return the table of a database's files, given by table, as a record batch."""
+    return _batch(
+        _SCHEMAS["parquet_files"],
+        (
+            (table, file.path, _ROW_BYTES * file.rows, file.rows, file.first, file.last)
+            for table, found in files.items()
+            for file in found
+        ),
+    )

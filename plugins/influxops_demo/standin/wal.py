@@ -1,47 +1,22 @@
 """The write-ahead log: rows wait for its next flush, which makes them durable and visible.
 
 There is one log for the whole server. A flush takes everything that came before it, so a write
-that waits for a flush is a barrier for all writes before it that did not.
+that waits for a flush is a barrier for all writes before it that did not. After a number of flushes
+the server takes a snapshot: it writes what is in the log into files, by table and time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import Any
 
-from influxops_demo.standin.catalog import Database
-from influxops_demo.standin.line_protocol import Value
+from influxops_demo.standin.catalog import Catalog, Database
+from influxops_demo.standin.files import Files
+from influxops_demo.standin.rows import Row, TableRows
 from influxops_demo.standin.storage import Change, Storage
-
-Row = tuple[int, dict[str, str], dict[str, Value]]
-"""Time in nanoseconds since 1970, tags, fields."""
-
-
-@dataclass(slots=True)
-class TableRows:
-    """The rows of one table that can be queried, by time and series."""
-
-    rows: dict[str, Row] = field(default_factory=dict)
-    version: int = 0
-
-    def add(self, row: Row) -> tuple[str, Row]:
-        """Add a row, and return it with its key.
-
-        A point that is written again adds none: its fields replace those that are there.
-        """
-        moment, tags, fields = row
-        key = json.dumps([moment, *sorted(tags.items())])
-        known = self.rows.get(key)
-        if known is not None:
-            # A new row, never a changed one: a query may be reading the old one.
-            row = (moment, tags, {**known[2], **fields})
-        self.rows[key] = row
-        self.version += 1
-        return key, row
 
 
 class WriteAheadLog:
@@ -49,25 +24,37 @@ class WriteAheadLog:
 
     Args:
         storage: Where flushed rows are kept.
+        catalog: What exists.
         interval: Seconds between two flushes.
+        snapshot_size: After so many flushes, what was flushed is in files.
     """
 
-    def __init__(self, storage: Storage, interval: float) -> None:
+    def __init__(
+        self, storage: Storage, catalog: Catalog, interval: float, snapshot_size: int
+    ) -> None:
         self._storage = storage
+        self._catalog = catalog
         self._interval = interval
         self._tables: dict[tuple[int, int], TableRows] = {}
         # By the name of the database, with the id that it had when the first row came in. So does
         # the server: in a database that is deleted and made again between two flushes, new rows go
         # to the deleted one, and are lost.
-        self._buffer: dict[str, tuple[int, list[tuple[int, Row]]]] = {}
+        self._buffer: dict[str, tuple[int, dict[int, list[Row]]]] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
-        for database, table, moment, tags, fields in storage.load("row"):
-            self.rows(database, table).add((moment, tags, fields))
+        self._flushes = 0
+        self.files = Files(snapshot_size)
+        for flushed in storage.load("rows"):
+            self._flushes += 1
+            for database, table, rows in flushed:
+                self._add(database, table, rows)
+            self.files.flushed()
 
-    def rows(self, database: int, table: int) -> TableRows:
-        """Return the rows of a table, by the ids of the two."""
-        return self._tables.setdefault((database, table), TableRows())
+    def batches(self, database: Database, table: int) -> list[Any]:
+        """Return the rows of a table as record batches."""
+        columns = _columns(database, table)
+        found = self._tables.get((database.id, table))
+        return found.batches(columns) if found and columns else []
 
     async def write(self, database: Database, rows: Mapping[int, list[Row]], *, wait: bool) -> None:
         """Take rows by the id of their table.
@@ -80,8 +67,9 @@ class WriteAheadLog:
         Raises:
             sqlite3.Error: They cannot be made durable.
         """
-        _, buffered = self._buffer.setdefault(database.name, (database.id, []))
-        buffered += ((table, row) for table, added in rows.items() for row in added)
+        _, buffered = self._buffer.setdefault(database.name, (database.id, {}))
+        for table, added in rows.items():
+            buffered.setdefault(table, []).extend(added)
         loop = asyncio.get_running_loop()
         if self._timer is None:
             # The next tick of a clock that ticks whether or not there is something to flush.
@@ -100,7 +88,7 @@ class WriteAheadLog:
         waiting, self._waiting = self._waiting, []
         failure: sqlite3.Error | None = None
         try:
-            self._storage.save(list(self._flushed()))
+            self._storage.save(self._flushed())
         except sqlite3.Error as error:
             failure = error
         for flushed in waiting:
@@ -111,9 +99,30 @@ class WriteAheadLog:
             else:
                 flushed.set_exception(failure)
 
-    def _flushed(self) -> Iterator[Change]:
+    def _flushed(self) -> list[Change]:
+        """Make the rows visible, and return what is to be saved of them."""
         buffer, self._buffer = self._buffer, {}
-        for database, rows in buffer.values():
-            for table, row in rows:
-                key, merged = self.rows(database, table).add(row)
-                yield "row", f"{database}/{table}/{key}", [database, table, *merged]
+        flushed = [
+            (database, table, rows)
+            for database, tables in buffer.values()
+            for table, rows in tables.items()
+        ]
+        if not flushed:
+            return []
+        for database, table, rows in flushed:
+            self._add(database, table, rows)
+        self._flushes += 1
+        self.files.flushed()
+        return [("rows", str(self._flushes), flushed)] if self._storage.keeps else []
+
+    def _add(self, database: int, table: int, rows: list[Row]) -> None:
+        found = self._catalog.databases.get(database)
+        columns = _columns(found, table) if found else {}
+        known = self._tables.setdefault((database, table), TableRows())
+        known.add(rows, columns)
+        self.files.add(database, table, rows)
+
+
+def _columns(database: Database, table: int) -> dict[str, Any]:
+    """Return the columns of a table by its id; a table that was deleted keeps its id."""
+    return next((t.columns for t in database.tables.values() if t.id == table), {})

@@ -9,8 +9,8 @@ from typing import Any
 
 from influxops_demo.standin.catalog import Catalog, ColumnRefused, Database, Kind
 from influxops_demo.standin.errors import ApiError, json_error
-from influxops_demo.standin.line_protocol import Line, LineError, Value, parse_line, split_lines
-from influxops_demo.standin.wal import Row
+from influxops_demo.standin.line_protocol import Line, LineError, Value, parse_line, read_lines
+from influxops_demo.standin.rows import Row
 
 PRECISIONS = {
     "auto": None,
@@ -83,9 +83,9 @@ def accept(
         raise json_error(400, text)
     rows: dict[int, list[Row]] = {}
     refused: list[dict[str, Any]] = []
-    for number, text in enumerate(split_lines(body), start=1):
+    for number, line in enumerate(read_lines(body), start=1):
         try:
-            table, row = _accept_line(catalog, draft, text, now_ns, precision)
+            table, row = _accept_line(catalog, draft, line, now_ns, precision)
         except (_Refused, LineError) as refusal:
             shown = refusal.line if isinstance(refusal, _Refused) else _raw_line(body, number)
             problem = {
@@ -113,22 +113,26 @@ class _Refused(ValueError):
 
 
 def _accept_line(
-    catalog: Catalog, database: Database, text: str, now_ns: int, precision: str
+    catalog: Catalog, database: Database, text: Line | str, now_ns: int, precision: str
 ) -> tuple[int, Row]:
-    line = parse_line(text)
+    line = parse_line(text) if isinstance(text, str) else text
     fields: dict[str, Value] = {}
     try:
         table = catalog.draft_table(database, line.measurement)
+        columns = table.columns
         for name, _ in line.tags:
-            table.add_column(name, Kind.TAG)
+            if columns.get(name) is not Kind.TAG:
+                table.add_column(name, Kind.TAG)
         for name, kind, value in line.fields:
-            table.add_column(name, kind)
+            if columns.get(name) is not kind:
+                table.add_column(name, kind)
             if name in fields:
                 raise ColumnRefused(
                     f"invalid line protocol - multiple instances of '{name}' field found"
                 )
             fields[name] = value
-        table.add_time()
+        if "time" not in columns:
+            table.add_time()
     except ColumnRefused as error:
         raise _Refused(str(error), line) from None
     moment = _nanoseconds(line.timestamp, now_ns, PRECISIONS[precision])

@@ -1,0 +1,76 @@
+"""How long the ledger in PostgreSQL takes for many tenants: read, reserve, record, history.
+
+python bench/ledger.py [TENANTS]
+
+The processor seconds are this process's; the rest of the time is the server's and the waiting.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from influxops.plugin import Context, Entry, Event, Record, State, Wanted, Writing
+from influxops_postgres import PostgresLedger, PostgresLedgerSettings
+from influxops_postgres.ledger_session import installing
+from tests.pg import new_database, postgres_server
+
+T = TypeVar("T")
+
+
+def timed(what: str, work: Callable[[], T]) -> T:
+    wall, own = time.perf_counter(), time.process_time()
+    result = work()
+    wall, own = time.perf_counter() - wall, time.process_time() - own
+    print(f"{what:44} {wall:6.2f} s, of which here {own:5.2f} s of processor")
+    return result
+
+
+def run(ledger: PostgresLedger, tenants: int) -> None:
+    context, now = Context(), datetime.now(UTC)
+    new = [
+        Record(f"tenant-{n:07}", State.RESERVED, f"telemetry_tenant-{n:07}", "eu1", identity="uuid")
+        for n in range(tenants)
+    ]
+    with ledger.influxops_lock(context):
+        taken = timed("reserve all, new", lambda: list(ledger.influxops_reserve(new, context)))
+        timed("reserve all, refused", lambda: ledger.influxops_reserve(new, context))
+        made = Writing(
+            tuple(replace(each, state=State.READY, made=now, confirmed=now) for each in taken),
+            entries=tuple(Entry(Event.CREATED, each.tenant, "eu1") for each in taken),
+        )
+        ready = timed("record all, an entry each", lambda: ledger.influxops_record(made, context))
+        seen = Writing(tuple(replace(each, confirmed=now) for each in ready))
+        timed("record all, seen again", lambda: ledger.influxops_record(seen, context))
+    timed("read all", lambda: ledger.influxops_records(context, None))
+    timed("read one", lambda: ledger.influxops_records(context, ["tenant-0000001"]))
+    timed("the whole history", lambda: ledger.influxops_history(Wanted(), context))
+    one = Wanted(tenants=["tenant-0000001"])
+    timed("the history of one", lambda: ledger.influxops_history(one, context))
+
+
+def main() -> None:
+    tenants = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with postgres_server() as server, new_database(server) as database:
+        parts = {
+            "host": server.host,
+            "port": server.port,
+            "database": database.name,
+            "statement_timeout": 0,
+        }
+        ledger = PostgresLedger("", PostgresLedgerSettings.of(parts))
+        assert list(installing(ledger.settings, Context()))
+        print(f"{tenants:,} tenants")
+        run(ledger, tenants)
+
+
+if __name__ == "__main__":
+    main()

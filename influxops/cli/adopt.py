@@ -1,0 +1,42 @@
+"""`influxops adopt`: a database becomes a tenant's, whatever it is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from influxops.cli.options import ledger_run_options, target_option
+
+
+@click.command("adopt", short_help="Make a database a tenant's, whatever it is called.")
+@click.argument("pairs", nargs=-1, required=True, metavar="TENANT=DATABASE...")
+@target_option("Look for the database on this target only; may be repeated.")
+@ledger_run_options
+@click.pass_context
+def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> None:
+    """Record a database as a tenant's, although the plan would not choose its name.
+
+    It gets its marker if it lacks one; its name, its data and its retention period stay. From then
+    on the recorded name outranks the naming template. What the tenant had before is left alone.
+
+    \b
+    Exit codes:
+      0    the databases are the tenants'
+      1    something failed or is held; everything else was done
+      2    the command line or the configuration is wrong; nothing was done
+      4    a guard refused; see --allow
+      130  interrupted; what was done stays done
+    """
+    from influxops.cli.session import execute
+    from influxops.reconcile.adopt import Adopt
+
+    names: dict[str, str] = {}
+    for pair in pairs:
+        tenant, equals, database = pair.rpartition("=")
+        if not (tenant and equals and database):
+            raise click.UsageError(f"{pair!r} is no TENANT=DATABASE", ctx)
+        if names.setdefault(tenant, database) != database:
+            raise click.UsageError(f"the tenant {tenant!r} is to adopt two databases", ctx)
+    report = execute(ctx, tenants=tuple(names), planner=Adopt(names), command="adopt", **options)
+    ctx.exit(report.exit_code)

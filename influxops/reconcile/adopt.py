@@ -1,0 +1,256 @@
+"""The plan of `influxops adopt TENANT=DATABASE…`: a database becomes a tenant's, as it is named.
+
+It is marked as any tenant's, nothing in it is renamed or changed, and what the ledger has of it
+outranks the naming template from then on.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.context import Context
+from influxops.durations import format_duration
+from influxops.errors import ConfigError
+from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Record, State
+from influxops.model import (
+    UNKNOWN,
+    UNMANAGED,
+    Action,
+    Change,
+    Database,
+    TenantPlan,
+    Verdict,
+)
+from influxops.reconcile.desired import held, hold, homes_of, postponed
+from influxops.reconcile.observe import Observed
+from influxops.reconcile.plan import Plan
+from influxops.reconcile.remembered import busy, is_busy
+from influxops.reconcile.retire import on_the_move
+from influxops.remedy import Remedy
+from influxops.text import nearest, printable, short, some_of
+
+if TYPE_CHECKING:
+    from influxops.reconcile.run import Order
+
+
+class Adopt(Struct, frozen=True):
+    """Plans that databases become tenants', whatever they are called.
+
+    Args:
+        names: The database's name of each tenant, by its id.
+    """
+
+    names: Mapping[str, str]
+
+    def __call__(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it.
+
+        Raises:
+            ConfigError: When no source knows one of them, or two are to get one database.
+        """
+        if not observed.recalled.is_there:
+            return Plan({})
+        self._refuse_unknown(observed, desired)
+        owners = _owners(observed, desired, frozenset(self.names.values()))
+        given = {t.id: t.attributes.get("database") for t in observed.tenants if t.id in self.names}
+        plans = {}
+        for id_, database in self.names.items():
+            plan = TenantPlan(id_, database, UNMANAGED, record=observed.recalled.record(id_))
+            if id_ not in desired:
+                plans[id_] = postponed(plan, Kind.NOT_READ, "no source that could be read knows it")
+                continue
+            plan = _planned(plan, observed, owners, order, context)
+            if plan.verdict in (Verdict.OK, Verdict.PENDING):
+                notes = _notes(plan, desired[id_], given.get(id_), observed)
+                plan = replace(plan, notes=(*plan.notes, *notes))
+            plans[id_] = plan
+        return Plan(plans)
+
+    def _refuse_unknown(self, observed: Observed, desired: Mapping[str, TenantPlan]) -> None:
+        names = [*self.names.values()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(
+                    f"two tenants are to adopt the database {short(name)}",
+                    hint="a database is one tenant's",
+                )
+        if not observed.sources_complete:
+            return
+        for id_ in self.names:
+            if id_ not in desired:
+                raise ConfigError(
+                    f"no source knows the tenant {printable(id_)}",
+                    hint=nearest(id_, desired) or "add it to the registry first",
+                )
+
+
+def _planned(
+    plan: TenantPlan,
+    observed: Observed,
+    owners: Mapping[str, list[tuple[str, str | None, str]]],
+    order: Order,
+    context: Context,
+) -> TenantPlan:
+    """Return a tenant with what makes a database its own, or why that cannot be."""
+    record = plan.record
+    if record is not None and is_busy(record, context.id):
+        return busy(plan, record)
+    if record is not None and record.other is not None:
+        return hold(plan, on_the_move(record))
+    home = _home(plan, observed, context)
+    if isinstance(home, TenantPlan):
+        return home
+    before = observed.inventories[home].databases[plan.database]
+    plan = replace(plan, target=home, before=before, after=before)
+    traits = order.rules.targets[home].traits
+    for owner, target, why in owners.get(plan.database, ()):
+        if owner != plan.tenant and target in (None, home):
+            return hold(
+                plan,
+                held(
+                    Kind.NAME_COLLISION,
+                    f"the database {short(plan.database)} on {home} {why} tenant "
+                    f"{printable(owner)}",
+                    "adopt another one, or give that tenant another database first",
+                ),
+            )
+    if rule := traits.tenant_rule(plan.tenant):
+        return hold(plan, held(Kind.INVALID_ID, f"its id {rule}", "rename the tenant"))
+    if rule := traits.name_rule(plan.database):
+        return hold(
+            plan,
+            held(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
+        )
+    changes = tuple(_changes(plan, home, before))
+    if not changes:
+        return plan
+    return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+
+
+def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | TenantPlan:
+    """Return the target that holds a database, or the tenant with why that is not known."""
+    covered = context.scope.targets
+    homes = [each for each in homes_of(plan.database, observed) if context.scope.covers(None, each)]
+    unread = [each for each in observed.unread if context.scope.covers(None, each)]
+    name = short(plan.database)
+    if len(homes) > 1:
+        copies = [{"target": home} for home in homes]
+        finding = held(
+            Kind.IN_TWO_TARGETS,
+            f"the database {name} is on {' and on '.join(homes)}",
+            f"find out which one holds its data, then say which: `--target {homes[0]}`",
+        )
+        return hold(plan, replace(finding, facts={"copies": copies}))
+    if unread:
+        also = f"it is on {homes[0]}, and may be on" if homes else "it may be on"
+        advice = f"; `--target {shlex.quote(homes[0])}` looks there alone" if homes else ""
+        return postponed(
+            plan,
+            Kind.NOT_READ,
+            f"the database {name} must be found on one target: {also} {some_of(unread)}, which "
+            "cannot be read",
+            f"run it again when it can be read{advice}",
+        )
+    if homes:
+        return homes[0]
+    if hidden := [n for n, i in observed.inventories.items() if not i.complete]:
+        where = f"; {some_of(hidden)} may hide it"
+    else:
+        where = ""
+    known = [db for n, i in observed.inventories.items() for db in i.databases]
+    place = some_of(sorted(covered)) if covered else "no target"
+    return hold(
+        plan,
+        held(
+            Kind.NO_DATABASE,
+            f"{place} {'does not hold' if covered else 'holds'} a database called {name}{where}",
+            nearest(plan.database, known) or "see to its name",
+        ),
+    )
+
+
+def _owners(
+    observed: Observed, desired: Mapping[str, TenantPlan], names: frozenset[str]
+) -> dict[str, list[tuple[str, str | None, str]]]:
+    """Return whose databases of some names are: (tenant, target, why), None for any target."""
+    found: dict[str, list[tuple[str, str | None, str]]] = {name: [] for name in names}
+    for record in observed.recalled.records.values():
+        if record.database in names and record.state not in (State.WANTED, State.RETIRED):
+            for target in filter(None, (record.target, record.other)):
+                found[record.database].append((record.tenant, target, "is recorded for"))
+    for plan in desired.values():
+        if plan.database in names:
+            found[plan.database].append((plan.tenant, None, "is what is meant for"))
+    return found
+
+
+def _changes(plan: TenantPlan, home: str, before: Database) -> Iterable[Change]:
+    record = plan.record
+    if record is None or not _is_its(record, plan, home):
+        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before)
+    if before.complete is False:
+        after = replace(before, complete=True)
+        yield Change(Action.COMPLETE, plan.tenant, home, plan.database, before, after)
+
+
+def _is_its(record: Record, plan: TenantPlan, home: str) -> bool:
+    """Return whether a database is a tenant's already."""
+    return (record.state, record.database, record.target) == (State.READY, plan.database, home)
+
+
+def _notes(
+    plan: TenantPlan, desired: TenantPlan, given: str | None, observed: Observed
+) -> Iterable[Finding]:
+    """Tell what adopting a database leaves behind, and what will be asked about it."""
+
+    def note(kind: Kind, severity: Severity, message: str, remedy: str | Remedy = "") -> Finding:
+        return Finding(kind, severity, message, remedy, plan.tenant, plan.target, plan.database)
+
+    for target, name in _before(plan, desired, observed):
+        if (target, name) != (plan.target, plan.database):
+            yield note(
+                Kind.ORPHAN,
+                Severity.WARNING,
+                f"its database {short(name)} on {target} belongs to no tenant from now on",
+                "influxops leaves it alone; drop it once it holds nothing of worth",
+            )
+    if given and given != plan.database:
+        yield note(
+            Kind.CONFLICT,
+            Severity.WARNING,
+            f"its source calls its database {short(given)}: it is held until that says "
+            f"{short(plan.database)}",
+            "correct its `database` in the source",
+        )
+    wanted, kept = desired.retention, plan.before.retention if plan.before else UNKNOWN
+    if isinstance(wanted, int | None) and kept is not UNKNOWN and wanted != kept:
+        yield note(
+            Kind.NOTE,
+            Severity.INFO,
+            f"its retention period is kept now; `ensure` sets it to {_period(wanted)}",
+        )
+
+
+def _before(plan: TenantPlan, desired: TenantPlan, observed: Observed) -> Iterable[tuple[str, str]]:
+    """Return where the tenant had a database before: as recorded, or as the plan would have it."""
+    record = plan.record
+    name = record.database if record is not None else desired.database
+    for target in homes_of(name, observed) if name else ():
+        if record is None or record.target == target:
+            yield target, name
+
+
+def _period(seconds: int | None) -> str:
+    return "for ever" if seconds is None else format_duration(seconds)

@@ -1,0 +1,168 @@
+"""Copying one database by its target's plugin: shown while it goes on, and put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from influxops.context import Context
+from influxops.durations import format_duration
+from influxops.errors import InfluxopsError, Interrupted, TargetError
+from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Record
+from influxops.model import Copied, CopyOrder, TenantPlan
+from influxops.plugins.handles import TargetHandle
+from influxops.text import count, short
+
+if TYPE_CHECKING:
+    from influxops.reconcile.run import Order
+
+
+def copy(
+    source: TargetHandle,
+    target: TargetHandle,
+    order: CopyOrder,
+    context: Context,
+    said: Callable[[Copied], None] = lambda copied: None,
+) -> Copied:
+    """Copy a database to the end, and show how far that is.
+
+    Args:
+        source: The target that holds it.
+        target: The target that gets it.
+        order: What is to be copied; who gets it is filled in.
+        context: The run.
+        said: Is given each step.
+
+    Returns:
+        What the last step said.
+
+    Raises:
+        InfluxopsError: When it could not go on.
+        Interrupted: When the run is over.
+    """
+    last, stage = Copied(), ""
+    try:
+        for copied in source.copy(replace(order, into=target.instance), context):
+            last = copied
+            if copied.stage != stage:
+                stage = copied.stage
+                label = f"{stage} {short(order.database)} to {target.name}"
+                context.on_stage(label, copied.total or 0)
+            said(copied)
+    finally:
+        context.on_stage("", 0)
+    if not last.done:
+        raise TargetError(
+            f"{source.name} ended copying without a word that all is there",
+            hint="tell the author of its plugin",
+        )
+    return last
+
+
+def last_pass(record: Record, order: Order, context: Context) -> Finding | None:
+    """Copy what only the old copy of a moved tenant holds, right before that is dropped.
+
+    Args:
+        record: The tenant's, whose `other` is the target of the old copy.
+        order: The run's order.
+        context: The run.
+
+    Returns:
+        Why the old copy must stay; None where every key of it is in the tenant's database.
+
+    Raises:
+        Interrupted: When the run is over.
+    """
+    targets = {handle.name: handle for handle in order.targets}
+    missing = next((n for n in (record.other, record.target) if n not in targets), None)
+    if missing is not None:
+        return _stays(record, f"the target {missing} is not configured any more", "")
+    source, target = targets[record.other or ""], targets[record.target or ""]
+    try:
+        copy(source, target, CopyOrder(record.database, None, only_missing=True), context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", source.full_name, exc_info=True)
+        return _stays(record, error.message, error.remedy)
+    return None
+
+
+def _stays(record: Record, why: str, remedy: Any) -> Finding:
+    return Finding(
+        Kind.MOVING,
+        Severity.ERROR,
+        f"what only its old copy on {record.other} may hold could not be copied to "
+        f"{record.target}: {why}",
+        remedy,
+        record.tenant,
+        record.other,
+        record.database,
+    )
+
+
+def about(plan: TenantPlan, finding: Finding) -> Finding:
+    """Return what was noticed while a tenant's database was copied."""
+    return replace(finding, tenant=plan.tenant, database=plan.database)
+
+
+def facts(source: str, target: str, copied: Copied, **more: Any) -> dict[str, Any]:
+    """Return what is known of a copy, as data.
+
+    Args:
+        source: The target that holds the database.
+        target: The target that gets it.
+        copied: How far copying is, or what there is to copy.
+        **more: What else is known.
+    """
+    return {
+        "from": source,
+        "to": target,
+        "rows": copied.rows,
+        "total": copied.total,
+        "tables": copied.tables,
+        "bytes": copied.bytes,
+        "conflicts": copied.conflicts,
+        "expiring": copied.expiring,
+        **more,
+    }
+
+
+def what_there_is(copied: Copied) -> str:
+    """Return what there is to copy, and how long that takes at the rate that was measured."""
+    rows = (
+        "a number of rows that is not known" if copied.total is None else count(copied.total, "row")
+    )
+    parts = [f"{rows} in {count(copied.tables, 'table')}"]
+    if copied.bytes:
+        parts.append(f"about {size(copied.bytes)}")
+    if copied.total and copied.rate:
+        rate = f"{copied.rate:,.0f} rows/s"
+        parts.append(
+            f"about {took(copied.total / copied.rate)} at {rate}, measured by reading some of them"
+        )
+    elif copied.total:
+        parts.append("how long it takes was not measured")
+    return ", ".join(parts)
+
+
+def size(number: int) -> str:
+    """Return a number of bytes for people: `87 MB`."""
+    value, unit = float(number), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def took(seconds: float) -> str:
+    """Return a time for people: `40s`, `12m`, `3h`; not more exact than anybody needs."""
+    whole = max(round(seconds), 1)
+    for unit in (3600, 60):
+        if whole >= 3 * unit:
+            return format_duration(-(-whole // unit) * unit)
+    return format_duration(whole)

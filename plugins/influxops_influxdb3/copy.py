@@ -1,0 +1,385 @@
+"""Copies a database to another server while it is in use: passes, made of steps.
+
+The first pass copies all rows. The second one and those after it read both sides anew and compare
+them slice by slice; a slice that differs is copied again. What is as young as the pass before is
+not compared, since it may still grow: it is copied again, and the copy is held against what was
+read. The copying is done once a pass has found nothing new in what was settled.
+
+A step ends with a write that waits until all before it is durable; only then is it told how far
+copying is. Who is killed goes on from there, or from earlier: each row can be copied twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.plugin import (
+    Context,
+    Copied,
+    CopyOrder,
+    Finding,
+    Remedy,
+    Severity,
+    TargetError,
+    TargetRefused,
+    count,
+    one_line,
+)
+from influxops_influxdb3.client import Client
+from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table
+from influxops_influxdb3.copy_missing import Missing
+from influxops_influxdb3.copy_sides import Side, Writer
+from influxops_influxdb3.copy_slices import slices
+from influxops_influxdb3.copy_state import State
+from influxops_influxdb3.copy_tables import Tables
+from influxops_influxdb3.errors import ConnectionFailed
+
+#: Seconds between two steps, and between two words about a long one.
+_STEP, _WORD = 3.0, 2.0
+#: What a retention period is about to take away is not compared.
+_EXPIRING = 3600 * 1_000_000_000
+#: How often a step is done again whose answers broke off.
+_AGAIN = 4
+
+
+class _Restarted(TargetError):
+    """The server that gets the copy was started anew: what was not durable may be lost."""
+
+
+class _Check(Struct, frozen=True):
+    """What was copied, to be read from the copy when it is durable."""
+
+    table: Table
+    span: Span
+    digest: Digest
+
+
+class Copying:
+    """One call of `influxops_copy`.
+
+    Args:
+        source: The server that holds the database.
+        target: The server that gets it.
+        section: The name of the target that gets it.
+        order: What is to be copied.
+        context: The run.
+    """
+
+    def __init__(
+        self, source: Client, target: Client, section: str, order: CopyOrder, context: Context
+    ) -> None:
+        self._order = order
+        self._context = context
+        self._source = Side(source, context, order.database)
+        self._copy = Side(target, context, order.database)
+        self._tables = Tables(self._source, self._copy, context, section)
+        self._writer = Writer(self._copy, context)
+        self._retention: int | None = None
+        self._total: int | None = None
+        self._checks: list[_Check] = []
+        self._findings: list[Finding] = []
+        self._told_at = 0.0
+        #: How far copying is, and how much of that is durable and was checked.
+        self._state = self._durable = State("", "", 0)
+
+    def run(self) -> Iterator[Copied]:
+        """Copy; yield how far that is.
+
+        Raises:
+            TargetError: When it cannot go on.
+            Interrupted: When the run is over.
+        """
+        self._source.meet()
+        self._copy.meet()
+        self._refuse_itself()
+        self._durable = self._begin()
+        self._compare_retention()
+        yield from self._prepare()
+        broken = 0
+        while not self._durable.done:
+            try:
+                for settled in self._go_on():
+                    if settled or self._is_silent():
+                        yield self._told()
+                    broken = 0 if settled else broken
+            except (_Restarted, ConnectionFailed) as error:
+                broken += 1
+                begun = error.begun if isinstance(error, ConnectionFailed) else True
+                if not begun or broken > _AGAIN:
+                    raise
+                self._context.log.info("%s; going on from where it was durable", error.message)
+                self._context.pause(0.2 * 2**broken)
+
+    # Before anything is copied ---------------------------------------------------------------
+
+    def _begin(self) -> State:
+        """Return from where to go on.
+
+        Raises:
+            TargetError: When the progress is of other servers, or cannot be read.
+        """
+        order, source, copy = self._order, self._source, self._copy
+        fresh = State(source.uuid, copy.uuid, source.now(), missing=order.only_missing)
+        if not order.progress:
+            return fresh
+        state = State.decode(order.progress)
+        for was, side in ((state.source, source), (state.copy, copy)):
+            if was != side.uuid:
+                raise TargetRefused(
+                    f"another server answers at {side.client.url} than the one that the copying "
+                    f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
+                    hint="begin anew if that is meant",
+                )
+        if state.missing != order.only_missing or (state.done and state.missing):
+            return fresh
+        return state.again(source.now()) if state.done else state
+
+    def _refuse_itself(self) -> None:
+        if self._source.uuid and self._source.uuid == self._copy.uuid:
+            raise TargetRefused(
+                f"{self._source.client.url} and {self._copy.client.url} lead to one and the same "
+                "server",
+                hint=Remedy.setting("url"),
+            )
+
+    def _compare_retention(self) -> None:
+        """Read the retention periods.
+
+        Raises:
+            TargetError: When a database is not there, or the copy would lose rows.
+        """
+        ours, theirs = self._source.retention(), self._copy.retention()
+        self._retention = min((p for p in (ours, theirs) if p is not None), default=None)
+        shorter = theirs is not None and (ours is None or theirs < ours)
+        # Once the tenant writes to the copy, its period is what is wanted.
+        if shorter and not self._order.only_missing:
+            raise TargetError(
+                f"{self._copy.name} has a shorter retention period than {self._source.name}: it "
+                "would lose rows",
+                hint="set the retention period of the copy first",
+            )
+
+    def _prepare(self) -> Iterator[Copied]:
+        """Make the tables, and count the rows.
+
+        Raises:
+            TargetError: When something stands in the way.
+        """
+        for finding in self._make_tables():
+            if finding is not None and finding.severity is Severity.ERROR:
+                raise TargetError(
+                    f"{self._order.database} cannot be copied to {self._copy.client.url}: "
+                    f"{finding.message}",
+                    hint=finding.remedy,
+                )
+            if finding is not None:
+                self._findings.append(finding)
+            if self._is_silent():
+                yield self._told()
+        total = 0
+        for name in self._tables.keys:
+            total += self._source.total(name)
+            if self._is_silent():
+                yield self._told()
+        self._total = total
+        yield self._told()
+
+    def _make_tables(self) -> Iterator[Finding | None]:
+        self._tables.read()
+        yield from self._tables.conflicts()
+        yield from self._tables.make()
+
+    # Steps and passes ------------------------------------------------------------------------
+
+    def _go_on(self) -> Iterator[bool]:
+        """Do a pass from where it is durable on; yield whether another part of it is by now."""
+        self._state = self._durable
+        self._writer.forget()
+        self._checks.clear()
+        began = time.monotonic()
+        for whole in self._pass():
+            if whole and time.monotonic() - began >= _STEP:
+                for _ in self._settle():
+                    yield False
+                self._durable = self._state
+                yield True
+                began = time.monotonic()
+            else:
+                yield False
+        for _ in self._settle():
+            yield False
+        self._durable = self._state.after(self._source.now())
+        yield True
+
+    def _pass(self) -> Iterator[bool]:
+        """Go through all tables; yield whether a slice of them is finished."""
+        self._tables.read()
+        for _ in self._tables.make():
+            yield False
+        at = self._state
+        for name in self._tables.keys:
+            if name < at.table:
+                continue
+            table = self._source.table(name)
+            for span, rows in slices(self._source, name, at.time if name == at.table else FIRST):
+                for _ in self._slice(table, span, rows):
+                    yield False
+                self._state = replace(self._state, table=name, time=span.end)
+                yield True
+
+    def _settle(self) -> Iterator[None]:
+        """Make all that was written durable, and look whether it is there.
+
+        Raises:
+            _Restarted: When the server was started anew, so that it may be lost.
+            TargetError: When the copy holds what the source does not.
+        """
+        if not self._writer.barrier():
+            raise _Restarted(
+                f"another process of {self._copy.client.url} answers than before",
+                hint="do several nodes answer there? Each has a log of its own; name one of them",
+            )
+        for check in self._checks:
+            if check.span.start < self._oldest() - _EXPIRING // 2:
+                # It took so long that rows may have expired; the next pass tells.
+                continue
+            found = yield from self._copy.digest(self._as_copied(check.table), check.span)
+            if found == check.digest:
+                continue
+            if found.count >= check.digest.count:
+                raise self._differs(check, found)
+            lost = check.digest.count - found.count
+            self._state = self._state.counted(new=lost, lost=lost)
+        self._checks.clear()
+
+    def _differs(self, check: _Check, found: Digest) -> TargetError:
+        """Return what it means that a slice still differs after it was copied."""
+        more = found.count - check.digest.count
+        what = f"{count(more, 'row')} more" if more else "other values"
+        return TargetError(
+            f"{self._copy.name} holds {what} than {self._source.name} in the table "
+            f"{one_line(check.table.name)} ({check.span.condition})",
+            hint="does somebody write to the copy already, or is there an older copy? Look at "
+            "it; drop that database only if you are sure, and begin anew",
+        )
+
+    def _slice(self, table: Table, span: Span, rows: int) -> Iterator[None]:
+        """Do with one slice what the pass is for."""
+        state = self._state
+        if state.number == 1 and not state.missing:
+            yield from self._copy_rows(table, span)
+            return
+        oldest = self._oldest()
+        if span.start < oldest:
+            gone = Span(span.start, min(span.end, oldest))
+            self._note(expiring=self._source.count(table.name, gone))
+            yield None
+        start = max(span.start, oldest)
+        if start >= span.end:
+            return
+        if state.missing:
+            yield from self._copy_missing(table, Span(start, span.end), rows)
+            return
+        middle = min(max(start, state.settled), span.end)
+        if start < middle:
+            yield from self._compare(table, Span(start, middle))
+        if middle < span.end:
+            yield from self._copy_and_check(table, Span(middle, span.end))
+
+    def _oldest(self) -> int:
+        """Return the time from which on rows stay long enough to be compared."""
+        if self._retention is None:
+            return FIRST
+        return max(self._source.now() - self._retention + _EXPIRING, FIRST)
+
+    def _copy_rows(self, table: Table, span: Span) -> Generator[None, None, Digest]:
+        """Copy a slice, and return the digest of what was read."""
+        digest = Digest()
+        if not table.columns:
+            return digest
+        lines = Lines(table)
+        for rows in self._source.rows(table, span):
+            found = lines.of(rows)
+            digest.add(found)
+            self._writer.add(found)
+            self._context.on_progress(len(rows))
+            yield None
+        self._note(empty=lines.empty)
+        return digest
+
+    def _copy_and_check(self, table: Table, span: Span) -> Iterator[None]:
+        digest = yield from self._copy_rows(table, span)
+        self._checks.append(_Check(table, span, digest))
+
+    def _compare(self, table: Table, span: Span) -> Iterator[None]:
+        """Compare a slice, and copy it again where it differs."""
+        ours = yield from self._source.digest(table, span)
+        theirs = yield from self._copy.digest(self._as_copied(table), span)
+        self._context.on_progress(ours.count)
+        if ours == theirs:
+            return
+        self._note(new=max(ours.count - theirs.count, 1))
+        yield from self._copy_and_check(table, span)
+
+    def _copy_missing(self, table: Table, span: Span, rows: int) -> Iterator[None]:
+        """Copy the rows of a slice whose keys the copy lacks."""
+        if not table.columns:
+            return
+        missing = Missing(self._source, self._copy, self._writer, table, self._as_copied(table))
+        yield from missing.copy(span, rows)
+        self._context.on_progress(rows)
+        self._note(empty=missing.empty, conflicts=missing.conflicts)
+        few = (*self._state.examples, *missing.examples)[: Missing.EXAMPLES]
+        self._state = replace(self._state, examples=few)
+
+    def _as_copied(self, table: Table) -> Table:
+        """Return a table with the columns that the copy has of it by now."""
+        return self._copy.table(table.name)
+
+    # What is told ----------------------------------------------------------------------------
+
+    def _note(self, **counts: int) -> None:
+        """Count what was found."""
+        self._state = self._state.counted(**counts)
+
+    def _is_silent(self) -> bool:
+        """Whether it is time for a word."""
+        return time.monotonic() - self._told_at >= _WORD
+
+    def _told(self) -> Copied:
+        """Return how far copying is."""
+        self._told_at, state = time.monotonic(), self._durable
+        return Copied(
+            stage=state.stage,
+            progress=state.encode(),
+            rows=self._writer.rows,
+            total=self._total,
+            tables=len(self._tables.keys),
+            bytes=self._writer.bytes,
+            conflicts=state.conflicts,
+            expiring=state.expiring,
+            done=state.done,
+            findings=(*self._findings, *self._noticed(state)),
+        )
+
+    def _noticed(self, state: State) -> Iterator[Finding]:
+        finding = self._tables.finding
+        if state.empty:
+            yield finding(
+                f"{count(state.empty, 'row')} have no value in any field, so that they cannot be "
+                "written: they were left out"
+            )
+        if state.conflicts:
+            yield finding(
+                f"{count(state.conflicts, 'row')} have other values in the copy, which were kept: "
+                + "; ".join(state.examples)
+            )
+        if state.done and state.new:
+            yield finding(
+                f"rows with old times keep coming: the last of {state.number} passes found "
+                f"{state.new} new ones"
+            )

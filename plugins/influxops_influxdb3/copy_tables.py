@@ -1,0 +1,165 @@
+"""The tables of a copy: made first, with the tags in the order of the source."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+from influxops.plugin import (
+    Context,
+    Finding,
+    InfluxopsError,
+    Kind,
+    Severity,
+    count,
+    one_line,
+    some_of,
+)
+from influxops_influxdb3.copy_lines import Lines, Table, quoted, tags_in_order
+from influxops_influxdb3.copy_sides import Side
+from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
+
+#: Tables that InfluxDB 3 Core holds unless it was told otherwise.
+_CORE_TABLES = 2_000
+#: Rows whose lines tell how long the lines of a table are.
+_SAMPLE = 100
+
+
+class Tables:
+    """The tables of both sides.
+
+    Args:
+        source: The database that is copied.
+        copy: The database that gets it.
+        context: The run.
+        target: The name of the target that gets it.
+    """
+
+    def __init__(self, source: Side, copy: Side, context: Context, target: str) -> None:
+        self._source = source
+        self._copy = copy
+        self._context = context
+        self._target = target
+        #: The series key of each table of the source, by name.
+        self.keys: dict[str, str] = {}
+        self._existing: dict[str, str] = {}
+        self._seen: set[str] = set()
+
+    def read(self, *, copy_is_there: bool = True) -> None:
+        """Read which tables there are on both sides."""
+        self.keys = self._source.tables()
+        self._existing = self._copy.tables() if copy_is_there else {}
+
+    @property
+    def missing(self) -> list[str]:
+        """The tables that the copy lacks."""
+        return [name for name in self.keys if name not in self._existing]
+
+    def conflicts(self) -> Iterator[Finding | None]:
+        """Look at each table that both have, once; yield None, or what is wrong with it."""
+        for name in self.keys:
+            if name not in self._existing or name in self._seen:
+                continue
+            self._context.check()
+            self._seen.add(name)
+            ours, theirs = self._source.table(name).columns, self._copy.table(name).columns
+            wrong = [c for c, kind in ours.items() if theirs.get(c, kind) != kind]
+            if wrong:
+                what = f"{one_line(name)} has another type there of {some_of(wrong)}"
+                yield self.finding(f"the table {what}", error=True)
+                continue
+            wanted, found = self._order(name, ours), self._existing[name]
+            if wanted is not None and not ", ".join(wanted).startswith(found):
+                yield self.finding(
+                    f"the table {one_line(name)} is there already with its tags in another order "
+                    f"({one_line(found)}, not {one_line(self.keys[name])}): its rows are the same "
+                    "ones, queries may be slower"
+                )
+                continue
+            yield None
+
+    def make(self) -> Iterator[Finding | None]:
+        """Make the tables that the copy lacks; yield None for each, or what was noticed.
+
+        Raises:
+            TargetError: When the server takes no further table, for one.
+        """
+        for name in self.missing:
+            self._context.check()
+            table = self._source.table(name)
+            tags = self._order(name, table.columns)
+            if tags is None:
+                yield self.finding(
+                    f"the order of the tags of the table {one_line(name)} is not known "
+                    f"({one_line(self.keys[name])}): its first row makes it"
+                )
+            elif tags:
+                client, database = self._copy.client, self._copy.database
+                with contextlib.suppress(AlreadyExists):
+                    client.create_table(self._context, database, name, tags, table.fields)
+                yield None
+            else:
+                # The server makes no table without tags by itself; the first row does.
+                yield None
+            self._existing[name] = self.keys[name]
+
+    def limit(self) -> Finding | None:
+        """Return what stands in the way of so many tables, as far as it is known."""
+        held, wanted = self._copy.table_count(), len(self.missing)
+        if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
+            return None
+        return self.finding(
+            f"it holds {count(held, 'table')} and would get {wanted} more; InfluxDB 3 Core is "
+            f"thought to hold {_CORE_TABLES:,}",
+            "drop tables there, raise the server's limit, or choose another target",
+            kind=Kind.OVER_CAPACITY,
+            error=True,
+        )
+
+    def line_bytes(self, name: str) -> float:
+        """Return about how many bytes the lines of a table have."""
+        table = self._source.table(name)
+        if not table.columns:
+            return 0.0
+        sql = f"SELECT {', '.join(map(quoted, table.columns))}, time FROM {quoted(name)}"
+        client, context = self._source.client, self._context
+        lines = [
+            line
+            for rows in client.rows(context, self._source.database, f"{sql} LIMIT {_SAMPLE}")
+            for line in Lines(table).of(rows)
+        ]
+        return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
+
+    def finding(
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        kind: Kind = Kind.NOTE,
+        error: bool = False,
+    ) -> Finding:
+        """Return something that was noticed about the copy."""
+        return Finding(
+            kind,
+            Severity.ERROR if error else Severity.WARNING,
+            message,
+            remedy,
+            target=self._target,
+            database=self._copy.database,
+        )
+
+    def refusal(self, error: InfluxopsError) -> Finding:
+        """Return what an error means for copying."""
+        reason = error.reason if isinstance(error, InfluxDBError) else error.message
+        return Finding(
+            Kind.REFUSED,
+            Severity.ERROR,
+            reason,
+            error.remedy,
+            target=self._target,
+            database=self._copy.database,
+        )
+
+    def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
+        """Return a table's tags in their order."""
+        return tags_in_order(self.keys[name], Table(name, columns).tags)
