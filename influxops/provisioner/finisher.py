@@ -64,11 +64,16 @@ class Finisher:
             self._hurried = False
         return done
 
+    def close(self) -> None:
+        """Let the thread see that nothing more is to be done."""
+        with self._changed:
+            self._changed.notify_all()
+
     def _serve(self) -> None:
         while not self._stopping.is_set():
             with self._changed:
                 if not self._places:
-                    self._changed.wait()
+                    self._changed.wait_for(lambda: self._places or self._stopping.is_set())
                     continue
                 self._changed.wait_for(lambda: self._hurried, _COLLECTING)
                 places, self._places = self._places, {}

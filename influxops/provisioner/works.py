@@ -143,6 +143,7 @@ class Works:
         """End everything; who still waits is told."""
         self.stopping.set()
         self.engines.close()
+        self.finisher.close()
         for queue in (self._front, *self._makers.values()):
             with queue.changed:
                 queue.changed.notify_all()

@@ -23,6 +23,8 @@ _PREPARE = sql.SQL(
     "SELECT current_setting('lock_timeout') AS before, set_config('lock_timeout', {}, true)"
 )
 _RESTORE = sql.SQL("SELECT set_config('lock_timeout', {}, true)")
+#: psycopg begins the application's transaction before it.
+_BEGIN = sql.SQL("SELECT 1")
 _WANT = sql.SQL("""
 INSERT INTO {tenants} (namespace, tenant, state)
 SELECT {namespace}, id, 'wanted' FROM unnest({ids}::text[]) AS id ORDER BY id COLLATE "C"
@@ -59,6 +61,8 @@ def want(
             hint="hand over psycopg's own connection, not what wraps it",
         )
     try:
+        if _begins(connection):
+            connection.execute(_BEGIN)
         with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
             before = cursor.execute(_PREPARE.format(_PATIENCE)).fetchone()
             cursor.execute(query)
@@ -70,6 +74,8 @@ def want(
 
 async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) -> None:
     try:
+        if _begins(connection):
+            await connection.execute(_BEGIN)
         async with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
             await cursor.execute(_PREPARE.format(_PATIENCE))
             before = await cursor.fetchone()
@@ -77,6 +83,15 @@ async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) 
             await cursor.execute(_RESTORE.format(before))
     except psycopg.Error as error:
         raise _refused(error) from error
+
+
+def _begins(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Return whether a transaction of the application is still to begin.
+
+    Else psycopg would take this for a whole transaction, and commit it.
+    """
+    idle = psycopg.pq.TransactionStatus.IDLE
+    return not connection.autocommit and connection.info.transaction_status == idle
 
 
 def _first(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> Any:

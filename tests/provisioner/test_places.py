@@ -1,0 +1,241 @@
+"""Several targets: the ledger says where, and what it cannot say waits for a full run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from influxops import Ensured, Provisioner, WrongCall
+from tests.integration.command import Cli
+from tests.integration.conftest import GiveStandIn, StartProxy
+from tests.pg import TestDatabase
+from tests.provisioner.conftest import Provide, insert, until
+
+pytestmark = pytest.mark.stand_in
+
+SPREAD = '[placement]\npolicy = "spread"\n'
+
+
+def recorded(db: TestDatabase) -> dict[str, tuple[str, str | None]]:
+    """Give what the ledger has: state and target, by tenant."""
+    with psycopg.connect(db.conninfo) as connection:
+        rows = connection.execute("SELECT tenant, state, target FROM influxops.tenants")
+        return {tenant: (state, target) for tenant, state, target in rows}
+
+
+def test_without_a_ledger_a_full_run_places(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, cli: Cli
+) -> None:
+    db.registry("acme", "beta")
+    one, two = stand_in(max_databases=None), stand_in(max_databases=None)
+    two.create("telemetry_beta")
+    made = provide(targets={"one": one, "two": two})
+    found = made.ensure("acme")
+    assert (found.how, found.target) == ("queued", "one")
+    assert "a full run" in found.reason
+    there = made.ensure("beta")
+    assert (there.how, there.target, there.url) == ("known", "two", two.url)
+    assert cli("ensure").code == 0
+    assert made.ensure("acme").url == one.url
+
+
+def test_the_ledger_spreads_and_remembers(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, cli: Cli
+) -> None:
+    ids = [f"t{number:02}" for number in range(40)]
+    db.registry(*ids)
+    servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
+    made = provide(targets=dict(servers), extra=SPREAD, ledger=True, budget=30.0)
+    found = made.ensure_many(ids)
+    assert {each.how for each in found} == {"created"}
+    held = {name: len(server.databases()) for name, server in servers.items()}
+    assert held == {"one": 20, "two": 20}
+    assert recorded(db) == {each.tenant: ("ready", each.target) for each in found}
+    story = cli("history", ids[0]).out
+    assert "created" in story
+    assert cli("ensure").code == 0
+
+
+def test_what_is_found_is_recorded(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    one, two = stand_in(max_databases=None), stand_in(max_databases=None)
+    made = provide(targets={"one": one, "two": two}, ledger=True)
+    two.create("telemetry_acme")
+    assert made.ensure("acme").target == "two"
+
+
+def test_one_that_cannot_be_asked_may_have_it(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    well = stand_in(max_databases=None)
+    made = provide(targets={"away": "http://127.0.0.1:1", "well": well}, ledger=True, budget=3.0)
+    found = made.ensure("acme")
+    assert found.how == "queued"
+    assert "away" in found.reason
+    assert well.databases() == []
+
+
+def test_a_target_that_is_full_is_passed_over(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    ids = [f"t{number}" for number in range(8)]
+    db.registry(*ids)
+    one, two = stand_in(), stand_in(max_databases=None)
+    made = provide(targets={"one": one, "two": two}, ledger=True, budget=30.0)
+    found = made.ensure_many(ids)
+    assert {each.how for each in found} == {"created"}
+    assert (len(one.databases()), len(two.databases())) == (5, 3)
+    assert set(recorded(db).values()) == {("ready", "one"), ("ready", "two")}
+
+
+def test_what_was_promised_and_is_gone_is_not_made_anew(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    made = provide(targets={"one": server}, ledger=True, cache_ttl=0.0)
+    assert made.ensure("acme").how == "created"
+    until(lambda: server.rows("_internal", MARKED))
+    server.drop("telemetry_acme")
+    found = made.ensure("acme")
+    assert (found.how, found.reason[:10]) == ("failed", "it is lost")
+    assert server.databases() == []
+
+
+MARKED = (
+    "SELECT table_name FROM system.tables WHERE table_name = '_init' "
+    "AND database_name = 'telemetry_acme'"
+)
+
+
+def test_applications_at_once_give_each_tenant_one_database(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    ids = [f"t{number:02}" for number in range(32)]
+    db.registry(*ids)
+    servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
+    several: list[Provisioner] = [
+        provide(targets=dict(servers), extra=SPREAD, ledger=True, budget=30.0) for _ in range(4)
+    ]
+    found: list[Ensured] = []
+
+    def work(made: Provisioner) -> None:
+        found.extend(made.ensure_many(ids))
+
+    threads = [threading.Thread(target=work, args=(made,)) for made in several]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {each.how for each in found} <= {"created", "known", "queued"}
+    for made in several:
+        assert made.wait(timeout=30)
+    databases = [name for server in servers.values() for name in server.databases()]
+    assert sorted(databases) == [f"telemetry_{id_}" for id_ in ids]
+    assert {state for state, _ in recorded(db).values()} == {"ready"}
+    for id_ in ids:
+        assert len({made.ensure(id_).target for made in several}) == 1
+
+
+# In the application's own transaction -------------------------------------------------------------
+
+Wanted = Callable[[], dict[str, tuple[str, str | None]]]
+
+
+def test_in_a_transaction_a_tenant_is_noted_and_comes_once_it_is_committed(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
+    with psycopg.connect(db.conninfo) as connection:
+        connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+        found = made.ensure("acme", connection=connection)
+        assert (found.how, found.reason[:5]) == ("queued", "noted")
+        assert recorded(db) == {}
+        row = connection.execute("SHOW lock_timeout").fetchone()
+        assert row == ("0",)
+    assert recorded(db)["acme"] in [("wanted", None), ("ready", "one")]
+    assert made.wait("acme", timeout=20)
+    assert made.ensure("acme", connection=connection).how == "known"
+    assert recorded(db) == {"acme": ("ready", "one")}
+
+
+def test_a_transaction_that_is_rolled_back_leaves_nothing(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    server = stand_in(max_databases=None)
+    made = provide(targets={"one": server}, ledger=True)
+    with psycopg.connect(db.conninfo) as connection:
+        connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+        made.ensure("acme", connection=connection)
+        connection.rollback()
+    assert recorded(db) == {}
+    assert server.databases() == []
+
+
+def test_a_note_that_fails_leaves_the_transaction_as_it_was(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
+    db.execute("DROP SCHEMA influxops CASCADE")
+    with psycopg.connect(db.conninfo) as connection:
+        connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+        found = made.ensure("acme", connection=connection)
+        assert found.how == "queued"
+        assert "a full run makes it" in found.reason
+    with psycopg.connect(db.conninfo) as connection:
+        assert connection.execute("SELECT count(*) FROM device_registry").fetchone() == (1,)
+
+
+def test_a_note_waits_for_nobody(provide: Provide, db: TestDatabase, stand_in: GiveStandIn) -> None:
+    db.registry()
+    made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
+    with psycopg.connect(db.conninfo) as first, psycopg.connect(db.conninfo) as second:
+        assert made.ensure("acme", connection=first).how == "queued"
+        found = made.ensure("acme", connection=second)
+        assert "lock timeout" in found.reason
+        assert second.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_an_asynchronous_connection_is_awaited(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    made = provide(targets={"one": stand_in(max_databases=None)}, ledger=True)
+
+    async def work() -> Ensured:
+        connection = await psycopg.AsyncConnection.connect(db.conninfo)
+        async with connection:
+            await connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
+            with pytest.raises(WrongCall, match="aensure"):
+                made.ensure("acme", connection=connection)
+            return await made.aensure("acme", connection=connection)
+
+    assert asyncio.run(work()).reason.startswith("noted")
+    assert made.wait("acme", timeout=20)
+    assert recorded(db) == {"acme": ("ready", "one")}
+
+
+def test_a_full_run_makes_a_wanted_tenant_only_where_a_source_knows_it(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, cli: Cli, proxied: StartProxy
+) -> None:
+    db.registry()
+    server = stand_in(max_databases=None)
+    made = provide(targets={"one": server}, ledger=True)
+    with psycopg.connect(db.conninfo) as connection:
+        made.ensure("acme", connection=connection)
+        made.ensure("later", connection=connection)
+    made.close(0.0)
+    insert(db, "acme")
+    assert cli("ensure").code == 0
+    assert server.databases() == ["telemetry_acme"]
+    assert recorded(db) == {"acme": ("ready", "one"), "later": ("wanted", None)}
