@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ Connection = psycopg.Connection[Row]
 
 #: Seconds that the server has to take note of a cancellation, and then to act on it.
 _CANCEL, _CANCELLED = 1.0, 0.25
+#: Seconds for which a kept connection is used again; what stands between forgets it later.
+_KEPT = 60.0
 #: The type char(n), whose padding is no part of the value.
 _CHAR = 1042
 _INTERVAL = 1186
@@ -173,24 +176,78 @@ def _seconds(interval: str) -> str:
     return f"{86_400 * days + 3_600 * hours + 60 * minutes + seconds}s"
 
 
+class Kept:
+    """A connection that is kept for the next transaction of the same instance."""
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+        self._since = 0.0
+
+    def begun(self, settings: PostgresSettings, context: Context) -> Connection | None:
+        """Return the connection with a transaction begun; None where there is none that works."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return None
+        try:
+            if time.monotonic() - self._since < _KEPT:
+                with ending_with(context, connection):
+                    connection.execute(_begin(settings, context))
+                return connection
+        except psycopg.Error:  # the server has closed it meanwhile, perhaps
+            connection.close()
+            context.check()
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    def keep(self, connection: Connection) -> None:
+        """Keep a connection whose transaction has ended well."""
+        self._connection, self._since = connection, time.monotonic()
+
+    def close(self) -> None:
+        """Let go of it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
 @contextlib.contextmanager
-def reading(settings: PostgresSettings, context: Context) -> Iterator[Session]:
+def reading(
+    settings: PostgresSettings, context: Context, kept: Kept | None = None
+) -> Iterator[Session]:
     """Open a read-only transaction on a connection of its own.
+
+    Args:
+        settings: Where.
+        context: The run.
+        kept: Has the connection, and keeps it, where there is one to be kept.
 
     Raises:
         SourceError: When the server cannot be reached or fails; the message says why.
         Interrupted: When the run is over.
     """
     place = resolve(settings).text
-    connection = connect(settings, context)
-    with contextlib.closing(connection), ending_with(context, connection):
-        try:
-            connection.execute(_begin(settings, context))
-            yield Session(connection, settings, context, place)
-            connection.execute("COMMIT")
-        except psycopg.Error as error:
-            context.check()
-            raise query_error(error, place, settings) from error
+    begun = kept.begun(settings, context) if kept is not None else None
+    connection = begun or connect(settings, context)
+    ended_well = False
+    try:
+        with ending_with(context, connection):
+            try:
+                if begun is None:
+                    connection.execute(_begin(settings, context))
+                yield Session(connection, settings, context, place)
+                connection.execute("COMMIT")
+                ended_well = True
+            except psycopg.Error as error:
+                context.check()
+                raise query_error(error, place, settings) from error
+    finally:
+        if ended_well and kept is not None:
+            kept.keep(connection)
+        else:
+            connection.close()
 
 
 def _begin(settings: PostgresSettings, context: Context) -> sql.Composed:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from influxops.plugin import Check, Context, Finding, Source, Tenant, hookimpl
 from influxops_postgres.parameters import check_password
 from influxops_postgres.settings import PostgresSettings
+
+if TYPE_CHECKING:
+    from influxops_postgres.session import Kept
 
 # psycopg is imported by the modules that talk to the server, when one is first talked to.
 
@@ -25,6 +29,7 @@ class PostgresSource(Source):
     def __init__(self, section: str, settings: PostgresSettings) -> None:
         super().__init__(section, settings)
         check_password(settings, f"source {section}")
+        self._kept: Kept | None = None
 
     @hookimpl
     def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
@@ -39,9 +44,10 @@ class PostgresSource(Source):
     def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
         """Look up single tenants, in one read-only transaction."""
         from influxops_postgres.lookup import find
-        from influxops_postgres.session import reading
+        from influxops_postgres.session import Kept, reading
 
-        with reading(self.settings, context) as session:
+        self._kept = self._kept or Kept()
+        with reading(self.settings, context, self._kept) as session:
             return find(session, ids)
 
     @hookimpl
@@ -57,3 +63,10 @@ class PostgresSource(Source):
         from influxops_postgres.lock import held
 
         return held(self.settings, context)
+
+    @hookimpl
+    def influxops_close(self) -> None:
+        """Close the connection that was kept."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None

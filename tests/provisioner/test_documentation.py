@@ -1,0 +1,50 @@
+"""docs/applications.md, run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from influxops import Provisioner
+from influxops.provisioner import How
+from tests.integration.command import Cli
+from tests.integration.conftest import GiveStandIn
+from tests.pg import TestDatabase
+from tests.provisioner.conftest import configured
+
+pytestmark = pytest.mark.stand_in
+
+TEXT = (Path(__file__).parents[2] / "docs" / "applications.md").read_text()
+
+
+def test_the_code_of_the_documentation_does_what_it_says(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.registry("acme", "beta")
+    server = stand_in(max_databases=None)
+    for name, value in db.environment.items():
+        monkeypatch.setenv(name, value)
+    configured(cli, {"eu1": server}, ledger=True)
+    monkeypatch.chdir(cli.folder)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL))
+    names: dict[str, Any] = {"__name__": "application"}
+    exec(compile(code, "applications.py", "exec", dont_inherit=True), names)
+    provisioner: Provisioner = names["provisioner"]
+    with provisioner:
+        names["application_starts"]()
+        assert names["tenant_created"]("acme") == server.url
+        names["tenant_created_without_waiting"]("beta")
+        names["create_tenant"](db.conninfo, "gamma")
+        assert provisioner.wait(timeout=20)
+        assert names["telemetry_of"]("gamma") == 0
+        assert names["healthy"]()
+    assert server.databases() == ["telemetry_acme", "telemetry_beta", "telemetry_gamma"]
+
+
+def test_it_names_every_public_method_and_every_outcome() -> None:
+    methods = {name for name in vars(Provisioner) if not name.startswith("_")} - {"from_config"}
+    assert {name for name in methods if f"{name}(" not in TEXT} == set()
+    assert {how for how in How if f"`{how}`" not in TEXT} == set()
