@@ -338,8 +338,9 @@ class _Watch:
                         self._runs = False
                         return
                     continue
-                timeout = None if self._sleeps_until is None else self._sleeps_until - now
-                self._changed.wait(timeout)
+                # Who has waited does not say so, which would cost each request a switch of threads.
+                left = _IDLE if self._sleeps_until is None else self._sleeps_until - now
+                self._changed.wait(min(left, _IDLE))
 
 
 #: Seconds after the last wait for which the watching thread stays.

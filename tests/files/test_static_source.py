@@ -78,3 +78,9 @@ def test_a_misspelt_attribute_is_refused_and_an_unknown_one_is_told() -> None:
     assert tenant == Tenant("a")
     assert isinstance(finding, Finding)
     assert finding.message == "1 key is ignored: note"
+
+
+def test_single_tenants_are_looked_up_as_the_list_has_them() -> None:
+    source = StaticSource("static", settings("acme", {"id": "globex", "retention": "90d"}))
+    found = source.influxops_find({"globex", "nobody"}, Context())
+    assert list(found) == [Tenant("globex", {"retention": "90d"})]
