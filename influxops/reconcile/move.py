@@ -440,7 +440,8 @@ class Planner:
             yield Finding(
                 Kind.RETIRING,
                 Severity.INFO,
-                f"{count(len(old), 'old copy', 'old copies')} of moved tenants, kept until due: {some_of([short(name) for name in old])}",
+                f"{count(len(old), 'old copy', 'old copies')} of moved tenants, kept until due: "
+                f"{some_of([short(name) for name in old])}",
                 Remedy.command("retire --due", "{} drops them then"),
                 target=away,
             )
