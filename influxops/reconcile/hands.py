@@ -174,9 +174,8 @@ class Hands:
 
     def failure(self, move: Move, failed: Failed) -> Entry:
         """Return the line of the history that says why a move did not end."""
-        event = Event.MOVED if is_cut_over(move.record) else Event.MOVING
-        ended, to = Status.FAILED.value, move.way.target
-        return self.entry(event, move.plan, to, ended=ended, message=failed.message)
+        ended, place = Status.FAILED.value, move.record.target
+        return self.entry(Event.MOVING, move.plan, place, ended=ended, message=failed.message)
 
     def write(self, ended: Mapping[str, tuple[Move, Record, Entry | None]]) -> bool:
         """Write the records of tenants, and let go of them.

@@ -440,8 +440,7 @@ class Planner:
             yield Finding(
                 Kind.RETIRING,
                 Severity.INFO,
-                f"{count(len(old), 'old copy', 'old copies')} of moved tenants stay until they are "
-                f"due: {some_of([short(name) for name in old])}",
+                f"{count(len(old), 'old copy', 'old copies')} of moved tenants, kept until due: {some_of([short(name) for name in old])}",
                 Remedy.command("retire --due", "{} drops them then"),
                 target=away,
             )

@@ -212,21 +212,31 @@ class _Planner:
             note = remembered.made_anew(plan, self.observed.inventories[home])
             plan = replace(plan, notes=(*plan.notes, note))
         if plan.pin is not None and plan.pin != home:
-            note = Finding(
-                Kind.MISPLACED,
-                Severity.WARNING,
-                f"the database {plan.database} is on {home}, but should be on {plan.pin}; "
-                "influxops moves no data",
-                f"move it, or set its target to {home}",
-                plan.tenant,
-                home,
-                plan.database,
-            )
-            plan = replace(plan, notes=(*plan.notes, note))
+            plan = replace(plan, notes=(*plan.notes, self._misplaced(plan, home)))
         changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+
+    @staticmethod
+    def _misplaced(plan: TenantPlan, home: str) -> Finding:
+        why = "influxops moves no data"
+        remedy: str | Remedy = f"move it, or set its target to {home}"
+        if plan.record is not None:
+            why = "it is moved only by a move"
+            remedy = Remedy.command(
+                f"move {shlex.quote(plan.tenant)} --to {plan.pin}",
+                f"run {{}}, or set its target to {home}",
+            )
+        return Finding(
+            Kind.MISPLACED,
+            Severity.WARNING,
+            f"the database {plan.database} is on {home}, but should be on {plan.pin}; {why}",
+            remedy,
+            plan.tenant,
+            home,
+            plan.database,
+        )
 
     def _changes(self, plan: TenantPlan, home: str, before: Database) -> Iterator[Change]:
         now = before

@@ -785,3 +785,12 @@ def test_a_pin_that_is_given_by_a_source_is_followed(three: Bench) -> None:
     report = move(three, away="eu1")
     assert record(three, "a").target == "eu3"
     assert report.exit_code is ExitCode.OK
+
+
+def test_who_should_be_elsewhere_is_told_how_to_move_there(two: Bench) -> None:
+    two.extra["placement"] = {"pins": {"a": "eu2"}}
+    report = two.run()
+    assert report.exit_code is ExitCode.OK
+    assert "move a --to eu2" in told(report, Kind.MISPLACED).hint
+    assert move(two).exit_code is ExitCode.OK
+    assert Kind.MISPLACED not in kinds(two.run())
