@@ -24,7 +24,7 @@ from influxops.reconcile.retire import changed, standing, with_telemetry
 from influxops.text import count, moment
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Order
+    from influxops.reconcile.order import Order
 
 #: Copies what writers left at the place that a tenant was moved from, right before that is
 #: dropped; returns why it must stay, None where it may go.

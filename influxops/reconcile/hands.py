@@ -16,8 +16,8 @@ from influxops.ledger import Entry, Event, Record, Writing
 from influxops.model import Copied, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.copying import facts
 from influxops.reconcile.move import Goal, Way, is_cut_over
+from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.remembered import busy
-from influxops.reconcile.run import GRACE, Draft, Order
 from influxops.remedy import Remedy
 
 

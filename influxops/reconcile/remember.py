@@ -18,7 +18,7 @@ from influxops.reconcile.remembered import busy, why_lost
 from influxops.text import moment
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Draft, Order
+    from influxops.reconcile.order import Draft, Order
 
 _EVENTS = {
     Action.CREATE: Event.CREATED,

@@ -36,7 +36,7 @@ from influxops.remedy import Remedy
 from influxops.text import moment, nearest, printable, short, some_of
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Order
+    from influxops.reconcile.order import Order
 
 #: Telemetry that is no older than this is of late: somebody still writes.
 RECENT = timedelta(days=1)

@@ -17,7 +17,7 @@ from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import passes
 from influxops.reconcile.copying import last_pass
-from influxops.reconcile.run import Order
+from influxops.reconcile.order import Order
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts
