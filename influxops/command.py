@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from influxops.cli.options import common as common
 from influxops.cli.options import common_options as common_options
 from influxops.cli.options import format_option as format_option
 from influxops.cli.options import timeout_option as timeout_option

@@ -67,24 +67,26 @@ options:
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
       - V(drop) drops databases, with O(state=absent).
       - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
-        telemetry came within the last day. V(lost) makes again what was ready and is gone.
-        V(replaced-server) accepts another server than the recorded one. V(mass-change) accepts
-        that many recorded tenants are made anew, retired, or gone from the registry. V(new-source)
-        accepts the tenants of a registry that is not recorded. V(unrecorded) makes and drops while
-        the ledger cannot be used.
+        telemetry came within the last day. V(still-registered) retires one that a source still has,
+        which a task does in any case, with a warning. V(lost) makes again what was ready and is
+        gone. V(replaced-server) accepts another server than the recorded one. V(mass-change)
+        accepts that many recorded tenants are made anew, retired, or gone from the registry.
+        V(new-source) accepts the tenants of a registry that is not recorded. V(unrecorded) makes
+        and drops while the ledger cannot be used.
     type: list
     elements: str
     choices:
+      - unrecorded
+      - new-source
+      - replaced-server
+      - lost
       - unreachable
+      - still-registered
+      - recent-telemetry
       - shorter-retention
       - empty-source
       - drop
-      - recent-telemetry
-      - lost
-      - replaced-server
       - mass-change
-      - new-source
-      - unrecorded
     default: []
   verify:
     description:
@@ -516,16 +518,17 @@ def main():
             "type": "list",
             "elements": "str",
             "choices": [
+                "unrecorded",
+                "new-source",
+                "replaced-server",
+                "lost",
                 "unreachable",
+                "still-registered",
+                "recent-telemetry",
                 "shorter-retention",
                 "empty-source",
                 "drop",
-                "recent-telemetry",
-                "lost",
-                "replaced-server",
                 "mass-change",
-                "new-source",
-                "unrecorded",
             ],
             "default": [],
         },

@@ -142,7 +142,7 @@ def what_there_is(copied: Copied) -> str:
     if copied.total and copied.rate:
         rate = f"{copied.rate:,.0f} rows/s"
         parts.append(
-            f"about {took(copied.total / copied.rate)} at the {rate} at which some were read"
+            f"about {took(copied.total / copied.rate)} at {rate}, measured by reading some of them"
         )
     elif copied.total:
         parts.append("how long it takes was not measured")

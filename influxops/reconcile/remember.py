@@ -87,8 +87,6 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
         if target == record.other != record.target:
             return record  # an old copy goes, and the tenant stays where it is
         state = State.RETIRING
-        if target == record.target:
-            return replace(record, state=state)  # its server is still to be the recorded one
     elif record.state is State.LOST or record.state.is_promised:
         state = record.state  # until it is there again, it stays what was promised and is not
     else:

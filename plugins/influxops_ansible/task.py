@@ -102,7 +102,10 @@ class Task(Struct, frozen=True, dict=True):
         author = Program("the task", called)
         own = {**self._tables(), **self._sources()}
         path = self.parameters.get("config")
-        if any(self.parameters.get(name) is not None for name in ("url", "targets")):
+        # A URL that a variable gives stands back for a file that the task names.
+        if path is None and any(
+            self.parameters.get(name) is not None for name in ("url", "targets")
+        ):
             return self._supplementing(
                 parse_config({**own, "targets": self._targets()}, author), "task"
             )

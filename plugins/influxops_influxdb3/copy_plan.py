@@ -22,6 +22,9 @@ from influxops_influxdb3.copy_tables import Tables
 
 #: So many rows, and so many seconds of reading, tell how fast rows can be copied.
 _SAMPLE, _SAMPLING = 50_000, 3.0
+#: Each row is read about so often: to copy it, and on both sides to compare it, for what is missing
+#: after the cut-over, and once more when nobody can write to the old place any more.
+_READ = 7
 
 
 def plan(
@@ -65,7 +68,7 @@ def plan(
 
 
 def _rate(source: Side, name: str, context: Context) -> float:
-    """Return how many rows a second are read and made lines of, by trying it with some."""
+    """Return how many rows a second can be copied, by reading some and making lines of them."""
     table = source.table(name)
     lines, read, began = Lines(table), 0, time.monotonic()
     for span, _ in slices(source, name):
@@ -74,8 +77,8 @@ def _rate(source: Side, name: str, context: Context) -> float:
             read += len(rows)
             context.check()
             if read >= _SAMPLE or time.monotonic() - began >= _SAMPLING:
-                return read / (time.monotonic() - began)
-    return read / (time.monotonic() - began)
+                return read / (time.monotonic() - began) / _READ
+    return read / (time.monotonic() - began) / _READ
 
 
 def _in_the_way(source: Side, copy: Side, tables: Tables) -> Iterator[Finding]:

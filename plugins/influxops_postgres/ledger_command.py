@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from influxops.command import (
+    common,
     common_options,
     configured_ledger,
     format_option,
@@ -56,16 +57,15 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
         if as_sql:
             put(ledger_schema.script(settings.schema, after).rstrip("\n"))
             return
-        where = settings.location().text
-        done = 0
+        steps = []
         for step in installing(settings, context):
-            say(f"installed version {step.version} ({step.name})")
-            done += 1
-        version = ledger_schema.newest()
-        if done:
-            say(f"{where}: {count(done, 'step')} done, the ledger is of version {version}")
-        else:
-            say(f"{where}: nothing to do, the ledger is of version {version}")
+            steps.append(step)
+            if not common(ctx).quiet:
+                say(f"installed version {step.version} ({step.name})")
+        if not common(ctx).quiet:
+            what = f"{count(len(steps), 'step')} done" if steps else "nothing to do"
+            version = ledger_schema.newest()
+            say(f"{settings.location().text}: {what}, the ledger is of version {version}")
 
 
 @command.command("status", short_help="Show its version, and how much it holds.")

@@ -15,7 +15,7 @@ from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
 from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
-from influxops.reconcile import moving
+from influxops.reconcile import passes
 from influxops.reconcile.copying import last_pass
 from influxops.reconcile.run import Order
 from tests.core.conftest import Bench
@@ -27,8 +27,8 @@ ROWS = {f"k{number}": number for number in range(7)}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving, "_BETWEEN", 0.01)
-    monkeypatch.setattr(moving, "_EVERY", 0.0)
+    monkeypatch.setattr(passes, "_BETWEEN", 0.01)
+    monkeypatch.setattr(passes, "_EVERY", 0.0)
 
 
 @pytest.fixture
@@ -364,8 +364,8 @@ def test_where_writers_are_paused_clients_are_not_waited_for(two: Bench) -> None
     assert report.exit_code is ExitCode.OK
     assert states(two) == {"a": "ready"}
     # The copy, two that find both sides equal, and one after the cut-over.
-    passes = [order.only_missing for order in two.server("eu1").orders if not order.dry_run]
-    assert passes == [False, False, False, True]
+    only_missing = [order.only_missing for order in two.server("eu1").orders if not order.dry_run]
+    assert only_missing == [False, False, False, True]
 
 
 def test_writers_that_are_said_to_be_paused_and_are_not_are_waited_for(two: Bench) -> None:

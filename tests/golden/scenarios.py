@@ -323,6 +323,8 @@ class World:
             self._part("slack", json.dumps(message, indent=1, ensure_ascii=False) + "\n")
 
     def _part(self, title: str, text: str) -> None:
+        # Who waits for long is told for whom; whether it is long depends on the machine.
+        text = re.sub(r"^.*still waiting for .*\n", "", text, flags=re.MULTILINE)
         if text:
             self._say(f"--- {title}\n{text.rstrip()}")
 

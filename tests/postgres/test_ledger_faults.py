@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
@@ -34,7 +36,7 @@ from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger
 from tests.postgres.test_postgres_standby import _catch_up
 
-Grant = Callable[[LiteralString], None]
+DOCS = Path(__file__).parents[2] / "docs" / "ledger.md"
 
 
 def a_place(tenant: str, version: int = 0) -> Record:
@@ -84,15 +86,8 @@ def worker(
                 sql.Identifier(database.name), role
             )
         )
-        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA influxops TO {}").format(role))
-        for table, rights in RIGHTS.items():
-            connection.execute(
-                sql.SQL("GRANT {} ON {} TO {}").format(
-                    sql.SQL(", ".join(rights)),
-                    sql.Identifier("influxops", table),
-                    role,
-                )
-            )
+        (grants,) = re.findall(r"```sql\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
+        connection.execute(grants.replace("worker", f"worker_{database.name}").encode())
         try:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("PGPASSWORD", "worker")

@@ -191,6 +191,8 @@ def test_the_command_installs_once_and_says_so(cli: Cli) -> None:
     again = cli("ledger", "install")
     assert again.code == 0
     assert "nothing to do, the ledger is of version 1" in again.out
+    quiet = cli("ledger", "install", "-q")
+    assert (quiet.code, quiet.all) == (0, "")
 
 
 def test_what_sql_prints_makes_the_same_as_installing(

@@ -1,0 +1,293 @@
+"""Moving tenants between servers, with the real command line, a real PostgreSQL and stand-ins."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.integration.command import Cli
+from tests.integration.conftest import GiveStandIn, targets_toml
+from tests.integration.servers import Influx
+from tests.pg import TestDatabase
+
+pytestmark = pytest.mark.stand_in
+
+LEDGER = '[ledger]\nkind = "postgres"\ncache_ttl = "2s"\n'
+#: How many rows are moved while somebody writes; more are a matter of patience alone.
+ROWS = int(os.environ.get("INFLUXOPS_TEST_MOVED_ROWS", "20000"))
+START = 1_700_000_000_000_000_000
+#: Seconds after which a move is called stuck.
+PATIENCE = 120 + ROWS / 500
+
+
+@pytest.fixture
+def servers(stand_in: GiveStandIn) -> dict[str, Influx]:
+    return {name: stand_in(max_databases=None) for name in ("eu1", "eu2")}
+
+
+@pytest.fixture
+def kept(cli: Cli, db: TestDatabase, servers: dict[str, Influx]) -> Cli:
+    """Give the command line, with two recorded tenants on the first of two servers."""
+    db.registry("acme", "beta")
+    cli.config(targets_toml(dict(servers), LEDGER))
+    assert cli("ledger", "install").code == 0
+    assert cli("ensure").code == 0
+    return cli
+
+
+def lines(first: int, last: int) -> Iterator[str]:
+    """Yield points for three tables, with fields of every type."""
+    for number in range(first, last):
+        at, tags = START + number * 10_000_000, f"device=d{number % 97},site=s\\ {number % 7}"
+        match number % 10:
+            case 0:
+                text = f'"state \\"{number % 13}\\", ok"'
+                yield f"events,{tags} code={2**63 + number}u,text={text} {at}"
+            case 1 | 2 | 3:
+                yield f"status,{tags} up={'tf'[number % 2]},level={-number}i {at}"
+            case _:
+                yield f"telemetry,{tags} temp={number / 7},load={number % 100 / 8} {at}"
+
+
+def fill(server: Influx, database: str, rows: int) -> None:
+    for first in range(0, rows, 20_000):
+        server.write(database, "\n".join(lines(first, min(first + 20_000, rows))))
+
+
+def count(server: Influx, database: str) -> dict[str, int]:
+    """Give the number of rows of each table."""
+    found = server.rows(
+        "_internal",
+        "SELECT table_name FROM system.tables WHERE deleted = false "
+        f"AND database_name = '{database}'",
+    )
+    tables = sorted({row["table_name"] for row in found} - {"_init"})
+    return {
+        name: int(server.rows(database, f'SELECT count(*) AS n FROM "{name}"')[0]["n"])
+        for name in tables
+    }
+
+
+def everything(server: Influx, database: str, table: str, most: int) -> list[dict[str, Any]]:
+    """Give the rows of a table, in order."""
+    sql = f'SELECT * FROM "{table}" ORDER BY time, device LIMIT {most}'
+    return server.rows(database, sql)
+
+
+def recorded(db: TestDatabase, tenant: str = "acme") -> tuple[str, str, str]:
+    """Give state, target and progress of a tenant."""
+    with psycopg.connect(db.conninfo) as connection:
+        row = connection.execute(
+            "SELECT state, target, progress FROM influxops.tenants WHERE tenant = %s", [tenant]
+        ).fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+def story(cli: Cli, tenant: str) -> list[str]:
+    return [line.split()[2] for line in cli("history", tenant).lines]
+
+
+class Writer(threading.Thread):
+    """An application that looks a tenant's place up now and then, and writes there."""
+
+    def __init__(self, db: TestDatabase, servers: dict[str, Influx]) -> None:
+        super().__init__(daemon=True)
+        self.db, self.servers = db, servers
+        self.over = threading.Event()
+        self.written: dict[int, str] = {}  # when, and to which target
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        place, looked = "eu1", 0.0
+        try:
+            while not self.over.wait(0.05):
+                if time.monotonic() - looked > 1:
+                    _, place, _ = recorded(self.db)
+                    looked = time.monotonic()
+                at = time.time_ns()
+                line = f"telemetry,device=live,site=s\\ 0 temp={len(self.written)} {at}"
+                self.servers[place].write("telemetry_acme", line)
+                self.written[at] = place
+        except Exception as error:
+            self.error = error
+
+
+def peak(process: subprocess.Popen[str]) -> int:
+    """Give the most memory that a process had, in MiB; 0 once it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 1024
+    return 0
+
+
+def killed_when(cli: Cli, happened: Callable[[], bool]) -> int:
+    """Start a move, and kill it as soon as something happened; return its peak of memory."""
+    most, end = 0, time.monotonic() + PATIENCE
+    with cli.running("move", "acme", "--to", "eu2") as process:
+        while not happened():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            most = max(most, peak(process))
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+    return most
+
+
+def test_a_tenant_is_moved_while_it_is_written_to_and_the_move_killed_twice(
+    kept: Cli,
+    db: TestDatabase,
+    servers: dict[str, Influx],
+    record_property: Callable[[str, object], None],
+) -> None:
+    eu1, eu2 = servers["eu1"], servers["eu2"]
+    fill(eu1, "telemetry_acme", ROWS)
+    writer = Writer(db, servers)
+    writer.start()
+    most = killed_when(kept, lambda: "telemetry" in count(eu2, "telemetry_acme"))
+    assert recorded(db)[:2] == ("moving", "eu1")
+    assert kept("ensure").code == 0
+    most = max(most, killed_when(kept, lambda: recorded(db)[1] == "eu2"))
+    assert recorded(db)[0] == "moving"
+    assert kept("where", "acme", "--format", "json").json["target"] == "eu2"
+    assert kept("ensure").code == 0
+    with kept.running("move", "acme", "--to", "eu2", "--format", "json") as process:
+        while process.poll() is None:
+            most = max(most, peak(process))
+            time.sleep(0.05)
+        out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    writer.over.set()
+    writer.join()
+
+    assert writer.error is None
+    assert set(writer.written.values()) == {"eu1", "eu2"}
+    assert recorded(db) == ("ready", "eu2", "")
+    found = count(eu2, "telemetry_acme")
+    assert sum(found.values()) == ROWS + len(writer.written)
+    for table in found:
+        few = min(found[table], 50_000)
+        there = everything(eu2, "telemetry_acme", table, few)
+        here = everything(eu1, "telemetry_acme", table, few)
+        assert [row for row in there if row["device"] != "live"] == [
+            row for row in here if row["device"] != "live"
+        ]
+    live = eu2.rows(
+        "telemetry_acme", "SELECT time, temp FROM telemetry WHERE device = 'live' ORDER BY time"
+    )
+    assert [row["temp"] for row in live] == list(range(len(writer.written)))
+    assert most < 200
+    events = story(kept, "acme")
+    assert events[:2] == ["created", "moving"]
+    assert events[-1] == "retiring"
+    assert events.count("moved") == 1
+    document = json.loads(out)
+    (note,) = [each for each in document["findings"] if each["kind"] == "moved"]
+    assert (note["facts"]["from"], note["facts"]["to"]) == ("eu1", "eu2")
+    record_property("peak MiB", most)
+
+
+def test_moves_that_are_killed_at_random_end_as_one(
+    kept: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    eu1, eu2 = servers["eu1"], servers["eu2"]
+    fill(eu1, "telemetry_acme", 500)
+    dice = random.Random(9)
+    for _ in range(4):
+        with (
+            kept.running("move", "acme", "--to", "eu2") as process,
+            contextlib.suppress(subprocess.TimeoutExpired),
+        ):
+            process.wait(dice.uniform(0.3, 8))
+        state, target, _ = recorded(db)
+        assert (state, target) in (("ready", "eu1"), ("moving", "eu1"), ("moving", "eu2")) or (
+            state == "ready" and target == "eu2"
+        )
+        assert sum(count(servers[target], "telemetry_acme").values()) == 500
+    assert kept("move", "acme", "--to", "eu2").code == 0
+    assert recorded(db) == ("ready", "eu2", "")
+    assert count(eu2, "telemetry_acme") == count(eu1, "telemetry_acme")
+
+
+def test_a_plan_says_how_much_there_is_and_writes_nothing(
+    kept: Cli, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], "telemetry_acme", 1000)
+    plan = kept("move", "acme", "--to", "eu2", "--plan")
+    assert plan.code == 0
+    assert "PLAN move telemetry_acme from eu1 to eu2" in plan.out
+    assert "1,000 rows in 3 tables" in plan.out
+    assert "rows/s, measured by reading some of them" in plan.out
+    assert servers["eu2"].databases() == []
+    assert story(kept, "acme") == ["created"]
+
+
+def test_a_drained_server_is_empty_once_its_old_copies_are_dropped(
+    kept: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    eu1, eu2 = servers["eu1"], servers["eu2"]
+    fill(eu1, "telemetry_acme", 300)
+    kept.config(
+        targets_toml(dict(servers), LEDGER).replace(
+            "[targets.eu1]\n", '[targets.eu1]\nstate = "draining"\n'
+        )
+    )
+    done = kept("drain", "eu1")
+    assert done.code == 0, done.all
+    assert "2 tenants: 0 ok, 2 moved" in done.out
+    assert "no recorded tenant is on eu1" in kept("drain", "eu1").out
+    assert kept("ensure").fine == {"telemetry_acme", "telemetry_beta"}
+    # A straggler writes to the old copy; it comes along before that is dropped.
+    eu1.write("telemetry_acme", f"telemetry,device=late,site=s1 temp=1.5 {START - 1}")
+    assert kept("retire", "--due").code == 0
+    assert eu1.databases() == ["telemetry_acme", "telemetry_beta"]
+    db.execute("UPDATE influxops.tenants SET due = now()")
+    dropped = kept("retire", "--due")
+    assert dropped.code == 0, dropped.all
+    assert eu1.databases() == []
+    assert sum(count(eu2, "telemetry_acme").values()) == 301
+    assert story(kept, "acme") == ["created", "moving", "moved", "retiring", "dropped"]
+    assert kept("ensure").code == 0
+
+
+def test_a_move_is_ended_by_ctrl_c_and_says_how_to_go_on(
+    kept: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    fill(servers["eu1"], "telemetry_acme", 20_000)
+    with kept.running("move", "acme", "--to", "eu2") as process:
+        end = time.monotonic() + PATIENCE
+        while recorded(db)[0] != "moving":
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(2)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, out + err
+    assert "influxops move acme --to eu2" in out
+    assert "it stays on eu1, where all of it is" in out
+    assert "Traceback" not in out + err
+    assert kept("move", "acme", "--to", "eu2").code == 0
+
+
+def test_without_a_ledger_nothing_is_moved(
+    cli: Cli, db: TestDatabase, servers: dict[str, Influx]
+) -> None:
+    db.registry("acme")
+    cli.config(targets_toml(dict(servers)))
+    assert cli("ensure").code == 0
+    done = cli("move", "acme", "--to", "eu2")
+    assert done.code == 2
+    assert "takes a ledger" in done.err
+    assert "influxops ledger install" in done.err
