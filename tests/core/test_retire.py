@@ -547,3 +547,25 @@ def test_a_drop_that_nobody_retired_needs_its_guard(kept: Bench) -> None:
     assert guards(report) == ["drop"]
     assert kept.run(tenants=("a",), absent=True, allow=["drop"]).exit_code is ExitCode.OK
     assert record(kept).state is State.RETIRED
+
+
+# a record that was edited by hand
+
+
+@pytest.mark.parametrize("other_is_recorded", [True, False])
+def test_a_database_that_is_another_tenants_as_well_is_neither_retired_nor_dropped(
+    kept: Bench, other_is_recorded: bool
+) -> None:
+    books(kept).records["a"] = replace(record(kept), database="telemetry_b")
+    if not other_is_recorded:
+        del books(kept).records["b"]
+    report = retire(kept, "a")
+    assert report.exit_code is ExitCode.FAILED
+    assert Kind.NAME_COLLISION in kinds(report)
+    assert record(kept).state is State.READY
+
+    books(kept).records["a"] = replace(record(kept), state=State.RETIRING)
+    report = drop_due(kept)
+    assert report.exit_code is ExitCode.FAILED
+    assert Kind.NAME_COLLISION in kinds(report)
+    assert "telemetry_b" in kept.server().databases
