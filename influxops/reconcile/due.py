@@ -111,7 +111,9 @@ class Due(Struct, frozen=True):
                 return postponed(plan, why.kind, why.message, why.remedy)
         plan = changed(plan, Action.DROP, target)
         if plan.before is None:
-            change = replace(plan.changes[0], reason="it was gone already")
+            # A run that died may have dropped it: what the server still keeps is told.
+            until = inventory.deleted.get(record.database)
+            change = replace(plan.changes[0], reason="it was gone already", until=until)
             plan = replace(plan, changes=(change,), notes=(*plan.notes, _was_gone(plan)))
         return plan
 

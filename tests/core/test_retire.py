@@ -415,6 +415,16 @@ def test_what_is_gone_already_is_recorded_as_retired(due: Bench) -> None:
     assert books(due).history[-1].message == "it was gone already"
 
 
+def test_what_a_run_that_died_has_dropped_is_recorded_with_the_time_at_which_its_data_goes(
+    due: Bench,
+) -> None:
+    del due.server().databases["telemetry_a"]
+    due.server().deleted["telemetry_a"] = REMOVED
+    (tenant,) = drop_due(due).tenants
+    assert tenant.outcomes[0].change.until == REMOVED
+    assert "its data is kept until 2026-11-27 12:00 UTC" in books(due).history[-1].message
+
+
 def test_a_drop_that_fails_stays_due(due: Bench) -> None:
     due.server().outcomes = {"telemetry_a": Status.FAILED}
     assert drop_due(due).exit_code is ExitCode.FAILED
