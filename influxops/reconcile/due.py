@@ -19,8 +19,8 @@ from influxops.model import Action, TenantPlan, Verdict
 from influxops.reconcile.desired import hold, postponed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import busy, due_on, is_busy, unretired
-from influxops.reconcile.retire import changed, sharing, standing, with_telemetry
+from influxops.reconcile.remembered import busy, due_on, is_busy, sharing, unretired
+from influxops.reconcile.retire import changed, standing, with_telemetry
 from influxops.text import count, moment
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from influxops.model import (
 from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed, in_parallel
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import busy, is_busy
+from influxops.reconcile.remembered import busy, is_busy, sharing
 from influxops.remedy import Remedy
 from influxops.text import moment, nearest, printable, short, some_of
 
@@ -75,7 +75,12 @@ class Retire(Struct, frozen=True):
         until = self._until(observed, order)
         known = [id_ for id_ in self.tenants if not self.found or id_ in observed.recalled.records]
         records = [*recorded(known, observed)]
-        shared = sharing(records, desired, observed)
+        found = [
+            Record(id_, State.READY, desired[id_].database)
+            for id_ in self.tenants
+            if self.found and id_ not in observed.recalled.records and id_ in desired
+        ]
+        shared = sharing([*records, *found], desired, observed)
         plans = {
             record.tenant: hold(standing(record, record.target, observed), why)
             if (why := shared.get(record.tenant))
@@ -84,7 +89,11 @@ class Retire(Struct, frozen=True):
         }
         for id_ in self.tenants:
             if id_ not in plans and id_ in desired:
-                plans[id_] = self._found(desired[id_], until, observed, context)
+                plans[id_] = (
+                    hold(desired[id_], why)
+                    if (why := shared.get(id_))
+                    else self._found(desired[id_], until, observed, context)
+                )
         plans = {id_: plans[id_] for id_ in self.tenants if id_ in plans}
         return Plan(with_telemetry(plans, observed, order, context))
 
@@ -204,38 +213,6 @@ def recorded(tenants: Iterable[str], observed: Observed) -> Iterable[Record]:
             or "`influxops ensure` records the tenants of the registry",
         )
     return [records[id_] for id_ in names]
-
-
-def sharing(
-    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: Observed
-) -> dict[str, Finding]:
-    """Return why tenants are held whose database is another tenant's as well, by their ids.
-
-    Nothing writes such records; somebody did it by hand, and dropping would take the other's data.
-
-    Args:
-        records: Theirs.
-        desired: What each tenant of the sources should have.
-        observed: What was read.
-    """
-    records = [*records]
-    owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
-    for other in observed.recalled.records.values():
-        if other.database in owners and other.state not in (State.WANTED, State.RETIRED):
-            owners[other.database].add(other.tenant)
-    for id_, plan in desired.items():
-        if plan.database in owners:
-            owners[plan.database].add(id_)
-    return {
-        record.tenant: held(
-            Kind.NAME_COLLISION,
-            f"its recorded database {short(record.database)} is also that of {some_of(others)}",
-            "find out whose it is, and correct the record of the other in the ledger",
-        )
-        for record in records
-        if record.state is not State.RETIRED
-        and (others := sorted(owners.get(record.database, set()) - {record.tenant}))
-    }
 
 
 def standing(record: Record, target: str | None, observed: Observed) -> TenantPlan:

@@ -555,7 +555,10 @@ def test_a_drop_that_nobody_retired_needs_its_guard(kept: Bench) -> None:
     kept.tenants(*IDS)
     report = kept.run(tenants=("a",), absent=True)
     assert guards(report) == ["drop"]
-    assert kept.run(tenants=("a",), absent=True, allow=["drop"]).exit_code is ExitCode.OK
+    assert (
+        kept.run(tenants=("a",), absent=True, allow=["drop"]).exit_code
+        is ExitCode.OK
+    )
     assert record(kept).state is State.RETIRED
 
 
@@ -579,3 +582,25 @@ def test_a_database_that_is_another_tenants_as_well_is_neither_retired_nor_dropp
     assert report.exit_code is ExitCode.FAILED
     assert Kind.NAME_COLLISION in kinds(report)
     assert "telemetry_b" in kept.server().databases
+
+
+def test_what_is_not_recorded_is_not_retired_with_a_database_that_another_tenant_has(
+    kept: Bench,
+) -> None:
+    del books(kept).records["a"]
+    books(kept).records["b"] = replace(record(kept, "b"), database="telemetry_a")
+    kept.tenants(*IDS)
+    report = kept.run(
+        tenants=("a",), planner=Retire(("a",), found=True), allow=["still-registered"]
+    )
+    assert Kind.NAME_COLLISION in kinds(report)
+    assert "a" not in books(kept).records
+    assert "telemetry_a" in kept.server().databases
+
+
+def test_absent_drops_no_database_that_another_tenant_has(kept: Bench) -> None:
+    del books(kept).records["a"]
+    books(kept).records["b"] = replace(record(kept, "b"), database="telemetry_a")
+    kept.tenants("a")
+    report = kept.run(tenants=("a",), absent=True, allow=["drop", "mass-change"])
+    assert "telemetry_a" in kept.server().databases, report
