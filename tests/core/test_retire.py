@@ -555,10 +555,7 @@ def test_a_drop_that_nobody_retired_needs_its_guard(kept: Bench) -> None:
     kept.tenants(*IDS)
     report = kept.run(tenants=("a",), absent=True)
     assert guards(report) == ["drop"]
-    assert (
-        kept.run(tenants=("a",), absent=True, allow=["drop"]).exit_code
-        is ExitCode.OK
-    )
+    assert kept.run(tenants=("a",), absent=True, allow=["drop"]).exit_code is ExitCode.OK
     assert record(kept).state is State.RETIRED
 
 
