@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from influxops.context import Scope
 from influxops.durations import format_duration
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import State
+from influxops.ledger import Record, State
 from influxops.model import (
     UNKNOWN,
     UNMANAGED,
@@ -139,6 +139,10 @@ class _Planner:
                 planned[plan.tenant] = plan
         return planned
 
+    def _named(self, desired: Mapping[str, TenantPlan]) -> list[str]:
+        """Return the tenants that the scope names."""
+        return [id_ for id_ in desired if id_ in (self.scope.tenants or ())]
+
     def absent(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
         """Plan that the tenants of the scope lose their databases, wherever these are.
 
@@ -146,9 +150,12 @@ class _Planner:
         database should be, which may be the copy that holds the data.
         """
         planned: dict[str, TenantPlan] = {}
-        for plan in desired.values():
-            if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
-                continue
+        named = [Record(i, State.READY, desired[i].database) for i in self._named(desired)]
+        shared = remembered.sharing(named, desired, self.observed)
+        for id_ in self._named(desired):
+            plan = desired[id_]
+            if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
+                plan = hold(plan, why)
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
             plan = replace(plan, record=self.recalled.record(plan.tenant))
             planned[plan.tenant] = plan

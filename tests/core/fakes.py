@@ -447,8 +447,11 @@ class MemoryLedger(_Base):
     @hookimpl
     def influxops_record(self, writing: Writing, context: Context) -> list[Record]:
         books = self._called("record")
+        there = {(server.target, server.identity) for server in writing.servers}
         books.records = {
             id_: replace(record, target=writing.renamed.get(record.target or "", record.target))
+            if (record.target, record.identity) not in there
+            else record
             for id_, record in books.records.items()
         }
         for old in writing.renamed:

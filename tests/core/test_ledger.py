@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -487,3 +487,66 @@ def test_places_that_another_run_has_reserved_are_taken(kept: Bench) -> None:
     books(kept).living.add("other")
     kept.run()
     assert [*kept.server("eu2").databases] == ["telemetry_b"]
+
+
+def test_a_refused_server_that_has_the_same_databases_is_not_recorded_as_the_tenants(
+    kept: Bench,
+) -> None:
+    kept.tenants("a", "b")
+    kept.run()
+    kept.server(uuid="another")
+    del books(kept).records["b"]
+    assert kept.run().exit_code is ExitCode.REFUSED
+    assert books(kept).records["a"].identity == "eu1"
+    assert "b" not in books(kept).records
+    assert kept.run(allow=["replaced-server"]).exit_code is ExitCode.OK
+    assert {record.identity for record in books(kept).records.values()} == {"another"}
+
+
+def test_who_is_made_on_a_new_server_at_an_old_name_stays_recorded_there(kept: Bench) -> None:
+    kept.tenants("a")
+    kept.run()
+    kept.targets = ("eu1", "west")
+    kept.world.servers["west"] = kept.world.servers.pop("eu1")
+    kept.server("eu1", uuid="a new one")
+    kept.extra["placement"] = {"policy": "spread"}
+    kept.tenants("a", "b", "c")
+    assert kept.run().exit_code is ExitCode.OK
+    made = {id_: record.target for id_, record in books(kept).records.items()}
+    where = {name: kept.server(name).databases for name in ("eu1", "west")}
+    assert made == {
+        id_: name for name in where for id_ in "abc" if f"telemetry_{id_}" in where[name]
+    }
+    assert {*made.values()} == {"eu1", "west"}
+
+
+@pytest.mark.parametrize(("gone", "left"), [("eu1", "eu2"), ("eu2", "eu1")])
+def test_a_server_under_the_name_of_one_that_is_away_has_replaced_it(
+    kept: Bench, gone: str, left: str
+) -> None:
+    kept.targets = ("eu1", "eu2")
+    kept.extra["placement"] = {"policy": "spread"}
+    kept.tenants(*"abcd")
+    kept.run()
+    before = {id_: record.target for id_, record in books(kept).records.items()}
+    servers = dict(kept.world.servers)
+    kept.targets = (gone,)
+    kept.world.servers[gone] = servers[left]
+    report = kept.run()
+    assert [refusal.guard for refusal in report.refusals] == ["replaced-server"]
+    assert Kind.LOST not in kinds(report)
+
+    kept.targets = ("eu1", "eu2")
+    kept.world.servers.update(servers)
+    assert kept.run().exit_code is ExitCode.OK
+    assert {id_: record.target for id_, record in books(kept).records.items()} == before
+
+
+def test_a_run_for_others_does_not_see_a_database_that_is_gone(kept: Bench) -> None:
+    kept.tenants("a", "b")
+    kept.run()
+    seen = books(kept).servers["eu1"].read
+    kept.server().databases.pop("telemetry_a")
+    books(kept).now += timedelta(hours=1)
+    assert kept.run(tenants=("b",)).exit_code is ExitCode.OK
+    assert books(kept).servers["eu1"].read == seen
