@@ -111,7 +111,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
     notes = (*draft.notes, *order.tell_start(observed))
-    if order.ledger is None:
+    if order.ledger is None and rules.has_file:  # else nobody could configure one
         notes = (*notes, NO_LEDGER)
     yield (draft := replace(draft, observed=observed, notes=notes))
 
