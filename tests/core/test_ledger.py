@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from influxops.config.load import parse_config
 from influxops.context import Context
+from influxops.engine import Engine
 from influxops.findings import Kind
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
 from tests.core.conftest import Bench
-from tests.core.fakes import Books
+from tests.core.fakes import KINDS, Books
 
 
 @pytest.fixture
@@ -452,7 +454,9 @@ def test_a_run_that_is_ended_records_what_it_did(kept: Bench) -> None:
 
 def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Bench) -> None:
     bench.tenants("a", "b")
-    report = bench.run()
+    config = replace(parse_config(bench.merged()), path="influxops.toml")
+    with Engine(config, kinds=KINDS) as engine:
+        report = engine.execute(Context())
     assert [note.kind for note in report.notes] == [Kind.NO_LEDGER]
     assert report.exit_code is ExitCode.OK
 
@@ -550,3 +554,16 @@ def test_a_run_for_others_does_not_see_a_database_that_is_gone(kept: Bench) -> N
     books(kept).now += timedelta(hours=1)
     assert kept.run(tenants=("b",)).exit_code is ExitCode.OK
     assert books(kept).servers["eu1"].read == seen
+
+
+def test_what_stands_on_a_replaced_server_is_not_called_right(kept: Bench) -> None:
+    from influxops.report.view import ReportView
+
+    kept.tenants("a")
+    kept.run()
+    kept.server(uuid="another")
+    for dry_run in (True, False):
+        report = kept.run(dry_run=dry_run)
+        assert verdicts(report) == {"a": "refused"}
+        assert ReportView(report).exists(report.tenants[0]) is None
+    assert books(kept).records["a"].identity == "eu1"
