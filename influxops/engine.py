@@ -32,8 +32,9 @@ from influxops.reconcile import guards, single
 from influxops.reconcile.move import Goal
 from influxops.reconcile.moving import Mover
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
+from influxops.reconcile.order import Order, Planner
 from influxops.reconcile.rules import Rules, TargetPolicy
-from influxops.reconcile.run import NO_LEDGER, Order, Planner, reconcile
+from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.single import Asked as Asked
 from influxops.reconcile.single import Failed as Failed
 from influxops.reconcile.single import Known as Known

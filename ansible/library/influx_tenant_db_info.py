@@ -146,6 +146,16 @@ databases:
           type: str
           sample: "2026-01-31T12:00:00Z"
       sample: []
+    since:
+      description: When it was made, or first found, in UTC; V(null) without a ledger.
+      type: str
+      sample: "2026-01-01T08:00:00Z"
+    recorded:
+      description:
+        - Its state in the ledger, V(wanted), V(reserved), V(unconfirmed), V(ready), V(moving),
+          V(retiring), V(retired) or V(lost); V(null) without a record.
+      type: str
+      sample: ready
 targets:
   description: One entry a target.
   returned: always, unless the parameters or the configuration are wrong

@@ -27,7 +27,7 @@ from influxops.streams import has_escapes, write_stream
 from influxops.text import one_line
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Planner
+    from influxops.reconcile.order import Planner
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.

@@ -36,7 +36,7 @@ from influxops.remedy import Remedy
 from influxops.text import nearest, printable, short, some_of
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Order
+    from influxops.reconcile.order import Order
 
 
 class Adopt(Struct, frozen=True):

@@ -16,7 +16,7 @@ from influxops.reconcile.observe import Observed
 from influxops.report.model import LedgerState, Origin, Report
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Draft, Order
+    from influxops.reconcile.order import Draft, Order
 
 _UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
 

@@ -17,7 +17,7 @@ from influxops.plugins.handles import TargetHandle
 from influxops.text import count, short
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Order
+    from influxops.reconcile.order import Order
 
 
 def copy(

@@ -16,15 +16,15 @@ from influxops.context import Context
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
 from influxops.model import Action, TenantPlan, Verdict
-from influxops.reconcile.desired import postponed
+from influxops.reconcile.desired import hold, postponed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import busy, due_on, is_busy, unretired
+from influxops.reconcile.remembered import busy, due_on, is_busy, sharing, unretired
 from influxops.reconcile.retire import changed, standing, with_telemetry
 from influxops.text import count, moment
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Order
+    from influxops.reconcile.order import Order
 
 #: Copies what writers left at the place that a tenant was moved from, right before that is
 #: dropped; returns why it must stay, None where it may go.
@@ -52,12 +52,18 @@ class Due(Struct, frozen=True):
         recalled = observed.recalled
         if not recalled.is_there:
             return Plan({})
-        plans, retired = {}, {}
+        plans, retired, due = {}, {}, []
         for number, record in enumerate(recalled.records.values()):
             if number % _LOOK == 0:
                 context.check()
             target = due_on(record, recalled.now)
             if target is None or not context.scope.covers(record.tenant, target):
+                continue
+            due.append((record, target))
+        shared = sharing([record for record, _ in due], desired, observed)
+        for record, target in due:
+            if (why := shared.get(record.tenant)) and record.tenant not in observed.known_elsewhere:
+                plans[record.tenant] = hold(standing(record, target, observed), why)
                 continue
             plan = self._planned(record, target, observed, order, context)
             plans[record.tenant] = plan
@@ -105,7 +111,9 @@ class Due(Struct, frozen=True):
                 return postponed(plan, why.kind, why.message, why.remedy)
         plan = changed(plan, Action.DROP, target)
         if plan.before is None:
-            change = replace(plan.changes[0], reason="it was gone already")
+            # A run that died may have dropped it: what the server still keeps is told.
+            until = inventory.deleted.get(record.database)
+            change = replace(plan.changes[0], reason="it was gone already", until=until)
             plan = replace(plan, changes=(change,), notes=(*plan.notes, _was_gone(plan)))
         return plan
 

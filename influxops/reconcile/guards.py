@@ -209,6 +209,11 @@ def guard(
             if changes:
                 tenant = _without(tenant, changes, name)
                 refused.setdefault(name, []).append(tenant)
+        is_right = tenant.verdict is Verdict.OK
+        if is_right and "replaced-server" in active and tenant.target in observed.recalled.replaced:
+            # What stands on another server is not what was promised, however much it looks it.
+            tenant = _without(tenant, [], "replaced-server")
+            refused.setdefault("replaced-server", []).append(tenant)
         tenants[id_] = tenant
     refusals = [
         Refusal(

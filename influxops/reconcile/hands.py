@@ -16,8 +16,8 @@ from influxops.ledger import Entry, Event, Record, Writing
 from influxops.model import Copied, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.copying import facts
 from influxops.reconcile.move import Goal, Way, is_cut_over
+from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.remembered import busy
-from influxops.reconcile.run import GRACE, Draft, Order
 from influxops.remedy import Remedy
 
 
@@ -174,9 +174,8 @@ class Hands:
 
     def failure(self, move: Move, failed: Failed) -> Entry:
         """Return the line of the history that says why a move did not end."""
-        event = Event.MOVED if is_cut_over(move.record) else Event.MOVING
-        ended, to = Status.FAILED.value, move.way.target
-        return self.entry(event, move.plan, to, ended=ended, message=failed.message)
+        ended, place = Status.FAILED.value, move.record.target
+        return self.entry(Event.MOVING, move.plan, place, ended=ended, message=failed.message)
 
     def write(self, ended: Mapping[str, tuple[Move, Record, Entry | None]]) -> bool:
         """Write the records of tenants, and let go of them.

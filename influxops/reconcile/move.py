@@ -27,9 +27,9 @@ from influxops.reconcile import remembered
 from influxops.reconcile.copying import about, facts, what_there_is
 from influxops.reconcile.desired import LOOK, held, hold, homes_of
 from influxops.reconcile.observe import Observed
+from influxops.reconcile.order import Order
 from influxops.reconcile.placement import Placement, locate
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.run import Order
 from influxops.remedy import Remedy
 from influxops.text import count, nearest, printable, short, some_of
 
@@ -440,8 +440,8 @@ class Planner:
             yield Finding(
                 Kind.RETIRING,
                 Severity.INFO,
-                f"{count(len(old), 'old copy', 'old copies')} of moved tenants stay until they are "
-                f"due: {some_of([short(name) for name in old])}",
+                f"{count(len(old), 'old copy', 'old copies')} of moved tenants, kept until due: "
+                f"{some_of([short(name) for name in old])}",
                 Remedy.command("retire --due", "{} drops them then"),
                 target=away,
             )

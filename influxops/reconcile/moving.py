@@ -36,10 +36,10 @@ from influxops.reconcile import run
 from influxops.reconcile.hands import Failed, Hands, Move
 from influxops.reconcile.move import Goal, Planner, look_ahead, way_of
 from influxops.reconcile.observe import Observed
+from influxops.reconcile.order import Draft, Order
 from influxops.reconcile.passes import Passes
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy
-from influxops.reconcile.run import Draft, Order
 from influxops.text import moment
 
 #: So many tenants get their databases at once, before they are copied one after the other.

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from influxops.context import Scope
 from influxops.durations import format_duration
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import State
+from influxops.ledger import Record, State
 from influxops.model import (
     UNKNOWN,
     UNMANAGED,
@@ -145,6 +145,10 @@ class _Planner:
                 planned[plan.tenant] = plan
         return planned
 
+    def _named(self, desired: Mapping[str, TenantPlan]) -> list[str]:
+        """Return the tenants that the scope names."""
+        return [id_ for id_ in desired if id_ in (self.scope.tenants or ())]
+
     def absent(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
         """Plan that the tenants of the scope lose their databases, wherever these are.
 
@@ -152,9 +156,12 @@ class _Planner:
         database should be, which may be the copy that holds the data.
         """
         planned: dict[str, TenantPlan] = {}
-        for plan in desired.values():
-            if self.scope.tenants is None or plan.tenant not in self.scope.tenants:
-                continue
+        named = [Record(i, State.READY, desired[i].database) for i in self._named(desired)]
+        shared = remembered.sharing(named, desired, self.observed)
+        for id_ in self._named(desired):
+            plan = desired[id_]
+            if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
+                plan = hold(plan, why)
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
             plan = replace(plan, record=self.recalled.record(plan.tenant))
             planned[plan.tenant] = plan
@@ -218,21 +225,31 @@ class _Planner:
             note = remembered.made_anew(plan, self.observed.inventories[home])
             plan = replace(plan, notes=(*plan.notes, note))
         if plan.pin is not None and plan.pin != home:
-            note = Finding(
-                Kind.MISPLACED,
-                Severity.WARNING,
-                f"the database {plan.database} is on {home}, but should be on {plan.pin}; "
-                "influxops moves no data",
-                f"move it, or set its target to {home}",
-                plan.tenant,
-                home,
-                plan.database,
-            )
-            plan = replace(plan, notes=(*plan.notes, note))
+            plan = replace(plan, notes=(*plan.notes, self._misplaced(plan, home)))
         changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+
+    @staticmethod
+    def _misplaced(plan: TenantPlan, home: str) -> Finding:
+        why = "influxops moves no data"
+        remedy: str | Remedy = f"move it, or set its target to {home}"
+        if plan.record is not None:
+            why = "it is moved only by a move"
+            remedy = Remedy.command(
+                f"move {shlex.quote(plan.tenant)} --to {plan.pin}",
+                f"run {{}}, or set its target to {home}",
+            )
+        return Finding(
+            Kind.MISPLACED,
+            Severity.WARNING,
+            f"the database {plan.database} is on {home}, but should be on {plan.pin}; {why}",
+            remedy,
+            plan.tenant,
+            home,
+            plan.database,
+        )
 
     def _changes(self, plan: TenantPlan, home: str, before: Database) -> Iterator[Change]:
         now = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -61,12 +62,7 @@ def recalled(memory: Memory, inventories: Mapping[str, Inventory]) -> Recalled:
         memory: What the ledger gave.
         inventories: What each target holds, by its name now.
     """
-    by_identity = {s.identity: s for s in memory.servers if s.identity is not None}
-    renamed: dict[str, str] = {}
-    for name, inventory in inventories.items():
-        known = by_identity.get(inventory.identity) if inventory.identity is not None else None
-        if known is not None and known.target != name:
-            renamed[known.target] = name
+    renamed = _renames(memory.servers, inventories)
     servers = {renamed.get(s.target, s.target): s for s in memory.servers}
     replaced = {
         name: servers[name]
@@ -77,7 +73,8 @@ def recalled(memory: Memory, inventories: Mapping[str, Inventory]) -> Recalled:
     }
     records = memory.records
     if renamed:
-        records = {id_: _renamed(record, renamed) for id_, record in records.items()}
+        there = {name: inventory.identity for name, inventory in inventories.items()}
+        records = {id_: _renamed(record, renamed, there) for id_, record in records.items()}
     return Recalled(
         is_configured=True,
         records=records,
@@ -114,12 +111,49 @@ def strangers(
     return frozenset(found - known)
 
 
-def _renamed(record: Record, names: Mapping[str, str]) -> Record:
-    target, other = record.target, record.other
-    if target not in names and other not in names:
+def _renames(servers: Iterable[Server], inventories: Mapping[str, Inventory]) -> dict[str, str]:
+    """Return the new names of the targets that lead to their servers under another one.
+
+    A name that is still remembered for another server, which answers nowhere now, is no new name:
+    that server was replaced, and what was promised on it must not be mixed with the other's.
+    """
+    servers = [*servers]
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, inventory in inventories.items():
+        if inventory.identity is not None:
+            names[inventory.identity].append(name)
+    missing = {s.target for s in servers if s.identity is not None and s.identity not in names}
+    return {
+        server.target: now[0]
+        for server in servers
+        if (now := names.get(server.identity or ""))
+        and server.target not in now
+        and now[0] not in missing
+    }
+
+
+def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str | None]) -> Record:
+    """Return a record by the names that its targets have now.
+
+    One of the server that answers under its target's name was written since that name changed.
+
+    Args:
+        record: The record.
+        names: New names of targets, by old ones.
+        there: The identity of the server that answers at each target.
+    """
+
+    def name(target: str | None, identity: str | None) -> str | None:
+        if (
+            target is None
+            or target not in names
+            or (identity is not None and identity == there.get(target))
+        ):
+            return target
+        return names[target]
+
+    target = name(record.target, record.identity)
+    other = name(record.other, record.other_identity)
+    if (target, other) == (record.target, record.other):
         return record
-    return replace(
-        record,
-        target=names.get(target or "", target),
-        other=names.get(other or "", other),
-    )
+    return replace(record, target=target, other=other)

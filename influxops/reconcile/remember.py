@@ -18,7 +18,7 @@ from influxops.reconcile.remembered import busy, why_lost
 from influxops.text import moment
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Draft, Order
+    from influxops.reconcile.order import Draft, Order
 
 _EVENTS = {
     Action.CREATE: Event.CREATED,
@@ -197,7 +197,6 @@ class _Writer:
             at_end: Whether what was found, and not changed, is written too.
         """
         records = []
-        servers = self._servers() if at_end else ()
         for id_, planned in self.draft.plan.tenants.items():
             settled = self.draft.settled.get(id_)
             before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
@@ -212,7 +211,7 @@ class _Writer:
             return Writing(tuple(records), entries=tuple(self.entries))
         return Writing(
             tuple(records),
-            servers,
+            self._servers(records),
             self.recalled.renamed,
             self._sources(),
             tuple(self.entries),
@@ -272,6 +271,8 @@ class _Writer:
             return replace(before, state=State.LOST)
         if plan.verdict is not Verdict.OK or plan.before is None:
             return before
+        if plan.target in self.recalled.replaced and "replaced-server" not in self.order.allow:
+            return before  # nobody said that this is its server
         if before.state is State.UNCONFIRMED and plan.before.complete is not True:
             return before  # it is still not known
         if before.state in (State.READY, State.MOVING) and before.target == plan.target:
@@ -389,9 +390,26 @@ class _Writer:
             )
         )
 
-    def _servers(self) -> tuple[Server, ...]:
+    def _missed(self, records: Iterable[Record]) -> set[str | None]:
+        """Return the targets without a database that stays recorded as ready on them.
+
+        Its tenant was not this run's to judge: it is in no source, or out of the scope.
+        """
+        written = {record.tenant: record for record in records}
+        known = (written.get(id_, record) for id_, record in self.recalled.records.items())
+        inventories = self.observed.inventories
+        return {
+            record.target
+            for record in known
+            if record.state is State.READY
+            and (inventory := inventories.get(record.target or "")) is not None
+            and record.database not in inventory.databases
+        }
+
+    def _servers(self, records: Iterable[Record]) -> tuple[Server, ...]:
         """Return the servers that were read in full, but for those that replaced another."""
         servers = []
+        missed = self._missed(records)
         who = self.order.who
         reachable = {state.name for state in self.observed.targets if state.reachable}
         for name, inventory in self.observed.inventories.items():
@@ -405,7 +423,10 @@ class _Writer:
                 self.entries.append(
                     Entry(Event.REPLACED_SERVER, target=name, before=before, after=after, who=who)
                 )
-            servers.append(Server(name, inventory.identity, read=self._now))
+            read: datetime | None = self._now
+            if name in missed:  # what was last seen of a target is seen of all that is ready there
+                read = self.recalled.servers[name].read if name in self.recalled.servers else None
+            servers.append(Server(name, inventory.identity, read=read))
         for old, new in self.recalled.renamed.items():
             self.entries.append(
                 Entry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)

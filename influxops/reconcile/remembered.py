@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from influxops.findings import Finding, Kind, Severity
@@ -304,6 +304,38 @@ def came_back(database: str, target: str, observed: Observed) -> bool:
     inventory = observed.inventories[target]
     found = inventory.databases[database]
     return found.complete is False and database in inventory.deleted
+
+
+def sharing(
+    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: Observed
+) -> dict[str, Finding]:
+    """Return why tenants are held whose database is another tenant's as well, by their ids.
+
+    Nothing writes such records; somebody did it by hand, and dropping would take the other's data.
+
+    Args:
+        records: Theirs.
+        desired: What each tenant of the sources should have.
+        observed: What was read.
+    """
+    records = [*records]
+    owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
+    for other in observed.recalled.records.values():
+        if other.database in owners and other.state not in (State.WANTED, State.RETIRED):
+            owners[other.database].add(other.tenant)
+    for id_, plan in desired.items():
+        if plan.database in owners:
+            owners[plan.database].add(id_)
+    return {
+        record.tenant: held(
+            Kind.NAME_COLLISION,
+            f"its recorded database {short(record.database)} is also that of {some_of(others)}",
+            "find out whose it is, and correct the record of the other in the ledger",
+        )
+        for record in records
+        if record.state is not State.RETIRED
+        and (others := sorted(owners.get(record.database, set()) - {record.tenant}))
+    }
 
 
 def _since(record: Record) -> str:

@@ -31,12 +31,12 @@ from influxops.model import (
 from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed, in_parallel
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import busy, is_busy
+from influxops.reconcile.remembered import busy, is_busy, sharing
 from influxops.remedy import Remedy
 from influxops.text import moment, nearest, printable, short, some_of
 
 if TYPE_CHECKING:
-    from influxops.reconcile.run import Order
+    from influxops.reconcile.order import Order
 
 #: Telemetry that is no older than this is of late: somebody still writes.
 RECENT = timedelta(days=1)
@@ -74,13 +74,26 @@ class Retire(Struct, frozen=True):
             return Plan({})
         until = self._until(observed, order)
         known = [id_ for id_ in self.tenants if not self.found or id_ in observed.recalled.records]
+        records = [*recorded(known, observed)]
+        found = [
+            Record(id_, State.READY, desired[id_].database)
+            for id_ in self.tenants
+            if self.found and id_ not in observed.recalled.records and id_ in desired
+        ]
+        shared = sharing([*records, *found], desired, observed)
         plans = {
-            record.tenant: self._planned(record, until, observed, context)
-            for record in recorded(known, observed)
+            record.tenant: hold(standing(record, record.target, observed), why)
+            if (why := shared.get(record.tenant))
+            else self._planned(record, until, observed, context)
+            for record in records
         }
         for id_ in self.tenants:
             if id_ not in plans and id_ in desired:
-                plans[id_] = self._found(desired[id_], until, observed, context)
+                plans[id_] = (
+                    hold(desired[id_], why)
+                    if (why := shared.get(id_))
+                    else self._found(desired[id_], until, observed, context)
+                )
         plans = {id_: plans[id_] for id_ in self.tenants if id_ in plans}
         return Plan(with_telemetry(plans, observed, order, context))
 

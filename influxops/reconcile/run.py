@@ -13,12 +13,10 @@ all that it did.
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.context import Context
@@ -31,36 +29,26 @@ from influxops.errors import (
     LockBusy,
 )
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Entry, State
-from influxops.model import Change, Outcome, Status, TenantPlan, Verdict
-from influxops.plugins.handles import SourceHandle, TargetHandle
-from influxops.plugins.ledger import LedgerHandle
+from influxops.model import Change, Outcome, TenantPlan, Verdict
+from influxops.plugins.handles import TargetHandle
+from influxops.reconcile.again import look_at_busy, look_closely, look_for_doubles, reread
 from influxops.reconcile.conclude import conclude
 from influxops.reconcile.copies import describe_copies
 from influxops.reconcile.desired import desire, held, hold, postponed
 from influxops.reconcile.guards import guard
+from influxops.reconcile.lock import Lock
 from influxops.reconcile.observe import (
     Observed,
     failed_ledger,
     in_parallel,
     observe,
-    observe_again,
-    unread,
 )
+from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import Plan, make_plan
-from influxops.reconcile.remember import record, reserve, settle_busy
-from influxops.reconcile.rules import Rules
+from influxops.reconcile.remember import record, reserve
 from influxops.reconcile.scope import refuse_unknown_targets, with_unknown_tenants
 from influxops.reconcile.verify import closed_by, incomplete, verify, with_completion
 from influxops.report.model import Origin, Report
-
-#: Seconds that a run which was ended still has to find out and tell what it did.
-GRACE = 5.0
-
-
-#: Tenants at least that are carried out after one more reading, where everything is read again
-#: right before; and how often that may be, however many there are.
-_AT_ONCE, _READINGS = 200, 20
 
 #: What a run without a ledger says once.
 NO_LEDGER = Finding(
@@ -72,45 +60,9 @@ NO_LEDGER = Finding(
 )
 
 
-class Order(Struct, frozen=True):
-    """What a run is asked to do, and what it has to do it with."""
-
-    sources: Sequence[SourceHandle]
-    targets: Sequence[TargetHandle]
-    rules: Rules
-    allow: frozenset[str] = frozenset()  # the guards that are allowed
-    absent: bool = False  # whether the tenants that the scope names lose their databases
-    #: Plans instead of `make_plan`, for a run that does something else than ensure.
-    planner: Planner | None = None
-    #: Carries the plan out instead of `carry_out`, for a run that does more than one target can.
-    carrier: Carrier | None = None
-    command: str = "ensure"  # the command that makes such a run
-    #: Whether all is read and planned once more right before it is carried out.
-    reads_again: bool = False
-    ledger: LedgerHandle | None = None  # what remembers, where one is configured
-    who: str = ""  # who makes the run: user@host
-    #: Tells reporters what the run works on, once that is read; returns what went wrong.
-    tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
-
-
-#: Plans what is observed and desired, for an order, within a run.
-Planner = Callable[[Observed, Mapping[str, TenantPlan], Order, Context], Plan]
-
-
-class Draft(Struct, frozen=True):
-    """What a run knows so far; always enough for a report."""
-
-    observed: Observed = field(default_factory=Observed)
-    plan: Plan = field(default_factory=lambda: Plan({}))
-    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
-    recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
-    events: tuple[Entry, ...] = ()  # what was written into the ledger's history
-    notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
-    error: InfluxopsError | None = None  # what ended the run before it was through
-
-
-#: Carries out what is planned, for an order, within a run; yields what is known.
-Carrier = Callable[[Draft, Order, Context], Iterator[Draft]]
+#: Tenants at least that are carried out after one more reading, where everything is read again
+#: right before; and how often that may be, however many there are.
+_AT_ONCE, _READINGS = 200, 20
 
 
 def reconcile(
@@ -159,7 +111,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
     notes = (*draft.notes, *order.tell_start(observed))
-    if order.ledger is None:
+    if order.ledger is None and rules.has_file:  # else nobody could configure one
         notes = (*notes, NO_LEDGER)
     yield (draft := replace(draft, observed=observed, notes=notes))
 
@@ -324,69 +276,6 @@ def apply(
     return [o for outcomes, _ in parts for o in outcomes], [f for _, found in parts for f in found]
 
 
-def reread(
-    outcomes: Sequence[Outcome],
-    observed: Observed,
-    order: Order,
-    context: Context,
-    *,
-    closely: bool = False,
-) -> Observed:
-    """Read the targets of changes again, even if the run is over.
-
-    Args:
-        outcomes: How the changes ended: what is not known is read from what is stored.
-        observed: What was read before.
-        order: The run's order.
-        context: The run.
-        closely: Whether everything is read from what is stored.
-    """
-    names: defaultdict[str, set[str]] = defaultdict(set)
-    for outcome in outcomes:
-        if closely or outcome.status is Status.UNKNOWN:
-            names[outcome.change.target].add(outcome.change.database)
-    changed = {outcome.change.target for outcome in outcomes}
-    targets = [handle for handle in order.targets if handle.name in changed]
-    try:
-        return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
-    except Interrupted:
-        pass  # the run ended meanwhile: what was done is worth a moment more
-    try:
-        return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
-    except Interrupted as error:
-        return unread(observed, changed, error.message)
-
-
-def look_closely(
-    desired: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
-) -> Observed:
-    """Read from what is stored whether databases are complete.
-
-    Those of all the run's tenants where it is to verify them; else those that an earlier run made
-    and could not confirm, or died over.
-    """
-    in_doubt = (State.UNCONFIRMED, State.RESERVED)
-    wanted = {
-        plan.database
-        for plan in desired.values()
-        if context.scope.covers(plan.tenant)
-        and (
-            context.verify
-            or ((known := observed.recalled.record(plan.tenant)) and known.state in in_doubt)
-        )
-    }
-    if not wanted:
-        return observed
-    names = {
-        name: wanted & inventory.databases.keys()
-        for name, inventory in observed.inventories.items()
-        if context.scope.covers(None, name)
-    }
-    context.on_stage("verifying", sum(map(len, names.values())))
-    targets = [handle for handle in order.targets if names.get(handle.name)]
-    return observe_again(observed, targets, order.rules, context, names)
-
-
 def replan(draft: Draft, plan: Plan) -> Plan:
     """Return a new plan for who is still open; what was planned for the others stays.
 
@@ -409,36 +298,6 @@ def replan(draft: Draft, plan: Plan) -> Plan:
     return replace(plan, tenants=tenants, refusals=draft.plan.refusals)
 
 
-def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
-    """Look once more at the tenants that other runs had in their hands."""
-    busy = {
-        id_
-        for id_, plan in draft.plan.tenants.items()
-        if plan.finding is not None and plan.finding.kind is Kind.BUSY
-    }
-    if not busy or order.ledger is None or order.planner is not None or context.dry_run:
-        return draft
-    try:
-        memory = order.ledger.memory(context, busy)
-    except Interrupted:
-        raise
-    except InfluxopsError:
-        return draft  # they stay as they are: another's
-    known = draft.observed.recalled.having(memory.records)
-    observed = observe_again(
-        replace(draft.observed, recalled=known), order.targets, order.rules, context
-    )
-    desired = desire(observed, order.rules, context.check)
-    again = make_plan(
-        observed,
-        {id_: plan for id_, plan in desired.items() if id_ in busy},
-        order.rules,
-        context.scope,
-        context.check,
-    )
-    return settle_busy(replace(draft, observed=observed), again.tenants)
-
-
 def without_ledger(observed: Observed, why: str) -> Observed:
     """Return what is known where the ledger can be read, but this run cannot live in it."""
     if observed.recalled.error:
@@ -449,124 +308,6 @@ def without_ledger(observed: Observed, why: str) -> Observed:
     return replace(
         observed, recalled=recalled, ledger=state, findings=(*observed.findings, finding)
     )
-
-
-def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:
-    """Read every target once more, and tell of tenants that another run made elsewhere as well."""
-    grace = context.or_grace(GRACE)
-    known = [handle for handle in order.targets if handle.name in draft.observed.inventories]
-    observed = observe_again(draft.observed, known, order.rules, grace)
-    desired = desire(observed, order.rules, lambda: None)
-    again = make_plan(observed, desired, order.rules, context.scope, lambda: None)
-    again = describe_copies(again, order.targets, grace)
-    settled = dict(draft.settled)
-    tenants = dict(draft.plan.tenants)
-    for id_, plan in again.tenants.items():
-        if plan.finding is None or plan.finding.kind is not Kind.IN_TWO_TARGETS:
-            continue
-        for known_plans in (settled, tenants):
-            if id_ in known_plans and known_plans[id_].finding != plan.finding:
-                known_plans[id_] = replace(
-                    known_plans[id_], verdict=Verdict.HELD, finding=plan.finding
-                )
-    return replace(
-        draft, observed=observed, settled=settled, plan=replace(draft.plan, tenants=tenants)
-    )
-
-
-_NOT_OFFERED = "no source offers one"
-
-
-class Lock:
-    """What keeps other runs out: the ledger's reservations, else the lock of the registry."""
-
-    def __init__(self) -> None:
-        self.is_held = False
-        self.unrecorded = ""  # why the ledger, where one is configured, cannot be written
-        self.missing = ""  # why no lock could be had
-        self.lost = ""  # why it was lost while it was held
-
-    @contextlib.contextmanager
-    def held(self, order: Order, context: Context) -> Iterator[None]:
-        """Live in the ledger, or hold the lock of the first source that has one, till the report.
-
-        A dry run takes none, but knows whether the run that it stands for is offered one.
-
-        Raises:
-            LockBusy: When another run holds it.
-            Interrupted: When the run is over.
-        """
-        if context.dry_run:
-            offers = any(handle.implements("influxops_lock") for handle in order.sources)
-            if order.ledger is None and not offers:
-                self.missing = _NOT_OFFERED
-            yield
-            return
-        with contextlib.ExitStack() as stack:
-            if order.ledger is None or not self._live(order.ledger, context, stack):
-                self._take(order.sources, context, stack)
-            try:
-                yield
-            finally:
-                try:
-                    stack.close()
-                except Exception as error:  # whatever a plugin's lock raises: changes are made
-                    self.is_held = False
-                    self.lost = error.message if isinstance(error, InfluxopsError) else repr(error)
-
-    def _live(self, ledger: LedgerHandle, context: Context, stack: contextlib.ExitStack) -> bool:
-        """Let the ledger know that this run lives; return whether it does."""
-        try:
-            with ledger.guard():
-                stack.enter_context(ledger.lock(context))
-        except Interrupted:
-            raise
-        except InfluxopsError as error:
-            context.log.debug("%s has no lock", ledger.full_name, exc_info=True)
-            self.unrecorded = error.message
-            return False
-        return True
-
-    def _take(
-        self, sources: Sequence[SourceHandle], context: Context, stack: contextlib.ExitStack
-    ) -> None:
-        self.missing = _NOT_OFFERED
-        for handle in sources:
-            try:
-                with handle.guard():
-                    lock = handle.lock(context)
-                    if lock is None:
-                        continue
-                    stack.enter_context(lock)
-                self.is_held, self.missing = True, ""
-                return
-            except (LockBusy, Interrupted):
-                raise
-            except InfluxopsError as error:
-                context.log.debug("%s has no lock", handle.full_name, exc_info=True)
-                self.missing = error.message
-
-    def keeps_out(self, order: Order) -> bool:
-        """Return whether no other run can have made a tenant elsewhere meanwhile.
-
-        With several sources, another run may hold the lock of another one; with one target,
-        there is no elsewhere to be seen.
-        """
-        return len(order.targets) < 2 or (self.is_held and len(order.sources) == 1)
-
-    def findings(self, order: Order, draft: Draft) -> Iterator[Finding]:
-        """Yield what is to be told of it, if anything was changed without it."""
-        why = f"the lock was lost ({self.lost})" if self.lost else ""
-        if self.missing and (draft.settled or draft.plan.is_pending):
-            why = f"no lock could be had ({self.missing})"
-        if why:
-            yield Finding(
-                Kind.NO_LOCK,
-                Severity.WARNING if len(order.targets) > 1 or self.lost else Severity.INFO,
-                f"{why}; another run at the same time could give one tenant two databases, which "
-                "can be seen only among the configured targets",
-                "run one at a time",
-            )
 
 
 def ended(error: InfluxopsError) -> Finding:

@@ -35,10 +35,10 @@ from influxops.plugins.handles import SourceHandle, TargetHandle
 from influxops.reconcile import remembered
 from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, apart, in_parallel, merged
+from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.recall import Recalled, recalled
 from influxops.reconcile.remember import record, reserve
-from influxops.reconcile.run import GRACE, Draft, Order
 
 
 class Asked(Struct, frozen=True):

@@ -13,6 +13,7 @@ from functools import cached_property
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdict
+from influxops.remedy import Remedy
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
 from influxops.report.words import (
@@ -152,9 +153,12 @@ class ReportView:
 
         Returns:
             None where nobody can know: a target that cannot be read may hold it, whatever the
-            others say, and a tenant that is held for its id or a shared name was not looked for.
+            others say, another server answers than the recorded one, and a tenant that is held for
+            its id or a shared name was not looked for.
         """
         kind = tenant.finding.kind if tenant.finding else None
+        if tenant.verdict is Verdict.REFUSED and self._is_on_another_server(tenant):
+            return None
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
             return True
         if kind is Kind.INVALID_NAME:
@@ -167,6 +171,11 @@ class ReportView:
             looked_for = tenant.verdict is Verdict.REFUSED or kind in _LOOKED_FOR
             return False if looked_for and tenant.database else None
         return False
+
+    @staticmethod
+    def _is_on_another_server(tenant: TenantPlan) -> bool:
+        remedy = tenant.finding.remedy if tenant.finding is not None else None
+        return remedy == Remedy.allow("replaced-server", remedy.text) if remedy else False
 
     def _standing(self, tenant: TenantPlan) -> str:
         kind = tenant.finding.kind if tenant.finding is not None else None

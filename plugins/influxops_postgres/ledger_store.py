@@ -96,9 +96,11 @@ _CLOCK = sql.SQL("SELECT clock_timestamp()")
 
 _RENAME = sql.SQL("""
 UPDATE {tenants} AS t
-   SET target = coalesce(names.map ->> t.target, t.target),
-       other = coalesce(names.map ->> t.other, t.other)
-  FROM (SELECT %(renamed)s::jsonb AS map) AS names
+   SET target = CASE WHEN names.there ->> t.target = t.identity THEN t.target
+                     ELSE coalesce(names.map ->> t.target, t.target) END,
+       other = CASE WHEN names.there ->> t.other = t.other_identity THEN t.other
+                    ELSE coalesce(names.map ->> t.other, t.other) END
+  FROM (SELECT %(renamed)s::jsonb AS map, %(there)s::jsonb AS there) AS names
  WHERE t.namespace = %(namespace)s AND (names.map ? t.target OR names.map ? t.other)
 """)
 
@@ -227,8 +229,11 @@ def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
 def record(session: LedgerSession, writing: Writing) -> list[Record]:
     """Write what came of a run; return its records as they stand now."""
     if writing.renamed:
-        document = msgspec.json.encode(dict(writing.renamed)).decode()
-        _run(session, _RENAME, {"renamed": document})
+        # What was recorded of the server that has a name now was written since it has it.
+        there = {server.target: server.identity for server in writing.servers}
+        values = {"renamed": dict(writing.renamed), "there": there}
+        documents = {name: msgspec.json.encode(each).decode() for name, each in values.items()}
+        _run(session, _RENAME, documents)
     if writing.servers or writing.renamed:
         _put_servers(session, writing)
     if writing.sources:

@@ -383,7 +383,10 @@ class MemoryTarget(_Base):
         if order.database not in into.server.databases:
             raise TargetError(f"there is no database {order.database} on {into.section}")
         theirs = into.server.data.setdefault(order.database, {})
+        # "~" is after all keys: what has seen all of them. A further pass looks again.
         after, rows, conflicts = order.progress, 0, 0
+        if after == "~" and not order.only_missing:
+            after = ""
         while True:
             server.copying(order)
             context.check()
@@ -397,7 +400,8 @@ class MemoryTarget(_Base):
             after = keys[-1] if keys else ""
             is_equal = all(key in theirs for key in ours)
             done = not keys and (order.only_missing or is_equal)
-            yield Copied("copying", after, rows, len(ours), 1, 0, conflicts=conflicts, done=done)
+            told = "~" if done else after
+            yield Copied("copying", told, rows, len(ours), 1, 0, conflicts=conflicts, done=done)
             if done:
                 return
 
@@ -443,8 +447,11 @@ class MemoryLedger(_Base):
     @hookimpl
     def influxops_record(self, writing: Writing, context: Context) -> list[Record]:
         books = self._called("record")
+        there = {(server.target, server.identity) for server in writing.servers}
         books.records = {
             id_: replace(record, target=writing.renamed.get(record.target or "", record.target))
+            if (record.target, record.identity) not in there
+            else record
             for id_, record in books.records.items()
         }
         for old in writing.renamed:

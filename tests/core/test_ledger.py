@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
+from influxops.config.load import parse_config
 from influxops.context import Context
+from influxops.engine import Engine
 from influxops.findings import Kind
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
 from tests.core.conftest import Bench
-from tests.core.fakes import Books
+from tests.core.fakes import KINDS, Books
 
 
 @pytest.fixture
@@ -452,7 +454,9 @@ def test_a_run_that_is_ended_records_what_it_did(kept: Bench) -> None:
 
 def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Bench) -> None:
     bench.tenants("a", "b")
-    report = bench.run()
+    config = replace(parse_config(bench.merged()), path="influxops.toml")
+    with Engine(config, kinds=KINDS) as engine:
+        report = engine.execute(Context())
     assert [note.kind for note in report.notes] == [Kind.NO_LEDGER]
     assert report.exit_code is ExitCode.OK
 
@@ -487,3 +491,79 @@ def test_places_that_another_run_has_reserved_are_taken(kept: Bench) -> None:
     books(kept).living.add("other")
     kept.run()
     assert [*kept.server("eu2").databases] == ["telemetry_b"]
+
+
+def test_a_refused_server_that_has_the_same_databases_is_not_recorded_as_the_tenants(
+    kept: Bench,
+) -> None:
+    kept.tenants("a", "b")
+    kept.run()
+    kept.server(uuid="another")
+    del books(kept).records["b"]
+    assert kept.run().exit_code is ExitCode.REFUSED
+    assert books(kept).records["a"].identity == "eu1"
+    assert "b" not in books(kept).records
+    assert kept.run(allow=["replaced-server"]).exit_code is ExitCode.OK
+    assert {record.identity for record in books(kept).records.values()} == {"another"}
+
+
+def test_who_is_made_on_a_new_server_at_an_old_name_stays_recorded_there(kept: Bench) -> None:
+    kept.tenants("a")
+    kept.run()
+    kept.targets = ("eu1", "west")
+    kept.world.servers["west"] = kept.world.servers.pop("eu1")
+    kept.server("eu1", uuid="a new one")
+    kept.extra["placement"] = {"policy": "spread"}
+    kept.tenants("a", "b", "c")
+    assert kept.run().exit_code is ExitCode.OK
+    made = {id_: record.target for id_, record in books(kept).records.items()}
+    where = {name: kept.server(name).databases for name in ("eu1", "west")}
+    assert made == {
+        id_: name for name in where for id_ in "abc" if f"telemetry_{id_}" in where[name]
+    }
+    assert {*made.values()} == {"eu1", "west"}
+
+
+@pytest.mark.parametrize(("gone", "left"), [("eu1", "eu2"), ("eu2", "eu1")])
+def test_a_server_under_the_name_of_one_that_is_away_has_replaced_it(
+    kept: Bench, gone: str, left: str
+) -> None:
+    kept.targets = ("eu1", "eu2")
+    kept.extra["placement"] = {"policy": "spread"}
+    kept.tenants(*"abcd")
+    kept.run()
+    before = {id_: record.target for id_, record in books(kept).records.items()}
+    servers = dict(kept.world.servers)
+    kept.targets = (gone,)
+    kept.world.servers[gone] = servers[left]
+    report = kept.run()
+    assert [refusal.guard for refusal in report.refusals] == ["replaced-server"]
+    assert Kind.LOST not in kinds(report)
+
+    kept.targets = ("eu1", "eu2")
+    kept.world.servers.update(servers)
+    assert kept.run().exit_code is ExitCode.OK
+    assert {id_: record.target for id_, record in books(kept).records.items()} == before
+
+
+def test_a_run_for_others_does_not_see_a_database_that_is_gone(kept: Bench) -> None:
+    kept.tenants("a", "b")
+    kept.run()
+    seen = books(kept).servers["eu1"].read
+    kept.server().databases.pop("telemetry_a")
+    books(kept).now += timedelta(hours=1)
+    assert kept.run(tenants=("b",)).exit_code is ExitCode.OK
+    assert books(kept).servers["eu1"].read == seen
+
+
+def test_what_stands_on_a_replaced_server_is_not_called_right(kept: Bench) -> None:
+    from influxops.report.view import ReportView
+
+    kept.tenants("a")
+    kept.run()
+    kept.server(uuid="another")
+    for dry_run in (True, False):
+        report = kept.run(dry_run=dry_run)
+        assert verdicts(report) == {"a": "refused"}
+        assert ReportView(report).exists(report.tenants[0]) is None
+    assert books(kept).records["a"].identity == "eu1"

@@ -17,7 +17,7 @@ from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import passes
 from influxops.reconcile.copying import last_pass
-from influxops.reconcile.run import Order
+from influxops.reconcile.order import Order
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts
@@ -324,19 +324,38 @@ def test_after_the_cut_over_old_rows_overwrite_nothing_and_conflicts_are_told(tw
 def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench) -> None:
     two.extra["ledger"]["cache_ttl"] = "1s"
     eu1 = two.server("eu1")
-    before: list[float] = []
-    context = Context(scope=Scope(frozenset(["a"])))
 
-    def note(order: CopyOrder) -> None:
-        if order.only_missing:
-            before.append(context.seconds)
-            if len(before) == 1:
-                eu1.write("telemetry_a", straggler=1)
+    def stage(label: str, total: int) -> None:
+        if label.startswith("waiting"):  # until the last client has looked it up anew
+            assert states(two) == {"a": "moving"}
+            eu1.write("telemetry_a", straggler=1)
 
-    eu1.copying = note
-    assert move(two, context=context).exit_code is ExitCode.OK
-    assert before[-1] - before[0] >= 0.9
-    assert two.server("eu2").data["telemetry_a"]["straggler"] == 1
+    context = Context(scope=Scope(frozenset(["a"])), on_stage=stage)
+    report = move(two, context=context)
+    assert report.exit_code is ExitCode.OK
+    assert two.server("eu2").data["telemetry_a"] == {**ROWS, "straggler": 1}
+
+
+@pytest.mark.parametrize("target", ["eu1", "eu2"])
+def test_a_run_that_lost_a_tenant_to_another_one_leaves_it_alone(two: Bench, target: str) -> None:
+    """Its lock was lost, and another run took over: before the cut-over, or after it."""
+    taken: list[Record] = []
+
+    def take(hook: str) -> None:
+        now = record(two)
+        if hook == "record" and now.state is State.MOVING and now.target == target:
+            books(two).living.add("other")
+            other = replace(now, holder="other", version=now.version + 1)
+            books(two).records["a"] = other
+            taken.append(other)
+
+    two.server("eu1").copying = lambda order: setattr(books(two), "calling", take)
+    report = move(two)
+    assert report.exit_code is ExitCode.FAILED
+    assert verdicts(report) == {"a": "held"}
+    assert Kind.BUSY in kinds(report)
+    assert record(two).holder == "other"
+    assert (record(two).state, record(two).target) == (State.MOVING, target)
 
 
 def test_who_still_writes_to_the_old_place_for_ever_is_told(two: Bench) -> None:
@@ -547,7 +566,7 @@ def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
 
 def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None:
     def broken(hook: str) -> None:
-        if hook == "record" and record(two).progress == "" and record(two).holder:
+        if hook == "record" and record(two).progress == "~" and record(two).holder:
             raise LedgerError("the connection broke")
 
     eu1 = two.server("eu1")
@@ -644,7 +663,10 @@ def test_an_old_place_that_cannot_be_read_any_more_waits_for_an_allowance(two: B
 def test_an_old_place_whose_server_was_replaced_waits_for_an_allowance(two: Bench) -> None:
     _cut_over(two)
     two.server("eu1", uuid="another").databases.clear()
-    assert [r.guard for r in move(two).refusals] == ["replaced-server"]
+    report = move(two)
+    assert [r.guard for r in report.refusals] == ["replaced-server"]
+    assert verdicts(report) == {"a": "refused"}
+    assert states(two) == {"a": "moving"}
     report = move(two, allow=["replaced-server"])
     assert report.exit_code is ExitCode.OK
     assert (record(two).state, record(two).other) == (State.READY, None)
@@ -785,3 +807,12 @@ def test_a_pin_that_is_given_by_a_source_is_followed(three: Bench) -> None:
     report = move(three, away="eu1")
     assert record(three, "a").target == "eu3"
     assert report.exit_code is ExitCode.OK
+
+
+def test_who_should_be_elsewhere_is_told_how_to_move_there(two: Bench) -> None:
+    two.extra["placement"] = {"pins": {"a": "eu2"}}
+    report = two.run()
+    assert report.exit_code is ExitCode.OK
+    assert "move a --to eu2" in told(report, Kind.MISPLACED).hint
+    assert move(two).exit_code is ExitCode.OK
+    assert Kind.MISPLACED not in kinds(two.run())

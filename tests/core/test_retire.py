@@ -415,6 +415,16 @@ def test_what_is_gone_already_is_recorded_as_retired(due: Bench) -> None:
     assert books(due).history[-1].message == "it was gone already"
 
 
+def test_what_a_run_that_died_has_dropped_is_recorded_with_the_time_at_which_its_data_goes(
+    due: Bench,
+) -> None:
+    del due.server().databases["telemetry_a"]
+    due.server().deleted["telemetry_a"] = REMOVED
+    (tenant,) = drop_due(due).tenants
+    assert tenant.outcomes[0].change.until == REMOVED
+    assert "its data is kept until 2026-11-27 12:00 UTC" in books(due).history[-1].message
+
+
 def test_a_drop_that_fails_stays_due(due: Bench) -> None:
     due.server().outcomes = {"telemetry_a": Status.FAILED}
     assert drop_due(due).exit_code is ExitCode.FAILED
@@ -547,3 +557,47 @@ def test_a_drop_that_nobody_retired_needs_its_guard(kept: Bench) -> None:
     assert guards(report) == ["drop"]
     assert kept.run(tenants=("a",), absent=True, allow=["drop"]).exit_code is ExitCode.OK
     assert record(kept).state is State.RETIRED
+
+
+# a record that was edited by hand
+
+
+@pytest.mark.parametrize("other_is_recorded", [True, False])
+def test_a_database_that_is_another_tenants_as_well_is_neither_retired_nor_dropped(
+    kept: Bench, other_is_recorded: bool
+) -> None:
+    books(kept).records["a"] = replace(record(kept), database="telemetry_b")
+    if not other_is_recorded:
+        del books(kept).records["b"]
+    report = retire(kept, "a")
+    assert report.exit_code is ExitCode.FAILED
+    assert Kind.NAME_COLLISION in kinds(report)
+    assert record(kept).state is State.READY
+
+    books(kept).records["a"] = replace(record(kept), state=State.RETIRING)
+    report = drop_due(kept)
+    assert report.exit_code is ExitCode.FAILED
+    assert Kind.NAME_COLLISION in kinds(report)
+    assert "telemetry_b" in kept.server().databases
+
+
+def test_what_is_not_recorded_is_not_retired_with_a_database_that_another_tenant_has(
+    kept: Bench,
+) -> None:
+    del books(kept).records["a"]
+    books(kept).records["b"] = replace(record(kept, "b"), database="telemetry_a")
+    kept.tenants(*IDS)
+    report = kept.run(
+        tenants=("a",), planner=Retire(("a",), found=True), allow=["still-registered"]
+    )
+    assert Kind.NAME_COLLISION in kinds(report)
+    assert "a" not in books(kept).records
+    assert "telemetry_a" in kept.server().databases
+
+
+def test_absent_drops_no_database_that_another_tenant_has(kept: Bench) -> None:
+    del books(kept).records["a"]
+    books(kept).records["b"] = replace(record(kept, "b"), database="telemetry_a")
+    kept.tenants("a")
+    report = kept.run(tenants=("a",), absent=True, allow=["drop", "mass-change"])
+    assert "telemetry_a" in kept.server().databases, report

@@ -354,6 +354,21 @@ def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None
     assert {each.since for each in after.servers} == {each.since for each in before.servers}
 
 
+def test_who_was_recorded_after_a_name_changed_keeps_that_name(ledger: PostgresLedger) -> None:
+    old = replace(a_place("old", "a"), identity="uuid-a")
+    new = replace(a_place("new", "a"), identity="uuid-b", other="a", other_identity="uuid-a")
+    record(ledger, Context(), Writing((old, new), (Server("a", "uuid-a"),)))
+    now = (Server("a", "uuid-b"), Server("c", "uuid-a"))
+    for _ in range(2):  # as two runs at once do
+        record(ledger, Context(), Writing(servers=now, renamed={"a": "c"}))
+    after = remembered(ledger)
+    assert {each.tenant: (each.target, each.other) for each in after.records.values()} == {
+        "old": ("c", None),
+        "new": ("a", "c"),
+    }
+    assert {each.target: each.identity for each in after.servers} == {"a": "uuid-b", "c": "uuid-a"}
+
+
 def test_sources_are_seen_once_and_stay_seen(ledger: PostgresLedger) -> None:
     record(ledger, Context(), Writing(sources=frozenset({"a", "b"})))
     record(ledger, Context(), Writing(sources=frozenset({"b", "c"})))

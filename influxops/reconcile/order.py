@@ -1,0 +1,62 @@
+"""What a run is asked to do, and what it knows so far: the two values that its steps share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from msgspec import Struct, field
+
+from influxops.context import Context
+from influxops.errors import InfluxopsError
+from influxops.findings import Finding
+from influxops.ledger import Entry
+from influxops.model import TenantPlan
+from influxops.plugins.handles import SourceHandle, TargetHandle
+from influxops.plugins.ledger import LedgerHandle
+from influxops.reconcile.observe import Observed
+from influxops.reconcile.plan import Plan
+from influxops.reconcile.rules import Rules
+
+#: Seconds that a run which was ended still has to find out and tell what it did.
+GRACE = 5.0
+
+
+class Order(Struct, frozen=True):
+    """What a run is asked to do, and what it has to do it with."""
+
+    sources: Sequence[SourceHandle]
+    targets: Sequence[TargetHandle]
+    rules: Rules
+    allow: frozenset[str] = frozenset()  # the guards that are allowed
+    absent: bool = False  # whether the tenants that the scope names lose their databases
+    #: Plans instead of `make_plan`, for a run that does something else than ensure.
+    planner: Planner | None = None
+    #: Carries the plan out instead of `carry_out`, for a run that does more than one target can.
+    carrier: Carrier | None = None
+    command: str = "ensure"  # the command that makes such a run
+    #: Whether all is read and planned once more right before it is carried out.
+    reads_again: bool = False
+    ledger: LedgerHandle | None = None  # what remembers, where one is configured
+    who: str = ""  # who makes the run: user@host
+    #: Tells reporters what the run works on, once that is read; returns what went wrong.
+    tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
+
+
+#: Plans what is observed and desired, for an order, within a run.
+Planner = Callable[[Observed, Mapping[str, TenantPlan], Order, Context], Plan]
+
+
+class Draft(Struct, frozen=True):
+    """What a run knows so far; always enough for a report."""
+
+    observed: Observed = field(default_factory=Observed)
+    plan: Plan = field(default_factory=lambda: Plan({}))
+    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
+    recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
+    events: tuple[Entry, ...] = ()  # what was written into the ledger's history
+    notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
+    error: InfluxopsError | None = None  # what ended the run before it was through
+
+
+#: Carries out what is planned, for an order, within a run; yields what is known.
+Carrier = Callable[[Draft, Order, Context], Iterator[Draft]]
