@@ -23,14 +23,12 @@ from influxops.plugins.handles import (
     Handle,
     ReporterHandle,
     SourceHandle,
-    TargetHandle,
     failed_reporter,
     manager,
 )
 from influxops.plugins.ledger import LedgerHandle
+from influxops.plugins.target import TargetHandle
 from influxops.reconcile import guards
-from influxops.reconcile.move import Goal
-from influxops.reconcile.moving import Mover
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.order import Order, Planner
 from influxops.reconcile.rules import Rules, TargetPolicy
@@ -173,6 +171,9 @@ class Engine:
         Raises:
             ConfigError: When the run asks for what cannot be; nothing was written.
         """
+        from influxops.reconcile.moving import Mover  # what one command needs
+        from influxops.reconcile.way import Goal
+
         if self.ledger is None:
             raise ConfigError(
                 "moving a tenant takes a ledger, which knows at any time where it is",
