@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -23,27 +24,20 @@ from influxops.plugins.handles import (
     Handle,
     ReporterHandle,
     SourceHandle,
-    TargetHandle,
     failed_reporter,
     manager,
 )
 from influxops.plugins.ledger import LedgerHandle
-from influxops.reconcile import guards, single
-from influxops.reconcile.move import Goal
-from influxops.reconcile.moving import Mover
+from influxops.plugins.target import TargetHandle
+from influxops.reconcile import guards
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.order import Order, Planner
 from influxops.reconcile.rules import Rules, TargetPolicy
 from influxops.reconcile.run import NO_LEDGER, reconcile
-from influxops.reconcile.single import Asked as Asked
-from influxops.reconcile.single import Failed as Failed
-from influxops.reconcile.single import Known as Known
-from influxops.reconcile.single import Looked as Looked
-from influxops.reconcile.single import NotOffered as NotOffered
-from influxops.reconcile.single import Place as Place
-from influxops.reconcile.single import Step as Step
-from influxops.reconcile.single import only_creating as only_creating
 from influxops.report.model import Origin, Report, RunHead
+
+if TYPE_CHECKING:
+    from influxops.reconcile.single import Asked, Failed, Known, Looked, Place
 
 
 class Engine:
@@ -181,6 +175,9 @@ class Engine:
         Raises:
             ConfigError: When the run asks for what cannot be; nothing was written.
         """
+        from influxops.reconcile.moving import Mover  # what one command needs
+        from influxops.reconcile.way import Goal
+
         if self.ledger is None:
             raise ConfigError(
                 "moving a tenant takes a ledger, which knows at any time where it is",
@@ -249,6 +246,8 @@ class Engine:
         Raises:
             Interrupted: When the run is over.
         """
+        from influxops.reconcile import single  # what no command needs
+
         return single.look_up(asked, self._single, context, known, closely=closely)
 
     def make(
@@ -269,6 +268,8 @@ class Engine:
         Returns:
             What is wrong with the target or the ledger; None where all is well.
         """
+        from influxops.reconcile import single  # what no command needs
+
         return single.make(places, self.target(target), self._single, context, tell)
 
     def complete(self, places: Sequence[Place], target: str, context: Context) -> list[Outcome]:
@@ -279,6 +280,8 @@ class Engine:
             target: The name of the target.
             context: The run.
         """
+        from influxops.reconcile import single  # what no command needs
+
         changes = [single.completion(place) for place in places]
         return self.target(target).ensure(changes, context)[0]
 

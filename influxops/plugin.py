@@ -8,10 +8,11 @@ from influxops._version import __version__ as __version__
 from influxops.attributes import ATTRIBUTES as ATTRIBUTES
 from influxops.attributes import ignored_attributes as ignored_attributes
 from influxops.attributes import meant_attribute as meant_attribute
+from influxops.config.roles import LedgerSettings as LedgerSettings
+from influxops.config.roles import ReporterSettings as ReporterSettings
+from influxops.config.roles import SourceSettings as SourceSettings
+from influxops.config.roles import TargetSettings as TargetSettings
 from influxops.config.secrets import Secret as Secret
-from influxops.config.settings import (
-    LedgerSettings as LedgerSettings,
-)
 from influxops.config.settings import (
     Location as Location,
 )
@@ -19,16 +20,7 @@ from influxops.config.settings import (
     PluginSettings as PluginSettings,
 )
 from influxops.config.settings import (
-    ReporterSettings as ReporterSettings,
-)
-from influxops.config.settings import (
     SettingError as SettingError,
-)
-from influxops.config.settings import (
-    SourceSettings as SourceSettings,
-)
-from influxops.config.settings import (
-    TargetSettings as TargetSettings,
 )
 from influxops.config.settings import (
     is_this_machine as is_this_machine,

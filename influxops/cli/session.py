@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -224,17 +225,34 @@ def ended_by_signals(context: Context) -> Iterator[None]:
         return
 
     before_it = "" if speaks_records() else "\n"  # a terminal shows ^C on the line
+    arrived, arrive = socket.socketpair()
+    arrive.setblocking(False)
+
+    def wait_for_signals() -> None:
+        # Python runs a handler in the main thread only, which does not wake up for a signal that
+        # came just before it began to wait. The number is written here whatever that one does.
+        ended = False
+        while got := arrived.recv(1):
+            number = got[0]
+            if number not in before or (ended and number == signal.SIGHUP):
+                continue
+            if ended:
+                os._exit(128 + number)
+            ended = True
+            with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
+                line = error_line("ending; once more to end at once", before="influxops: ")
+                os.write(2, f"{before_it}{line}\n".encode())
+            context.cancel()
 
     def end(number: int, frame: FrameType | None) -> None:
-        # In a thread of its own: the main thread may hold the very lock that cancelling takes.
-        threading.Thread(target=context.cancel, daemon=True).start()
+        # What the next one does where Python is busy in C and runs no thread.
         for each in before:
             signal.signal(each, signal.SIG_IGN if each is signal.SIGHUP else signal.SIG_DFL)
-        with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
-            line = error_line("ending; once more to end at once", before="influxops: ")
-            os.write(2, f"{before_it}{line}\n".encode())
 
     before: dict[signal.Signals, Any] = {}
+    thread = threading.Thread(target=wait_for_signals, name="influxops-signals", daemon=True)
+    thread.start()
+    wakes_before = signal.set_wakeup_fd(arrive.fileno(), warn_on_full_buffer=False)
     for each in _ENDINGS:
         if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
             before[each] = signal.signal(each, end)
@@ -243,6 +261,10 @@ def ended_by_signals(context: Context) -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+        signal.set_wakeup_fd(wakes_before)
+        arrive.close()
+        thread.join()
+        arrived.close()
 
 
 @contextlib.contextmanager

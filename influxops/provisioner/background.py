@@ -14,9 +14,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from influxops.engine import Asked, Place, Step
 from influxops.provisioner.values import log
 from influxops.provisioner.works import Works
+from influxops.reconcile.single import Asked, Place, Step
 
 #: Seconds before the next try: the first wait, which doubles, and the longest.
 _FIRST, _LONGEST = 0.25, 30.0

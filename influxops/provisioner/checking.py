@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from influxops.context import Context
-from influxops.engine import Asked, Engine, Known, Place, Step
+from influxops.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.works import Works
+from influxops.reconcile.single import Asked, Known, Place, Step
 
 
 def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 
-from influxops.engine import Place
 from influxops.errors import InfluxopsError
 from influxops.model import Status
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log
+from influxops.reconcile.single import Place
 
 #: Seconds that the first one waits for others; writing takes up to a second more.
 _COLLECTING = 0.25

@@ -17,13 +17,14 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
 from influxops.durations import parse_duration
-from influxops.engine import Asked, Engine, Known, Place, Step
+from influxops.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.plugins.discovery import Kind
 from influxops.provisioner.background import Background
 from influxops.provisioner.runs import Runs
 from influxops.provisioner.values import Ensured, How, Rules, WrongCall
 from influxops.provisioner.works import Works
+from influxops.reconcile.single import Asked, Known, Place, Step
 
 #: Seconds for which what is known is known, where the ledger does not say so.
 CACHE_TTL = 60.0

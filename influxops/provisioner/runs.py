@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable
 
 from influxops.context import Context
-from influxops.engine import Engine, only_creating
+from influxops.engine import Engine
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.findings import Severity
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log, quiet
+from influxops.reconcile.single import only_creating
 from influxops.report.model import Report
 from influxops.text import count
 

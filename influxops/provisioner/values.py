@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from influxops.config.settings import SourceSettings
+from influxops.config.roles import SourceSettings
 from influxops.engine import Engine
 from influxops.model import Traits
 

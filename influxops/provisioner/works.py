@@ -22,13 +22,14 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config
 from influxops.context import Context
-from influxops.engine import Asked, Engine, Known, Looked, NotOffered, Place, Step
+from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugins.discovery import Kind
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher
 from influxops.provisioner.values import Rules, log
+from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
 
 #: Tenants that are looked up at once, and made at once on one target.
 _MOST = 200

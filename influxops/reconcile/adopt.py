@@ -7,6 +7,7 @@ outranks the naming template from then on.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -79,9 +80,8 @@ class Adopt(Struct, frozen=True):
         return Plan(plans)
 
     def _refuse_unknown(self, observed: Observed, desired: Mapping[str, TenantPlan]) -> None:
-        names = [*self.names.values()]
-        for name in names:
-            if names.count(name) > 1:
+        for name, number in Counter(self.names.values()).items():
+            if number > 1:
                 raise ConfigError(
                     f"two tenants are to adopt the database {short(name)}",
                     hint="a database is one tenant's",

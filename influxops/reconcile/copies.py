@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from influxops.context import Context
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import DatabaseStats, TenantPlan
-from influxops.plugins.handles import TargetHandle
+from influxops.plugins.target import TargetHandle
 from influxops.reconcile.observe import in_parallel
 from influxops.reconcile.plan import Plan
 from influxops.text import count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -13,7 +13,9 @@ from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record
 from influxops.model import Copied, CopyOrder, TenantPlan
-from influxops.plugins.handles import TargetHandle
+from influxops.plugins.target import TargetHandle
+from influxops.reconcile.desired import hold, not_known
+from influxops.reconcile.way import way_of
 from influxops.text import count, short
 
 if TYPE_CHECKING:
@@ -166,3 +168,47 @@ def took(seconds: float) -> str:
         if whole >= 3 * unit:
             return format_duration(-(-whole // unit) * unit)
     return format_duration(whole)
+
+
+def look_ahead(
+    plan: TenantPlan, handles: Mapping[str, TargetHandle], context: Context
+) -> TenantPlan:
+    """Return a planned move with what there is to copy; held where that would be refused.
+
+    Args:
+        plan: A tenant that is to be moved.
+        handles: The targets by name.
+        context: The run.
+    """
+    way = way_of(plan)
+    if way.is_given_up or plan.unseen_on:
+        return plan
+    source, target = handles[way.source], handles[way.target]
+    order = CopyOrder(plan.database, target.instance, only_missing=way.was_cut_over, dry_run=True)
+    try:
+        found = [*source.copy(order, context)]
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", source.full_name, exc_info=True)
+        return not_known(replace(plan, changes=()), Kind.NOT_READ, error.message, error.remedy)
+    if not found:
+        return plan
+    copied = found[-1]
+    notes = [about(plan, finding) for finding in copied.findings]
+    wrong = next((note for note in notes if note.severity is Severity.ERROR), None)
+    if wrong is not None:
+        plan = replace(plan, changes=(), notes=(*plan.notes, *(n for n in notes if n is not wrong)))
+        return hold(plan, wrong)
+    rest = "what is left of it: " if way.was_cut_over else ""
+    message = f"to be moved from {way.source} to {way.target}: {rest}{what_there_is(copied)}"
+    note = Finding(
+        Kind.MOVING,
+        Severity.INFO,
+        message,
+        tenant=plan.tenant,
+        target=way.source,
+        database=plan.database,
+        facts=facts(way.source, way.target, copied),
+    )
+    return replace(plan, notes=(*plan.notes, note, *notes))

@@ -90,16 +90,16 @@ def postponed(
         message: The reason.
         remedy: What to do about it.
     """
+    plan = replace(plan, changes=(), after=plan.before)
+    return not_known(plan, kind, f"postponed: {message}", remedy)
+
+
+def not_known(plan: TenantPlan, kind: Kind, message: str, remedy: str | Remedy = "") -> TenantPlan:
+    """Return a tenant of which something could not be known; the arguments are as above."""
     finding = Finding(
-        kind,
-        Severity.ERROR,
-        f"postponed: {message}",
-        remedy,
-        plan.tenant,
-        plan.target,
-        plan.database or None,
+        kind, Severity.ERROR, message, remedy, plan.tenant, plan.target, plan.database or None
     )
-    return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, changes=(), after=plan.before)
+    return replace(plan, verdict=Verdict.UNKNOWN, finding=finding)
 
 
 def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:

@@ -17,8 +17,9 @@ from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import State
 from influxops.model import Action, Change, Refusal, TenantPlan, Verdict
+from influxops.reconcile.noticed import tenant_databases
 from influxops.reconcile.observe import Observed
-from influxops.reconcile.plan import Plan, tenant_databases
+from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import due_on, is_lost
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy

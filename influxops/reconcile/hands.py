@@ -15,9 +15,9 @@ from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Entry, Event, Record, Writing
 from influxops.model import Copied, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.copying import facts
-from influxops.reconcile.move import Goal, Way, is_cut_over
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.remembered import busy
+from influxops.reconcile.way import Goal, Way, is_cut_over
 from influxops.remedy import Remedy
 
 
@@ -307,17 +307,7 @@ class Hands:
         message: str = "",
     ) -> Entry:
         """Return a line of the history about a tenant; the fields are those of an `Entry`."""
-        return Entry(
-            event,
-            plan.tenant,
-            target,
-            plan.database,
-            before,
-            after,
-            ended,
-            message,
-            who=self.order.who,
-        )
+        return self.order.entry(event, plan, target, before, after, ended=ended, message=message)
 
 
 def is_written(record: Record, found: Record) -> bool:

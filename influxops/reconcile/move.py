@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.errors import ConfigError, InfluxopsError, Interrupted
+from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
 from influxops.model import (
@@ -17,70 +16,19 @@ from influxops.model import (
     UNMANAGED,
     Action,
     Change,
-    CopyOrder,
     Database,
     TenantPlan,
     Verdict,
 )
-from influxops.plugins.handles import TargetHandle
 from influxops.reconcile import remembered
-from influxops.reconcile.copying import about, facts, what_there_is
-from influxops.reconcile.desired import LOOK, held, hold, homes_of
+from influxops.reconcile.desired import LOOK, held, hold, homes_of, not_known
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import Order
-from influxops.reconcile.placement import Placement, locate
-from influxops.reconcile.plan import Plan
+from influxops.reconcile.placement import Placement, placement_of
+from influxops.reconcile.plan import Plan, new_database
+from influxops.reconcile.way import Goal, is_cut_over
 from influxops.remedy import Remedy
 from influxops.text import count, nearest, printable, short, some_of
-
-
-class Goal(Struct, frozen=True):
-    """What a move is for."""
-
-    to: str | None = None  # the target that the tenants go to; None: where placement puts them
-    away: str | None = None  # the target that all recorded tenants leave
-    writers_paused: bool = False  # whether somebody says that nobody writes meanwhile
-    cache_ttl: int = 60  # seconds for which clients may go on using a place
-    retire_after: int = 7 * 86400  # seconds for which the old copy is kept
-
-    def refuse(self, targets: Collection[str]) -> None:
-        """Refuse a target that is not configured.
-
-        Raises:
-            ConfigError: Then.
-        """
-        for name in filter(None, (self.to, self.away)):
-            if name not in targets:
-                raise ConfigError(
-                    f"no target is called {printable(name)}",
-                    hint=nearest(name, targets) or f"targets: {', '.join(targets)}",
-                )
-
-
-class Way(Struct, frozen=True):
-    """From where to where one tenant goes."""
-
-    source: str
-    target: str
-    was_cut_over: bool = False  # whether it is on `target` already, and only the rest is to come
-    is_given_up: bool = False  # whether a move that was begun is given up: it stays on `source`
-
-
-def way_of(plan: TenantPlan) -> Way:
-    """Return the way that a planned move takes."""
-    record = plan.record
-    assert record is not None and record.target is not None
-    change = plan.move
-    assert change is not None
-    if is_cut_over(record):
-        assert record.other is not None
-        return Way(record.other, record.target, was_cut_over=True)
-    return Way(record.target, change.target, is_given_up=record.target == change.target)
-
-
-def is_cut_over(record: Record) -> bool:
-    """Return whether a tenant that is moving is on its new target: what may be dropped is known."""
-    return record.state is State.MOVING and record.due is not None
 
 
 class Planner:
@@ -163,7 +111,7 @@ class Planner:
         recalled = self.recalled
         if not recalled.is_there:
             message = f"the ledger cannot be used ({recalled.error}), so nothing is moved"
-            return _unknown(plan, Kind.FAILED_LEDGER, message)
+            return not_known(plan, Kind.FAILED_LEDGER, message)
         record = recalled.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
@@ -181,9 +129,9 @@ class Planner:
         for name in filter(None, (record.target, self._target(record))):
             if name not in self.handles:
                 message = f"it is recorded on {name}, which is not configured any more"
-                return _unknown(plan, Kind.NOT_CONFIGURED, message)
+                return not_known(plan, Kind.NOT_CONFIGURED, message)
             if name not in self.observed.inventories:
-                return _unknown(plan, Kind.NOT_READ, f"the target {name} cannot be read")
+                return not_known(plan, Kind.NOT_READ, f"the target {name} cannot be read")
         if before is None:
             message = (
                 f"its database {short(record.database)} is not on {record.target}, where it is "
@@ -277,15 +225,14 @@ class Planner:
     def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
         resumed = record.state is State.MOVING
-        if self.order.rules.traits(source) and before.retention is UNKNOWN:
-            traits = self.rules.targets[source].traits
-            if traits.retention is not None:
-                message = (
-                    "its retention period cannot be read, so that the copy would keep its data for "
-                    "another time"
-                )
-                advice = "give its target a token that may read it"
-                return hold(plan, held(Kind.RETENTION_NOT_READ, message, advice))
+        keeps_periods = self.rules.targets[source].traits.retention is not None
+        if keeps_periods and before.retention is UNKNOWN:
+            message = (
+                "its retention period cannot be read, so that the copy would keep its data for "
+                "another time"
+            )
+            advice = "give its target a token that may read it"
+            return hold(plan, held(Kind.RETENTION_NOT_READ, message, advice))
         if not self.handles[source].implements("influxops_copy"):
             message = f"targets of the kind {self.handles[source].kind} copy no databases"
             return hold(plan, held(Kind.NOTE, message, ""))
@@ -344,20 +291,10 @@ class Planner:
         """Return the places for what leaves a target: on others of its kind."""
         kind = self.handles[source].kind
         if kind not in self._placements:
-            self._placements[kind] = Placement(
-                [
-                    locate(
-                        name,
-                        policy,
-                        self.observed.inventories[name],
-                        self.observed.closed.get(name),
-                    )
-                    for name, policy in self.rules.targets.items()
-                    if name in self.observed.inventories
-                    and name != self.goal.away
-                    and self.handles[name].kind == kind
-                ],
-                self.rules.policy,
+            self._placements[kind] = placement_of(
+                self.observed,
+                self.rules,
+                lambda name: name != self.goal.away and self.handles[name].kind == kind,
             )
         return self._placements[kind]
 
@@ -366,16 +303,13 @@ class Planner:
         self._placement(source).locations[target].closed = why
 
     def _no_place(self, source: str, target: str | None) -> Finding:
-        locations = self._placement(source).locations
         if target == self.goal.away:
             return held(
                 Kind.MISPLACED,
                 f"its target is to be {target}, as its source or [placement] pins say",
                 "change that first",
             )
-        only = locations.get(target or "")
-        considered = [only] if only else [*locations.values()]
-        why = ", ".join(f"{each.target} {each.why_not()}" for each in considered)
+        why = self._placement(source).why_none(target)
         return held(
             Kind.OVER_CAPACITY,
             f"no place left: {why or 'no other target of its kind can be reached'}",
@@ -387,12 +321,7 @@ class Planner:
     ) -> Iterator[Change]:
         traits = self.rules.targets[target].traits
         if there is None:
-            after = Database(
-                before.name,
-                before.retention,
-                complete=True if traits.marker else UNKNOWN,
-                in_use=False if traits.contents else UNKNOWN,
-            )
+            after = new_database(before.name, before.retention, traits)
             reason = f"for what is moved from {plan.target}"
             yield Change(Action.CREATE, plan.tenant, target, before.name, None, after, reason)
         elif there.complete is False:
@@ -445,54 +374,3 @@ class Planner:
                 Remedy.command("retire --due", "{} drops them then"),
                 target=away,
             )
-
-
-def look_ahead(
-    plan: TenantPlan, handles: Mapping[str, TargetHandle], context: Context
-) -> TenantPlan:
-    """Return a planned move with what there is to copy; held where that would be refused.
-
-    Args:
-        plan: A tenant that is to be moved.
-        handles: The targets by name.
-        context: The run.
-    """
-    way = way_of(plan)
-    if way.is_given_up or plan.unseen_on:
-        return plan
-    source, target = handles[way.source], handles[way.target]
-    order = CopyOrder(plan.database, target.instance, only_missing=way.was_cut_over, dry_run=True)
-    try:
-        found = [*source.copy(order, context)]
-    except Interrupted:
-        raise
-    except InfluxopsError as error:
-        context.log.debug("%s failed", source.full_name, exc_info=True)
-        return _unknown(replace(plan, changes=()), Kind.NOT_READ, error.message, error.remedy)
-    if not found:
-        return plan
-    copied = found[-1]
-    notes = [about(plan, finding) for finding in copied.findings]
-    wrong = next((note for note in notes if note.severity is Severity.ERROR), None)
-    if wrong is not None:
-        plan = replace(plan, changes=(), notes=(*plan.notes, *(n for n in notes if n is not wrong)))
-        return hold(plan, wrong)
-    rest = "what is left of it: " if way.was_cut_over else ""
-    message = f"to be moved from {way.source} to {way.target}: {rest}{what_there_is(copied)}"
-    note = Finding(
-        Kind.MOVING,
-        Severity.INFO,
-        message,
-        tenant=plan.tenant,
-        target=way.source,
-        database=plan.database,
-        facts=facts(way.source, way.target, copied),
-    )
-    return replace(plan, notes=(*plan.notes, note, *notes))
-
-
-def _unknown(plan: TenantPlan, kind: Kind, message: str, remedy: object = "") -> TenantPlan:
-    finding = Finding(
-        kind, Severity.ERROR, message, remedy, plan.tenant, plan.target, plan.database or None
-    )
-    return replace(plan, verdict=Verdict.UNKNOWN, finding=finding)

@@ -33,13 +33,15 @@ from influxops.model import (
     Verdict,
 )
 from influxops.reconcile import run
+from influxops.reconcile.copying import look_ahead
 from influxops.reconcile.hands import Failed, Hands, Move
-from influxops.reconcile.move import Goal, Planner, look_ahead, way_of
+from influxops.reconcile.move import Planner
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import Draft, Order
 from influxops.reconcile.passes import Passes
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy
+from influxops.reconcile.way import Goal, way_of
 from influxops.text import moment
 
 #: So many tenants get their databases at once, before they are copied one after the other.

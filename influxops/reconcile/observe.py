@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from influxops.context import Context
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Memory
 from influxops.model import Inventory, Tenant
-from influxops.plugins.handles import SourceHandle, TargetHandle, WrongServer
+from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
+from influxops.plugins.target import TargetHandle, WrongServer
 from influxops.reconcile.placement import locate
-from influxops.reconcile.recall import Recalled, recalled, strangers
+from influxops.reconcile.read_ledger import ReadLedger, read_ledger, with_memory
+from influxops.reconcile.recall import Recalled
 from influxops.reconcile.rules import Rules
 from influxops.report.model import LedgerState, SourceState, TargetState
 from influxops.text import one_line
@@ -88,10 +89,10 @@ def observe(
     """
     context.on_stage("reading", len(sources) + len(targets))
     reading = context.limited(rules.reading, _slow(rules))
-    tasks: dict[str, Callable[[], _ReadSource | _ReadTarget | _ReadLedger]] = {
+    tasks: dict[str, Callable[[], _ReadSource | _ReadTarget | ReadLedger]] = {
         **{_place(h): partial(_read_source, h, context) for h in sources},
         **{_place(h): partial(_read_target, h, (), rules, reading, context) for h in targets},
-        **{_place(h): partial(_read_ledger, h, context) for h in (ledger,) if h is not None},
+        **{_place(h): partial(read_ledger, h, context) for h in (ledger,) if h is not None},
     }
     results = in_parallel(tasks, context)
     read_sources = [each for each in results if isinstance(each, _ReadSource)]
@@ -122,8 +123,8 @@ def observe(
         known_elsewhere=frozenset(tenant.id for tenant in others),
         named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
     )
-    read = next((each for each in results if isinstance(each, _ReadLedger)), None)
-    return observed if read is None else _with_memory(observed, read, sources)
+    read = next((each for each in results if isinstance(each, ReadLedger)), None)
+    return observed if read is None else with_memory(observed, read, sources)
 
 
 def observe_again(
@@ -238,12 +239,6 @@ class _ReadTarget(Struct, frozen=True):
     findings: list[Finding]
 
 
-class _ReadLedger(Struct, frozen=True):
-    state: LedgerState
-    memory: Memory | None
-    findings: list[Finding]
-
-
 def _place(handle: SourceHandle | TargetHandle | LedgerHandle) -> str:
     location = handle.location
     where = location.text if location else handle.kind
@@ -270,65 +265,6 @@ def _read_source(handle: SourceHandle, context: Context) -> _ReadSource:
     finally:
         context.on_progress(1)
     return _ReadSource(replace(state, tenants=len(tenants)), tenants, findings)
-
-
-def _read_ledger(handle: LedgerHandle, context: Context) -> _ReadLedger:
-    state = handle.state()
-    try:
-        memory = handle.memory(context)
-    except Interrupted:
-        raise
-    except InfluxopsError as error:
-        context.log.debug("%s failed", handle.full_name, exc_info=True)
-        return _ReadLedger(replace(state, error=error.message), None, [failed_ledger(error)])
-    return _ReadLedger(replace(state, records=len(memory.records)), memory, [])
-
-
-def failed_ledger(error: InfluxopsError) -> Finding:
-    """Return the finding that the ledger could not be read or written."""
-    return Finding(Kind.FAILED_LEDGER, Severity.ERROR, f"ledger: {error.message}", error.remedy)
-
-
-def _with_memory(
-    observed: Observed, read: _ReadLedger, sources: Sequence[SourceHandle]
-) -> Observed:
-    """Return what was read with what the ledger says of it."""
-    if read.memory is None:
-        known = Recalled(is_configured=True, error=read.state.error)
-    else:
-        known = recalled(read.memory, observed.inventories)
-        tenants = ((tenant.id, tenant.source) for tenant in observed.tenants)
-        known = replace(known, strangers=strangers(known, tenants, identities(sources)))
-    findings = [*read.findings]
-    for old, new in known.renamed.items():
-        findings.append(
-            Finding(
-                Kind.RENAMED_TARGET,
-                Severity.INFO,
-                f"its server is recorded as {old}; it is called {new} from now on",
-                target=new,
-            )
-        )
-    return replace(
-        observed,
-        recalled=known,
-        ledger=read.state,
-        findings=(*observed.findings, *findings),
-    )
-
-
-def identities(sources: Iterable[SourceHandle]) -> dict[str, str]:
-    """Return what tells each source from every other, by its name.
-
-    One that a program added to others, to name some tenants, is none of its own.
-    """
-    found = {}
-    for handle in sources:
-        if not handle.resolved.section.supplements:
-            location = handle.location
-            where = (location.identity or location.text) if location else handle.name
-            found[handle.name] = f"{handle.kind}:{where}"
-    return found
 
 
 def _read_target(

@@ -9,10 +9,11 @@ from msgspec import Struct, field
 from influxops.context import Context
 from influxops.errors import InfluxopsError
 from influxops.findings import Finding
-from influxops.ledger import Entry
+from influxops.ledger import Entry, Event
 from influxops.model import TenantPlan
-from influxops.plugins.handles import SourceHandle, TargetHandle
+from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
+from influxops.plugins.target import TargetHandle
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.rules import Rules
@@ -40,6 +41,32 @@ class Order(Struct, frozen=True):
     who: str = ""  # who makes the run: user@host
     #: Tells reporters what the run works on, once that is read; returns what went wrong.
     tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
+
+    def entry(
+        self,
+        event: Event,
+        plan: TenantPlan,
+        target: str | None,
+        before: str = "",
+        after: str = "",
+        *,
+        ended: str = "done",
+        message: str = "",
+    ) -> Entry:
+        """Return a line of the history about a tenant; the arguments are the fields of an `Entry`.
+
+        Args:
+            event: What happened.
+            plan: The tenant, with its database.
+            target: Where it happened.
+            before: What was.
+            after: What it became.
+            ended: How it ended.
+            message: What else is to be said.
+        """
+        return Entry(
+            event, plan.tenant, target, plan.database, before, after, ended, message, who=self.who
+        )
 
 
 #: Plans what is observed and desired, for an order, within a run.

@@ -15,7 +15,7 @@ from influxops.ledger import Event, State, Writing
 from influxops.model import Copied, CopyOrder
 from influxops.reconcile.copying import about, copy, size, took
 from influxops.reconcile.hands import Failed, Hands, Move, Taken, is_written
-from influxops.reconcile.move import is_cut_over
+from influxops.reconcile.way import is_cut_over
 from influxops.remedy import Remedy
 from influxops.text import count, moment
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -10,7 +10,8 @@ from msgspec import Struct
 from influxops.model import Inventory
 
 if TYPE_CHECKING:
-    from influxops.reconcile.rules import TargetPolicy
+    from influxops.reconcile.observe import Observed
+    from influxops.reconcile.rules import Rules, TargetPolicy
 
 Policy = Literal["fill", "spread"]
 
@@ -74,6 +75,30 @@ def locate(
     )
 
 
+def placement_of(
+    observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
+) -> Placement:
+    """Return the places on the targets that were read, in the order of the configuration.
+
+    Args:
+        observed: What was read.
+        rules: What the configuration says.
+        takes: Whether a target comes into question.
+    """
+    locations = [
+        locate(
+            name,
+            policy,
+            observed.inventories[name],
+            observed.closed.get(name),
+            observed.used.get(name),
+        )
+        for name, policy in rules.targets.items()
+        if name in observed.inventories and takes(name)
+    ]
+    return Placement(locations, rules.policy)
+
+
 class Placement:
     """Chooses targets, and remembers what it chose.
 
@@ -113,6 +138,16 @@ class Placement:
         if chosen is not None:
             chosen.used += 1
         return chosen
+
+    def why_none(self, pin: str | None = None) -> str:
+        """Return why nothing takes one more, target by target; empty where there is no target.
+
+        Args:
+            pin: The only target that comes into question, where there is one.
+        """
+        only = self.locations.get(pin or "")
+        considered = [only] if only else [*self.locations.values()]
+        return ", ".join(f"{each.target} {each.why_not()}" for each in considered)
 
     def _pick(self, locations: Iterable[Location]) -> Location | None:
         if self._policy == "spread":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
@@ -22,16 +21,18 @@ from influxops.model import (
     Refusal,
     Retention,
     TenantPlan,
+    Traits,
     Unknown,
     Verdict,
 )
 from influxops.reconcile import remembered
-from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of, misspelt
+from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of
+from influxops.reconcile.noticed import Noticed
 from influxops.reconcile.observe import Observed
-from influxops.reconcile.placement import Placement, locate
+from influxops.reconcile.placement import placement_of
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
-from influxops.text import count, some_of
+from influxops.text import some_of
 
 
 class Plan(Struct, frozen=True):
@@ -69,7 +70,12 @@ def make_plan(
     planner = _Planner(observed, rules, scope, check)
     planned = planner.absent(desired) if absent else planner.present(desired)
     tenants = {id_: planned[id_] for id_ in desired if id_ in planned and scope.covers(id_)}
-    notes = [] if absent else [*planner.notes([*tenants.values()], desired)]
+    notes: list[Finding] = []
+    if not absent:
+        noticed = Noticed(observed, rules, planner.placement)
+        notes += noticed.in_plan([*tenants.values()])
+        if not scope.is_limited and observed.sources_complete:
+            notes += noticed.beyond(desired)
     return Plan(tenants, tuple(notes))
 
 
@@ -82,20 +88,7 @@ class _Planner:
         self.observed, self.rules, self.scope, self.check = observed, rules, scope, check
         self.unread = observed.unread
         self.recalled = observed.recalled
-        self.placement = Placement(
-            [
-                locate(
-                    name,
-                    policy,
-                    observed.inventories[name],
-                    observed.closed.get(name),
-                    observed.used.get(name),
-                )
-                for name, policy in rules.targets.items()
-                if name in observed.inventories
-            ],
-            rules.policy,
-        )
+        self.placement = placement_of(observed, rules)
         for record in self.recalled.records.values():
             # What another run has reserved is as good as there, though it is not yet.
             place = self.placement.locations.get(record.target or "")
@@ -308,12 +301,7 @@ class _Planner:
         if plan.retention is not UNMANAGED and traits.retention is not None:
             assert plan.retention is None or isinstance(plan.retention, int)
             retention = plan.retention
-        after = Database(
-            plan.database,
-            retention,
-            complete=True if traits.marker else UNKNOWN,
-            in_use=False if traits.contents else UNKNOWN,
-        )
+        after = new_database(plan.database, retention, traits)
         why = remembered.why_lost(plan.record, self.observed) if plan.record is not None else ""
         change = Change(
             Action.CREATE, plan.tenant, location.target, plan.database, None, after, why
@@ -350,10 +338,8 @@ class _Planner:
     def _without_place(self, pin: str | None) -> Finding:
         """Say why nothing takes one more; the same for all tenants of one pin."""
         if pin not in self._no_place:
-            locations = self.placement.locations
-            pinned = locations.get(pin) if pin is not None else None
-            considered = [pinned] if pinned else [*locations.values()]
-            why = ", ".join(f"{each.target} {each.why_not()}" for each in considered)
+            pinned = self.placement.locations.get(pin) if pin is not None else None
+            why = self.placement.why_none(pin)
             if pinned is not None and pinned.draining:
                 self._no_place[pin] = held(
                     Kind.DRAINING,
@@ -371,164 +357,21 @@ class _Planner:
     def _writes(self, target: str | None) -> bool:
         return self.scope.covers(None, target)
 
-    # What is noticed
 
-    def notes(
-        self, plans: list[TenantPlan], desired: Mapping[str, TenantPlan]
-    ) -> Iterator[Finding]:
-        """Tell what is about no single tenant."""
-        yield from self._estimates(plans)
-        yield from self._retentions_not_read(plans)
-        yield from self._not_decidable(plans)
-        yield from self._capacities()
-        if self.scope.is_limited or not self.observed.sources_complete:
-            return
-        named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[naming] acknowledged")
-        named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
-        yield from misspelt(named, desired)
-        yield from self._orphans(desired)
+def new_database(name: str, retention: Retention | Unknown, traits: Traits) -> Database:
+    """Return a database as it is once it was made on a target of some kind.
 
-    def _estimates(self, plans: list[TenantPlan]) -> Iterator[Finding]:
-        beyond: defaultdict[str, list[TenantPlan]] = defaultdict(list)
-        created: Counter[str] = Counter()
-        for plan in plans:
-            if plan.target is not None and plan.changes and plan.before is None:
-                created[plan.target] += 1
-                if plan.over_estimate:
-                    beyond[plan.target].append(plan)
-        for target, these in beyond.items():
-            location = self.placement.locations[target]
-            capacity = location.capacity or 0
-            left = max(0, capacity - (location.used - created[target]))
-            unknown = any(plan.tenant not in self.rules.acknowledged for plan in these)
-            yield Finding(
-                Kind.OVER_CAPACITY,
-                Severity.ERROR if unknown else Severity.INFO,
-                f"{created[target]:,} to create, {count(left, 'place')} left (an estimate: it is "
-                f"thought to hold {capacity}); {len(these):,} may find no place",
-                Remedy.setting(
-                    "capacity",
-                    "add a target, or set {} if the server holds more",
-                    f"target:{target}",
-                    self.rules.targets[target].capacity_written,
-                ),
-                target=target,
-                facts={"to_create": created[target], "left": left, "beyond": len(these)},
-            )
-
-    def _retentions_not_read(self, plans: list[TenantPlan]) -> Iterator[Finding]:
-        """Tell what is wanted and cannot be read; a partial inventory was told of already."""
-        unread: Counter[str] = Counter(
-            plan.target
-            for plan in plans
-            if plan.target is not None
-            and plan.before is not None
-            and plan.retention is not UNMANAGED
-            and plan.before.retention is UNKNOWN
-            and self.observed.inventories[plan.target].complete
-        )
-        for target, number in unread.items():
-            yield Finding(
-                Kind.RETENTION_NOT_READ,
-                Severity.WARNING,
-                f"the retention periods of {count(number, 'database')} cannot be read, so they "
-                "are left as they are",
-                "ask the author of its plugin, or leave out the retention period",
-                target=target,
-            )
-
-    def _not_decidable(self, plans: list[TenantPlan]) -> Iterator[Finding]:
-        """Tell of databases that even a close look does not show to be complete."""
-        counted: Counter[str] = Counter(
-            plan.target
-            for plan in plans
-            if plan.target is not None
-            and plan.before is not None
-            and plan.before.complete is UNKNOWN
-            and self.rules.targets[plan.target].traits.marker
-            and self.observed.inventories[plan.target].complete
-        )
-        for target, number in counted.items():
-            marker = self.rules.targets[target].traits.marker
-            yield Finding(
-                Kind.NOT_DECIDABLE,
-                Severity.INFO,
-                f"whether {count(number, 'database')} had a {marker} cannot be told: a retention "
-                "period may have taken it",
-                target=target,
-            )
-
-    def _capacities(self) -> Iterator[Finding]:
-        """Tell of a configured capacity that the server contradicted in this run."""
-        for target, location in self.placement.locations.items():
-            full = location.closed is not None and location.capacity is not None
-            if full and not location.estimated and location.used < (location.capacity or 0):
-                yield Finding(
-                    Kind.CAPACITY,
-                    Severity.WARNING,
-                    f"its capacity is set to {location.capacity}, but it took no more than "
-                    f"{location.used}",
-                    Remedy.setting(
-                        "capacity",
-                        "correct {}, or leave it out",
-                        f"target:{target}",
-                        self.rules.targets[target].capacity_written,
-                    ),
-                    target=target,
-                )
-
-    def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
-        wanted = {plan.database for plan in desired.values()}
-        owners = {(r.target, r.database): r.tenant for r in self.recalled.records.values()}
-        known, told = remembered.left_behind(self.observed, desired)
-        yield from told
-        databases = [
-            each for each in tenant_databases(self.observed, self.rules) if each not in known
-        ]
-        orphans = [(target, name) for target, name in databases if name not in wanted]
-        if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
-            yield Finding(
-                Kind.ORPHAN,
-                Severity.WARNING,
-                f"{len(orphans):,} of {count(len(databases), 'tenant database')} belong to no "
-                f"tenant any more; the sources hold {count(len(desired), 'tenant')}",
-                "is the registry complete? They are left alone",
-            )
-        for target, name in orphans:
-            if remembered.came_back(name, target, self.observed):
-                yield Finding(
-                    Kind.BACK_AGAIN,
-                    Severity.WARNING,
-                    f"the database {name} on {target} was deleted, and is there again: a late "
-                    "write made it",
-                    "stop what writes to it, then drop it",
-                    database=name,
-                    facts={"target": target},
-                )
-                continue
-            yield Finding(
-                Kind.ORPHAN,
-                Severity.INFO,
-                f"the database {name} on {target} belongs to no tenant",
-                self._retire(owners[target, name])
-                if (target, name) in owners
-                else "influxops leaves it alone; drop it if its tenant is gone",
-                database=name,
-                facts={"target": target},
-            )
-
-    @staticmethod
-    def _retire(tenant: str) -> Remedy:
-        """Return what to do about the database of a tenant that is recorded, and in no source."""
-        return Remedy.command(f"retire {shlex.quote(tenant)}", "run {} if that tenant is gone")
-
-
-def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:
-    """Yield (target, name) of every database that is named as a tenant's would be."""
-    for target, inventory in observed.inventories.items():
-        for name in inventory.databases:
-            if rules.template.tenant_id(name) is not None:
-                yield target, name
+    Args:
+        name: Its name.
+        retention: Its retention period.
+        traits: What its target has.
+    """
+    return Database(
+        name,
+        retention,
+        complete=True if traits.marker else UNKNOWN,
+        in_use=False if traits.contents else UNKNOWN,
+    )
 
 
 def _retention(seconds: object) -> str:

@@ -1,20 +1,20 @@
-"""Writing to the ledger: a place is reserved before it is used, and what came of it recorded."""
+"""Writing to the ledger what came of a run; a place was reserved before (`reserve.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.errors import InfluxopsError, Interrupted
+from influxops.errors import InfluxopsError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Entry, Event, Record, Server, State, Writing
 from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
-from influxops.reconcile.observe import Observed, failed_ledger, identities
-from influxops.reconcile.remembered import busy, why_lost
+from influxops.reconcile.read_ledger import failed_ledger, identities
+from influxops.reconcile.remembered import why_lost
 from influxops.text import moment
 
 if TYPE_CHECKING:
@@ -29,101 +29,6 @@ _EVENTS = {
     Action.RETIRE: Event.RETIRING,
     Action.UNRETIRE: Event.UNRETIRED,
 }
-#: What nobody else may do to a tenant at the same time.
-_RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
-
-
-def reserve(
-    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
-) -> tuple[Draft, list[TenantPlan]]:
-    """Take into this run's hands whoever is to get, lose or change a place, before it is written.
-
-    Args:
-        batch: The tenants whose changes are to be tried.
-        draft: What is known.
-        order: The run's order.
-        context: The run.
-
-    Returns:
-        What is known now, and those of the batch that are this run's to change.
-    """
-    recalled = draft.observed.recalled
-    if order.ledger is None or not recalled.is_there:
-        return draft, [*batch]
-    wanted = [
-        _reserved(plan, change.action, change.target, draft.observed)
-        for plan in batch
-        for change in plan.changes
-        if change.action in _RESERVED
-    ]
-    if not wanted:
-        return draft, [*batch]
-    try:
-        found = order.ledger.reserve(wanted, context)
-    except Interrupted:
-        raise
-    except InfluxopsError as error:
-        return _not_reserved(error, {record.tenant for record in wanted}, batch, draft)
-    tenants = dict(draft.plan.tenants)
-    mine = []
-    for plan in batch:
-        record = found.get(plan.tenant)
-        if record is not None and record.holder != context.id:
-            tenants[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), record)
-        else:
-            mine.append(plan)
-    observed = replace(draft.observed, recalled=recalled.having(found))
-    return replace(draft, observed=observed, plan=replace(draft.plan, tenants=tenants)), mine
-
-
-def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
-    """Return the record that takes a place for a tenant."""
-    before = observed.recalled.records.get(plan.tenant)
-    inventory = observed.inventories.get(target)
-    record = before or Record(plan.tenant, State.WANTED)
-    if action not in (Action.CREATE, Action.DROP):
-        return record
-    if action is Action.DROP:
-        if target == record.other != record.target:
-            return record  # an old copy goes, and the tenant stays where it is
-        state = State.RETIRING
-    elif record.state is State.LOST or record.state.is_promised:
-        state = record.state  # until it is there again, it stays what was promised and is not
-    else:
-        state = State.RESERVED
-    return replace(
-        record,
-        state=state,
-        database=plan.database,
-        target=target,
-        identity=inventory.identity if inventory else None,
-    )
-
-
-def _not_reserved(
-    error: InfluxopsError, tenants: set[str], batch: Sequence[TenantPlan], draft: Draft
-) -> tuple[Draft, list[TenantPlan]]:
-    """Leave alone whoever needs a place, where the ledger took no reservation."""
-    settled = dict(draft.settled)
-    rest = []
-    for plan in batch:
-        if plan.tenant not in tenants:
-            rest.append(plan)
-            continue
-        finding = Finding(
-            Kind.NOT_TRIED,
-            Severity.ERROR,
-            f"not tried: it could not be reserved: {error.message}",
-            error.remedy,
-            plan.tenant,
-            database=plan.database,
-        )
-        outcomes = tuple(Outcome(c, Status.SKIPPED, finding.message) for c in plan.changes)
-        settled[plan.tenant] = replace(
-            plan, verdict=Verdict.FAILED, finding=finding, outcomes=outcomes, after=plan.before
-        )
-    notes = (*draft.notes, failed_ledger(error))
-    return replace(draft, settled=settled, notes=notes), rest
 
 
 def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False) -> Draft:
@@ -260,13 +165,15 @@ class _Writer:
         if plan.finding is not None and plan.finding.kind is Kind.LOST:
             if before.state is State.LOST:
                 return before
-            self._tell(
-                Event.LOST,
-                plan,
-                before.target,
-                before=before.state.value,
-                after=State.LOST.value,
-                message=why_lost(before, self.observed),
+            self.entries.append(
+                self.order.entry(
+                    Event.LOST,
+                    plan,
+                    before.target,
+                    before=before.state.value,
+                    after=State.LOST.value,
+                    message=why_lost(before, self.observed),
+                )
             )
             return replace(before, state=State.LOST)
         if plan.verdict is not Verdict.OK or plan.before is None:
@@ -284,12 +191,14 @@ class _Writer:
             State.RETIRING: Event.UNRETIRED,
         }
         after = replace(self._placed(before, plan, made=False), state=State.READY, due=None)
-        self._tell(
-            events.get(before.state, Event.FOUND),
-            plan,
-            plan.target,
-            before=before.state.value if before.version else "",
-            after=after.state.value,
+        self.entries.append(
+            self.order.entry(
+                events.get(before.state, Event.FOUND),
+                plan,
+                plan.target,
+                before=before.state.value if before.version else "",
+                after=after.state.value,
+            )
         )
         return replace(after, confirmed=self._now, error="", tries=0)
 
@@ -338,14 +247,16 @@ class _Writer:
             outcome.message or ("made again, empty: it was lost" if again else change.reason),
             f"its data is kept until {moment(change.until)}" if change.until else "",
         )
-        self._tell(
-            _EVENTS[change.action],
-            plan,
-            change.target or None,
-            before=was,
-            after=now,
-            ended=outcome.status.value,
-            message="; ".join(filter(None, parts)),
+        self.entries.append(
+            self.order.entry(
+                _EVENTS[change.action],
+                plan,
+                change.target or None,
+                before=was,
+                after=now,
+                ended=outcome.status.value,
+                message="; ".join(filter(None, parts)),
+            )
         )
 
     @property
@@ -364,31 +275,6 @@ class _Writer:
         if made or record.made is None:
             record = replace(record, made=self._now, made_by=self.run)
         return record
-
-    def _tell(
-        self,
-        event: Event,
-        plan: TenantPlan,
-        target: str | None,
-        *,
-        before: str = "",
-        after: str = "",
-        ended: str = "done",
-        message: str = "",
-    ) -> None:
-        self.entries.append(
-            Entry(
-                event,
-                plan.tenant,
-                target,
-                plan.database,
-                before,
-                after,
-                ended,
-                message,
-                who=self.order.who,
-            )
-        )
 
     def _missed(self, records: Iterable[Record]) -> set[str | None]:
         """Return the targets without a database that stays recorded as ready on them.

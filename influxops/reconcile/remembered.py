@@ -191,23 +191,19 @@ def why_lost(record: Record, observed: Observed) -> str:
 def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
     """Return what keeps a tenant that was retiring and is in a source again, and what to tell."""
     assert plan.record is not None
-    due = (
-        f", and would have been dropped after {moment(plan.record.due)}" if plan.record.due else ""
-    )
-    target, now = plan.target or "", plan.before
-    change = Change(Action.UNRETIRE, plan.tenant, target, plan.database, now, now)
-    return change, _unretired(plan, due)
-
-
-def _unretired(plan: TenantPlan, due: str) -> Finding:
-    return Finding(
+    due = plan.record.due
+    until = f", and would have been dropped after {moment(due)}" if due else ""
+    now = plan.before
+    change = Change(Action.UNRETIRE, plan.tenant, plan.target or "", plan.database, now, now)
+    finding = Finding(
         Kind.UNRETIRED,
         Severity.WARNING,
-        f"it was retiring{due}: a source has it again, so it is kept",
+        f"it was retiring{until}: a source has it again, so it is kept",
         tenant=plan.tenant,
         target=plan.target,
         database=plan.database,
     )
+    return change, finding
 
 
 def made_anew(plan: TenantPlan, inventory: Inventory) -> Finding:

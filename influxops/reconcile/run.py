@@ -30,7 +30,7 @@ from influxops.errors import (
 )
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Change, Outcome, TenantPlan, Verdict
-from influxops.plugins.handles import TargetHandle
+from influxops.plugins.target import TargetHandle
 from influxops.reconcile.again import look_at_busy, look_closely, look_for_doubles, reread
 from influxops.reconcile.conclude import conclude
 from influxops.reconcile.copies import describe_copies
@@ -39,13 +39,14 @@ from influxops.reconcile.guards import guard
 from influxops.reconcile.lock import Lock
 from influxops.reconcile.observe import (
     Observed,
-    failed_ledger,
     in_parallel,
     observe,
 )
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import Plan, make_plan
-from influxops.reconcile.remember import record, reserve
+from influxops.reconcile.read_ledger import failed_ledger
+from influxops.reconcile.remember import record
+from influxops.reconcile.reserve import reserve
 from influxops.reconcile.scope import refuse_unknown_targets, with_unknown_tenants
 from influxops.reconcile.verify import closed_by, incomplete, verify, with_completion
 from influxops.report.model import Origin, Report

@@ -31,14 +31,16 @@ from influxops.model import (
     TenantPlan,
     Verdict,
 )
-from influxops.plugins.handles import SourceHandle, TargetHandle
+from influxops.plugins.handles import SourceHandle
+from influxops.plugins.target import TargetHandle
 from influxops.reconcile import remembered
 from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, apart, in_parallel, merged
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.recall import Recalled, recalled
-from influxops.reconcile.remember import record, reserve
+from influxops.reconcile.remember import record
+from influxops.reconcile.reserve import reserve
 
 
 class Asked(Struct, frozen=True):

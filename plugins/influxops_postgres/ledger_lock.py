@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import psycopg
 from psycopg import sql
 
-from influxops.plugin import Context, Interrupted, LedgerError, LockBusy, SourceError
-from influxops_postgres.errors import reason
+from influxops.plugin import Context, LedgerError, LockBusy, SourceError
 from influxops_postgres.ledger_session import run_key
-from influxops_postgres.lock import begin, take
+from influxops_postgres.lock import begin, kept, take
 from influxops_postgres.parameters import resolve
-from influxops_postgres.session import Connection, connect, ending_with
+from influxops_postgres.session import Connection, connect
 from influxops_postgres.settings import PostgresLedgerSettings
 
 #: A machine that is gone without a word is noticed after a minute, and not after two hours: until
@@ -43,17 +41,17 @@ def living(settings: PostgresLedgerSettings, context: Context) -> Iterator[None]
         connection = connect(settings, context)
     except SourceError as error:
         raise LedgerError(error.message, hint=error.remedy) from error
-    try:
-        try:
-            with ending_with(context, connection):
-                _take(connection, settings, context, place)
-        except psycopg.Error as error:
-            context.check()
-            raise LedgerError(f"{place}: no lock: {reason(error)}", hint="try again") from error
+    with kept(
+        connection,
+        context,
+        lambda connection: _take(connection, settings, context, place),
+        lambda why: LedgerError(f"{place}: no lock: {why}", hint="try again"),
+        LedgerError(
+            f"{place}: the connection by which this run lives in the ledger broke during the run",
+            hint="run it again: what it had in its hands may have been taken by another one",
+        ),
+    ):
         yield
-        _release(connection, context, place)
-    finally:
-        connection.close()
 
 
 def _take(
@@ -67,17 +65,3 @@ def _take(
     connection.execute(_KEEPALIVE.format(name=f"influxops {context.id}"))
     if not take(connection, run_key(settings.namespace, context.id)):
         raise LockBusy(f"{place}: another run has the id {context.id}", hint="run it again")
-
-
-def _release(connection: Connection, context: Context, place: str) -> None:
-    try:
-        context.check()
-        with ending_with(context, connection):
-            connection.execute("COMMIT")
-    except Interrupted:
-        return  # closing the connection gives the lock back too, without waiting for an answer
-    except psycopg.Error:
-        raise LedgerError(
-            f"{place}: the connection by which this run lives in the ledger broke during the run",
-            hint="run it again: what it had in its hands may have been taken by another one",
-        ) from None

@@ -12,12 +12,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 from psycopg import sql
 
-from influxops.plugin import Context, Interrupted, LockBusy, Remedy, SourceError
+from influxops.plugin import (
+    Context,
+    InfluxopsError,
+    Interrupted,
+    LockBusy,
+    Remedy,
+    SourceError,
+)
 from influxops_postgres.errors import reason
 from influxops_postgres.parameters import resolve
 from influxops_postgres.session import Connection, connect, ending_with
@@ -91,16 +98,53 @@ def held(settings: PostgresSettings, context: Context) -> Iterator[None]:
         Interrupted: When the run is over.
     """
     place = resolve(settings).text
-    connection = connect(settings, context)
+    with kept(
+        connect(settings, context),
+        context,
+        lambda connection: _take(connection, settings, context, place),
+        lambda why: SourceError(f"{place}: no lock: {why}", hint="try again"),
+        SourceError(f"{place}: the connection with the lock broke during the run"),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def kept(
+    connection: Connection,
+    context: Context,
+    take: Callable[[Connection], None],
+    refused: Callable[[str], InfluxopsError],
+    broke: InfluxopsError,
+) -> Iterator[None]:
+    """Keep a connection whose transaction holds a lock, and close it.
+
+    Args:
+        connection: The connection.
+        context: The run.
+        take: Takes the lock.
+        refused: Makes the error where the server gave none, of the reason.
+        broke: What is raised on leaving, when the connection broke meanwhile.
+
+    Raises:
+        InfluxopsError: What `take` and `refused` give, or `broke`.
+        Interrupted: When the run is over.
+    """
     try:
         try:
             with ending_with(context, connection):
-                _take(connection, settings, context, place)
+                take(connection)
         except psycopg.Error as error:
             context.check()
-            raise SourceError(f"{place}: no lock: {reason(error)}", hint="try again") from error
+            raise refused(reason(error)) from error
         yield
-        _release(connection, context, place)
+        try:
+            context.check()
+            with ending_with(context, connection):
+                connection.execute("COMMIT")
+        except Interrupted:
+            pass  # closing the connection gives the lock back too, without waiting for an answer
+        except psycopg.Error:
+            raise broke from None
     finally:
         connection.close()
 
@@ -149,14 +193,3 @@ def _holder(connection: Connection, key: int) -> str:
     words += [f"from {row['address']}"] if row["address"] else []
     words += [f"since {row['since']}"] if row["since"] else []
     return " ".join(words[:1]) + " " + ", ".join(words[1:]) + ")"
-
-
-def _release(connection: Connection, context: Context, place: str) -> None:
-    try:
-        context.check()
-        with ending_with(context, connection):
-            connection.execute("COMMIT")
-    except Interrupted:
-        return  # closing the connection gives the lock back too, without waiting for an answer
-    except psycopg.Error:
-        raise SourceError(f"{place}: the connection with the lock broke during the run") from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import os
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ sendv = send
 #: The servers of the examples, and the one of the configuration that they name.
 _SERVERS = ("influx", "eu1", "us1", "fleet")
 _TENANTS = ("acme", "globex")
+_ENSURE = "influxops.influxdb3.influx_tenant_db"
 _PLAYBOOKS = {
     "ensure_registry": ["--diff"],
     "ensure_tenant": ["-e", "influx_tenant=newcomer"],
@@ -71,6 +74,17 @@ class World:
         text = text.replace("registry.example", self.stage.environment["PG_HOST"])
         assert set(re.findall(r"[\w.-]+\.example\b", text)) <= {"ops.example"}, text
         return text
+
+    def install_ledger(self) -> None:
+        """Let the configuration have a ledger, in the registry's database."""
+        with (self.vault / "influxops.toml").open("a") as config:
+            config.write('[ledger]\nkind = "postgres"\n')
+        subprocess.run(
+            [str(Path(sys.executable).with_name("influxops")), "ledger", "install"],
+            env={**os.environ, **self.stage.environment},
+            check=True,
+            capture_output=True,
+        )
 
     def run(self, path: Path, *arguments: str) -> Played:
         """Run a playbook as loudly as it gets, and keep all that could be seen meanwhile."""
@@ -109,8 +123,13 @@ def world(stage: Stage, registry: TestDatabase) -> Iterator[World]:
     with psycopg.connect(registry.superuser_conninfo, autocommit=True) as connection:
         connection.execute(
             sql.SQL(
-                "CREATE ROLE {0} LOGIN PASSWORD {1}; GRANT SELECT ON device_registry TO {0}"
-            ).format(sql.Identifier(role), sql.Literal(secrets["registry_password"]))
+                "CREATE ROLE {0} LOGIN PASSWORD {1}; GRANT SELECT ON device_registry TO {0}; "
+                "GRANT CREATE ON DATABASE {2} TO {0}"
+            ).format(
+                sql.Identifier(role),
+                sql.Literal(secrets["registry_password"]),
+                sql.Identifier(registry.name),
+            )
         )
     folder = stage.folder
     fake = folder / "fake/systemd"
@@ -180,10 +199,12 @@ def examples(path: Path) -> list[Any]:
     found: list[Any] = []
     for block in map(yaml.safe_load, blocks):
         if isinstance(block, list):
-            found += [item for item in block if "roles" not in item and "alert" not in item]
+            # The role that installs influxops has tests of its own.
+            foreign = ("influxops.influxdb3.setup", "'alert'")
+            found += [item for item in block if not any(each in str(item) for each in foreign)]
         elif "secrets" in block:  # a part of a task
             server = {"url": "https://influx.example:8181", "token": "{{ influxdb_admin_token }}"}
-            found.append({"influxops.influxdb3.influx_tenant_db": {**server, **block}})
+            found.append({_ENSURE: {**server, **block}})
     return found
 
 
@@ -201,25 +222,40 @@ def test_no_example_lets_a_secret_be_seen(world: World, page: Path) -> None:
     shown = examples(page)
     assert shown
     (world.stage.folder / "restart.yml").write_text("- ansible.builtin.debug:\n    msg: restart\n")
-    handlers = [{"name": "Reload the writers", "ansible.builtin.debug": {"msg": "reload"}}]
     eu1 = {"url": "https://eu1.example:8181", "token": "{{ eu1_admin_token }}"}
     ahead = [  # what examples look for
-        {"influxops.influxdb3.influx_tenant_db": {"config": "/etc/influxops/influxops.toml"}},
-        {"influxops.influxdb3.influx_tenant_db": {**eu1, "tenant": "acme"}},
+        {_ENSURE: {"config": "/etc/influxops/influxops.toml"}},
+        {_ENSURE: {**eu1, "tenant": "acme"}},
     ]
-    play: dict[str, Any] = {
+    # A page drops the tenant that it looks up elsewhere.
+    looking = [each for each in shown if "lookup(" in str(each)]
+    # Who retires a tenant needs a ledger, and a tenant that it remembers.
+    retiring = [each for each in shown if "after" in each.get(_ENSURE, {})]
+    others = [each for each in shown if each not in looking and each not in retiring]
+    played = [play(world, [*ahead, *looking, *others])]
+    if retiring:
+        world.install_ledger()
+        told = ("state", "after", "allow")
+        first = [{k: v for k, v in each[_ENSURE].items() if k not in told} for each in retiring]
+        played.append(play(world, [*({_ENSURE: each} for each in first), *retiring]))
+    for each in played:
+        assert each.code == 0, each.output[-6000:]
+    world.search()
+
+
+def play(world: World, shown: list[Any]) -> Played:
+    """Run tasks, and plays after them."""
+    tasks: dict[str, Any] = {
         "hosts": "localhost",
         "gather_facts": False,
         "vars": {"tenants": [*_TENANTS]},
-        "handlers": handlers,
-        "tasks": [*ahead, *(each for each in shown if "hosts" not in each)],
+        "handlers": [{"name": "Reload the writers", "ansible.builtin.debug": {"msg": "reload"}}],
+        "tasks": [each for each in shown if "hosts" not in each],
     }
-    plays = [play, *(each for each in shown if "hosts" in each)]
+    plays = [tasks, *(each for each in shown if "hosts" in each)]
     book = world.stage.folder / "book.yml"
     book.write_text(world.put(json.dumps(plays)), encoding="utf-8")
-    played = world.run(book, "--diff")
-    assert played.code == 0, played.output[-6000:]
-    world.search()
+    return world.run(book, "--diff")
 
 
 def test_no_playbook_lets_a_secret_be_seen(world: World) -> None:
@@ -232,19 +268,18 @@ def test_no_playbook_lets_a_secret_be_seen(world: World) -> None:
 
 
 def test_no_cache_job_or_retry_file_of_a_play_that_fails_holds_a_secret(world: World) -> None:
-    ensure = "influxops.influxdb3.influx_tenant_db"
     token = "{{ influxdb_admin_token }}"
     wrong = {"x": {"url": world.urls["eu1"], "token": {"secret": "x"}}}
     tasks: list[dict[str, Any]] = [
         {
-            ensure: {"url": world.urls["influx"], "token": token, "tenant": "acme"},
+            _ENSURE: {"url": world.urls["influx"], "token": token, "tenant": "acme"},
             "register": "made",
             "async": 60,
             "poll": 1,
         },
         {"ansible.builtin.set_fact": {"made": "{{ made }}", "cacheable": True}},
         {
-            ensure: {
+            _ENSURE: {
                 "targets": wrong,
                 "secrets": {"x": token},
                 "source": {"kind": "postgres", "password": {"secret": "r"}},
@@ -252,7 +287,7 @@ def test_no_cache_job_or_retry_file_of_a_play_that_fails_holds_a_secret(world: W
             },
             "ignore_errors": True,
         },
-        {ensure: {"targets": wrong, "secrets": {"x": token}, "tenant": "acme"}},
+        {_ENSURE: {"targets": wrong, "secrets": {"x": token}, "tenant": "acme"}},
     ]
     book = world.stage.folder / "book.yml"
     book.write_text(json.dumps([{"hosts": "localhost", "tasks": tasks}]), encoding="utf-8")

@@ -73,6 +73,8 @@ class Server:
     #: Databases that are not complete when they are made for the first time.
     loses: set[str] = field(default_factory=set)
     changes: list[Change] = field(default_factory=list)
+    #: Is called before each change is made.
+    before_change: Callable[[], object] = lambda: None
     #: What to do with a change instead of making it; None drops the outcome.
     outcomes: Mapping[str, Status | None] = field(default_factory=dict)
     #: Databases that are said to be made and are not.
@@ -315,6 +317,7 @@ class MemoryTarget(_Base):
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
         server = self.server
         for change in changes:
+            server.before_change()
             if server.error is not None:
                 raise server.error
             if len(server.changes) == server.cancels_after:

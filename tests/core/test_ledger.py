@@ -66,6 +66,15 @@ def test_a_place_is_reserved_before_anything_is_written(kept: Bench) -> None:
     assert server.databases == {}
 
 
+def test_what_is_written_is_reserved_by_then_and_recorded_only_after(kept: Bench) -> None:
+    kept.tenants("a", "b")
+    seen: list[tuple[dict[str, str], int]] = []
+    kept.server(before_change=lambda: seen.append((states(kept), len(books(kept).history))))
+    kept.run()
+    reserved = {"a": "reserved", "b": "reserved"}
+    assert seen == [(reserved, 0), (reserved, 0)]
+
+
 def test_a_run_that_finds_nothing_to_do_reserves_nothing_and_keeps_the_history_short(
     kept: Bench,
 ) -> None:

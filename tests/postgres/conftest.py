@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
@@ -57,19 +57,18 @@ def nobodys_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def where(database: TestDatabase) -> dict[str, object]:
+    """Give the settings that lead to a test's database, as text, as variables are."""
+    names = {"host": "PG_HOST", "port": "PG_PORT", "database": "PG_DB", "user": "PG_USER"}
+    return {name: database.environment[variable] for name, variable in names.items()}
+
+
 @pytest.fixture
 def make_source(database: TestDatabase) -> MakeSource:
     """Make a source that reads the test's database, with settings as text, as variables are."""
 
     def make(**settings: object) -> PostgresSource:
-        environment = database.environment
-        values: dict[str, Any] = {
-            "host": environment["PG_HOST"],
-            "port": environment["PG_PORT"],
-            "database": environment["PG_DB"],
-            "user": environment["PG_USER"],
-            **settings,
-        }
+        values = {**where(database), **settings}
         return PostgresSource("registry", PostgresSettings.of(values, as_text=values))
 
     return make
@@ -80,14 +79,7 @@ def make_ledger(database: TestDatabase) -> MakeLedger:
     """Make a ledger in the test's database, whose schema may not be there yet."""
 
     def make(**settings: object) -> PostgresLedger:
-        environment = database.environment
-        values: dict[str, Any] = {
-            "host": environment["PG_HOST"],
-            "port": environment["PG_PORT"],
-            "database": environment["PG_DB"],
-            "user": environment["PG_USER"],
-            **settings,
-        }
+        values = {**where(database), **settings}
         return PostgresLedger("", PostgresLedgerSettings.of(values, as_text=values))
 
     return make
