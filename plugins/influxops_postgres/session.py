@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from influxops.plugin import Context, Remedy, SourceError
 from influxops_postgres.errors import connection_error, query_error
-from influxops_postgres.parameters import password, resolve
+from influxops_postgres.parameters import resolve
 from influxops_postgres.settings import LONGEST_STATEMENT, ConnectionSettings, PostgresSettings
 
 Row = dict[str, Any]
@@ -47,12 +47,9 @@ def connect(settings: ConnectionSettings, context: Context) -> Connection:
     """
     parameters = resolve(settings)
     timeout = context.remaining(settings.connect_timeout or None)
-    keywords: dict[str, Any] = {**parameters.keywords, "client_encoding": "UTF8"}
+    keywords = settings.keywords()
     if timeout is not None:
         keywords["connect_timeout"] = min(math.ceil(timeout), LONGEST_STATEMENT)
-    secret = password(settings, parameters)
-    if secret is not None:
-        keywords["password"] = secret
     try:
         return _dial(keywords, context)
     except psycopg.Error as error:
@@ -84,6 +81,19 @@ def _dial(keywords: Mapping[str, Any], context: Context) -> Connection:
             for connection in made:
                 connection.close()
         raise
+
+
+@contextlib.contextmanager
+def connected(settings: ConnectionSettings, context: Context) -> Iterator[Connection]:
+    """Connect for as long as the block and the run last.
+
+    Raises:
+        SourceError: When that fails; the message says why.
+        Interrupted: When the run is over.
+    """
+    connection = connect(settings, context)
+    with contextlib.closing(connection), ending_with(context, connection):
+        yield connection
 
 
 class Texts(Struct, frozen=True):

@@ -1,0 +1,41 @@
+"""`influxops queue`: the schema of the queue in the ledger's database."""
+
+from __future__ import annotations
+
+import click
+
+from influxops.command import common, common_options, configured, say, timeout_option
+
+
+@click.group("queue", short_help="Install what makes tenants' databases come by themselves.")
+@common_options
+def command() -> None:
+    """Install what makes tenants' databases come by themselves, and see what waits."""
+
+
+@command.command("install", short_help="Make its schema beside the ledger's.")
+@timeout_option
+@common_options
+@click.pass_context
+def install(ctx: click.Context, timeout: float | None) -> None:
+    """Make the queue's schema and tables in the ledger's database, or bring them up to date.
+
+    Running it again changes nothing.
+    """
+    from influxops_queue.install import installing
+    from influxops_queue.settings import queue_place, queue_schema
+
+    with configured(ctx, timeout) as (engine, context):
+        settings = queue_place(engine)
+        assert engine.ledger is not None
+        with engine.ledger.guard():
+            steps = [*installing(settings, context)]
+        if common(ctx).quiet:
+            return
+        for step in steps:
+            say(f"installed {step}")
+        what = "done" if steps else "nothing to do"
+        say(
+            f"{engine.ledger.location.text if engine.ledger.location else ''}: {what}, "
+            f"the queue is in the schema {queue_schema(settings)}"
+        )
