@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 
 from influxops.context import Context
 from influxops.errors import LedgerError
 from influxops.remedy import Remedy
-from influxops_queue import schema
-from influxops_queue.settings import LedgerPlace
+from influxops_queue import schema, trigger
+from influxops_queue.settings import LedgerPlace, reason
+from influxops_queue.trigger import Registry
 
 
-def installing(settings: LedgerPlace, context: Context) -> Iterator[str]:
-    """Bring the queue's schema to this program's version.
+def installing(
+    settings: LedgerPlace, context: Context, registries: Sequence[Registry] = ()
+) -> Iterator[str]:
+    """Bring the queue's schema to this program's version, and registries' triggers.
+
+    Args:
+        settings: The ledger's.
+        context: The run.
+        registries: The tables that get triggers.
 
     Yields:
-        Each step, as it is done; they are committed together.
+        Each thing that was installed, once it was.
 
     Raises:
-        LedgerError: When it cannot be installed, and nothing was.
+        LedgerError: When it cannot be installed.
         Interrupted: When the run is over.
     """
     with settings.connect(context) as connection, explained(settings, context):
-        for step in schema.install(connection, settings):
-            yield step.name
+        yield from [step.name for step in schema.install(connection, settings)]
+        for registry in registries:
+            made = [*trigger.install(connection, registry, settings)]
+            yield from (f"a trigger for {event} on {registry}" for event in made)
 
 
 @contextlib.contextmanager
@@ -44,11 +54,6 @@ def explained(settings: LedgerPlace, context: Context) -> Iterator[None]:
         location = settings.location()
         place = location.text if location else "the ledger"
         raise LedgerError(f"{place}: {reason(error)}", hint=_hint(error, settings)) from error
-
-
-def reason(error: psycopg.Error) -> str:
-    """Return what the server says, in one line."""
-    return " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())
 
 
 def _hint(error: psycopg.Error, settings: LedgerPlace) -> str | Remedy:

@@ -14,26 +14,36 @@ def command() -> None:
 
 
 @command.command("install", short_help="Make its schema beside the ledger's.")
+@click.option(
+    "--trigger",
+    "triggers",
+    is_flag=True,
+    help="Also make triggers on the registry, so that every change leaves a hint for the workers.",
+)
 @timeout_option
 @common_options
 @click.pass_context
-def install(ctx: click.Context, timeout: float | None) -> None:
+def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
     """Make the queue's schema and tables in the ledger's database, or bring them up to date.
 
-    Running it again changes nothing.
+    Running it again changes nothing. Triggers need the ledger in the registry's database.
     """
     from influxops_queue.install import installing
     from influxops_queue.settings import queue_place, queue_schema
+    from influxops_queue.trigger import registries
 
     with configured(ctx, timeout) as (engine, context):
         settings = queue_place(engine)
         assert engine.ledger is not None
         with engine.ledger.guard():
-            steps = [*installing(settings, context)]
+            tables = registries(engine.sources, settings, context) if triggers else []
+            steps = []
+            for step in installing(settings, context, tables):
+                steps.append(step)
+                if not common(ctx).quiet:
+                    say(f"installed {step}")
         if common(ctx).quiet:
             return
-        for step in steps:
-            say(f"installed {step}")
         what = "done" if steps else "nothing to do"
         say(
             f"{engine.ledger.location.text if engine.ledger.location else ''}: {what}, "

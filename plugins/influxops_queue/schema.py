@@ -23,7 +23,11 @@ from influxops_queue.settings import LedgerPlace, queue_schema
 
 _PREPARE = sql.SQL("""
 SELECT pg_advisory_xact_lock(hashtextextended({name}, 0));
-CREATE SCHEMA IF NOT EXISTS {schema};
+DO $influxops$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {name}) THEN
+        CREATE SCHEMA {schema};
+    END IF;
+END $influxops$;
 SET LOCAL search_path = {schema};
 SET LOCAL client_min_messages = warning;
 CREATE TABLE IF NOT EXISTS installed (

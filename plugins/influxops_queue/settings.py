@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -97,3 +98,17 @@ def queue_schema(settings: LedgerPlace) -> str:
             hint="give the ledger a schema with a shorter name",
         )
     return name
+
+
+def short(name: str) -> str:
+    """Return a name, cut where it is longer than PostgreSQL takes, and still like no other's."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    kept = name.encode()[: _LONGEST_NAME - 13].decode(errors="ignore")
+    return f"{kept} {digest}"
+
+
+def reason(error: psycopg.Error) -> str:
+    """Return what the server says, in one line."""
+    return " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())
