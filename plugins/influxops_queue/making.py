@@ -38,6 +38,7 @@ class Placed:
 
     targets: set[str] = field(default_factory=set)  # where places are reserved now
     waiting: int = 0  # tenants that nobody could decide on
+    full_run: bool = False  # whether it takes a full run to keep somebody who was retiring
     trouble: str = ""  # why nothing could be found out about any; empty where it could
 
 
@@ -117,6 +118,10 @@ class Making:
                 placed.targets.add(record.target)
             elif record.state is State.WANTED:
                 placed.waiting += 1
+        placed.full_run = any(
+            p.step is Step.WAIT and p.record is not None and p.record.state is State.RETIRING
+            for p in places
+        )
         # Whose place was reserved before.
         placed.targets |= {
             p.target for p in places if p.step is Step.MAKE and p.target and p.tenant not in records

@@ -73,7 +73,7 @@ SELECT extract(epoch FROM clock_timestamp() - last_heartbeat)::float8
 _TROUBLED = sql.SQL("""
 SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() - since)::float8
   FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('wanted', 'reserved')
-   AND error <> '' ORDER BY since, tenant LIMIT %(most)s
+   AND error <> '' ORDER BY since, tenant LIMIT %(most)s::int
 """)
 _DEFER = sql.SQL("""
 SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(
@@ -222,8 +222,13 @@ class Tables:
             tuple(seconds for (seconds,) in await self._rows(connection, _WORKERS)),
         )
 
-    async def troubled(self, connection: Connection, most: int) -> list[Troubled]:
-        """Return the tenants that could not be made, who waits longest first."""
+    async def troubled(self, connection: Connection, most: int | None) -> list[Troubled]:
+        """Return the tenants that could not be made, who waits longest first.
+
+        Args:
+            connection: A connection.
+            most: How many; None for all.
+        """
         return [Troubled(*row) for row in await self._rows(connection, _TROUBLED, most=most)]
 
     async def defer(

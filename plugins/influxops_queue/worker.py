@@ -49,6 +49,8 @@ _SHARE = 0.1
 _GRACE = 6.0
 #: Seconds before a full run that could not be made is tried again, at most.
 _FULL_AGAIN = 60.0
+#: Seconds before a full run that a retiring tenant which is back is waiting for.
+_FULL_SOON = 30.0
 #: The most targets that are worked on at once.
 _MOST_TARGETS = 16
 
@@ -238,6 +240,8 @@ class Worker:
                 await self._defer(connection, "make", target)
             if placed.waiting:
                 await self._defer(connection, "again", delay=_FIRST)
+            if placed.full_run:
+                await self._tables.advance(connection, "full", _FULL_SOON)
         return wanted[-1] if wanted else after
 
     async def _look_around(self) -> None:
