@@ -25,8 +25,7 @@ class Health(Collector):
     """What a worker tells of itself."""
 
     def __init__(self) -> None:
-        self.trouble = ""  # why it cannot work; empty where it can
-        self.targets: dict[str, str] = {}  # what is wrong with each target that was worked on
+        self.troubles: dict[str, str] = {}  # why it cannot work, by what that is about
         self._depth: Depth | None = None
         self._seen = time.monotonic()
         self.registry = CollectorRegistry()
@@ -69,7 +68,8 @@ class Health(Collector):
         """Why the worker does not work; empty where it does."""
         if (age := time.monotonic() - self._seen) <= _STALE:
             return ""
-        return f"the ledger was last read {age:.0f} s ago{self.trouble and f': {self.trouble}'}"
+        why = "; ".join(f"{about}: {why}" for about, why in self.troubles.items() if why)
+        return f"the ledger was last read {age:.0f} s ago{': ' if why else ''}{why}"
 
     def collect(self) -> Iterator[Metric]:
         """Yield what stands in the queue, as it was last read."""

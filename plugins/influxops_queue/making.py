@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from msgspec.structs import replace
+
 from influxops.config.load import Config
 from influxops.context import Context
 from influxops.engine import Engine
@@ -26,6 +28,8 @@ log = logging.getLogger("influxops")
 
 #: Seconds that looking tenants up may take, that making a batch of them may, and a probe.
 _LOOK, _MAKE, _PROBE = 20.0, 60.0, 2.0
+#: Seconds for which what was found out about a tenant is good enough to make it.
+_FRESH = 10.0
 #: Seconds for which a target that said it is full gets nothing.
 _FULL = 60.0
 #: Seconds that the end of a worker waits for what completes databases.
@@ -74,6 +78,10 @@ class Making:
         }
         self._finisher = Finisher(self.engines, self._circuits, self._stopping)
         self._full: dict[str, tuple[str, float]] = {}
+        #: Who was placed a moment ago, and when: nothing is to be found out about them again. The
+        #: ledger refuses to make anybody whose record has changed since.
+        self._placed: dict[str, tuple[Place, float]] = {}
+        self._lock = threading.Lock()
         #: What reporters were told of each tenant by this process; the ledger knows it beyond.
         self._told: dict[str, str] = {}
 
@@ -110,6 +118,7 @@ class Making:
                 return placed
             # A hint about somebody whom no source has was about what is left out there.
             places = [p for p in looked.places.values() if p.step is not Step.UNKNOWN or p.record]
+            context = run.limited(_LOOK)  # a target that hung has used up the other, perhaps
             records = engine.note(places, context)
             self._complete(places)
             self._tell(engine, places, context)
@@ -118,6 +127,12 @@ class Making:
                 placed.targets.add(record.target)
             elif record.state is State.WANTED:
                 placed.waiting += 1
+        now = time.monotonic()
+        for place in places:
+            reserved = records.get(place.tenant)
+            if place.step is Step.MAKE and reserved and reserved.target == place.target:
+                with self._lock:
+                    self._placed[place.tenant] = (replace(place, record=reserved), now)
         placed.full_run = any(
             p.step is Step.WAIT and p.record is not None and p.record.state is State.RETIRING
             for p in places
@@ -138,25 +153,48 @@ class Making:
         made = Made(trouble=self.away(target))
         if made.trouble:
             return made
+        here = self._just_placed(target, ids)
+        known = {place.tenant for place in here}
+        rest = [id_ for id_ in ids if id_ not in known]
         with self.engines.borrow() as (engine, run):
-            context = run.limited(_LOOK)
-            # Their own places are not to be counted as somebody else's.
-            known = self._known(engine, context, (), {target: len(ids)})
-            looked = engine.look_up({id_: Asked(id_) for id_ in ids}, context, known)
-            self._note(looked)
-            failed = looked.failed.get(f"target:{target}")
-            made.trouble = self._blind(looked) or (failed.message if failed is not None else "")
-            if made.trouble:
-                return made
-            here: list[Place] = []
-            others: list[Place] = []
-            for place in looked.places.values():
-                is_here = place.step is Step.MAKE and place.target == target
-                (here if is_here else others).append(place)
-            self._settle(engine, others, made, context)
-            if here:
+            if rest:
+                here += self._look_again(engine, target, rest, made, run)
+            if here and not made.trouble:
                 self._make(engine, target, here, made, run.limited(_MAKE))
         return made
+
+    def _just_placed(self, target: str, ids: Sequence[str]) -> list[Place]:
+        """Return those who were placed on a target a moment ago, and forget them."""
+        oldest = time.monotonic() - _FRESH
+        with self._lock:
+            while self._placed:  # in the order of time
+                id_ = next(iter(self._placed))
+                if self._placed[id_][1] > oldest:
+                    break
+                del self._placed[id_]
+            found = [self._placed.pop(id_)[0] for id_ in ids if id_ in self._placed]
+        return [place for place in found if place.target == target]
+
+    def _look_again(
+        self, engine: Engine, target: str, ids: Sequence[str], made: Made, run: Context
+    ) -> list[Place]:
+        """Look at tenants with a place on a target; return those that are to be made there."""
+        context = run.limited(_LOOK)
+        # Their own places are not to be counted as somebody else's.
+        known = self._known(engine, context, (), {target: len(ids)})
+        looked = engine.look_up({id_: Asked(id_) for id_ in ids}, context, known)
+        self._note(looked)
+        failed = looked.failed.get(f"target:{target}")
+        made.trouble = self._blind(looked) or (failed.message if failed is not None else "")
+        if made.trouble:
+            return []
+        here: list[Place] = []
+        others: list[Place] = []
+        for place in looked.places.values():
+            is_here = place.step is Step.MAKE and place.target == target
+            (here if is_here else others).append(place)
+        self._settle(engine, others, made, run.limited(_LOOK))
+        return here
 
     def _settle(
         self, engine: Engine, places: Sequence[Place], made: Made, context: Context
@@ -197,8 +235,9 @@ class Making:
         """Tell reporters who gets no database until somebody decides, once each reason."""
         news = []
         for place in places:
-            if place.step is not Step.NEVER:
+            if place.step in (Step.MADE, Step.THERE):
                 self._told.pop(place.tenant, None)
+            if place.step is not Step.NEVER:
                 continue
             before = place.record.error if place.record is not None else ""
             if place.reason not in (before, self._told.get(place.tenant)):
@@ -219,7 +258,9 @@ class Making:
         now = time.monotonic()
         full = {name: why for name, (why, until) in self._full.items() if until > now}
         used = None
-        if len(self.targets) > 1 and engine.ledger is not None:
+        policies = engine.rules.targets.values()
+        counts = len(self.targets) > 1 or any(each.capacity is not None for each in policies)
+        if counts and engine.ledger is not None:
             counted = engine.ledger.counts(context)
             if counted is not None:
                 used = {name: n - own.get(name, 0) for name, n in counted.items()}

@@ -83,7 +83,6 @@ class Worker:
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
-        self._trouble = ""
         self._background: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -100,7 +99,7 @@ class Worker:
                 try:
                     await self._session()
                 except (psycopg.Error, exceptions.ProcrastinateException, OSError) as error:
-                    self._say_trouble(_reason(error))
+                    self._say("the ledger's database", _reason(error))
                 tries = 0 if time.monotonic() - began > _LONGEST else tries + 1
                 await self._pause(_backoff(tries))
         finally:
@@ -178,16 +177,21 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
 
-    def _say_trouble(self, why: str) -> None:
-        """Log what is wrong when it changes, and that it is over."""
-        if why == self._trouble or self._stop.is_set():
+    def _say(self, about: str, why: str) -> None:
+        """Log what is wrong, once while it lasts, and that it is over.
+
+        Args:
+            about: What it is about.
+            why: What is wrong; empty where all is well.
+        """
+        troubles = self._health.troubles
+        if bool(why) == bool(troubles.get(about)) or self._stop.is_set():
             return
-        self._trouble = why
-        self._health.trouble = why
+        troubles[about] = why
         if why:
-            log.warning("%s; it goes on by itself", why)
+            log.warning("%s: %s; it goes on by itself", about, why)
         else:
-            log.warning("all is well again")
+            log.warning("%s: all is well again", about)
 
     # What is to be looked at -----------------------------------------------------------------
 
@@ -229,13 +233,15 @@ class Worker:
                     wanted = await tables.wanted(connection, after, most, tried=False)
                     ids = [*dict.fromkeys([*hints, *wanted])]
                     if not ids:
+                        self._say("looking tenants up", "")
                         return None
                     placed = await self._in_thread(self._making.place, ids)
                     if placed.trouble:
                         raise _Blind(placed.trouble)  # so that the hints stay
             except (_Blind, InfluxopsError) as error:
-                self._say_trouble(str(error))
+                self._say("looking tenants up", str(error))
                 return None
+            self._say("looking tenants up", "")
             for target in placed.targets:
                 await self._defer(connection, "make", target)
             if placed.waiting:
@@ -252,8 +258,7 @@ class Worker:
                 depth = await self._tables.depth(connection)
                 await self._defer_missing(connection, depth)
             self._health.saw(depth)
-            if self._trouble == self._health.trouble and not depth.hints:
-                self._say_trouble("")
+            self._say("the ledger's database", "")
             await self._pause(_LOOK_AROUND * random.uniform(0.8, 1.2))
 
     async def _bury_jobs(self) -> None:
@@ -368,20 +373,14 @@ class Worker:
             for other in others - {target}:
                 await self._defer(connection, "make", other)
             if trouble:
-                self._say_target(target, trouble)
                 await self._put_off(connection, "make", target, tries)
             elif more:
                 await self._defer(connection, "make", target)
             elif waiting and await self._tables.reserved(connection, target, "", 1):
                 delay = _backoff(tries)
                 await self._defer(connection, "make", target, delay=delay, tries=tries + 1)
-            if not trouble:
-                self._say_target(target, "")
             if waiting:
                 await self._defer(connection, "again", delay=_FIRST)
-
-    def _say_target(self, target: str, trouble: str) -> None:
-        self._health.targets[target] = trouble
 
     async def _again(self, tries: int) -> None:
         """Look again at who could not be placed."""
@@ -437,4 +436,4 @@ def _backoff(tries: int) -> float:
 def _reason(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
     text = str(cause).strip() or type(cause).__name__
-    return f"the ledger's database: {' '.join(text.split())}"
+    return " ".join(text.split())

@@ -16,7 +16,7 @@ from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
-from tests.pg import TestDatabase, new_database, postgres_server
+from tests.pg import TestDatabase, postgres_server
 from tests.queue.conftest import CONFIG, Queued
 from tests.queue.workers import (
     all_ready,
@@ -148,7 +148,8 @@ def test_four_workers_share_the_work_and_make_each_database_once(
 
 def test_workers_go_on_after_a_restart_of_postgres(tmp_path: Path, stand_in: GiveStandIn) -> None:
     server = stand_in(max_databases=None, max_tables=None)
-    with postgres_server() as postgres, new_database(postgres) as db:
+    with postgres_server() as postgres:
+        db = TestDatabase(postgres, postgres.database)
         db.registry()
         cli = Cli(tmp_path, db.environment)
         cli.config(CONFIG.format(source="", ledger="", url=server.url))
@@ -173,24 +174,26 @@ def test_who_cannot_be_made_is_told_once_and_shown(
 ) -> None:
     db.registry()
     server = stand_in(max_databases=1)
-    journal = tmp_path / "journal.jsonl"
+    path = tmp_path / "report.json"
     config = CONFIG.format(source="", ledger="", url=server.url)
-    reporter = f'[reporters.journal]\nkind = "journal"\npath = "{journal}"\n'
+    reporter = f'[reporters.file]\nkind = "json"\npath = "{path}"\n'
     cli.config(f"{config}capacity = 1\n{reporter}")
     installed(cli)
-    with working(cli):
+    with working(cli) as worker:
         insert(db, ["acme"])
         until(all_ready(db, 1))
         insert(db, ["beta"])
         reason = until(lambda: rows(db, "SELECT error FROM influxops.tenants WHERE error <> ''"))
         assert "no place left" in reason[0][0]
-        until(journal.exists)
+        until(path.exists)
+        told = json.loads(path.read_text())
         for _ in range(2):
             assert cli("queue", "retry", "beta").code == 0
             until(lambda: not rows(db, "SELECT FROM influxops_queue.hints"))
-    told = [json.loads(line) for line in journal.read_text().splitlines()]
-    assert len(told) == 1
+        worker.end(signal.SIGTERM)
     assert "no place left" in json.dumps(told)
+    assert [tenant["tenant"] for tenant in told["tenants"]] == ["beta"]
+    assert json.loads(path.read_text())["run"] == told["run"]
     shown = cli("status")
     assert "no place left" in shown.all
     state = cli("queue", "status")
@@ -213,8 +216,8 @@ def test_a_worker_answers_health_checks_and_prometheus(
             return urllib3.request("GET", f"{worker.url}/metrics").data.decode()
 
         until(lambda: "influxops_queue_ready_seconds_count 1.0" in metrics())
-        assert 'influxops_queue_waiting_tenants{state="wanted"} 0.0' in metrics()
-        assert "influxops_queue_hints 0.0" in metrics()
+        until(lambda: 'influxops_queue_waiting_tenants{state="reserved"} 0.0' in metrics())
+        until(lambda: "influxops_queue_hints 0.0" in metrics())
         answer = urllib3.request("GET", f"{worker.url}/healthz")
         assert (answer.status, answer.data) == (200, b"ok\n")
 
