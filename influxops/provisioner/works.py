@@ -28,6 +28,7 @@ from influxops.plugins.discovery import Kind
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher
+from influxops.provisioner.notes import Notes
 from influxops.provisioner.values import Rules, log
 from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
 
@@ -112,6 +113,10 @@ class Works:
         self._full: dict[str, tuple[str, float]] = {}
         self._used: tuple[dict[str, int] | None, float] = (None, 0.0)
         self.finisher = Finisher(self.engines, self.circuits, self.stopping)
+        self.notes: Notes | None = None  # None where there is no ledger
+        if rules.ledger:
+            needed = [self.circuits[name] for name in (*rules.sources, rules.ledger)]
+            self.notes = Notes(self.engines, needed, self.stopping)
 
     # For who asks ----------------------------------------------------------------------------
 
@@ -131,6 +136,11 @@ class Works:
         self._put(self._front, flight, self._look_up)
         return flight.future
 
+    def note(self, tenant: str) -> None:
+        """Have the ledger remember that a tenant could not be made; never waits."""
+        if self.notes is not None:
+            self.notes.add(tenant)
+
     def is_under_way(self, tenant: str) -> bool:
         """Return whether a tenant is being worked on."""
         return tenant in self._flights
@@ -145,6 +155,8 @@ class Works:
         self.stopping.set()
         self.engines.close()
         self.finisher.close()
+        if self.notes is not None:
+            self.notes.close()
         for queue in (self._front, *self._makers.values()):
             with queue.changed:
                 queue.changed.notify_all()
@@ -250,8 +262,13 @@ class Works:
             if self._flights.get(place.tenant) is not flight:
                 return
             del self._flights[place.tenant]
-        if not place.complete and place.step in (Step.MADE, Step.THERE):
-            self.finisher.add(place)
+        if place.step in (Step.MADE, Step.THERE):
+            if self.notes is not None:
+                self.notes.forget(place.tenant)
+            if not place.complete:
+                self.finisher.add(place)
+        elif place.step is not Step.UNKNOWN and place.record is None:
+            self.note(place.tenant)
         self._on_settled(place, flight.began)
         flight.future.set_result(place)
 

@@ -82,7 +82,8 @@ def missing(installed: frozenset[str]) -> list[Step]:
         # Nothing is there: the whole schema at once, as it is after all of its steps.
         covers = tuple(step.name for step in steps)
         steps = [Step("procrastinate", SchemaManager.get_schema(), covers)]
-    return [*steps, *(step for step in own_steps() if step.name not in installed)]
+    # Our own first: without a ledger nothing is installed.
+    return [*(step for step in own_steps() if step.name not in installed), *steps]
 
 
 def check_installed(connection: psycopg.Connection[Any], settings: LedgerPlace) -> None:
@@ -111,28 +112,35 @@ def check_installed(connection: psycopg.Connection[Any], settings: LedgerPlace) 
 
 
 def install(connection: psycopg.Connection[Any], settings: LedgerPlace) -> Iterator[Step]:
-    """Run what is missing, in one transaction.
+    """Run what is missing, each step in a transaction of its own.
+
+    A value that a step adds to a type cannot be used by another one before it is committed.
 
     Args:
         connection: A connection to the ledger's database, without a transaction.
         settings: The ledger's.
 
     Yields:
-        Each step, as it is done.
+        Each step, once it is done.
 
     Raises:
         LedgerError: When a newer program has been there.
     """
     name = queue_schema(settings)
     schema = sql.Identifier(name)
-    with connection.transaction():
-        connection.execute(_PREPARE.format(name=name, schema=schema))
-        installed = _installed(connection, settings)
-        _refuse_newer(installed, name)
-        for step in missing(installed):
+    while True:
+        with connection.transaction():
+            # Whoever installs at the same time waits here, and then sees what is done.
+            connection.execute(_PREPARE.format(name=name, schema=schema))
+            installed = _installed(connection, settings)
+            _refuse_newer(installed, name)
+            steps = missing(installed)
+            if not steps:
+                return
+            step = steps[0]
             connection.execute(_text(step, settings, connection))
             connection.execute(_NOTE.format(schema=schema, steps=[step.name, *step.covers]))
-            yield step
+        yield step
 
 
 def _text(step: Step, settings: LedgerPlace, connection: psycopg.Connection[Any]) -> bytes:

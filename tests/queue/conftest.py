@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import os
+from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.integration.command import Cli
 from tests.integration.conftest import _pool, cli, db, postgres, proxied, stand_in
@@ -42,3 +46,27 @@ def queued(cli: Cli, db: TestDatabase) -> Queued:
         return cli
 
     return give
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def role(db: TestDatabase) -> Iterator[Callable[..., str]]:
+    """Make users with the password `x` and some rights, which are gone after the test."""
+    made: list[str] = []
+    with psycopg.connect(db.superuser_conninfo, autocommit=True) as connection:
+
+        def make(*statements: str) -> str:
+            name = f"user_{os.getpid()}_{next(_numbers)}"
+            user = sql.Identifier(name)
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(user))
+            made.append(name)
+            for statement in statements:
+                connection.execute(sql.SQL(statement).format(role=user))
+            return name
+
+        yield make
+        for name in made:
+            connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
