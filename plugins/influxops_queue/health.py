@@ -99,7 +99,7 @@ class Health(Collector):
         )
         oldest.add_metric([], max((each.oldest for each in depth.waiting), default=0.0))
         yield oldest
-        workers = GaugeMetricFamily("influxops_queue_workers", "Workers that said that they live.")
+        workers = GaugeMetricFamily("influxops_queue_workers", "Workers that are alive.")
         workers.add_metric([], len(depth.workers))
         yield workers
 

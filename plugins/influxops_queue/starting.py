@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from influxops.config.load import Config
@@ -63,7 +64,8 @@ def run(
             await worker.run()
 
     try:
-        asyncio.run(work())
+        with contextlib.suppress(asyncio.CancelledError):  # what would not end in time
+            asyncio.run(work())
     finally:
         if server is not None:
             server.shutdown()

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Tenants that are told of by name in text.
 _SHOWN = 20
-#: Seconds after which a worker that gave no sign of life is taken for dead.
-_DEAD = 10.0
 
 
 @click.command("status", short_help="Show what waits, for whom, and who works.")
@@ -55,21 +53,18 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
             depth, troubled = ask(settings, context, read)
         location = engine.ledger.location
         where = f"{location.text if location else 'the ledger'}, namespace {settings.namespace}"
-    alive = [seconds for seconds in depth.workers if seconds <= _DEAD]
     if output == "json":
-        say_json(_document(settings.namespace, depth, alive, troubled))
+        say_json(_document(settings.namespace, depth, troubled))
     else:
-        _show(where, depth, alive, troubled, quiet=common(ctx).quiet)
-    ctx.exit(1 if troubled or not alive else 0)
+        _show(where, depth, troubled, quiet=common(ctx).quiet)
+    ctx.exit(1 if troubled or not depth.workers else 0)
 
 
-def _document(
-    namespace: str, depth: Depth, alive: Sequence[float], troubled: Sequence[Troubled]
-) -> dict[str, Any]:
+def _document(namespace: str, depth: Depth, troubled: Sequence[Troubled]) -> dict[str, Any]:
     return {
         "version": 1,
         "namespace": namespace,
-        "workers": [{"seen_seconds": round(seconds, 1)} for seconds in alive],
+        "workers": [{"works_seconds": round(seconds, 1)} for seconds in depth.workers],
         "hints": depth.hints,
         "waiting": [
             {
@@ -102,14 +97,12 @@ def _document(
     }
 
 
-def _show(
-    where: str, depth: Depth, alive: Sequence[float], troubled: Sequence[Troubled], *, quiet: bool
-) -> None:
+def _show(where: str, depth: Depth, troubled: Sequence[Troubled], *, quiet: bool) -> None:
     from influxops.plugin import count
 
     if not quiet:
         say(where)
-        say(f"workers: {len(alive)} alive" if alive else "workers: none is alive")
+        say(f"workers: {len(depth.workers) or 'none'} alive")
         say(f"hints: {depth.hints:,}")
         say(f"full run: {_when(_jobs(depth, 'full'))}")
         rows = [*_rows(depth)]
@@ -130,7 +123,7 @@ def _show(
             "`influxops queue retry` tries again now; `influxops plan TENANT` tells what to do",
             err=True,
         )
-    if not alive:
+    if not depth.workers:
         say("no worker is alive: start one with `influxops worker`", label="ERR", err=True)
 
 
@@ -214,5 +207,5 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         if not tenants:
             what = f"{count(begun, 'job')} put off" if begun else "no job was put off"
             say(f"{what}{', begins now' if begun == 1 else ', begin now' if begun else ''}")
-    if not any(seconds <= _DEAD for seconds in depth.workers):
+    if not depth.workers:
         say("no worker is alive: start one with `influxops worker`", label="WARN", err=True)

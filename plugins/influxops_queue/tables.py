@@ -67,8 +67,8 @@ SELECT task_name, coalesce(args ->> 'target', ''), status::text,
  ORDER BY task_name, 2, id
 """)
 _WORKERS = sql.SQL("""
-SELECT extract(epoch FROM clock_timestamp() - last_heartbeat)::float8
-  FROM procrastinate_workers ORDER BY 1
+SELECT extract(epoch FROM clock_timestamp() - backend_start)::float8 FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = %(name)s ORDER BY 1
 """)
 _TROUBLED = sql.SQL("""
 SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() - since)::float8
@@ -145,7 +145,7 @@ class Depth(Struct, frozen=True):
     hints: int  # how many the workers have not looked at
     waiting: tuple[Waiting, ...]
     jobs: tuple[Job, ...]
-    workers: tuple[float, ...]  # seconds since each has last said that it lives
+    workers: tuple[float, ...]  # seconds for which each worker that is alive has worked
 
 
 class Tables:
@@ -168,6 +168,7 @@ class Tables:
         if len(name.encode()) > _LONGEST_QUEUE:
             name = hashlib.sha256(name.encode()).hexdigest()[:_LONGEST_QUEUE]
         self.queue = name  # of what is about a target, or about tenants without one
+        self.worker_name = f"influxops worker {name}"  # of the connection that a worker listens on
         self.full_queue = f"{name}/full"  # of full runs, which not every worker makes
 
     async def _rows(
@@ -215,11 +216,12 @@ class Tables:
     async def depth(self, connection: Connection) -> Depth:
         """Return what stands in the queue."""
         queues = [self.queue, self.full_queue]
+        workers = await self._rows(connection, _WORKERS, name=self.worker_name)
         return Depth(
             int((await self._rows(connection, _HINTS))[0][0]),
             tuple(Waiting(*row) for row in await self._rows(connection, _WAITING)),
             tuple(Job(*row) for row in await self._rows(connection, _JOBS, queues=queues)),
-            tuple(seconds for (seconds,) in await self._rows(connection, _WORKERS)),
+            tuple(seconds for (seconds,) in workers),
         )
 
     async def troubled(self, connection: Connection, most: int | None) -> list[Troubled]:

@@ -55,6 +55,15 @@ _FULL_SOON = 30.0
 _MOST_TARGETS = 16
 
 
+#: A server that is gone without a word is noticed within a minute.
+_KEPT_ALIVE = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,
+}
+
+
 class Options(Struct, frozen=True):
     """How a worker works."""
 
@@ -113,10 +122,14 @@ class Worker:
         await self._stop.wait()
         await asyncio.sleep(_GRACE)
         self._making.engines.close()
+        await asyncio.sleep(_GRACE / 2)
+        # What is left waits for a PostgreSQL that does not answer; closing it all goes by itself.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
 
     async def _session(self) -> None:
         """Work for as long as the connections hold."""
-        keywords = {**self._settings.keywords(), "prepare_threshold": None}
+        keywords = {**_KEPT_ALIVE, **self._settings.keywords(), "prepare_threshold": None}
         app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(
                 kwargs=keywords, configure=self._configure, min_size=2, max_size=self._parallel + 4
@@ -197,6 +210,8 @@ class Worker:
 
     async def _listen(self, keywords: dict[str, Any]) -> None:
         """Wake up with each notification."""
+        # By this name others see that the worker lives.
+        keywords = {**keywords, "application_name": self._tables.worker_name}
         connection = await psycopg.AsyncConnection.connect(**keywords, autocommit=True)
         async with connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
@@ -238,6 +253,8 @@ class Worker:
                     placed = await self._in_thread(self._making.place, ids)
                     if placed.trouble:
                         raise _Blind(placed.trouble)  # so that the hints stay
+            except psycopg.errors.LockNotAvailable:
+                return None  # another worker is at it, and looks until nothing is left
             except (_Blind, InfluxopsError) as error:
                 self._say("looking tenants up", str(error))
                 return None
@@ -334,7 +351,7 @@ class Worker:
         try:
             await work
         except psycopg.Error:
-            raise  # the session ends, and its end is told
+            raise  # whoever looks around tells of it, and puts the job into the queue again
         except Exception as error:
             about = f"{task} {target}".strip()
             if isinstance(error, InfluxopsError):
@@ -355,6 +372,10 @@ class Worker:
 
     async def _make(self, target: str, tries: int) -> None:
         """Make the databases of all who have a place on a target."""
+        if target not in self._making.targets:  # another worker's configuration has it
+            async with self._connection() as connection:
+                await self._put_off(connection, "make", target, tries)
+            return
         after, others, waiting, trouble, more = "", set[str](), 0, "", True
         while more and not trouble and not self._stop.is_set():
             async with self._connection() as connection:

@@ -70,8 +70,8 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
     \b
     Exit codes:
       0    it was told to stop
-      1    it could not start: the ledger cannot be read, or the address is taken
-      2    the command line or the configuration is wrong, or the queue is not installed
+      1    it could not start: the ledger cannot be read, or the queue is not installed
+      2    the command line or the configuration is wrong, or nobody can listen there
     """
     from influxops_queue.settings import queue_place
 

@@ -1,6 +1,6 @@
 """From a row in the registry to a database: what the trigger and workers take.
 
-python bench/queue.py
+PYTHONPATH=. python bench/workers.py [WORKERS…]
 
 One tenant at a time while a worker is idle; 1,000 and 10,000 in one statement; both with one, two
 and four workers. For a burst, the median and the 99th percentile are of the time from the insert
