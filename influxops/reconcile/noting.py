@@ -128,7 +128,7 @@ def trouble(places: Sequence[Place], order: Order, context: Context, origin: Ori
         seconds=context.seconds,
         dry_run=False,
         origin=origin,
-        targets=tuple(handle.state() for handle in order.targets),
+        # No targets: of none was all read that it holds.
         ledger=order.ledger.state() if order.ledger is not None else None,
         tenants=tuple(map(_failed, places)),
         exit_code=ExitCode.FAILED,

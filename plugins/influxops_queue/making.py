@@ -294,4 +294,6 @@ class Making:
 
     def _changed(self, circuit: Circuit) -> None:
         if not circuit.is_open:
-            self._on_back(circuit.name.removeprefix("target:"))
+            target = circuit.name.removeprefix("target:")
+            log.warning("%s answers again", target)
+            self._on_back(target)
