@@ -25,6 +25,7 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugins.discovery import Kind
+from influxops.provisioner import engines
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher
@@ -111,6 +112,7 @@ class Works:
             if not name.startswith("target:") or len(rules.urls) == 1
         ]
         self._full: dict[str, tuple[str, float]] = {}
+        self._unsure: set[str] = set()  # tenants of whose making nobody knows how it ended
         self._used: tuple[dict[str, int] | None, float] = (None, 0.0)
         self.finisher = Finisher(self.engines, self.circuits, self.stopping)
         self.notes: Notes | None = None  # None where there is no ledger
@@ -181,11 +183,14 @@ class Works:
     def _serve(self, queue: Queue, work: Callable[[list[Flight]], None]) -> None:
         while True:
             with queue.changed:
-                while not queue.flights and not self.stopping.is_set():
-                    queue.changed.wait()
+                if not queue.flights and not self.stopping.is_set():
+                    queue.changed.wait(engines.IDLE)
                 if self.stopping.is_set():
                     return
                 batch = [queue.flights.popleft() for _ in range(min(len(queue.flights), _MOST))]
+            if not batch:
+                self.engines.trim()
+                continue
             try:
                 work(batch)
             except Exception as error:
@@ -222,6 +227,8 @@ class Works:
         def tell(place: Place) -> None:
             told.add(place.tenant)
             flight = flights[place.tenant]
+            if place.step is Step.WAIT:
+                self._unsure.add(place.tenant)
             if place.step is Step.MAKE:  # the target is full: it goes elsewhere, if it can
                 self._full[target] = (place.reason, time.monotonic() + _FULL)
                 self._put(self._front, flight, self._look_up)
@@ -246,6 +253,8 @@ class Works:
         for id_, flight in flights.items():
             if id_ in told:
                 continue
+            if failed is not None:
+                self._unsure.add(id_)
             if told and failed is not None:  # the time of this batch was over, perhaps
                 self._put(self._makers[target], flight, partial(self._make, target))
                 continue
@@ -263,6 +272,10 @@ class Works:
                 return
             del self._flights[place.tenant]
         if place.step in (Step.MADE, Step.THERE):
+            if place.tenant in self._unsure:
+                # It may be of our own making, and without what completes it.
+                self._unsure.discard(place.tenant)
+                place = replace(place, complete=False)
             if self.notes is not None:
                 self.notes.forget(place.tenant)
             if not place.complete:

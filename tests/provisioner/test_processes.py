@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -263,6 +264,43 @@ def test_its_threads_end_with_it(provide: Provide, db: TestDatabase, stand_in: G
     with contextlib.suppress(AssertionError):
         until(lambda: not influxops_threads())
     assert influxops_threads() == []
+
+
+def test_connections_serve_the_next_tenants_and_are_let_go_when_none_comes(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"t{number}" for number in range(10)]
+    db.registry(*ids)
+    made = provide(targets={"eu1": stand_in(max_databases=None)}, ledger=True)
+    connect, opened = psycopg.connect, []
+
+    def counted(*arguments: Any, **keywords: Any) -> psycopg.Connection[Any]:
+        opened.append(1)
+        return connect(*arguments, **keywords)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    assert {made.ensure(id_).how for id_ in ids} == {"created"}
+    assert len(opened) < 2 * len(ids)
+    monkeypatch.setattr(psycopg, "connect", connect)
+    assert connections(db) > 0
+    monkeypatch.setattr("influxops.provisioner.engines.IDLE", 0.1)
+    assert made.ensure("t0", target="eu1").how == "known"
+    assert made.where("unheard-of").how == "failed"
+    made.ensure("another")
+    until(lambda: connections(db) == 0)
+    insert(db, "later")
+    assert made.ensure("later").how == "created"
+
+
+def connections(db: TestDatabase) -> int:
+    """Count those of influxops to the test's database."""
+    with psycopg.connect(db.superuser_conninfo) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name LIKE 'influxops%'"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 def influxops_threads() -> list[str]:

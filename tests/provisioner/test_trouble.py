@@ -232,6 +232,30 @@ def test_500_tenants_that_come_while_influxdb_is_away_all_get_their_database(
         until(lambda: sum(marked(there)) == 500, timeout=60)
 
 
+def test_a_database_whose_making_was_not_answered_is_completed_all_the_same(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    proxy = proxied(server)
+    made = provide(targets={"eu1": proxy}, budget=1.0)
+    let_go = threading.Event()
+
+    def hold(seen: Seen) -> None:
+        if seen.path == "/api/v3/configure/database":
+            let_go.wait(30)
+
+    proxy.after = hold
+    try:
+        assert made.ensure("acme").how == "queued"
+        assert server.databases() == ["telemetry_acme"]
+    finally:
+        let_go.set()
+    assert made.wait(timeout=20)
+    assert made.ensure("acme").how == "known"
+    until(lambda: sum(marked(server)) == 1)
+
+
 def marked(server: Influx) -> list[int]:
     rows = server.rows(
         "_internal", "SELECT count(*) AS n FROM system.tables WHERE table_name = '_init'"
