@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from influxops.command import common, common_options, configured, say, timeout_option
+from influxops_queue.status_command import retry, status
 
 
 @click.group("queue", short_help="Install what makes tenants' databases come by themselves.")
@@ -49,3 +50,7 @@ def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
             f"{engine.ledger.location.text if engine.ledger.location else ''}: {what}, "
             f"the queue is in the schema {queue_schema(settings)}"
         )
+
+
+command.add_command(status)
+command.add_command(retry)
