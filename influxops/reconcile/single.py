@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from influxops.context import Context, Scope
 from influxops.errors import InfluxopsError
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Memory, Record
+from influxops.ledger import Memory, Record, State
 from influxops.model import (
     Action,
     Change,
@@ -239,7 +239,8 @@ def _look(
         if not plan.database:
             continue
         found = observed.recalled.record(plan.tenant)
-        promised = found is not None and found.state.is_promised
+        # A place was reserved only after all the others were asked.
+        promised = found is not None and (found.state.is_promised or found.state is State.RESERVED)
         homes = {found.target, found.other} if found is not None and promised else set()
         where = homes & order.rules.targets.keys() if found and found.target in homes else set()
         for target in where or order.rules.targets:
