@@ -39,7 +39,7 @@ SECURED = [
     Security(APIKeyCookie(name=COOKIE, auto_error=False, description="Got by POST /login.")),
 ]
 ALWAYS = (401, 422, 503)
-WRITES = (403, 408, 413, 415)
+WRITES = (400, 403, 408, 413, 415)
 
 router = APIRouter(
     prefix="/operator", tags=["operator"], dependencies=SECURED, responses=documented(*ALWAYS)

@@ -60,7 +60,7 @@ class Service:
         self.config, self.place, self.devices, self.web = config, place, devices, place.web
         self.provisioner = Provisioner(config, budget=self.web.budget)
         self.sessions = Sessions(key, parse_duration(self.web.session))
-        self.logins = Logins()
+        self.logins = Logins(self.web.logins)
         self.metrics = Metrics(self.provisioner)
         with Engine(config) as engine:
             self.rules = Rules(engine)
