@@ -119,6 +119,18 @@ class ConnectionSettings(PluginSettings):
         le=LONGEST_STATEMENT,
     )
 
+    def libpq_keywords(self) -> dict[str, str]:
+        """Return what a program hands to psycopg to get there, the password among it.
+
+        Raises:
+            ConfigError: When a secret cannot be read.
+        """
+        from influxops_postgres.parameters import password, resolve
+
+        parameters = resolve(self)
+        secret = password(self, parameters)
+        return {**parameters.keywords, **({} if secret is None else {"password": secret})}
+
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret, and the password that is part of a secret connection string."""
         yield from super().secrets()

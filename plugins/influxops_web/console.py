@@ -20,10 +20,10 @@ import jinja2
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from influxops import __version__
 from influxops.durations import parse_duration
+from influxops.engine import Engine
 from influxops.report.words import happened, retention_words
 from influxops.text import count, moment, one_line, short
 from influxops_web import console_data as data
@@ -56,8 +56,11 @@ class Console:
         with_trouble = service.provisioner.health
         self._looker = Looker(service.config, budget, lambda: with_trouble()["trouble"])
         self._works = Works(service.config, budget)
-        settings = service.ledger
-        self._names = data.Names(service.place, settings.schema, settings.namespace)
+        with Engine(service.config) as engine:
+            assert engine.ledger is not None, "the service was started with one"
+            settings = engine.ledger.settings
+        schema = str(getattr(settings, "schema", ""))  # which a ledger in PostgreSQL has
+        self._names = data.Names(service.place, schema, settings.namespace)
         self._kept = parse_duration(settings.retire_after)
         self._pages = _environment()
 
@@ -329,9 +332,6 @@ class _Assets(StaticFiles):
         response = super().file_response(*args, **options)
         response.headers["cache-control"] = "public, max-age=86400"
         return response
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        await super().__call__(scope, receive, send)
 
 
 def _bootstrap() -> str:
