@@ -30,7 +30,6 @@ def create_app(service: Service) -> FastAPI:
     Args:
         service: What its endpoints share; it runs for as long as the application does.
     """
-
     console = Console(service)
 
     @contextlib.asynccontextmanager

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -24,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from influxops import __version__
 from influxops.durations import parse_duration
 from influxops.engine import Engine
+from influxops.provisioner.values import How, WrongCall
 from influxops.report.words import happened, retention_words
 from influxops.text import count, moment, one_line, short
 from influxops_web import console_data as data
@@ -203,8 +203,11 @@ class Console:
     async def ensure(self, request: Request, id: Named) -> Any:
         """See to it that a tenant has its database."""
         row, _, _ = await self._read(request, id)
-        found = await self._service.ensure(row.tenant)
-        return _see(_link("/tenant", id=row.tenant, ensured=found.how.value))
+        try:
+            how = (await self._service.ensure(row.tenant)).how
+        except WrongCall:
+            how = How.FAILED  # no database can have this id; the page says why
+        return _see(_link("/tenant", id=row.tenant, ensured=how.value))
 
     async def ask_retire(self, request: Request, id: Id = "") -> Any:
         """Ask whether a tenant is to be retired."""
@@ -301,7 +304,7 @@ class Console:
             )
         except TimeoutError:
             return None, "no server answered in time"
-        except ValueError as error:
+        except WrongCall as error:
             return None, str(error)
         on = f"it would be {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))

@@ -148,7 +148,6 @@ class Waiting(Struct, frozen=True):
     tries: int
 
 
-
 # A page beyond the end has no rows, and still the number of all.
 _LIST = """
 WITH found AS (

@@ -63,7 +63,7 @@ class Contents(Struct, frozen=True):
     """What a server said of one database."""
 
     exists: bool | None = None  # None where nobody can know now
-    retention: int | None | Unknown = UNKNOWN  # seconds; None: for ever
+    retention: int | Unknown | None = UNKNOWN  # seconds; None: for ever
     telemetry: int | None = None  # rows; None: not read
     last_write: datetime | None = None
     complete: bool | Unknown = UNKNOWN
@@ -140,11 +140,12 @@ class Looker:
         async def one(target: str) -> Place:
             def ask(engine: Engine, context: Context) -> Place:
                 found = engine.target(target).inventory(context)
-                capacity = self._capacities[target]
+                said = self._capacities[target]  # by who configured it
+                capacity = found.capacity if said is None else said
                 return Place(
                     len(found.databases),
-                    found.capacity if capacity is None else capacity,
-                    capacity is None,
+                    None if capacity == "unlimited" else capacity,
+                    said is None,
                     found.edition,
                     found.version,
                 )
@@ -177,9 +178,7 @@ class Looker:
             return late
 
 
-def _contents(
-    engine: Engine, context: Context, target: str, database: str, span: Span
-) -> Contents:
+def _contents(engine: Engine, context: Context, target: str, database: str, span: Span) -> Contents:
     handle = engine.target(target)
     found: Database | None = handle.look([database], context).databases.get(database)
     if found is None:

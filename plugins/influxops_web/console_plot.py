@@ -14,6 +14,8 @@ from influxops.text import count
 _WIDTH, _HEIGHT = 900, 260
 #: Labels below the bars.
 _LABELS = 6
+#: Marks on the left, the one at 0 left out.
+_MARKS = 5
 #: An image knows whether its reader wants dark pages, and nothing else of the page. The library's
 #: own rules name the chart, so these have to insist.
 _COLOURS = """
@@ -33,7 +35,7 @@ text { fill: #343a40 !important }
 class Plot(Struct, frozen=True):
     """A plot, and the same in words."""
 
-    image: str  # a `data:` URL
+    image: str  # a `data:` URL; empty where there is nothing to draw
     words: str  # what it shows, for who does not see it
     rows: Sequence[tuple[str, int]]  # when each span begins, and its rows: the same as a table
 
@@ -48,9 +50,13 @@ def plot(activity: Sequence[tuple[datetime, int]], words: str) -> Plot:
     import pygal  # only who looks at a tenant needs it
     from pygal.style import Style
 
+    said = _in_words(activity, words)
     is_daily = len(activity) > 1 and (activity[1][0] - activity[0][0]).days >= 1
     times = [f"{at:%Y-%m-%d}" if is_daily else f"{at:%m-%d %H:%M}" for at, _ in activity]
     numbers = [number for _, number in activity]
+    rows = tuple(zip(times, numbers, strict=True))
+    if not any(numbers):
+        return Plot("", said, rows)
     chart = pygal.Bar(
         width=_WIDTH,
         height=_HEIGHT,
@@ -69,23 +75,27 @@ def plot(activity: Sequence[tuple[datetime, int]], words: str) -> Plot:
         x_labels_major_every=max(1, len(times) // _LABELS),
         show_minor_x_labels=False,
         truncate_label=-1,
-        range=(0, max([*numbers, 1])),
         value_formatter=lambda value: f"{value:,.0f}",
-        max_scale=5,
-        min_scale=2,
         disable_xml_declaration=True,
+        explicit_size=True,
         print_values=False,
         show_x_guides=False,
         no_data_text="",
     )
     chart.x_labels = times
+    chart.y_labels = _marks(max(numbers))
     chart.add("rows", numbers)
     image = base64.b64encode(chart.render().encode()).decode("ascii")
-    return Plot(
-        f"data:image/svg+xml;base64,{image}",
-        _in_words(activity, words),
-        tuple(zip(times, numbers, strict=True)),
-    )
+    return Plot(f"data:image/svg+xml;base64,{image}", said, rows)
+
+
+def _marks(most: int) -> list[int]:
+    """Return whole numbers to mark, from 0 to what is at least the most."""
+    step = 1
+    while most / step > _MARKS:
+        # 1, 2, 5, 10, 20, 50, …
+        step = step * 5 // 2 if str(step)[0] == "2" else step * 2
+    return [*range(0, most + step, step)]
 
 
 def _in_words(activity: Sequence[tuple[datetime, int]], words: str) -> str:

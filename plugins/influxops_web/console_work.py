@@ -98,7 +98,8 @@ class Works:
         return self._works.get(tenant, work)
 
     def _do(self, work: Work, act: Act, endless: bool) -> None:
-        well, lines = False, ("this is a fault in influxops; its log says more",)
+        well = False
+        lines: tuple[str, ...] = ("this is a fault in influxops; its log says more",)
         try:
             well, lines = self._done(work, act, endless)
         except InfluxopsError as error:
