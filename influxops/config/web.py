@@ -39,6 +39,13 @@ class WebTable(PluginSettings):
     session: str = setting(
         "12h", description="How long a login with the session cookie lasts.", parse=_lifetime
     )
+    logins: int = setting(
+        10,
+        description="Attempts to log in a minute from one address; from all addresses together, "
+        "thirty times as many.",
+        ge=1,
+        le=100_000,
+    )
     budget: float = setting(
         2.0, description="Seconds that a request waits for InfluxDB.", gt=0, le=60
     )

@@ -39,7 +39,7 @@ SECURED = [
     Security(APIKeyCookie(name=COOKIE, auto_error=False, description="Got by POST /login.")),
 ]
 ALWAYS = (401, 422, 503)
-WRITES = (403, 408, 413, 415)
+WRITES = (400, 403, 408, 413, 415)
 
 router = APIRouter(
     prefix="/operator", tags=["operator"], dependencies=SECURED, responses=documented(*ALWAYS)
@@ -95,7 +95,7 @@ async def list_tenants(
 ) -> TenantPage:
     """List tenants by pages, in the order of their ids."""
     service = service_of(request)
-    async with service.transaction() as connection:
+    async with service.connection() as connection:
         rows, total = await store.page_of_tenants(
             connection, service, page=page, per_page=per_page, search=search, status=status
         )
@@ -111,7 +111,7 @@ async def list_tenants(
 async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
     """Return a tenant, and what the ledger has of its database."""
     service = service_of(request)
-    async with service.transaction() as connection:
+    async with service.connection() as connection:
         row = await store.tenant(connection, service, tenant_id)
     if row is None:
         raise no_tenant(tenant_id)
@@ -125,7 +125,7 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
     given = change.model_dump(include=change.model_fields_set)
     if not given:
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
-    async with service.transaction() as connection:
+    async with service.connection() as connection:
         row = await store.change_tenant(connection, service, tenant_id, given)
     if row is None:
         raise no_tenant(tenant_id)
@@ -136,7 +136,7 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
 async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
     """Count a tenant's devices and telemetry; what InfluxDB does not tell in time is null."""
     service = service_of(request)
-    async with service.transaction() as connection:
+    async with service.connection() as connection:
         row = await store.tenant(connection, service, tenant_id)
         if row is None:
             raise no_tenant(tenant_id)
@@ -155,7 +155,7 @@ async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
 async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     """See to it that a tenant has its database."""
     service = service_of(request)
-    async with service.transaction() as connection:
+    async with service.connection() as connection:
         if await store.tenant(connection, service, tenant_id) is None:
             raise no_tenant(tenant_id)
     return provisioned(await service.ensure(tenant_id))

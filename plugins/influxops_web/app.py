@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from influxops import __version__
 from influxops_web import api, devices, login, watching
@@ -20,6 +21,7 @@ from influxops_web.gate import Gate
 from influxops_web.problems import Problem, ProblemDetails, answer
 from influxops_web.service import Service
 
+_ROUTERS = (api.router, devices.router, login.router, watching.router)
 _KINDS = {404: "not-found", 405: "no-such-method", 413: "too-large", 415: "media-type"}
 _WHAT = {404: "there is nothing at this path", 405: "this path does not take this method"}
 
@@ -54,7 +56,8 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for router in (api.router, devices.router, login.router, watching.router):
+    app.state.routers = (*_ROUTERS, console.router)
+    for router in app.state.routers:
         app.include_router(router)
     console.mount(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -81,7 +84,18 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     kind, detail = _KINDS.get(status, "http"), _WHAT.get(status, str(error.detail))
-    return answer(Problem(status, kind, detail, headers=error.headers), request)
+    headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if status == 405 else {})}
+    return answer(Problem(status, kind, detail, headers=headers), request)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that a path takes, whichever route has them."""
+    found: set[str] = set()
+    for route in (route for router in request.app.state.routers for route in router.routes):
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(found))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -63,10 +63,7 @@ class Console:
         self._names = data.Names(service.place, schema, settings.namespace)
         self._kept = parse_duration(settings.retire_after)
         self._pages = _environment()
-
-    def mount(self, app: FastAPI) -> None:
-        """Add the pages, what they look like, and the page that says what went wrong."""
-        router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+        self.router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
         for path, page in (
             ("/", self.tenants),
             ("/login", self.login),
@@ -77,15 +74,17 @@ class Console:
             ("/runs", self.runs),
             ("/run", self.run),
         ):
-            router.add_api_route(path, page, methods=["GET"])
+            self.router.add_api_route(path, page, methods=["GET"])
         for path, act in (
             ("/tenant/ensure", self.ensure),
             ("/tenant/retire", self.retire),
             ("/tenant/unretire", self.unretire),
             ("/tenant/move", self.move),
         ):
-            router.add_api_route(path, act, methods=["POST"])
-        app.include_router(router)
+            self.router.add_api_route(path, act, methods=["POST"])
+
+    def mount(self, app: FastAPI) -> None:
+        """Add what the pages look like, and the page that says what went wrong."""
         app.mount("/assets", _Assets(directory=_bootstrap()))
         app.mount("/static", _Assets(directory=str(files("influxops_web").joinpath("static"))))
         app.state.error_page = self.error

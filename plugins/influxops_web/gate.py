@@ -207,10 +207,12 @@ class _Passage:
 
     async def _audited(self) -> bool:
         """Write down who asked for what; return whether that was done, or is not needed."""
-        if self._is_open:
+        if self._is_open or self._status == 429:  # a flood of attempts is not to fill the disk
             return True
         who = self._operator
-        named = self._scope.get("path_params", {}).get("tenant_id")
+        path = without_tokens(self._path)
+        named = self._scope.get("path_params", {}).get("tenant_id", "")
+        tenant = self._state.get("tenant") or without_tokens(str(named))[:128] or None
         try:
             await self._service.audit(
                 {
@@ -219,8 +221,8 @@ class _Passage:
                     "role": who.role.value if who else "",
                     "via": who.via if who else "",
                     "method": self._method[:20],
-                    "path": _storable(without_tokens(self._path))[:500],
-                    "tenant": _storable(self._state.get("tenant") or named),
+                    "path": _storable(path)[:500],
+                    "tenant": _storable(tenant),
                     "status": self._status,
                     "address": self._address,
                 }

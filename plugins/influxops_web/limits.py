@@ -9,26 +9,22 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable
 
-#: Attempts a minute, from one address and from all.
-EACH, ALL = 10, 300
+#: Seconds that an attempt counts.
 _SPAN = 60.0
+#: So many times as many from all addresses as from one.
+_ALL = 30
 
 
 class Logins:
     """Counts attempts to log in.
 
     Args:
-        each: Attempts a minute from one address.
-        everybody: Attempts a minute from all addresses.
-        clock: Gives the time in seconds.
+        each: Attempts a minute from one address; from all, thirty times as many.
     """
 
-    def __init__(
-        self, each: int = EACH, everybody: int = ALL, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._each, self._all, self._clock = each, everybody, clock
+    def __init__(self, each: int) -> None:
+        self._each, self._all = each, _ALL * each
         self._tries: deque[tuple[float, str]] = deque()
         self._counts: Counter[str] = Counter()
 
@@ -41,7 +37,7 @@ class Logins:
         Returns:
             0 where it may be made; else the seconds after which it is worth trying again.
         """
-        now = self._clock()
+        now = time.monotonic()
         while self._tries and self._tries[0][0] <= now - _SPAN:
             _, old = self._tries.popleft()
             self._counts[old] -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import select
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any, TypeVar
 
@@ -34,8 +35,8 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 log = logging.getLogger("influxops.web")
 
-#: Seconds that a request waits for a connection, and that its transaction may take.
-_POOL, _TRANSACTION = 2.0, 5.0
+#: Seconds that a request waits for a connection, and with that wait for its transaction.
+_POOL, _TRANSACTION = 4.0, 6.0
 #: Seconds that reading the ledger may take.
 _LEDGER = 5.0
 _AUDIT = """
@@ -60,7 +61,7 @@ class Service:
         self.config, self.place, self.devices, self.web = config, place, devices, place.web
         self.provisioner = Provisioner(config, budget=self.web.budget)
         self.sessions = Sessions(key, parse_duration(self.web.session))
-        self.logins = Logins()
+        self.logins = Logins(self.web.logins)
         self.metrics = Metrics(self.provisioner)
         with Engine(config) as engine:
             self.rules = Rules(engine)
@@ -75,13 +76,14 @@ class Service:
             kwargs={
                 "connect_timeout": 5,
                 **self.place.keywords,
+                "autocommit": True,
                 "row_factory": dict_row,
                 "prepare_threshold": None,  # a pooler in between may not keep them
             },
             min_size=1,
             max_size=self.web.connections,
             timeout=_POOL,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             open=False,
             name="influxops-web",
         )
@@ -97,13 +99,13 @@ class Service:
     # PostgreSQL ------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Yield a connection in a transaction, which is committed at the end of the block.
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Yield a connection on which each statement is a transaction of its own.
 
         Nothing but PostgreSQL is waited for in the block.
 
         Raises:
-            Problem: When PostgreSQL is away (503); nothing was written.
+            Problem: When PostgreSQL is away (503).
         """
         assert self._pool is not None, "the service runs"
         try:
@@ -115,13 +117,23 @@ class Service:
             log.error("%s: %s", self.place.text, _reason(error))
             raise away() from error
 
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Yield a connection in a transaction, which is committed at the end of the block.
+
+        Raises:
+            Problem: When PostgreSQL is away (503); nothing was written.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
     async def operator(self, claim: Claim) -> Operator | None:
         """Return who asks; None where the token is not known, revoked or over.
 
         Raises:
             Problem: When PostgreSQL is away.
         """
-        async with self.transaction() as connection:
+        async with self.connection() as connection:
             query = self.place.sql(FIND)
             cursor = await connection.execute(query, {"hash": claim.hash, "id": claim.token})
             row = await cursor.fetchone()
@@ -135,7 +147,7 @@ class Service:
         Raises:
             Problem: When PostgreSQL is away.
         """
-        async with self.transaction() as connection:
+        async with self.connection() as connection:
             await connection.execute(self.place.sql(_AUDIT), entry)
 
     # The ledger and InfluxDB -----------------------------------------------------------------
@@ -189,6 +201,17 @@ class Service:
     def no_database(self, tenant: str) -> Problem:
         """Return the problem that an id is none that a tenant can have."""
         return Problem(422, "no-such-id", f"no database can be made for the id {tenant!a}")
+
+
+async def _check(connection: Connection) -> None:
+    """Ask a connection that was idle whether it works, where it looks as if it was closed.
+
+    The server says nothing on an idle connection but that it ends it: that costs no round trip.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _reason(error: BaseException) -> str:

@@ -27,7 +27,7 @@ async def ready(request: Request) -> dict[str, Any]:
     InfluxDB being away makes the service no less ready: `trouble` names the servers.
     """
     service = service_of(request)
-    async with service.transaction() as connection:
+    async with service.connection() as connection:
         await connection.execute("SELECT 1")
     health = service.provisioner.health()
     return {"status": "ok", "pending": health["pending"], "trouble": sorted(health["trouble"])}

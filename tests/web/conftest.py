@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -174,14 +173,6 @@ def web(
     tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres, module_influx: Influx
 ) -> Iterator[Web]:
     """One service for all tests of a module: each takes tenants of its own."""
-    with platform(tmp_path_factory.mktemp("web"), postgres, module_influx) as running:
+    folder = tmp_path_factory.mktemp("web")
+    with platform(folder, postgres, module_influx, "[web]\nlogins = 1000\n") as running:
         yield running
-
-
-def processes_of(pid: int) -> list[int]:
-    """The children of a process."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(each) for each in text.split() if int(each) != os.getpid()]
