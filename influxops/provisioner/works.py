@@ -289,7 +289,8 @@ class Works:
 
     def _known(self, engine: Engine, context: Context) -> Known:
         now = time.monotonic()
-        away = [name for name in self.rules.urls if self.circuits[f"target:{name}"].is_open]
+        circuits = {name: self.circuits[f"target:{name}"] for name in self.rules.urls}
+        away = {name: circuit.reason for name, circuit in circuits.items() if circuit.is_open}
         full = {name: why for name, (why, until) in self._full.items() if until > now}
         used, at = self._used
         if len(self.rules.urls) > 1 and engine.ledger is not None and now - at > _COUNTS:

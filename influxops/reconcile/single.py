@@ -100,7 +100,8 @@ class Failed(Struct, frozen=True):
 class Known(Struct, frozen=True):
     """What is known of targets from before."""
 
-    away: Collection[str] = ()  # those that are not to be asked now
+    #: Those that are not to be asked now, with why.
+    away: Mapping[str, str] = field(default_factory=dict)
     full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
     used: Mapping[str, int] | None = None  # how many databases each holds, by the ledger
 
@@ -321,12 +322,13 @@ class _Judge:
         return self.observed.unread
 
     def _why(self, reason: str) -> str:
-        errors = [
-            self.reading.failed[f"target:{name}"].message
+        failed = {
+            name: error.message
             for name in self.unread
-            if f"target:{name}" in self.reading.failed
-        ]
-        return f"{reason}: {errors[0]}" if errors else reason
+            if (error := self.reading.failed.get(f"target:{name}")) is not None
+        }
+        errors = [*{**self.known.away, **failed}.values()]
+        return f"{reason}: {errors[0]}" if errors and errors[0] else reason
 
     def _missing(self, place: Place, plan: TenantPlan) -> Place:
         targets = self.order.targets

@@ -107,7 +107,7 @@ class Making:
             InfluxopsError: When that could not be found out or written: nothing was done.
         """
         placed = Placed()
-        away = [name for name in self.targets if self.away(name)]
+        away = {name: why for name in self.targets if (why := self.away(name))}
         with self.engines.borrow() as (engine, run):
             context = run.limited(_LOOK)
             known = self._known(engine, context, away, {})
@@ -181,7 +181,7 @@ class Making:
         """Look at tenants with a place on a target; return those that are to be made there."""
         context = run.limited(_LOOK)
         # Their own places are not to be counted as somebody else's.
-        known = self._known(engine, context, (), {target: len(ids)})
+        known = self._known(engine, context, {}, {target: len(ids)})
         looked = engine.look_up({id_: Asked(id_) for id_ in ids}, context, known)
         self._note(looked)
         failed = looked.failed.get(f"target:{target}")
@@ -253,7 +253,7 @@ class Making:
     # What is known of servers ----------------------------------------------------------------
 
     def _known(
-        self, engine: Engine, context: Context, away: Sequence[str], own: Mapping[str, int]
+        self, engine: Engine, context: Context, away: Mapping[str, str], own: Mapping[str, int]
     ) -> Known:
         now = time.monotonic()
         full = {name: why for name, (why, until) in self._full.items() if until > now}

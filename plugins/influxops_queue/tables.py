@@ -33,13 +33,16 @@ _GATE = sql.SQL(
     "SELECT set_config('lock_timeout', '30s', true), "
     "pg_advisory_xact_lock(hashtextextended({schema} || '/' || %(namespace)s::text, 0))"
 )
+# In the order of where they are stored: those that were taken are not read over and over again.
 _TAKE_HINTS = sql.SQL("""
-WITH taken AS (
-    DELETE FROM hints WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM hints WHERE namespace = %(namespace)s LIMIT %(most)s))
-    RETURNING tenant)
-SELECT DISTINCT tenant FROM taken
+DELETE FROM hints WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM hints WHERE namespace = %(namespace)s AND ctid > %(after)s::tid
+        ORDER BY ctid LIMIT %(most)s))
+RETURNING tenant, ctid::text
 """)
+#: Before the first hint.
+FIRST = "(0,0)"
+
 _WANTED = sql.SQL("""
 SELECT tenant FROM {tenants}
  WHERE namespace = %(namespace)s AND state = 'wanted' AND (error <> '') = %(tried)s
@@ -188,9 +191,22 @@ class Tables:
         """Wait until no other worker takes hints; this one may until its transaction ends."""
         await self._rows(connection, _GATE)
 
-    async def take_hints(self, connection: Connection, most: int) -> list[str]:
-        """Take hints; they are back if the transaction is not committed."""
-        return [id_ for (id_,) in await self._rows(connection, _TAKE_HINTS, most=most)]
+    async def take_hints(
+        self, connection: Connection, after: str, most: int
+    ) -> tuple[list[str], str]:
+        """Take hints; they are back if the transaction is not committed.
+
+        Args:
+            connection: A connection.
+            after: Where to go on, `FIRST` for the beginning.
+            most: How many.
+
+        Returns:
+            The tenants, and where to go on.
+        """
+        rows = await self._rows(connection, _TAKE_HINTS, after=after, most=most)
+        last = max((_place(ctid) for _, ctid in rows), default=_place(after))
+        return [id_ for id_, _ in rows], f"({last[0]},{last[1]})"
 
     async def wanted(
         self, connection: Connection, after: str, most: int, *, tried: bool
@@ -301,6 +317,11 @@ class Tables:
         """Return the state and the target of those tenants that the ledger knows."""
         rows = await self._rows(connection, _TARGETS_OF, ids=[*ids])
         return {id_: (state, target) for id_, state, target in rows}
+
+
+def _place(ctid: str) -> tuple[int, int]:
+    block, _, line = ctid.strip("()").partition(",")
+    return int(block), int(line)
 
 
 def _args(target: str, tries: int) -> Jsonb:

@@ -30,7 +30,7 @@ from influxops_queue.full_run import full_run
 from influxops_queue.health import Health
 from influxops_queue.making import Making
 from influxops_queue.settings import CHANNEL, LedgerPlace
-from influxops_queue.tables import Connection, Depth, Tables
+from influxops_queue.tables import FIRST, Connection, Depth, Tables
 
 log = logging.getLogger("influxops")
 T = TypeVar("T")
@@ -229,23 +229,28 @@ class Worker:
             for each in waits:
                 each.cancel()
             self._wake.clear()
-            after = ""
-            while not self._stop.is_set():
-                found = await self._take(after)
-                if found is None:
-                    break
-                after = found
+            after: tuple[str, str] | None = (FIRST, "")
+            while after is not None and not self._stop.is_set():
+                after = await self._take(*after)
 
-    async def _take(self, after: str) -> str | None:
-        """Take some hints and tenants without a place; return where to go on, None at the end."""
+    async def _take(self, hint: str, tenant: str) -> tuple[str, str] | None:
+        """Take some hints and tenants without a place.
+
+        Args:
+            hint: The last hint that was taken.
+            tenant: The last tenant that was.
+
+        Returns:
+            Both where to go on; None at the end.
+        """
         tables = self._tables
         async with self._connection() as connection:
             try:
                 async with connection.transaction():
                     await tables.gate(connection)
-                    hints = await tables.take_hints(connection, _BATCH)
+                    hints, hint = await tables.take_hints(connection, hint, _BATCH)
                     most = max(_BATCH - len(hints), 1)
-                    wanted = await tables.wanted(connection, after, most, tried=False)
+                    wanted = await tables.wanted(connection, tenant, most, tried=False)
                     ids = [*dict.fromkeys([*hints, *wanted])]
                     if not ids:
                         self._say("looking tenants up", "")
@@ -265,7 +270,7 @@ class Worker:
                 await self._defer(connection, "again", delay=_FIRST)
             if placed.full_run:
                 await self._tables.advance(connection, "full", _FULL_SOON)
-        return wanted[-1] if wanted else after
+        return hint, wanted[-1] if wanted else tenant
 
     async def _look_around(self) -> None:
         """See now and then that nothing is left behind."""
