@@ -12,6 +12,7 @@ import pytest
 import urllib3
 
 from influxops_demo.testing import StandIn, running_stand_in
+from influxops_queue.health import Health, serve
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
@@ -220,6 +221,26 @@ def test_a_worker_answers_health_checks_and_prometheus(
         until(lambda: "influxops_queue_hints 0.0" in metrics())
         answer = urllib3.request("GET", f"{worker.url}/healthz")
         assert (answer.status, answer.data) == (200, b"ok\n")
+
+
+def test_a_worker_that_cannot_read_the_ledger_any_more_is_not_healthy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    health = Health()
+    health.troubles["the ledger's database"] = "connection refused"
+    server = serve(health, "127.0.0.1", 0)
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/healthz"
+        assert urllib3.request("GET", url).status == 200
+        monkeypatch.setattr("influxops_queue.health._STALE", 0.0)
+        answer = urllib3.request("GET", url, retries=False)
+        assert answer.status == 503
+        assert answer.data.decode() == (
+            "the ledger was last read 0 s ago: the ledger's database: connection refused\n"
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_one_of_the_workers_makes_full_runs(
