@@ -291,3 +291,25 @@ def test_an_unexpected_answer_is_tried_again(
         insert(db, ["acme"])
         until(all_ready(db, 1))
     assert server.databases() == ["telemetry_acme"]
+
+
+def test_hints_stay_while_the_registry_cannot_be_read(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    server = stand_in(max_databases=None)
+    cli = queued("--trigger", url=server.url)
+    db.execute("ALTER TABLE device_registry RENAME TO elsewhere")
+    with working(cli) as worker:
+        db.execute("INSERT INTO elsewhere (tenant_id) VALUES ('acme')")
+        assert worker.process.stderr is not None
+        said = worker.process.stderr.readline()
+        assert "looking tenants up: source:registry" in said
+        assert said.rstrip().endswith("it goes on by itself")
+        assert rows(db, "SELECT tenant FROM influxops_queue.hints") == [("acme",)]
+        db.execute("ALTER TABLE elsewhere RENAME TO device_registry")
+        until(all_ready(db, 1))
+        code, said = worker.end(signal.SIGTERM)
+    assert code == 0
+    assert "looking tenants up: all is well again" in said
+    assert server.databases() == ["telemetry_acme"]
