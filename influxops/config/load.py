@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from influxops.config.settings import InvalidSettings, PluginSettings, setting
 from influxops.config.tomlfile import TomlFile, quoted
+from influxops.config.web import WebTable
 from influxops.durations import parse_duration, parse_retention
 from influxops.errors import ConfigError
 from influxops.model import UNMANAGED, Retention, Unmanaged
@@ -123,6 +124,7 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "database": DatabaseTable,
     "placement": PlacementTable,
     "run": RunTable,
+    "web": WebTable,
 }
 
 
@@ -190,6 +192,7 @@ class Config(Struct, frozen=True):
     database: DatabaseTable = field(default_factory=lambda: DatabaseTable.of({}))
     placement: PlacementTable = field(default_factory=lambda: PlacementTable.of({}))
     run: RunTable = field(default_factory=lambda: RunTable.of({}))
+    web: WebTable = field(default_factory=lambda: WebTable.of({}))
     sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
     #: Who wrote the tables, by name; a table that nobody wrote is not there.
     authors: Mapping[str, Author] = field(default_factory=dict)

@@ -19,8 +19,8 @@ from influxops.provisioner.values import quiet
 
 #: Seconds that the first one waits for others.
 _COLLECTING = 0.1
-#: Seconds that one batch may take, and before another try.
-_PATIENCE, _AGAIN = 5.0, 1.0
+#: Seconds that one batch may take, and before another try; and how many tries there are.
+_PATIENCE, _AGAIN, _MOST_TRIES = 5.0, 1.0, 30
 #: Tenants of one batch.
 _MOST = 1_000
 
@@ -51,7 +51,14 @@ class Notes:
 
     def forget(self, tenant: str) -> None:
         """Take one back: its database is there."""
-        self._tenants.pop(tenant, None)
+        if tenant in self._tenants:
+            self._done([tenant])
+
+    def _done(self, tenants: Collection[str]) -> None:
+        with self._changed:
+            for tenant in tenants:
+                self._tenants.pop(tenant, None)
+            self._changed.notify_all()
 
     def flush(self, timeout: float) -> None:
         """Wait until all is noted, unless that cannot be done now."""
@@ -69,6 +76,7 @@ class Notes:
             self._changed.notify_all()
 
     def _serve(self) -> None:
+        tries = 0
         while not self._stopping.is_set():
             with self._changed:
                 self._changed.wait_for(lambda: self._tenants or self._stopping.is_set())
@@ -76,18 +84,20 @@ class Notes:
             if self._is_hindered():
                 self._stopping.wait(_AGAIN)
                 continue
-            batch = [*self._tenants][:_MOST]
+            with self._changed:
+                batch = [*self._tenants][:_MOST]
             try:
                 with self._engines.borrow() as (engine, run):
                     note(engine, batch, run.limited(_PATIENCE))
-            except InfluxopsError as error:
-                quiet.debug("nothing was noted in the ledger: %s", error.message)
-                self._stopping.wait(_AGAIN)
-                continue
-            with self._changed:
-                for tenant in batch:
-                    self._tenants.pop(tenant, None)
-                self._changed.notify_all()
+            except Exception as error:
+                why = error.message if isinstance(error, InfluxopsError) else repr(error)
+                quiet.debug("nothing was noted in the ledger: %s", why)
+                tries += 1
+                if tries < _MOST_TRIES:
+                    self._stopping.wait(_AGAIN)
+                    continue
+            tries = 0
+            self._done(batch)
 
 
 def note(engine: Engine, tenants: Collection[str], context: Context) -> None:

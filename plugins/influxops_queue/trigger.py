@@ -84,8 +84,11 @@ SELECT t.tgname AS name, t.tgenabled = 'D' AS is_disabled, t.tgfoid = to_regproc
   FROM pg_trigger t WHERE t.tgrelid = {oid}::oid AND NOT t.tgisinternal
 """)
 
-#: How long an installation waits for whoever writes to a registry; nobody else can meanwhile.
-_PATIENCE = sql.SQL("SET LOCAL lock_timeout = '3s'")
+#: One installation at a time. How long it waits for whoever writes to a registry: who comes after
+#: it waits, too.
+_PATIENCE = sql.SQL(
+    "SELECT pg_advisory_xact_lock(hashtextextended({schema}, 0)); SET LOCAL lock_timeout = '3s'"
+)
 
 
 class Registry(Struct, frozen=True):
@@ -221,7 +224,7 @@ def install(
         "column": sql.Identifier(registry.column),
     }
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(_PATIENCE)
+        cursor.execute(_PATIENCE.format(schema=schema))
         _check_rights(
             _only(cursor.execute(_RIGHTS.format(schema=registry.schema, oid=registry.oid))),
             registry,

@@ -197,13 +197,14 @@ def test_one_call_at_a_time_works_on_a_tenant_and_the_others_get_its_result(
     assert len(made_there) == 1
 
 
+@pytest.mark.parametrize("ledger", [False, True], ids=["alone", "with a ledger"])
 def test_a_thousand_threads_with_a_thousand_tenants_share_connections_and_batches(
-    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, ledger: bool
 ) -> None:
     ids = [f"t{number:04}" for number in range(1000)]
     db.registry(*ids)
     server = stand_in(max_databases=None)
-    made = provide(targets={"eu1": server}, budget=50.0)
+    made = provide(targets={"eu1": server}, budget=50.0, ledger=ledger)
     before = sessions(db)
     found: list[Ensured] = []
     threads = [
@@ -216,7 +217,7 @@ def test_a_thousand_threads_with_a_thousand_tenants_share_connections_and_batche
         thread.join()
     assert {each.how for each in found} == {"created"}
     assert len(server.databases()) == 1000
-    assert sessions(db) - before < 200
+    assert sessions(db) - before < 30
 
 
 def sessions(db: TestDatabase) -> int:

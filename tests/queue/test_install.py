@@ -69,11 +69,13 @@ def test_a_newer_schema_is_left_alone(queued: Queued, db: TestDatabase) -> None:
 
 
 def test_installations_at_once_do_no_harm(queued: Queued, db: TestDatabase) -> None:
+    db.registry()
     cli = queued()
     steps = installed(db)
     db.execute("DROP SCHEMA influxops_queue CASCADE")
+    command = ("queue", "install", "--trigger")
     with contextlib.ExitStack() as stack:
-        running = [stack.enter_context(cli.running("queue", "install")) for _ in range(3)]
+        running = [stack.enter_context(cli.running(*command)) for _ in range(3)]
         for process in running:
             out, err = process.communicate(timeout=60)
             assert process.returncode == 0, out + err

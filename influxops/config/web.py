@@ -1,0 +1,55 @@
+"""The table `[web]`: what the HTTP service goes by."""
+
+from __future__ import annotations
+
+from influxops.config.settings import PluginSettings, setting
+from influxops.durations import parse_duration
+
+#: The longest lifetime of a session and of an activation code, in seconds.
+_LONGEST = 365 * 86400
+
+
+def _lifetime(text: str) -> str:
+    if not 1 <= parse_duration(text) <= _LONGEST:
+        raise ValueError("it must be from one second to 365 days")
+    return text
+
+
+class WebTable(PluginSettings):
+    """The table `[web]`."""
+
+    devices: str = setting(
+        "device_registry",
+        description="The table of the devices, in the schema of the table of the tenants.",
+        min_length=1,
+        max_length=63,
+    )
+    columns: dict[str, str] = setting(
+        {},
+        description="What a table of devices that was there already calls `device_id`, "
+        "`tenant_id`, `name`, `status`, `created_at` and `last_seen_at`; all but the first two "
+        "may be missing.",
+    )
+    device_values: dict[str, str] = setting(
+        {}, description="What further columns of that table hold for a new device, by column."
+    )
+    activation: str = setting(
+        "24h", description="How long the activation code of a device is good.", parse=_lifetime
+    )
+    session: str = setting(
+        "12h", description="How long a login with the session cookie lasts.", parse=_lifetime
+    )
+    logins: int = setting(
+        10,
+        description="Attempts to log in a minute from one address; from all addresses together, "
+        "thirty times as many.",
+        ge=1,
+        le=100_000,
+    )
+    budget: float = setting(
+        2.0, description="Seconds that a request waits for InfluxDB.", gt=0, le=60
+    )
+    body_limit: int = setting(
+        65_536, description="The most bytes of a request's body.", ge=1024, le=16 * 2**20
+    )
+    connections: int = setting(10, description="The most connections to PostgreSQL.", ge=1, le=1000)

@@ -1,0 +1,227 @@
+"""What all endpoints share: one value, made when the service starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from influxops.config.load import Config
+from influxops.context import Context
+from influxops.durations import parse_duration
+from influxops.engine import Engine
+from influxops.errors import InfluxopsError
+from influxops.ledger import Record
+from influxops.provisioner import Ensured, Provisioner
+from influxops.provisioner.engines import Engines
+from influxops.provisioner.values import Rules
+from influxops_web.auth import FIND, Claim, Operator, Sessions
+from influxops_web.limits import Logins
+from influxops_web.metrics import Metrics
+from influxops_web.place import Place
+from influxops_web.problems import Problem, away
+from influxops_web.schema import Devices
+from influxops_web.tokens import Role
+
+T = TypeVar("T")
+Connection = psycopg.AsyncConnection[dict[str, Any]]
+
+log = logging.getLogger("influxops.web")
+
+#: Seconds that a request waits for a connection; and for so long after one waited in vain, less.
+_PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
+#: Seconds that it may keep one.
+_WORK = 5.0
+#: Seconds that reading the ledger may take.
+_LEDGER = 5.0
+_AUDIT = """
+INSERT INTO {operator_audit_log}
+       (token_id, who, role, via, method, path, tenant, status, address)
+VALUES (%(token)s, %(who)s, %(role)s, %(via)s, %(method)s, %(path)s, %(tenant)s, %(status)s,
+        %(address)s)
+"""
+
+
+class Service:
+    """The service's parts.
+
+    Args:
+        config: The configuration.
+        place: The database of the service.
+        devices: What its table of devices is like.
+        key: What session cookies are signed with.
+    """
+
+    def __init__(self, config: Config, place: Place, devices: Devices, key: bytes) -> None:
+        self.config, self.place, self.devices, self.web = config, place, devices, place.web
+        self.provisioner = Provisioner(config, budget=self.web.budget)
+        self.sessions = Sessions(key, parse_duration(self.web.session))
+        self.logins = Logins(self.web.logins)
+        self.metrics = Metrics(self.provisioner)
+        with Engine(config) as engine:
+            self.rules = Rules(engine)
+        self._engines = Engines(config, None)
+        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._away = -_AWAY  # when somebody last waited for a connection in vain
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run what works in the background, for as long as the block lasts."""
+        self._pool = AsyncConnectionPool(
+            connection_class=psycopg.AsyncConnection[dict[str, Any]],
+            kwargs={
+                "connect_timeout": 5,
+                **self.place.keywords,
+                "autocommit": True,
+                "row_factory": dict_row,
+                "prepare_threshold": None,  # a pooler in between may not keep them
+            },
+            min_size=1,
+            max_size=self.web.connections,
+            check=_check,
+            open=False,
+            name="influxops-web",
+        )
+        await self._pool.open()
+        self.provisioner.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.provisioner.close)
+            self._engines.close()
+            await self._pool.close(timeout=1.0)
+
+    # PostgreSQL ------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Yield a connection on which each statement is a transaction of its own.
+
+        Nothing but PostgreSQL is waited for in the block.
+
+        Raises:
+            Problem: When PostgreSQL is away (503).
+        """
+        assert self._pool is not None, "the service runs"
+        is_away = time.monotonic() - self._away < _AWAY
+        try:
+            async with self._pool.connection(_IMPATIENT if is_away else _PATIENT) as connection:
+                async with asyncio.timeout(_WORK):
+                    yield connection
+        except (psycopg.IntegrityError, psycopg.DataError):
+            raise
+        except (psycopg.Error, TimeoutError) as error:
+            if isinstance(error, PoolTimeout):
+                self._away = time.monotonic()
+            log.error("%s: %s", self.place.text, _reason(error))
+            raise away() from error
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Yield a connection in a transaction, which is committed at the end of the block.
+
+        Raises:
+            Problem: When PostgreSQL is away (503); nothing was written.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def operator(self, claim: Claim) -> Operator | None:
+        """Return who asks; None where the token is not known, revoked or over.
+
+        Raises:
+            Problem: When PostgreSQL is away.
+        """
+        async with self.connection() as connection:
+            query = self.place.sql(FIND)
+            cursor = await connection.execute(query, {"hash": claim.hash, "id": claim.token})
+            row = await cursor.fetchone()
+        if row is None:
+            return None
+        return Operator(row["id"], Role(row["role"]), row["name"], claim.via, claim.csrf)
+
+    async def audit(self, entry: Mapping[str, Any]) -> None:
+        """Write a line of the audit log.
+
+        Raises:
+            Problem: When PostgreSQL is away.
+        """
+        async with self.connection() as connection:
+            await connection.execute(self.place.sql(_AUDIT), entry)
+
+    # The ledger and InfluxDB -----------------------------------------------------------------
+
+    async def with_engine(self, work: Callable[[Engine, Context], T]) -> T:
+        """Return what some work with an engine of its own gives, without keeping the event loop.
+
+        Raises:
+            Problem: When the ledger cannot be read (503).
+        """
+
+        def call() -> T:
+            with self._engines.run(_LEDGER) as (engine, context):
+                return work(engine, context)
+
+        try:
+            return await asyncio.to_thread(call)
+        except InfluxopsError as error:
+            log.error("%s", error.message)
+            raise away() from error
+
+    async def records(self, tenants: Collection[str] | None = None) -> Mapping[str, Record]:
+        """Return what the ledger has of some tenants, or of all, by id.
+
+        Raises:
+            Problem: When it cannot be read (503).
+        """
+
+        def read(engine: Engine, context: Context) -> Mapping[str, Record]:
+            assert engine.ledger is not None, "the service was started with one"
+            return engine.ledger.memory(context, tenants).records
+
+        return await self.with_engine(read)
+
+    async def ensure(self, tenant: str) -> Ensured:
+        """See to it that a tenant has its database, and wait for the budget at most."""
+        found = await self.provisioner.aensure(tenant)
+        if not found:
+            log.warning("%s: no database yet: %s", tenant, found.reason)
+        return found
+
+    async def check(self, tenant: str) -> dict[str, Any]:
+        """Return `exists`, and `telemetry_count` or `error`, within the budget."""
+        budget = self.web.budget
+        try:
+            found = self.provisioner.acheck(tenant, timeout=budget)
+            return await asyncio.wait_for(found, budget)
+        except TimeoutError:
+            return {"exists": None, "error": f"InfluxDB did not answer within {budget:g} s"}
+
+    def no_database(self, tenant: str) -> Problem:
+        """Return the problem that an id is none that a tenant can have."""
+        return Problem(422, "no-such-id", f"no database can be made for the id {tenant!a}")
+
+
+async def _check(connection: Connection) -> None:
+    """Ask a connection that was idle whether it works, where it looks as if it was closed.
+
+    The server says nothing on an idle connection but that it ends it: that costs no round trip.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

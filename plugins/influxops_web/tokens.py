@@ -1,0 +1,93 @@
+"""Tokens of operators: made, listed and revoked; only their SHA-256 is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from msgspec import Struct
+
+from influxops_web.place import Place
+
+#: How a token begins, so that it is recognised where it has got lost.
+PREFIX = "iop_"
+
+
+class Role(StrEnum):
+    """What an operator may do."""
+
+    OPERATOR = "operator"  # reads
+    ADMIN = "operator_admin"  # writes
+
+
+class Token(Struct, frozen=True):
+    """A token as it is listed; never the token itself."""
+
+    id: int
+    role: str
+    name: str
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+def digest(token: str) -> bytes:
+    """Return what is stored of a token.
+
+    32 random bytes cannot be guessed, so a plain hash is enough; and looking one up by its hash
+    tells by its time nothing about others.
+    """
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def create(
+    connection: psycopg.Connection[Any], place: Place, role: Role, name: str, ttl: float | None
+) -> tuple[int, str]:
+    """Make a token.
+
+    Args:
+        connection: Where.
+        place: Which tables.
+        role: What it lets its bearer do.
+        name: Whose it is, for the audit log.
+        ttl: Seconds for which it is good; None for no end.
+
+    Returns:
+        Its id, and the token itself, which nobody can read again.
+    """
+    token = PREFIX + secrets.token_urlsafe(32)
+    row = connection.execute(
+        place.sql(
+            "INSERT INTO {operator_tokens} (hash, role, name, expires_at) "
+            "VALUES (%s, %s, %s, now() + make_interval(secs => %s)) RETURNING id"
+        ),
+        [digest(token), role.value, name, ttl],
+    ).fetchone()
+    assert row is not None, "it returns the row"
+    return int(row[0]), token
+
+
+def tokens(connection: psycopg.Connection[Any], place: Place) -> list[Token]:
+    """Return all tokens, the oldest first."""
+    rows = connection.execute(
+        place.sql(
+            "SELECT id, role, name, created_at, created_by, expires_at, revoked_at "
+            "FROM {operator_tokens} ORDER BY id"
+        )
+    )
+    return [Token(*row) for row in rows]
+
+
+def revoke(connection: psycopg.Connection[Any], place: Place, number: int) -> bool:
+    """Revoke a token, and with it all sessions that were begun with it.
+
+    Returns:
+        Whether there is such a token.
+    """
+    query = "UPDATE {operator_tokens} SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s"
+    return connection.execute(place.sql(query), [number]).rowcount == 1

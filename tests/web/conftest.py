@@ -1,0 +1,178 @@
+"""The real service: a process of its own, over a real PostgreSQL and a stand-in for InfluxDB 3."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+import urllib3
+
+from influxops_demo.postgres import EmbeddedPostgres
+from tests.integration.command import PROGRAM, Cli
+from tests.integration.conftest import _pool, postgres, stand_in
+from tests.integration.servers import Influx, new_stand_in
+from tests.pg import TestDatabase, new_database
+
+__all__ = ["_pool", "postgres", "stand_in"]
+
+#: The registry as a platform has it, before the service comes.
+REGISTRY: LiteralString = """
+CREATE TABLE device_registry (
+    device_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    name text NOT NULL DEFAULT '',
+    status text NOT NULL DEFAULT 'active',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz
+)
+"""
+
+
+@dataclass(frozen=True)
+class Web:
+    """A service that runs, and what it runs on."""
+
+    url: str
+    admin: str  # a token of the role operator_admin
+    reader: str  # one of the role operator
+    db: TestDatabase
+    influx: Influx
+    cli: Cli
+    process: subprocess.Popen[str]
+    log: Path  # its standard error
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request, as operator_admin unless a token is given; an empty one is none."""
+        bearer = self.admin if token is None else token
+        sent = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        return urllib3.request(
+            method,
+            self.url + path,
+            headers={**sent, **(headers or {})},
+            retries=False,
+            redirect=False,
+            timeout=60,
+            **arguments,
+        )
+
+    def rows(self, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
+        """What a query finds in the service's database."""
+        with psycopg.connect(self.db.conninfo) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def logged(self) -> str:
+        return self.log.read_text()
+
+
+def write_config(cli: Cli, influx_url: str, extra: str = "") -> None:
+    """Write the configuration of docs/service.md, for some server."""
+    cli.config(
+        f"""{extra}
+[sources.registry]
+kind = "postgres"
+dsn = {{env = "DSN"}}
+
+[sources.tenants]
+kind = "postgres"
+dsn = {{env = "DSN"}}
+table = "tenants"
+
+[ledger]
+kind = "postgres"
+
+[targets.eu1]
+kind = "influxdb3"
+url = "{influx_url}"
+"""
+    )
+
+
+def install(cli: Cli) -> tuple[str, str]:
+    """Install the ledger and the service's tables; return an admin's and a reader's token."""
+    for command in (("ledger", "install"), ("db", "upgrade")):
+        done = cli(*command)
+        assert done.code == 0, done.all
+    made = []
+    for role, name in (("operator_admin", "ada"), ("operator", "otto")):
+        done = cli("token", "create", "--role", role, "--name", name)
+        assert done.code == 0, done.all
+        made.append(done.out.strip())
+    return made[0], made[1]
+
+
+@contextlib.contextmanager
+def serving(
+    cli: Cli, db: TestDatabase, influx: Influx, admin: str, reader: str, *options: str
+) -> Iterator[Web]:
+    """Run `influxops serve` on a free port."""
+    log = cli.folder / f"serve-{time.monotonic_ns()}.log"
+    with log.open("w") as err:
+        process = subprocess.Popen(
+            [str(PROGRAM), "serve", "--port", "0", *options],
+            cwd=cli.folder,
+            env=cli.environment(None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+        )
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("listening on http"), line + log.read_text()
+            yield Web(line.split()[-1], admin, reader, db, influx, cli, process, log)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+@contextlib.contextmanager
+def platform(
+    folder: Path, server: EmbeddedPostgres, influx: Influx, extra: str = "", *options: str
+) -> Iterator[Web]:
+    """Run the service on a database of its own."""
+    with new_database(server) as db:
+        db.execute(REGISTRY)
+        cli = Cli(folder, {"DSN": db.conninfo})
+        write_config(cli, influx.url, extra)
+        admin, reader = install(cli)
+        with serving(cli, db, influx, admin, reader, *options) as web:
+            yield web
+
+
+@pytest.fixture(scope="module")
+def module_influx() -> Iterator[Influx]:
+    with new_stand_in(max_databases=None) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def web(
+    tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres, module_influx: Influx
+) -> Iterator[Web]:
+    """One service for all tests of a module: each takes tenants of its own."""
+    folder = tmp_path_factory.mktemp("web")
+    with platform(folder, postgres, module_influx, "[web]\nlogins = 1000\n") as running:
+        yield running
