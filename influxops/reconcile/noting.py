@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -23,6 +24,8 @@ from influxops.reconcile.remember import record
 from influxops.reconcile.single import Place, Step
 from influxops.report.model import Origin, Report
 
+#: For so long a tenant that no source has may still come: it was wanted before it was registered.
+_NOBODYS = timedelta(minutes=10)
 #: States in which a tenant waits for its database; what else the ledger knows is not for this.
 _WAITING = (State.WANTED, State.RESERVED)
 
@@ -86,10 +89,19 @@ def _noted(place: Place) -> Record | None:
             after = replace(before, error=place.reason)  # its place stays taken
         case Step.WAIT | Step.NEVER:
             after = replace(before, state=State.WANTED, error=place.reason)
+        case Step.UNKNOWN if _is_nobodys(before):
+            after = replace(before, state=State.RETIRED, error="")
         case Step.UNKNOWN if place.record is not None and before.state in _WAITING:
             after = replace(before, state=State.WANTED, error=place.reason)
     is_new = place.record is None and place.step is not Step.UNKNOWN
     return after if after != before or (is_new and after.error) else None
+
+
+def _is_nobodys(record: Record) -> bool:
+    """Return whether a tenant that no source has was wanted so long ago that none will have it."""
+    if record.state is not State.WANTED or record.since is None:
+        return False
+    return datetime.now(UTC) - record.since > _NOBODYS
 
 
 def _record_found(places: Sequence[Place], order: Order, context: Context) -> None:

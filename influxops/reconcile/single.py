@@ -146,7 +146,11 @@ def look_up(
         id_: judge.place(plan.tenants[id_])
         if id_ in plan.tenants
         else Place(
-            id_, Step.UNKNOWN, order.rules.template.name(id_), reason="no source has it (yet)"
+            id_,
+            Step.UNKNOWN,
+            order.rules.template.name(id_),
+            reason="no source has it (yet)",
+            record=memory.records.get(id_),
         )
         for id_ in asked
     }

@@ -116,3 +116,23 @@ def test_a_worker_refuses_what_cannot_be(queued: Queued, options: list[str], mes
     done = queued()("worker", *options)
     assert done.code == 2
     assert message in done.err
+
+
+@pytest.mark.stand_in
+def test_who_was_wanted_and_is_in_no_source_is_given_up_after_a_while(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    cli = queued(url=stand_in(max_databases=None).url)
+    with working(cli):
+        db.execute(
+            "INSERT INTO influxops.tenants (namespace, tenant, state) "
+            "VALUES ('default', 'nobody', 'wanted')"
+        )
+        until(lambda: rows(db, "SELECT FROM influxops.tenants WHERE error <> ''"))
+        done = cli("queue", "status")
+        assert "nobody: no source has it" in done.err
+        db.execute("UPDATE influxops.tenants SET since = now() - interval '1 hour'")
+        assert cli("queue", "retry").code == 0
+        until(lambda: states(db) == {"retired": 1})
+        assert cli("queue", "status").code == 0

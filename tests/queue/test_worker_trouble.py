@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 import urllib3
 
 from influxops_demo.testing import StandIn, running_stand_in
-from tests.integration.command import Cli
+from influxops_queue.health import Health, serve
+from tests.integration.command import STUCK, Cli
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
@@ -105,20 +107,35 @@ def test_a_target_that_is_away_holds_up_only_its_own_tenants(
 
 
 def test_what_a_killed_worker_had_in_its_hands_is_made_by_another(
-    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
 ) -> None:
     db.registry()
     server = stand_in(max_databases=None, max_tables=None)
-    cli = queued("--trigger", url=server.url)
-    with working(cli) as first:
-        insert(db, [f"t{number:04}" for number in range(1_200)])
-        until(server.databases)
-        with working(cli):
+    proxy = proxied(server)
+    go_on, arrived = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> Answer:
+        if seen.writes and not go_on.is_set() and len(proxy.writes) > 50:
+            arrived.set()
+            go_on.wait(STUCK)
+        return None
+
+    proxy.before = hold
+    cli = queued("--trigger", url=proxy.url)
+    try:
+        with working(cli) as first:
+            insert(db, [f"t{number:04}" for number in range(1_000)])
+            assert arrived.wait(STUCK)
             first.process.send_signal(signal.SIGKILL)
             assert first.process.wait(30) == -signal.SIGKILL
-            assert states(db).get("ready", 0) < 1_200
-            until(all_ready(db, 1_200))
-    assert len(server.databases()) == 1_200
+        assert server.databases()
+        assert "ready" not in states(db)
+        with working(cli):
+            go_on.set()  # what was on its way when it died arrives as well
+            until(all_ready(db, 1_000))
+    finally:
+        go_on.set()
+    assert len(server.databases()) == 1_000
     check_each_once(db)
 
 
@@ -222,6 +239,26 @@ def test_a_worker_answers_health_checks_and_prometheus(
         assert (answer.status, answer.data) == (200, b"ok\n")
 
 
+def test_a_worker_that_cannot_read_the_ledger_any_more_is_not_healthy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    health = Health()
+    health.troubles["the ledger's database"] = "connection refused"
+    server = serve(health, "127.0.0.1", 0)
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/healthz"
+        assert urllib3.request("GET", url).status == 200
+        monkeypatch.setattr("influxops_queue.health._STALE", 0.0)
+        answer = urllib3.request("GET", url, retries=False)
+        assert answer.status == 503
+        assert answer.data.decode() == (
+            "the ledger was last read 0 s ago: the ledger's database: connection refused\n"
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_one_of_the_workers_makes_full_runs(
     queued: Queued, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
@@ -269,4 +306,25 @@ def test_an_unexpected_answer_is_tried_again(
     with working(cli):
         insert(db, ["acme"])
         until(all_ready(db, 1))
+    assert server.databases() == ["telemetry_acme"]
+
+
+def test_hints_stay_while_the_registry_cannot_be_read(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry()
+    server = stand_in(max_databases=None)
+    cli = queued("--trigger", url=server.url)
+    db.execute("ALTER TABLE device_registry RENAME TO elsewhere")
+    with working(cli) as worker:
+        db.execute("INSERT INTO elsewhere (tenant_id) VALUES ('acme')")
+        said = worker.line()
+        assert "looking tenants up: source:registry" in said
+        assert said.rstrip().endswith("it goes on by itself")
+        assert rows(db, "SELECT tenant FROM influxops_queue.hints") == [("acme",)]
+        db.execute("ALTER TABLE elsewhere RENAME TO device_registry")
+        until(all_ready(db, 1))
+        code, said = worker.end(signal.SIGTERM)
+    assert code == 0
+    assert "looking tenants up: all is well again" in said
     assert server.databases() == ["telemetry_acme"]

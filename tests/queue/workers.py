@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,16 @@ class Running:
     def url(self) -> str:
         """Where its health endpoint answers."""
         return next(line.split("on ")[1] for line in self.said if "/healthz" in line).split("/h")[0]
+
+    def line(self) -> str:
+        """What it says next; it is killed if it says nothing."""
+        assert self.process.stderr is not None
+        timer = threading.Timer(STUCK, self.process.kill)
+        timer.start()
+        try:
+            return self.process.stderr.readline()
+        finally:
+            timer.cancel()
 
     def end(self, number: int) -> tuple[int, str]:
         """Send it a signal; return its exit code, and what it said after its start."""
