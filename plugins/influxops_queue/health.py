@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from prometheus_client.registry import Collector
 
 from influxops.errors import ExitCode
 from influxops_queue.tables import Depth
+
+log = logging.getLogger("influxops")
 
 #: Seconds after which what was last read of the queue says nothing any more.
 _STALE = 60.0
@@ -47,6 +50,21 @@ class Health(Collector):
             registry=self.registry,
         )
         self.registry.register(self)
+
+    def say(self, about: str, why: str) -> None:
+        """Log what is wrong, once while it lasts, and that it is over.
+
+        Args:
+            about: What it is about.
+            why: What is wrong; empty where all is well.
+        """
+        if bool(why) == bool(self.troubles.get(about)):
+            return
+        self.troubles[about] = why
+        if why:
+            log.warning("%s: %s; it goes on by itself", about, why)
+        else:
+            log.warning("%s: all is well again", about)
 
     def saw(self, depth: Depth) -> None:
         """Note what stands in the queue, as it was just read."""

@@ -11,8 +11,9 @@ from influxops.context import Context
 from influxops.durations import format_duration
 from influxops.errors import ConfigError
 from influxops_queue.health import Health, serve
+from influxops_queue.jobs import Options
 from influxops_queue.settings import LedgerPlace
-from influxops_queue.worker import Options, Worker
+from influxops_queue.worker import Worker
 
 
 def run(

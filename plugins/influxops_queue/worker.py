@@ -13,21 +13,20 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import procrastinate
 import psycopg
-from msgspec import Struct
 from procrastinate import exceptions
 from procrastinate.jobs import DeleteJobCondition, Status
 from psycopg import sql
 
 from influxops.config.load import Config
 from influxops.errors import InfluxopsError
-from influxops_queue.full_run import full_run
 from influxops_queue.health import Health
+from influxops_queue.jobs import BATCH, SOON, Jobs, Options, backoff
 from influxops_queue.making import Making
 from influxops_queue.settings import CHANNEL, LedgerPlace
 from influxops_queue.tables import FIRST, Connection, Depth, Tables
@@ -35,26 +34,18 @@ from influxops_queue.tables import FIRST, Connection, Depth, Tables
 log = logging.getLogger("influxops")
 T = TypeVar("T")
 
-#: Tenants that are looked up at once, and made at once on one target.
-_BATCH = 500
 #: Seconds between two looks at what waits, without a notification.
 _LOOK_AROUND = 5.0
 #: Seconds between two signs of life, and after which a worker without one counts as dead.
 _HEARTBEAT, _DEAD = 2.0, 10.0
-#: Seconds before another try: the first wait, which doubles, and the longest.
-_FIRST, _LONGEST = 0.5, 15.0
-#: Looking at who cannot be placed takes no more than this share of a worker's time.
-_SHARE = 0.1
 #: Seconds for which what is under way may go on once the worker is to stop; Docker kills after 10.
 _GRACE = 6.0
-#: Seconds before a full run that could not be made is tried again, at most.
-_FULL_AGAIN = 60.0
 #: Seconds before a full run that a retiring tenant which is back is waiting for.
 _FULL_SOON = 30.0
+#: Seconds after which a session that ended counts as one that worked.
+_STEADY = 15.0
 #: The most targets that are worked on at once.
 _MOST_TARGETS = 16
-
-
 #: A server that is gone without a word is noticed within a minute.
 _KEPT_ALIVE = {
     "keepalives_idle": 20,
@@ -62,13 +53,6 @@ _KEPT_ALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 50_000,
 }
-
-
-class Options(Struct, frozen=True):
-    """How a worker works."""
-
-    full_every: float | None  # seconds between two full runs; None where it makes none
-    full_timeout: float  # seconds that a full run may take
 
 
 class Worker:
@@ -92,6 +76,15 @@ class Worker:
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
+        self._jobs = Jobs(
+            self._tables,
+            self._making,
+            options,
+            health,
+            self._stop,
+            connection=self._connection,
+            in_thread=self._in_thread,
+        )
         self._background: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -109,8 +102,10 @@ class Worker:
                     await self._session()
                 except (psycopg.Error, exceptions.ProcrastinateException, OSError) as error:
                     self._say("the ledger's database", _reason(error))
-                tries = 0 if time.monotonic() - began > _LONGEST else tries + 1
-                await self._pause(_backoff(tries))
+                except Exception:
+                    log.exception("a worker broke; it begins anew")
+                tries = 0 if time.monotonic() - began > _STEADY else tries + 1
+                await self._pause(backoff(tries))
         finally:
             self._stop.set()
             await self._in_thread(self._making.close)
@@ -135,7 +130,7 @@ class Worker:
                 kwargs=keywords, configure=self._configure, min_size=2, max_size=self._parallel + 4
             )
         )
-        self._register(app)
+        self._jobs.register(app)
         queues = [self._tables.queue]
         if self._options.full_every:
             queues.append(self._tables.full_queue)
@@ -186,25 +181,13 @@ class Worker:
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await self._loop.run_in_executor(self._threads, work, *arguments)
 
+    def _say(self, about: str, why: str) -> None:
+        if not self._stop.is_set():  # what ends at the end is no trouble
+            self._health.say(about, why)
+
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-
-    def _say(self, about: str, why: str) -> None:
-        """Log what is wrong, once while it lasts, and that it is over.
-
-        Args:
-            about: What it is about.
-            why: What is wrong; empty where all is well.
-        """
-        troubles = self._health.troubles
-        if bool(why) == bool(troubles.get(about)) or self._stop.is_set():
-            return
-        troubles[about] = why
-        if why:
-            log.warning("%s: %s; it goes on by itself", about, why)
-        else:
-            log.warning("%s: all is well again", about)
 
     # What is to be looked at -----------------------------------------------------------------
 
@@ -248,8 +231,8 @@ class Worker:
             try:
                 async with connection.transaction():
                     await tables.gate(connection)
-                    hints, hint = await tables.take_hints(connection, hint, _BATCH)
-                    most = max(_BATCH - len(hints), 1)
+                    hints, hint = await tables.take_hints(connection, hint, BATCH)
+                    most = max(BATCH - len(hints), 1)
                     wanted = await tables.wanted(connection, tenant, most, tried=False)
                     ids = [*dict.fromkeys([*hints, *wanted])]
                     if not ids:
@@ -265,9 +248,9 @@ class Worker:
                 return None
             self._say("looking tenants up", "")
             for target in placed.targets:
-                await self._defer(connection, "make", target)
+                await self._jobs.defer(connection, "make", target)
             if placed.waiting:
-                await self._defer(connection, "again", delay=_FIRST)
+                await self._jobs.defer(connection, "again", delay=SOON)
             if placed.full_run:
                 await self._tables.advance(connection, "full", _FULL_SOON)
         return hint, wanted[-1] if wanted else tenant
@@ -303,19 +286,13 @@ class Worker:
             is_mine = each.target in self._making.targets
             if each.state == "reserved" and each.free and is_mine:
                 if ("make", each.target) not in there:
-                    await self._defer(connection, "make", each.target)
+                    await self._jobs.defer(connection, "make", each.target)
             elif each.state == "wanted" and each.tried and ("again", "") not in there:
-                await self._defer(connection, "again", delay=_FIRST)
+                await self._jobs.defer(connection, "again", delay=SOON)
         if self._options.full_every:
             if ("full", "") not in there:
-                await self._defer(connection, "full", queue=self._tables.full_queue)
+                await self._jobs.defer(connection, "full", queue=self._tables.full_queue)
             await self._tables.advance(connection, "full", self._options.full_every)
-
-    async def _defer(self, connection: Connection, task: str, target: str = "", **how: Any) -> None:
-        # Another worker may just be deferring the same.
-        with contextlib.suppress(psycopg.errors.UniqueViolation):
-            async with connection.transaction():
-                await self._tables.defer(connection, task, target, **how)
 
     def _on_back(self, target: str) -> None:
         """Let what waits for a target begin: it answers again. Called from any thread."""
@@ -334,129 +311,9 @@ class Worker:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(start)
 
-    # Jobs ------------------------------------------------------------------------------------
-
-    def _register(self, app: procrastinate.App) -> None:
-        @app.task(name="make")
-        async def make(target: str, tries: int = 0) -> None:
-            await self._guarded("make", target, tries, self._make(target, tries))
-
-        @app.task(name="again")
-        async def again(tries: int = 0) -> None:
-            await self._guarded("again", "", tries, self._again(tries))
-
-        @app.task(name="full")
-        async def full(tries: int = 0) -> None:
-            await self._full()
-
-    async def _guarded(
-        self, task: str, target: str, tries: int, work: Coroutine[Any, Any, None]
-    ) -> None:
-        """Do a job; put it off where it fails."""
-        try:
-            await work
-        except psycopg.Error:
-            raise  # whoever looks around tells of it, and puts the job into the queue again
-        except Exception as error:
-            about = f"{task} {target}".strip()
-            if isinstance(error, InfluxopsError):
-                log.warning("%s: %s; it is tried again", about, error.message)
-            else:
-                log.exception("%s broke; it is tried again", about)
-            async with self._connection() as connection:
-                await self._put_off(connection, task, target, tries)
-
-    async def _put_off(
-        self, connection: Connection, task: str, target: str, tries: int, delay: float = 0.0
-    ) -> None:
-        with contextlib.suppress(psycopg.errors.UniqueViolation):
-            async with connection.transaction():
-                await self._tables.postpone(
-                    connection, task, target, delay=max(delay, _backoff(tries)), tries=tries + 1
-                )
-
-    async def _make(self, target: str, tries: int) -> None:
-        """Make the databases of all who have a place on a target."""
-        if target not in self._making.targets:  # another worker's configuration has it
-            async with self._connection() as connection:
-                await self._put_off(connection, "make", target, tries)
-            return
-        after, others, waiting, trouble, more = "", set[str](), 0, "", True
-        while more and not trouble and not self._stop.is_set():
-            async with self._connection() as connection:
-                waits = await self._tables.reserved(connection, target, after, _BATCH)
-            more = len(waits) == _BATCH
-            if not waits:
-                break
-            began = time.monotonic()
-            after = [*waits][-1]
-            made = await self._in_thread(self._making.make, target, [*waits])
-            took = time.monotonic() - began
-            self._health.ready([waits[id_] + took for id_ in made.ready])
-            others |= made.targets
-            waiting, trouble = waiting + made.waiting, made.trouble
-        async with self._connection() as connection:
-            for other in others - {target}:
-                await self._defer(connection, "make", other)
-            if trouble:
-                await self._put_off(connection, "make", target, tries)
-            elif more:
-                await self._defer(connection, "make", target)
-            elif waiting and await self._tables.reserved(connection, target, "", 1):
-                delay = _backoff(tries)
-                await self._defer(connection, "make", target, delay=delay, tries=tries + 1)
-            if waiting:
-                await self._defer(connection, "again", delay=_FIRST)
-
-    async def _again(self, tries: int) -> None:
-        """Look again at who could not be placed."""
-        began, after, targets = time.monotonic(), "", set[str]()
-        while not self._stop.is_set():
-            async with self._connection() as connection:
-                ids = await self._tables.wanted(connection, after, _BATCH, tried=True)
-            if not ids:
-                break
-            after = ids[-1]
-            placed = await self._in_thread(self._making.place, ids)
-            targets |= placed.targets
-            if placed.trouble:
-                break
-        async with self._connection() as connection:
-            for target in targets:
-                await self._defer(connection, "make", target)
-            if await self._tables.wanted(connection, "", 1, tried=True):
-                tries = 0 if targets else tries + 1
-                delay = max(_backoff(tries), (time.monotonic() - began) / _SHARE)
-                await self._defer(connection, "again", delay=delay, tries=tries)
-
-    async def _full(self) -> None:
-        """Make a full run, and drop what is due."""
-        assert self._options.full_every is not None
-        delay = self._options.full_every
-        try:
-            ended = await self._in_thread(
-                full_run, self._making.engines, self._options.full_timeout
-            )
-            self._health.ran(ended)
-        except InfluxopsError as error:
-            log.warning("no full run: %s", error.message)
-            delay = min(delay, _FULL_AGAIN)
-            self._health.ran(None)
-        except Exception:
-            log.exception("a full run broke")
-            delay = min(delay, _FULL_AGAIN)
-            self._health.ran(None)
-        async with self._connection() as connection:
-            delay = 0.0 if self._stop.is_set() else delay
-            await self._defer(connection, "full", delay=delay, queue=self._tables.full_queue)
-
 
 class _Blind(Exception):
     """Nothing could be found out about anybody."""
-
-
-def _backoff(tries: int) -> float:
-    return min(_FIRST * 2.0 ** min(tries, 20), _LONGEST) * random.uniform(0.5, 1.0)
 
 
 def _reason(error: Exception) -> str:
