@@ -77,30 +77,13 @@ def _line(entry: Entry, *, named: bool) -> str:
         entry: What happened.
         named: Whether it is plain of which tenant it is.
     """
+    from influxops.report.words import happened
     from influxops.text import one_line, short
 
     who = "" if named or entry.tenant is None else f"{short(entry.tenant)}  "
     by = " by ".join(part for part in (f"run {entry.run}" if entry.run else "", entry.who) if part)
-    line = f"{_time(entry.at)}  {who}{_sentence(entry)}"
+    line = f"{_time(entry.at)}  {who}{happened(entry)}"
     return one_line(f"{line}  ({by})" if by else line)
-
-
-def _sentence(entry: Entry) -> str:
-    """Return what happened, in words."""
-    from influxops.text import short
-
-    words = entry.event.value.replace("-", " ")
-    place = " on ".join(part for part in (short(entry.database), entry.target or "") if part)
-    parts = [f"{words} {place}".rstrip()]
-    if entry.ended != "done":
-        parts[0] = f"{parts[0]}: {entry.ended}"
-    elif entry.before and entry.after:
-        parts.append(f"{entry.before} → {entry.after}")
-    elif entry.after and entry.tenant is None:
-        parts.append(entry.after)
-    if entry.message:
-        parts.append(entry.message)
-    return ", ".join(parts)
 
 
 def _time(at: datetime | None) -> str:

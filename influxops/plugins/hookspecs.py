@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 import pluggy
@@ -160,6 +161,29 @@ def influxops_describe(names: Sequence[str], context: Context) -> Iterator[Datab
     """Tell how much is in each of these databases of a target, for `influxops status`. Optional.
 
     It yields one value a name, in any order.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_activity(  # type: ignore[empty-body]
+    name: str, since: datetime, until: datetime, step: int, context: Context
+) -> Iterable[tuple[datetime, int]]:
+    """Tell how much a tenant wrote over time to a database of a target, for a plot. Optional.
+
+    It must not write. Spans begin at multiples of `step` since 1970-01-01, in UTC.
+
+    Args:
+        name: The database's name.
+        since: The oldest time that counts.
+        until: The first time that does not count any more.
+        step: Seconds of one span.
+        context: The run.
+
+    Returns:
+        For each span that has rows: when it begins, and how many there are; in any order.
+
+    Raises:
+        TargetError: When it could not be read; the message says why.
     """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -215,6 +216,39 @@ class TargetHandle(Handle):
             if name not in found:
                 found[name] = DatabaseStats(name, message=reason)
         return found
+
+    def activity(
+        self, name: str, since: datetime, until: datetime, step: int, context: Context
+    ) -> dict[datetime, int] | None:
+        """Tell how much a tenant wrote over time.
+
+        Args:
+            name: The database.
+            since: The oldest time that counts.
+            until: The first time that does not count any more.
+            step: Seconds of one span; spans begin at multiples of it since 1970-01-01, in UTC.
+            context: The run.
+
+        Returns:
+            The rows of each span that has some, by when it begins; None where the plugin cannot
+            tell.
+
+        Raises:
+            InfluxopsError: When it could not be read.
+            Interrupted: When the run is over.
+        """
+        if not self.implements("influxops_activity"):
+            return None
+        with self.guard():
+            found = self.call(
+                "influxops_activity",
+                name=name,
+                since=since,
+                until=until,
+                step=step,
+                context=context,
+            )
+            return dict(found)
 
 
 class WrongServer(TargetRefused):

@@ -8,9 +8,10 @@ from typing import Any
 from msgspec import Struct, field
 
 from influxops.durations import format_duration
+from influxops.ledger import Entry
 from influxops.model import Action, Retention, Unknown
 from influxops.remedy import Remedy, RemedyKind
-from influxops.text import one_line
+from influxops.text import one_line, short
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
 _ACTIONS = {
@@ -113,3 +114,19 @@ def retention_words(value: Retention | Unknown) -> str:
     if isinstance(value, Unknown):
         return "?"
     return "kept for ever" if value is None else format_duration(value)
+
+
+def happened(entry: Entry) -> str:
+    """Return what an entry of the history tells, without saying of which tenant it is."""
+    words = entry.event.value.replace("-", " ")
+    place = " on ".join(part for part in (short(entry.database), entry.target or "") if part)
+    parts = [f"{words} {place}".rstrip()]
+    if entry.ended != "done":
+        parts[0] = f"{parts[0]}: {entry.ended}"
+    elif entry.before and entry.after:
+        parts.append(f"{entry.before} → {entry.after}")
+    elif entry.after and entry.tenant is None:
+        parts.append(entry.after)
+    if entry.message:
+        parts.append(entry.message)
+    return ", ".join(parts)

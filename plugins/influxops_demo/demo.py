@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from influxops_demo.extra import POSTGRES, STAND_IN, how_to_install, missing
+from influxops_demo.extra import POSTGRES, STAND_IN, WEB, how_to_install, missing
 
 
 @click.command("demo")
@@ -16,8 +16,14 @@ from influxops_demo.extra import POSTGRES, STAND_IN, how_to_install, missing
     is_flag=True,
     help="Leave everything running until Ctrl-C, and print what another terminal needs to use it.",
 )
+@click.option(
+    "--web",
+    is_flag=True,
+    help="Run the HTTP service and its console instead, until Ctrl-C; print where it is, and an "
+    "operator's token.",
+)
 @click.pass_context
-def command(context: click.Context, keep: bool) -> None:
+def command(context: click.Context, keep: bool, web: bool) -> None:
     """See influxops at work: a registry in PostgreSQL, three servers, twelve tenants.
 
     Starts a PostgreSQL and three stand-ins for InfluxDB 3 on this machine, runs `influxops plan`,
@@ -26,9 +32,12 @@ def command(context: click.Context, keep: bool) -> None:
     """
     from influxops.plugin import ConfigError
 
-    absent = missing(*STAND_IN, *POSTGRES)
+    if web and keep:
+        raise ConfigError("--web runs until Ctrl-C anyhow; leave --keep out")
+    absent = missing(*STAND_IN, *POSTGRES, *(WEB if web else ()))
     if absent:
-        raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how_to_install()}")
-    from influxops_demo.story import tell
+        how = how_to_install("demo,web" if web else "demo")
+        raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how}")
+    from influxops_demo.story import tell, tell_of_web
 
-    context.exit(tell(keep=keep))
+    context.exit(tell_of_web() if web else tell(keep=keep))

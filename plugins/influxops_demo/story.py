@@ -50,6 +50,25 @@ def tell(*, keep: bool) -> int:
             return _INTERRUPTED
 
 
+def tell_of_web() -> int:
+    """Run the service and its console until Ctrl-C.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InfluxopsError: When something does not start.
+    """
+    from influxops_demo.web import run
+
+    with _ended_by_sigterm():
+        try:
+            return run()
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. Everything is stopped and removed.", err=True)
+            return _INTERRUPTED
+
+
 def _tell(*, keep: bool) -> int:
     click.echo(
         f"influxops at work, on this machine only: {len(DEVICES)} tenants in a PostgreSQL of its "

@@ -59,7 +59,7 @@ _FILES = (
     f"WHERE table_name = '{TELEMETRY_TABLE}'"
 )
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
-_NO_TABLE = re.compile(r"table '[^']*\b(_init|telemetry)' not found", re.IGNORECASE)
+NO_TABLE = re.compile(r"table '[^']*\b(_init|telemetry)' not found", re.IGNORECASE)
 #: What a deleted database is called: its name, and when it was deleted, in UTC.
 _DELETED = re.compile(r"(.+)-(\d{8}T\d{6})(?:-\d+)?")
 #: For so long, a database of the same name may lose what is written to it.
@@ -239,7 +239,7 @@ class InfluxDB3Target(Target):
         except (NotFound, AccessRefused, QueryFileLimit):
             return UNKNOWN
         except BadRequest as error:
-            return False if _NO_TABLE.search(error.server_message) else UNKNOWN
+            return False if NO_TABLE.search(error.server_message) else UNKNOWN
         if isinstance(database.retention, int) and database.name in self._seen(context).marked:
             age = datetime.now(UTC) - marker_time(context.started)
             return False if age < timedelta(seconds=database.retention) else UNKNOWN
@@ -322,7 +322,7 @@ class InfluxDB3Target(Target):
         try:
             row = _first(self._client.query(context, name, _STATS))
         except BadRequest as error:
-            if _NO_TABLE.search(error.server_message):
+            if NO_TABLE.search(error.server_message):
                 return 0, None
             raise
         except QueryFileLimit as limit:
@@ -334,7 +334,7 @@ class InfluxDB3Target(Target):
             if not isinstance(newest, int):
                 raise limit from None
             return self._count_beyond(context, name, int(row.get("count", 0)), newest)
-        return int(row.get("count", 0)), _timestamp(row.get("last"))
+        return int(row.get("count", 0)), read_timestamp(row.get("last"))
 
     def _count_beyond(
         self, context: Context, name: str, count: int, newest: int
@@ -344,7 +344,16 @@ class InfluxDB3Target(Target):
         since = f"{last:%Y-%m-%dT%H:%M:%S}.{newest % _NANOSECONDS:09}Z"
         row = _first(self._client.query(context, name, f"{_STATS} WHERE time > '{since}'"))
         last = last.replace(microsecond=newest % _NANOSECONDS // 1000)
-        return count + int(row.get("count", 0)), _timestamp(row.get("last")) or last
+        return count + int(row.get("count", 0)), read_timestamp(row.get("last")) or last
+
+    @hookimpl
+    def influxops_activity(
+        self, name: str, since: datetime, until: datetime, step: int, context: Context
+    ) -> Iterable[tuple[datetime, int]]:
+        """Count the telemetry of each span with one query; see `activity.py`."""
+        from influxops_influxdb3.activity import activity
+
+        return activity(self._client, name, since, until, step, context)
 
     @hookimpl
     def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
@@ -405,7 +414,7 @@ def _read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, datetime | Non
     for row in rows:
         match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
         if match is not None and match[2] >= newest.get(match[1], ("", None))[0]:
-            newest[match[1]] = (match[2], _timestamp(row.get("hard_deletion_time")))
+            newest[match[1]] = (match[2], read_timestamp(row.get("hard_deletion_time")))
     return {name: until for name, (_, until) in newest.items()}
 
 
@@ -425,7 +434,7 @@ def _first(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return rows[0] if rows else {}
 
 
-def _timestamp(text: object) -> datetime | None:
+def read_timestamp(text: object) -> datetime | None:
     """Read a time of the server: UTC without saying so, down to the nanosecond."""
     try:
         time = datetime.fromisoformat(str(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,12 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from influxops import __version__
-from influxops_web import api, console, devices, login, watching
+from influxops_web import api, devices, login, watching
+from influxops_web.console import Console
 from influxops_web.gate import Gate
 from influxops_web.problems import Problem, ProblemDetails, answer
 from influxops_web.service import Service
 
-_ROUTERS = (api.router, devices.router, login.router, watching.router, console.router)
+_ROUTERS = (api.router, devices.router, login.router, watching.router)
 _KINDS = {404: "not-found", 405: "no-such-method", 413: "too-large", 415: "media-type"}
 _WHAT = {404: "there is nothing at this path", 405: "this path does not take this method"}
 
@@ -30,11 +32,15 @@ def create_app(service: Service) -> FastAPI:
     Args:
         service: What its endpoints share; it runs for as long as the application does.
     """
+    console = Console(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with service.running():
-            yield
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(console.close)
 
     app = FastAPI(
         title="influxops",
@@ -50,8 +56,10 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for router in _ROUTERS:
+    app.state.routers = (*_ROUTERS, console.router)
+    for router in app.state.routers:
         app.include_router(router)
+    console.mount(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -83,7 +91,7 @@ async def _http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> str:
     """Return the methods that a path takes, whichever route has them."""
     found: set[str] = set()
-    for route in (route for router in _ROUTERS for route in router.routes):
+    for route in (route for router in request.app.state.routers for route in router.routes):
         match, _ = route.matches(request.scope)
         if match is not Match.NONE:
             found |= getattr(route, "methods", None) or set()

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from influxops_web.place import Place
 
 #: What the extra brings, by the names that it is imported as.
-_EXTRA = ("fastapi", "itsdangerous", "jinja2", "psycopg_pool", "python_multipart", "uvicorn")
+_EXTRA = (
+    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "psycopg_pool", "pygal"),
+    *("python_multipart", "uvicorn"),
+)
 
 _LONGEST_NAME = 200
 

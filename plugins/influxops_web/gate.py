@@ -113,7 +113,9 @@ class _Passage:
         operator = await self._service.operator(claim) if claim is not None else None
         if operator is None:
             if not self._writes and wants_page(self._request):
-                after = quote(self._path, safe="/") if self._path != "/" else ""
+                query = self._scope["query_string"].decode("ascii", "replace")
+                address = f"{self._path}?{query}" if query else self._path
+                after = quote(address, safe="/") if address != "/" else ""
                 return RedirectResponse(f"{_LOGIN}?next={after}" if after else _LOGIN, 303)
             raise Problem(
                 401,

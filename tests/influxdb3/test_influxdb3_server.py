@@ -149,6 +149,27 @@ def test_status_counts_what_devices_wrote(
     assert busy.last_write == datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC)
 
 
+def test_activity_counts_what_devices_wrote_in_each_span_of_time(
+    place: Place, target: InfluxDB3Target, client: Client
+) -> None:
+    tenant, context = f"{place.prefix}active", Context()
+    name = place.database(tenant)
+    client.create(context, name)
+    since, until = datetime(2023, 11, 14, 21, tzinfo=UTC), datetime(2023, 11, 15, tzinfo=UTC)
+    assert [*target.influxops_activity(name, since, until, 3600, context)] == []
+    client.write(
+        context,
+        name,
+        "telemetry,device=d1 temp=1 1699995599999999999\n"  # just before 21:00
+        "telemetry,device=d1 temp=1 1699995600000000000\n"  # 21:00
+        "telemetry,device=d1 temp=2 1700000000000000000\n"  # 22:13:20
+        "telemetry,device=d2 temp=3 1700000001000000000\n"
+        "telemetry,device=d2 temp=4 1700006400000000000",  # midnight
+    )
+    spans = dict(target.influxops_activity(name, since, until, 3600, context))
+    assert spans == {since: 1, datetime(2023, 11, 14, 22, tzinfo=UTC): 2}
+
+
 def test_what_the_server_refuses_is_told_in_its_own_words(place: Place, client: Client) -> None:
     context = Context()
     for attempt in (

@@ -1,0 +1,232 @@
+"""What `influxops demo --web` runs: registry, worker, service and console, until Ctrl-C.
+
+The service and the worker are the real commands, in processes of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import entry_points
+from typing import IO
+
+import click
+import psycopg
+import urllib3
+
+from influxops.plugin import InfluxopsError
+from influxops_demo.stage import DEVICES, Stage, staged
+
+#: Each of the demonstration's commands: it ends with its standard input, so that it ends with this
+#: process however that ends. Ctrl-C in a terminal is not for it.
+_CHILD = """
+import os, signal, threading
+def follow():
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=follow, daemon=True).start()
+from influxops.cli import main
+main()
+"""
+#: Seconds that a command has to end by itself.
+_GRACE = 20.0
+#: How often the worker makes a full run: often, for somebody watches.
+_FULL_RUNS = "1m"
+#: How the service says where it is.
+_LISTENING = "listening on "
+
+_SECTIONS = """
+[sources.tenants]
+kind = "postgres"
+table = "tenants"
+{place}
+[ledger]
+kind = "postgres"
+{place}
+[web.device_values]
+model = "TH-200"
+firmware = "2.0.0"
+"""
+_REGISTRY = '[sources.registry]\nkind = "postgres"\n'
+#: Sections that share a configuration each say where they are.
+_PLACE = """\
+host = "{host}"
+port = {port}
+user = "{user}"
+database = "{database}"
+password = {{env = "PG_PASS"}}
+"""
+_TENANTS = "INSERT INTO tenants (tenant_id, name) VALUES (%s, %s)"
+
+
+def run() -> int:
+    """Run all of it until Ctrl-C.
+
+    Returns:
+        The exit code: 0 after Ctrl-C, 1 where the service ended by itself.
+
+    Raises:
+        InfluxopsError: When something does not start.
+    """
+    click.echo("Starting a PostgreSQL, three stand-ins for InfluxDB 3 and the service ...")
+    start = time.monotonic()
+    with staged() as stage:
+        _configure(stage)
+        token = _prepare(stage)
+        with contextlib.ExitStack() as running:
+            worker = _has_worker()
+            if worker:
+                running.enter_context(
+                    _command(stage, "worker", "-q", "--full-run-every", _FULL_RUNS)
+                )
+            service = running.enter_context(_command(stage, "serve", "-q", "--port", "0"))
+            url = _where(service)
+            _show(stage, url, token, time.monotonic() - start, worker=worker)
+            with contextlib.suppress(KeyboardInterrupt):
+                code = service.wait()
+                click.secho(f"The service ended by itself, with {code}.", fg="red", err=True)
+                return 1
+            click.echo("\nStopping ...")
+    click.echo("Everything is stopped and removed.")
+    return 0
+
+
+def _configure(stage: Stage) -> None:
+    """Add to the configuration what the service needs."""
+    server = stage.postgres
+    place = _PLACE.format(
+        host=server.host, port=server.port, user=server.user, database=server.database
+    )
+    text = stage.config.read_text(encoding="utf-8").replace(_REGISTRY, _REGISTRY + place)
+    stage.config.write_text(text + _SECTIONS.format(place=place), encoding="utf-8")
+
+
+def _prepare(stage: Stage) -> str:
+    """Make all tables, tenants and databases; return an operator's token.
+
+    Raises:
+        InfluxopsError: When a command does not end well.
+    """
+    _done(stage, "ledger", "install")
+    _done(stage, "db", "upgrade")
+    with psycopg.connect(stage.postgres.conninfo()) as connection:
+        names = [(tenant, tenant.replace("-", " ").title()) for tenant in DEVICES]
+        connection.cursor().executemany(_TENANTS, names)
+    if _has_worker():
+        _done(stage, "queue", "install", "--trigger")
+    _done(stage, "ensure")
+    _write_telemetry(stage)
+    return _done(stage, "token", "create", "--role", "operator_admin", "--name", "demo").strip()
+
+
+def _has_worker() -> bool:
+    """Return whether the command `worker` is installed; without it the service makes full runs."""
+    return any(each.name == "worker" for each in entry_points(group="influxops.commands"))
+
+
+def _done(stage: Stage, *arguments: str) -> str:
+    """Run a command to its end; return what it printed.
+
+    Raises:
+        InfluxopsError: When it does not end well.
+    """
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from influxops.cli import main; main()", *arguments],
+        env=stage.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    if done.returncode:
+        what = f"influxops {' '.join(arguments)} ended with {done.returncode}"
+        raise InfluxopsError(f"{what}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def _command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command for as long as the block lasts."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", _CHILD, *arguments],
+        env=stage.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _where(service: subprocess.Popen[str]) -> str:
+    """Return where the service answers, once it does.
+
+    Raises:
+        InfluxopsError: When it does not.
+    """
+    output: IO[str] | None = service.stdout
+    for line in output or ():
+        if line.startswith(_LISTENING):
+            return line.removeprefix(_LISTENING).strip()
+    raise InfluxopsError(f"the service ended with {service.wait()}, see above")
+
+
+def _write_telemetry(stage: Stage) -> None:
+    """Write a day of telemetry for each tenant, more by day than by night."""
+    now = datetime.now(UTC)
+
+    def write(target: str, database: str) -> None:
+        devices = DEVICES[database.removeprefix("telemetry_")] // 70 + 1
+        lines = []
+        for minutes in range(0, 20 * 60, 20):
+            at = now - timedelta(minutes=minutes)
+            busy = 1 + math.cos((at.hour + at.minute / 60 - 14) / 24 * 2 * math.pi)
+            for device in range(1 + int(devices * busy / 2)):
+                value = 18 + 4 * busy + device % 3
+                nanoseconds = int(at.timestamp()) * 10**9 + device
+                lines.append(
+                    f"telemetry,device_id=d-{device:05} temperature={value:.1f} {nanoseconds}"
+                )
+        url = stage.stand_ins[target].url
+        answer = urllib3.request(
+            "POST", f"{url}/api/v3/write_lp?db={database}", body="\n".join(lines), timeout=30
+        )
+        if answer.status >= 300:
+            raise InfluxopsError(f"the stand-in at {url} did not take telemetry: {answer.status}")
+
+    with ThreadPoolExecutor() as pool:
+        for target, databases in stage.databases().items():
+            for _ in pool.map(write, [target] * len(databases), databases):
+                pass
+
+
+def _show(stage: Stage, url: str, token: str, seconds: float, *, worker: bool) -> None:
+    postgres = stage.postgres
+    made_by = "a worker, and the service" if worker else "the service"
+    click.echo(
+        f"Up after {seconds:.1f} s: {len(DEVICES)} tenants in a PostgreSQL on "
+        f"{postgres.host}:{postgres.port}, their\ndatabases on three stand-ins, made by {made_by}. "
+        "Nothing of yours is touched.\n\nOpen this, and log in with the token of an "
+        "operator_admin:\n"
+    )
+    click.secho(f"  {url}/", bold=True)
+    click.echo(f"  {token}\n\nOr ask the API:\n")
+    click.echo(f"  curl {url}/operator/tenants -H 'Authorization: Bearer {token}'\n")
+    click.secho("Ctrl-C here stops and removes everything.", bold=True)
