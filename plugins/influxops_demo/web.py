@@ -75,11 +75,13 @@ def run() -> int:
     Raises:
         InfluxopsError: When something does not start.
     """
-    click.echo("Starting a PostgreSQL, three stand-ins for InfluxDB 3 and the service ...")
+    click.echo("Starting a PostgreSQL and three stand-ins for InfluxDB 3 ...")
     start = time.monotonic()
     with staged() as stage:
         _configure(stage)
+        click.echo("Making tables, tenants and their databases ...")
         token = _prepare(stage)
+        click.echo("Starting the service ...\n")
         with contextlib.ExitStack() as running:
             worker = _has_worker()
             if worker:
