@@ -116,16 +116,6 @@ databases:
       description: Why something could not be told, or is not as it should be.
       type: str
       sample: ""
-    since:
-      description: When it was made or first found, in UTC; V(null) without a ledger.
-      type: str
-      sample: "2026-01-31T12:00:00Z"
-    recorded:
-      description:
-        - What the ledger has of it, V(ready), V(retiring) or V(lost) for instance; V(null) without
-          one.
-      type: str
-      sample: ready
     copies:
       description:
         - Where the database is on more than one target, an entry for each. See

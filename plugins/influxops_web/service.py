@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import select
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from influxops.config.load import Config
 from influxops.context import Context
@@ -35,8 +36,10 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 log = logging.getLogger("influxops.web")
 
-#: Seconds that a request waits for a connection, and with that wait for its transaction.
-_POOL, _TRANSACTION = 4.0, 6.0
+#: Seconds that a request waits for a connection; and for so long after one waited in vain, less.
+_PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
+#: Seconds that it may keep one.
+_WORK = 5.0
 #: Seconds that reading the ledger may take.
 _LEDGER = 5.0
 _AUDIT = """
@@ -67,6 +70,7 @@ class Service:
             self.rules = Rules(engine)
         self._engines = Engines(config, None)
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self._away = -_AWAY  # when somebody last waited for a connection in vain
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -82,7 +86,6 @@ class Service:
             },
             min_size=1,
             max_size=self.web.connections,
-            timeout=_POOL,
             check=_check,
             open=False,
             name="influxops-web",
@@ -108,12 +111,16 @@ class Service:
             Problem: When PostgreSQL is away (503).
         """
         assert self._pool is not None, "the service runs"
+        is_away = time.monotonic() - self._away < _AWAY
         try:
-            async with asyncio.timeout(_TRANSACTION), self._pool.connection() as connection:
-                yield connection
+            async with self._pool.connection(_IMPATIENT if is_away else _PATIENT) as connection:
+                async with asyncio.timeout(_WORK):
+                    yield connection
         except (psycopg.IntegrityError, psycopg.DataError):
             raise
         except (psycopg.Error, TimeoutError) as error:
+            if isinstance(error, PoolTimeout):
+                self._away = time.monotonic()
             log.error("%s: %s", self.place.text, _reason(error))
             raise away() from error
 

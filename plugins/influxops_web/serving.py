@@ -13,10 +13,9 @@ import click
 import uvicorn
 
 from influxops.command import common, say
-from influxops.config.load import load_config
 from influxops.context import Context
 from influxops.engine import Engine
-from influxops.errors import ConfigError, ExitCode
+from influxops.errors import ConfigError, ExitCode, LedgerError
 from influxops_web.app import create_app
 from influxops_web.connecting import connected
 from influxops_web.place import other_databases, place_of
@@ -44,7 +43,6 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
     """
     from influxops.cli.session import session
 
-    config = load_config(common(ctx).config)
     with session(ctx, timeout=_START) as (engine, context):
         service = _service(engine, context)
     logging.getLogger("influxops").setLevel(_level(ctx))
@@ -64,7 +62,6 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
         address, number = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         asyncio.run(_run(_Server(settings), listener, f"http://{shown}:{number}"))
-    del config
     ctx.exit(ExitCode.OK)
 
 
@@ -95,7 +92,10 @@ def _service(engine: Engine, context: Context) -> Service:
                     hint="put them in one database: a tenant is noted in one transaction",
                 )
     assert engine.ledger is not None, "its database was just looked at"
-    engine.ledger.memory(context, ())  # whether it is installed
+    try:
+        engine.ledger.memory(context, ())
+    except LedgerError as error:  # PostgreSQL is there, so it is not installed, or not ours
+        raise ConfigError(error.message, hint=error.remedy) from error
     return Service(engine.config, place, devices, key)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,16 @@ import pytest
 
 from influxops import Provisioner
 from tests.integration.command import Cli
-from tests.integration.conftest import _pool, cli, db, postgres, proxied, stand_in, targets_toml
+from tests.integration.conftest import (
+    GiveStandIn,
+    _pool,
+    cli,
+    db,
+    postgres,
+    proxied,
+    stand_in,
+    targets_toml,
+)
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
@@ -27,7 +37,11 @@ LEDGER = '[ledger]\nkind = "postgres"\n'
 
 
 @pytest.fixture
-def provide(cli: Cli, db: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provide]:
+def provide(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Provide]:
+    # Takes `stand_in`, so that the servers are emptied for the next test after the Provisioner
+    # is closed, and what it has sent was answered.
     for name, value in db.environment.items():
         monkeypatch.setenv(name, value)
     with contextlib.ExitStack() as stack:
@@ -46,6 +60,9 @@ def provide(cli: Cli, db: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> Iter
             return made
 
         yield give
+    for thread in threading.enumerate():
+        if thread.name.startswith("influxops"):
+            thread.join(5)
 
 
 def configured(

@@ -130,7 +130,7 @@ def test_an_interpreter_ends_though_a_server_hangs(
     def hold(seen: Seen) -> Answer:
         arrived.set()
         go_on.wait(60)
-        return None
+        return 503, "text/plain", b"nobody waits for it, and the next test has this server"
 
     proxy.before = hold
     configured(cli, {"eu1": proxy})

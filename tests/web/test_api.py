@@ -53,7 +53,8 @@ def test_tenants_are_listed_by_pages_and_filtered(web: Web) -> None:
     with psycopg.connect(web.db.conninfo) as connection:
         connection.execute(
             "INSERT INTO tenants (tenant_id, name, status) "
-            "SELECT 'list-' || lpad(n::text, 3, '0'), 'Number ' || n, CASE WHEN n % 2 = 0 THEN 'active' ELSE 'suspended' END "
+            "SELECT 'list-' || lpad(n::text, 3, '0'), 'Number ' || n, "
+            "CASE WHEN n % 2 = 0 THEN 'active' ELSE 'suspended' END "
             "FROM generate_series(1, 120) n"
         )
     asked = "/operator/tenants?search=LIST-&per_page=50"

@@ -21,7 +21,7 @@ from tests.web.conftest import Web, platform, serving
 pytestmark = pytest.mark.stand_in
 
 #: What a loaded machine may need beside the budget for two hundred requests at once, in seconds.
-SLACK = 20.0
+SLACK = 15.0
 
 
 class _Holding:
@@ -70,7 +70,6 @@ def test_two_hundred_requests_are_answered_while_influxdb_hangs(
         with ThreadPoolExecutor(200) as threads:
             answers = list(threads.map(ask, range(200)))
         took = time.monotonic() - began
-        print("TOOK", took)
         assert answers == [(200, None) if n % 4 == 3 else (201, False) for n in range(200)]
         assert took < 2.0 + SLACK
         wanted = web.rows("SELECT count(*) FROM influxops.tenants WHERE tenant LIKE 't%%'")
@@ -80,17 +79,7 @@ def test_two_hundred_requests_are_answered_while_influxdb_hangs(
     finally:
         holding.let_go.set()
         pool.close()
-    try:
-        until(lambda: states(web) == {"ready": 151}, timeout=90)
-    except AssertionError:
-        print(states(web), web.ask("GET", "/operator/fleet").json()["waiting"][:3])
-        print(
-            web.rows(
-                "SELECT tenant, state, error, since, holder, tries from influxops.tenants where state <> 'ready' limit 3"
-            )
-        )
-        print(web.ask("GET", "/metrics").data.decode()[-1500:])
-        raise
+    until(lambda: states(web) == {"ready": 151}, timeout=120)
 
 
 def states(web: Web) -> dict[str, int]:
