@@ -25,8 +25,26 @@ from influxops.errors import ConfigError
 if TYPE_CHECKING:
     from influxops.config.roles import LedgerSettings
     from influxops.context import Context
+    from influxops.engine import Engine
 
 S = TypeVar("S", bound="LedgerSettings")
+
+
+@contextlib.contextmanager
+def configured(
+    ctx: click.Context, timeout: float | None = None, *, endless: bool = False
+) -> Iterator[tuple[Engine, Context]]:
+    """Yield the configuration's engine, and the context of a run that signals end.
+
+    Args:
+        ctx: The command's context.
+        timeout: Seconds, None for what the configuration says.
+        endless: Whether it may take as long as it takes where no time is given.
+    """
+    from influxops.cli.session import session
+
+    with session(ctx, timeout=timeout, endless=endless) as (engine, context):
+        yield engine, context
 
 
 @contextlib.contextmanager

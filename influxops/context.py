@@ -312,8 +312,8 @@ class _Watch:
             self._next_key += 1
             self._waiting[self._next_key] = (end, at, grace)
             if not self._runs:
-                self._runs = True
                 threading.Thread(target=self._run, name="influxops-watch", daemon=True).start()
+                self._runs = True
             elif at is not None and (self._sleeps_until is None or at < self._sleeps_until):
                 self._changed.notify()
             return self._next_key

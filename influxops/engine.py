@@ -37,6 +37,7 @@ from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.report.model import Origin, Report, RunHead
 
 if TYPE_CHECKING:
+    from influxops.ledger import Record
     from influxops.reconcile.single import Asked, Failed, Known, Looked, Place
 
 
@@ -271,6 +272,38 @@ class Engine:
         from influxops.reconcile import single  # what no command needs
 
         return single.make(places, self.target(target), self._single, context, tell)
+
+    def note(self, places: Sequence[Place], context: Context) -> dict[str, Record]:
+        """Write to the ledger where some tenants stand, and take places for who is to be made.
+
+        Args:
+            places: The tenants, as they were looked up or tried.
+            context: The run.
+
+        Returns:
+            The record of each tenant that waits and was written about, as it stands now.
+
+        Raises:
+            InfluxopsError: When the ledger cannot be written.
+        """
+        from influxops.reconcile import noting  # what no command needs
+
+        return noting.note(places, self._single, context)
+
+    def tell_trouble(self, places: Sequence[Place], context: Context) -> Report:
+        """Tell the reporters of tenants that get no database until somebody decides.
+
+        Args:
+            places: The tenants.
+            context: The run.
+
+        Returns:
+            What they were told, and what went wrong with telling.
+        """
+        from influxops.reconcile import noting  # what no command needs
+
+        report = noting.trouble(places, self._single, context, self.origin)
+        return self._tell(report, context, self.reporters)
 
     def complete(self, places: Sequence[Place], target: str, context: Context) -> list[Outcome]:
         """Complete databases that were made quickly.

@@ -50,7 +50,8 @@ class Record(Struct, frozen=True):
     #: tenant has it once it is on its new target.
     due: datetime | None = None
     progress: str = ""  # how far a move is; its target's own text
-    since: datetime | None = None  # when it came to its state
+    #: When it came to its state; where that is wanted or reserved, since when it waits.
+    since: datetime | None = None
     made: datetime | None = None  # when its database was made, or first found
     made_by: str = ""  # the id of the run that made or found it
     confirmed: datetime | None = None  # when it was last seen on its target

@@ -116,6 +116,8 @@ class Background:
             else:
                 self._open.setdefault(item.tenant, now)
                 self._pending.setdefault(item.tenant, _Pending(item, now))
+                if self._works.hindrance() is not None:
+                    self._works.note(item.tenant)
         else:
             self._judge(*item)
 

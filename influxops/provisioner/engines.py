@@ -15,8 +15,8 @@ from influxops.provisioner.values import quiet
 
 #: Seconds for which an engine works as one run: it remembers which server answered in it.
 _ONE_RUN = 30.0
-#: Engines that are kept, with their connections, for who comes next.
-_KEPT = 4
+#: Engines that are kept, with their connections, for who comes next; and for how many seconds.
+_KEPT, IDLE = 4, 20.0
 
 
 class Engines:
@@ -30,7 +30,7 @@ class Engines:
     def __init__(self, config: Config, kinds: Mapping[str, Kind] | None) -> None:
         self._config, self._kinds = config, kinds
         self._lock = threading.Lock()
-        self._idle: list[tuple[Engine, Context, float]] = []
+        self._idle: list[tuple[Engine, Context, float, float]] = []  # with its birth and last use
         self._running: set[Context] = set()
         self._anew = 0.0  # runs that began before this are over
         self.is_over = False
@@ -43,7 +43,7 @@ class Engines:
     def borrow(self) -> Iterator[tuple[Engine, Context]]:
         """Yield an engine and a run for this thread, which parts of limited time are taken of."""
         with self._lock:
-            engine, context, born = self._idle.pop() if self._idle else (None, None, 0.0)
+            engine, context, born, _ = self._idle.pop() if self._idle else (None, None, 0.0, 0.0)
         if engine is None:
             engine = Engine(self._config, kinds=self._kinds)
         if context is None or born < self._anew or time.monotonic() - born > _ONE_RUN:
@@ -55,7 +55,7 @@ class Engines:
             with self._lock:
                 kept = not self.is_over and len(self._idle) < _KEPT
                 if kept:
-                    self._idle.append((engine, context, born))
+                    self._idle.append((engine, context, born, time.monotonic()))
             if not kept:
                 engine.close()
 
@@ -80,6 +80,15 @@ class Engines:
             with self._lock:
                 self._running.discard(context)
 
+    def trim(self) -> None:
+        """Let go of what nobody has used for a while, and of its connections."""
+        now = time.monotonic()
+        with self._lock:
+            old = [each for each in self._idle if now - each[3] >= IDLE]
+            self._idle = [each for each in self._idle if now - each[3] < IDLE]
+        for engine, *_ in old:
+            engine.close()
+
     def close(self) -> None:
         """End all runs, and let go of what is idle."""
         with self._lock:
@@ -88,5 +97,5 @@ class Engines:
             self._idle.clear()
         for context in running:
             context.cancel()
-        for engine, _, _ in idle:
+        for engine, *_ in idle:
             engine.close()

@@ -133,6 +133,10 @@ class Provisioner:
             if parts.works.hindrance() is None:
                 parts.background.wait((), timeout)
                 parts.works.finisher.flush(until - time.monotonic())
+            for tenant in parts.background.pending:
+                parts.works.note(tenant)
+            if parts.works.notes is not None:
+                parts.works.notes.flush(until - time.monotonic())
             parts.close()
 
     # One tenant ------------------------------------------------------------------------------

@@ -25,9 +25,11 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugins.discovery import Kind
+from influxops.provisioner import engines
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher
+from influxops.provisioner.notes import Notes
 from influxops.provisioner.values import Rules, log
 from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
 
@@ -110,8 +112,13 @@ class Works:
             if not name.startswith("target:") or len(rules.urls) == 1
         ]
         self._full: dict[str, tuple[str, float]] = {}
+        self._unsure: set[str] = set()  # tenants of whose making nobody knows how it ended
         self._used: tuple[dict[str, int] | None, float] = (None, 0.0)
         self.finisher = Finisher(self.engines, self.circuits, self.stopping)
+        self.notes: Notes | None = None  # None where there is no ledger
+        if rules.ledger:
+            needed = [self.circuits[name] for name in (*rules.sources, rules.ledger)]
+            self.notes = Notes(self.engines, needed, self.stopping)
 
     # For who asks ----------------------------------------------------------------------------
 
@@ -131,6 +138,11 @@ class Works:
         self._put(self._front, flight, self._look_up)
         return flight.future
 
+    def note(self, tenant: str) -> None:
+        """Have the ledger remember that a tenant could not be made; never waits."""
+        if self.notes is not None:
+            self.notes.add(tenant)
+
     def is_under_way(self, tenant: str) -> bool:
         """Return whether a tenant is being worked on."""
         return tenant in self._flights
@@ -145,6 +157,8 @@ class Works:
         self.stopping.set()
         self.engines.close()
         self.finisher.close()
+        if self.notes is not None:
+            self.notes.close()
         for queue in (self._front, *self._makers.values()):
             with queue.changed:
                 queue.changed.notify_all()
@@ -169,11 +183,14 @@ class Works:
     def _serve(self, queue: Queue, work: Callable[[list[Flight]], None]) -> None:
         while True:
             with queue.changed:
-                while not queue.flights and not self.stopping.is_set():
-                    queue.changed.wait()
+                if not queue.flights and not self.stopping.is_set():
+                    queue.changed.wait(engines.IDLE)
                 if self.stopping.is_set():
                     return
                 batch = [queue.flights.popleft() for _ in range(min(len(queue.flights), _MOST))]
+            if not batch:
+                self.engines.trim()
+                continue
             try:
                 work(batch)
             except Exception as error:
@@ -210,6 +227,8 @@ class Works:
         def tell(place: Place) -> None:
             told.add(place.tenant)
             flight = flights[place.tenant]
+            if place.step is Step.WAIT:
+                self._unsure.add(place.tenant)
             if place.step is Step.MAKE:  # the target is full: it goes elsewhere, if it can
                 self._full[target] = (place.reason, time.monotonic() + _FULL)
                 self._put(self._front, flight, self._look_up)
@@ -234,6 +253,8 @@ class Works:
         for id_, flight in flights.items():
             if id_ in told:
                 continue
+            if failed is not None:
+                self._unsure.add(id_)
             if told and failed is not None:  # the time of this batch was over, perhaps
                 self._put(self._makers[target], flight, partial(self._make, target))
                 continue
@@ -250,8 +271,17 @@ class Works:
             if self._flights.get(place.tenant) is not flight:
                 return
             del self._flights[place.tenant]
-        if not place.complete and place.step in (Step.MADE, Step.THERE):
-            self.finisher.add(place)
+        if place.step in (Step.MADE, Step.THERE):
+            if place.tenant in self._unsure:
+                # It may be of our own making, and without what completes it.
+                self._unsure.discard(place.tenant)
+                place = replace(place, complete=False)
+            if self.notes is not None:
+                self.notes.forget(place.tenant)
+            if not place.complete:
+                self.finisher.add(place)
+        elif place.step is not Step.UNKNOWN and place.record is None:
+            self.note(place.tenant)
         self._on_settled(place, flight.began)
         flight.future.set_result(place)
 
@@ -259,7 +289,8 @@ class Works:
 
     def _known(self, engine: Engine, context: Context) -> Known:
         now = time.monotonic()
-        away = [name for name in self.rules.urls if self.circuits[f"target:{name}"].is_open]
+        circuits = {name: self.circuits[f"target:{name}"] for name in self.rules.urls}
+        away = {name: circuit.reason for name, circuit in circuits.items() if circuit.is_open}
         full = {name: why for name, (why, until) in self._full.items() if until > now}
         used, at = self._used
         if len(self.rules.urls) > 1 and engine.ledger is not None and now - at > _COUNTS:

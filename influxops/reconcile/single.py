@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from influxops.context import Context, Scope
 from influxops.errors import InfluxopsError
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Memory, Record
+from influxops.ledger import Memory, Record, State
 from influxops.model import (
     Action,
     Change,
@@ -100,7 +100,8 @@ class Failed(Struct, frozen=True):
 class Known(Struct, frozen=True):
     """What is known of targets from before."""
 
-    away: Collection[str] = ()  # those that are not to be asked now
+    #: Those that are not to be asked now, with why.
+    away: Mapping[str, str] = field(default_factory=dict)
     full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
     used: Mapping[str, int] | None = None  # how many databases each holds, by the ledger
 
@@ -239,7 +240,8 @@ def _look(
         if not plan.database:
             continue
         found = observed.recalled.record(plan.tenant)
-        promised = found is not None and found.state.is_promised
+        # A place was reserved only after all the others were asked.
+        promised = found is not None and (found.state.is_promised or found.state is State.RESERVED)
         homes = {found.target, found.other} if found is not None and promised else set()
         where = homes & order.rules.targets.keys() if found and found.target in homes else set()
         for target in where or order.rules.targets:
@@ -320,12 +322,13 @@ class _Judge:
         return self.observed.unread
 
     def _why(self, reason: str) -> str:
-        errors = [
-            self.reading.failed[f"target:{name}"].message
+        failed = {
+            name: error.message
             for name in self.unread
-            if f"target:{name}" in self.reading.failed
-        ]
-        return f"{reason}: {errors[0]}" if errors else reason
+            if (error := self.reading.failed.get(f"target:{name}")) is not None
+        }
+        errors = [*{**self.known.away, **failed}.values()]
+        return f"{reason}: {errors[0]}" if errors and errors[0] else reason
 
     def _missing(self, place: Place, plan: TenantPlan) -> Place:
         targets = self.order.targets

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from influxops.context import Context
 from influxops.durations import format_duration
 from influxops.findings import Kind
+from influxops.ledger import State
 from influxops.model import DatabaseStats, Retention, TenantPlan, Unknown, Unmanaged, Verdict
 from influxops.report.document import plain
 from influxops.report.view import ReportView
@@ -58,6 +59,9 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
     if not message and not tenant.verdict.is_right:
         refused = tenant.verdict is Verdict.REFUSED and exists
         message = "" if refused else view.why(tenant)
+    tried = _last_try(tenant)
+    if exists is False and tried and tried not in message:
+        message = "; ".join(filter(None, (message, f"the last try: {tried}")))
     complete: Any = found.complete if found else None
     if known is not None and not isinstance(known.complete, Unknown):
         complete = known.complete
@@ -77,6 +81,14 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         "since": plain(tenant.record.made) if tenant.record else None,
         "recorded": tenant.record.state.value if tenant.record else None,
     }
+
+
+def _last_try(tenant: TenantPlan) -> str:
+    """Return why a tenant that waits for its database was not made, as the ledger has it."""
+    record = tenant.record
+    if record is None or record.state not in (State.WANTED, State.RESERVED):
+        return ""
+    return record.error
 
 
 def _retention(value: Retention | Unknown | Unmanaged) -> str | None:

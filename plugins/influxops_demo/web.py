@@ -63,7 +63,11 @@ user = "{user}"
 database = "{database}"
 password = {{env = "PG_PASS"}}
 """
-_TENANTS = "INSERT INTO tenants (tenant_id, name) VALUES (%s, %s)"
+#: Who has devices is there already, by its id alone.
+_TENANTS = (
+    "INSERT INTO tenants (tenant_id, name) VALUES (%s, %s) "
+    "ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name"
+)
 
 
 def run() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from influxops.plugin import (
     Check,
@@ -19,6 +19,9 @@ from influxops.plugin import (
 )
 from influxops_postgres.parameters import check_password
 from influxops_postgres.settings import PostgresLedgerSettings
+
+if TYPE_CHECKING:
+    from influxops_postgres.session import Kept
 
 # psycopg is imported by the modules that talk to the server, when one is first talked to.
 
@@ -36,6 +39,22 @@ class PostgresLedger(Ledger):
     def __init__(self, section: str, settings: PostgresLedgerSettings) -> None:
         super().__init__(section, settings)
         check_password(settings, "ledger")
+        self._connections: Kept | None = None
+
+    @property
+    def _kept(self) -> Kept:
+        """The connections of one transaction that the next one takes."""
+        from influxops_postgres.session import Kept
+
+        self._connections = self._connections or Kept()
+        return self._connections
+
+    @hookimpl
+    def influxops_close(self) -> None:
+        """Close the connections that were kept."""
+        kept, self._connections = self._connections, None
+        if kept is not None:
+            kept.close()
 
     @hookimpl
     def influxops_records(self, context: Context, tenants: Collection[str] | None) -> Memory:
@@ -43,7 +62,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger_session import reading
         from influxops_postgres.ledger_store import memory
 
-        with reading(self.settings, context) as session:
+        with reading(self.settings, context, self._kept) as session:
             return memory(session, tenants)
 
     @hookimpl
@@ -52,7 +71,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger_session import write
         from influxops_postgres.ledger_store import reserve
 
-        return write(self.settings, context, lambda session: reserve(session, records))
+        return write(self.settings, context, lambda session: reserve(session, records), self._kept)
 
     @hookimpl
     def influxops_record(self, writing: Writing, context: Context) -> Iterable[Record]:
@@ -60,7 +79,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger_session import write
         from influxops_postgres.ledger_store import record
 
-        return write(self.settings, context, lambda session: record(session, writing))
+        return write(self.settings, context, lambda session: record(session, writing), self._kept)
 
     @hookimpl
     def influxops_history(self, wanted: Wanted, context: Context) -> Iterable[Entry]:
@@ -68,7 +87,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger_session import reading
         from influxops_postgres.ledger_store import history
 
-        with reading(self.settings, context) as session:
+        with reading(self.settings, context, self._kept) as session:
             return history(session, wanted)
 
     @hookimpl
@@ -77,7 +96,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger_session import reading
         from influxops_postgres.ledger_store import counts
 
-        with reading(self.settings, context) as session:
+        with reading(self.settings, context, self._kept) as session:
             return counts(session)
 
     @hookimpl
@@ -94,7 +113,7 @@ class PostgresLedger(Ledger):
         """Return the context in which this run lives."""
         from influxops_postgres.ledger_lock import living
 
-        return living(self.settings, context)
+        return living(self.settings, context, self._kept)
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterator[Check]:

@@ -15,7 +15,7 @@ from influxops.plugin import Context, LedgerError, LockBusy, SourceError
 from influxops_postgres.ledger_session import run_key
 from influxops_postgres.lock import begin, kept, take
 from influxops_postgres.parameters import resolve
-from influxops_postgres.session import Connection, connect
+from influxops_postgres.session import Connection, Kept, connect
 from influxops_postgres.settings import PostgresLedgerSettings
 
 #: A machine that is gone without a word is noticed after a minute, and not after two hours: until
@@ -27,8 +27,15 @@ _KEEPALIVE = sql.SQL(
 
 
 @contextlib.contextmanager
-def living(settings: PostgresLedgerSettings, context: Context) -> Iterator[None]:
+def living(
+    settings: PostgresLedgerSettings, context: Context, again: Kept | None = None
+) -> Iterator[None]:
     """Let this run live in the ledger. It waits for nobody.
+
+    Args:
+        settings: The ledger's.
+        context: The run.
+        again: Has connections, and keeps this one, where there are any to be kept.
 
     Raises:
         LockBusy: When another run has this one's id.
@@ -38,7 +45,8 @@ def living(settings: PostgresLedgerSettings, context: Context) -> Iterator[None]
     """
     place = resolve(settings).text
     try:
-        connection = connect(settings, context)
+        connection = again.take(context) if again is not None else None
+        connection = connection or connect(settings, context)
     except SourceError as error:
         raise LedgerError(error.message, hint=error.remedy) from error
     with kept(
@@ -50,6 +58,7 @@ def living(settings: PostgresLedgerSettings, context: Context) -> Iterator[None]
             f"{place}: the connection by which this run lives in the ledger broke during the run",
             hint="run it again: what it had in its hands may have been taken by another one",
         ),
+        again,
     ):
         yield
 

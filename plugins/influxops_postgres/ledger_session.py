@@ -13,7 +13,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.plugin import Context, LedgerError, SourceError
-from influxops_postgres import ledger_schema
+from influxops_postgres import ledger_schema, session
 from influxops_postgres.ledger_errors import (
     NOT_WRITTEN,
     install_error,
@@ -24,7 +24,7 @@ from influxops_postgres.ledger_errors import (
 )
 from influxops_postgres.lock import key_of
 from influxops_postgres.parameters import resolve
-from influxops_postgres.session import Connection, Row, connect, ending_with
+from influxops_postgres.session import Connection, Kept, Row
 from influxops_postgres.settings import LONGEST_STATEMENT, PostgresLedgerSettings
 
 T = TypeVar("T")
@@ -87,23 +87,32 @@ class LedgerSession(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def connected(settings: PostgresLedgerSettings, context: Context) -> Iterator[Connection]:
+def connected(
+    settings: PostgresLedgerSettings, context: Context, kept: Kept | None = None
+) -> Iterator[Connection]:
     """Connect for as long as the block and the run last.
+
+    Args:
+        settings: Where.
+        context: The run.
+        kept: Has connections, and keeps this one if the block ends well.
 
     Raises:
         LedgerError: When that fails; the message says why.
         Interrupted: When the run is over.
     """
-    try:
-        connection = connect(settings, context)
-    except SourceError as error:
-        raise LedgerError(error.message, hint=error.remedy) from error
-    with contextlib.closing(connection), ending_with(context, connection):
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = stack.enter_context(session.connected(settings, context, kept))
+        except SourceError as error:
+            raise LedgerError(error.message, hint=error.remedy) from error
         yield connection
 
 
 @contextlib.contextmanager
-def reading(settings: PostgresLedgerSettings, context: Context) -> Iterator[LedgerSession]:
+def reading(
+    settings: PostgresLedgerSettings, context: Context, kept: Kept | None = None
+) -> Iterator[LedgerSession]:
     """Open a read-only transaction in which every statement sees the same data.
 
     Raises:
@@ -112,7 +121,7 @@ def reading(settings: PostgresLedgerSettings, context: Context) -> Iterator[Ledg
     """
     place = resolve(settings).text
     with (
-        connected(settings, context) as connection,
+        connected(settings, context, kept) as connection,
         explained(connection, place, settings, context),
     ):
         row = _begin(connection, settings, context, _READS)
@@ -175,7 +184,10 @@ def installing(
 
 
 def write(
-    settings: PostgresLedgerSettings, context: Context, work: Callable[[LedgerSession], T]
+    settings: PostgresLedgerSettings,
+    context: Context,
+    work: Callable[[LedgerSession], T],
+    kept: Kept | None = None,
 ) -> T:
     """Return what some work gives, all of it written in one transaction, or nothing.
 
@@ -191,7 +203,7 @@ def write(
     while True:
         tries += 1
         try:
-            with connected(settings, context) as connection:
+            with connected(settings, context, kept) as connection:
                 return _written(connection, settings, context, place, work)
         except _Again as again:
             if tries >= _MOST_TRIES:

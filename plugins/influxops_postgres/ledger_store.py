@@ -62,7 +62,8 @@ INSERT INTO {tenants} AS t (
        since, made, made_by, confirmed, error, tries, holder, holder_key, version)
 SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity, r.other,
        r.other_identity, r.due, coalesce(r.progress, ''),
-       CASE WHEN r.state = old.state THEN old.since ELSE now END,
+       CASE WHEN r.state = old.state OR (r.state IN ('wanted', 'reserved')
+                 AND old.state IN ('wanted', 'reserved')) THEN old.since ELSE now END,
        r.made, coalesce(r.made_by, ''), r.confirmed,
        coalesce(r.error, ''), coalesce(r.tries, 0), %(holder)s, %(holder_key)s::bigint,
        coalesce(r.version, 0) + 1

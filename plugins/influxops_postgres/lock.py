@@ -27,7 +27,7 @@ from influxops.plugin import (
 )
 from influxops_postgres.errors import reason
 from influxops_postgres.parameters import resolve
-from influxops_postgres.session import Connection, connect, ending_with
+from influxops_postgres.session import Connection, Kept, connect, ending_with
 from influxops_postgres.settings import PostgresSettings
 
 #: Seconds between two tries.
@@ -115,6 +115,7 @@ def kept(
     take: Callable[[Connection], None],
     refused: Callable[[str], InfluxopsError],
     broke: InfluxopsError,
+    again: Kept | None = None,
 ) -> Iterator[None]:
     """Keep a connection whose transaction holds a lock, and close it.
 
@@ -124,11 +125,13 @@ def kept(
         take: Takes the lock.
         refused: Makes the error where the server gave none, of the reason.
         broke: What is raised on leaving, when the connection broke meanwhile.
+        again: Keeps it for the next one if all went well, instead of closing it.
 
     Raises:
         InfluxopsError: What `take` and `refused` give, or `broke`.
         Interrupted: When the run is over.
     """
+    ended_well = False
     try:
         try:
             with ending_with(context, connection):
@@ -141,12 +144,16 @@ def kept(
             context.check()
             with ending_with(context, connection):
                 connection.execute("COMMIT")
+            ended_well = True
         except Interrupted:
             pass  # closing the connection gives the lock back too, without waiting for an answer
         except psycopg.Error:
             raise broke from None
     finally:
-        connection.close()
+        if ended_well and again is not None:
+            again.keep(connection)
+        else:
+            connection.close()
 
 
 def _take(connection: Connection, settings: PostgresSettings, context: Context, place: str) -> None:

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from psycopg.rows import dict_row
 
 from influxops.plugin import Context, Remedy, SourceError
 from influxops_postgres.errors import connection_error, query_error
-from influxops_postgres.parameters import password, resolve
+from influxops_postgres.parameters import resolve
 from influxops_postgres.settings import LONGEST_STATEMENT, ConnectionSettings, PostgresSettings
 
 Row = dict[str, Any]
@@ -47,12 +48,9 @@ def connect(settings: ConnectionSettings, context: Context) -> Connection:
     """
     parameters = resolve(settings)
     timeout = context.remaining(settings.connect_timeout or None)
-    keywords: dict[str, Any] = {**parameters.keywords, "client_encoding": "UTF8"}
+    keywords = settings.keywords()
     if timeout is not None:
         keywords["connect_timeout"] = min(math.ceil(timeout), LONGEST_STATEMENT)
-    secret = password(settings, parameters)
-    if secret is not None:
-        keywords["password"] = secret
     try:
         return _dial(keywords, context)
     except psycopg.Error as error:
@@ -177,39 +175,76 @@ def _seconds(interval: str) -> str:
 
 
 class Kept:
-    """A connection that is kept for the next transaction of the same instance."""
+    """Connections that are kept for the next transactions of the same instance."""
 
     def __init__(self) -> None:
-        self._connection: Connection | None = None
-        self._since = 0.0
+        # One operation on it at a time needs no lock.
+        self._idle: deque[tuple[Connection, float]] = deque()
+        self._closed = False
 
-    def begun(self, settings: PostgresSettings, context: Context) -> Connection | None:
-        """Return the connection with a transaction begun; None where there is none that works."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return None
-        try:
-            if time.monotonic() - self._since < _KEPT:
-                with ending_with(context, connection):
-                    connection.execute(_begin(settings, context))
-                return connection
-        except psycopg.Error:  # the server has closed it meanwhile, perhaps
+    def take(self, context: Context) -> Connection | None:
+        """Return a connection that works; None where there is none."""
+        while self._idle:
+            try:
+                connection, since = self._idle.pop()
+            except IndexError:
+                break
+            try:
+                if time.monotonic() - since < _KEPT:
+                    with ending_with(context, connection):
+                        connection.execute("SELECT 1")
+                    return connection
+            except psycopg.Error:  # the server has closed it meanwhile, perhaps
+                connection.close()
+                context.check()
+            except BaseException:
+                connection.close()
+                raise
             connection.close()
-            context.check()
-        except BaseException:
-            connection.close()
-            raise
-        connection.close()
         return None
 
     def keep(self, connection: Connection) -> None:
         """Keep a connection whose transaction has ended well."""
-        self._connection, self._since = connection, time.monotonic()
+        self._idle.append((connection, time.monotonic()))
+        if self._closed:
+            self.close()
 
     def close(self) -> None:
-        """Let go of it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        """Let go of them."""
+        self._closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop()[0].close()
+
+
+@contextlib.contextmanager
+def connected(
+    settings: ConnectionSettings, context: Context, kept: Kept | None = None
+) -> Iterator[Connection]:
+    """Connect for as long as the block and the run last.
+
+    Args:
+        settings: Where.
+        context: The run.
+        kept: Has connections, and keeps this one if the block ends well.
+
+    Raises:
+        SourceError: When that fails; the message says why.
+        Interrupted: When the run is over.
+    """
+    connection = kept.take(context) if kept is not None else None
+    if connection is None:
+        connection = connect(settings, context)
+    ended_well = False
+    try:
+        with ending_with(context, connection):
+            yield connection
+        idle = psycopg.pq.TransactionStatus.IDLE
+        ended_well = connection.info.transaction_status == idle
+    finally:
+        if ended_well and kept is not None:
+            kept.keep(connection)
+        else:
             connection.close()
 
 
@@ -222,32 +257,21 @@ def reading(
     Args:
         settings: Where.
         context: The run.
-        kept: Has the connection, and keeps it, where there is one to be kept.
+        kept: Has connections, and keeps this one, where there are any to be kept.
 
     Raises:
         SourceError: When the server cannot be reached or fails; the message says why.
         Interrupted: When the run is over.
     """
     place = resolve(settings).text
-    begun = kept.begun(settings, context) if kept is not None else None
-    connection = begun or connect(settings, context)
-    ended_well = False
-    try:
-        with ending_with(context, connection):
-            try:
-                if begun is None:
-                    connection.execute(_begin(settings, context))
-                yield Session(connection, settings, context, place)
-                connection.execute("COMMIT")
-                ended_well = True
-            except psycopg.Error as error:
-                context.check()
-                raise query_error(error, place, settings) from error
-    finally:
-        if ended_well and kept is not None:
-            kept.keep(connection)
-        else:
-            connection.close()
+    with connected(settings, context, kept) as connection:
+        try:
+            connection.execute(_begin(settings, context))
+            yield Session(connection, settings, context, place)
+            connection.execute("COMMIT")
+        except psycopg.Error as error:
+            context.check()
+            raise query_error(error, place, settings) from error
 
 
 def _begin(settings: PostgresSettings, context: Context) -> sql.Composed:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from influxops.plugin import (
     ConfigError,
+    Context,
     LedgerSettings,
     Location,
     PluginSettings,
@@ -17,6 +19,9 @@ from influxops.plugin import (
     SourceSettings,
     setting,
 )
+
+if TYPE_CHECKING:
+    import psycopg
 
 _PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
 _TABLE = re.compile(rf"({_PART})(?:\.({_PART}))?")
@@ -119,8 +124,8 @@ class ConnectionSettings(PluginSettings):
         le=LONGEST_STATEMENT,
     )
 
-    def libpq_keywords(self) -> dict[str, str]:
-        """Return what a program hands to psycopg to get there, the password among it.
+    def keywords(self) -> dict[str, Any]:
+        """Return what psycopg takes to connect, the password included.
 
         Raises:
             ConfigError: When a secret cannot be read.
@@ -128,8 +133,11 @@ class ConnectionSettings(PluginSettings):
         from influxops_postgres.parameters import password, resolve
 
         parameters = resolve(self)
+        keywords: dict[str, Any] = {**parameters.keywords, "client_encoding": "UTF8"}
         secret = password(self, parameters)
-        return {**parameters.keywords, **({} if secret is None else {"password": secret})}
+        if secret is not None:
+            keywords["password"] = secret
+        return keywords
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret, and the password that is part of a secret connection string."""
@@ -199,6 +207,17 @@ class PostgresSettings(ConnectionSettings, SourceSettings):
                 f"it excludes {' and '.join(given)}: a query of your own says itself what is read",
                 "query",
             )
+
+    def connect(self, context: Context) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """Connect for as long as the block and the run last; what the block runs is committed.
+
+        Raises:
+            SourceError: When that fails; the message says why.
+            Interrupted: When the run is over.
+        """
+        from influxops_postgres.session import connected
+
+        return connected(self, context)
 
     @property
     def gives_ids_only(self) -> bool:
@@ -277,3 +296,14 @@ class PostgresLedgerSettings(ConnectionSettings, LedgerSettings):
             is_default=parameters.is_default,
             subject=self.schema,
         )
+
+    def connect(self, context: Context) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """Connect for as long as the block and the run last; what the block runs is committed.
+
+        Raises:
+            LedgerError: When that fails; the message says why.
+            Interrupted: When the run is over.
+        """
+        from influxops_postgres.ledger_session import connected
+
+        return connected(self, context)

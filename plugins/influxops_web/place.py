@@ -35,7 +35,7 @@ _TABLES = (
 class InPostgres(Protocol):
     """Settings of a section that is in a PostgreSQL database."""
 
-    def libpq_keywords(self) -> dict[str, str]:
+    def keywords(self) -> Mapping[str, Any]:
         """Return what psycopg takes to get there."""
 
 
@@ -43,7 +43,7 @@ class Place(Struct, frozen=True):
     """The database of the service, and what its tables are called."""
 
     text: str  # fit to be shown: `iot@db.example/iotcloud`
-    keywords: Mapping[str, str]  # for psycopg, with the password: never to be shown
+    keywords: Mapping[str, Any]  # for psycopg, with the password: never to be shown
     schema: str
     web: WebTable
 
@@ -94,7 +94,7 @@ def place_of(engine: Engine) -> Place:
             location = handle.location
             text = location.text.partition(" (")[0] if location else handle.full_name
             schema = parts[0] if len(parts) > 1 else "public"
-            return Place(text, settings.libpq_keywords(), schema, engine.config.web)
+            return Place(text, settings.keywords(), schema, engine.config.web)
     raise ConfigError("no source reads the service's table of tenants", hint=_WHAT_TO_WRITE)
 
 
@@ -105,7 +105,7 @@ def _table(settings: object) -> tuple[str, ...]:
     return tuple(getattr(settings, "table_parts", ()))
 
 
-def ledger_keywords(engine: Engine) -> dict[str, str]:
+def ledger_keywords(engine: Engine) -> Mapping[str, Any]:
     """Return what psycopg takes to get to the ledger.
 
     Raises:
@@ -116,16 +116,16 @@ def ledger_keywords(engine: Engine) -> dict[str, str]:
     settings = needs_ledger(engine).settings
     if not isinstance(settings, InPostgres):
         raise ConfigError("the service needs a ledger in PostgreSQL", hint='kind = "postgres"')
-    return settings.libpq_keywords()
+    return settings.keywords()
 
 
-def other_databases(engine: Engine, place: Place) -> Iterator[tuple[str, Mapping[str, str]]]:
+def other_databases(engine: Engine, place: Place) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield what must be in the service's own database: the ledger and the table of devices."""
     yield "the ledger", ledger_keywords(engine)
     for handle in engine.sources:
         settings = handle.resolved.settings
         if isinstance(settings, InPostgres) and _table(settings)[-1:] == (place.web.devices,):
-            yield handle.full_name, settings.libpq_keywords()
+            yield handle.full_name, settings.keywords()
 
 
 def explained(error: psycopg.Error, place: Place) -> InfluxopsError:

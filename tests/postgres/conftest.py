@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,14 +76,17 @@ def make_source(database: TestDatabase) -> MakeSource:
 
 
 @pytest.fixture
-def make_ledger(database: TestDatabase) -> MakeLedger:
+def make_ledger(database: TestDatabase) -> Iterator[MakeLedger]:
     """Make a ledger in the test's database, whose schema may not be there yet."""
+    with contextlib.ExitStack() as stack:
 
-    def make(**settings: object) -> PostgresLedger:
-        values = {**where(database), **settings}
-        return PostgresLedger("", PostgresLedgerSettings.of(values, as_text=values))
+        def make(**settings: object) -> PostgresLedger:
+            values = {**where(database), **settings}
+            made = PostgresLedger("", PostgresLedgerSettings.of(values, as_text=values))
+            stack.callback(made.influxops_close)
+            return made
 
-    return make
+        yield make
 
 
 @pytest.fixture

@@ -487,6 +487,7 @@ def test_what_is_written_takes_the_same_number_of_statements_however_many_tenant
     database.execute("ALTER SYSTEM SET log_line_prefix = '|%d '", superuser=True)
     database.execute("SELECT pg_reload_conf()", superuser=True)
     try:
+        statements(1)  # it has its connections then
         few, many = statements(10), statements(10_000)
     finally:
         database.execute("ALTER ROLE iot RESET ALL", superuser=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from influxops.provisioner import How
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase
-from tests.provisioner.conftest import configured
+from tests.provisioner.conftest import configured, until
 
 pytestmark = pytest.mark.stand_in
 
@@ -41,7 +42,17 @@ def test_the_code_of_the_documentation_does_what_it_says(
         assert provisioner.wait(timeout=20)
         assert names["telemetry_of"]("gamma") == 0
         assert names["healthy"]()
-    assert server.databases() == ["telemetry_acme", "telemetry_beta", "telemetry_gamma"]
+        there = ["telemetry_acme", "telemetry_beta", "telemetry_gamma"]
+        assert server.databases() == there
+        shown = re.findall(r"^\$ influxops (.*)$", TEXT, flags=re.MULTILINE)
+        *first, worker = [shlex.split(line) for line in shown]
+        for command in first:
+            done = cli(*command)
+            assert done.code == 0, done.all
+        names["create_tenant_and_nothing_else"](db.conninfo, "delta")
+        with cli.running(*worker):
+            until(lambda: server.databases() == [*there[:2], "telemetry_delta", there[2]], 60)
+            until(lambda: provisioner.ensure("delta").how == "known")
 
 
 def test_it_names_every_public_method_and_every_outcome() -> None:

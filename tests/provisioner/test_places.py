@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -142,6 +143,22 @@ def test_applications_at_once_give_each_tenant_one_database(
     assert {state for state, _ in recorded(db).values()} == {"ready"}
     for id_ in ids:
         assert len({made.ensure(id_).target for made in several}) == 1
+
+
+def test_threads_that_want_tenants_at_once_over_two_targets_meet_no_busy_lock(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    ids = [f"t{number:02}" for number in range(16)]
+    db.registry(*ids)
+    servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
+    made = provide(targets=dict(servers), extra=SPREAD, ledger=True, budget=30.0)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(made.ensure, ids))
+    assert [(each.how, each.reason) for each in found] == [("created", "")] * 16
+    assert {name: len(server.databases()) for name, server in servers.items()} == {
+        "one": 8,
+        "two": 8,
+    }
 
 
 # In the application's own transaction -------------------------------------------------------------

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -57,25 +58,30 @@ def test_importing_influxops_stays_cheap() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("ledger", [False, True], ids=["request", "in its transaction"])
 def test_an_application_killed_right_after_its_commit_loses_nothing(
-    cli: Cli, db: TestDatabase, stand_in: GiveStandIn
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, ledger: bool
 ) -> None:
     db.registry()
     server = stand_in(max_databases=None)
-    configured(cli, {"eu1": server})
-    create = """
+    configured(cli, {"eu1": server}, ledger=ledger)
+    create = f"""
         import os, signal, psycopg
         from influxops import Provisioner
         made = Provisioner.from_config(full_runs=None)
         with psycopg.connect(os.environ["CONNINFO"]) as connection:
             connection.execute("INSERT INTO device_registry (tenant_id) VALUES ('acme')")
-        made.request("acme")
+            if {ledger}:
+                assert made.ensure("acme", connection=connection).reason.startswith("noted")
+        if not {ledger}:
+            made.request("acme")
         os.kill(os.getpid(), signal.SIGKILL)
     """
     killed = Cli(cli.folder, {**cli.variables, "CONNINFO": db.conninfo})
     with application(killed, create) as process:
         assert process.wait(30) == -9
     assert server.databases() == []
+    assert (not ledger) or recorded(db) == {"acme": "wanted"}
     start = """
         import sys
         from influxops import Provisioner
@@ -85,6 +91,37 @@ def test_an_application_killed_right_after_its_commit_loses_nothing(
     with application(cli, start):
         until(lambda: server.databases() == ["telemetry_acme"])
         until(lambda: server.markers("telemetry_acme") == 1)
+        until(lambda: not ledger or recorded(db) == {"acme": "ready"})
+
+
+@pytest.mark.parametrize("ending", ["killed", "closed"])
+def test_what_could_not_be_made_outlives_the_application_in_the_ledger(
+    cli: Cli, db: TestDatabase, ending: str
+) -> None:
+    db.registry("acme", "beta", "gamma")
+    configured(cli, {"eu1": "http://127.0.0.1:1"}, ledger=True)
+    code = f"""
+        from influxops import Provisioner
+        made = Provisioner.from_config(full_runs=None, budget=5.0)
+        print(made.ensure("acme").how, made.request("beta"), made.ensure("unheard-of").how)
+        if {ending == "closed"}:
+            made.request("gamma")
+            made.close(timeout=20.0)
+        input()
+    """
+    with application(cli, code) as process:
+        assert process.stdout is not None
+        told = process.stdout.readline().split()
+        assert told == ["queued", "True", "queued"]
+        there = ["acme", "beta"] + (["gamma"] if ending == "closed" else [])
+        until(lambda: recorded(db) == dict.fromkeys(there, "wanted"))
+        process.kill()
+
+
+def recorded(db: TestDatabase) -> dict[str, str]:
+    """Give the state of each tenant that the ledger has."""
+    with psycopg.connect(db.conninfo) as connection:
+        return dict(connection.execute("SELECT tenant, state FROM influxops.tenants").fetchall())
 
 
 def test_a_provisioner_may_be_made_before_a_fork(
@@ -227,6 +264,43 @@ def test_its_threads_end_with_it(provide: Provide, db: TestDatabase, stand_in: G
     with contextlib.suppress(AssertionError):
         until(lambda: not influxops_threads())
     assert influxops_threads() == []
+
+
+def test_connections_serve_the_next_tenants_and_are_let_go_when_none_comes(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"t{number}" for number in range(10)]
+    db.registry(*ids)
+    made = provide(targets={"eu1": stand_in(max_databases=None)}, ledger=True)
+    connect, opened = psycopg.connect, []
+
+    def counted(*arguments: Any, **keywords: Any) -> psycopg.Connection[Any]:
+        opened.append(1)
+        return connect(*arguments, **keywords)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    assert {made.ensure(id_).how for id_ in ids} == {"created"}
+    assert len(opened) < 2 * len(ids)
+    monkeypatch.setattr(psycopg, "connect", connect)
+    assert connections(db) > 0
+    monkeypatch.setattr("influxops.provisioner.engines.IDLE", 0.1)
+    assert made.ensure("t0", target="eu1").how == "known"
+    assert made.where("unheard-of").how == "failed"
+    made.ensure("another")
+    until(lambda: connections(db) == 0)
+    insert(db, "later")
+    assert made.ensure("later").how == "created"
+
+
+def connections(db: TestDatabase) -> int:
+    """Count those of influxops to the test's database."""
+    with psycopg.connect(db.superuser_conninfo) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name LIKE 'influxops%'"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 def influxops_threads() -> list[str]:

@@ -210,24 +210,50 @@ def test_a_request_does_nothing_but_take_note(
     }
 
 
+@pytest.mark.parametrize("ledger", [False, True], ids=["alone", "with a ledger"])
 def test_500_tenants_that_come_while_influxdb_is_away_all_get_their_database(
-    provide: Provide, db: TestDatabase
+    provide: Provide, db: TestDatabase, ledger: bool
 ) -> None:
     ids = [f"t{number:03}" for number in range(500)]
     db.registry()
     with running_stand_in(max_databases=None, wal_flush_interval="50ms") as server:
-        made = provide(targets={"eu1": server.url}, budget=1.0)
+        made = provide(targets={"eu1": server.url}, budget=1.0, ledger=ledger)
         server.kill()
-    for id_ in ids:
-        insert(db, id_)
-        assert made.ensure(id_).how == "queued"
+    for start in range(0, 500, 50):
+        insert(db, *ids[start : start + 50])
+        for id_ in ids[start : start + 50]:
+            assert made.ensure(id_).how == "queued"
     with running_stand_in(
         max_databases=None, wal_flush_interval="50ms", port=server.port
     ) as server:
         assert made.wait(timeout=60)
         there = Influx(server.url)
         assert there.databases() == [f"telemetry_{id_}" for id_ in ids]
-        until(lambda: sum(marked(there)) == 500)
+        until(lambda: sum(marked(there)) == 500, timeout=60)
+
+
+def test_a_database_whose_making_was_not_answered_is_completed_all_the_same(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    proxy = proxied(server)
+    made = provide(targets={"eu1": proxy}, budget=1.0)
+    let_go = threading.Event()
+
+    def hold(seen: Seen) -> None:
+        if seen.path == "/api/v3/configure/database":
+            let_go.wait(30)
+
+    proxy.after = hold
+    try:
+        assert made.ensure("acme").how == "queued"
+        assert server.databases() == ["telemetry_acme"]
+    finally:
+        let_go.set()
+    assert made.wait(timeout=20)
+    assert made.ensure("acme").how == "known"
+    until(lambda: sum(marked(server)) == 1)
 
 
 def marked(server: Influx) -> list[int]:

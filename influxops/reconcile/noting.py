@@ -1,0 +1,152 @@
+"""Writes to the ledger where single tenants stand, and tells reporters who gets no database.
+
+Beside single.py: a program that has found out where tenants go may leave making them to another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from influxops.context import Context
+from influxops.errors import ExitCode, LedgerError
+from influxops.findings import Finding, Kind, Severity
+from influxops.ledger import Record, State, Writing
+from influxops.model import UNMANAGED, Inventory, TenantPlan, Verdict
+from influxops.reconcile.observe import Observed
+from influxops.reconcile.order import Draft, Order
+from influxops.reconcile.plan import Plan
+from influxops.reconcile.recall import Recalled
+from influxops.reconcile.remember import record
+from influxops.reconcile.single import Place, Step
+from influxops.report.model import Origin, Report
+
+#: States in which a tenant waits for its database; what else the ledger knows is not for this.
+_WAITING = (State.WANTED, State.RESERVED)
+
+
+def note(places: Sequence[Place], order: Order, context: Context) -> dict[str, Record]:
+    """Write to the ledger where tenants stand, as far as it does not say so.
+
+    A place is reserved for who is to be made, so that whoever reads the ledger can make it. Who
+    cannot be decided stays wanted, with the reason. A database that was found is recorded.
+
+    Args:
+        places: The tenants, as they were looked up or tried.
+        order: The run's order.
+        context: The run.
+
+    Returns:
+        The record, as it stands now, of each tenant that waits and was written about. One that
+        another run has changed meanwhile stands as that one left it.
+
+    Raises:
+        LedgerError: When the ledger cannot be written, or none is configured.
+        Interrupted: When the run is over.
+    """
+    if order.ledger is None:
+        raise LedgerError("there is no ledger to note anything in")
+    there = [place for place in places if place.step is Step.THERE and _is_news(place)]
+    for group in _by_target(there).values():
+        _record_found(group, order, context)
+    records = [after for place in places if (after := _noted(place)) is not None]
+    return order.ledger.record(Writing(tuple(records)), context) if records else {}
+
+
+def _is_news(place: Place) -> bool:
+    found = place.record
+    return place.plan is not None and (found is None or found.state in _WAITING)
+
+
+def _by_target(places: Iterable[Place]) -> Mapping[str | None, list[Place]]:
+    groups: defaultdict[str | None, list[Place]] = defaultdict(list)
+    for place in places:
+        groups[place.target].append(place)
+    return groups
+
+
+def _noted(place: Place) -> Record | None:
+    """Return a tenant's record as it is to be; None where there is nothing to write."""
+    before = place.record or Record(place.tenant, State.WANTED)
+    after = before
+    if before.is_held or before.state not in (*_WAITING, State.RETIRED):
+        return None
+    match place.step:
+        case Step.MAKE if place.target:
+            after = replace(
+                before,
+                state=State.RESERVED,
+                database=place.database,
+                target=place.target,
+                identity=place.identity,
+            )
+        case Step.WAIT if before.state is State.RESERVED:
+            after = replace(before, error=place.reason)  # its place stays taken
+        case Step.WAIT | Step.NEVER:
+            after = replace(before, state=State.WANTED, error=place.reason)
+        case Step.UNKNOWN if place.record is not None and before.state in _WAITING:
+            after = replace(before, state=State.WANTED, error=place.reason)
+    is_new = place.record is None and place.step is not Step.UNKNOWN
+    return after if after != before or (is_new and after.error) else None
+
+
+def _record_found(places: Sequence[Place], order: Order, context: Context) -> None:
+    """Record databases of one target that were there, as any run does."""
+    plans, records = {}, {}
+    for place in places:
+        assert place.plan is not None
+        before = place.plan.before
+        plans[place.tenant] = replace(
+            place.plan, verdict=Verdict.OK, finding=None, changes=(), after=before
+        )
+        if place.record is not None:
+            records[place.tenant] = place.record
+    target = places[0].target or ""
+    observed = Observed(
+        inventories={target: Inventory({}, identity=places[0].identity)},
+        recalled=Recalled(is_configured=True, records=records),
+    )
+    draft = record(Draft(observed, Plan(plans)), order, context, at_end=True)
+    if draft.notes:
+        raise LedgerError(draft.notes[-1].message, hint=draft.notes[-1].remedy)
+
+
+def trouble(places: Sequence[Place], order: Order, context: Context, origin: Origin) -> Report:
+    """Return a report of tenants that get no database until somebody decides.
+
+    Args:
+        places: The tenants.
+        order: The run's order.
+        context: The run.
+        origin: Who runs it.
+    """
+    return Report(
+        run_id=context.id,
+        started=context.started,
+        seconds=context.seconds,
+        dry_run=False,
+        origin=origin,
+        # No targets: of none was all read that it holds.
+        ledger=order.ledger.state() if order.ledger is not None else None,
+        tenants=tuple(map(_failed, places)),
+        exit_code=ExitCode.FAILED,
+        is_limited=True,
+    )
+
+
+def _failed(place: Place) -> TenantPlan:
+    plan = place.plan or TenantPlan(place.tenant, place.database, UNMANAGED)
+    if plan.finding is not None and plan.finding.message == place.reason:
+        return plan
+    finding = Finding(
+        Kind.FAILED_CHANGE,
+        Severity.ERROR,
+        place.reason,
+        "`influxops plan` tells more",
+        place.tenant,
+        place.target,
+        place.database,
+    )
+    return replace(plan, verdict=Verdict.FAILED, finding=finding, changes=(), after=None)

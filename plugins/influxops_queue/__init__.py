@@ -1,0 +1,7 @@
+"""The outbox and its workers: what a tenant's registry, by any program, leaves to be done.
+
+A face, as the command line is. Its own tables, and procrastinate's, are in one schema beside the
+ledger's. procrastinate is imported by the modules that use it, when they do.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,42 @@
+"""The full run that one of the workers makes now and then: `ensure`, then `retire --due`."""
+
+from __future__ import annotations
+
+from influxops.errors import ExitCode
+from influxops.provisioner.engines import Engines
+from influxops.reconcile.copying import last_pass
+from influxops.reconcile.due import Due
+from influxops.report.model import Report
+
+
+def full_run(engines: Engines, timeout: float) -> ExitCode:
+    """Make a run over all tenants, and drop what is due; the reporters are told of both.
+
+    Args:
+        engines: Lends an engine.
+        timeout: Seconds that each of the two may take.
+
+    Returns:
+        The worse exit code of the two.
+
+    Raises:
+        InfluxopsError: When no run could be made.
+    """
+    with engines.run(timeout) as (engine, context):
+        made = engine.execute(context)
+    if made.interrupted or not _has_due(made):
+        return made.exit_code
+    with engines.run(timeout) as (engine, context):
+        dropped = engine.execute(
+            context, planner=Due(last_pass), command="retire --due", reads_again=True
+        )
+    return max(made.exit_code, dropped.exit_code)
+
+
+def _has_due(report: Report) -> bool:
+    """Return whether anything may be due, which takes reading everything anew."""
+    if report.ledger is None or report.ledger.error:
+        return False
+    states = report.ledger.states
+    moved = any(plan.record is not None and plan.record.due for plan in report.tenants)
+    return bool(states.get("retiring")) or moved

@@ -1,0 +1,465 @@
+"""A worker: takes hints, and does what jobs say, until it is told to stop.
+
+    NOTIFY, or every few seconds ─▶ take hints: look up, reserve ─▶ a job a target ─▶ make
+
+Nothing depends on a notification or on a job: what is wanted stands in the ledger, and every
+worker looks now and then whether a job is missing for it, or belongs to a worker that died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import procrastinate
+import psycopg
+from msgspec import Struct
+from procrastinate import exceptions
+from procrastinate.jobs import DeleteJobCondition, Status
+from psycopg import sql
+
+from influxops.config.load import Config
+from influxops.errors import InfluxopsError
+from influxops_queue.full_run import full_run
+from influxops_queue.health import Health
+from influxops_queue.making import Making
+from influxops_queue.settings import CHANNEL, LedgerPlace
+from influxops_queue.tables import FIRST, Connection, Depth, Tables
+
+log = logging.getLogger("influxops")
+T = TypeVar("T")
+
+#: Tenants that are looked up at once, and made at once on one target.
+_BATCH = 500
+#: Seconds between two looks at what waits, without a notification.
+_LOOK_AROUND = 5.0
+#: Seconds between two signs of life, and after which a worker without one counts as dead.
+_HEARTBEAT, _DEAD = 2.0, 10.0
+#: Seconds before another try: the first wait, which doubles, and the longest.
+_FIRST, _LONGEST = 0.5, 15.0
+#: Looking at who cannot be placed takes no more than this share of a worker's time.
+_SHARE = 0.1
+#: Seconds for which what is under way may go on once the worker is to stop; Docker kills after 10.
+_GRACE = 6.0
+#: Seconds before a full run that could not be made is tried again, at most.
+_FULL_AGAIN = 60.0
+#: Seconds before a full run that a retiring tenant which is back is waiting for.
+_FULL_SOON = 30.0
+#: The most targets that are worked on at once.
+_MOST_TARGETS = 16
+
+
+#: A server that is gone without a word is noticed within a minute.
+_KEPT_ALIVE = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,
+}
+
+
+class Options(Struct, frozen=True):
+    """How a worker works."""
+
+    full_every: float | None  # seconds between two full runs; None where it makes none
+    full_timeout: float  # seconds that a full run may take
+
+
+class Worker:
+    """One worker, in an event loop of its own.
+
+    Args:
+        config: The configuration.
+        settings: The ledger's.
+        options: How it works.
+        health: Is told how it is.
+    """
+
+    def __init__(
+        self, config: Config, settings: LedgerPlace, options: Options, health: Health
+    ) -> None:
+        self._settings, self._options, self._health = settings, options, health
+        self._tables = Tables(settings)
+        self._making = Making(config, self._on_back)
+        self._parallel = min(len(self._making.targets), _MOST_TARGETS) + 2
+        self._threads = ThreadPoolExecutor(self._parallel + 2, "influxops-worker")
+        self._stop, self._wake = asyncio.Event(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._app: procrastinate.App | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Take nothing more on, end what is under way, and return from `run`; from any thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def run(self) -> None:
+        """Work until it is told to stop."""
+        tries = 0
+        ending = asyncio.create_task(self._end_in_time())
+        try:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                try:
+                    await self._session()
+                except (psycopg.Error, exceptions.ProcrastinateException, OSError) as error:
+                    self._say("the ledger's database", _reason(error))
+                tries = 0 if time.monotonic() - began > _LONGEST else tries + 1
+                await self._pause(_backoff(tries))
+        finally:
+            self._stop.set()
+            await self._in_thread(self._making.close)
+            ending.cancel()
+            self._threads.shutdown(wait=False)
+
+    async def _end_in_time(self) -> None:
+        """Interrupt what is under way some seconds after the worker is to stop."""
+        await self._stop.wait()
+        await asyncio.sleep(_GRACE)
+        self._making.engines.close()
+        await asyncio.sleep(_GRACE / 2)
+        # What is left waits for a PostgreSQL that does not answer; closing it all goes by itself.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    async def _session(self) -> None:
+        """Work for as long as the connections hold."""
+        keywords = {**_KEPT_ALIVE, **self._settings.keywords(), "prepare_threshold": None}
+        app = procrastinate.App(
+            connector=procrastinate.PsycopgConnector(
+                kwargs=keywords, configure=self._configure, min_size=2, max_size=self._parallel + 4
+            )
+        )
+        self._register(app)
+        queues = [self._tables.queue]
+        if self._options.full_every:
+            queues.append(self._tables.full_queue)
+        async with app.open_async():
+            self._app = app
+            worker = asyncio.create_task(
+                app.run_worker_async(
+                    queues=queues,
+                    concurrency=self._parallel,
+                    delete_jobs=DeleteJobCondition.ALWAYS.value,
+                    install_signal_handlers=False,
+                    update_heartbeat_interval=_HEARTBEAT,
+                    stalled_worker_timeout=_DEAD,
+                )
+            )
+            listening = asyncio.create_task(self._listen(keywords))
+            # These look at `_stop` themselves, between what must not be cut in two.
+            others = [asyncio.create_task(work()) for work in (self._take_hints, self._look_around)]
+            stopped = asyncio.create_task(self._stop.wait())
+            everything: list[asyncio.Task[Any]] = [worker, listening, *others, stopped]
+            try:
+                done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                listening.cancel()
+                stopped.cancel()
+                worker.cancel()  # it ends what is under way
+                if not self._stop.is_set():
+                    for task in others:
+                        task.cancel()
+                await asyncio.wait([worker, listening, *others])
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+
+    async def _configure(self, connection: Connection) -> None:
+        await connection.execute(
+            sql.SQL("SET search_path = {}").format(sql.Identifier(self._tables.schema))
+        )
+        if not connection.autocommit:
+            await connection.commit()
+
+    def _connection(self) -> contextlib.AbstractAsyncContextManager[Connection]:
+        assert self._app is not None
+        connector = self._app.connector
+        assert isinstance(connector, procrastinate.PsycopgConnector)
+        return connector.pool.connection()
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await self._loop.run_in_executor(self._threads, work, *arguments)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    def _say(self, about: str, why: str) -> None:
+        """Log what is wrong, once while it lasts, and that it is over.
+
+        Args:
+            about: What it is about.
+            why: What is wrong; empty where all is well.
+        """
+        troubles = self._health.troubles
+        if bool(why) == bool(troubles.get(about)) or self._stop.is_set():
+            return
+        troubles[about] = why
+        if why:
+            log.warning("%s: %s; it goes on by itself", about, why)
+        else:
+            log.warning("%s: all is well again", about)
+
+    # What is to be looked at -----------------------------------------------------------------
+
+    async def _listen(self, keywords: dict[str, Any]) -> None:
+        """Wake up with each notification."""
+        # By this name others see that the worker lives.
+        keywords = {**keywords, "application_name": self._tables.worker_name}
+        connection = await psycopg.AsyncConnection.connect(**keywords, autocommit=True)
+        async with connection:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+            while True:
+                self._wake.set()
+                async for _ in connection.notifies(timeout=30.0):
+                    self._wake.set()
+                await connection.execute("SELECT 1")  # raises where nobody is there any more
+
+    async def _take_hints(self) -> None:
+        """Look, whenever there is something new, where it goes."""
+        while not self._stop.is_set():
+            waits = [asyncio.create_task(each.wait()) for each in (self._wake, self._stop)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for each in waits:
+                each.cancel()
+            self._wake.clear()
+            after: tuple[str, str] | None = (FIRST, "")
+            while after is not None and not self._stop.is_set():
+                after = await self._take(*after)
+
+    async def _take(self, hint: str, tenant: str) -> tuple[str, str] | None:
+        """Take some hints and tenants without a place.
+
+        Args:
+            hint: The last hint that was taken.
+            tenant: The last tenant that was.
+
+        Returns:
+            Both where to go on; None at the end.
+        """
+        tables = self._tables
+        async with self._connection() as connection:
+            try:
+                async with connection.transaction():
+                    await tables.gate(connection)
+                    hints, hint = await tables.take_hints(connection, hint, _BATCH)
+                    most = max(_BATCH - len(hints), 1)
+                    wanted = await tables.wanted(connection, tenant, most, tried=False)
+                    ids = [*dict.fromkeys([*hints, *wanted])]
+                    if not ids:
+                        self._say("looking tenants up", "")
+                        return None
+                    placed = await self._in_thread(self._making.place, ids)
+                    if placed.trouble:
+                        raise _Blind(placed.trouble)  # so that the hints stay
+            except psycopg.errors.LockNotAvailable:
+                return None  # another worker is at it, and looks until nothing is left
+            except (_Blind, InfluxopsError) as error:
+                self._say("looking tenants up", str(error))
+                return None
+            self._say("looking tenants up", "")
+            for target in placed.targets:
+                await self._defer(connection, "make", target)
+            if placed.waiting:
+                await self._defer(connection, "again", delay=_FIRST)
+            if placed.full_run:
+                await self._tables.advance(connection, "full", _FULL_SOON)
+        return hint, wanted[-1] if wanted else tenant
+
+    async def _look_around(self) -> None:
+        """See now and then that nothing is left behind."""
+        while not self._stop.is_set():
+            await self._bury_jobs()
+            async with self._connection() as connection:
+                depth = await self._tables.depth(connection)
+                await self._defer_missing(connection, depth)
+            self._health.saw(depth)
+            self._say("the ledger's database", "")
+            await self._pause(_LOOK_AROUND * random.uniform(0.8, 1.2))
+
+    async def _bury_jobs(self) -> None:
+        """Remove the jobs of workers that died; what they were about still stands in the ledger."""
+        assert self._app is not None
+        manager = self._app.job_manager
+        for queue in (self._tables.queue, self._tables.full_queue):
+            for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD):
+                assert job.id is not None
+                log.info("the job %s belonged to a worker that is gone", job.lock)
+                with contextlib.suppress(exceptions.ConnectorException):  # another one was first
+                    await manager.finish_job_by_id_async(job.id, Status.ABORTED, delete_job=True)
+        await manager.prune_stalled_workers(_DEAD)
+
+    async def _defer_missing(self, connection: Connection, depth: Depth) -> None:
+        there = {(job.task, job.target) for job in depth.jobs}
+        if depth.hints or any(w.state == "wanted" and not w.tried for w in depth.waiting):
+            self._wake.set()
+        for each in depth.waiting:
+            is_mine = each.target in self._making.targets
+            if each.state == "reserved" and each.free and is_mine:
+                if ("make", each.target) not in there:
+                    await self._defer(connection, "make", each.target)
+            elif each.state == "wanted" and each.tried and ("again", "") not in there:
+                await self._defer(connection, "again", delay=_FIRST)
+        if self._options.full_every:
+            if ("full", "") not in there:
+                await self._defer(connection, "full", queue=self._tables.full_queue)
+            await self._tables.advance(connection, "full", self._options.full_every)
+
+    async def _defer(self, connection: Connection, task: str, target: str = "", **how: Any) -> None:
+        # Another worker may just be deferring the same.
+        with contextlib.suppress(psycopg.errors.UniqueViolation):
+            async with connection.transaction():
+                await self._tables.defer(connection, task, target, **how)
+
+    def _on_back(self, target: str) -> None:
+        """Let what waits for a target begin: it answers again. Called from any thread."""
+
+        async def hasten() -> None:
+            locks = [self._tables.lock("make", target), self._tables.lock("again")]
+            with contextlib.suppress(psycopg.Error):  # else it begins a few seconds later
+                async with self._connection() as connection:
+                    await self._tables.hasten(connection, locks)
+
+        def start() -> None:
+            task = self._loop.create_task(hasten())
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(start)
+
+    # Jobs ------------------------------------------------------------------------------------
+
+    def _register(self, app: procrastinate.App) -> None:
+        @app.task(name="make")
+        async def make(target: str, tries: int = 0) -> None:
+            await self._guarded("make", target, tries, self._make(target, tries))
+
+        @app.task(name="again")
+        async def again(tries: int = 0) -> None:
+            await self._guarded("again", "", tries, self._again(tries))
+
+        @app.task(name="full")
+        async def full(tries: int = 0) -> None:
+            await self._full()
+
+    async def _guarded(
+        self, task: str, target: str, tries: int, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Do a job; put it off where it fails."""
+        try:
+            await work
+        except psycopg.Error:
+            raise  # whoever looks around tells of it, and puts the job into the queue again
+        except Exception as error:
+            about = f"{task} {target}".strip()
+            if isinstance(error, InfluxopsError):
+                log.warning("%s: %s; it is tried again", about, error.message)
+            else:
+                log.exception("%s broke; it is tried again", about)
+            async with self._connection() as connection:
+                await self._put_off(connection, task, target, tries)
+
+    async def _put_off(
+        self, connection: Connection, task: str, target: str, tries: int, delay: float = 0.0
+    ) -> None:
+        with contextlib.suppress(psycopg.errors.UniqueViolation):
+            async with connection.transaction():
+                await self._tables.postpone(
+                    connection, task, target, delay=max(delay, _backoff(tries)), tries=tries + 1
+                )
+
+    async def _make(self, target: str, tries: int) -> None:
+        """Make the databases of all who have a place on a target."""
+        if target not in self._making.targets:  # another worker's configuration has it
+            async with self._connection() as connection:
+                await self._put_off(connection, "make", target, tries)
+            return
+        after, others, waiting, trouble, more = "", set[str](), 0, "", True
+        while more and not trouble and not self._stop.is_set():
+            async with self._connection() as connection:
+                waits = await self._tables.reserved(connection, target, after, _BATCH)
+            more = len(waits) == _BATCH
+            if not waits:
+                break
+            began = time.monotonic()
+            after = [*waits][-1]
+            made = await self._in_thread(self._making.make, target, [*waits])
+            took = time.monotonic() - began
+            self._health.ready([waits[id_] + took for id_ in made.ready])
+            others |= made.targets
+            waiting, trouble = waiting + made.waiting, made.trouble
+        async with self._connection() as connection:
+            for other in others - {target}:
+                await self._defer(connection, "make", other)
+            if trouble:
+                await self._put_off(connection, "make", target, tries)
+            elif more:
+                await self._defer(connection, "make", target)
+            elif waiting and await self._tables.reserved(connection, target, "", 1):
+                delay = _backoff(tries)
+                await self._defer(connection, "make", target, delay=delay, tries=tries + 1)
+            if waiting:
+                await self._defer(connection, "again", delay=_FIRST)
+
+    async def _again(self, tries: int) -> None:
+        """Look again at who could not be placed."""
+        began, after, targets = time.monotonic(), "", set[str]()
+        while not self._stop.is_set():
+            async with self._connection() as connection:
+                ids = await self._tables.wanted(connection, after, _BATCH, tried=True)
+            if not ids:
+                break
+            after = ids[-1]
+            placed = await self._in_thread(self._making.place, ids)
+            targets |= placed.targets
+            if placed.trouble:
+                break
+        async with self._connection() as connection:
+            for target in targets:
+                await self._defer(connection, "make", target)
+            if await self._tables.wanted(connection, "", 1, tried=True):
+                tries = 0 if targets else tries + 1
+                delay = max(_backoff(tries), (time.monotonic() - began) / _SHARE)
+                await self._defer(connection, "again", delay=delay, tries=tries)
+
+    async def _full(self) -> None:
+        """Make a full run, and drop what is due."""
+        assert self._options.full_every is not None
+        delay = self._options.full_every
+        try:
+            ended = await self._in_thread(
+                full_run, self._making.engines, self._options.full_timeout
+            )
+            self._health.ran(ended)
+        except InfluxopsError as error:
+            log.warning("no full run: %s", error.message)
+            delay = min(delay, _FULL_AGAIN)
+            self._health.ran(None)
+        except Exception:
+            log.exception("a full run broke")
+            delay = min(delay, _FULL_AGAIN)
+            self._health.ran(None)
+        async with self._connection() as connection:
+            delay = 0.0 if self._stop.is_set() else delay
+            await self._defer(connection, "full", delay=delay, queue=self._tables.full_queue)
+
+
+class _Blind(Exception):
+    """Nothing could be found out about anybody."""
+
+
+def _backoff(tries: int) -> float:
+    return min(_FIRST * 2.0 ** min(tries, 20), _LONGEST) * random.uniform(0.5, 1.0)
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
+    text = str(cause).strip() or type(cause).__name__
+    return " ".join(text.split())

@@ -1,0 +1,104 @@
+"""Workers as processes of their own, and what is seen of them in PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+
+from tests.integration.command import STUCK, Cli
+from tests.pg import TestDatabase
+
+
+@dataclass(frozen=True)
+class Running:
+    """A worker that says that it works."""
+
+    process: subprocess.Popen[str]
+    said: list[str]
+
+    @property
+    def url(self) -> str:
+        """Where its health endpoint answers."""
+        return next(line.split("on ")[1] for line in self.said if "/healthz" in line).split("/h")[0]
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Send it a signal; return its exit code, and what it said after its start."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=STUCK)
+        assert out == ""
+        assert "Traceback" not in err, err
+        return self.process.returncode, err
+
+
+@contextlib.contextmanager
+def working(cli: Cli, *options: str, listens: bool = False) -> Iterator[Running]:
+    """Run a worker; it is killed afterwards, if it is still there."""
+    if "--full-run-every" not in options:
+        options = (*options, "--full-run-every", "0")
+    if listens:
+        options = (*options, "--listen", "127.0.0.1:0")
+    with cli.running("worker", *options) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline().strip() for _ in range(1 + listens)]
+        assert "works for" in said[0], said[0] + process.stderr.read()
+        yield Running(process, said)
+
+
+def until(holds: Callable[[], Any], timeout: float = STUCK) -> Any:
+    """Wait for what another process does; return what holds then."""
+    end = time.monotonic() + timeout
+    while not (found := holds()):
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.05)
+    return found
+
+
+def rows(db: TestDatabase, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
+    with psycopg.connect(db.conninfo) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def insert(db: TestDatabase, ids: Sequence[str]) -> None:
+    """Register a device of each of these tenants, in one statement, as any program does."""
+    with psycopg.connect(db.conninfo) as connection:
+        connection.execute(
+            "INSERT INTO device_registry (tenant_id) SELECT unnest(%s::text[])", [[*ids]]
+        )
+
+
+def states(db: TestDatabase) -> dict[str, int]:
+    """How many tenants the ledger has in each state."""
+    return dict(rows(db, "SELECT state, count(*) FROM influxops.tenants GROUP BY state"))
+
+
+def jobs_so_far(db: TestDatabase) -> int:
+    """How many jobs there have ever been."""
+    query: LiteralString = (
+        "SELECT CASE WHEN is_called THEN last_value ELSE 0 END "
+        "FROM influxops_queue.procrastinate_jobs_id_seq"
+    )
+    return int(rows(db, query)[0][0])
+
+
+def all_ready(db: TestDatabase, number: int) -> Callable[[], bool]:
+    return lambda: states(db) == {"ready": number}
+
+
+def check_each_once(db: TestDatabase) -> None:
+    """See that the history tells of each tenant once that its database is there."""
+    told = Counter(
+        tenant
+        for (tenant,) in rows(
+            db,
+            "SELECT tenant FROM influxops.history WHERE ended = 'done' "
+            "AND event IN ('created', 'found')",
+        )
+    )
+    assert set(told.values()) <= {1}, [each for each in told.items() if each[1] > 1][:5]
