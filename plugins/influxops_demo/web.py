@@ -217,7 +217,7 @@ def _write_telemetry(stage: Stage) -> None:
     def write(target: str, database: str) -> None:
         devices = DEVICES[database.removeprefix("telemetry_")] // 70 + 1
         lines = []
-        for minutes in range(0, 20 * 60, 20):
+        for minutes in range(0, 24 * 60, 20):
             at = now - timedelta(minutes=minutes)
             busy = 1 + math.cos((at.hour + at.minute / 60 - 14) / 24 * 2 * math.pi)
             for device in range(1 + int(devices * busy / 2)):
