@@ -252,7 +252,7 @@ def test_a_tenant_is_moved_by_a_button(chromium: Browser, fleet: Fleet) -> None:
         page.get_by_role("button", name="Move").click()
         until(page, "UTC: done.")
         expect(page.get_by_role("region", name="Database")).to_contain_text(fleet.second.url)
-        expect(page.get_by_text("its old copy on de1 is kept until")).to_be_visible()
+        expect(page.get_by_text("info its old copy on de1 is kept until")).to_be_visible()
     assert "telemetry_nomad" in fleet.second.databases()
 
 
@@ -265,7 +265,7 @@ def test_a_tenant_is_retired_and_kept_by_buttons(chromium: Browser, fleet: Fleet
         page.get_by_role("button", name="Retire").click()
         until(page, "UTC: done.")
         expect(page.get_by_role("heading", level=1)).to_contain_text("retiring")
-        expect(page.get_by_text("its data is kept until")).to_be_visible()
+        expect(page.get_by_text("warning its data is kept until")).to_be_visible()
         page.get_by_role("button", name="Keep it").click()
         until(page, "UTC: done.")
         expect(page.get_by_role("heading", level=1)).to_contain_text("ready")
@@ -298,7 +298,7 @@ def test_wrong_addresses_get_a_page_that_says_so(chromium: Browser, fleet: Fleet
         "/?page=0": (422, "not as it must be"),
         "/?page=99": (200, "beyond the end"),
         "/nowhere": (404, "nothing at this path"),
-        "/?state=nonsense&target=%00&q=%25": (200, "No tenant is like that"),
+        "/?state=nonsense&target=%00&q=nobody": (200, "No tenant is like that"),
     }
     with opened(chromium, fleet.web, fleet.web.admin) as page:
         found = {}
