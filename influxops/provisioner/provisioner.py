@@ -22,7 +22,7 @@ from influxops.errors import InfluxopsError
 from influxops.plugins.discovery import Kind
 from influxops.provisioner.background import Background
 from influxops.provisioner.runs import Runs
-from influxops.provisioner.values import Ensured, How, Rules, WrongCall
+from influxops.provisioner.values import Ensured, How, Rules, WrongCall, check_seconds
 from influxops.provisioner.works import Works
 from influxops.reconcile.single import Asked, Known, Place, Step
 
@@ -61,6 +61,7 @@ class Provisioner:
 
     Raises:
         ConfigError: When the configuration says what cannot be.
+        WrongCall: When one of the others is no number of seconds.
     """
 
     def __init__(
@@ -72,6 +73,11 @@ class Provisioner:
         cache_ttl: float | None = None,
         kinds: Mapping[str, Kind] | None = None,
     ) -> None:
+        check_seconds("budget", budget)
+        if full_runs is not None:
+            check_seconds("full_runs", full_runs)
+        if cache_ttl is not None:
+            check_seconds("cache_ttl", cache_ttl, least=0.0)
         with Engine(config, kinds=kinds) as engine:
             self._rules = Rules(engine)
             ledger = engine.ledger
@@ -98,6 +104,7 @@ class Provisioner:
 
         Raises:
             ConfigError: When the configuration says what cannot be.
+            WrongCall: When an option is no number of seconds.
         """
         return cls(load_config(path), **options)
 
@@ -243,6 +250,8 @@ class Provisioner:
         Raises:
             WrongCall: When one of them can have no database; nothing was done then.
         """
+        if isinstance(tenant_ids, str) or not isinstance(tenant_ids, Iterable):
+            raise WrongCall(f"several ids are needed, not one {type(tenant_ids).__name__}")
         ids = [self._rules.check(id_, retention, target) for id_ in tenant_ids]
         until = time.monotonic() + (self._budget if timeout is None else timeout)
         started: list[tuple[Asked, Ensured | Future[Place]]] = []

@@ -39,6 +39,21 @@ class WrongCall(ValueError):
     """The application asks for what cannot be: an id without a database, an unknown target."""
 
 
+def check_seconds(name: str, given: object, *, least: float = 0.01) -> None:
+    """Raise unless it is a number of seconds.
+
+    Args:
+        name: What it is called.
+        given: What was given.
+        least: The least that it may be.
+
+    Raises:
+        WrongCall: When it is none.
+    """
+    if not isinstance(given, int | float) or isinstance(given, bool) or not given >= least:
+        raise WrongCall(f"{name} is a number of seconds, at least {least:g}, not {given!r}")
+
+
 class Rules:
     """What can be said of a call without asking anybody.
 
@@ -62,7 +77,7 @@ class Rules:
         """Return the name of a tenant's database, where its source says no other."""
         return self._template.name(tenant)
 
-    def check(self, tenant: object, retention: str | None = None, target: str | None = None) -> str:
+    def check(self, tenant: object, retention: object = None, target: object = None) -> str:
         """Return a tenant's id, unless nothing can be made for it.
 
         Raises:
@@ -75,6 +90,10 @@ class Rules:
             raise WrongCall(f"a tenant's id is text, not {type(tenant).__name__}")
         if not tenant.strip():
             raise WrongCall("a tenant's id is not empty")
+        if retention is not None and not isinstance(retention, str):
+            raise WrongCall(f"a retention is text, not {type(retention).__name__}")
+        if target is not None and not isinstance(target, str):
+            raise WrongCall(f"a target's name is text, not {type(target).__name__}")
         if target is not None and target not in self._traits:
             there = nearest(target, self._traits) or f"targets: {', '.join(self._traits)}"
             raise WrongCall(f"no target {printable(target)} is configured ({there})")

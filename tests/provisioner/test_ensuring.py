@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -142,6 +143,31 @@ def test_a_target_or_retention_that_cannot_be_is_a_mistake_of_the_program(
         made.ensure("acme", retention="soon")
     with pytest.raises(WrongCall, match="retention"):
         made.ensure("acme", retention="1s")
+
+
+@pytest.mark.parametrize("given", [{"target": 7}, {"target": ["eu1"]}, {"retention": 30}])
+def test_what_is_no_text_is_a_mistake_of_the_program(provide: Provide, given: Any) -> None:
+    made = provide(targets={"eu1": "http://127.0.0.1:1"})
+    with pytest.raises(WrongCall, match="is text, not"):
+        made.ensure("acme", **given)
+
+
+@pytest.mark.parametrize("ids", ["acme", None, 7])
+def test_one_id_instead_of_several_is_a_mistake_of_the_program(provide: Provide, ids: Any) -> None:
+    made = provide(targets={"eu1": "http://127.0.0.1:1"})
+    with pytest.raises(WrongCall, match="several ids are needed"):
+        made.ensure_many(ids)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"budget": None}, {"budget": "2s"}, {"budget": -1}, {"full_runs": 0}, {"cache_ttl": "60s"}],
+)
+def test_an_option_that_is_no_time_is_refused_before_it_is_used(
+    provide: Provide, options: dict[str, Any]
+) -> None:
+    with pytest.raises(WrongCall, match=f"{next(iter(options))} is a number of seconds"):
+        provide(targets={"eu1": "http://127.0.0.1:1"}, **options)
 
 
 def test_a_retention_period_is_set_where_the_database_is_made(
