@@ -6,6 +6,7 @@ whatever this process forgot.
 
 from __future__ import annotations
 
+import heapq
 import random
 import threading
 import time
@@ -22,14 +23,14 @@ from influxops.reconcile.single import Asked, Place, Step
 _FIRST, _LONGEST = 0.25, 30.0
 #: Tries after which a tenant that no source has is left to full runs: about two minutes.
 _UNKNOWN_TRIES = 10
-#: Tenants that are told of by name in one line.
+#: Tenants that are under way at once: whoever asks for one and waits is not behind all the others.
+_MOST = 400
 _DONE = (Step.THERE, Step.MADE)
 
 
 @dataclass
 class _Pending:
     asked: Asked
-    due: float
     tries: int = 0
 
 
@@ -47,6 +48,9 @@ class Background:
         #: Since when each is pending. One operation on it at a time needs no lock.
         self._open: dict[str, float] = {}
         self._pending: dict[str, _Pending] = {}
+        #: When each of them that is not under way is due, who is due first at the front.
+        self._due: list[tuple[float, str]] = []
+        self._under_way = 0
         self._settled = threading.Condition()
         self._told: dict[str, str] = {}
         self._starting = threading.Lock()
@@ -100,31 +104,31 @@ class Background:
                 self._try()
 
     def _idle(self) -> float:
-        if self._works.hindrance() is not None or not self._pending:
+        if self._works.hindrance() is not None or not self._due or self._under_way >= _MOST:
             return 1.0  # whoever closes it kicks; a second is for the end of the process alone
-        due = min(each.due for each in self._pending.values())
-        return min(max(due - time.monotonic(), 0.01), 1.0)
+        return min(max(self._due[0][0] - time.monotonic(), 0.01), 1.0)
 
     def _take(self, item: Asked | tuple[str, Place] | None) -> None:
         now = time.monotonic()
         if item is None:
-            for each in self._pending.values():
-                each.due = min(each.due, now + random.uniform(0, 0.05))
+            self._due = [(min(due, now + random.uniform(0, 0.05)), id_) for due, id_ in self._due]
+            heapq.heapify(self._due)
         elif isinstance(item, Asked):
             if self._is_known(item.tenant):
                 self._done(item.tenant)
             else:
                 self._open.setdefault(item.tenant, now)
-                self._pending.setdefault(item.tenant, _Pending(item, now))
+                if item.tenant not in self._pending:
+                    self._pending[item.tenant] = _Pending(item)
+                    heapq.heappush(self._due, (now, item.tenant))
                 if self._works.hindrance() is not None:
                     self._works.note(item.tenant)
         else:
+            self._under_way -= 1
             self._judge(*item)
 
     def _judge(self, tenant: str, place: Place) -> None:
-        each = self._pending.get(tenant)
-        if each is None:
-            return
+        each = self._pending[tenant]
         if place.step in _DONE:
             self._told.pop(tenant, None)
             self._done(tenant)
@@ -139,7 +143,7 @@ class Background:
             self._done(tenant)
             return
         wait = min(_FIRST * 2.0 ** (each.tries - 1), _LONGEST) * random.uniform(0.5, 1.0)
-        each.due = time.monotonic() + wait
+        heapq.heappush(self._due, (time.monotonic() + wait, tenant))
 
     def _done(self, tenant: str) -> None:
         self._pending.pop(tenant, None)
@@ -151,11 +155,13 @@ class Background:
         if self._works.hindrance() is not None:
             return
         now = time.monotonic()
-        for tenant, each in self._pending.items():
-            if each.due <= now:
-                each.due = float("inf")  # until it is known how it ended
-                future = self._works.submit(each.asked)
-                future.add_done_callback(lambda done, id_=tenant: self._ended(id_, done))  # type: ignore[misc]
+        while self._due and self._under_way < _MOST and self._due[0][0] <= now:
+            _, tenant = heapq.heappop(self._due)
+            if tenant not in self._pending:
+                continue  # it is there: somebody else asked for it
+            self._under_way += 1
+            future = self._works.submit(self._pending[tenant].asked)
+            future.add_done_callback(lambda done, id_=tenant: self._ended(id_, done))  # type: ignore[misc]
 
     def _ended(self, tenant: str, future: Future[Place]) -> None:
         self._queue.put((tenant, future.result()))

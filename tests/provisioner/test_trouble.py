@@ -210,6 +210,18 @@ def test_a_request_does_nothing_but_take_note(
     }
 
 
+def test_who_waits_is_not_behind_all_that_was_requested(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    made = provide(targets={"eu1": stand_in().url}, budget=2.0)
+    for number in range(20_000):
+        made.request(f"t{number}")
+    assert made.health()["pending"] == 20_000
+    assert made.ensure("acme").how == "created"
+    assert made.health()["pending"] == 20_000
+
+
 @pytest.mark.parametrize("ledger", [False, True], ids=["alone", "with a ledger"])
 def test_500_tenants_that_come_while_influxdb_is_away_all_get_their_database(
     provide: Provide, db: TestDatabase, ledger: bool
