@@ -98,8 +98,6 @@ def _document(namespace: str, depth: Depth, troubled: Sequence[Troubled]) -> dic
 
 
 def _show(where: str, depth: Depth, troubled: Sequence[Troubled], *, quiet: bool) -> None:
-    from influxops.plugin import count
-
     if not quiet:
         say(where)
         say(f"workers: {len(depth.workers) or 'none'} alive")
@@ -117,7 +115,7 @@ def _show(where: str, depth: Depth, troubled: Sequence[Troubled], *, quiet: bool
         why = f"{each.tenant}{on}: {each.reason}"
         say(f"{why}; waits for {_span(each.waits)}", label="ERR", err=True)
     if tried > len(troubled):
-        say(f"and {count(tried - len(troubled), 'more')}: --format json has them all", err=True)
+        say(f"and {tried - len(troubled):,} more: --format json has them all", err=True)
     if troubled:
         say(
             "`influxops queue retry` tries again now; `influxops plan TENANT` tells what to do",
@@ -179,7 +177,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
 
     Workers do it; this command does not wait for them. See `influxops queue status`.
     """
-    from influxops.plugin import count
+    from influxops.plugin import count, printable
     from influxops_queue.asking import ask
     from influxops_queue.settings import queue_place
 
@@ -194,6 +192,9 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         await tables.notify(connection)
         return begun, dict(states), await tables.depth(connection)
 
+    for tenant in tenants:
+        if not tenant.strip() or any("\ud800" <= each <= "\udfff" for each in tenant):
+            raise click.BadParameter(f"{printable(tenant)} is no tenant's id")
     with configured(ctx, timeout) as (engine, context):
         settings = queue_place(engine)
         assert engine.ledger is not None

@@ -79,6 +79,26 @@ def test_retrying_a_tenant_that_the_ledger_does_not_know_asks_the_sources(
     assert server.databases() == ["telemetry_acme"]
 
 
+@pytest.mark.parametrize("id_", ["", " ", "a\udcff"])
+def test_retrying_what_is_no_id_is_refused(queued: Queued, db: TestDatabase, id_: str) -> None:
+    db.registry()
+    cli = queued()
+    done = cli("queue", "retry", "acme", id_)
+    assert done.code == 2
+    assert "is no tenant's id" in done.err
+    assert rows(db, "SELECT FROM influxops_queue.hints") == []
+
+
+def test_it_counts_those_that_it_does_not_name(queued: Queued, db: TestDatabase) -> None:
+    db.registry()
+    cli = queued()
+    db.execute(
+        "INSERT INTO influxops.tenants (namespace, tenant, state, error) "
+        "SELECT 'default', 't' || n, 'wanted', 'no place left' FROM generate_series(1, 1522) AS n"
+    )
+    assert "and 1,502 more: --format json has them all\n" in cli("queue", "status").err
+
+
 @pytest.mark.parametrize("command", [("worker",), ("queue", "status"), ("queue", "retry")])
 def test_without_an_installed_queue_they_say_what_to_do(
     queued: Queued, db: TestDatabase, command: tuple[str, ...]
