@@ -73,6 +73,7 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
       1    it could not start: the ledger cannot be read, or the queue is not installed
       2    the command line or the configuration is wrong, or nobody can listen there
     """
+    from influxops.errors import Interrupted
     from influxops_queue.settings import queue_place
 
     with configured(ctx, endless=True) as (engine, context):
@@ -81,8 +82,11 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
         from influxops_queue.starting import run
 
         assert engine.ledger is not None
-        with engine.ledger.guard(), settings.connect(context) as connection:
-            check_installed(connection, settings)
+        try:
+            with engine.ledger.guard(), settings.connect(context) as connection:
+                check_installed(connection, settings)
+        except Interrupted:
+            return  # told to stop before it began, which is no fault
         engine.close()
         run(
             engine.config,

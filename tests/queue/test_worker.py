@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 import pytest
 
+from tests.integration.command import STUCK, Cli
 from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase
 from tests.queue.conftest import Queued
@@ -105,6 +107,20 @@ def test_a_worker_that_is_told_to_stop_ends_with_0(
     assert code == 0
     assert "ending" in said
     assert rows(db, "SELECT FROM influxops_queue.procrastinate_workers") == []
+
+
+def test_a_worker_that_is_told_to_stop_before_it_begins_ends_with_0(queued: Queued) -> None:
+    cli = queued()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a PostgreSQL that does not answer
+        silent.settimeout(STUCK)
+        port = {"PG_HOST": "127.0.0.1", "PG_PORT": str(silent.getsockname()[1])}
+        with Cli(cli.folder, {**cli.variables, **port}).running("worker") as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                out, err = process.communicate(timeout=STUCK)
+    assert (process.returncode, out) == (0, "")
+    assert "error" not in err
 
 
 def test_a_worker_that_is_told_to_stop_says_of_each_tenant_what_became_of_it(
