@@ -28,7 +28,7 @@ from influxops.errors import InfluxopsError
 from influxops_queue.health import Health
 from influxops_queue.jobs import BATCH, SOON, Jobs, Options, backoff
 from influxops_queue.making import Making
-from influxops_queue.settings import CHANNEL, LedgerPlace
+from influxops_queue.settings import CHANNEL, LedgerPlace, reason
 from influxops_queue.tables import FIRST, Connection, Depth, Tables
 
 log = logging.getLogger("influxops")
@@ -318,5 +318,6 @@ class _Blind(Exception):
 
 def _reason(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
-    text = str(cause).strip() or type(cause).__name__
-    return " ".join(text.split())
+    if isinstance(cause, psycopg.Error):
+        return reason(cause)
+    return " ".join((str(cause) or type(cause).__name__).split())

@@ -259,6 +259,21 @@ def test_a_worker_that_cannot_read_the_ledger_any_more_is_not_healthy(
         server.server_close()
 
 
+def test_a_ledger_that_is_gone_is_told_in_the_servers_words_and_waited_for(
+    queued: Queued, db: TestDatabase
+) -> None:
+    db.registry()
+    with working(queued()) as worker:
+        until(lambda: rows(db, "SELECT FROM influxops_queue.procrastinate_workers"))
+        db.execute("ALTER SCHEMA influxops RENAME TO away")
+        assert worker.line() == (
+            'WARNING the ledger\'s database: relation "influxops.tenants" does not exist; '
+            "it goes on by itself\n"
+        )
+        db.execute("ALTER SCHEMA away RENAME TO influxops")
+        assert worker.line() == "WARNING the ledger's database: all is well again\n"
+
+
 def test_one_of_the_workers_makes_full_runs(
     queued: Queued, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
