@@ -7,14 +7,14 @@ at the version again once it has it: two installations at once do no harm.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
-from importlib.resources import files
 
-from msgspec import Struct
 from psycopg import sql
 
+from influxops.migrations import Migration, migrations
 from influxops_postgres.session import Connection
+
+_PACKAGE = "influxops_postgres"
 
 #: What each transaction begins with.
 _PREPARE = sql.SQL("""\
@@ -36,28 +36,9 @@ SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamesp
 _VERSION = sql.SQL("SELECT coalesce(max(version), 0) AS version FROM {schema}.migrations")
 
 
-class Migration(Struct, frozen=True):
-    """One step of the schema."""
-
-    version: int
-    name: str  # what it is about, as its file is called
-    text: str  # plain SQL
-
-
-@functools.cache
-def migrations() -> tuple[Migration, ...]:
-    """Return all that this program knows, in their order."""
-    found = []
-    for file in files("influxops_postgres").joinpath("migrations").iterdir():
-        number, _, name = file.name.removesuffix(".sql").partition("_")
-        if file.name.endswith(".sql"):
-            found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
-    return tuple(sorted(found, key=lambda each: each.version))
-
-
 def newest() -> int:
     """Return the version of the schema that this program works with."""
-    return migrations()[-1].version
+    return migrations(_PACKAGE)[-1].version
 
 
 def script(schema: str, after: int = 0) -> str:
@@ -69,7 +50,7 @@ def script(schema: str, after: int = 0) -> str:
     """
     parts = (
         f"-- {each.version}: {each.name}\nBEGIN;\n{_text(each, schema)}COMMIT;\n"
-        for each in migrations()
+        for each in migrations(_PACKAGE)
         if each.version > after
     )
     return "\n".join(parts)
@@ -91,7 +72,7 @@ def install(connection: Connection, schema: str) -> Iterator[Migration]:
     Yields:
         Each step, once it is done.
     """
-    for each in migrations():
+    for each in migrations(_PACKAGE):
         with connection.transaction():
             connection.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(lock_key(schema)))
             if version(connection, schema) >= each.version:

@@ -12,6 +12,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
+from influxops.migrations import Migration
 from influxops.plugin import Context, LedgerError, SourceError
 from influxops_postgres import ledger_schema, session
 from influxops_postgres.ledger_errors import (
@@ -160,9 +161,7 @@ def explained(
         raise explain(error, connection, place, settings) from error
 
 
-def installing(
-    settings: PostgresLedgerSettings, context: Context
-) -> Iterator[ledger_schema.Migration]:
+def installing(settings: PostgresLedgerSettings, context: Context) -> Iterator[Migration]:
     """Run what the schema lacks; nothing where it is of this program's version.
 
     Yields:

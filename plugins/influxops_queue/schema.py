@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import Any
 
 import psycopg
@@ -18,6 +17,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.errors import LedgerError
+from influxops.migrations import migrations
 from influxops.remedy import Remedy
 from influxops_queue.settings import LedgerPlace, queue_schema
 
@@ -55,21 +55,18 @@ class Step(Struct, frozen=True):
 @functools.cache
 def own_steps() -> tuple[Step, ...]:
     """Return influxops' own, in their order."""
-    return _steps("influxops", files("influxops_queue").joinpath("migrations"))
+    own = migrations("influxops_queue")
+    return tuple(Step(f"influxops {each.version:04} {each.name}", each.text) for each in own)
 
 
 @functools.cache
 def library_steps() -> tuple[Step, ...]:
     """Return those by which procrastinate brings an older schema up to date, in their order."""
-    return _steps("procrastinate", files("procrastinate.sql").joinpath("migrations"))
-
-
-def _steps(whose: str, folder: Traversable) -> tuple[Step, ...]:
     found = []
-    for file in folder.iterdir():
+    for file in files("procrastinate.sql").joinpath("migrations").iterdir():
         if file.name.endswith(".sql"):
             name = file.name.removesuffix(".sql").replace("_", " ")
-            found.append(Step(f"{whose} {name}", file.read_text(encoding="utf-8")))
+            found.append(Step(f"procrastinate {name}", file.read_text(encoding="utf-8")))
     return tuple(sorted(found, key=lambda step: step.name))
 
 

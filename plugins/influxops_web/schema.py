@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import secrets
 from collections.abc import Iterator
-from importlib.resources import files
 from typing import Any
 
 import psycopg
@@ -13,10 +11,12 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.errors import ConfigError
+from influxops.migrations import Migration, migrations
 from influxops_web.place import TENANTS, Place
 
 Connection = psycopg.Connection[Any]
 
+_PACKAGE = "influxops_web"
 #: The key of the advisory lock that upgrades take: "iopsweb" as a number.
 _LOCK = 0x696F7073776562
 _MIGRATIONS = """
@@ -30,28 +30,9 @@ CREATE TABLE IF NOT EXISTS {influxops_web_migrations} (
 SESSION_KEY = "session"
 
 
-class Migration(Struct, frozen=True):
-    """One step of the schema."""
-
-    version: int
-    name: str
-    text: str
-
-
-@functools.cache
-def migrations() -> tuple[Migration, ...]:
-    """Return all that this program knows, in their order."""
-    found = []
-    for file in files("influxops_web").joinpath("migrations").iterdir():
-        number, _, name = file.name.removesuffix(".sql").partition("_")
-        if file.name.endswith(".sql"):
-            found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
-    return tuple(sorted(found, key=lambda each: each.version))
-
-
 def newest() -> int:
     """Return the version of the schema that this program works with."""
-    return migrations()[-1].version
+    return migrations(_PACKAGE)[-1].version
 
 
 def version(connection: Connection, place: Place) -> int:
@@ -85,7 +66,7 @@ def upgrade(connection: Connection, place: Place) -> Iterator[Migration]:
     found = version(connection, place)
     if found > newest():
         raise _newer(found, place)
-    for each in migrations():
+    for each in migrations(_PACKAGE):
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             if version(connection, place) >= each.version:

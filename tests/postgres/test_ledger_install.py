@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from influxops.migrations import Migration, migrations
 from influxops.plugin import Context, LedgerError, Record, State, Wanted, Writing
 from influxops_postgres import PostgresLedger, ledger_schema
-from influxops_postgres.ledger_schema import Migration
 from influxops_postgres.ledger_session import installing
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
@@ -31,8 +31,8 @@ def cli(tmp_path: Path, database: TestDatabase) -> Cli:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this be a later program, with one more migration."""
-    known = (*ledger_schema.migrations(), _SECOND)
-    monkeypatch.setattr(ledger_schema, "migrations", lambda: known)
+    known = (*migrations("influxops_postgres"), _SECOND)
+    monkeypatch.setattr(ledger_schema, "migrations", lambda package: known)
 
 
 def versions(ledger: PostgresLedger) -> list[int]:
@@ -100,9 +100,9 @@ def test_many_installations_at_once_make_it_once(make_ledger: MakeLedger) -> Non
 def test_an_installation_that_fails_leaves_nothing_behind(
     make_ledger: MakeLedger, monkeypatch: pytest.MonkeyPatch, database: TestDatabase
 ) -> None:
-    broken = (*ledger_schema.migrations(), Migration(2, "x", _SECOND.text + "SELECT 1/0;\n"))
+    broken = (*migrations("influxops_postgres"), Migration(2, "x", _SECOND.text + "SELECT 1/0;\n"))
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda: broken)
+        patch.setattr(ledger_schema, "migrations", lambda package: broken)
         with pytest.raises(LedgerError, match="division by zero; nothing was written"):
             versions(make_ledger())
     assert all(not isinstance(each, LedgerError) for each in uses(make_ledger()).values())
@@ -122,9 +122,9 @@ def test_a_later_program_brings_the_schema_up_to_date(
 def test_an_earlier_program_leaves_the_schema_of_a_later_one_alone(
     ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = (*ledger_schema.migrations(), _SECOND)
+    known = (*migrations("influxops_postgres"), _SECOND)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda: known)
+        patch.setattr(ledger_schema, "migrations", lambda package: known)
         assert versions(ledger) == [2]
     told = refusal(ledger)
     assert "is of version 2, and this influxops knows no more than version 1" in told.message
