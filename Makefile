@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ansible check sanity collection changelog dist format clean
+.PHONY: help demo web test test-ansible check sanity collection changelog dist format clean
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
+	@echo "make web     the HTTP service and its console, with all that they need, until Ctrl-C"
 	@echo "make test    all tests"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make format  let ruff format the code"
@@ -32,12 +33,19 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
+$(VENV)/.web: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,queue,web]'
+	@touch $@ $(VENV)/.demo
+
 $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.web
 
 demo: $(VENV)/.demo
 	@$(BIN)/influxops demo
+
+web: $(VENV)/.web
+	@$(BIN)/influxops demo --web
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible

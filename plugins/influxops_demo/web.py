@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import entry_points
+from pathlib import Path
 from typing import IO
 
 import click
@@ -63,7 +65,11 @@ user = "{user}"
 database = "{database}"
 password = {{env = "PG_PASS"}}
 """
-_TENANTS = "INSERT INTO tenants (tenant_id, name) VALUES (%s, %s)"
+#: Who has devices is there already, by its id alone.
+_TENANTS = (
+    "INSERT INTO tenants (tenant_id, name) VALUES (%s, %s) "
+    "ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name"
+)
 
 
 def run() -> int:
@@ -75,23 +81,21 @@ def run() -> int:
     Raises:
         InfluxopsError: When something does not start.
     """
-    click.echo("Starting a PostgreSQL, three stand-ins for InfluxDB 3 and the service ...")
+    click.echo("Starting a PostgreSQL and three stand-ins for InfluxDB 3 ...")
     start = time.monotonic()
     with staged() as stage:
         _configure(stage)
+        click.echo("Making tables, tenants and their databases ...")
         token = _prepare(stage)
-        with contextlib.ExitStack() as running:
-            worker = _has_worker()
-            if worker:
-                running.enter_context(
-                    _command(stage, "worker", "-q", "--full-run-every", _FULL_RUNS)
-                )
-            service = running.enter_context(_command(stage, "serve", "-q", "--port", "0"))
-            url = _where(service)
-            _show(stage, url, token, time.monotonic() - start, worker=worker)
+        click.echo("Starting the service ...\n")
+        with (
+            _command(stage, "worker", "-q", "--full-run-every", _FULL_RUNS) as worker,
+            _command(stage, "serve", "-q", "--port", "0") as service,
+        ):
+            url = _where(stage, service)
+            _show(stage, url, token, time.monotonic() - start)
             with contextlib.suppress(KeyboardInterrupt):
-                code = service.wait()
-                click.secho(f"The service ended by itself, with {code}.", fg="red", err=True)
+                _first_to_end(stage, {"service": service, "worker": worker})
                 return 1
             click.echo("\nStopping ...")
     click.echo("Everything is stopped and removed.")
@@ -119,16 +123,10 @@ def _prepare(stage: Stage) -> str:
     with psycopg.connect(stage.postgres.conninfo()) as connection:
         names = [(tenant, tenant.replace("-", " ").title()) for tenant in DEVICES]
         connection.cursor().executemany(_TENANTS, names)
-    if _has_worker():
-        _done(stage, "queue", "install", "--trigger")
+    _done(stage, "queue", "install", "--trigger")
     _done(stage, "ensure")
     _write_telemetry(stage)
     return _done(stage, "token", "create", "--role", "operator_admin", "--name", "demo").strip()
-
-
-def _has_worker() -> bool:
-    """Return whether the command `worker` is installed; without it the service makes full runs."""
-    return any(each.name == "worker" for each in entry_points(group="influxops.commands"))
 
 
 def _done(stage: Stage, *arguments: str) -> str:
@@ -156,14 +154,18 @@ def _done(stage: Stage, *arguments: str) -> str:
 @contextlib.contextmanager
 def _command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run a command for as long as the block lasts."""
-    with subprocess.Popen(
-        [sys.executable, "-P", "-c", _CHILD, *arguments],
-        env=stage.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with (
+        _log(stage).open("a", encoding="utf-8") as log,
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", _CHILD, *arguments],
+            env=stage.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             yield process
         finally:
@@ -175,7 +177,26 @@ def _command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
                 process.kill()
 
 
-def _where(service: subprocess.Popen[str]) -> str:
+def _first_to_end(stage: Stage, commands: Mapping[str, subprocess.Popen[str]]) -> None:
+    """Wait until one of the commands ends by itself, and say so."""
+    handles = {os.pidfd_open(process.pid): name for name, process in commands.items()}
+    try:
+        ended, _, _ = select.select([*handles], [], [])
+    finally:
+        for handle in handles:
+            os.close(handle)
+    name = handles[ended[0]]
+    code = commands[name].wait()
+    click.secho(f"The {name} ended by itself, with {code}.", fg="red", err=True)
+    click.echo(_log(stage).read_text(encoding="utf-8"), err=True)
+
+
+def _log(stage: Stage) -> Path:
+    """Return where the commands that run on say what is wrong."""
+    return stage.folder / "commands.log"
+
+
+def _where(stage: Stage, service: subprocess.Popen[str]) -> str:
     """Return where the service answers, once it does.
 
     Raises:
@@ -185,7 +206,8 @@ def _where(service: subprocess.Popen[str]) -> str:
     for line in output or ():
         if line.startswith(_LISTENING):
             return line.removeprefix(_LISTENING).strip()
-    raise InfluxopsError(f"the service ended with {service.wait()}, see above")
+    said = _log(stage).read_text(encoding="utf-8").strip()
+    raise InfluxopsError(f"the service ended with {service.wait()}: {said}")
 
 
 def _write_telemetry(stage: Stage) -> None:
@@ -195,7 +217,7 @@ def _write_telemetry(stage: Stage) -> None:
     def write(target: str, database: str) -> None:
         devices = DEVICES[database.removeprefix("telemetry_")] // 70 + 1
         lines = []
-        for minutes in range(0, 20 * 60, 20):
+        for minutes in range(0, 24 * 60, 20):
             at = now - timedelta(minutes=minutes)
             busy = 1 + math.cos((at.hour + at.minute / 60 - 14) / 24 * 2 * math.pi)
             for device in range(1 + int(devices * busy / 2)):
@@ -217,13 +239,12 @@ def _write_telemetry(stage: Stage) -> None:
                 pass
 
 
-def _show(stage: Stage, url: str, token: str, seconds: float, *, worker: bool) -> None:
+def _show(stage: Stage, url: str, token: str, seconds: float) -> None:
     postgres = stage.postgres
-    made_by = "a worker, and the service" if worker else "the service"
     click.echo(
         f"Up after {seconds:.1f} s: {len(DEVICES)} tenants in a PostgreSQL on "
-        f"{postgres.host}:{postgres.port}, their\ndatabases on three stand-ins, made by {made_by}. "
-        "Nothing of yours is touched.\n\nOpen this, and log in with the token of an "
+        f"{postgres.host}:{postgres.port},\ntheir databases on three stand-ins, a worker and the "
+        "service. Nothing of yours is touched.\n\nOpen this, and log in with the token of an "
         "operator_admin:\n"
     )
     click.secho(f"  {url}/", bold=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Annotated
 
@@ -46,6 +47,8 @@ router = APIRouter(
 )
 
 TenantPath = Annotated[str, Path(pattern=TENANT_ID, description="The tenant's id.")]
+#: Seconds for which the fleet is known, and that reading all of the ledger may take.
+_FLEET, _READING = 2.0, 30.0
 #: So many of who waits are named.
 _NAMED = 100
 
@@ -180,11 +183,20 @@ async def fleet(request: Request) -> Fleet:
 
 
 async def fleet_of(service: Service) -> Fleet:
-    """Return how full the servers are, and who waits.
+    """Return how full the servers are, and who waits, as it was a few seconds ago at most.
+
+    It takes all of the ledger to tell, so those who ask at once share one reading of it.
 
     Raises:
         Problem: When the ledger cannot be read (503).
     """
+    async with service.reading_fleet:
+        if service.fleet is None or time.monotonic() - service.fleet[0] > _FLEET:
+            service.fleet = (time.monotonic(), await _read_fleet(service))
+        return service.fleet[1]
+
+
+async def _read_fleet(service: Service) -> Fleet:
     trouble = service.provisioner.health()["trouble"]
 
     def read(engine: Engine, context: Context) -> Fleet:
@@ -213,7 +225,7 @@ async def fleet_of(service: Service) -> Fleet:
             states=Counter(record.state.value for record in records),
         )
 
-    return await service.with_engine(read)
+    return await service.with_engine(read, _READING)
 
 
 _WAITING = (State.WANTED, State.RESERVED, State.UNCONFIRMED, State.LOST)

@@ -24,6 +24,26 @@ from influxops_web.service import Service
 _ROUTERS = (api.router, devices.router, login.router, watching.router)
 _KINDS = {404: "not-found", 405: "no-such-method", 413: "too-large", 415: "media-type"}
 _WHAT = {404: "there is nothing at this path", 405: "this path does not take this method"}
+_LOGIN_PAGE = {
+    "tags": ["session"],
+    "summary": "The page to log in at",
+    "operationId": "login_page",
+    "parameters": [
+        {
+            "name": "next",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "Where to go then.",
+        }
+    ],
+    "responses": {
+        "200": {
+            "description": "A page for people.",
+            "content": {"text/html": {"schema": {"type": "string"}}},
+        }
+    },
+}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -104,6 +124,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         found = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes
         )
+        found["paths"]["/login"]["get"] = _LOGIN_PAGE  # the console's, beside what programs post
         schemas = found["components"]["schemas"]
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)

@@ -31,6 +31,8 @@ _EXTRA = (
     *("python_multipart", "uvicorn"),
 )
 
+_LONGEST_NAME = 200
+
 
 def _needs_extra() -> None:
     """Refuse to go on without the extra.
@@ -104,6 +106,13 @@ def token() -> None:
     """Make, list and revoke the tokens of operators, for the HTTP service."""
 
 
+def _readable(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse a name that no log shows as it is."""
+    if not value.isprintable() or len(value) > _LONGEST_NAME:
+        raise click.BadParameter(f"one line of at most {_LONGEST_NAME} characters is needed")
+    return value
+
+
 @token.command("create", short_help="Make a token, and print it once.")
 @click.option(
     "--role",
@@ -111,7 +120,13 @@ def token() -> None:
     required=True,
     help="`operator` reads, `operator_admin` writes, too.",
 )
-@click.option("--name", default="", metavar="TEXT", help="Whose it is, for the audit log.")
+@click.option(
+    "--name",
+    default="",
+    metavar="TEXT",
+    callback=_readable,
+    help="Whose it is, for the audit log.",
+)
 @click.option(
     "--expires", type=Duration(), metavar="DURATION", help="How long it is good [default: no end]."
 )

@@ -149,7 +149,7 @@ class Console:
             findings=words.findings(row, contents),
             work=self._works.of(row.tenant),
             ensured=words.ENSURED.get(ensured),
-            can_move=row.state == "ready" and bool(self._others(row)),
+            can_move=row.state in ("ready", "moving") and bool(self._others(row)),
         )
 
     async def fleet(self, request: Request) -> Any:

@@ -30,6 +30,7 @@ from influxops_web.place import Place
 from influxops_web.problems import Problem, away
 from influxops_web.schema import Devices
 from influxops_web.tokens import Role
+from influxops_web.values import Fleet
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[dict[str, Any]]
@@ -69,6 +70,9 @@ class Service:
         with Engine(config) as engine:
             self.rules = Rules(engine)
         self._engines = Engines(config, None)
+        #: What was last read of the fleet, and when; and who reads it now.
+        self.fleet: tuple[float, Fleet] | None = None
+        self.reading_fleet = asyncio.Lock()
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._away = -_AWAY  # when somebody last waited for a connection in vain
 
@@ -159,15 +163,21 @@ class Service:
 
     # The ledger and InfluxDB -----------------------------------------------------------------
 
-    async def with_engine(self, work: Callable[[Engine, Context], T]) -> T:
+    async def with_engine(
+        self, work: Callable[[Engine, Context], T], seconds: float = _LEDGER
+    ) -> T:
         """Return what some work with an engine of its own gives, without keeping the event loop.
+
+        Args:
+            work: The work.
+            seconds: What it may take.
 
         Raises:
             Problem: When the ledger cannot be read (503).
         """
 
         def call() -> T:
-            with self._engines.run(_LEDGER) as (engine, context):
+            with self._engines.run(seconds) as (engine, context):
                 return work(engine, context)
 
         try:

@@ -174,5 +174,7 @@ def web(
 ) -> Iterator[Web]:
     """One service for all tests of a module: each takes tenants of its own."""
     folder = tmp_path_factory.mktemp("web")
-    with platform(folder, postgres, module_influx, "[web]\nlogins = 1000\n") as running:
+    # Patience for a machine that is busy with other tests.
+    extra = "[web]\nlogins = 1000\nbudget = 20.0\n"
+    with platform(folder, postgres, module_influx, extra) as running:
         yield running

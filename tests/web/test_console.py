@@ -243,7 +243,7 @@ def test_ids_of_any_characters_have_a_page_and_are_shown_as_text(
         expect(page.get_by_role("heading", level=1)).to_contain_text(odd)
 
 
-def test_a_tenant_is_moved_retired_and_kept_by_buttons(chromium: Browser, fleet: Fleet) -> None:
+def test_a_tenant_is_moved_by_a_button(chromium: Browser, fleet: Fleet) -> None:
     make(fleet.web, "nomad")
     with opened(chromium, fleet.web, fleet.web.admin) as page:
         page.goto(tenant_page("nomad"))
@@ -252,16 +252,23 @@ def test_a_tenant_is_moved_retired_and_kept_by_buttons(chromium: Browser, fleet:
         page.get_by_role("button", name="Move").click()
         until(page, "UTC: done.")
         expect(page.get_by_role("region", name="Database")).to_contain_text(fleet.second.url)
-        fleet.web.db.execute("DELETE FROM tenants WHERE tenant_id = 'nomad'")
+        expect(page.get_by_text("info its old copy on de1 is kept until")).to_be_visible()
+    assert "telemetry_nomad" in fleet.second.databases()
+
+
+def test_a_tenant_is_retired_and_kept_by_buttons(chromium: Browser, fleet: Fleet) -> None:
+    make(fleet.web, "leaver")
+    fleet.web.db.execute("DELETE FROM tenants WHERE tenant_id = 'leaver'")
+    with opened(chromium, fleet.web, fleet.web.admin) as page:
+        page.goto(tenant_page("leaver"))
         page.get_by_role("link", name="Retire…").click()
         page.get_by_role("button", name="Retire").click()
         until(page, "UTC: done.")
         expect(page.get_by_role("heading", level=1)).to_contain_text("retiring")
-        expect(page.get_by_text("its data is kept until")).to_be_visible()
+        expect(page.get_by_text("warning its data is kept until")).to_be_visible()
         page.get_by_role("button", name="Keep it").click()
         until(page, "UTC: done.")
         expect(page.get_by_role("heading", level=1)).to_contain_text("ready")
-    assert "telemetry_nomad" in fleet.second.databases()
 
 
 def test_what_a_guard_refuses_is_told_with_what_to_do(chromium: Browser, fleet: Fleet) -> None:
@@ -291,7 +298,7 @@ def test_wrong_addresses_get_a_page_that_says_so(chromium: Browser, fleet: Fleet
         "/?page=0": (422, "not as it must be"),
         "/?page=99": (200, "beyond the end"),
         "/nowhere": (404, "nothing at this path"),
-        "/?state=nonsense&target=%00&q=%25": (200, "No tenant is like that"),
+        "/?state=nonsense&target=%00&q=nobody": (200, "No tenant is like that"),
     }
     with opened(chromium, fleet.web, fleet.web.admin) as page:
         found = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,17 +42,27 @@ def marker(web: Web, tenant: str) -> dict[str, Any]:
     return found[0]
 
 
-def test_a_tenant_is_created_with_its_database_and_counted(web: Web) -> None:
+def test_a_tenant_is_created_with_its_database_and_counted(web: Web, tmp_path: Path) -> None:
     bearer = ("-H", f"Authorization: Bearer {web.admin}")
-    body = json.dumps({"tenant_id": "acme", "name": "Acme"})
-    json_body = ("-H", "Content-Type: application/json", "-d", body)
-    status, created = curl(f"{web.url}/operator/tenants", *bearer, *json_body)
-    assert (status, created) == (
-        201,
-        {"tenant_id": "acme", "status": "created", "influxdb_provisioned": True},
-    )
-    row = marker(web, "acme")
-    assert (row["tenant"], row["value"]) == ("acme", 1)
+    jar = str(tmp_path / "cookies")
+    login = ("--cookie-jar", jar, "--json", json.dumps({"token": web.admin}))
+    status, session = curl(f"{web.url}/login", *login)
+    assert status == 200
+    cookie = ("--cookie", jar, "-H", f"X-CSRF-Token: {session['csrf_token']}")
+    for tenant, credentials in (("acme", bearer), ("globex", cookie)):
+        body = json.dumps({"tenant_id": tenant, "name": tenant.title()})
+        status, created = curl(f"{web.url}/operator/tenants", *credentials, "--json", body)
+        assert (status, created) == (
+            201,
+            {"tenant_id": tenant, "status": "created", "influxdb_provisioned": True},
+        )
+        row = marker(web, tenant)
+        assert (row["tenant"], row["value"]) == (tenant, 1)
+        status, found = curl(f"{web.url}/operator/tenants/{tenant}/stats", *credentials)
+        assert status == 200
+        assert found["influxdb"] == {"exists": True, "telemetry_count": 0, "error": None}
+        assert (found["name"], found["status"]) == (tenant.title(), "active")
+        assert found["stats"]["devices"] == 0
     status, found = curl(f"{web.url}/operator/tenants", *bearer)
     assert status == 200
-    assert [each["tenant_id"] for each in found["tenants"]] == ["acme"]
+    assert [each["tenant_id"] for each in found["tenants"]] == ["acme", "globex"]

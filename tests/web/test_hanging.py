@@ -28,10 +28,11 @@ class _Holding:
     """Lets a proxy hold all requests until it is let go."""
 
     def __init__(self, proxy: Proxy) -> None:
-        self.let_go = threading.Event()
+        self.let_go, self.arrived = threading.Event(), threading.Event()
         proxy.before = self._hold
 
     def _hold(self, seen: Seen) -> Answer:
+        self.arrived.set()
         self.let_go.wait(120)
         return None
 
@@ -80,6 +81,25 @@ def test_two_hundred_requests_are_answered_while_influxdb_hangs(
         holding.let_go.set()
         pool.close()
     until(lambda: states(web) == {"ready": 151}, timeout=120)
+
+
+def test_a_request_under_way_is_answered_before_the_service_ends(
+    behind: tuple[Web, Proxy],
+) -> None:
+    web, proxy = behind
+    holding = _Holding(proxy)
+    body = {"tenant_id": "last"}
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            asked = thread.submit(web.ask, "POST", "/operator/tenants", json=body)
+            until(lambda: web.rows("SELECT 1 FROM tenants WHERE tenant_id = 'last'"))
+            assert holding.arrived.wait(30)
+            web.process.terminate()
+            answer = asked.result(60)
+        finally:
+            holding.let_go.set()
+    assert (answer.status, answer.json()["influxdb_provisioned"]) == (201, False)
+    assert web.process.wait(60) == 0
 
 
 def states(web: Web) -> dict[str, int]:

@@ -32,8 +32,8 @@ def test_the_service_does_what_its_description_says(web: Web, tmp_path: Path) ->
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "Selected: 14/14" in done.stdout
-    assert "Tested: 14" in done.stdout
+    assert "Selected: 15/15" in done.stdout
+    assert "Tested: 15" in done.stdout
     refused = web.ask("PUT", "/operator/tenants")
     assert (refused.status, refused.headers["Allow"]) == (405, "GET, POST")
     log = web.logged()

@@ -6,6 +6,7 @@ import signal
 import socket
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from influxops_demo.postgres import EmbeddedPostgres
@@ -39,7 +40,7 @@ def test_each_thing_that_is_missing_ends_it_with_2_and_is_named(
         path.write_text(whole)
         refused("the tables of the service are not there", "influxops db upgrade")
         first = cli("db", "upgrade")
-        assert "2 steps done" in first.out
+        assert "3 steps done" in first.out
         assert "nothing to do" in cli("db", "upgrade").out
         refused("influxops ledger install")
         assert cli("ledger", "install").code == 0
@@ -61,6 +62,33 @@ def test_each_thing_that_is_missing_ends_it_with_2_and_is_named(
         gone = cli("serve", "--port", "0", env={"DSN": "host=127.0.0.1 port=9 user=x"})
         assert gone.code == 1
         assert "does PostgreSQL run" in gone.err
+
+
+def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text('import sys\nsys.modules["uvicorn"] = None\n')
+    done = Cli(tmp_path, {"PYTHONPATH": str(tmp_path)})("serve")
+    assert done.code == 2
+    assert "uvicorn, not installed" in done.err
+    assert "pip install 'influxops[web]'" in done.err
+
+
+def test_a_name_that_nobody_can_read_is_refused(tmp_path: Path) -> None:
+    for name in ("two\nlines", "\udcff", "x" * 201):
+        done = Cli(tmp_path, {})("token", "create", "--role", "operator", "--name", name)
+        assert (done.code, "--name" in done.err) == (2, True)
+
+
+def test_the_tenants_that_devices_have_already_are_tenants_of_the_service(
+    tmp_path: Path, postgres: EmbeddedPostgres
+) -> None:
+    with new_database(postgres) as db:
+        db.registry("acme", "acme", "beta", None, "", "no tenant's id")
+        cli = Cli(tmp_path, {"DSN": db.conninfo})
+        write_config(cli, "http://127.0.0.1:9")
+        assert cli("db", "upgrade").code == 0
+        with psycopg.connect(db.conninfo) as connection:
+            rows = connection.execute("SELECT tenant_id, status FROM tenants ORDER BY 1").fetchall()
+        assert rows == [("acme", "active"), ("beta", "active")]
 
 
 def test_a_table_of_devices_that_was_there_is_used_as_it_is(
