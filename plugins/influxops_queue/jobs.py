@@ -119,7 +119,8 @@ class Jobs:
             raise  # whoever looks around tells of it, and puts the job into the queue again
         except Exception as error:
             if isinstance(error, InfluxopsError):
-                self._health.say(about, error.message)
+                if not self._stop.is_set():  # what ends at the end is no trouble
+                    self._health.say(about, error.message)
             else:
                 log.exception("%s broke; it is tried again", about)
             async with self._connection() as connection:
