@@ -38,7 +38,8 @@ from influxops.report.model import Origin, Report, RunHead
 
 if TYPE_CHECKING:
     from influxops.ledger import Record
-    from influxops.reconcile.single import Asked, Failed, Known, Looked, Place
+    from influxops.reconcile.creating import Failed
+    from influxops.reconcile.single import Asked, Known, Looked, Place
 
 
 class Engine:
@@ -269,9 +270,9 @@ class Engine:
         Returns:
             What is wrong with the target or the ledger; None where all is well.
         """
-        from influxops.reconcile import single  # what no command needs
+        from influxops.reconcile import creating  # what no command needs
 
-        return single.make(places, self.target(target), self._single, context, tell)
+        return creating.make(places, self.target(target), self._single, context, tell)
 
     def note(self, places: Sequence[Place], context: Context) -> dict[str, Record]:
         """Write to the ledger where some tenants stand, and take places for who is to be made.
@@ -313,9 +314,9 @@ class Engine:
             target: The name of the target.
             context: The run.
         """
-        from influxops.reconcile import single  # what no command needs
+        from influxops.reconcile import creating  # what no command needs
 
-        changes = [single.completion(place) for place in places]
+        changes = [creating.completion(place) for place in places]
         return self.target(target).ensure(changes, context)[0]
 
     def target(self, name: str) -> TargetHandle:
