@@ -239,10 +239,10 @@ def ended_by_signals(context: Context) -> Iterator[None]:
             if ended:
                 os._exit(128 + number)
             ended = True
+            context.cancel()
             with contextlib.suppress(OSError):  # Past Python's own buffer, which may be in use.
                 line = error_line("ending; once more to end at once", before="influxops: ")
                 os.write(2, f"{before_it}{line}\n".encode())
-            context.cancel()
 
     def end(number: int, frame: FrameType | None) -> None:
         # What the next one does where Python is busy in C and runs no thread.
