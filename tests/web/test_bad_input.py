@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -69,6 +69,20 @@ def test_a_body_without_an_announced_length_is_limited_too(web: Web) -> None:
     parts = (b" " * 10_000 for _ in range(10))
     answer = web.ask("POST", "/operator/tenants", headers=JSON, body=parts)
     assert (answer.status, kind(answer)) == (413, "too-large")
+
+
+def test_who_goes_away_in_the_middle_of_a_body_is_no_fault(web: Web) -> None:
+    host, _, port = web.url.removeprefix("http://").partition(":")
+    sent = (
+        f"POST /operator/tenants/gone-away HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {web.admin}"
+        "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(sent.encode())
+    audited: LiteralString = "SELECT status FROM operator_audit_log WHERE path LIKE '%%gone-away'"
+    until(lambda: web.rows(audited) != [])
+    assert web.rows(audited) == [(400,)]
+    assert "Traceback" not in web.logged()
 
 
 def test_a_body_of_another_media_type_is_refused(web: Web) -> None:
