@@ -43,6 +43,9 @@ _PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
 _WORK = 5.0
 #: Seconds that reading the ledger may take.
 _LEDGER = 5.0
+#: Seconds more than that after which a request gives it up: a reading ends itself, but one that
+#: waits for a thread does not.
+_SLACK = 1.0
 _AUDIT = """
 INSERT INTO {operator_audit_log}
        (token_id, who, role, via, method, path, tenant, status, address)
@@ -70,9 +73,9 @@ class Service:
         with Engine(config) as engine:
             self.rules = Rules(engine)
         self._engines = Engines(config, None)
-        #: What was last read of the fleet, and when; and who reads it now.
+        #: What was last read of the fleet, and when; and the reading that is under way.
         self.fleet: tuple[float, Fleet] | None = None
-        self.reading_fleet = asyncio.Lock()
+        self.reading_fleet: asyncio.Task[Fleet] | None = None
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._away = -_AWAY  # when somebody last waited for a connection in vain
 
@@ -181,7 +184,11 @@ class Service:
                 return work(engine, context)
 
         try:
-            return await asyncio.to_thread(call)
+            # What still waits for a thread then is never begun.
+            return await asyncio.wait_for(asyncio.to_thread(call), seconds + _SLACK)
+        except TimeoutError as error:
+            log.error("%s: reading the ledger took longer than %g s", self.place.text, seconds)
+            raise away() from error
         except InfluxopsError as error:
             log.error("%s", error.message)
             raise away() from error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, LiteralString
 
 import psycopg
@@ -194,3 +196,20 @@ def test_a_query_that_waits_for_a_lock_is_given_up(web: Web) -> None:
         answer = web.ask("POST", "/operator/tenants", json={"tenant_id": "locked"})
         assert (answer.status, kind(answer)) == (503, "database-away")
     assert web.ask("GET", "/operator/tenants/locked").status == 404
+
+
+def test_many_who_read_a_ledger_that_hangs_are_told_so_in_time(web: Web) -> None:
+    assert web.ask("POST", "/operator/tenants", json={"tenant_id": "hung"}).status == 201
+
+    def ask(path: str) -> tuple[int, float]:
+        began = time.monotonic()
+        return web.ask("GET", path).status, time.monotonic() - began
+
+    paths = [*["/operator/tenants/hung"] * 100, *["/operator/fleet"] * 5]
+    with psycopg.connect(web.db.conninfo) as connection, ThreadPoolExecutor(len(paths)) as pool:
+        connection.execute("LOCK TABLE influxops.tenants IN ACCESS EXCLUSIVE MODE")
+        answers = [*pool.map(ask, paths)]
+        connection.rollback()
+    assert {status for status, _ in answers} == {503}
+    assert max(seconds for _, seconds in answers) < 30
+    assert web.ask("GET", "/operator/fleet").status == 200
