@@ -161,7 +161,7 @@ def postgres_away(web: Web) -> Iterator[None]:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
             [web.db.name],
         )
         try:
@@ -188,6 +188,25 @@ def test_while_postgres_is_away_the_service_says_so_and_recovers(web: Web) -> No
     assert web.ask("GET", "/operator/tenants/away").status == 404
     created = web.ask("POST", "/operator/tenants", json={"tenant_id": "away"})
     assert created.status == 201
+
+
+def test_after_a_restart_of_postgres_nobody_gets_one_of_the_connections_that_it_ended(
+    web: Web,
+) -> None:
+    with psycopg.connect(web.db.conninfo) as connection, ThreadPoolExecutor(20) as pool:
+        connection.execute("LOCK TABLE operator_tokens IN ACCESS EXCLUSIVE MODE")
+        asked = [pool.submit(web.ask, "GET", "/session") for _ in range(20)]
+        waiting: LiteralString = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        until(lambda: web.rows(waiting) == [(10,)])  # all that the service may have
+        connection.rollback()
+        assert {each.result().status for each in asked} == {200}
+    with postgres_away(web):
+        pass
+    answers = [web.ask("GET", "/session") for _ in range(5)]
+    assert [answer.status for answer in answers] == [200] * 5
 
 
 def test_a_query_that_waits_for_a_lock_is_given_up(web: Web) -> None:
