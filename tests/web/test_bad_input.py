@@ -38,6 +38,7 @@ def counts(web: Web) -> list[tuple[Any, ...]]:
         (b"{", 400, "not-json"),
         (b"\xff\xfe", 400, "not-json"),
         (b'{"tenant_id": "x"' + b"[" * 60_000, 400, "not-json"),
+        (b'{"tenant_id": ' + b"9" * 5_000 + b"}", 400, "not-readable"),  # longer than Python reads
         (b"[]", 422, "invalid"),
         (b'"acme"', 422, "invalid"),
         (b'{"tenant_id": 7}', 422, "invalid"),
