@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import Annotated
@@ -48,7 +49,7 @@ router = APIRouter(
 
 TenantPath = Annotated[str, Path(pattern=TENANT_ID, description="The tenant's id.")]
 #: Seconds for which the fleet is known, and that reading all of the ledger may take.
-_FLEET, _READING = 2.0, 30.0
+_FLEET, _READING = 2.0, 10.0
 #: So many of who waits are named.
 _NAMED = 100
 
@@ -190,10 +191,14 @@ async def fleet_of(service: Service) -> Fleet:
     Raises:
         Problem: When the ledger cannot be read (503).
     """
-    async with service.reading_fleet:
-        if service.fleet is None or time.monotonic() - service.fleet[0] > _FLEET:
-            service.fleet = (time.monotonic(), await _read_fleet(service))
+    if service.fleet is not None and time.monotonic() - service.fleet[0] <= _FLEET:
         return service.fleet[1]
+    if service.reading_fleet is None or service.reading_fleet.done():
+        service.reading_fleet = asyncio.create_task(_read_fleet(service))
+    # They share a failure, too: nobody waits for one reading after another.
+    found = await asyncio.shield(service.reading_fleet)
+    service.fleet = (time.monotonic(), found)
+    return found
 
 
 async def _read_fleet(service: Service) -> Fleet:

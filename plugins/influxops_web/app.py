@@ -22,7 +22,13 @@ from influxops_web.problems import Problem, ProblemDetails, answer
 from influxops_web.service import Service
 
 _ROUTERS = (api.router, devices.router, login.router, watching.router)
-_KINDS = {404: "not-found", 405: "no-such-method", 413: "too-large", 415: "media-type"}
+_KINDS = {
+    400: "not-readable",
+    404: "not-found",
+    405: "no-such-method",
+    413: "too-large",
+    415: "media-type",
+}
 _WHAT = {404: "there is nothing at this path", 405: "this path does not take this method"}
 _LOGIN_PAGE = {
     "tags": ["session"],

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from influxops_web.auth import Operator, brings_csrf, media_type, without_tokens
@@ -173,6 +174,8 @@ class _Passage:
                         raise too_large
         except TimeoutError:
             raise Problem(408, "too-slow", "the body did not arrive in time") from None
+        except ClientDisconnect:  # nobody reads the answer, but it is counted and written down
+            raise Problem(400, "incomplete", "the body did not arrive in full") from None
         return bytes(found)
 
     def _replay(self, body: bytes) -> None:

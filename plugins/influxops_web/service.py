@@ -39,10 +39,16 @@ log = logging.getLogger("influxops.web")
 
 #: Seconds that a request waits for a connection; and for so long after one waited in vain, less.
 _PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
+#: Seconds after which the pool stops to try for itself: who comes then makes it try at once, and
+#: does not wait for the end of a pause that has become long while PostgreSQL was away.
+_RECONNECT = 2.0
 #: Seconds that it may keep one.
 _WORK = 5.0
 #: Seconds that reading the ledger may take.
 _LEDGER = 5.0
+#: Seconds more than that after which a request gives it up: a reading ends itself, but one that
+#: waits for a thread does not.
+_SLACK = 1.0
 _AUDIT = """
 INSERT INTO {operator_audit_log}
        (token_id, who, role, via, method, path, tenant, status, address)
@@ -70,9 +76,9 @@ class Service:
         with Engine(config) as engine:
             self.rules = Rules(engine)
         self._engines = Engines(config, None)
-        #: What was last read of the fleet, and when; and who reads it now.
+        #: What was last read of the fleet, and when; and the reading that is under way.
         self.fleet: tuple[float, Fleet] | None = None
-        self.reading_fleet = asyncio.Lock()
+        self.reading_fleet: asyncio.Task[Fleet] | None = None
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._away = -_AWAY  # when somebody last waited for a connection in vain
 
@@ -90,7 +96,7 @@ class Service:
             },
             min_size=1,
             max_size=self.web.connections,
-            check=_check,
+            reconnect_timeout=_RECONNECT,
             open=False,
             name="influxops-web",
         )
@@ -117,9 +123,9 @@ class Service:
         assert self._pool is not None, "the service runs"
         is_away = time.monotonic() - self._away < _AWAY
         try:
-            async with self._pool.connection(_IMPATIENT if is_away else _PATIENT) as connection:
-                async with asyncio.timeout(_WORK):
-                    yield connection
+            lent = _lent(self._pool, _IMPATIENT if is_away else _PATIENT)
+            async with lent as connection, asyncio.timeout(_WORK):
+                yield connection
         except (psycopg.IntegrityError, psycopg.DataError):
             raise
         except (psycopg.Error, TimeoutError) as error:
@@ -181,7 +187,11 @@ class Service:
                 return work(engine, context)
 
         try:
-            return await asyncio.to_thread(call)
+            # What still waits for a thread then is never begun.
+            return await asyncio.wait_for(asyncio.to_thread(call), seconds + _SLACK)
+        except TimeoutError as error:
+            log.error("%s: reading the ledger took longer than %g s", self.place.text, seconds)
+            raise away() from error
         except InfluxopsError as error:
             log.error("%s", error.message)
             raise away() from error
@@ -220,15 +230,41 @@ class Service:
         return Problem(422, "no-such-id", f"no database can be made for the id {tenant!a}")
 
 
-async def _check(connection: Connection) -> None:
-    """Ask a connection that was idle whether it works, where it looks as if it was closed.
+@contextlib.asynccontextmanager
+async def _lent(pool: AsyncConnectionPool[Connection], seconds: float) -> AsyncIterator[Connection]:
+    """Yield a connection that works; those that the server has closed are replaced.
+
+    The pool's own check waits longer after each one that it finds closed: after a restart of
+    PostgreSQL, when all of them are, nobody would get one in time.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        connection = await pool.getconn(end - time.monotonic())
+        try:
+            if await _works(connection):
+                async with connection:
+                    yield connection
+                return
+            await connection.close()
+        finally:
+            await pool.putconn(connection)
+
+
+async def _works(connection: Connection) -> bool:
+    """Tell whether a connection works, and ask it where it looks as if it was closed.
 
     The server says nothing on an idle connection but that it ends it: that costs no round trip.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
+    if not poll.poll(0):
+        return True
+    try:
+        async with asyncio.timeout(_WORK):
+            await AsyncConnectionPool.check_connection(connection)
+    except (psycopg.Error, TimeoutError):
+        return False
+    return True
 
 
 def _reason(error: BaseException) -> str:

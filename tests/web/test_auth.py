@@ -110,6 +110,13 @@ def test_a_write_with_the_cookie_needs_the_csrf_token(web: Web) -> None:
     assert web.ask("POST", "/operator/tenants", headers=headers, **sent).status == 201  # type: ignore[arg-type]
 
 
+def test_a_form_of_too_many_fields_has_no_csrf_token(web: Web) -> None:
+    cookie, csrf = log_in(web, web.admin)
+    fields = {f"field{number}": "" for number in range(1001)}
+    answer = form(web, "/logout", cookie, csrf_token=csrf, **fields)
+    assert (answer.status, kind(answer)) == (403, "csrf")
+
+
 def test_a_form_logs_in_and_out(web: Web) -> None:
     answer = form(web, "/login", token=web.admin, next="/x")
     assert (answer.status, answer.headers["Location"]) == (303, "/x")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -36,6 +38,7 @@ def counts(web: Web) -> list[tuple[Any, ...]]:
         (b"{", 400, "not-json"),
         (b"\xff\xfe", 400, "not-json"),
         (b'{"tenant_id": "x"' + b"[" * 60_000, 400, "not-json"),
+        (b'{"tenant_id": ' + b"9" * 5_000 + b"}", 400, "not-readable"),  # longer than Python reads
         (b"[]", 422, "invalid"),
         (b'"acme"', 422, "invalid"),
         (b'{"tenant_id": 7}', 422, "invalid"),
@@ -69,6 +72,20 @@ def test_a_body_without_an_announced_length_is_limited_too(web: Web) -> None:
     parts = (b" " * 10_000 for _ in range(10))
     answer = web.ask("POST", "/operator/tenants", headers=JSON, body=parts)
     assert (answer.status, kind(answer)) == (413, "too-large")
+
+
+def test_who_goes_away_in_the_middle_of_a_body_is_no_fault(web: Web) -> None:
+    host, _, port = web.url.removeprefix("http://").partition(":")
+    sent = (
+        f"POST /operator/tenants/gone-away HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {web.admin}"
+        "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(sent.encode())
+    audited: LiteralString = "SELECT status FROM operator_audit_log WHERE path LIKE '%%gone-away'"
+    until(lambda: web.rows(audited) != [])
+    assert web.rows(audited) == [(400,)]
+    assert "Traceback" not in web.logged()
 
 
 def test_a_body_of_another_media_type_is_refused(web: Web) -> None:
@@ -145,7 +162,7 @@ def postgres_away(web: Web) -> Iterator[None]:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
             [web.db.name],
         )
         try:
@@ -174,9 +191,45 @@ def test_while_postgres_is_away_the_service_says_so_and_recovers(web: Web) -> No
     assert created.status == 201
 
 
+def test_after_a_restart_of_postgres_nobody_gets_one_of_the_connections_that_it_ended(
+    web: Web,
+) -> None:
+    with psycopg.connect(web.db.conninfo) as connection, ThreadPoolExecutor(20) as pool:
+        connection.execute("LOCK TABLE operator_tokens IN ACCESS EXCLUSIVE MODE")
+        asked = [pool.submit(web.ask, "GET", "/session") for _ in range(20)]
+        waiting: LiteralString = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        until(lambda: web.rows(waiting) == [(10,)])  # all that the service may have
+        connection.rollback()
+        assert {each.result().status for each in asked} == {200}
+    with postgres_away(web):
+        pass
+    answers = [web.ask("GET", "/session") for _ in range(5)]
+    assert [answer.status for answer in answers] == [200] * 5
+
+
 def test_a_query_that_waits_for_a_lock_is_given_up(web: Web) -> None:
     with psycopg.connect(web.db.conninfo) as connection:
         connection.execute("LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE")
         answer = web.ask("POST", "/operator/tenants", json={"tenant_id": "locked"})
         assert (answer.status, kind(answer)) == (503, "database-away")
     assert web.ask("GET", "/operator/tenants/locked").status == 404
+
+
+def test_many_who_read_a_ledger_that_hangs_are_told_so_in_time(web: Web) -> None:
+    assert web.ask("POST", "/operator/tenants", json={"tenant_id": "hung"}).status == 201
+
+    def ask(path: str) -> tuple[int, float]:
+        began = time.monotonic()
+        return web.ask("GET", path).status, time.monotonic() - began
+
+    paths = [*["/operator/tenants/hung"] * 100, *["/operator/fleet"] * 5]
+    with psycopg.connect(web.db.conninfo) as connection, ThreadPoolExecutor(len(paths)) as pool:
+        connection.execute("LOCK TABLE influxops.tenants IN ACCESS EXCLUSIVE MODE")
+        answers = [*pool.map(ask, paths)]
+        connection.rollback()
+    assert {status for status, _ in answers} == {503}
+    assert max(seconds for _, seconds in answers) < 30
+    assert web.ask("GET", "/operator/fleet").status == 200
