@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 from msgspec.structs import replace
 
+from influxops.config.roles import SourceSettings
 from influxops.config.secrets import Redactor
 from influxops.config.settings import Location
 from influxops.context import Context
@@ -200,6 +201,12 @@ class Handle:
 
 class SourceHandle(Handle):
     """A configured tenant source."""
+
+    @property
+    def gives_ids_only(self) -> bool:
+        """Whether a tenant of it has no attributes, so that its id alone names its database."""
+        settings = self.resolved.settings
+        return isinstance(settings, SourceSettings) and settings.gives_ids_only
 
     def state(self) -> SourceState:
         """Return what is known of it before it was read."""

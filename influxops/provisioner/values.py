@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from influxops.config.roles import SourceSettings
 from influxops.engine import Engine
 from influxops.model import Traits
 
@@ -67,11 +66,7 @@ class Rules:
         self._traits: dict[str, Traits] = {h.name: h.traits for h in engine.targets}
         self.sources = [handle.full_name for handle in engine.sources]
         self.ledger = engine.ledger.full_name if engine.ledger is not None else None
-        self._names = not all(
-            isinstance(settings := handle.resolved.settings, SourceSettings)
-            and settings.gives_ids_only
-            for handle in engine.sources
-        )
+        self._names = not all(handle.gives_ids_only for handle in engine.sources)
 
     def name(self, tenant: str) -> str:
         """Return the name of a tenant's database, where its source says no other."""

@@ -65,6 +65,7 @@ class Place(Struct, frozen=True):
     database: str = ""  # its database's name; empty where that is not known
     target: str | None = None  # the target that holds it, or will
     reason: str = ""  # why it is not there, or what else is to be said
+    full_run: bool = False  # whether it is a full run that it waits for
     complete: bool = True  # False where what completes it is to be made
     plan: TenantPlan | None = None  # what was decided
     record: Record | None = None  # what the ledger has of it
@@ -289,11 +290,28 @@ class _Judge:
             return self._unread(place, plan)
         if any(change.action is Action.UNRETIRE for change in plan.changes):
             reason = "it is retiring, and a source has it again: a full run keeps it"
-            return replace(place, step=Step.WAIT, reason=reason)
+            return replace(place, step=Step.WAIT, reason=reason, full_run=True)
+        if self._may_be_anothers(plan, place.record):
+            reason = f"a full run sees whether {plan.database} is another tenant's"
+            return replace(place, step=Step.WAIT, reason=reason, full_run=True)
         if plan.before is not None:
             complete = all(change.action is not Action.COMPLETE for change in plan.changes)
             return replace(place, step=Step.THERE, complete=complete)
         return self._missing(place, plan)
+
+    def _may_be_anothers(self, plan: TenantPlan, found: Record | None) -> bool:
+        """Return whether a database may be that of a tenant which was not looked up.
+
+        Ids alone give each tenant a name of its own; a source that names databases may give two
+        the same. What is recorded as this tenant's was held against all others by then.
+        """
+        if self.order.ledger is None or all(handle.gives_ids_only for handle in self.order.sources):
+            return False
+        if found is not None and found.database == plan.database and found.target is not None:
+            return False
+        return plan.before is not None or plan.database != self.order.rules.template.name(
+            plan.tenant
+        )
 
     def _unread(self, place: Place, plan: TenantPlan) -> Place:
         reason = plan.finding.message if plan.finding is not None else "it cannot be read"

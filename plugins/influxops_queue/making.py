@@ -42,7 +42,7 @@ class Placed:
 
     targets: set[str] = field(default_factory=set)  # where places are reserved now
     waiting: int = 0  # tenants that nobody could decide on
-    full_run: bool = False  # whether it takes a full run to keep somebody who was retiring
+    full_run: bool = False  # whether somebody waits for a full run
     trouble: str = ""  # why nothing could be found out about any; empty where it could
 
 
@@ -133,10 +133,7 @@ class Making:
             if place.step is Step.MAKE and reserved and reserved.target == place.target:
                 with self._lock:
                     self._placed[place.tenant] = (replace(place, record=reserved), now)
-        placed.full_run = any(
-            p.step is Step.WAIT and p.record is not None and p.record.state is State.RETIRING
-            for p in places
-        )
+        placed.full_run = any(place.full_run for place in places)
         # Whose place was reserved before.
         placed.targets |= {
             p.target for p in places if p.step is Step.MAKE and p.target and p.tenant not in records

@@ -83,6 +83,10 @@ def test_a_signal_ends_a_run_with_its_report_and_its_journal(
         process.send_signal(number)
         if number is signal.SIGHUP:
             process.send_signal(number)  # its shell and the system send one each
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "ending" in line:
+                break
         let_go.set()
         done = ended(process)
     assert done.code == 130

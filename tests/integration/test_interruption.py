@@ -131,7 +131,8 @@ def test_a_second_interrupt_ends_a_run_at_once(
             if "ending" in line:
                 break
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == -signal.SIGINT
+        # By the signal itself, or where Python had not yet come to that, as a shell tells it.
+        assert process.wait(10) in (-signal.SIGINT, 128 + signal.SIGINT)
         at.let_go.set()
 
 

@@ -256,3 +256,19 @@ def test_a_full_run_makes_a_wanted_tenant_only_where_a_source_knows_it(
     assert cli("ensure").code == 0
     assert server.databases() == ["telemetry_acme"]
     assert recorded(db) == {"acme": ("ready", "one"), "later": ("wanted", None)}
+
+
+def test_a_database_that_a_source_names_is_nobody_s_before_a_full_run(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("one")
+    server = stand_in(max_databases=None)
+    query = (
+        "SELECT * FROM (VALUES ('one', NULL), ('two', 'telemetry_one')) AS t (tenant_id, database)"
+    )
+    made = provide(
+        targets={"eu1": server}, ledger=True, source=f'query = "{query}"\n', cache_ttl=0.0
+    )
+    assert made.ensure("one").how == "created"
+    found = made.ensure("two")
+    assert (found.how, "a full run sees" in found.reason) == ("queued", True)
