@@ -13,6 +13,7 @@ from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log
 from influxops.reconcile.single import Place
+from influxops.text import count
 
 #: Seconds that the first one waits for others; writing takes up to a second more.
 _COLLECTING = 0.25
@@ -114,9 +115,9 @@ class Finisher:
             given_up = [place for place, tries in again if tries >= _MOST_TRIES]
             if given_up:
                 log.warning(
-                    "%s: %d databases are not complete yet, a full run sees to them: %s",
+                    "%s: not complete yet, a full run sees to it: %s: %s",
                     target,
-                    len(given_up),
+                    count(len(given_up), "database"),
                     why,
                 )
             log.debug("%s: %d completed in %.2f s", target, len(good), time.monotonic() - began)

@@ -70,8 +70,8 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
     \b
     Exit codes:
       0    it was told to stop
-      1    it could not start: the ledger cannot be read, or the queue is not installed
-      2    the command line or the configuration is wrong, or nobody can listen there
+      1    it could not start: no ledger can be read, or no queue is installed
+      2    the command line or the configuration is wrong, or it cannot listen there
     """
     from influxops.errors import Interrupted
     from influxops_queue.settings import queue_place

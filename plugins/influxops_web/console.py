@@ -121,7 +121,8 @@ class Console:
         def paged(number: int) -> str:
             return _link("/", **chosen, page=number if number > 1 else "")
 
-        return self._page(request, "tenants.html", found=found, asked=asked, paged=paged)
+        code = 404 if page > max(found.pages, 1) else 200
+        return self._page(request, "tenants.html", code, found=found, asked=asked, paged=paged)
 
     async def tenant(
         self, request: Request, id: Id = "", span: Search = "24h", ensured: Search = ""
@@ -194,7 +195,8 @@ class Console:
     def error(self, request: Request, problem: Problem) -> Response:
         """Show what went wrong."""
         if request.url.path == "/login" and problem.status in (401, 429):
-            return self._page(request, "login.html", after="", wrong=problem.detail)
+            after = getattr(request.state, "after", "")
+            return self._page(request, "login.html", after=after, wrong=problem.detail)
         return self._page(request, "error.html", problem=problem)
 
     # What is done ----------------------------------------------------------------------------
@@ -314,7 +316,7 @@ class Console:
         urls = self._looker.urls.items()
         return {name: url for name, url in urls if name != row.target and name not in draining}
 
-    def _page(self, request: Request, name: str, **values: Any) -> HTMLResponse:
+    def _page(self, request: Request, name: str, code: int = 200, **values: Any) -> HTMLResponse:
         operator = request.scope.get("state", {}).get("operator")
         text = self._pages.get_template(name).render(
             me=operator,
@@ -324,7 +326,7 @@ class Console:
             now=datetime.now(UTC),
             **values,
         )
-        return HTMLResponse(text)
+        return HTMLResponse(text, code)
 
 
 class _Assets(StaticFiles):

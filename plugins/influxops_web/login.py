@@ -60,6 +60,7 @@ async def log_in(request: Request) -> Response:
             headers={"Retry-After": str(wait)},
         )
     token, after = await _given(request)
+    request.state.after = _local(after)  # for the next try, where this token is no good
     operator = await service.operator(Claim("cookie", hash=digest(token)))
     if operator is None:
         raise Problem(

@@ -109,7 +109,7 @@ def install(cli: Cli) -> tuple[str, str]:
         done = cli(*command)
         assert done.code == 0, done.all
     made = []
-    for role, name in (("operator_admin", "ada"), ("operator", "otto")):
+    for role, name in (("operator_admin", "admin"), ("operator", "reader")):
         done = cli("token", "create", "--role", role, "--name", name)
         assert done.code == 0, done.all
         made.append(done.out.strip())

@@ -25,12 +25,12 @@ def test_allowed_and_refused_accesses_are_in_the_audit_log(web: Web) -> None:
         *last,
     )
     home, tenants, one = "127.0.0.1", "/operator/tenants", "/operator/tenants/audited"
-    admin = ("ada", "operator_admin")
+    admin = ("admin", "operator_admin")
     assert rows == [
-        ("ada", "", "", "POST", "/login", None, 200, home),
+        ("admin", "", "", "POST", "/login", None, 200, home),
         (*admin, "token", "POST", tenants, "audited", 201, home),
         (*admin, "token", "POST", tenants, "audited", 409, home),
-        ("otto", "operator", "token", "POST", tenants, None, 403, home),
+        ("reader", "operator", "token", "POST", tenants, None, 403, home),
         (*admin, "cookie", "GET", one, "audited", 200, home),
         ("", "", "", "GET", one, None, 401, home),
         ("", "", "", "GET", f"{tenants}/iop_[redacted]", None, 401, home),

@@ -77,7 +77,7 @@ def test_the_cookie_is_signed_and_kept_from_scripts_and_other_sites(web: Web) ->
     assert web.reader not in answer.headers["Set-Cookie"]
     cookie = cookie_of(answer)
     who = web.ask("GET", "/session", token="", headers={"Cookie": cookie}).json()
-    assert (who["who"], who["role"], who["via"]) == ("otto", "operator", "cookie")
+    assert (who["who"], who["role"], who["via"]) == ("reader", "operator", "cookie")
     assert who["csrf_token"] == answer.json()["csrf_token"]
     name, _, value = cookie.partition("=")
     content, _, signature = value.rpartition(".")
@@ -217,3 +217,11 @@ def test_many_logins_a_minute_are_refused_but_for_a_few(strict: Web) -> None:
     headers = {"X-Forwarded-For": "203.0.113.10"}
     body = {"token": strict.admin}
     assert strict.ask("POST", "/login", token="", headers=headers, json=body).status == 200
+
+
+def test_a_second_try_to_log_in_leads_where_the_first_one_would_have(web: Web) -> None:
+    headers = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
+    for after, kept in (("%2Ffleet", 'value="/fleet"'), ("%2F%2Felsewhere.example", 'value="/"')):
+        body = f"token=iop_wrong&next={after}"
+        answer = web.ask("POST", "/login", token="", headers=headers, body=body)
+        assert (answer.status, kept in answer.data.decode()) == (401, True)

@@ -296,7 +296,7 @@ def test_wrong_addresses_get_a_page_that_says_so(chromium: Browser, fleet: Fleet
         "/tenant?id=%00": (404, "there is no tenant"),
         "/run?id=nothing": (404, "the history has no run nothing"),
         "/?page=0": (422, "not as it must be"),
-        "/?page=99": (200, "beyond the end"),
+        "/?page=99": (404, "beyond the end"),
         "/nowhere": (404, "nothing at this path"),
         "/?state=nonsense&target=%00&q=nobody": (200, "No tenant is like that"),
     }
