@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-# In the background of a script (`nohup make test &`) SIGINT is ignored, and that is inherited by
+# In the background of a script (`nohup make test &`) these are ignored, and that is inherited by
 # every process that a test starts and means to interrupt. A handler is not inherited.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda number, frame: None)

@@ -258,10 +258,12 @@ class _Work:
             move.made = result.outcomes
             if result.verdict is Verdict.CHANGED:
                 ready.append(move)
-            else:
+            elif self.hands.context.over is None:
                 finding = result.finding
                 message = finding.message if finding else result.verdict.value
                 self._not_made(move, Failed(message, finding.remedy if finding else ""))
+        # Whose making the end of the run has interrupted is told as whose copying it has.
+        self.hands.context.check()
         return ready, again
 
     def _elsewhere(self, move: Move) -> list[TenantPlan]:

@@ -18,7 +18,8 @@ import psycopg
 import pytest
 
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn, targets_toml
+from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
+from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
@@ -279,6 +280,33 @@ def test_a_move_is_ended_by_ctrl_c_and_says_how_to_go_on(
     assert "it stays on eu1, where all of it is" in out
     assert "Traceback" not in out + err
     assert kept("move", "acme", "--to", "eu2").code == 0
+
+
+def test_a_move_that_is_ended_while_its_database_is_made_says_how_to_go_on(
+    kept: Cli, db: TestDatabase, servers: dict[str, Influx], proxied: StartProxy
+) -> None:
+    proxy = proxied(servers["eu2"])
+    reached, let_go = threading.Event(), threading.Event()
+
+    def hold(seen: Seen) -> Answer:
+        if not seen.writes:
+            return None
+        reached.set()
+        let_go.wait(60)
+        return 503, "text/plain", b"nobody waits for it, and the next test has this server"
+
+    proxy.before = hold
+    kept.config(targets_toml({"eu1": servers["eu1"], "eu2": proxy}, LEDGER))
+    try:
+        with kept.running("move", "acme", "--to", "eu2") as process:
+            assert reached.wait(30)
+            process.send_signal(2)
+            out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        let_go.set()
+    assert process.returncode == 130, out + err
+    assert "influxops move acme --to eu2" in out
+    assert "it stays on eu1, where all of it is" in out
 
 
 def test_without_a_ledger_nothing_is_moved(
