@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -296,4 +297,8 @@ def test_no_cache_job_or_retry_file_of_a_play_that_fails_holds_a_secret(world: W
     assert "of the parameter `secrets`" in played.output
     for kept in ("facts/*localhost*", "retry/book.retry"):
         assert list(world.stage.folder.glob(kept)), kept
+    # What watches over a task with `async` removes its folder a few seconds after the task's end.
+    end = time.monotonic() + 30
+    while list(world.stage.folder.glob("remote/ansible-tmp-*")) and time.monotonic() < end:
+        time.sleep(0.1)
     world.search()
