@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from influxops.context import Context
 from influxops.durations import parse_duration
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.findings import Finding
-from influxops.model import Check, DatabaseStats, Inventory, Outcome
+from influxops.model import Check, DatabaseStats, Inventory
 from influxops.plugins.discovery import Kind, installed
 from influxops.plugins.handles import (
     Handle,
@@ -37,9 +37,7 @@ from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.report.model import Origin, Report, RunHead
 
 if TYPE_CHECKING:
-    from influxops.ledger import Record
-    from influxops.reconcile.creating import Failed
-    from influxops.reconcile.single import Asked, Known, Looked, Place
+    from influxops.single import SingleTenants
 
 
 class Engine:
@@ -209,7 +207,7 @@ class Engine:
             self.rules,
             guards.known(allow),
             ledger=self.ledger,
-            who=f"{self.origin.user}@{self.origin.host}",
+            who=self.origin.who,
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
         )
 
@@ -221,112 +219,27 @@ class Engine:
         ]
         report, error = reconcile(order, context, self.origin, late)
         if error is None:
-            return self._tell(report, context, self.reporters) if tell else report
+            return self.tell(report, context, self.reporters) if tell else report
         # Who watches must not go on seeing the last good run. A mistaken scope is a slip of
         # whoever typed it, and the command line itself says what is raised.
         if tell and not context.scope.is_limited:
             others = [each for each in self.reporters if each.full_name not in self._own]
-            self._tell(report, context, others)
+            self.tell(report, context, others)
         raise error
-
-    def look_up(
-        self,
-        asked: Mapping[str, Asked],
-        context: Context,
-        known: Known,
-        *,
-        closely: bool = False,
-    ) -> Looked:
-        """Find out where some tenants stand, without reading everything.
-
-        Args:
-            asked: The tenants, by id.
-            context: The run.
-            known: What is known of the targets.
-            closely: Whether each database is looked at.
-
-        Raises:
-            Interrupted: When the run is over.
-        """
-        from influxops.reconcile import single  # what no command needs
-
-        return single.look_up(asked, self._single, context, known, closely=closely)
-
-    def make(
-        self,
-        places: Sequence[Place],
-        target: str,
-        context: Context,
-        tell: Callable[[Place], None],
-    ) -> Failed | None:
-        """Make the databases of some tenants on one target; see `look_up`.
-
-        Args:
-            places: The tenants, as they were looked up.
-            target: The name of the target.
-            context: The run.
-            tell: Called with each as it stands once it was tried.
-
-        Returns:
-            What is wrong with the target or the ledger; None where all is well.
-        """
-        from influxops.reconcile import creating  # what no command needs
-
-        return creating.make(places, self.target(target), self._single, context, tell)
-
-    def note(self, places: Sequence[Place], context: Context) -> dict[str, Record]:
-        """Write to the ledger where some tenants stand, and take places for who is to be made.
-
-        Args:
-            places: The tenants, as they were looked up or tried.
-            context: The run.
-
-        Returns:
-            The record of each tenant that waits and was written about, as it stands now.
-
-        Raises:
-            InfluxopsError: When the ledger cannot be written.
-        """
-        from influxops.reconcile import noting  # what no command needs
-
-        return noting.note(places, self._single, context)
-
-    def tell_trouble(self, places: Sequence[Place], context: Context) -> Report:
-        """Tell the reporters of tenants that get no database until somebody decides.
-
-        Args:
-            places: The tenants.
-            context: The run.
-
-        Returns:
-            What they were told, and what went wrong with telling.
-        """
-        from influxops.reconcile import noting  # what no command needs
-
-        report = noting.trouble(places, self._single, context, self.origin)
-        return self._tell(report, context, self.reporters)
-
-    def complete(self, places: Sequence[Place], target: str, context: Context) -> list[Outcome]:
-        """Complete databases that were made quickly.
-
-        Args:
-            places: The tenants.
-            target: The name of the target.
-            context: The run.
-        """
-        from influxops.reconcile import creating  # what no command needs
-
-        changes = [creating.completion(place) for place in places]
-        return self.target(target).ensure(changes, context)[0]
 
     def target(self, name: str) -> TargetHandle:
         """Return a target by its name."""
         return next(handle for handle in self.targets if handle.name == name)
 
     @property
-    def _single(self) -> Order:
-        who = f"{self.origin.user}@{self.origin.host}"
-        return Order(self.sources, self.targets, self.rules, ledger=self.ledger, who=who)
+    def single(self) -> SingleTenants:
+        """What can be done for single tenants, without reading everything."""
+        from influxops.single import SingleTenants  # what no command needs
+
+        order = Order(
+            self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
+        )
+        return SingleTenants(self, order)
 
     def doctor(self, context: Context) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.
@@ -420,10 +333,17 @@ class Engine:
         told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
         return [failure for failure in told if failure is not None]
 
-    def _tell(
-        self, report: Report, context: Context, reporters: Iterable[ReporterHandle]
-    ) -> Report:
-        """Tell reporters, one after the other, the command line's own output first."""
+    def tell(self, report: Report, context: Context, reporters: Iterable[ReporterHandle]) -> Report:
+        """Tell reporters, one after the other, the command line's own output first.
+
+        Args:
+            report: What they are told.
+            context: The run.
+            reporters: Who is told.
+
+        Returns:
+            The report, with what went wrong with telling.
+        """
         context.on_stage("telling", 0)  # what was under way is over, as far as it came
         failures: list[Finding] = []
         for handle in reporters:

@@ -31,7 +31,9 @@ def _check(engine: Engine, context: Context, works: Works, tenant: str) -> dict[
     if hindrance is not None:
         return _not_known(f"{hindrance.name}: {hindrance.reason}")
     known = Known(used={target.name: 0 for target in engine.targets})
-    place = engine.look_up({tenant: Asked(tenant)}, context, known, closely=True).places[tenant]
+    place = engine.single.look_up({tenant: Asked(tenant)}, context, known, closely=True).places[
+        tenant
+    ]
     if place.step is Step.UNKNOWN:
         place = _anywhere(engine, context, place)
     plan = place.plan

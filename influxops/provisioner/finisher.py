@@ -103,7 +103,7 @@ class Finisher:
             began = time.monotonic()
             try:
                 with self._engines.borrow() as (engine, run):
-                    outcomes = engine.complete(
+                    outcomes = engine.single.complete(
                         [place for place, _ in group], target, run.limited(_PATIENCE)
                     )
                 good = {o.change.database for o in outcomes if o.status is Status.DONE}

@@ -20,10 +20,9 @@ from influxops.durations import parse_duration
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.plugins.discovery import Kind
-from influxops.provisioner.background import Background
-from influxops.provisioner.runs import Runs
+from influxops.provisioner.known import KnownTenants
+from influxops.provisioner.parts import Parts
 from influxops.provisioner.values import Ensured, How, Rules, WrongCall, check_seconds
-from influxops.provisioner.works import Works
 from influxops.reconcile.single import Asked, Known, Place, Step
 
 #: Seconds for which what is known is known, where the ledger does not say so.
@@ -32,8 +31,6 @@ CACHE_TTL = 60.0
 _UNSEEN_TTL = 5.0
 #: Seconds that closing waits for what is under way.
 _LAST = 2.0
-#: Tenants that are remembered; beyond that, those go whose time is over.
-_MOST_KNOWN = 200_000
 
 _HOW = {
     Step.THERE: How.KNOWN,
@@ -87,9 +84,9 @@ class Provisioner:
         if cache_ttl is None:
             cache_ttl = float(parse_duration(said)) if said is not None else CACHE_TTL
         self._ttl = cache_ttl
-        self._known: dict[str, tuple[Ensured, float]] = {}
+        self._known = KnownTenants()
         self._lock = threading.Lock()
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._closed = False
         _made.add(self)
 
@@ -282,8 +279,7 @@ class Provisioner:
             Whether it was taken; it is not where no database can have this id.
         """
         try:
-            entry = self._known.get(tenant_id)
-            if entry is not None and entry[1] > time.monotonic():
+            if self._known.get(tenant_id) is not None:
                 return True
             self._rules.check(tenant_id)
             if self._closed:
@@ -343,9 +339,9 @@ class Provisioner:
         Raises:
             WrongCall: When no database can have this id.
         """
-        entry = self._known.get(self._rules.check(tenant_id))
-        if entry is not None and entry[1] > time.monotonic():
-            return entry[0]
+        known = self._known.get(self._rules.check(tenant_id))
+        if known is not None:
+            return known
         began = time.monotonic()
         place = self._look(tenant_id)
         if place.step is Step.THERE:
@@ -388,12 +384,11 @@ class Provisioner:
     def _quick(self, tenant_id: str, retention: str | None, target: str | None) -> Ensured | None:
         """Return what is known already."""
         if target is None and retention is None and isinstance(tenant_id, str):
-            entry = self._known.get(tenant_id)
-            if entry is not None and entry[1] > time.monotonic():
-                return entry[0]
+            known = self._known.get(tenant_id)
+            if known is not None:
+                return known
         self._rules.check(tenant_id, retention, target)
-        entry = self._known.get(tenant_id)
-        return entry[0] if entry is not None and entry[1] > time.monotonic() else None
+        return self._known.get(tenant_id)
 
     def _submit(self, asked: Asked) -> Ensured | Future[Place]:
         if self._closed:
@@ -457,7 +452,7 @@ class Provisioner:
                 context = run.limited(self._budget)
                 asked = {tenant: Asked(tenant)}
                 known = Known(used=dict.fromkeys(self._rules.urls, 0))
-                return engine.look_up(asked, context, known, closely=True).places[tenant]
+                return engine.single.look_up(asked, context, known, closely=True).places[tenant]
         except InfluxopsError as error:
             return Place(tenant, Step.WAIT, reason=error.message)
 
@@ -476,63 +471,29 @@ class Provisioner:
             return
         ttl = min(self._ttl, _UNSEEN_TTL) if place.reason else self._ttl
         known = replace(self._ensured(place), how=How.KNOWN)
-        self._known[place.tenant] = (known, began + ttl)
-        if len(self._known) > _MOST_KNOWN:
-            now = time.monotonic()
-            for id_, (_, until) in [*self._known.items()]:
-                if until <= now:
-                    self._known.pop(id_, None)
+        self._known.add(known, began + ttl)
 
-    def _is_known(self, tenant: str) -> bool:
-        entry = self._known.get(tenant)
-        return entry is not None and entry[1] > time.monotonic()
-
-    def _started(self) -> _Parts:
+    def _started(self) -> Parts:
         parts = self._parts
         if parts is not None:
             return parts
         with self._lock:
             if self._parts is None:
-                self._parts = _Parts(self)
+                self._parts = Parts(
+                    self._config,
+                    self._kinds,
+                    self._rules,
+                    self._budget,
+                    self._full_runs,
+                    self._known,
+                    self._remember,
+                )
             return self._parts
 
     def _forget_parent(self) -> None:
         """Let go, in a process that was forked, of what is the other one's."""
         self._lock = threading.Lock()
         self._parts = None
-
-
-class _Parts:
-    """What works for one process."""
-
-    def __init__(self, owner: Provisioner) -> None:
-        config = owner._config
-        self.works = Works(
-            config,
-            owner._kinds,
-            owner._rules,
-            owner._budget,
-            owner._remember,
-            self._kick,
-        )
-        self.background = Background(self.works, owner._is_known)
-        self.runs: Runs | None = None
-        if owner._full_runs is not None:
-            self.runs = Runs(
-                self.works.engines,
-                owner._full_runs,
-                float(config.timeout),
-                self.works.stopping,
-                self._kick,
-            )
-            self.runs.start()
-
-    def _kick(self) -> None:
-        self.background.kick()
-
-    def close(self) -> None:
-        self.works.close()
-        self.background.close()
 
 
 #: All that were made in this process, for its children.

@@ -207,7 +207,7 @@ class Works:
             context = run.limited(self._patience)
             known = self._known(engine, context)
             asked = {id_: flight.asked for id_, flight in flights.items()}
-            looked = engine.look_up(asked, context, known)
+            looked = engine.single.look_up(asked, context, known)
         self._note(looked)
         for id_, place in looked.places.items():
             flight = flights[id_]
@@ -245,7 +245,7 @@ class Works:
         else:
             places = [flight.place for flight in batch if flight.place is not None]
             with self.engines.borrow() as (engine, run):
-                failed = engine.make(places, target, run.limited(self._patience), tell)
+                failed = engine.single.make(places, target, run.limited(self._patience), tell)
         if failed is not None:
             why = f"{target}: {failed.error.message}"
             if not told:

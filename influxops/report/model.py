@@ -68,6 +68,11 @@ class Origin(Struct, frozen=True):
     host: str  # the machine's name
     config: str | None = None  # the configuration file; None where there is none
 
+    @property
+    def who(self) -> str:
+        """The user and the machine, as the ledger and the reports name them."""
+        return f"{self.user}@{self.host}"
+
 
 class RunHead(Struct, frozen=True):
     """What a run works on, once it has read its sources and targets and before it writes."""

@@ -111,7 +111,7 @@ class Making:
         with self.engines.borrow() as (engine, run):
             context = run.limited(_LOOK)
             known = self._known(engine, context, away, {})
-            looked = engine.look_up({id_: Asked(id_) for id_ in ids}, context, known)
+            looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
             self._note(looked)
             placed.trouble = self._blind(looked)
             if placed.trouble:
@@ -119,7 +119,7 @@ class Making:
             # A hint about somebody whom no source has was about what is left out there.
             places = [p for p in looked.places.values() if p.step is not Step.UNKNOWN or p.record]
             context = run.limited(_LOOK)  # a target that hung has used up the other, perhaps
-            records = engine.note(places, context)
+            records = engine.single.note(places, context)
             self._complete(places)
             self._tell(engine, places, context)
         for record in records.values():
@@ -179,7 +179,7 @@ class Making:
         context = run.limited(_LOOK)
         # Their own places are not to be counted as somebody else's.
         known = self._known(engine, context, {}, {target: len(ids)})
-        looked = engine.look_up({id_: Asked(id_) for id_ in ids}, context, known)
+        looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
         self._note(looked)
         failed = looked.failed.get(f"target:{target}")
         made.trouble = self._blind(looked) or (failed.message if failed is not None else "")
@@ -197,7 +197,7 @@ class Making:
         self, engine: Engine, places: Sequence[Place], made: Made, context: Context
     ) -> None:
         """Note what became of those that are not to be made here."""
-        records = engine.note(places, context)
+        records = engine.single.note(places, context)
         self._complete(places)
         self._tell(engine, places, context)
         made.ready += [place.tenant for place in places if place.step is Step.THERE]
@@ -210,7 +210,7 @@ class Making:
         self, engine: Engine, target: str, places: Sequence[Place], made: Made, context: Context
     ) -> None:
         told: list[Place] = []
-        failed = engine.make(places, target, context, told.append)
+        failed = engine.single.make(places, target, context, told.append)
         for place in told:
             if place.step in (Step.MADE, Step.THERE):
                 made.ready.append(place.tenant)
@@ -244,7 +244,7 @@ class Making:
             return
         for place in news:
             log.warning("%s: %s", place.tenant, place.reason)
-        for finding in engine.tell_trouble(news, context.or_grace(_PROBE)).notes:
+        for finding in engine.single.tell_trouble(news, context.or_grace(_PROBE)).notes:
             log.warning("%s", finding.sentence)
 
     # What is known of servers ----------------------------------------------------------------

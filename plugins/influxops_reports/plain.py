@@ -36,7 +36,7 @@ def header_lines(head: RunHead) -> list[str]:
         A line for the configuration, one a source and one a target, safe to print.
     """
     config = one_line(head.origin.config) if head.origin.config else "none, the environment only"
-    who = one_line(f"{head.origin.user}@{head.origin.host}")
+    who = one_line(head.origin.who)
     what = "dry run" if head.dry_run else "run"
     return [
         f"config    {config} ({what} {one_line(head.run_id)} by {who})",
