@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -111,15 +112,20 @@ async def list_tenants(
     return TenantPage(tenants=tenants, page=page, per_page=per_page, pages=pages, total=total)
 
 
+async def _shown(service: Service, tenant_id: str, row: Mapping[str, Any] | None) -> Tenant:
+    """Return a tenant with what the ledger has of its database, unless it was not found."""
+    if row is None:
+        raise no_tenant(tenant_id)
+    return Tenant(**row, influxdb=place((await service.records([tenant_id])).get(tenant_id)))
+
+
 @router.get("/tenants/{tenant_id}", responses=documented(404))
 async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
     """Return a tenant, and what the ledger has of its database."""
     service = service_of(request)
     async with service.connection() as connection:
         row = await store.tenant(connection, service, tenant_id)
-    if row is None:
-        raise no_tenant(tenant_id)
-    return Tenant(**row, influxdb=place((await service.records([tenant_id])).get(tenant_id)))
+    return await _shown(service, tenant_id, row)
 
 
 @router.patch("/tenants/{tenant_id}", responses=documented(*WRITES, 404))
@@ -131,9 +137,7 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
     async with service.connection() as connection:
         row = await store.change_tenant(connection, service, tenant_id, given)
-    if row is None:
-        raise no_tenant(tenant_id)
-    return Tenant(**row, influxdb=place((await service.records([tenant_id])).get(tenant_id)))
+    return await _shown(service, tenant_id, row)
 
 
 @router.get("/tenants/{tenant_id}/stats", responses=documented(404))

@@ -149,3 +149,28 @@ def test_a_signal_needs_nobody_who_reads_standard_error(monkeypatch: pytest.Monk
     with ended_by_signals(run):
         signal.raise_signal(signal.SIGINT)
     assert run.cancelled
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_ends_the_run() -> None:
+    # It is as one that comes just before the main thread begins to wait.
+    code = """
+import signal, threading, time
+from influxops.cli.session import ended_by_signals
+from influxops.context import Context
+
+context, done = Context(), threading.Event()
+
+def send():
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+with ended_by_signals(context), context.ends(done.set):
+    threading.Thread(target=send).start()
+    done.wait(30)
+    assert context.cancelled
+    assert done.is_set()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.splitlines()[1:]) == (
+        0,
+        ["influxops: ending; once more to end at once"],
+    ), done.stderr

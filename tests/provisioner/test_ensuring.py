@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from influxops import Ensured, WrongCall
-from influxops.provisioner import How
+from influxops.provisioner import How, known
 from influxops_demo.testing import running_stand_in
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
@@ -356,3 +356,15 @@ def test_ids_of_any_type_of_column_are_found(
     found = made.ensure_many([id_, "no-uuid", id_.upper()])
     assert [each.how for each in found] == ["created", "failed", "failed"]
     assert made.ensure("also-none").how == "failed"
+
+
+def test_of_more_tenants_than_are_remembered_those_go_that_came_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(known, "_MOST", 2)
+    found, later = known.KnownTenants(), time.monotonic() + 60
+    for tenant in ("one", "two", "one", "three"):
+        found.add(Ensured(tenant, How.KNOWN), later)
+    assert [tenant for tenant in ("one", "two", "three") if found.get(tenant)] == ["one", "three"]
+    found.add(Ensured("one", How.KNOWN), time.monotonic())
+    assert found.get("one") is None
