@@ -143,15 +143,6 @@ class Works:
         if self.notes is not None:
             self.notes.add(tenant)
 
-    def is_under_way(self, tenant: str) -> bool:
-        """Return whether a tenant is being worked on."""
-        return tenant in self._flights
-
-    @property
-    def under_way(self) -> int:
-        """How many tenants are being worked on."""
-        return len(self._flights)
-
     def close(self) -> None:
         """End everything; who still waits is told."""
         self.stopping.set()

@@ -27,7 +27,7 @@ from influxops_web.auth import FIND, Claim, Operator, Sessions
 from influxops_web.limits import Logins
 from influxops_web.metrics import Metrics
 from influxops_web.place import Place
-from influxops_web.problems import Problem, away
+from influxops_web.problems import away
 from influxops_web.schema import Devices
 from influxops_web.tokens import Role
 from influxops_web.values import Fleet
@@ -224,10 +224,6 @@ class Service:
             return await asyncio.wait_for(found, budget)
         except TimeoutError:
             return {"exists": None, "error": f"InfluxDB did not answer within {budget:g} s"}
-
-    def no_database(self, tenant: str) -> Problem:
-        """Return the problem that an id is none that a tenant can have."""
-        return Problem(422, "no-such-id", f"no database can be made for the id {tenant!a}")
 
 
 @contextlib.asynccontextmanager
