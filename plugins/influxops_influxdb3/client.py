@@ -33,6 +33,7 @@ from influxops_influxdb3.errors import (
     InfluxDBError,
     NotInfluxDB3,
     Operation,
+    QueryFileLimit,
     Request,
     WrongServer,
     error_of,
@@ -44,6 +45,8 @@ from influxops_influxdb3.tries import ask, read_date
 
 _DATABASES = "/api/v3/configure/database"
 _JSON = json_reader.Decoder()
+#: What `--query-file-limit` is by default.
+_FILE_LIMIT = 432
 _VERSION = re.compile(r"v?(\d+)\.")
 
 
@@ -74,6 +77,8 @@ class Client:
     def __init__(self, settings: InfluxDB3Settings) -> None:
         self._settings = settings
         self._http = Http(settings)
+        #: How many files a query may touch: what servers are started with, until this one says so.
+        self.file_limit = _FILE_LIMIT
         self._lock = threading.Lock()
         # The run, and the cluster-uuids that answered in it, the first one first.
         self._answered: tuple[str, tuple[str, ...]] = ("", ())
@@ -273,8 +278,16 @@ class Client:
         )
         return _rows(read_json(answer, request), request)
 
-    def rows(self, context: Context, database: str, sql: str) -> Iterator[list[dict[str, Any]]]:
+    def rows(
+        self, context: Context, database: str, sql: str, *, retries: int | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
         """Ask in SQL, and read the rows as they come: for answers of any size.
+
+        Args:
+            context: The run.
+            database: Which one.
+            sql: The query.
+            retries: How often to try again; None: as often as the settings say.
 
         Yields:
             Some rows at a time, one dictionary a row; null fields are left out. Integers are
@@ -294,6 +307,7 @@ class Client:
             database=database,
             document={"db": database, "q": sql, "format": "jsonl"},
             streamed=True,
+            retries=retries,
         )
         if answer.pieces is None:
             return
@@ -345,6 +359,7 @@ class Client:
         document: Mapping[str, Any] | None = None,
         body: bytes | None = None,
         streamed: bool = False,
+        retries: int | None = None,
     ) -> tuple[Request, Answer]:
         """Send one request, again where that may help, and return the good answer."""
         settings = self._settings
@@ -365,7 +380,7 @@ class Client:
         try:
             answer = ask(
                 self._http,
-                settings.retries,
+                settings.retries if retries is None else min(retries, settings.retries),
                 context,
                 request,
                 method,
@@ -384,7 +399,10 @@ class Client:
             self._note_identity(context, answer.headers.get("cluster-uuid"))
             self._refuse_another_server(context, request)
             if not answer.is_good:
-                raise error_of(answer, request)
+                error = error_of(answer, request)
+                if isinstance(error, QueryFileLimit) and error.limit:
+                    self.file_limit = min(self.file_limit, error.limit)
+                raise error
         except InfluxDBError:
             if answer.pieces is not None:
                 answer.pieces.close()

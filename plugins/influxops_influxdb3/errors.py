@@ -12,6 +12,7 @@ Each says what was tried, on which database, where, what the server said and wha
         │   ├── DatabaseLimit   no further database
         │   └── TableLimit      no further table; a write may have made its database all the same
         ├── QueryFileLimit      500 that stays: a query would read more files than it may
+        ├── Unreadable          500 that stays: a table that cannot be read
         ├── BadRequest          400 and the other 4xx
         ├── ServerFailed        429, 5xx
         ├── WrongServer         another server than before; also a TargetRefused
@@ -168,6 +169,16 @@ class ServerFailed(InfluxDBError):
 class QueryFileLimit(InfluxDBError):
     """A query would read more Parquet files than the server lets one query read."""
 
+    @property
+    def limit(self) -> int | None:
+        """How many files the server lets a query read, as it says; None where it does not."""
+        number = _FILE_LIMIT.search(self.server_message)
+        return int(number[1] or number[2]) if number else None
+
+
+class Unreadable(InfluxDBError):
+    """A table cannot be read: the server refuses each such query, while others are answered."""
+
 
 class WrongServer(InfluxDBError, TargetRefused):
     """Another server answers than the one that the run began with, or was configured for."""
@@ -194,10 +205,13 @@ _DATABASE_LIMIT = re.compile(
     r"exceed\b.*\b(limit of \d+ databases|databases? limit)", re.IGNORECASE
 )
 _TABLE_LIMIT = re.compile(r"exceed\b.*\b(number of tables|tables? limit)", re.IGNORECASE)
-#: The second wording is that of older versions.
+#: The number is the limit, not what would be read. The second wording is that of older versions.
 _FILE_LIMIT = re.compile(
-    r"query would (scan .*exceeding the|exceed) file limit", re.IGNORECASE | re.DOTALL
+    r"query would (?:scan (\d+) .*?exceeding the file limit|exceed file limit(?: of (\d+))?)",
+    re.IGNORECASE | re.DOTALL,
 )
+#: What planning a query ends with, or making record batches of what is stored: each time.
+_UNREADABLE = re.compile(r"schema error|should have a time column|record ?batch", re.IGNORECASE)
 
 
 class Request(Struct):
@@ -256,8 +270,20 @@ class Answer(Struct):
 
     @property
     def is_file_limit(self) -> bool:
-        """Whether a query needs too many files: a 500 that asking again does not mend."""
+        """Whether a query needs too many files."""
         return self.status == 500 and _FILE_LIMIT.search(self.text) is not None
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether what was asked for cannot be read by any query."""
+        return self.status == 500 and _UNREADABLE.search(self.text) is not None
+
+    @property
+    def may_improve(self) -> bool:
+        """Whether asking again may help."""
+        if self.status == 500:
+            return not (self.is_file_limit or self.is_unreadable)
+        return self.status > 500 or self.status == 429
 
     @property
     def text(self) -> str:
@@ -304,6 +330,8 @@ def _meaning(
         return AccessRefused, *_refusal(status, said, request)
     if answer.is_file_limit:
         return QueryFileLimit, answered, "ask for less, or raise the server's --query-file-limit"
+    if answer.is_unreadable:
+        return Unreadable, answered, "look at the table and at the server's log"
     if status == 429 or status >= 500:
         hint = (
             "a proxy answers, the server behind it does not: look at both"

@@ -57,7 +57,7 @@ def ask(
             failed = answer = http.ask(
                 context, request, method, path, body, headers, streamed=streamed
             )
-            if (answer.status < 500 and answer.status != 429) or answer.is_file_limit:
+            if not answer.may_improve:
                 return answer
         except ConnectionFailed as error:
             failed, sent, silent = error, sent or error.sent, silent + error.silent

@@ -1,0 +1,173 @@
+"""Bounds of time for queries: a server refuses one that touches more files than its limit.
+
+`system.parquet_files` lists the files of a table with their bounds. What is only in the write-ahead
+log is in no file and may have any time, so the slices of a table cover all of time, without gaps.
+Where the files are not known, slices are found by halving what is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+
+from influxops.plugin import Context
+from influxops_influxdb3.copy_lines import ALL, Span, literal
+from influxops_influxdb3.errors import (
+    AccessRefused,
+    BadRequest,
+    ConnectionFailed,
+    NotInfluxDB3,
+    QueryFileLimit,
+    ServerFailed,
+)
+
+if TYPE_CHECKING:
+    from influxops_influxdb3.client import Client
+
+_T = TypeVar("_T")
+
+_FILES = "SELECT min_time, max_time, row_count FROM system.parquet_files WHERE table_name = {}"
+#: What such a query may end with. It says nothing of the server, nor of other queries.
+_NOT_KNOWN = (
+    AccessRefused,
+    BadRequest,
+    ConnectionFailed,
+    NotInfluxDB3,
+    QueryFileLimit,
+    ServerFailed,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
+class File(Struct, frozen=True):
+    """One file of a table; times are nanoseconds since 1970."""
+
+    first: int  # the time of its first row
+    last: int  # the time of its last row
+    rows: int  # its rows; one that is in several files is counted in each of them
+
+
+def files_of(client: Client, context: Context, database: str, table: str) -> list[File] | None:
+    """Return the files of a table; None where they are not known.
+
+    Raises:
+        NotFound: When there is no such database.
+        Interrupted: When the run is over.
+    """
+    found: list[File] = []
+    sql = _FILES.format(literal(table))
+    try:
+        for rows in client.rows(context, database, sql, retries=1):
+            for row in rows:
+                first, last = int(row["min_time"]), int(row["max_time"])
+                found.append(File(first, last, int(row["row_count"])))
+    except _NOT_KNOWN as error:
+        context.check()
+        context.log.debug("the files of %s in %s are not known: %s", table, database, error)
+        return None
+    return found
+
+
+def divide(
+    sides: Sequence[tuple[Sequence[File], int]], span: Span = ALL, most_rows: int | None = None
+) -> list[Span]:
+    """Divide a range of time into slices that follow upon each other, as few as possible.
+
+    Args:
+        sides: The files on each server that will be asked, and its limit (`Client.file_limit`).
+        span: The range.
+        most_rows: About how many rows a slice may have, by what the files say; None: any number.
+
+    Returns:
+        The slices. Where many files overlap, or one has too many rows, one may still be too large.
+    """
+    coming = [
+        (number, file)
+        for number, (files, _) in enumerate(sides)
+        for file in files
+        if file.first < span.end and file.last >= span.start
+    ]
+    coming.sort(key=lambda each: each[1].first)
+    touched = [_Touched(_most_files(limit), most_rows) for _, limit in sides]
+    found, begin = list[Span](), span.start
+    for number, file in coming:
+        first = file.first
+        if first > begin and not touched[number].takes(file):
+            found.append(Span(begin, first))
+            begin = first
+            for each in touched:
+                each.begin(first)
+        touched[number].add(file)
+    return [*found, Span(begin, span.end)]
+
+
+def in_slices(
+    client: Client,
+    files: Sequence[File] | None,
+    ask: Callable[[Span], _T],
+    span: Span = ALL,
+) -> Iterator[tuple[Span, _T]]:
+    """Ask about a range of time in as many statements as the server's limit wants.
+
+    Args:
+        client: The server, which knows its limit as soon as it has told it.
+        files: The table's files; None where they are not known.
+        ask: Asks about one slice, at the latest when its result is taken.
+        span: The range.
+
+    Yields:
+        Each slice, in the order of time, with the answer.
+
+    Raises:
+        QueryFileLimit: When a single moment is in too many files.
+    """
+    todo = [span] if files is None else divide([(files, client.file_limit)], span)
+    todo.reverse()
+    while todo:
+        part, limit = todo.pop(), client.file_limit
+        try:
+            answer = ask(part)
+        except QueryFileLimit:
+            if part.is_moment:
+                raise
+            smaller = [part]
+            if files is not None and client.file_limit < limit:
+                smaller = divide([(files, client.file_limit)], part)
+            todo += reversed(smaller if len(smaller) > 1 else part.halves())
+        else:
+            yield part, answer
+
+
+class _Touched:
+    """The files on one server that the open slice touches."""
+
+    def __init__(self, most_files: int, most_rows: int | None) -> None:
+        self._most_files, self._most_rows = most_files, most_rows
+        self._files: list[File] = []
+        self._rows = 0
+
+    def takes(self, file: File) -> bool:
+        """Return whether the slice may touch a further file."""
+        if not self._files:
+            return True
+        is_small = self._most_rows is None or self._rows + file.rows <= self._most_rows
+        return len(self._files) < self._most_files and is_small
+
+    def add(self, file: File) -> None:
+        """Note that the slice touches a file."""
+        self._files.append(file)
+        self._rows += file.rows
+
+    def begin(self, time: int) -> None:
+        """Begin another slice, which touches what has not ended yet."""
+        self._files = [file for file in self._files if file.last >= time]
+        self._rows = sum(file.rows for file in self._files)
+
+
+def _most_files(limit: int) -> int:
+    """Return how many files a query is to touch: some may come before it is asked."""
+    return max(limit - limit // 16, 1)
