@@ -3,7 +3,12 @@
 The first pass copies all rows. The second one and those after it read both sides anew and compare
 them slice by slice; a slice that differs is copied again. What is as young as the pass before is
 not compared, since it may still grow: it is copied again, and the copy is held against what was
-read. The copying is done once a pass has found nothing new in what was settled.
+read. The copying is done once a pass has found nothing new in what was settled. Where nobody can
+write any more, and the source's files are the same before and after, the first pass is the only one
+that reads the source: the copy is held against what it read.
+
+A table that cannot be read is named, and the others are copied: it is not done then, unless that
+table was to be left out.
 
 A step ends with a write that waits until all before it is durable; only then is it told how far
 copying is. Who is killed goes on from there, or from earlier: each row can be copied twice.
@@ -11,6 +16,7 @@ copying is. Who is killed goes on from there, or from earlier: each row can be c
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator, Iterator
 
@@ -30,13 +36,13 @@ from influxops.plugin import (
     one_line,
 )
 from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table
+from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table, Unwritable
 from influxops_influxdb3.copy_missing import Missing
 from influxops_influxdb3.copy_sides import Side, Writer
 from influxops_influxdb3.copy_slices import slices
-from influxops_influxdb3.copy_state import State
+from influxops_influxdb3.copy_state import LATE, State
 from influxops_influxdb3.copy_tables import Tables
-from influxops_influxdb3.errors import ConnectionFailed
+from influxops_influxdb3.errors import ConnectionFailed, InfluxDBError, ServerFailed, Unreadable
 
 #: Seconds between two steps, and between two words about a long one.
 _STEP, _WORD = 3.0, 2.0
@@ -44,6 +50,13 @@ _STEP, _WORD = 3.0, 2.0
 _EXPIRING = 3600 * 1_000_000_000
 #: How often a step is done again whose answers broke off.
 _AGAIN = 4
+#: Seconds in which a server flushes twice by default: what was answered is in its answers then.
+_FLUSHES = 2.0
+#: Seconds before what differs is read again: rows that were overwritten while they are buffered
+#: read as the old ones now and then.
+_LOOKS = (0.2, 1.0)
+#: So many tables that cannot be read are told of; with more than the second number, it ends.
+_TOLD, _MOST_UNREAD = 20, 100
 
 
 class _Restarted(TargetError):
@@ -80,8 +93,10 @@ class Copying:
         self._writer = Writer(self._copy, context)
         self._retention: int | None = None
         self._total: int | None = None
+        self._at_most = False
         self._checks: list[_Check] = []
         self._findings: list[Finding] = []
+        self._reasons: dict[str, str] = {}  # why tables cannot be read
         self._told_at = 0.0
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = State("", "", 0)
@@ -99,6 +114,7 @@ class Copying:
         self._durable = self._begin()
         self._compare_retention()
         yield from self._prepare()
+        self._trust()
         broken = 0
         while not self._durable.done:
             try:
@@ -123,10 +139,18 @@ class Copying:
             TargetError: When the progress is of other servers, or cannot be read.
         """
         order, source, copy = self._order, self._source, self._copy
-        fresh = State(source.uuid, copy.uuid, source.now(), missing=order.only_missing)
+        fresh = State(
+            source.uuid,
+            copy.uuid,
+            source.now(),
+            missing=order.only_missing,
+            without=order.without_tables,
+        )
         if not order.progress:
             return fresh
         state = State.decode(order.progress)
+        without = tuple(dict.fromkeys((*state.without, *order.without_tables)))
+        state, fresh = replace(state, without=without), replace(fresh, without=without)
         for was, side in ((state.source, source), (state.copy, copy)):
             if was != side.uuid:
                 raise TargetRefused(
@@ -134,9 +158,16 @@ class Copying:
                     f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
                     hint="begin anew if that is meant",
                 )
+        if order.recent and state.done and order.only_missing and not state.missing:
+            settled, total = state.began - LATE, state.total
+            return replace(fresh, settled=settled, partial=True, total=total)
         if state.missing != order.only_missing or (state.done and state.missing):
             return fresh
-        return state.again(source.now()) if state.done else state
+        if not state.done:
+            return state
+        again = state.again(source.now())
+        # What was not read then is to be looked at from its beginning.
+        return replace(again, files="") if state.unread else again
 
     def _refuse_itself(self) -> None:
         if self._source.uuid and self._source.uuid == self._copy.uuid:
@@ -180,9 +211,12 @@ class Copying:
                 self._findings.append(finding)
             if self._is_silent():
                 yield self._told()
+        self._findings += self._tables.hollow_ones()
         total = 0
         for name in self._tables.keys:
-            total += self._source.total(name)
+            with self._one_table(name):
+                rows, is_bound = self._source.total(name, exactly=False)
+                total, self._at_most = total + rows, self._at_most or is_bound
             if self._is_silent():
                 yield self._told()
         self._total = total
@@ -192,6 +226,43 @@ class Copying:
         self._tables.read()
         yield from self._tables.conflicts()
         yield from self._tables.make()
+
+    def _trust(self) -> None:
+        """Note what the files are where nobody is to write any more, and what can be left for that.
+
+        What was written is in answers, and counts as copied, after two flushes.
+        """
+        state = self._durable
+        if not self._order.paused or state.missing or state.done:
+            return
+        self._context.pause(_FLUSHES)
+        if (state.table, state.time) != ("", FIRST):
+            return
+        files = self._source.fingerprint(self._tables.keys)
+        is_same = state.number > 1 and files != "" and files == state.files
+        self._durable = replace(state, files=files, partial=is_same)
+
+    @contextlib.contextmanager
+    def _one_table(self, name: str) -> Iterator[None]:
+        """Go on with the next table where one cannot be copied."""
+        try:
+            yield
+        except (Unreadable, Unwritable, ServerFailed) as error:
+            if isinstance(error, ServerFailed) and not error.is_of_query:
+                raise
+            self._skip(name, error.reason if isinstance(error, InfluxDBError) else error.message)
+
+    def _skip(self, name: str, reason: str) -> None:
+        """Note that a table cannot be copied."""
+        self._reasons[name] = reason
+        if len(self._reasons) > _MOST_UNREAD:
+            raise TargetError(
+                f"more than {_MOST_UNREAD} tables of {self._order.database} cannot be copied, one "
+                f"of them {one_line(name)}: {reason}",
+                hint="look at the logs of both servers",
+            )
+        if name not in self._state.unread:
+            self._state = replace(self._state, unread=(*self._state.unread, name))
 
     # Steps and passes ------------------------------------------------------------------------
 
@@ -212,7 +283,10 @@ class Copying:
                 yield False
         for _ in self._settle():
             yield False
-        self._durable = self._state.after(self._source.now())
+        state, is_unchanged = self._state, False
+        if self._order.paused and state.number == 1 and state.files:
+            is_unchanged = self._source.fingerprint(self._tables.keys) == state.files
+        self._durable = state.after(self._source.now(), is_unchanged=is_unchanged)
         yield True
 
     def _pass(self) -> Iterator[bool]:
@@ -220,16 +294,22 @@ class Copying:
         self._tables.read()
         for _ in self._tables.make():
             yield False
+        for name, reason in self._tables.odd.items():
+            self._skip(name, reason)
         at = self._state
+        start = at.settled if at.partial else FIRST
+        copy = None if at.number == 1 and not at.missing else self._copy
         for name in self._tables.keys:
             if name < at.table:
                 continue
-            table = self._source.table(name)
-            for span, rows in slices(self._source, name, at.time if name == at.table else FIRST):
-                for _ in self._slice(table, span, rows):
-                    yield False
-                self._state = replace(self._state, table=name, time=span.end)
-                yield True
+            with self._one_table(name):
+                table = self._source.table(name)
+                begin = max(start, at.time) if name == at.table else start
+                for span in slices(self._source, name, begin, other=copy):
+                    for _ in self._slice(table, span):
+                        yield False
+                    self._state = replace(self._state, table=name, time=span.end)
+                    yield True
 
     def _settle(self) -> Iterator[None]:
         """Make all that was written durable, and look whether it is there.
@@ -247,14 +327,31 @@ class Copying:
             if check.span.start < self._oldest() - _EXPIRING // 2:
                 # It took so long that rows may have expired; the next pass tells.
                 continue
-            found = yield from self._copy.digest(self._as_copied(check.table), check.span)
-            if found == check.digest:
-                continue
-            if found.count >= check.digest.count:
-                raise self._differs(check, found)
-            lost = check.digest.count - found.count
-            self._state = self._state.counted(new=lost, lost=lost)
+            with self._one_table(check.table.name):
+                yield from self._hold(check)
         self._checks.clear()
+
+    def _hold(self, check: _Check) -> Iterator[None]:
+        """Hold what was copied against what was read of the source."""
+        ours = check.digest
+        theirs = yield from self._copy.digest(self._as_copied(check.table), check.span)
+        for seconds in _LOOKS:
+            if ours == theirs or theirs.count < ours.count:
+                break
+            self._context.pause(seconds)
+            ours = yield from self._source.digest(check.table, check.span)
+            copied = self._copy.table(check.table.name, again=True)
+            theirs = yield from self._copy.digest(copied, check.span)
+        if ours == theirs:
+            return
+        if ours != check.digest:
+            # The source has changed since: the next pass copies that.
+            self._note(new=1)
+            return
+        if theirs.count >= ours.count:
+            raise self._differs(check, theirs)
+        lost = ours.count - theirs.count
+        self._note(new=lost, lost=lost)
 
     def _differs(self, check: _Check, found: Digest) -> TargetError:
         """Return what it means that a slice still differs after it was copied."""
@@ -267,28 +364,33 @@ class Copying:
             "it; drop that database only if you are sure, and begin anew",
         )
 
-    def _slice(self, table: Table, span: Span, rows: int) -> Iterator[None]:
+    def _slice(self, table: Table, span: Span) -> Iterator[None]:
         """Do with one slice what the pass is for."""
         state = self._state
         if state.number == 1 and not state.missing:
-            yield from self._copy_rows(table, span)
+            digest = yield from self._copy_rows(table, span)
+            self._note(seen=digest.count)
+            if state.files:
+                self._checks.append(_Check(table, span, digest))
             return
         oldest = self._oldest()
         if span.start < oldest:
             gone = Span(span.start, min(span.end, oldest))
-            self._note(expiring=self._source.count(table.name, gone))
+            rows = self._source.count(table.name, gone)
+            self._note(expiring=rows, seen=rows)
             yield None
         start = max(span.start, oldest)
         if start >= span.end:
             return
         if state.missing:
-            yield from self._copy_missing(table, Span(start, span.end), rows)
+            yield from self._copy_missing(table, Span(start, span.end))
             return
-        middle = min(max(start, state.settled), span.end)
+        middle = span.end if state.partial else min(max(start, state.settled), span.end)
         if start < middle:
             yield from self._compare(table, Span(start, middle))
         if middle < span.end:
-            yield from self._copy_and_check(table, Span(middle, span.end))
+            digest = yield from self._copy_and_check(table, Span(middle, span.end))
+            self._note(seen=digest.count)
 
     def _oldest(self) -> int:
         """Return the time from which on rows stay long enough to be compared."""
@@ -298,10 +400,7 @@ class Copying:
 
     def _copy_rows(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         """Copy a slice, and return the digest of what was read."""
-        digest = Digest()
-        if not table.columns:
-            return digest
-        lines = Lines(table)
+        digest, lines = Digest(), Lines(table)
         for rows in self._source.rows(table, span):
             found = lines.of(rows)
             digest.add(found)
@@ -311,34 +410,37 @@ class Copying:
         self._note(empty=lines.empty)
         return digest
 
-    def _copy_and_check(self, table: Table, span: Span) -> Iterator[None]:
+    def _copy_and_check(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         digest = yield from self._copy_rows(table, span)
         self._checks.append(_Check(table, span, digest))
+        return digest
 
     def _compare(self, table: Table, span: Span) -> Iterator[None]:
         """Compare a slice, and copy it again where it differs."""
         ours = yield from self._source.digest(table, span)
         theirs = yield from self._copy.digest(self._as_copied(table), span)
         self._context.on_progress(ours.count)
+        self._note(seen=ours.count)
         if ours == theirs:
             return
         self._note(new=max(ours.count - theirs.count, 1))
         yield from self._copy_and_check(table, span)
 
-    def _copy_missing(self, table: Table, span: Span, rows: int) -> Iterator[None]:
+    def _copy_missing(self, table: Table, span: Span) -> Iterator[None]:
         """Copy the rows of a slice whose keys the copy lacks."""
-        if not table.columns:
-            return
         missing = Missing(self._source, self._copy, self._writer, table, self._as_copied(table))
-        yield from missing.copy(span, rows)
-        self._context.on_progress(rows)
-        self._note(empty=missing.empty, conflicts=missing.conflicts)
+        yield from missing.copy(span)
+        self._context.on_progress(missing.seen)
+        self._note(empty=missing.empty, conflicts=missing.conflicts, seen=missing.seen)
         few = (*self._state.examples, *missing.examples)[: Missing.EXAMPLES]
         self._state = replace(self._state, examples=few)
 
     def _as_copied(self, table: Table) -> Table:
         """Return a table with the columns that the copy has of it by now."""
-        return self._copy.table(table.name)
+        copied = self._copy.table(table.name)
+        if copied.may_have_rows and table.columns.keys() <= copied.columns.keys():
+            return copied
+        return self._copy.table(table.name, again=True)
 
     # What is told ----------------------------------------------------------------------------
 
@@ -353,21 +455,29 @@ class Copying:
     def _told(self) -> Copied:
         """Return how far copying is."""
         self._told_at, state = time.monotonic(), self._durable
+        is_counted = state.total is not None
+        unread = {name: self._reasons.get(name, "it cannot be read") for name in state.unread}
         return Copied(
             stage=state.stage,
             progress=state.encode(),
             rows=self._writer.rows,
-            total=self._total,
-            tables=len(self._tables.keys),
+            total=state.total if is_counted else self._total,
+            at_most=self._at_most and not is_counted,
+            tables=len(self._tables.keys.keys() - unread.keys()),
             bytes=self._writer.bytes,
             conflicts=state.conflicts,
             expiring=state.expiring,
-            done=state.done,
+            unread=dict(list(unread.items())[:_TOLD]),
+            done=state.done and unread.keys() <= set(state.without),
             findings=(*self._findings, *self._noticed(state)),
         )
 
     def _noticed(self, state: State) -> Iterator[Finding]:
         finding = self._tables.finding
+        for name in state.unread[:_TOLD]:
+            left = "it was left out" if name in state.without else "all others are copied"
+            reason = self._reasons.get(name, "it cannot be read")
+            yield self._tables.unread(name, reason, left)
         if state.empty:
             yield finding(
                 f"{count(state.empty, 'row')} have no value in any field, so that they cannot be "

@@ -76,6 +76,14 @@ class Table(Struct, frozen=True):
 
     name: str
     columns: Mapping[str, str]
+    #: Whether it has a `time` column. A refused write may leave a table without, which holds no
+    #: rows and cannot be queried, until a good one makes it whole.
+    has_time: bool = True
+
+    @property
+    def may_have_rows(self) -> bool:
+        """Whether it can be asked for rows: it exists, and was made whole."""
+        return bool(self.columns) and self.has_time
 
     @property
     def tags(self) -> list[str]:
@@ -125,9 +133,10 @@ def table_of(name: str, columns: Iterable[tuple[str, str]]) -> Table:
     Raises:
         TargetError: When it has a type that line protocol cannot write.
     """
-    found = {}
+    found, has_time = {}, False
     for column, kind in sorted(columns):
         if column == "time":
+            has_time = True
             continue
         if kind.startswith("Dictionary"):
             found[column] = TAG
@@ -138,7 +147,7 @@ def table_of(name: str, columns: Iterable[tuple[str, str]]) -> Table:
                 f"the column {one_line(column)} of the table {one_line(name)} has the type "
                 f"{one_line(kind)}, which cannot be copied"
             )
-    return Table(name, found)
+    return Table(name, found, has_time)
 
 
 def tags_in_order(series_key: str, tags: Iterable[str]) -> list[str] | None:

@@ -7,14 +7,14 @@ different values is kept as the copy has it: a conflict, which is counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, ClassVar
 
 from influxops.plugin import one_line
 from influxops_influxdb3.copy_lines import Lines, Span, Table, format_time
 from influxops_influxdb3.copy_sides import Side, Writer
-from influxops_influxdb3.copy_slices import MOST_ROWS
+from influxops_influxdb3.copy_slices import MOST_ROWS, probed
 
 #: Rows that differ and are held in memory at once.
 _MOST_DIFFERENT = 5_000
@@ -47,41 +47,57 @@ class Missing:
         self._ours = Lines(table)
         self._theirs = Lines(copied)
         self.empty = 0
+        self.seen = 0  # rows of the source
         self.conflicts = 0
         self.examples: list[str] = []
 
-    def copy(self, span: Span, rows: int) -> Iterator[None]:
+    def copy(self, span: Span) -> Iterator[None]:
         """Copy what is missing in a range of time.
 
-        Args:
-            span: The range.
-            rows: About how many rows the source has there. Where these are too many to remember,
-                because they all have one time, they are gone through in several rounds.
+        Where the copy has too many rows there to remember, it is divided; where these all have one
+        time, they are gone through in several rounds.
         """
-        rounds = -(-rows // MOST_ROWS) or 1
-        if rounds > 1:
-            # Most often there is nothing to do, which is found out by reading both sides once.
-            ours = yield from self._source.digest(self._table, span)
-            theirs = yield from self._copy.digest(self._copied, span)
-            if ours == theirs:
-                return
-        for number in range(rounds):
-            known: dict[bytes, bytes] = {}
-            if self._copied.columns:
-                for found in self._copy.rows(self._copied, span):
-                    for row in found:
-                        key, fields, time = self._theirs.parts(row)
-                        name = _hash(f"{key} {time}")
-                        if _share(name) % rounds == number:
-                            known[name] = _hash(",".join(fields.values()))
-                    yield None
-            different: dict[bytes, _Parts] = {}
-            for found in self._source.rows(self._table, span):
-                self._look(found, known, different, rounds, number)
-                yield None
-                if len(different) >= _MOST_DIFFERENT:
-                    yield from self._merge(span, different)
-            yield from self._merge(span, different)
+        if (yield from self._round(span, 1, 0)):
+            return
+        for part, rows in probed(self._copy, self._copied.name, span):
+            rounds = -(-rows // MOST_ROWS) or 1
+            if rounds > 1:
+                # Most often there is nothing to do, which is found out by reading both sides once.
+                ours = yield from self._source.digest(self._table, part)
+                theirs = yield from self._copy.digest(self._copied, part)
+                if ours == theirs:
+                    self.seen += ours.count
+                    continue
+            for number in range(rounds):
+                yield from self._round(part, rounds, number, is_probed=True)
+
+    def _round(
+        self, span: Span, rounds: int, number: int, *, is_probed: bool = False
+    ) -> Generator[None, None, bool]:
+        """Copy what is missing of a share of the rows.
+
+        Returns:
+            Whether that was done; False where there are too many rows to remember.
+        """
+        known: dict[bytes, bytes] = {}
+        for found in self._copy.rows(self._copied, span):
+            for row in found:
+                key, fields, time = self._theirs.parts(row)
+                name = _hash(f"{key} {time}")
+                if _share(name) % rounds == number:
+                    known[name] = _hash(",".join(fields.values()))
+            if len(known) > 2 * MOST_ROWS and not is_probed:
+                return False
+            yield None
+        different: dict[bytes, _Parts] = {}
+        for found in self._source.rows(self._table, span):
+            self.seen += 0 if number else len(found)
+            self._look(found, known, different, rounds, number)
+            yield None
+            if len(different) >= _MOST_DIFFERENT:
+                yield from self._merge(span, different)
+        yield from self._merge(span, different)
+        return True
 
     def _look(
         self,
@@ -111,27 +127,54 @@ class Missing:
         """Add the fields that the copy lacks of rows that both have; count the conflicts."""
         if not different:
             return
+        differ: dict[bytes, dict[str, str]] = {}
         for found in self._copy.rows(self._copied, span):
             lines = []
             for row in found:
                 key, theirs, time = self._theirs.parts(row)
-                parts = different.pop(_hash(f"{key} {time}"), None)
+                name = _hash(f"{key} {time}")
+                parts = different.pop(name, None)
                 if parts is None:
                     continue
                 _, ours, _ = parts
-                lacking = [text for name, text in ours.items() if name not in theirs]
+                lacking = [text for field, text in ours.items() if field not in theirs]
                 if lacking:
                     lines.append(f"{key} {','.join(lacking)} {time}".encode())
-                if any(theirs.get(name, text) != text for name, text in ours.items()):
-                    self._conflict(key, time)
+                if _conflict(ours, theirs):
+                    differ[name] = ours
             self._writer.add(lines)
             yield None
         different.clear()
+        yield from self._confirm(span, differ)
 
-    def _conflict(self, key: str, time: int) -> None:
-        self.conflicts += 1
-        if len(self.examples) < self.EXAMPLES:
-            self.examples.append(f"{one_line(key)} at {format_time(time)}")
+    def _confirm(self, span: Span, differ: dict[bytes, dict[str, str]]) -> Iterator[None]:
+        """Read rows that differ a second time, and count those that still do.
+
+        A row that was overwritten while it is buffered reads as the old one now and then.
+        """
+        if not differ:
+            return
+        for found in self._source.rows(self._table, span):
+            for row in found:
+                key, fields, time = self._ours.parts(row)
+                if (name := _hash(f"{key} {time}")) in differ:
+                    differ[name] = fields
+            yield None
+        for found in self._copy.rows(self._copied, span):
+            for row in found:
+                key, theirs, time = self._theirs.parts(row)
+                ours = differ.get(_hash(f"{key} {time}"))
+                if ours is None or not _conflict(ours, theirs):
+                    continue
+                self.conflicts += 1
+                if len(self.examples) < self.EXAMPLES:
+                    self.examples.append(f"{one_line(key)} at {format_time(time)}")
+            yield None
+
+
+def _conflict(ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
+    """Return whether a field that both have has different values."""
+    return any(theirs.get(field, text) != text for field, text in ours.items())
 
 
 def _share(name: bytes) -> int:

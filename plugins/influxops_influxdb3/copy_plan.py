@@ -15,16 +15,17 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_lines import Lines
+from influxops_influxdb3.copy_lines import Lines, Unwritable
 from influxops_influxdb3.copy_sides import Side
 from influxops_influxdb3.copy_slices import slices
 from influxops_influxdb3.copy_tables import Tables
+from influxops_influxdb3.errors import InfluxDBError, ServerFailed, Unreadable
 
 #: So many rows, and so many seconds of reading, tell how fast rows can be copied.
 _SAMPLE, _SAMPLING = 50_000, 3.0
-#: Each row is read about so often: to copy it, and on both sides to compare it, for what is missing
-#: after the cut-over, and once more when nobody can write to the old place any more.
-_READ = 7
+#: Each row is read about so often: to copy it, and on both sides to compare it, and when nobody can
+#: write to the old place any more.
+_READ = 5
 
 
 def plan(
@@ -49,20 +50,31 @@ def plan(
     ours.retention()
     tables.read(copy_is_there=False)
     findings = list(_in_the_way(ours, theirs, tables))
-    rows, size, most, largest = 0, 0.0, 0, ""
+    findings += tables.hollow_ones()
+    unread = dict(tables.odd)
+    rows, size, most, largest, at_most = 0, 0.0, 0, "", False
     for name in tables.keys:
         context.check()
-        found = ours.total(name)
-        rows += found
+        try:
+            found, is_bound = ours.total(name)
+            bytes_each = tables.line_bytes(name) if found else 0.0
+        except (Unreadable, Unwritable, ServerFailed) as error:
+            if isinstance(error, ServerFailed) and not error.is_of_query:
+                raise
+            unread[name] = error.reason if isinstance(error, InfluxDBError) else error.message
+            continue
+        rows, size, at_most = rows + found, size + found * bytes_each, at_most or is_bound
         if found > most:
             most, largest = found, name
-        size += found * tables.line_bytes(name) if found else 0
+    findings += (tables.unread(name, reason) for name, reason in unread.items())
     yield Copied(
         stage="planning",
         total=rows,
-        tables=len(tables.keys),
+        at_most=at_most,
+        tables=len(tables.keys.keys() - unread.keys()),
         bytes=round(size),
         rate=_rate(ours, largest, context) if most else 0.0,
+        unread=unread,
         findings=tuple(findings),
     )
 
@@ -71,7 +83,7 @@ def _rate(source: Side, name: str, context: Context) -> float:
     """Return how many rows a second can be copied, by reading some and making lines of them."""
     table = source.table(name)
     lines, read, began = Lines(table), 0, time.monotonic()
-    for span, _ in slices(source, name):
+    for span in slices(source, name):
         for rows in source.rows(table, span):
             lines.of(rows)
             read += len(rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +27,7 @@ from influxops_influxdb3.copy_lines import (
 )
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.marker import MARKER_TABLE
+from influxops_influxdb3.time_bounds import File, divide, files_of, in_slices
 
 _DATABASE = (
     "SELECT retention_period_ns FROM system.databases WHERE deleted = false AND database_name = {}"
@@ -35,12 +38,8 @@ _TABLES = (
 )
 _TABLE_COUNT = "SELECT COUNT(*) AS n FROM system.tables WHERE deleted = false"
 _COLUMNS = (
-    "SELECT column_name, data_type FROM information_schema.columns "
-    "WHERE table_schema = 'iox' AND table_name = {}"
-)
-_FILES = (
-    "SELECT min_time, max_time, row_count FROM system.parquet_files "
-    "WHERE table_name = {} ORDER BY min_time"
+    "SELECT table_name, column_name, data_type FROM information_schema.columns "
+    "WHERE table_schema = 'iox'"
 )
 _SECOND = 1_000_000_000
 
@@ -51,14 +50,6 @@ class Extent(Struct, frozen=True):
     count: int = 0
     first: int = 0
     last: int = 0
-
-
-class File(Struct, frozen=True):
-    """One file of a table."""
-
-    first: int  # the time of its first row
-    last: int  # the time of its last row
-    rows: int
 
 
 class Side:
@@ -79,6 +70,9 @@ class Side:
         self.edition: str | None = None
         #: The server's clock is ahead of this machine's by so many nanoseconds.
         self._ahead = 0
+        self._columns: dict[str, list[tuple[str, str]]] = {}
+        #: False once `system.parquet_files` did not answer: it is not asked again.
+        self._lists_files = True
 
     @property
     def name(self) -> str:
@@ -125,23 +119,55 @@ class Side:
         rows = self.client.query(self._context, "_internal", sql)
         found = {str(r["table_name"]): str(r.get("series_key_columns", "")) for r in rows}
         found.pop(MARKER_TABLE, None)
+        self._columns = self._read_columns(_COLUMNS)
         return dict(sorted(found.items()))
+
+    def _read_columns(self, sql: str) -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for rows in self.client.rows(self._context, self.database, sql):
+            for row in rows:
+                columns = found.setdefault(str(row["table_name"]), [])
+                columns.append((str(row["column_name"]), str(row["data_type"])))
+        return found
 
     def table_count(self) -> int:
         """Return how many tables the server holds, in all databases."""
         return int(self.client.query(self._context, "_internal", _TABLE_COUNT)[0]["n"])
 
-    def table(self, name: str) -> Table:
-        """Return the columns of a table, none where it is not there."""
-        sql = _COLUMNS.format(literal(name))
-        rows = self.client.query(self._context, self.database, sql)
-        return table_of(name, ((str(r["column_name"]), str(r["data_type"])) for r in rows))
+    def table(self, name: str, *, again: bool = False) -> Table:
+        """Return the columns of a table, none where it is not there.
 
-    def files(self, table: str) -> Iterator[File]:
-        """Yield the files of a table by the time of their first row."""
-        for rows in self.client.rows(self._context, self.database, _FILES.format(literal(table))):
-            for row in rows:
-                yield File(int(row["min_time"]), int(row["max_time"]), int(row["row_count"]))
+        Args:
+            name: Its name.
+            again: Whether they are read again, rather than taken as `tables` found them.
+
+        Raises:
+            TargetError: When it has a type that line protocol cannot write.
+        """
+        if again:
+            found = self._read_columns(f"{_COLUMNS} AND table_name = {literal(name)}")
+            self._columns[name] = found.get(name, [])
+        return table_of(name, self._columns.get(name, ()))
+
+    def files(self, table: str) -> list[File] | None:
+        """Return the files of a table; None where they are not known."""
+        if not self._lists_files:
+            return None
+        files = files_of(self.client, self._context, self.database, table)
+        self._lists_files = files is not None
+        return files
+
+    def fingerprint(self, tables: Iterable[str]) -> str:
+        """Return what changes with the files of tables; empty where these are not known."""
+        found = blake2b(digest_size=16)
+        for name in tables:
+            self._context.check()
+            files = self.files(name)
+            if files is None:
+                return ""
+            listed = sorted((file.first, file.last, file.rows) for file in files)
+            found.update(repr((name, listed)).encode())
+        return found.hexdigest()
 
     def extent(self, table: str, span: Span) -> Extent:
         """Count the rows of a table in a range of time.
@@ -158,22 +184,43 @@ class Side:
             return Extent()
         return Extent(int(row["n"]), parse_time(row["first"]), parse_time(row["last"]))
 
-    def count(self, table: str, span: Span) -> int:
-        """Count the rows of a table in a range of time, whatever the files it takes."""
-        try:
-            return self.extent(table, span).count
-        except QueryFileLimit:
-            if span.is_moment:
-                raise
-            return sum(self.count(table, half) for half in span.halves())
+    def count(self, table: str, span: Span, files: Sequence[File] | None = None) -> int:
+        """Count the rows of a table in a range of time, in as many queries as it takes."""
+        found = in_slices(self.client, files, partial(self.extent, table), span)
+        return sum(extent.count for _, extent in found)
 
-    def total(self, table: str) -> int:
-        """Return about how many rows a table has, in few queries whatever its files."""
-        first, last, rows = LAST, FIRST, 0
-        for file in self.files(table):
-            first, last, rows = min(first, file.first), max(last, file.last), rows + file.rows
-        beyond = (Span(FIRST, first), Span(last + 1, LAST + 1)) if rows else (ALL,)
-        return rows + sum(self.count(table, span) for span in beyond)
+    def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
+        """Return how many rows a table has, in few queries whatever its files.
+
+        Args:
+            table: Its name.
+            exactly: Whether what is in no file, before and after all of them, is counted too.
+
+        Returns:
+            The number, and whether it is only at most that many: files count a row twice that was
+            written twice.
+        """
+        files = self.files(table)
+        if not files:
+            return self.count(table, ALL), False
+        rows = sum(file.rows for file in files)
+        if exactly:
+            first, last = min(file.first for file in files), max(file.last for file in files)
+            for span in (Span(FIRST, first), Span(last + 1, LAST + 1)):
+                rows += self.count(table, span) if span.start < span.end else 0
+        return rows, True
+
+    def sample(self, table: Table, most: int) -> list[dict[str, Any]]:
+        """Return some rows of a table, at most so many: of its newest file, if it has one."""
+        files = self.files(table.name)
+        newest = max(files, key=lambda file: file.last, default=None) if files else None
+        span = ALL if newest is None else Span(newest.first, newest.last + 1)
+
+        def read(part: Span) -> list[dict[str, Any]]:
+            sql = f"{table.select(part)} LIMIT {most}"
+            return self.client.query(self._context, self.database, sql)
+
+        return next((rows for _, rows in in_slices(self.client, files, read, span) if rows), [])
 
     def rows(self, table: Table, span: Span) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of a table in a range of time, some at a time, in no order.
@@ -182,29 +229,30 @@ class Side:
             ConnectionFailed: Also when they break off.
             QueryFileLimit: When a single moment is in too many files for the server.
         """
-        try:
-            for rows in self.client.rows(self._context, self.database, table.select(span)):
-                self._context.check()
-                yield rows
-        except QueryFileLimit:
-            if span.is_moment:
-                raise
-        else:
-            return
-        for half in span.halves():
-            yield from self.rows(table, half)
+        todo = [span] if table.may_have_rows else []
+        while todo:
+            part = todo.pop()
+            try:
+                # What is refused is refused before a row comes.
+                for rows in self.client.rows(self._context, self.database, table.select(part)):
+                    self._context.check()
+                    yield rows
+            except QueryFileLimit:
+                if part.is_moment:
+                    raise
+                files = self.files(table.name)
+                smaller = divide([(files, self.client.file_limit)], part) if files else []
+                todo += reversed(smaller if len(smaller) > 1 else part.halves())
 
     def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         """Read the rows of a table in a range of time, and return their digest.
 
         A table without columns is none.
         """
-        digest = Digest()
-        if table.columns:
-            lines = Lines(table)
-            for rows in self.rows(table, span):
-                digest.add(lines.of(rows))
-                yield
+        digest, lines = Digest(), Lines(table)
+        for rows in self.rows(table, span):
+            digest.add(lines.of(rows))
+            yield
         return digest
 
 

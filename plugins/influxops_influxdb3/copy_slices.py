@@ -1,92 +1,79 @@
 """Divides a table's rows by time into slices that a server can answer at once.
 
-Where there are rows is told by `system.parquet_files`, and by probes at both ends: what was written
-of late is in no file. A slice with too many files for the server, or too many rows, is halved.
+Where its files are known, a slice has as many of them as the servers' limits and the number of rows
+allow. Where they are not, or there are none, rows are found by probing: what is too much is halved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from influxops_influxdb3.copy_lines import FIRST, LAST, Span
+from influxops_influxdb3.copy_lines import ALL, FIRST, LAST, Span
 from influxops_influxdb3.copy_sides import Side
 from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.time_bounds import divide
 
-#: A slice has no more rows than that, unless they all have one time.
+#: A slice has about so many rows at most, unless they all have one time.
 MOST_ROWS = 100_000
-#: So many files are asked for at once; a server lets a query read 432 of them by default.
-_MOST_FILES = 100
 
 
-def slices(side: Side, table: str, start: int = FIRST) -> Iterator[tuple[Span, int]]:
-    """Yield ranges of time that follow upon each other, up to the end of time, with their rows.
+def slices(
+    side: Side, table: str, start: int = FIRST, *, other: Side | None = None
+) -> Iterator[Span]:
+    """Yield ranges of time that follow upon each other, up to the end of time.
 
-    Rows that come meanwhile are in one of them too, unless their time has been passed. The last
-    one is what comes after the last row, and seemed empty.
+    Rows that come in the meantime are in one of them too, unless their time has been passed.
 
     Args:
         side: The database.
         table: The table's name.
         start: Where to begin, in nanoseconds since 1970.
+        other: Another database that is asked for the same slices.
 
     Raises:
         QueryFileLimit: When a single moment is in too many files for the server.
     """
-    begin = start
-    # All of them at first, so that no answer waits half read: few numbers, whatever the files.
-    for chunk in list(_chunks(side, table, start)):
-        for end, count in _divided(side, table, chunk):
-            yield Span(begin, end), count
-            begin = end
-    if begin <= LAST:
-        yield Span(begin, LAST + 1), 0
+    rest = Span(start, LAST + 1)
+    if start > LAST:
+        return
+    files = side.files(table)
+    if not files:
+        yield from (span for span, _ in probed(side, table, rest))
+        return
+    sides = [(files, side.client.file_limit)]
+    if other is not None:
+        sides.append((other.files(table) or [], other.client.file_limit))
+    yield from divide(sides, rest, MOST_ROWS)
 
 
-def _chunks(side: Side, table: str, start: int) -> Iterator[Span]:
-    """Yield ranges that follow upon each other, each with few files."""
-    begin, first, last = start, None, FIRST
-    files = rows = 0
-    for file in side.files(table):
-        if file.last < start:
-            continue
-        if first is None:
-            # What is before the first file is in none.
-            first = max(file.first, start)
-            if first > start:
-                yield Span(start, first)
-            begin = first
-        last = max(last, file.last)
-        if (files >= _MOST_FILES or rows >= MOST_ROWS) and file.first > begin:
-            yield Span(begin, file.first)
-            begin, files, rows = file.first, 0, 0
-        files += 1
-        rows += file.rows
-    if first is not None:
-        yield Span(begin, last + 1)
-        begin = last + 1
-    if begin <= LAST:
-        yield Span(begin, LAST + 1)
+def probed(side: Side, table: str, span: Span = ALL) -> Iterator[tuple[Span, int]]:
+    """Yield slices of a range of time by asking how many rows there are, and how many each has.
 
+    Only one whose rows all have one time has more than `MOST_ROWS`. They follow upon each other:
+    a gap belongs to the slice after it, or to the last one.
 
-def _divided(side: Side, table: str, chunk: Span) -> Iterator[tuple[int, int]]:
-    """Yield where each slice of a chunk ends, and how many rows it has; nothing where it is empty.
-
-    Each slice begins where the one before it ends, so that a gap belongs to what comes after it.
+    Raises:
+        QueryFileLimit: When a single moment is in too many files for the server.
     """
-    spans = [chunk]
+    begin, held = span.start, 0
+    spans, found = [span], Span(span.start, span.start)
     while spans:
-        span = spans.pop()
+        part = spans.pop()
         try:
-            extent = side.extent(table, span)
+            extent = side.extent(table, part)
         except QueryFileLimit:
-            if span.is_moment:
+            if part.is_moment:
                 raise
-            spans += reversed(span.halves())
+            spans += reversed(part.halves())
             continue
-        found = Span(extent.first, extent.last + 1)
         if not extent.count:
             continue
-        if extent.count <= MOST_ROWS or found.is_moment:
-            yield found.end, extent.count
-        else:
-            spans += reversed(found.halves())
+        rows = Span(extent.first, extent.last + 1)
+        if extent.count > MOST_ROWS and not rows.is_moment:
+            spans += reversed(rows.halves())
+            continue
+        if held:
+            yield Span(begin, found.end), held
+            begin = found.end
+        found, held = rows, extent.count
+    yield Span(begin, span.end), held

@@ -27,6 +27,7 @@ class State(Struct, frozen=True, omit_defaults=True):
     missing: bool = False  # whether it is a pass for what is missing
     number: int = 1  # the number of the pass
     settled: int = FIRST  # the pass before has copied all that was there before this time
+    partial: bool = False  # whether only what is younger than that is looked at
     table: str = ""  # the table that is next
     time: int = FIRST  # from where on in it
     new: int = 0  # rows that this pass found new in what was settled
@@ -35,6 +36,13 @@ class State(Struct, frozen=True, omit_defaults=True):
     expiring: int = 0  # rows that were not compared, as they are about to expire
     conflicts: int = 0  # rows that have other values in the copy
     examples: tuple[str, ...] = ()  # of conflicts
+    seen: int = 0  # rows of the source that this pass has read
+    total: int | None = None  # rows of the source, as the last pass over all of it counted them
+    #: Where nobody is to write any more: what the files were when the copying began, to be
+    #: compared with what they are at its end; empty where that is not known.
+    files: str = ""
+    unread: tuple[str, ...] = ()  # tables that this pass could not read
+    without: tuple[str, ...] = ()  # tables that were left out on purpose
     done: bool = False
 
     @property
@@ -68,28 +76,39 @@ class State(Struct, frozen=True, omit_defaults=True):
             hint="begin anew: what is in the copy already does no harm",
         )
 
-    def after(self, now: int) -> State:
+    def after(self, now: int, *, is_unchanged: bool = False) -> State:
         """Return the state after a whole pass: done, or the beginning of the next one.
 
         Args:
             now: When the next one begins.
+            is_unchanged: Whether what was read is all that there is and will be, so that it need
+                not be read again to compare.
 
         Raises:
             TargetError: When rows are lost again and again.
         """
-        if self.missing or (self.number > 1 and not self.new):
-            return replace(self, table="", time=FIRST, done=True)
+        total = self.total if self.partial else self.seen
+        found = replace(self, total=total, table="", time=FIRST)
+        if self.missing or ((self.number > 1 or is_unchanged) and not self.new):
+            return replace(found, done=True)
         if self.number < PASSES:
-            return self.again(now)
+            return found.again(now)
         if self.lost:
             raise TargetError(
                 f"{self.lost} rows were written to the copy and are not there",
                 hint="look at the log of its server",
             )
-        return replace(self, table="", time=FIRST, done=True)
+        return replace(found, done=True)
 
     def again(self, now: int) -> State:
         """Return the beginning of the next pass."""
-        settled = self.began - LATE
-        number = self.number + 1
-        return State(self.source, self.copy, now, number=number, settled=settled)
+        return State(
+            self.source,
+            self.copy,
+            now,
+            number=self.number + 1,
+            settled=self.began - LATE,
+            total=self.total,
+            files=self.files,
+            without=self.without,
+        )

@@ -11,11 +11,12 @@ from influxops.plugin import (
     InfluxopsError,
     Kind,
     Severity,
+    TargetError,
     count,
     one_line,
     some_of,
 )
-from influxops_influxdb3.copy_lines import Lines, Table, quoted, tags_in_order
+from influxops_influxdb3.copy_lines import Lines, Table, tags_in_order
 from influxops_influxdb3.copy_sides import Side
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
 
@@ -40,15 +41,29 @@ class Tables:
         self._copy = copy
         self._context = context
         self._target = target
-        #: The series key of each table of the source, by name.
+        #: The series key of each table of the source that can be copied, by name.
         self.keys: dict[str, str] = {}
+        #: Tables that a refused write left without a `time` column: they hold no rows.
+        self.hollow: list[str] = []
+        #: Why other tables cannot be copied, by name.
+        self.odd: dict[str, str] = {}
         self._existing: dict[str, str] = {}
         self._seen: set[str] = set()
 
     def read(self, *, copy_is_there: bool = True) -> None:
         """Read which tables there are on both sides."""
-        self.keys = self._source.tables()
+        self.keys, self.hollow, self.odd = self._source.tables(), [], {}
         self._existing = self._copy.tables() if copy_is_there else {}
+        for name in list(self.keys):
+            try:
+                table = self._source.table(name)
+            except TargetError as error:
+                self.odd[name] = error.message
+            else:
+                if table.columns and not table.has_time:
+                    self.hollow.append(name)
+        for name in (*self.hollow, *self.odd):
+            del self.keys[name]
 
     @property
     def missing(self) -> list[str]:
@@ -97,6 +112,7 @@ class Tables:
                 client, database = self._copy.client, self._copy.database
                 with contextlib.suppress(AlreadyExists):
                     client.create_table(self._context, database, name, tags, table.fields)
+                self._copy.table(name, again=True)
                 yield None
             else:
                 # The server makes no table without tags by itself; the first row does.
@@ -119,16 +135,22 @@ class Tables:
     def line_bytes(self, name: str) -> float:
         """Return about how many bytes the lines of a table have."""
         table = self._source.table(name)
-        if not table.columns:
-            return 0.0
-        sql = f"SELECT {', '.join(map(quoted, table.columns))}, time FROM {quoted(name)}"
-        client, context = self._source.client, self._context
-        lines = [
-            line
-            for rows in client.rows(context, self._source.database, f"{sql} LIMIT {_SAMPLE}")
-            for line in Lines(table).of(rows)
-        ]
+        lines = Lines(table).of(self._source.sample(table, _SAMPLE))
         return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
+
+    def unread(self, name: str, reason: str, left: str = "all others are copied") -> Finding:
+        """Return what is said of a table that cannot be copied."""
+        return self.finding(f"the table {one_line(name)} cannot be copied: {reason}; {left}")
+
+    def hollow_ones(self) -> Iterator[Finding]:
+        """Yield what is said of the tables that hold no rows."""
+        if self.hollow:
+            which = some_of([one_line(name) for name in self.hollow])
+            yield self.finding(
+                f"{count(len(self.hollow), 'table')} without a time column, left by a refused "
+                f"write: {which}. There are no rows in it to copy, and it is not made on the copy",
+                severity=Severity.INFO,
+            )
 
     def finding(
         self,
@@ -137,11 +159,12 @@ class Tables:
         *,
         kind: Kind = Kind.NOTE,
         error: bool = False,
+        severity: Severity = Severity.WARNING,
     ) -> Finding:
         """Return something that was noticed about the copy."""
         return Finding(
             kind,
-            Severity.ERROR if error else Severity.WARNING,
+            Severity.ERROR if error else severity,
             message,
             remedy,
             target=self._target,

@@ -161,6 +161,11 @@ class ServerFailed(InfluxDBError):
     """The server, or a proxy before it, is unwell or has too much to do."""
 
     @property
+    def is_of_query(self) -> bool:
+        """Whether a query ended so, again and again; others may be answered all the same."""
+        return self.status == 500 and self.operation is Operation.QUERY
+
+    @property
     def answer_lost(self) -> bool:
         """Whether the server may have done it all the same: a proxy that gave up cannot know."""
         return self.status in (502, 504)
