@@ -156,6 +156,7 @@ class Engine:
         allow: Iterable[str] = (),
         writers_paused: bool = False,
         retire_after: int | None = None,
+        without_tables: Iterable[str] = (),
         tell: bool = True,
     ) -> Report:
         """Move tenants to another target, with all that their databases hold.
@@ -167,6 +168,8 @@ class Engine:
             allow: The names of the guards that are allowed.
             writers_paused: Whether somebody says that nobody writes to them meanwhile.
             retire_after: Seconds for which the old copies are kept; None for what is configured.
+            without_tables: Tables that do not keep a tenant from being moved where they cannot be
+                copied; one that can be is copied all the same.
             tell: Whether the reporters are told.
 
         Returns:
@@ -193,6 +196,7 @@ class Engine:
                 writers_paused,
                 parse_duration(settings.cache_ttl),
                 parse_duration(settings.retire_after) if retire_after is None else retire_after,
+                tuple(without_tables),
             )
         )
         order = self._order(context, allow, tell=tell)

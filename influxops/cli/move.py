@@ -42,6 +42,14 @@ _OPTIONS = (
         metavar="DURATION",
         help="How long the old copies are kept [default: ledger.retire_after, 7d].",
     ),
+    click.option(
+        "--without-table",
+        "without_tables",
+        multiple=True,
+        metavar="NAME",
+        help="Move a tenant although this table of it cannot be copied; one that can be is copied "
+        "all the same. Can be repeated.",
+    ),
     allow_option,
 )
 
@@ -91,6 +99,7 @@ def execute_move(
     dry_run: bool,
     writers_paused: bool,
     after: float | None,
+    without_tables: tuple[str, ...],
     allow: tuple[str, ...],
     output: str,
     timeout: float | None,
@@ -105,6 +114,8 @@ def execute_move(
         dry_run: Whether nothing is written.
         writers_paused: Whether nobody writes meanwhile.
         after: Seconds for which the old copies are kept; None for what is configured.
+        without_tables: Tables that do not keep a tenant from being moved where they cannot be
+            copied.
         allow: The names of the guards that are allowed.
         output: `text` or `json`.
         timeout: Seconds; None for as long as it takes.
@@ -123,6 +134,7 @@ def execute_move(
             allow=allow,
             writers_paused=writers_paused,
             retire_after=None if after is None else int(after),
+            without_tables=without_tables,
         )
 
     report = execute(

@@ -16,10 +16,25 @@ from influxops.model import Copied, CopyOrder, TenantPlan
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.desired import hold, not_known
 from influxops.reconcile.way import way_of
-from influxops.text import count, short
+from influxops.text import count, one_line, short, some_of
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order
+
+
+class Unread(TargetError):
+    """Tables cannot be copied, and all others are.
+
+    Args:
+        tables: Why not, by name.
+    """
+
+    def __init__(self, tables: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{count(len(tables), 'table')} cannot be copied, so that it waits; all others are: "
+            + "; ".join(f"{one_line(name)} ({why})" for name, why in tables.items())
+        )
+        self.tables = tuple(tables)
 
 
 def copy(
@@ -56,6 +71,9 @@ def copy(
             said(copied)
     finally:
         context.on_stage("", 0)
+    unread = {n: why for n, why in last.unread.items() if n not in order.without_tables}
+    if not last.done and unread:
+        raise Unread(unread)
     if not last.done:
         raise TargetError(
             f"{source.name} ended copying without a word that all is there",
@@ -84,7 +102,9 @@ def last_pass(record: Record, order: Order, context: Context) -> Finding | None:
         return _stays(record, f"the target {missing} is not configured any more", "")
     source, target = targets[record.other or ""], targets[record.target or ""]
     try:
-        copy(source, target, CopyOrder(record.database, None, only_missing=True), context)
+        # Its progress names the tables that were left out on purpose.
+        rest = CopyOrder(record.database, None, record.progress, only_missing=True)
+        copy(source, target, rest, context)
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -125,6 +145,7 @@ def facts(source: str, target: str, copied: Copied, **more: Any) -> dict[str, An
         "to": target,
         "rows": copied.rows,
         "total": copied.total,
+        "at_most": copied.at_most,
         "tables": copied.tables,
         "bytes": copied.bytes,
         "conflicts": copied.conflicts,
@@ -135,9 +156,9 @@ def facts(source: str, target: str, copied: Copied, **more: Any) -> dict[str, An
 
 def what_there_is(copied: Copied) -> str:
     """Return what there is to copy, and how long that takes at the rate that was measured."""
-    rows = (
-        "a number of rows that is not known" if copied.total is None else count(copied.total, "row")
-    )
+    rows = "a number of rows that is not known"
+    if copied.total is not None:
+        rows = ("at most " if copied.at_most else "") + count(copied.total, "row")
     parts = [f"{rows} in {count(copied.tables, 'table')}"]
     if copied.bytes:
         parts.append(f"about {size(copied.bytes)}")
@@ -149,6 +170,14 @@ def what_there_is(copied: Copied) -> str:
     elif copied.total:
         parts.append("how long it takes was not measured")
     return ", ".join(parts)
+
+
+def without(copied: Copied) -> str:
+    """Return which tables a copy lacks, for people; empty where it lacks none."""
+    if not copied.unread:
+        return ""
+    names = some_of([one_line(name) for name in copied.unread])
+    return f", without {names}, which cannot be copied"
 
 
 def size(number: int) -> str:

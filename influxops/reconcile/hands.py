@@ -30,6 +30,7 @@ class Move:
         self.began = time.monotonic()
         self.kept = self.began  # when the ledger was last told how far it is
         self.progress = record.progress
+        self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
         self.now = Copied()  # what the call that is under way said last
         self.last = Copied()  # what the last call that ended said
@@ -52,11 +53,25 @@ class Move:
 
 
 class Failed(Exception):
-    """One tenant cannot go on."""
+    """One tenant cannot go on.
 
-    def __init__(self, message: str, remedy: object = "", *, kind: Kind = Kind.FAILED_CHANGE):
+    Args:
+        message: Why.
+        remedy: What to do before it goes on.
+        kind: What kind of finding that is.
+        again: How it goes on; None for the same command as before.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        remedy: object = "",
+        *,
+        kind: Kind = Kind.FAILED_CHANGE,
+        again: Remedy | None = None,
+    ) -> None:
         super().__init__(message)
-        self.message, self.remedy, self.kind = message, remedy, kind
+        self.message, self.remedy, self.kind, self.again = message, remedy, kind, again
 
 
 class Taken(Failed):
@@ -159,7 +174,7 @@ class Hands:
         else:
             stands = f"it stays on {move.way.source}, where all of it is"
         message = f"moving it to {move.way.target} did not end: {failed.message}; {stands}"
-        again = Remedy.command(
+        again = failed.again or Remedy.command(
             f"move {shlex.quote(move.plan.tenant)} --to {move.way.target}",
             f"{failed.remedy}, then go on with {{}}" if failed.remedy else "go on with {}",
         )

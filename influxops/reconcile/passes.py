@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.ledger import Event, State, Writing
 from influxops.model import Copied, CopyOrder
-from influxops.reconcile.copying import about, copy, size, took
+from influxops.reconcile.copying import Unread, about, copy, size, took, without
 from influxops.reconcile.hands import Failed, Hands, Move, Taken, is_written
 from influxops.reconcile.way import is_cut_over
 from influxops.remedy import Remedy
@@ -68,20 +68,37 @@ class Passes:
             raise
         except Failed as failed:
             self.hands.fail(move, failed)
+        except Unread as error:
+            self.hands.fail(move, self._unread(move, error))
         except InfluxopsError as error:
             self.hands.context.log.debug("moving %s failed", move.plan.database, exc_info=True)
             self.hands.fail(move, Failed(error.message, error.remedy))
 
-    def _copy(self, move: Move, *, only_missing: bool = False) -> Copied:
-        """Copy once to the end, and note how far it is on the way."""
+    def _copy(self, move: Move, *, only_missing: bool = False, recent: bool = False) -> Copied:
+        """Copy once to the end, and note how far it is on the way.
+
+        Args:
+            move: The move.
+            only_missing: Whether only what the copy lacks is copied.
+            recent: Whether it is enough to look at what came since the copy that was cut over.
+        """
         source, target = self.hands.handles[move.way.source], self.hands.handles[move.way.target]
 
         def said(copied: Copied) -> None:
-            move.now, move.progress = copied, copied.progress
+            # A pass that looks at a part is none to go on from.
+            move.now, move.progress = copied, "" if recent else copied.progress
             if time.monotonic() - move.kept >= _EVERY:
                 self._keep(move)
 
-        order = CopyOrder(move.plan.database, None, move.progress, only_missing)
+        order = CopyOrder(
+            move.plan.database,
+            None,
+            move.copied if recent else move.progress,
+            only_missing,
+            recent=recent,
+            paused=self.hands.goal.writers_paused and not only_missing,
+            without_tables=self.hands.goal.without_tables,
+        )
         copied = copy(source, target, order, self.hands.context, said)
         move.ended(copied)
         for finding in copied.findings:
@@ -89,6 +106,14 @@ class Passes:
             move.notes[note.message] = note
         self._keep(move)
         return copied
+
+    def _unread(self, move: Move, error: Unread) -> Failed:
+        """Return why a tenant waits for somebody to leave out tables."""
+        names = dict.fromkeys((*self.hands.goal.without_tables, *error.tables))
+        options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
+        again = f"move {shlex.quote(move.plan.tenant)} --to {move.way.target} {options}"
+        remedy = Remedy.command(again, "mend or drop them there, or leave them out for good: {}")
+        return Failed(error.message, again=remedy)
 
     def _keep(self, move: Move) -> None:
         """Let the ledger know how far a move is, and make sure that it is still this run's.
@@ -116,7 +141,7 @@ class Passes:
             other=record.target,
             other_identity=record.identity,
             due=now + timedelta(seconds=self.hands.goal.retire_after),
-            progress="",
+            progress=move.progress if move.last.unread else "",
             made=now,
             made_by=self.hands.context.id,
             confirmed=now,
@@ -128,7 +153,7 @@ class Passes:
             record.other,
             record.target or "",
             record.other or "",
-            message=_counted(copied),
+            message=_counted(copied) + without(copied),
         )
         try:
             found = self.hands.ledger.record(
@@ -142,7 +167,7 @@ class Passes:
             ) from None
         if not is_written(after, stands):
             raise Taken(stands)
-        move.record, move.progress = stands, ""
+        move.copied, move.record, move.progress = move.progress, stands, stands.progress
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
@@ -180,9 +205,11 @@ class Passes:
             move.cut_at = time.monotonic()  # taken up again: clients are waited for anew
         safe = move.cut_at + (0 if move.is_paused else self.hands.goal.cache_ttl)
         began = time.monotonic()
-        found = self._copy(move, only_missing=True)
+        recent = began < safe and bool(move.copied)
+        found = self._copy(move, only_missing=True, recent=recent)
         move.passes += began >= safe
-        move.progress = ""
+        # The next pass begins at the beginning; what was left out on purpose stays known.
+        move.progress = found.progress if found.unread else ""
         if found.rows and move.is_paused:
             move.is_paused = False
             self.hands.warn(move, "its writers were not paused: rows came to the old place", "")
@@ -221,7 +248,7 @@ class Passes:
             other=record.other if keep else None,
             other_identity=record.other_identity if keep else None,
             due=due if keep else None,
-            progress="",
+            progress=move.progress if keep and move.last.unread else "",
             error="",
             tries=0,
             confirmed=self.hands.now(),
@@ -235,6 +262,7 @@ class Passes:
             return
         way, seconds = move.way, time.monotonic() - move.began
         message = f"moved from {way.source} to {way.target}: {_counted(copied)} in {took(seconds)}"
+        message += without(copied)
         if copied.expiring:
             message += f"; {count(copied.expiring, 'row')} about to expire not compared"
         if keep:

@@ -20,6 +20,8 @@ class Goal(Struct, frozen=True):
     writers_paused: bool = False  # whether somebody says that nobody writes meanwhile
     cache_ttl: int = 60  # seconds for which clients may go on using a place
     retire_after: int = 7 * 86400  # seconds for which the old copy is kept
+    #: Tables that do not keep a tenant from being cut over where they cannot be copied.
+    without_tables: tuple[str, ...] = ()
 
     def refuse(self, targets: Collection[str]) -> None:
         """Refuse a target that is not configured.
