@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from influxops_demo.standin import requests
 from influxops_demo.standin.catalog import OPERATOR_TOKEN, Catalog, Limits
 from influxops_demo.standin.errors import ApiError, compact
+from influxops_demo.standin.files import Files
 from influxops_demo.standin.formats import CONTENT_TYPES, WHOLE, databases_batch, encode
 from influxops_demo.standin.query import QueryEngine
 from influxops_demo.standin.requests import Field
@@ -61,7 +62,8 @@ class StandInSettings:
         limits: How many databases and tables there may be.
         wal_flush_interval: Seconds between two flushes of the write-ahead log.
         with_auth: Whether requests need a token.
-        wal_snapshot_size: After so many flushes, what was flushed is in files.
+        wal_snapshot_size: After so many flushes and a half, files are written.
+        gen1_duration: Nanoseconds that a file is about.
         query_file_limit: How many files a query may read.
     """
 
@@ -70,6 +72,7 @@ class StandInSettings:
     wal_flush_interval: float = 1.0
     with_auth: bool = False
     wal_snapshot_size: int = 600
+    gen1_duration: int = 600 * 10**9
     query_file_limit: int = 432
 
 
@@ -92,7 +95,7 @@ class StandInApp:
             self._storage,
             self._catalog,
             settings.wal_flush_interval,
-            settings.wal_snapshot_size,
+            Files(settings.wal_snapshot_size, settings.gen1_duration),
         )
         self._queries = QueryEngine(
             self._catalog,

@@ -62,11 +62,11 @@ class QueryEngine:
         # The event loop is the only one to change rows and catalog, so what the thread needs of
         # them is taken here.
         files = {t.name: self._wal.files.of(found.id, t.id) for t in found.tables.values()}
-        check_limit(sql, files, self._file_limit)
         tables = {_name("iox", t.name): self._batches(found, t) for t in found.tables.values()}
         for name, batch in self._system_tables(found, files).items():
             tables[_name("system", name)] = [batch]
-        return await asyncio.to_thread(_run, tables, sql, params)
+        many = {name: found for name, found in files.items() if len(found) > self._file_limit}
+        return await asyncio.to_thread(_run, tables, sql, params, many, self._file_limit)
 
     def _batches(self, database: Database, table: Table) -> list[Any]:
         batches = self._wal.batches(database, table.id) or [empty_batch(table.columns)]
@@ -89,8 +89,22 @@ class QueryEngine:
         return tables
 
 
-def _run(tables: Mapping[str, list[Any]], sql: str, params: dict[str, Any] | None) -> list[Any]:
-    """Run a statement over these tables. Runs in a thread."""
+def _run(
+    tables: Mapping[str, list[Any]],
+    sql: str,
+    params: dict[str, Any] | None,
+    many: dict[str, list[File]],
+    file_limit: int,
+) -> list[Any]:
+    """Run a statement over these tables. Runs in a thread.
+
+    Args:
+        tables: Record batches by the qualified name of the table.
+        sql: The statement.
+        params: Values of its placeholders.
+        many: The files of those tables that have more than a query may read.
+        file_limit: How many that is.
+    """
     config = (
         SessionConfig()
         .with_create_default_catalog_and_schema(True)
@@ -109,7 +123,11 @@ def _run(tables: Mapping[str, list[Any]], sql: str, params: dict[str, Any] | Non
     except Exception as error:
         raise _not_planned(_words(error)) from None
     try:
+        if many:
+            check_limit(frame.optimized_logical_plan(), many, file_limit)
         return list(frame.collect())
+    except ApiError:
+        raise
     except Exception as error:
         text = f"query error: error while executing plan: {_words(error)}"
         raise ApiError(500, text) from None
