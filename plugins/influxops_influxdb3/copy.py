@@ -94,6 +94,7 @@ class Copying:
         self._retention: int | None = None
         self._total: int | None = None
         self._at_most = False
+        self._are_read = False  # whether tables were read, and no pass has begun since
         self._checks: list[_Check] = []
         self._findings: list[Finding] = []
         self._reasons: dict[str, str] = {}  # why tables cannot be read
@@ -212,6 +213,10 @@ class Copying:
             if self._is_silent():
                 yield self._told()
         self._findings += self._tables.hollow_ones()
+        self._are_read = True
+        if self._durable.total is not None or self._durable.missing:
+            yield self._told()
+            return
         total = 0
         for name in self._tables.keys:
             with self._one_table(name):
@@ -291,9 +296,11 @@ class Copying:
 
     def _pass(self) -> Iterator[bool]:
         """Go through all tables; yield whether a slice of them is finished."""
-        self._tables.read()
-        for _ in self._tables.make():
-            yield False
+        if not self._are_read:
+            self._tables.read()
+            for _ in self._tables.make():
+                yield False
+        self._are_read = False
         for name, reason in self._tables.odd.items():
             self._skip(name, reason)
         at = self._state

@@ -21,7 +21,7 @@ from influxops_influxdb3.copy_slices import slices
 from influxops_influxdb3.copy_tables import Tables
 from influxops_influxdb3.errors import InfluxDBError, ServerFailed, Unreadable
 
-#: So many rows, and so many seconds of reading, tell how fast rows can be copied.
+#: So many rows of one slice, and so many seconds of reading, tell how fast rows can be copied.
 _SAMPLE, _SAMPLING = 50_000, 3.0
 #: Each row is read about so often: to copy it, and on both sides to compare it, and when nobody can
 #: write to the old place any more.
@@ -89,7 +89,9 @@ def _rate(source: Side, name: str, context: Context) -> float:
             read += len(rows)
             context.check()
             if read >= _SAMPLE or time.monotonic() - began >= _SAMPLING:
-                return read / (time.monotonic() - began) / _READ
+                break
+        if read:
+            break
     return read / (time.monotonic() - began) / _READ
 
 

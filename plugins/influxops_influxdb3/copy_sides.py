@@ -70,7 +70,7 @@ class Side:
         self.edition: str | None = None
         #: The server's clock is ahead of this machine's by so many nanoseconds.
         self._ahead = 0
-        self._columns: dict[str, list[tuple[str, str]]] = {}
+        self._columns: dict[str, list[tuple[str, str]]] | None = None
         #: False once `system.parquet_files` did not answer: it is not asked again.
         self._lists_files = True
 
@@ -144,7 +144,9 @@ class Side:
         Raises:
             TargetError: When it has a type that line protocol cannot write.
         """
-        if again:
+        if self._columns is None:
+            self._columns = self._read_columns(_COLUMNS)
+        elif again:
             found = self._read_columns(f"{_COLUMNS} AND table_name = {literal(name)}")
             self._columns[name] = found.get(name, [])
         return table_of(name, self._columns.get(name, ()))
