@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from influxops.plugin import Context, Severity
+from influxops.plugin import Severity
 from influxops_demo.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import copy, copy_missing, copy_slices
 from influxops_influxdb3.copy_lines import ALL, FIRST, LAST, Span
@@ -213,24 +213,28 @@ def test_where_the_files_are_not_known_slices_are_found_by_probing(wire: Wire) -
 
 def test_a_limit_that_is_lower_than_thought_is_learned() -> None:
     options: StandInOptions = {**OPTIONS, "query_file_limit": 50}
-    with running_stand_in(**options) as a, running_stand_in(**options) as b:
-        with running_proxy(a.url) as to_a, running_proxy(b.url) as to_b:
-            wire = Wire((Api(a.url), Api(b.url)), (to_a, to_b))
-            wire.write(*rows(400, 1))
-            told = wire.pair.all()
-            assert told.total == 400
-            # Each side refuses a few, and then it is known: nine slices, read three times.
-            assert len(wire.touching("telemetry")) <= 40
-            theirs = [
-                row
-                for n in range(0, 400, 40)
-                for row in wire.servers[1].sql(
-                    wire.pair.database,
-                    "SELECT v FROM telemetry WHERE "
-                    + Span(START + n * TEN_MINUTES, START + (n + 40) * TEN_MINUTES).condition,
-                )
-            ]
-            assert sorted(row["v"] for row in theirs) == list(range(400))
+    with (
+        running_stand_in(**options) as a,
+        running_stand_in(**options) as b,
+        running_proxy(a.url) as to_a,
+        running_proxy(b.url) as to_b,
+    ):
+        wire = Wire((Api(a.url), Api(b.url)), (to_a, to_b))
+        wire.write(*rows(400, 1))
+        told = wire.pair.all()
+        assert told.total == 400
+        # Each side refuses a few, and then it is known: nine slices, read three times.
+        assert len(wire.touching("telemetry")) <= 40
+        theirs = [
+            row
+            for n in range(0, 400, 40)
+            for row in wire.servers[1].sql(
+                wire.pair.database,
+                "SELECT v FROM telemetry WHERE "
+                + Span(START + n * TEN_MINUTES, START + (n + 40) * TEN_MINUTES).condition,
+            )
+        ]
+        assert sorted(row["v"] for row in theirs) == list(range(400))
 
 
 # Ended and taken up again ------------------------------------------------------------------------
@@ -420,6 +424,43 @@ def test_an_unreadable_table_is_remembered_when_it_goes_on_after_it(
     *_, last = wire.pair.run(progress=told.progress)
     assert not last.done
     assert list(last.unread) == ["bad"]
+
+
+def test_a_table_without_a_time_column_holds_no_rows_and_stops_nothing(wire: Wire) -> None:
+    wire.write(*rows(3))
+    database = wire.pair.database
+    for line in ("hollow,d=1 v=1,v=2 1", "empty v=1,v=2 1"):
+        assert wire.servers[0].write(database, line).status == 400
+    assert wire.servers[0].query(database, "SELECT MAX(time) FROM hollow").status == 500
+    plan = wire.pair.all(dry_run=True)
+    assert (plan.total, dict(plan.unread)) == (9, {})
+    told = wire.pair.all()
+    assert (told.done, dict(told.unread)) == (True, {})
+    (finding,) = told.findings
+    assert finding.severity is Severity.INFO
+    assert "2 tables without a time column, left by a refused write: empty and hollow" in (
+        finding.message
+    )
+    assert "hollow" not in tables(wire.servers[1], database)
+    assert wire.pair.all(only_missing=True).done
+    # No statement about its rows was sent: it would be refused.
+    assert not wire.touching("hollow", "empty")
+    # A good line makes it whole; from then on it is a table as any other.
+    wire.write("hollow,d=1 v=1 1")
+    assert wire.pair.all(only_missing=True).rows == 1
+    assert "hollow" in tables(wire.servers[1], database)
+
+
+def test_a_copy_whose_own_table_has_no_time_column_gets_its_rows(wire: Wire) -> None:
+    wire.write(*rows(3))
+    assert wire.servers[1].write(wire.pair.database, "telemetry,device=1 v=1i,v=2i 1").status == 400
+    assert wire.pair.all().done
+    assert wire.assert_equal(3, "telemetry") == 6
+
+
+def tables(api: Api, database: str) -> set[str]:
+    sql = f"SELECT table_name FROM system.tables WHERE database_name = '{database}'"
+    return {row["table_name"] for row in api.sql("_internal", sql)}
 
 
 # Slices ------------------------------------------------------------------------------------------
