@@ -70,7 +70,7 @@ class QueryEngine:
 
     def _batches(self, database: Database, table: Table) -> list[Any]:
         batches = self._wal.batches(database, table.id) or [empty_batch(table.columns)]
-        if database.retention_seconds is not None:
+        if database.retention_seconds is not None and "time" in table.columns:
             # Hidden, not gone: a longer period shows these rows again.
             oldest = time.time_ns() - database.retention_seconds * 10**9
             cutoff = pa.scalar(max(oldest, -(2**63)), type=pa.timestamp("ns"))
@@ -140,7 +140,12 @@ def _not_planned(text: str) -> ApiError:
 
 
 def _words(error: Exception) -> str:
-    return str(error).removeprefix("DataFusion error: ")
+    # The recorded server's version of DataFusion does not break lines here.
+    return (
+        str(error)
+        .removeprefix("DataFusion error: ")
+        .replace("\nValid fields are", " Valid fields are")
+    )
 
 
 def _name(schema: str, table: str) -> str:
