@@ -19,7 +19,7 @@ import pytest
 
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
-from tests.integration.proxy import Answer, Seen
+from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
@@ -319,3 +319,112 @@ def test_without_a_ledger_nothing_is_moved(
     assert done.code == 2
     assert "takes a ledger" in done.err
     assert "influxops ledger install" in done.err
+
+
+# Data of days -----------------------------------------------------------------------------------
+
+TEN_MINUTES = 600 * 10**9
+
+
+@pytest.fixture
+def proxies(
+    cli: Cli, db: TestDatabase, stand_in: GiveStandIn, proxied: StartProxy
+) -> dict[str, tuple[Influx, Proxy]]:
+    """Two servers that write files at once, behind proxies, and a recorded tenant on the first."""
+    options = {"max_databases": None, "wal_snapshot_size": 1, "wal_flush_interval": "10ms"}
+    servers = {name: stand_in(**options) for name in ("eu1", "eu2")}
+    found = {name: (server, proxied(server)) for name, server in servers.items()}
+    db.registry("acme")
+    cli.config(targets_toml({name: proxy for name, (_, proxy) in found.items()}, LEDGER))
+    assert cli("ledger", "install").code == 0
+    assert cli("ensure").code == 0
+    return found
+
+
+def statements(proxy: Proxy) -> list[str]:
+    seen = (each for each in proxy.seen if each.path.endswith("/query_sql"))
+    return [json.loads(each.body)["q"] for each in seen]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_tenant_of_several_days_is_moved_in_few_queries(
+    cli: Cli, proxies: dict[str, tuple[Influx, Proxy]], paused: bool
+) -> None:
+    """1,260 rows in 659 files; a query may touch 432 of them."""
+    (eu1, to_eu1), (eu2, to_eu2) = proxies.values()
+    first = START // TEN_MINUTES * TEN_MINUTES
+    times = [first + block * TEN_MINUTES + n for block in range(630) for n in range(2)]
+    v = "\n".join(f"telemetry,device=d v={at}i {at}" for at in times)
+    # Fields that came later: these rows are in two files.
+    w = "\n".join(f"telemetry,device=d w=1 {at}" for at in times[:58])
+    for lines_ in (v, w):
+        eu1.write("telemetry_acme", lines_)
+        for number in range(3):  # what is newest stays in the log for a while
+            eu1.write("telemetry_acme", f"ticks f={number} {START + number}")
+    files = "SELECT COUNT(*) AS n FROM system.parquet_files WHERE table_name = 'telemetry'"
+    assert eu1.rows("telemetry_acme", files) == [{"n": 659}]
+    with pytest.raises(AssertionError):
+        eu1.rows("telemetry_acme", "SELECT COUNT(*) AS n FROM telemetry")
+    plan = cli("move", "acme", "--to", "eu2", "--plan")
+    assert plan.code == 0, plan.all
+    assert "at most 1,32" in plan.out
+    for proxy in (to_eu1, to_eu2):
+        proxy.seen.clear()
+    began = time.monotonic()
+    done = cli("move", "acme", "--to", "eu2", *(["--writers-paused"] if paused else []))
+    seconds = time.monotonic() - began
+    assert done.code == 0, done.all
+    assert "1,263 rows in 2 tables" in done.out
+    asked = statements(to_eu1) + statements(to_eu2)
+    reading = [each for each in asked if 'FROM "telemetry"' in each]
+    told = f"659 files: {len(reading)} queries that read rows, {len(asked)} in all, {seconds:.1f} s"
+    logging.getLogger(__name__).info(told)
+    print(told)  # noqa: T201
+    assert len(reading) <= 5 * 2 + 8
+    for start in range(0, 630, 90):
+        low, high = (first + (start + n) * TEN_MINUTES for n in (0, 90))
+        sql = (
+            f"SELECT * FROM telemetry WHERE time >= to_timestamp_nanos({low}) "
+            f"AND time < to_timestamp_nanos({high}) ORDER BY time"
+        )
+        here, there = (server.rows("telemetry_acme", sql) for server in (eu1, eu2))
+        assert here == there
+        assert len(here) == 180
+
+
+def test_a_table_that_cannot_be_read_keeps_a_tenant_until_it_is_left_out(
+    cli: Cli, db: TestDatabase, proxies: dict[str, tuple[Influx, Proxy]]
+) -> None:
+    (eu1, to_eu1), (eu2, _) = proxies.values()
+    eu1.write("telemetry_acme", f"odd\\ one,d=a f=1 {START}\ntelemetry,d=a f=1 {START}")
+
+    def refuse(seen: Seen) -> Answer:
+        if b'FROM \\"odd one\\"' in seen.body:
+            return 500, "text/plain", b"External error: cannot make a record batch of it"
+        return None
+
+    to_eu1.before = refuse
+    plan = cli("move", "acme", "--to", "eu2", "--plan")
+    assert plan.code == 0, plan.all
+    assert "the table odd one cannot be copied" in plan.all
+    waits = cli("move", "acme", "--to", "eu2")
+    assert waits.code == 1
+    assert "1 table cannot be copied, so that it waits; all others are: odd one (" in waits.out
+    hint = "influxops move acme --to eu2 --without-table 'odd one'"
+    assert hint in waits.out
+    assert recorded(db)[:2] == ("moving", "eu1")
+    assert count(eu2, "telemetry_acme")["telemetry"] == 1
+    # Said again, it goes on; and it is in the history.
+    done = cli("move", "acme", "--to", "eu2", "--without-table", "odd one")
+    assert done.code == 0, done.all
+    assert "without odd one, which cannot be copied" in done.out
+    assert recorded(db)[:2] == ("ready", "eu2")
+    assert "without odd one" in cli("history", "acme").out
+    # What was left out on purpose does not keep the old copy either.
+    eu1.write("telemetry_acme", f"telemetry,d=late f=1 {START}")
+    db.execute("UPDATE influxops.tenants SET due = now()")
+    dropped = cli("retire", "--due")
+    assert dropped.code == 0, dropped.all
+    assert eu1.databases() == []
+    assert count(eu2, "telemetry_acme")["telemetry"] == 2
+    assert recorded(db) == ("ready", "eu2", "")
