@@ -118,6 +118,8 @@ class Server:
     #: Called with the order before each step of a copy from here; breaks it, or writes more rows.
     copying: Callable[[CopyOrder], None] = lambda order: None
     orders: list[CopyOrder] = field(default_factory=list)
+    #: Why tables of databases cannot be copied.
+    unread: dict[str, str] = field(default_factory=dict)
     #: What stands in the way of copying.
     in_the_way: tuple[Finding, ...] = ()
 
@@ -387,8 +389,11 @@ class MemoryTarget(_Base):
             raise TargetError(f"there is no database {order.database} on {into.section}")
         theirs = into.server.data.setdefault(order.database, {})
         # "~" is after all keys: what has seen all of them. A further pass looks again.
-        after, rows, conflicts = order.progress, 0, 0
-        if after == "~" and not order.only_missing:
+        # What was left out on purpose stands behind it.
+        after, *told_without = order.progress.split("|")
+        without = {*order.without_tables, *told_without}
+        rows = conflicts = 0
+        if after == "~" and not order.recent:
             after = ""
         while True:
             server.copying(order)
@@ -402,10 +407,21 @@ class MemoryTarget(_Base):
             context.on_progress(len(keys))
             after = keys[-1] if keys else ""
             is_equal = all(key in theirs for key in ours)
-            done = not keys and (order.only_missing or is_equal)
-            told = "~" if done else after
-            yield Copied("copying", told, rows, len(ours), 1, 0, conflicts=conflicts, done=done)
-            if done:
+            is_over = not keys and (order.only_missing or is_equal)
+            told = "~" if is_over else after
+            done = is_over and server.unread.keys() <= without
+            yield Copied(
+                "copying",
+                "".join((told, *(f"|{name}" for name in sorted(without)))),
+                rows,
+                len(ours),
+                1,
+                0,
+                conflicts=conflicts,
+                unread=server.unread,
+                done=done,
+            )
+            if is_over:
                 return
 
 

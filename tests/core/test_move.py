@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from influxops.context import Context, Scope
 from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
+from influxops.ledger import Event, Record, State
 from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import passes
@@ -334,6 +334,60 @@ def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
     assert two.server("eu2").data["telemetry_a"] == {**ROWS, "straggler": 1}
+
+
+def test_right_after_the_cut_over_only_what_is_young_is_looked_at_and_at_the_end_all(
+    two: Bench,
+) -> None:
+    two.extra["ledger"]["cache_ttl"] = "1s"
+    move(two)
+    passes_ = [order for order in two.server("eu1").orders if order.only_missing]
+    assert [(order.recent, bool(order.progress)) for order in passes_] == [
+        (True, True),
+        (False, False),
+    ]
+
+
+def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two: Bench) -> None:
+    eu1 = two.server("eu1")
+    eu1.unread = {"odd one": "no record batch", "m": "no record batch"}
+    report = move(two)
+    assert report.exit_code is ExitCode.FAILED
+    assert "2 tables cannot be copied, so that it waits; all others are: odd one (no" in why(report)
+    assert "move a --to eu2 --without-table 'odd one' --without-table m" in why(report)
+    assert "so that it waits" in record(two).error  # what the console shows
+    assert states(two) == {"a": "moving"}
+    assert record(two).target == "eu1"
+    assert two.server("eu2").data["telemetry_a"] == ROWS
+    some = move(two, without_tables=["m"])
+    assert some.exit_code is ExitCode.FAILED
+    assert "--without-table m --without-table 'odd one'" in why(some)
+    done = move(two, without_tables=["m", "odd one"])
+    assert done.exit_code is ExitCode.OK
+    assert "without odd one and m, which cannot be copied" in told(done, Kind.MOVED).message
+    (moved,) = [entry for entry in books(two).history if entry.event is Event.MOVED]
+    assert "without odd one and m" in moved.message
+    # The last pass before the old copy goes knows of it; of others it does not.
+    with two.engine() as engine:
+        order = Order(engine.sources, engine.targets, engine.rules)
+        assert last_pass(record(two), order, Context()) is None
+        eu1.unread["another"] = "no record batch"
+        assert last_pass(record(two), order, Context()) is not None
+
+
+def test_what_was_left_out_is_known_to_the_run_that_ends_the_move(two: Bench) -> None:
+    eu1 = two.server("eu1")
+    eu1.unread = {"m": "no record batch"}
+
+    def end(order: CopyOrder) -> None:
+        if order.only_missing:
+            raise TargetError("connection refused")
+
+    eu1.copying = end
+    assert move(two, without_tables=["m"]).exit_code is ExitCode.FAILED
+    assert record(two).target == "eu2"
+    eu1.copying = lambda order: None
+    assert move(two).exit_code is ExitCode.OK
 
 
 @pytest.mark.parametrize("target", ["eu1", "eu2"])

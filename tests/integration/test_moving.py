@@ -346,9 +346,8 @@ def statements(proxy: Proxy) -> list[str]:
     return [json.loads(each.body)["q"] for each in seen]
 
 
-@pytest.mark.parametrize("paused", [False, True])
 def test_a_tenant_of_several_days_is_moved_in_few_queries(
-    cli: Cli, proxies: dict[str, tuple[Influx, Proxy]], paused: bool
+    cli: Cli, proxies: dict[str, tuple[Influx, Proxy]]
 ) -> None:
     """1,260 rows in 659 files; a query may touch 432 of them."""
     (eu1, to_eu1), (eu2, to_eu2) = proxies.values()
@@ -371,7 +370,7 @@ def test_a_tenant_of_several_days_is_moved_in_few_queries(
     for proxy in (to_eu1, to_eu2):
         proxy.seen.clear()
     began = time.monotonic()
-    done = cli("move", "acme", "--to", "eu2", *(["--writers-paused"] if paused else []))
+    done = cli("move", "acme", "--to", "eu2")
     seconds = time.monotonic() - began
     assert done.code == 0, done.all
     assert "1,263 rows in 2 tables" in done.out
