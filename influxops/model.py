@@ -244,6 +244,8 @@ class CopyOrder(Struct, frozen=True):
     #: Whether the tenant writes to the copy by now: then only rows that the copy lacks are copied,
     #: so that an old one never overwrites a newer one.
     only_missing: bool = False
+    #: Whether nothing is to be written: the one value that is yielded says what there is to copy.
+    dry_run: bool = False
     #: With `only_missing` and the progress of a copy that was done: whether it is enough to look at
     #: what came since that copy began. A later call looks at all.
     recent: bool = False
@@ -252,8 +254,6 @@ class CopyOrder(Struct, frozen=True):
     #: Tables that need not be copied where they cannot be read, so that these do not keep the
     #: copy from being done.
     without_tables: tuple[str, ...] = ()
-    #: Whether nothing is to be written: the one value that is yielded says what there is to copy.
-    dry_run: bool = False
 
 
 class Copied(Struct, frozen=True):
@@ -263,7 +263,6 @@ class Copied(Struct, frozen=True):
     progress: str = ""  # from where to go on; the plugin's own text, no longer than 64 KiB
     rows: int = 0  # how many were written by this call; one that was copied again counts again
     total: int | None = None  # how many rows there are to copy; None where that is not known
-    at_most: bool = False  # whether `total` may count a row twice
     tables: int = 0  # how many tables there are
     #: How many bytes were written by this call; a dry run: about how many would be.
     bytes: int = 0
@@ -272,12 +271,13 @@ class Copied(Struct, frozen=True):
     rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
     expiring: int = 0  # how many rows were not compared, because their retention period ends
-    #: Why tables cannot be copied, by name; all others are. Those of `without_tables` are among
-    #: them, and no reason not to be done.
-    unread: Mapping[str, str] = field(default_factory=dict)
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()
+    at_most: bool = False  # whether `total` may count a row twice
+    #: Why tables cannot be copied, by name; all others are. Those of `without_tables` are among
+    #: them, and no reason not to be done.
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 class Traits(Struct, frozen=True):

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from influxops.reconcile.order import Order
 
 
+#: So many tables that cannot be copied are told of with the reason.
+_NAMED = 5
+
+
 class Unread(TargetError):
     """Tables cannot be copied, and all others are.
 
@@ -30,9 +34,12 @@ class Unread(TargetError):
     """
 
     def __init__(self, tables: Mapping[str, str]) -> None:
+        parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
+        if len(tables) > _NAMED:
+            parts.append(f"{len(tables) - _NAMED} more")
+        number = count(len(tables), "table")
         super().__init__(
-            f"{count(len(tables), 'table')} cannot be copied, so that it waits; all others are: "
-            + "; ".join(f"{one_line(name)} ({why})" for name, why in tables.items())
+            f"{number} cannot be copied, so that it waits; all others are: {'; '.join(parts)}"
         )
         self.tables = tuple(tables)
 

@@ -16,11 +16,9 @@ copying is. Who is killed goes on from there, or from earlier: each row can be c
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Generator, Iterator
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.plugin import (
@@ -32,17 +30,17 @@ from influxops.plugin import (
     Severity,
     TargetError,
     TargetRefused,
-    count,
-    one_line,
 )
 from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table, Unwritable
+from influxops_influxdb3.copy_checks import Check
+from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table
 from influxops_influxdb3.copy_missing import Missing
 from influxops_influxdb3.copy_sides import Side, Writer
 from influxops_influxdb3.copy_slices import slices
 from influxops_influxdb3.copy_state import LATE, State
 from influxops_influxdb3.copy_tables import Tables
-from influxops_influxdb3.errors import ConnectionFailed, InfluxDBError, ServerFailed, Unreadable
+from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.errors import ConnectionFailed
 
 #: Seconds between two steps, and between two words about a long one.
 _STEP, _WORD = 3.0, 2.0
@@ -52,23 +50,10 @@ _EXPIRING = 3600 * 1_000_000_000
 _AGAIN = 4
 #: Seconds in which a server flushes twice by default: what was answered is in its answers then.
 _FLUSHES = 2.0
-#: Seconds before what differs is read again: rows that were overwritten while they are buffered
-#: read as the old ones now and then.
-_LOOKS = (0.2, 1.0)
-#: So many tables that cannot be read are told of; with more than the second number, it ends.
-_TOLD, _MOST_UNREAD = 20, 100
 
 
 class _Restarted(TargetError):
     """The server that gets the copy was started anew: what was not durable may be lost."""
-
-
-class _Check(Struct, frozen=True):
-    """What was copied, to be read from the copy when it is durable."""
-
-    table: Table
-    span: Span
-    digest: Digest
 
 
 class Copying:
@@ -95,9 +80,9 @@ class Copying:
         self._total: int | None = None
         self._at_most = False
         self._are_read = False  # whether tables were read, and no pass has begun since
-        self._checks: list[_Check] = []
+        self._checks: list[Check] = []
         self._findings: list[Finding] = []
-        self._reasons: dict[str, str] = {}  # why tables cannot be read
+        self._unread = Unread(self._skip)
         self._told_at = 0.0
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = State("", "", 0)
@@ -219,7 +204,7 @@ class Copying:
             return
         total = 0
         for name in self._tables.keys:
-            with self._one_table(name):
+            with self._unread.table(name):
                 rows, is_bound = self._source.total(name, exactly=False)
                 total, self._at_most = total + rows, self._at_most or is_bound
             if self._is_silent():
@@ -247,25 +232,8 @@ class Copying:
         is_same = state.number > 1 and files != "" and files == state.files
         self._durable = replace(state, files=files, partial=is_same)
 
-    @contextlib.contextmanager
-    def _one_table(self, name: str) -> Iterator[None]:
-        """Go on with the next table where one cannot be copied."""
-        try:
-            yield
-        except (Unreadable, Unwritable, ServerFailed) as error:
-            if isinstance(error, ServerFailed) and not error.is_of_query:
-                raise
-            self._skip(name, error.reason if isinstance(error, InfluxDBError) else error.message)
-
-    def _skip(self, name: str, reason: str) -> None:
-        """Note that a table cannot be copied."""
-        self._reasons[name] = reason
-        if len(self._reasons) > _MOST_UNREAD:
-            raise TargetError(
-                f"more than {_MOST_UNREAD} tables of {self._order.database} cannot be copied, one "
-                f"of them {one_line(name)}: {reason}",
-                hint="look at the logs of both servers",
-            )
+    def _skip(self, name: str) -> None:
+        """Note that this pass could not read a table."""
         if name not in self._state.unread:
             self._state = replace(self._state, unread=(*self._state.unread, name))
 
@@ -302,14 +270,14 @@ class Copying:
                 yield False
         self._are_read = False
         for name, reason in self._tables.odd.items():
-            self._skip(name, reason)
+            self._unread.add(name, reason)
         at = self._state
         start = at.settled if at.partial else FIRST
         copy = None if at.number == 1 and not at.missing else self._copy
         for name in self._tables.keys:
             if name < at.table:
                 continue
-            with self._one_table(name):
+            with self._unread.table(name):
                 table = self._source.table(name)
                 begin = max(start, at.time) if name == at.table else start
                 for span in slices(self._source, name, begin, other=copy):
@@ -334,42 +302,10 @@ class Copying:
             if check.span.start < self._oldest() - _EXPIRING // 2:
                 # It took so long that rows may have expired; the next pass tells.
                 continue
-            with self._one_table(check.table.name):
-                yield from self._hold(check)
+            with self._unread.table(check.table.name):
+                new, lost = yield from check.hold(self._source, self._copy, self._context)
+                self._note(new=new, lost=lost)
         self._checks.clear()
-
-    def _hold(self, check: _Check) -> Iterator[None]:
-        """Hold what was copied against what was read of the source."""
-        ours = check.digest
-        theirs = yield from self._copy.digest(self._as_copied(check.table), check.span)
-        for seconds in _LOOKS:
-            if ours == theirs or theirs.count < ours.count:
-                break
-            self._context.pause(seconds)
-            ours = yield from self._source.digest(check.table, check.span)
-            copied = self._copy.table(check.table.name, again=True)
-            theirs = yield from self._copy.digest(copied, check.span)
-        if ours == theirs:
-            return
-        if ours != check.digest:
-            # The source has changed since: the next pass copies that.
-            self._note(new=1)
-            return
-        if theirs.count >= ours.count:
-            raise self._differs(check, theirs)
-        lost = ours.count - theirs.count
-        self._note(new=lost, lost=lost)
-
-    def _differs(self, check: _Check, found: Digest) -> TargetError:
-        """Return what it means that a slice still differs after it was copied."""
-        more = found.count - check.digest.count
-        what = f"{count(more, 'row')} more" if more else "other values"
-        return TargetError(
-            f"{self._copy.name} holds {what} than {self._source.name} in the table "
-            f"{one_line(check.table.name)} ({check.span.condition})",
-            hint="does somebody write to the copy already, or is there an older copy? Look at "
-            "it; drop that database only if you are sure, and begin anew",
-        )
 
     def _slice(self, table: Table, span: Span) -> Iterator[None]:
         """Do with one slice what the pass is for."""
@@ -378,7 +314,7 @@ class Copying:
             digest = yield from self._copy_rows(table, span)
             self._note(seen=digest.count)
             if state.files:
-                self._checks.append(_Check(table, span, digest))
+                self._checks.append(Check(table, span, digest))
             return
         oldest = self._oldest()
         if span.start < oldest:
@@ -419,13 +355,13 @@ class Copying:
 
     def _copy_and_check(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         digest = yield from self._copy_rows(table, span)
-        self._checks.append(_Check(table, span, digest))
+        self._checks.append(Check(table, span, digest))
         return digest
 
     def _compare(self, table: Table, span: Span) -> Iterator[None]:
         """Compare a slice, and copy it again where it differs."""
         ours = yield from self._source.digest(table, span)
-        theirs = yield from self._copy.digest(self._as_copied(table), span)
+        theirs = yield from self._copy.digest(self._copy.like(table), span)
         self._context.on_progress(ours.count)
         self._note(seen=ours.count)
         if ours == theirs:
@@ -435,19 +371,12 @@ class Copying:
 
     def _copy_missing(self, table: Table, span: Span) -> Iterator[None]:
         """Copy the rows of a slice whose keys the copy lacks."""
-        missing = Missing(self._source, self._copy, self._writer, table, self._as_copied(table))
+        missing = Missing(self._source, self._copy, self._writer, table, self._copy.like(table))
         yield from missing.copy(span)
         self._context.on_progress(missing.seen)
         self._note(empty=missing.empty, conflicts=missing.conflicts, seen=missing.seen)
         few = (*self._state.examples, *missing.examples)[: Missing.EXAMPLES]
         self._state = replace(self._state, examples=few)
-
-    def _as_copied(self, table: Table) -> Table:
-        """Return a table with the columns that the copy has of it by now."""
-        copied = self._copy.table(table.name)
-        if copied.may_have_rows and table.columns.keys() <= copied.columns.keys():
-            return copied
-        return self._copy.table(table.name, again=True)
 
     # What is told ----------------------------------------------------------------------------
 
@@ -463,7 +392,7 @@ class Copying:
         """Return how far copying is."""
         self._told_at, state = time.monotonic(), self._durable
         is_counted = state.total is not None
-        unread = {name: self._reasons.get(name, "it cannot be read") for name in state.unread}
+        unread = self._unread.why(state.unread)
         return Copied(
             stage=state.stage,
             progress=state.encode(),
@@ -474,29 +403,7 @@ class Copying:
             bytes=self._writer.bytes,
             conflicts=state.conflicts,
             expiring=state.expiring,
-            unread=dict(list(unread.items())[:_TOLD]),
+            unread=unread,
             done=state.done and unread.keys() <= set(state.without),
-            findings=(*self._findings, *self._noticed(state)),
+            findings=(*self._findings, *self._tables.noticed(state, self._unread)),
         )
-
-    def _noticed(self, state: State) -> Iterator[Finding]:
-        finding = self._tables.finding
-        for name in state.unread[:_TOLD]:
-            left = "it was left out" if name in state.without else "all others are copied"
-            reason = self._reasons.get(name, "it cannot be read")
-            yield self._tables.unread(name, reason, left)
-        if state.empty:
-            yield finding(
-                f"{count(state.empty, 'row')} have no value in any field, so that they cannot be "
-                "written: they were left out"
-            )
-        if state.conflicts:
-            yield finding(
-                f"{count(state.conflicts, 'row')} have other values in the copy, which were kept: "
-                + "; ".join(state.examples)
-            )
-        if state.done and state.new:
-            yield finding(
-                f"rows with old times keep coming: the last of {state.number} passes found "
-                f"{state.new} new ones"
-            )

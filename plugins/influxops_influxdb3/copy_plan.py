@@ -15,11 +15,11 @@ from influxops.plugin import (
     TargetError,
 )
 from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_lines import Lines, Unwritable
+from influxops_influxdb3.copy_lines import Lines
 from influxops_influxdb3.copy_sides import Side
 from influxops_influxdb3.copy_slices import slices
 from influxops_influxdb3.copy_tables import Tables
-from influxops_influxdb3.errors import InfluxDBError, ServerFailed, Unreadable
+from influxops_influxdb3.copy_unread import Unread
 
 #: So many rows of one slice, and so many seconds of reading, tell how fast rows can be copied.
 _SAMPLE, _SAMPLING = 50_000, 3.0
@@ -51,30 +51,27 @@ def plan(
     tables.read(copy_is_there=False)
     findings = list(_in_the_way(ours, theirs, tables))
     findings += tables.hollow_ones()
-    unread = dict(tables.odd)
+    unread = Unread()
+    for name, reason in tables.odd.items():
+        unread.add(name, reason)
     rows, size, most, largest, at_most = 0, 0.0, 0, "", False
     for name in tables.keys:
         context.check()
-        try:
+        with unread.table(name):
             found, is_bound = ours.total(name)
-            bytes_each = tables.line_bytes(name) if found else 0.0
-        except (Unreadable, Unwritable, ServerFailed) as error:
-            if isinstance(error, ServerFailed) and not error.is_of_query:
-                raise
-            unread[name] = error.reason if isinstance(error, InfluxDBError) else error.message
-            continue
-        rows, size, at_most = rows + found, size + found * bytes_each, at_most or is_bound
-        if found > most:
-            most, largest = found, name
-    findings += (tables.unread(name, reason) for name, reason in unread.items())
+            size += found * tables.line_bytes(name) if found else 0
+            rows, at_most = rows + found, at_most or is_bound
+            if found > most:
+                most, largest = found, name
+    findings += (tables.unread(name, reason) for name, reason in unread.reasons.items())
     yield Copied(
         stage="planning",
         total=rows,
         at_most=at_most,
-        tables=len(tables.keys.keys() - unread.keys()),
+        tables=len(tables.keys.keys() - unread.reasons.keys()),
         bytes=round(size),
         rate=_rate(ours, largest, context) if most else 0.0,
-        unread=unread,
+        unread=unread.reasons,
         findings=tuple(findings),
     )
 

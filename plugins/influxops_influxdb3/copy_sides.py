@@ -151,6 +151,13 @@ class Side:
             self._columns[name] = found.get(name, [])
         return table_of(name, self._columns.get(name, ()))
 
+    def like(self, table: Table) -> Table:
+        """Return this side's own table of that name, read again where it lacked columns."""
+        known = self.table(table.name)
+        if known.may_have_rows and table.columns.keys() <= known.columns.keys():
+            return known
+        return self.table(table.name, again=True)
+
     def files(self, table: str) -> list[File] | None:
         """Return the files of a table; None where they are not known."""
         if not self._lists_files:

@@ -18,6 +18,8 @@ from influxops.plugin import (
 )
 from influxops_influxdb3.copy_lines import Lines, Table, tags_in_order
 from influxops_influxdb3.copy_sides import Side
+from influxops_influxdb3.copy_state import State
+from influxops_influxdb3.copy_unread import Unread
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
 
 #: Tables that InfluxDB 3 Core holds unless it was told otherwise.
@@ -141,6 +143,27 @@ class Tables:
     def unread(self, name: str, reason: str, left: str = "all others are copied") -> Finding:
         """Return what is said of a table that cannot be copied."""
         return self.finding(f"the table {one_line(name)} cannot be copied: {reason}; {left}")
+
+    def noticed(self, state: State, unread: Unread) -> Iterator[Finding]:
+        """Yield what is said of a copy that came as far as this."""
+        for name, reason in unread.why(state.unread).items():
+            left = "it was left out" if name in state.without else "all others are copied"
+            yield self.unread(name, reason, left)
+        if state.empty:
+            yield self.finding(
+                f"{count(state.empty, 'row')} have no value in any field, so that they cannot be "
+                "written: they were left out"
+            )
+        if state.conflicts:
+            yield self.finding(
+                f"{count(state.conflicts, 'row')} have other values in the copy, which were kept: "
+                + "; ".join(state.examples)
+            )
+        if state.done and state.new:
+            yield self.finding(
+                f"rows with old times keep coming: the last of {state.number} passes found "
+                f"{state.new} new ones"
+            )
 
     def hollow_ones(self) -> Iterator[Finding]:
         """Yield what is said of the tables that hold no rows."""
