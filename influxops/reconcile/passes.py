@@ -173,10 +173,10 @@ class Passes:
         self._queue(move, 0)
 
     def _is_quiet(self, move: Move) -> bool:
-        """Return whether two passes in a row, some seconds apart, found both sides equal.
+        """Return whether two passes in a row, some seconds apart, found nothing to copy.
 
-        What is as young as the pass before is copied once more whether it is new or not, so that
-        it takes some passes until nothing is copied.
+        They may look at a part of it, since nobody is to write: the pass after the cut-over looks
+        at all.
         """
         quiet = 0
         for _ in range(_PASSES):
