@@ -12,9 +12,9 @@ Each says what was tried, on which database, where, what the server said and wha
         │   ├── DatabaseLimit   no further database
         │   └── TableLimit      no further table; a write may have made its database all the same
         ├── QueryFileLimit      500 that stays: a query would read more files than it may
-        ├── Unreadable          500 that stays: a table that cannot be read
         ├── BadRequest          400 and the other 4xx
         ├── ServerFailed        429, 5xx
+        │   └── Unreadable      500 that stays: a table that cannot be read
         ├── WrongServer         another server than before; also a TargetRefused
         └── NotInfluxDB3        HTML, a redirect, another product, another major version
 
@@ -171,6 +171,10 @@ class ServerFailed(InfluxDBError):
         return self.status in (502, 504)
 
 
+class Unreadable(ServerFailed):
+    """A table cannot be read: the server refuses each such query, while others are answered."""
+
+
 class QueryFileLimit(InfluxDBError):
     """A query would read more Parquet files than the server lets one query read."""
 
@@ -179,10 +183,6 @@ class QueryFileLimit(InfluxDBError):
         """How many files the server lets a query read, as it says; None where it does not."""
         number = _FILE_LIMIT.search(self.server_message)
         return int(number[1] or number[2]) if number else None
-
-
-class Unreadable(InfluxDBError):
-    """A table cannot be read: the server refuses each such query, while others are answered."""
 
 
 class WrongServer(InfluxDBError, TargetRefused):

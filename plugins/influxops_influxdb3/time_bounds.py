@@ -14,14 +14,7 @@ from msgspec import Struct
 
 from influxops.plugin import Context
 from influxops_influxdb3.copy_lines import ALL, Span, literal
-from influxops_influxdb3.errors import (
-    AccessRefused,
-    BadRequest,
-    ConnectionFailed,
-    NotInfluxDB3,
-    QueryFileLimit,
-    ServerFailed,
-)
+from influxops_influxdb3.errors import InfluxDBError, NotFound, QueryFileLimit, WrongServer
 
 if TYPE_CHECKING:
     from influxops_influxdb3.client import Client
@@ -29,18 +22,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _FILES = "SELECT min_time, max_time, row_count FROM system.parquet_files WHERE table_name = {}"
-#: What such a query may end with. It says nothing of the server, nor of other queries.
-_NOT_KNOWN = (
-    AccessRefused,
-    BadRequest,
-    ConnectionFailed,
-    NotInfluxDB3,
-    QueryFileLimit,
-    ServerFailed,
-    LookupError,
-    TypeError,
-    ValueError,
-)
 
 
 class File(Struct, frozen=True):
@@ -65,7 +46,10 @@ def files_of(client: Client, context: Context, database: str, table: str) -> lis
             for row in rows:
                 first, last = int(row["min_time"]), int(row["max_time"])
                 found.append(File(first, last, int(row["row_count"])))
-    except _NOT_KNOWN as error:
+    except (NotFound, WrongServer):
+        raise
+    except (InfluxDBError, LookupError, TypeError, ValueError) as error:
+        # It may even end its connection without an answer: that says nothing of other queries.
         context.check()
         context.log.debug("the files of %s in %s are not known: %s", table, database, error)
         return None
