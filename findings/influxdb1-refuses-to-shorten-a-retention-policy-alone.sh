@@ -6,9 +6,9 @@
 #         shards follows, or stays as it is.
 # Seen:   the same period that is taken when a database is created is refused when it is altered,
 #         because the shards keep the length that went with the old period: to go from for ever to
-#         one day takes SHARD DURATION as well. Given at creation, a length of shards that is too
-#         short is changed to one hour without a word; longer than the period, it is refused. And CREATE DATABASE
-#         is only idempotent without WITH, or with exactly what is there.
+#         one day takes SHARD DURATION as well. When a database is created, shards that would be
+#         too short become one hour long without a message, and too long ones are refused. CREATE
+#         DATABASE can be repeated only without WITH, or with exactly what is there.
 # So:     state both durations; read back what was stored; an error comes with status 200.
 set -euo pipefail
 dir=$(mktemp -d); trap 'if [ -n "${server:-}" ]; then kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; fi; rm -rf "$dir"' EXIT
