@@ -30,7 +30,7 @@ class Files:
 
     A file has the rows of one table and one span of time that one snapshot found in the log. What
     comes later for that span goes to another file, so files overlap, and a row that is written
-    again is in two of them.
+    again is in two of them. After a restart the same flushes make the same files.
 
     Args:
         snapshot_size: With half as many flushes again in the log, the rows that are older than the
