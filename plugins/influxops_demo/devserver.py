@@ -96,6 +96,7 @@ def _nanoseconds(_: click.Context, __: click.Parameter, value: str) -> int:
     type=click.IntRange(1),
     help="How many files a query may read.",
 )
+@click.option("--unreadable-table", hidden=True, help="A table whose every query is to fail.")
 @click.option("--with-auth", is_flag=True, help="Ask for a token, as a real server does.")
 @click.option(
     "--until-stdin-ends",
@@ -113,6 +114,7 @@ def command(
     wal_snapshot_size: int,
     gen1_duration: int,
     query_file_limit: int,
+    unreadable_table: str | None,
     with_auth: bool,
     until_stdin_ends: bool,
 ) -> None:
@@ -137,6 +139,7 @@ def command(
         wal_snapshot_size,
         gen1_duration,
         query_file_limit,
+        unreadable_table,
     )
     try:
         listener = listen(host, port)

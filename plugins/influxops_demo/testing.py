@@ -74,6 +74,8 @@ class StandInOptions(TypedDict, total=False):
             every third one puts all of them there; with more, every so many flushes and a half.
         gen1_duration: The span of time of a file, as ``1m`` or ``10m``.
         query_file_limit: How many files a query may read.
+        unreadable_table: The name of tables whose every query is answered with 500; it may be
+            ``system.parquet_files``.
         with_auth: Whether it asks for tokens.
         startup_timeout: Seconds after which one that does not answer is given up.
     """
@@ -87,6 +89,7 @@ class StandInOptions(TypedDict, total=False):
     wal_snapshot_size: int
     gen1_duration: str
     query_file_limit: int
+    unreadable_table: str
     with_auth: bool
     startup_timeout: float
 

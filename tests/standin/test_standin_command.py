@@ -118,6 +118,7 @@ def test_the_defaults_are_those_of_a_real_core() -> None:
             "wal_snapshot_size": 600,
             "gen1_duration": 600 * 10**9,
             "query_file_limit": 432,
+            "unreadable_table": None,
             "with_auth": False,
             "until_stdin_ends": False,
         }

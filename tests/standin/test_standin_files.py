@@ -220,36 +220,28 @@ def test_files_are_listed_equal_after_a_restart_and_go_on(tmp_path: Path) -> Non
         assert listed(Api(stand_in.url), "plant") == after
 
 
-def test_a_large_answer_comes_in_pieces_and_is_whole() -> None:
-    with running_stand_in(wal_flush_interval="10ms") as stand_in:
-        api = Api(stand_in.url)
-        text = "x" * 100
-        lines = (f'big,n=d{n} s="{text}",v={n}i 7' for n in range(30_000))
-        assert api.write("plant", "\n".join(lines), precision="nanosecond").status == 204
-        # A point again, after its block was divided and put away.
-        assert (
-            api.write("plant", "big,n=d5 v=-5i 7\nbig,n=d6,k=x v=-5i 7", precision="ns").status
-            == 204
-        )
-        answer = api.query("plant", "SELECT * FROM big", format="jsonl")
-        rows = [json.loads(line) for line in answer.data.splitlines()]
-        assert len(rows) == 30_001
-        assert sum(row["v"] for row in rows) == sum(range(30_000)) - 5 - 5 - 5
-        assert {len(row["s"]) for row in rows if "s" in row} == {100}
+def test_a_large_answer_comes_in_pieces_and_is_whole(api: Api, database: str) -> None:
+    text = "x" * 100
+    lines = [f'big,n=d{n} s="{text}",v={n}i 7' for n in range(30_000)]
+    assert write(api, database, *lines).status == 204
+    # A point again, after its block was divided and put away.
+    assert write(api, database, "big,n=d5 v=-5i 7\nbig,n=d6,k=x v=-5i 7").status == 204
+    answer = api.query(database, "SELECT * FROM big", format="jsonl")
+    rows = [json.loads(line) for line in answer.data.splitlines()]
+    assert len(rows) == 30_001
+    assert sum(row["v"] for row in rows) == sum(range(30_000)) - 5 - 5 - 5
+    assert {len(row["s"]) for row in rows if "s" in row} == {100}
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_rows_are_merged_wherever_they_are_kept(late: bool) -> None:
+def test_rows_are_merged_wherever_they_are_kept(api: Api, database: str, late: bool) -> None:
     """Blocks that are divided, put away and opened again hold each point once."""
-    with running_stand_in(wal_flush_interval="10ms") as stand_in:
-        api = Api(stand_in.url)
-        for start in range(0, 120_000, 40_000):
-            lines = (f"t,d=x{n % 3} v={n}i {n}000" for n in range(start, start + 40_000))
-            assert api.write("plant", "\n".join(lines), precision="nanosecond").status == 204
-        assert api.count("plant", "t") == 120_000
-        times = range(0, 120_000, 1_000) if late else range(119_000, 120_000)
-        lines = (f"t,d=x{n % 3} w=1.5 {n}000" for n in times)
-        assert api.write("plant", "\n".join(lines), precision="nanosecond").status == 204
-        sql = "SELECT COUNT(*) AS n, SUM(v) AS v, SUM(w) AS w FROM t"
-        rows = [{"n": 120_000, "v": sum(range(120_000)), "w": 1.5 * len(times)}]
-        assert api.sql("plant", sql) == rows
+    for start in range(0, 80_000, 40_000):
+        lines = [f"t,d=x{n % 3} v={n}i {n}000" for n in range(start, start + 40_000)]
+        assert write(api, database, *lines).status == 204
+    assert api.count(database, "t") == 80_000
+    times = range(0, 80_000, 1_000) if late else range(79_000, 80_000)
+    assert write(api, database, *(f"t,d=x{n % 3} w=1.5 {n}000" for n in times)).status == 204
+    sql = "SELECT COUNT(*) AS n, SUM(v) AS v, SUM(w) AS w FROM t"
+    rows = [{"n": 80_000, "v": sum(range(80_000)), "w": 1.5 * len(times)}]
+    assert api.sql(database, sql) == rows

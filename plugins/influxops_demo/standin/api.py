@@ -61,6 +61,7 @@ class StandInSettings:
         wal_snapshot_size: After so many flushes and a half, files are written.
         gen1_duration: Nanoseconds that a file is about.
         query_file_limit: How many files a query may read.
+        unreadable_table: The name of tables whose every query is 500, for tests.
     """
 
     data_dir: Path | None = None
@@ -70,6 +71,7 @@ class StandInSettings:
     wal_snapshot_size: int = 600
     gen1_duration: int = 600 * 10**9
     query_file_limit: int = 432
+    unreadable_table: str | None = None
 
 
 class StandInApp:
@@ -98,6 +100,7 @@ class StandInApp:
             self.wal,
             with_auth=settings.with_auth,
             file_limit=settings.query_file_limit,
+            unreadable_table=settings.unreadable_table,
         )
         self._process = str(uuid.uuid4())
         writes = WriteApi(self._catalog, self.wal)

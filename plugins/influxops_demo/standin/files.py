@@ -6,18 +6,13 @@ many files a query would have to read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import dropwhile
-from typing import Any
-
-from datafusion.expr import BinaryExpr, Filter, Literal, TableScan
 
 from influxops_demo.standin.errors import ApiError
 from influxops_demo.standin.rows import Row
-
-_EARLIEST, _LATEST = -(2**63), 2**63 - 1
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
+from influxops_demo.standin.scans import EARLIEST, Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,7 @@ class Files:
 
     A file has the rows of one table and one span of time that one snapshot found in the log. What
     comes later for that span goes to another file, so files overlap, and a row that is written
-    again is in two of them.
+    again is in two of them. After a restart the same flushes make the same files.
 
     Args:
         snapshot_size: With half as many flushes again in the log, the rows that are older than the
@@ -49,7 +44,7 @@ class Files:
         self._flushes = 0
         # The last time of the rows of each flush that is in the log.
         self._log: list[int] = []
-        self._last = _EARLIEST
+        self._last = EARLIEST
         self._files: dict[tuple[int, int], list[File]] = {}
         # What is in the log alone: how many rows, the first and the last time, by table and span.
         self._coming: dict[tuple[int, int, int], list[int]] = {}
@@ -73,7 +68,7 @@ class Files:
         """End a flush, and write files where enough of them are in the log."""
         self._flushes += 1
         self._log.append(self._last)
-        self._last = _EARLIEST
+        self._last = EARLIEST
         size = self._snapshot_size
         if len(self._log) >= 3 * size:
             end, kept = max(self._log) // self._span + 1, []
@@ -99,69 +94,27 @@ class Files:
             self._files.setdefault((database, table), []).append(File(path, rows, first, last))
 
 
-def check_limit(plan: Any, files: Mapping[str, list[File]], limit: int) -> None:
+def check_limit(scan: Scan, files: Iterable[File], limit: int) -> None:
     """Refuse a query that would read more files of a table than it may.
 
-    Each scan of a table counts alone, by the bounds of time that a conjunction right above it has;
-    neither LIMIT nor an aggregate makes it read less. Scans of scalar subqueries are not counted.
-
     Args:
-        plan: The query's optimized logical plan.
-        files: The files of each table of its database, by name.
+        scan: One that the query makes; each counts alone.
+        files: The files of its table.
         limit: How many it may read.
 
     Raises:
         ApiError: It would read more.
     """
-    for table, first, last in _scans(plan, None):
-        touched = sum(file.first <= last and file.last >= first for file in files.get(table, ()))
-        if touched > limit:
-            raise ApiError(
-                500,
-                # The number is the limit's, whatever there are.
-                f"External error: Query would scan {limit} Parquet files, exceeding the file "
-                "limit. InfluxDB 3 Core caps file access to prevent performance degradation and "
-                "memory issues. Use a narrower time range, or increase the limit with "
-                "--query-file-limit (this may cause slower queries or instability).\n\n"
-                "To remove this limitation, upgrade to InfluxDB 3 Enterprise, which automatically "
-                "compacts files for efficient querying across any time range. Free for "
-                "non-commercial and home use, and free trials for commercial evaluation: "
-                "https://www.influxdata.com/downloads",
-            )
-
-
-def _scans(plan: Any, predicate: Any) -> Iterator[tuple[str, int, int]]:
-    """Yield table, first and last time of each scan; optimizing puts its filter right above it."""
-    node = plan.to_variant()
-    if isinstance(node, TableScan):
-        _, schema, table = node.fqn()
-        if schema in (None, "iox"):
-            yield table, *_bounds(predicate)
-    below = node.predicate() if isinstance(node, Filter) else None
-    for part in plan.inputs():
-        yield from _scans(part, below)
-
-
-def _bounds(predicate: Any) -> tuple[int, int]:
-    expression = predicate.to_variant() if predicate is not None else None
-    if not isinstance(expression, BinaryExpr):
-        return _EARLIEST, _LATEST
-    left, operator, right = expression.left(), expression.op(), expression.right()
-    if operator == "AND":
-        (first, last), (first_too, last_too) = _bounds(left), _bounds(right)
-        return max(first, first_too), min(last, last_too)
-    if left.variant_name() == "Literal":
-        left, operator, right = right, _MIRRORED.get(operator, ""), left
-    if left.variant_name() != "Column" or left.to_variant().name() != "time":
-        return _EARLIEST, _LATEST
-    literal = right.to_variant()
-    if not isinstance(literal, Literal) or literal.data_type() != "Timestamp(ns)":
-        return _EARLIEST, _LATEST
-    moment = literal.value_timestamp()[0]
-    return {
-        ">=": (moment, _LATEST),
-        ">": (moment + 1, _LATEST),
-        "<=": (_EARLIEST, moment),
-        "<": (_EARLIEST, moment - 1),
-        "=": (moment, moment),
-    }.get(operator, (_EARLIEST, _LATEST))
+    if sum(file.first <= scan.last and file.last >= scan.first for file in files) <= limit:
+        return
+    raise ApiError(
+        500,
+        # The number is the limit's, whatever there are.
+        f"External error: Query would scan {limit} Parquet files, exceeding the file limit. "
+        "InfluxDB 3 Core caps file access to prevent performance degradation and memory issues. "
+        "Use a narrower time range, or increase the limit with --query-file-limit (this may cause "
+        "slower queries or instability).\n\n"
+        "To remove this limitation, upgrade to InfluxDB 3 Enterprise, which automatically compacts "
+        "files for efficient querying across any time range. Free for non-commercial and home "
+        "use, and free trials for commercial evaluation: https://www.influxdata.com/downloads",
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from influxops_demo.standin.catalog import Catalog, Database, Table
 from influxops_demo.standin.errors import ApiError, json_error
 from influxops_demo.standin.files import File, check_limit
 from influxops_demo.standin.rows import empty_batch
+from influxops_demo.standin.scans import Scan, scans
 from influxops_demo.standin.system_tables import parquet_files, system_tables
 from influxops_demo.standin.wal import WriteAheadLog
 
@@ -33,15 +34,24 @@ class QueryEngine:
         wal: The rows that can be queried.
         with_auth: Whether the server asks for tokens.
         file_limit: How many files a query may read.
+        unreadable_table: The name of tables that no query can read; with its schema for one of
+            the server's own.
     """
 
     def __init__(
-        self, catalog: Catalog, wal: WriteAheadLog, *, with_auth: bool, file_limit: int
+        self,
+        catalog: Catalog,
+        wal: WriteAheadLog,
+        *,
+        with_auth: bool,
+        file_limit: int,
+        unreadable_table: str | None,
     ) -> None:
         self._catalog = catalog
         self._wal = wal
         self._with_auth = with_auth
         self._file_limit = file_limit
+        self._unreadable_table = unreadable_table
         self._started_ms = time.time_ns() // 10**6
         self._system: tuple[int, dict[str, Any]] = (-1, {})
 
@@ -65,8 +75,30 @@ class QueryEngine:
         tables = {_name("iox", t.name): self._batches(found, t) for t in found.tables.values()}
         for name, batch in self._system_tables(found, files).items():
             tables[_name("system", name)] = [batch]
-        many = {name: found for name, found in files.items() if len(found) > self._file_limit}
-        return await asyncio.to_thread(_run, tables, sql, params, many, self._file_limit)
+        return await asyncio.to_thread(_run, tables, sql, params, self._check(found, files))
+
+    def _check(
+        self, database: Database, files: Mapping[str, list[File]]
+    ) -> Callable[[Scan], None] | None:
+        """Return what raises for a scan that is refused; None where none can be."""
+        limit, unreadable = self._file_limit, self._unreadable_table
+        many = {name: list(found) for name, found in files.items() if len(found) > limit}
+        without_time = {
+            table.name: frozenset(table.columns)
+            for table in database.tables.values()
+            if "time" not in table.columns
+        }
+        if not many and not without_time and not unreadable:
+            return None
+
+        def check(scan: Scan) -> None:
+            if scan.table == unreadable:
+                raise ApiError(500, f"External error: cannot read a record batch of {unreadable}")
+            if without_time.get(scan.table) == scan.columns:
+                raise ApiError(500, "table should have a time column")
+            check_limit(scan, many.get(scan.table, ()), limit)
+
+        return check
 
     def _batches(self, database: Database, table: Table) -> list[Any]:
         batches = self._wal.batches(database, table.id) or [empty_batch(table.columns)]
@@ -93,8 +125,7 @@ def _run(
     tables: Mapping[str, list[Any]],
     sql: str,
     params: dict[str, Any] | None,
-    many: dict[str, list[File]],
-    file_limit: int,
+    check: Callable[[Scan], None] | None,
 ) -> list[Any]:
     """Run a statement over these tables. Runs in a thread.
 
@@ -102,8 +133,7 @@ def _run(
         tables: Record batches by the qualified name of the table.
         sql: The statement.
         params: Values of its placeholders.
-        many: The files of those tables that have more than a query may read.
-        file_limit: How many that is.
+        check: Raises for a scan that is refused.
     """
     config = (
         SessionConfig()
@@ -123,8 +153,9 @@ def _run(
     except Exception as error:
         raise _not_planned(_words(error)) from None
     try:
-        if many:
-            check_limit(frame.optimized_logical_plan(), many, file_limit)
+        if check is not None:
+            for scan in scans(frame.optimized_logical_plan()):
+                check(scan)
         return list(frame.collect())
     except ApiError:
         raise
