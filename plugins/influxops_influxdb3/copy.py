@@ -98,7 +98,9 @@ class Copying:
         self._copy.meet()
         self._refuse_itself()
         self._durable = self._begin()
-        self._compare_retention()
+        # Once the tenant writes to the copy, its period is what is wanted.
+        later = self._order.only_missing
+        self._retention = self._source.shared_retention(self._copy, may_be_shorter=later)
         yield from self._prepare()
         self._trust()
         broken = 0
@@ -161,23 +163,6 @@ class Copying:
                 f"{self._source.client.url} and {self._copy.client.url} lead to one and the same "
                 "server",
                 hint=Remedy.setting("url"),
-            )
-
-    def _compare_retention(self) -> None:
-        """Read the retention periods.
-
-        Raises:
-            TargetError: When a database is not there, or the copy would lose rows.
-        """
-        ours, theirs = self._source.retention(), self._copy.retention()
-        self._retention = min((p for p in (ours, theirs) if p is not None), default=None)
-        shorter = theirs is not None and (ours is None or theirs < ours)
-        # Once the tenant writes to the copy, its period is what is wanted.
-        if shorter and not self._order.only_missing:
-            raise TargetError(
-                f"{self._copy.name} has a shorter retention period than {self._source.name}: it "
-                "would lose rows",
-                hint="set the retention period of the copy first",
             )
 
     def _prepare(self) -> Iterator[Copied]:

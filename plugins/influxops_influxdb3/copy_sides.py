@@ -27,7 +27,7 @@ from influxops_influxdb3.copy_lines import (
 )
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.marker import MARKER_TABLE
-from influxops_influxdb3.time_bounds import File, divide, files_of, in_slices
+from influxops_influxdb3.time_bounds import File, files_of, in_slices, smaller
 
 _DATABASE = (
     "SELECT retention_period_ns FROM system.databases WHERE deleted = false AND database_name = {}"
@@ -104,6 +104,21 @@ class Side:
             raise TargetError(f"there is no database {self.name}")
         period = rows[0].get("retention_period_ns")
         return period if isinstance(period, int) else None
+
+    def shared_retention(self, copy: Side, *, may_be_shorter: bool) -> int | None:
+        """Return for how many nanoseconds a row stays on both sides; None for ever.
+
+        Raises:
+            TargetError: When a database is not there, or the copy would lose rows.
+        """
+        ours, theirs = self.retention(), copy.retention()
+        shorter = theirs is not None and (ours is None or theirs < ours)
+        if shorter and not may_be_shorter:
+            raise TargetError(
+                f"{copy.name} has a shorter retention period than {self.name}: it would lose rows",
+                hint="set the retention period of the copy first",
+            )
+        return min((p for p in (ours, theirs) if p is not None), default=None)
 
     def exists(self) -> bool:
         """Return whether the database is there."""
@@ -250,8 +265,7 @@ class Side:
                 if part.is_moment:
                     raise
                 files = self.files(table.name)
-                smaller = divide([(files, self.client.file_limit)], part) if files else []
-                todo += reversed(smaller if len(smaller) > 1 else part.halves())
+                todo += reversed(smaller(files, self.client.file_limit, part))
 
     def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         """Read the rows of a table in a range of time, and return their digest.

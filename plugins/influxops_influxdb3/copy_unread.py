@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from influxops.plugin import TargetError, one_line
 from influxops_influxdb3.copy_lines import Unwritable
-from influxops_influxdb3.errors import ServerFailed
+from influxops_influxdb3.errors import QueryFileLimit, ServerFailed
 
 #: With more of them, something else is wrong.
 _MOST = 100
@@ -34,10 +34,10 @@ class Unread:
         """
         try:
             yield
-        except (Unwritable, ServerFailed) as error:
+        except (Unwritable, ServerFailed, QueryFileLimit) as error:
             if isinstance(error, ServerFailed) and not error.is_of_query:
                 raise
-            reason = error.reason if isinstance(error, ServerFailed) else error.message
+            reason = error.message if isinstance(error, Unwritable) else error.reason
             self.add(name, reason)
 
     def add(self, name: str, reason: str) -> None:

@@ -112,18 +112,35 @@ def in_slices(
     todo = [span] if files is None else divide([(files, client.file_limit)], span)
     todo.reverse()
     while todo:
-        part, limit = todo.pop(), client.file_limit
+        part = todo.pop()
         try:
             answer = ask(part)
         except QueryFileLimit:
             if part.is_moment:
                 raise
-            smaller = [part]
-            if files is not None and client.file_limit < limit:
-                smaller = divide([(files, client.file_limit)], part)
-            todo += reversed(smaller if len(smaller) > 1 else part.halves())
+            todo += reversed(smaller(files, client.file_limit, part))
         else:
             yield part, answer
+
+
+def smaller(files: Sequence[File] | None, limit: int, span: Span) -> list[Span]:
+    """Divide a slice that the server has refused, and that is more than a moment.
+
+    Args:
+        files: The table's files; None where they are not known.
+        limit: What the server's limit is thought to be by now.
+        span: The slice.
+    """
+    parts = divide([(files or (), limit)], span)
+    if len(parts) > 1:
+        return parts
+    touched = [file for file in files or () if file.first < span.end and file.last >= span.start]
+    if touched:
+        first = max(span.start, min(file.first for file in touched))
+        end = min(span.end, max(file.last for file in touched) + 1)
+        if span.start < (middle := (first + end) // 2) < span.end:
+            return [Span(span.start, middle), Span(middle, span.end)]
+    return [*span.halves()]
 
 
 class _Touched:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from influxops.plugin import Severity
 from influxops_demo.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import copy, copy_missing, copy_slices
 from influxops_influxdb3.copy_lines import ALL, FIRST, LAST, Span
-from influxops_influxdb3.time_bounds import File, divide
+from influxops_influxdb3.time_bounds import File, divide, smaller
 from tests.influxdb3.copies import Pair, new_database
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
 from tests.standin.api import Api
@@ -272,6 +273,31 @@ def test_a_process_that_is_killed_among_many_files_goes_on(wire: Wire, paused: s
     assert wire.assert_equal(600, "telemetry") == 1_200
 
 
+@pytest.mark.parametrize("restarted", ["source", "copy"])
+def test_a_server_that_is_killed_among_many_files_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: str
+) -> None:
+    monkeypatch.setattr(copy, "_STEP", 0.0)
+    monkeypatch.setattr(copy_slices, "MOST_ROWS", 200)
+    options: StandInOptions = {**OPTIONS, "data_dir": tmp_path}
+    with running_stand_in(**OPTIONS) as one, running_stand_in(**options) as other:
+        pair = Pair(Api(one.url), Api(other.url), {"retries": 12})
+        if restarted == "source":
+            pair.source, pair.copy = pair.copy, pair.source
+        wire = Wire((pair.source, pair.copy), (Proxy(pair.source.url), Proxy(pair.copy.url)))
+        wire.pair = pair
+        wire.write(*rows(500))
+        running = pair.run()
+        for _ in range(5):
+            next(running)
+        options["port"] = other.port
+        other.kill()
+        with running_stand_in(**options):
+            *_, last = running
+            assert last.done
+            assert wire.assert_equal(500, "telemetry") == 1_000
+
+
 def test_a_source_whose_writers_are_paused_is_read_once(wire: Wire) -> None:
     wire.write(*rows(300))
     told = wire.pair.all(paused=True)
@@ -497,6 +523,35 @@ def test_long_files_are_counted_in_each_slice_that_they_reach_into() -> None:
     files = [File(0, 1_000, 1), *(File(n * 10, n * 10 + 9, 1) for n in range(100))]
     found = divide([(files, 10)])
     assert max(touched(files, found)) <= 10
+
+
+def test_a_slice_that_is_refused_is_divided_where_its_files_are() -> None:
+    files = [File(5_000, 5_500 + n, 1) for n in range(500)]
+    one, other = smaller(files, 432, Span(FIRST, LAST + 1))
+    assert 5_000 < one.end == other.start < 6_000
+    assert smaller([], 432, Span(0, 4)) == [Span(0, 2), Span(2, 4)]
+    assert smaller(None, 432, Span(0, 4)) == [Span(0, 2), Span(2, 4)]
+
+
+def test_a_moment_that_is_in_too_many_files_keeps_its_table_and_no_other(wire: Wire) -> None:
+    for proxy in wire.proxies:
+        proxy.before = drop
+    wire.write(*rows(3), *rows(3, table="zz"))
+
+    def refuse(seen: Seen) -> Answer:
+        if b'FROM \\"zz\\"' in seen.body:
+            return (
+                500,
+                "text/plain",
+                b"Query would scan 432 Parquet files, exceeding the file limit.",
+            )
+        return drop(seen)
+
+    wire.proxies[0].before = refuse
+    *_, told = wire.pair.run()
+    assert not told.done
+    assert list(told.unread) == ["zz"]
+    assert wire.assert_equal(3, "telemetry") == 6
 
 
 def touched(files: list[File], slices: list[Span]) -> list[int]:
