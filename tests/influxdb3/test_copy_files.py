@@ -527,7 +527,7 @@ def test_long_files_are_counted_in_each_slice_that_they_reach_into() -> None:
 
 def test_a_slice_that_is_refused_is_divided_where_its_files_are() -> None:
     files = [File(5_000, 5_500 + n, 1) for n in range(500)]
-    one, other = smaller(files, 432, Span(FIRST, LAST + 1))
+    one, other = smaller(files, 432, Span(5_000, LAST + 1))
     assert 5_000 < one.end == other.start < 6_000
     assert smaller([], 432, Span(0, 4)) == [Span(0, 2), Span(2, 4)]
     assert smaller(None, 432, Span(0, 4)) == [Span(0, 2), Span(2, 4)]
