@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from influxops.config.load import Config, load_config
 from influxops.durations import parse_duration
 from influxops.engine import Engine
-from influxops.errors import InfluxopsError
+from influxops.errors import InfluxopsError, TransactionLost
 from influxops.plugins.discovery import Kind
 from influxops.provisioner.known import KnownTenants
 from influxops.provisioner.parts import Parts
@@ -161,14 +161,18 @@ class Provisioner:
                 made; later runs go by what the source and the configuration say.
             target: The only target that it may be made on.
             connection: A psycopg connection with the transaction that makes the tenant. Then
-                nothing is made now: the ledger notes in this transaction that it is wanted.
+                nothing is made now: the ledger notes in this transaction that it is wanted. What
+                was noted counts once the application has committed it.
 
         Returns:
             Where it is, or why it is not there; it never takes longer than the budget.
 
         Raises:
             WrongCall: When no database can have this id, or there is no such target.
+            TransactionLost: When the connection is closed or broken, or its transaction has
+                failed: nothing of that transaction is stored.
         """
+        _check_open(connection)
         found = self._quick(tenant_id, retention, target)
         if found is not None:
             return found
@@ -201,7 +205,10 @@ class Provisioner:
 
         Raises:
             WrongCall: When no database can have this id, or there is no such target.
+            TransactionLost: When the connection is closed or broken, or its transaction has
+                failed: nothing of that transaction is stored.
         """
+        _check_open(connection)
         found = self._quick(tenant_id, retention, target)
         if found is not None:
             return found
@@ -211,6 +218,8 @@ class Provisioner:
             if noted is not None and not isinstance(noted, str):
                 try:
                     noted = await noted
+                except TransactionLost:
+                    raise
                 except InfluxopsError as error:
                     noted = error.message
                 except Exception as error:
@@ -414,7 +423,11 @@ class Provisioner:
         return self._ensured(place)
 
     def _want(self, asked: Asked, connection: Any) -> Any:
-        """Note a tenant in the ledger; return what is to be awaited, or why it was not noted."""
+        """Note a tenant in the ledger; return what is to be awaited, or why it was not noted.
+
+        Raises:
+            TransactionLost: When nothing of the connection's transaction can be stored.
+        """
         if self._closed:
             return "the Provisioner is closed"
         try:
@@ -423,6 +436,8 @@ class Provisioner:
                 if ledger is None or not ledger.implements("influxops_want"):
                     return "there is no ledger that could note it"
                 return ledger.want([asked.tenant], connection, run.limited(self._budget))
+        except TransactionLost:
+            raise
         except InfluxopsError as error:
             return error.message
         except Exception as error:
@@ -494,6 +509,20 @@ class Provisioner:
         """Let go, in a process that was forked, of what is the other one's."""
         self._lock = threading.Lock()
         self._parts = None
+
+
+def _check_open(connection: Any) -> None:
+    """Refuse a connection that is known to be closed, whatever is known of the tenant.
+
+    Raises:
+        TransactionLost: Then.
+    """
+    if getattr(connection, "closed", False):
+        raise TransactionLost(
+            "the application's connection is closed or broken, and nothing of its transaction is "
+            "stored",
+            hint="begin the transaction again, on a new connection",
+        )
 
 
 #: All that were made in this process, for its children.
