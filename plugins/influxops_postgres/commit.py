@@ -171,9 +171,8 @@ async def was_committed(
             while True:
                 with contextlib.suppress(psycopg.Error):
                     async with await connect() as connection:
-                        async with connection.cursor(row_factory=tuple_row) as cursor:
-                            await cursor.execute(outcome_query(identity))
-                            row = await cursor.fetchone()
+                        cursor = connection.cursor(row_factory=tuple_row)
+                        row = await (await cursor.execute(outcome_query(identity))).fetchone()
                     status = row[0] if row else None
                     if status != "in progress":
                         return None if status is None else bool(status == "committed")
