@@ -156,11 +156,14 @@ def proxied(kept: TestDatabase, make_ledger: MakeLedger, proxy: PgProxy) -> Post
 def test_the_ledger_asks_what_became_of_a_commit_without_an_answer(
     kept: TestDatabase, proxied: PostgresLedger, proxy: PgProxy
 ) -> None:
+    left: list[Then] = []
+
+    def once(query: str, pid: int) -> Then:
+        return left.pop() if query == "COMMIT" and left else Then.PASS_ON
+
+    proxy.before = once
     for then in (Then.LOSE_ANSWER, Then.CUT):
-        left = [then]
-        proxy.before = lambda query, pid, left=left: (
-            left.pop() if query == "COMMIT" and left else Then.PASS_ON
-        )
+        left.append(then)
         assert write(proxied.settings, Context(30), add) == "added"
         assert not left
     assert rows(kept) == ["x", "x"]  # what was cut off was written again, and nothing twice

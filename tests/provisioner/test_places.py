@@ -180,7 +180,8 @@ def test_in_a_transaction_a_tenant_is_noted_and_comes_once_it_is_committed(
         assert row == ("0",)
     assert recorded(db)["acme"] in [("wanted", None), ("ready", "one")]
     assert made.wait("acme", timeout=20)
-    assert made.ensure("acme", connection=connection).how == "known"
+    with psycopg.connect(db.conninfo) as connection:
+        assert made.ensure("acme", connection=connection).how == "known"
     assert recorded(db) == {"acme": ("ready", "one")}
 
 

@@ -88,6 +88,8 @@ class _Write:
 
 
 _ids = count(1)
+#: Gives the devices that are stored with their activation codes.
+_DEVICES = "SELECT device_id FROM device_registry JOIN device_activation USING (device_id)"
 
 
 def a_tenant() -> _Write:
@@ -99,7 +101,7 @@ def a_tenant() -> _Write:
 
 def a_device() -> _Write:
     id_ = f"d{next(_ids)}"
-    stored = f"SELECT 1 FROM device_registry JOIN device_activation USING (device_id) WHERE device_id = '{id_}'"
+    stored = f"{_DEVICES} WHERE device_id = '{id_}'"
     body = {"tenant_id": "old", "device_id": id_}
     statement = 'INSERT INTO "public"."device_registry"'
     return _Write("POST", "/api/admin/devices", body, statement, stored)
@@ -190,7 +192,7 @@ def test_backends_that_end_under_load_lose_nothing_that_was_answered_201(
     behind: tuple[Web, PgProxy],
 ) -> None:
     web, _ = behind
-    ended, over = count(), threading.Event()
+    ids, over = count(), threading.Event()
     number = 0
     answers: Counter[tuple[str, int]] = Counter()
     tenants: list[str] = []
@@ -217,7 +219,7 @@ def test_backends_that_end_under_load_lose_nothing_that_was_answered_201(
         pool = urllib3.PoolManager(retries=False, timeout=60)
         headers = {"Authorization": f"Bearer {web.admin}"}
         while not over.is_set():
-            id_ = f"load-{client}-{next(ended)}"
+            id_ = f"load-{client}-{next(ids)}"
             body = {"tenant_id": id_}
             answer = pool.request("POST", f"{web.url}/operator/tenants", json=body, headers=headers)
             answers["tenant", answer.status] += 1
@@ -241,18 +243,9 @@ def test_backends_that_end_under_load_lose_nothing_that_was_answered_201(
         for each in clients:
             each.result(120)
     stored = {id_ for (id_,) in web.rows("SELECT tenant_id FROM tenants")}
-    registered = {
-        id_
-        for (id_,) in web.rows(
-            "SELECT device_id FROM device_registry JOIN device_activation USING (device_id)"
-        )
-    }
-    audited = {
-        id_
-        for (id_,) in web.rows(
-            "SELECT tenant FROM operator_audit_log WHERE status = 201 AND path = '/operator/tenants'"
-        )
-    }
+    registered = {id_ for (id_,) in web.rows(_DEVICES)}
+    good = "SELECT tenant FROM operator_audit_log WHERE status = 201 AND path = %s"
+    audited = {id_ for (id_,) in web.rows(good, "/operator/tenants")}
     lost = [*({*tenants} - stored), *({*devices} - registered)]
     sys.stderr.write(
         f"backends ended {number}; answers {dict(answers)}; rows of those answered 201: "
