@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from influxops._version import __version__
 
 if TYPE_CHECKING:
+    from influxops.errors import TransactionLost as TransactionLost
     from influxops.provisioner import Ensured as Ensured
     from influxops.provisioner import Provisioner as Provisioner
     from influxops.provisioner import WrongCall as WrongCall
 
-__all__ = ["Ensured", "Provisioner", "WrongCall", "__version__"]
+__all__ = ["Ensured", "Provisioner", "TransactionLost", "WrongCall", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from influxops import provisioner
 
         return getattr(provisioner, name)
+    if name == "TransactionLost":
+        from influxops.errors import TransactionLost
+
+        return TransactionLost
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ Every error says what failed, for whom, why, and what to do next::
     ├── TargetError            a server could not be reached or refused
     │   └── TargetRefused      …because of who asks (token, rights): asking again is no use
     ├── LedgerError            the ledger could not be read or written
+    │   └── TransactionLost    …nor can anything in the application's own transaction
     ├── ReporterError          a report could not be delivered; never changes a run's result
     ├── LockBusy               another run holds the lock                               exit 5
     └── Interrupted            Ctrl-C, SIGTERM or SIGHUP                                exit 130
@@ -99,6 +100,13 @@ class TargetRefused(TargetError):
 
 class LedgerError(InfluxopsError):
     """The ledger could not be read or written, or holds what cannot be."""
+
+
+class TransactionLost(LedgerError):
+    """The connection that an application gave is closed or broken, or its transaction has failed.
+
+    Nothing that was done in this transaction is or will be stored.
+    """
 
 
 class ReporterError(InfluxopsError):

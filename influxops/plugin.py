@@ -70,6 +70,9 @@ from influxops.errors import (
 from influxops.errors import (
     TargetRefused as TargetRefused,
 )
+from influxops.errors import (
+    TransactionLost as TransactionLost,
+)
 from influxops.findings import Finding as Finding
 from influxops.findings import Kind as Kind
 from influxops.findings import Severity as Severity

@@ -215,7 +215,9 @@ databases:
       type: str
       sample: default
     url:
-      description: That target's URL.
+      description:
+        - That target's URL. V(null) unless the database is there, or the ledger has this place for
+          it, because a server makes a database for any client that writes.
       type: str
       sample: https://influx.example:8181
     action:

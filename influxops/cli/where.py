@@ -45,6 +45,7 @@ def command(
     from influxops.context import Scope
     from influxops.findings import Kind, Severity
     from influxops.report.document import plain
+    from influxops.report.status import place
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
@@ -55,10 +56,12 @@ def command(
     exists = view.exists(found)
     copies = _copies(view, found)
     if output == "json":
+        target = None if copies else place(view, found)
         document = {
             "tenant": tenant,
-            "target": None if copies else found.target,
-            "url": None if copies else view.url(found),
+            "target": target,
+            "url": view.url_of(target),
+            "planned_target": None if copies or target else found.target,
             "database": found.database or None,
             "exists": exists,
             "copies": copies,
@@ -145,8 +148,8 @@ def _tell(
             finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
             for finding in view.report.notes
         )
-        place = tenant.target + (f" ({view.url(tenant)})" if view.url(tenant) else "")
-        then = f"try {place}, where it may find no place" if full else f"make it on {place}"
+        on = tenant.target
+        then = f"try {on}, where it may find no place" if full else f"make it on {on}"
         say(f"{short(tenant.database)} is not there yet; `influxops ensure` would {then}", err=True)
         return
     advice = f" ({view.advice(tenant)})" if view.advice(tenant) else ""

@@ -114,7 +114,8 @@ class LedgerHandle(Handle):
             What is to be awaited where the connection is asynchronous.
 
         Raises:
-            InfluxopsError: When nothing was written.
+            TransactionLost: When nothing of the connection's transaction can be stored.
+            InfluxopsError: When nothing was written, and the transaction is as it was.
         """
         with self.guard():
             noted: Awaitable[None] | None = self.call(

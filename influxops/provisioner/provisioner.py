@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from influxops.config.load import Config, load_config
 from influxops.durations import parse_duration
 from influxops.engine import Engine
-from influxops.errors import InfluxopsError
+from influxops.errors import InfluxopsError, TransactionLost
+from influxops.ledger import State
 from influxops.plugins.discovery import Kind
 from influxops.provisioner.known import KnownTenants
 from influxops.provisioner.parts import Parts
@@ -29,6 +30,8 @@ from influxops.reconcile.single import Asked, Known, Place, Step
 CACHE_TTL = 60.0
 #: Seconds for which what only the ledger says is known: its server was not there to be asked.
 _UNSEEN_TTL = 5.0
+#: States in which the ledger has a place for a tenant whose database was not seen.
+_RECORDED = (State.RESERVED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
 #: Seconds that closing waits for what is under way.
 _LAST = 2.0
 
@@ -161,14 +164,18 @@ class Provisioner:
                 made; later runs go by what the source and the configuration say.
             target: The only target that it may be made on.
             connection: A psycopg connection with the transaction that makes the tenant. Then
-                nothing is made now: the ledger notes in this transaction that it is wanted.
+                nothing is made now: the ledger notes in this transaction that it is wanted. What
+                was noted counts once the application has committed it.
 
         Returns:
             Where it is, or why it is not there; it never takes longer than the budget.
 
         Raises:
             WrongCall: When no database can have this id, or there is no such target.
+            TransactionLost: When the connection is closed or broken, or its transaction has
+                failed: nothing of that transaction is stored.
         """
+        _check_open(connection)
         found = self._quick(tenant_id, retention, target)
         if found is not None:
             return found
@@ -201,7 +208,10 @@ class Provisioner:
 
         Raises:
             WrongCall: When no database can have this id, or there is no such target.
+            TransactionLost: When the connection is closed or broken, or its transaction has
+                failed: nothing of that transaction is stored.
         """
+        _check_open(connection)
         found = self._quick(tenant_id, retention, target)
         if found is not None:
             return found
@@ -211,6 +221,8 @@ class Provisioner:
             if noted is not None and not isinstance(noted, str):
                 try:
                     noted = await noted
+                except TransactionLost:
+                    raise
                 except InfluxopsError as error:
                     noted = error.message
                 except Exception as error:
@@ -334,7 +346,7 @@ class Provisioner:
             tenant_id: Its id.
 
         Returns:
-            Where it is; or, not there, where it would be made, or why that is not known.
+            Where it is; or, where it is not there, why, and where a place for it is recorded.
 
         Raises:
             WrongCall: When no database can have this id.
@@ -414,7 +426,11 @@ class Provisioner:
         return self._ensured(place)
 
     def _want(self, asked: Asked, connection: Any) -> Any:
-        """Note a tenant in the ledger; return what is to be awaited, or why it was not noted."""
+        """Note a tenant in the ledger; return what is to be awaited, or why it was not noted.
+
+        Raises:
+            TransactionLost: When nothing of the connection's transaction can be stored.
+        """
         if self._closed:
             return "the Provisioner is closed"
         try:
@@ -423,6 +439,8 @@ class Provisioner:
                 if ledger is None or not ledger.implements("influxops_want"):
                     return "there is no ledger that could note it"
                 return ledger.want([asked.tenant], connection, run.limited(self._budget))
+        except TransactionLost:
+            raise
         except InfluxopsError as error:
             return error.message
         except Exception as error:
@@ -436,9 +454,7 @@ class Provisioner:
         return self._queued(asked, f"{failure}; a full run makes it once it is committed")
 
     def _queued(self, asked: Asked, reason: str) -> Ensured:
-        name, urls = self._rules.name(asked.tenant), self._rules.urls
-        target = asked.target or (next(iter(urls)) if len(urls) == 1 else None)
-        return Ensured(asked.tenant, How.QUEUED, name, target, urls.get(target or "", ""), reason)
+        return Ensured(asked.tenant, How.QUEUED, self._rules.name(asked.tenant), reason=reason)
 
     def _look(self, tenant: str) -> Place:
         if self._closed:
@@ -457,12 +473,13 @@ class Provisioner:
             return Place(tenant, Step.WAIT, reason=error.message)
 
     def _ensured(self, place: Place) -> Ensured:
+        target = _target(place)
         return Ensured(
             place.tenant,
             _HOW.get(place.step, How.QUEUED),
             place.database or self._rules.name(place.tenant),
-            place.target,
-            self._rules.urls.get(place.target or "", ""),
+            target,
+            self._rules.urls.get(target or "", ""),
             place.reason,
         )
 
@@ -494,6 +511,34 @@ class Provisioner:
         """Let go, in a process that was forked, of what is the other one's."""
         self._lock = threading.Lock()
         self._parts = None
+
+
+def _target(place: Place) -> str | None:
+    """Return the target that holds a tenant's database, or that the ledger has for it.
+
+    What planning would choose is none: another target may be chosen when it comes to it, and a
+    server makes a database for any client that writes.
+    """
+    if place.step in (Step.THERE, Step.MADE):
+        return place.target
+    found = place.record
+    if found is None or found.state not in _RECORDED or place.step is Step.NEVER:
+        return None
+    return found.target if place.target in (None, found.target) else None
+
+
+def _check_open(connection: Any) -> None:
+    """Refuse a connection that is known to be closed, whatever is known of the tenant.
+
+    Raises:
+        TransactionLost: Then.
+    """
+    if getattr(connection, "closed", False):
+        raise TransactionLost(
+            "the application's connection is closed or broken, and nothing of its transaction is "
+            "stored",
+            hint="begin the transaction again, on a new connection",
+        )
 
 
 #: All that were made in this process, for its children.

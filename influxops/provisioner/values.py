@@ -26,8 +26,10 @@ class Ensured(Struct, frozen=True):
     tenant: str  # its id
     how: How
     database: str = ""  # its database's name; empty where it is not known
-    target: str | None = None  # the name of the target; None where it has no place yet
-    url: str = ""  # where that is; empty without a place
+    #: The name of the target that holds it, or that the ledger has for it; None where neither is
+    #: so. A server makes a database for any client that writes: do not write anywhere else.
+    target: str | None = None
+    url: str = ""  # where that is; empty without a target
     reason: str = ""  # why it is not there, or what else is to be said
 
     def __bool__(self) -> bool:

@@ -83,6 +83,26 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
     }
 
 
+def place(view: ReportView, tenant: TenantPlan) -> str | None:
+    """Return the target that holds a tenant's database, or that the ledger has for it.
+
+    Returns:
+        None where neither is so: a server makes a database for any client that writes, so
+        where it would be made is not where anything is to be written.
+    """
+    if view.exists(tenant):
+        return tenant.target
+    found = tenant.record
+    if found is None or tenant.target not in (None, found.target):
+        return None
+    target = next((each for each in view.report.targets if each.name == found.target), None)
+    if target is None:
+        return None
+    is_unread = found.state.is_promised and not target.reachable
+    is_reserved = found.state in (State.RESERVED, State.UNCONFIRMED)
+    return target.name if is_unread or is_reserved else None
+
+
 def _last_try(tenant: TenantPlan) -> str:
     """Return why a tenant that waits for its database was not made, as the ledger has it."""
     record = tenant.record

@@ -75,8 +75,12 @@ class ReportView:
 
     def url(self, tenant: TenantPlan) -> str | None:
         """Return the URL of the target that holds a tenant's database, or will."""
-        target = self._targets.get(tenant.target or "")
-        return target.url if target else None
+        return self.url_of(tenant.target)
+
+    def url_of(self, target: str | None) -> str | None:
+        """Return the URL of a target; None where there is no such one."""
+        found = self._targets.get(target or "")
+        return found.url if found else None
 
     def traits(self, target: str | None) -> Traits:
         """Return what a target's kind has, and what it calls it."""

@@ -16,6 +16,7 @@ from influxops.model import Change, Database, TenantPlan, Verdict
 from influxops.reconcile.retire import Retire
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
+from influxops.report.status import place
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task, id_of
 
@@ -105,13 +106,19 @@ def _entry(tenant: TenantPlan, told: Told) -> dict[str, Any]:
         "state": tenant.verdict.value,
         "message": message,
         "target": tenant.target,
-        "url": told.view.url(tenant),
+        "url": told.view.url_of(_place(tenant, changes, told)),
         "action": _actions(changes or tried) or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
         "until": plain(_until(tenant, changes)),
         "before": database_document(tenant.before),
         "after": None if is_unknown else database_document(_after(tenant, changes, told)),
     }
+
+
+def _place(tenant: TenantPlan, changes: Sequence[Change], told: Told) -> str | None:
+    """Return the target that holds its database, or that the ledger has for it."""
+    was_made = changes and not told.report.dry_run
+    return tenant.target if was_made else place(told.view, tenant)
 
 
 def _until(tenant: TenantPlan, changes: Sequence[Change]) -> datetime | None:

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from influxops.plugin import LedgerError, Remedy, some_of
 from influxops_postgres import ledger_schema
+from influxops_postgres.commit import CommitUnknown, NotCommitted
 from influxops_postgres.errors import reason
 from influxops_postgres.session import Connection
 from influxops_postgres.settings import PostgresLedgerSettings
@@ -81,6 +82,8 @@ def write_error(
     error: psycopg.Error, connection: Connection, place: str, settings: PostgresLedgerSettings
 ) -> LedgerError:
     """Return the same for an error that undid a transaction which was to write."""
+    if isinstance(error, CommitUnknown):
+        return LedgerError(f"{place}: {error}", hint="run it again")
     why, hint = _why(error, connection, settings)
     return LedgerError(f"{place}: {why}; {NOT_WRITTEN}", hint=hint)
 
@@ -132,6 +135,8 @@ def _why(
     error: psycopg.Error, connection: Connection, settings: PostgresLedgerSettings
 ) -> tuple[str, str | Remedy]:
     why = reason(error)
+    if isinstance(error, NotCommitted):
+        return why, "try again"
     if error.sqlstate is None:
         return f"the connection to the ledger broke: {why}", "try again"
     match error.sqlstate:

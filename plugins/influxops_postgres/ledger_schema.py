@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from influxops.migrations import Migration, migrations
+from influxops_postgres.commit import confirmed
 from influxops_postgres.session import Connection
 
 _PACKAGE = "influxops_postgres"
@@ -73,7 +74,7 @@ def install(connection: Connection, schema: str) -> Iterator[Migration]:
         Each step, once it is done.
     """
     for each in migrations(_PACKAGE):
-        with connection.transaction():
+        with confirmed(connection):
             connection.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(lock_key(schema)))
             if version(connection, schema) >= each.version:
                 continue

@@ -15,6 +15,7 @@ from psycopg import sql
 from influxops.migrations import Migration
 from influxops.plugin import Context, LedgerError, SourceError
 from influxops_postgres import ledger_schema, session
+from influxops_postgres.commit import CommitUnknown, commit, identity, outcome_query
 from influxops_postgres.ledger_errors import (
     NOT_WRITTEN,
     install_error,
@@ -43,17 +44,18 @@ _BEGIN = sql.SQL(
     "BEGIN ISOLATION LEVEL {level}; SET LOCAL statement_timeout = {limit}; "
     "SET LOCAL timezone = 'UTC'; SET LOCAL work_mem = '64MB'; "
     "SELECT coalesce(max(version), 0) AS version, pg_is_in_recovery() AS standby, "
-    "{transaction} AS transaction FROM {migrations}"
+    "{identity} AS identity FROM {migrations}"
 )
 _READS = sql.SQL("REPEATABLE READ READ ONLY")
 _WRITES = sql.SQL("READ COMMITTED")
-_NO_TRANSACTION = sql.SQL("NULL::text")
+_NO_IDENTITY = sql.SQL("NULL::text")
 #: Known before the commit, so that its end can be asked for if the connection breaks.
-_TRANSACTION = sql.SQL(
-    "CASE WHEN NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' "
-    "THEN pg_current_xact_id()::text END"
+_IDENTITY = identity(
+    sql.SQL(
+        "CASE WHEN NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' "
+        "THEN pg_current_xact_id() END"
+    )
 )
-_ENDED = sql.SQL("SELECT pg_xact_status({}::text::xid8) AS status")
 
 #: Gives the keys of all advisory locks that are held in this database.
 HELD = sql.SQL("""
@@ -224,9 +226,9 @@ def _written(
     place: str,
     work: Callable[[LedgerSession], T],
 ) -> T:
-    row, transaction = None, None
+    row = None
     try:
-        row = _begin(connection, settings, context, _WRITES, _TRANSACTION)
+        row = _begin(connection, settings, context, _WRITES, _IDENTITY)
         _check_version(row, settings, place)
         if row["standby"]:
             raise LedgerError(
@@ -234,14 +236,12 @@ def _written(
                 hint="have the ledger's section lead to the primary",
             )
         result = work(LedgerSession(connection, settings, context, place, False))
-        transaction = row["transaction"]
-        connection.execute("COMMIT")
+        commit(connection, row["identity"])
+    except CommitUnknown as error:
+        if _was_committed(settings, context, place, error):
+            return result
+        raise _Again(str(error)) from error
     except psycopg.Error as error:
-        if transaction is not None and error.sqlstate is None:
-            # The connection broke while it was committed.
-            if _was_committed(settings, context, place, transaction):
-                return result
-            raise _Again(str(error)) from error
         context.check()
         if is_passing(error):
             raise _Again(str(error.diag.message_primary)) from error
@@ -251,7 +251,7 @@ def _written(
 
 
 def _was_committed(
-    settings: PostgresLedgerSettings, context: Context, place: str, transaction: str
+    settings: PostgresLedgerSettings, context: Context, place: str, lost: CommitUnknown
 ) -> bool:
     """Ask the server how a transaction ended, on a new connection.
 
@@ -262,7 +262,7 @@ def _was_committed(
     try:
         while True:
             with connected(settings, rest) as connection:
-                row = connection.execute(_ENDED.format(transaction)).fetchone()
+                row = connection.execute(outcome_query(lost.identity)).fetchone()
             status = row["status"] if row else None
             if status in ("committed", "aborted"):
                 return bool(status == "committed")
@@ -272,8 +272,7 @@ def _was_committed(
     except (LedgerError, psycopg.Error):
         pass
     raise LedgerError(
-        f"{place}: the connection broke while the ledger was written, and whether it was is not "
-        "known",
+        f"{place}: {lost}",
         hint="run it again: it goes by what the ledger and the servers hold",
     )
 
@@ -283,14 +282,14 @@ def _begin(
     settings: PostgresLedgerSettings,
     context: Context,
     level: sql.SQL,
-    transaction: sql.SQL = _NO_TRANSACTION,
+    known_by: sql.Composable = _NO_IDENTITY,
 ) -> Row:
     """Begin a transaction and limit it; return what is to be known, in one round trip."""
     limit = context.remaining(settings.statement_timeout or None)
     begin = _BEGIN.format(
         level=level,
         limit=math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT)),
-        transaction=transaction,
+        identity=known_by,
         migrations=sql.Identifier(settings.schema, "migrations"),
     )
     cursor = connection.execute(begin)

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from influxops.plugin import LedgerError
+from influxops.plugin import LedgerError, TransactionLost
 from influxops_postgres.errors import reason
 from influxops_postgres.settings import PostgresLedgerSettings
 
@@ -46,7 +46,8 @@ def want(
         What is to be awaited, where the connection is asynchronous.
 
     Raises:
-        LedgerError: When nothing was written.
+        TransactionLost: When the connection is closed or broken, or its transaction has failed.
+        LedgerError: When nothing was written, and the transaction is as it was.
     """
     query = _WANT.format(
         tenants=sql.Identifier(settings.schema, "tenants"),
@@ -68,7 +69,7 @@ def want(
             cursor.execute(query)
             cursor.execute(_RESTORE.format(before))
     except psycopg.Error as error:
-        raise _refused(error) from error
+        raise _refused(error, connection) from error
     return None
 
 
@@ -82,7 +83,7 @@ async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) 
             await cursor.execute(query)
             await cursor.execute(_RESTORE.format(before))
     except psycopg.Error as error:
-        raise _refused(error) from error
+        raise _refused(error, connection) from error
 
 
 def _begins(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
@@ -99,7 +100,16 @@ def _first(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> Any:
     return lambda values: values[0]
 
 
-def _refused(error: psycopg.Error) -> LedgerError:
+def _refused(
+    error: psycopg.Error, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+) -> LedgerError:
+    failed = connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+    if connection.closed or failed:
+        what = "transaction has failed" if failed else "connection is closed or broken"
+        return TransactionLost(
+            f"the application's {what}, and nothing of its transaction is stored: {reason(error)}",
+            hint="begin the transaction again, on a new connection",
+        )
     return LedgerError(
         f"the ledger could not be written in the application's transaction: {reason(error)}",
         hint="the ledger must be in the same database, and its user may INSERT into its tenants",

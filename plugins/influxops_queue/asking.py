@@ -11,6 +11,7 @@ from psycopg import sql
 
 from influxops.context import Context
 from influxops.errors import LedgerError
+from influxops_postgres.commit import confirming
 from influxops_queue.install import explained
 from influxops_queue.schema import check_installed
 from influxops_queue.settings import LedgerPlace
@@ -43,9 +44,9 @@ def ask(
         loop = asyncio.get_running_loop()
         with context.ends(lambda: loop.call_soon_threadsafe(task.cancel)):
             connection = await psycopg.AsyncConnection.connect(
-                **settings.keywords(), prepare_threshold=None
+                **settings.keywords(), autocommit=True, prepare_threshold=None
             )
-            async with connection:
+            async with connection, confirming(connection):
                 path = sql.SQL("SET LOCAL search_path = {}")
                 await connection.execute(path.format(sql.Identifier(tables.schema)))
                 return await work(tables, connection)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import math
+import resource
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -20,6 +26,15 @@ log = logging.getLogger("influxops")
 
 #: Seconds after which what was last read of the queue says nothing any more.
 _STALE = 60.0
+#: Seconds that one connection may take in all.
+TIME = 10.0
+#: The most connections, each of which has a thread; fewer where the process may open few files.
+_MOST = 64
+#: Seconds that a new connection waits for the thread of one that is ended for it.
+_ROOM = 1.0
+#: Seconds before another try, where no connection can be accepted, and between two lines about it.
+_AGAIN, _QUIET = 0.5, 10.0
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 #: Seconds from wanted to ready.
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86_400)
 
@@ -122,9 +137,97 @@ class Health(Collector):
         yield workers
 
 
+def most_connections() -> int:
+    """Return how many connections may be open at once."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if files == resource.RLIM_INFINITY else max(min(_MOST, files // 4), 1)
+
+
 class _Server(ThreadingHTTPServer):
+    """Answers each connection in a thread, and ends those that take too long.
+
+    Where there are too many, the one that has been open longest makes room.
+    """
+
     daemon_threads = True
-    health: Health
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], health: Health) -> None:
+        self.health = health
+        #: Since when each connection has been open, the oldest first.
+        self._open: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        self._threads_left = threading.BoundedSemaphore(most_connections())
+        self._said = -_QUIET
+        super().__init__(address, _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection.
+
+        Raises:
+            OSError: When that fails; one line of the log says so.
+        """
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._end_oldest()
+                if time.monotonic() - self._said >= _QUIET:
+                    self._said = time.monotonic()
+                    log.warning("no health check can be accepted: %s", error.strerror)
+                time.sleep(_AGAIN)  # the one that waits would be seen again at once
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread; the connection is ended without an answer where there is none."""
+        if not self._threads_left.acquire(blocking=False):
+            self._end_oldest()
+            if not self._threads_left.acquire(timeout=_ROOM):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._open[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._done(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._done(request)
+
+    def service_actions(self) -> None:
+        """End what has been open for too long; called twice a second at least."""
+        while self._end_oldest(time.monotonic() - TIME):
+            pass
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log nothing of a client that has gone, as it is where it was ended here."""
+        log.debug("a health check was not answered", exc_info=True)
+
+    def _end_oldest(self, before: float = math.inf) -> bool:
+        """End the connection that has been open longest; return whether there was one.
+
+        Args:
+            before: Only one that was there before that.
+        """
+        with self._lock:
+            request, since = next(iter(self._open.items()), (None, math.inf))
+            if request is None or since >= before:
+                return False
+            del self._open[request]
+        with contextlib.suppress(OSError):  # it has gone by itself
+            request.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def _done(self, request: socket.socket) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        self._threads_left.release()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -167,7 +270,6 @@ def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
     Raises:
         OSError: When nobody can listen there.
     """
-    server = _Server((host, port), _Handler)
-    server.health = health
+    server = _Server((host, port), health)
     threading.Thread(target=server.serve_forever, name="influxops-health", daemon=True).start()
     return server

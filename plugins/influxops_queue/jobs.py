@@ -20,6 +20,7 @@ import psycopg
 from msgspec import Struct
 
 from influxops.errors import InfluxopsError
+from influxops_postgres.commit import confirming
 from influxops_queue.full_run import full_run
 from influxops_queue.health import Health
 from influxops_queue.making import Making
@@ -88,7 +89,7 @@ class Jobs:
         """
         # Another worker may just be deferring the same.
         with contextlib.suppress(psycopg.errors.UniqueViolation):
-            async with connection.transaction():
+            async with confirming(connection):
                 await self._tables.defer(connection, task, target, **how)
 
     def register(self, app: procrastinate.App) -> None:
@@ -130,7 +131,7 @@ class Jobs:
         self, connection: Connection, task: str, target: str, tries: int, delay: float = 0.0
     ) -> None:
         with contextlib.suppress(psycopg.errors.UniqueViolation):
-            async with connection.transaction():
+            async with confirming(connection):
                 await self._tables.postpone(
                     connection, task, target, delay=max(delay, backoff(tries)), tries=tries + 1
                 )

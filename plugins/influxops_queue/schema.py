@@ -19,6 +19,7 @@ from psycopg import sql
 from influxops.errors import LedgerError
 from influxops.migrations import migrations
 from influxops.remedy import Remedy
+from influxops_postgres.commit import confirmed
 from influxops_queue.settings import LedgerPlace, queue_schema
 
 _PREPARE = sql.SQL("""
@@ -126,7 +127,7 @@ def install(connection: psycopg.Connection[Any], settings: LedgerPlace) -> Itera
     name = queue_schema(settings)
     schema = sql.Identifier(name)
     while True:
-        with connection.transaction():
+        with confirmed(connection):
             # Whoever installs at the same time waits here, and then sees what is done.
             connection.execute(_PREPARE.format(name=name, schema=schema))
             installed = _installed(connection, settings)

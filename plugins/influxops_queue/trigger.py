@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 from influxops.context import Context
 from influxops.errors import ConfigError, LedgerError, SourceError
 from influxops.plugins.handles import SourceHandle
+from influxops_postgres.commit import confirmed
 from influxops_queue.settings import LedgerPlace, RegistryPlace, queue_schema, reason, short
 
 #: What a registry may be for this, and what the others are called.
@@ -223,7 +224,7 @@ def install(
         "namespace": sql.Literal(ledger.namespace),
         "column": sql.Identifier(registry.column),
     }
-    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+    with confirmed(connection), connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(_PATIENCE.format(schema=schema))
         _check_rights(
             _only(cursor.execute(_RIGHTS.format(schema=registry.schema, oid=registry.oid))),

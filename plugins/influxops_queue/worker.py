@@ -25,6 +25,7 @@ from psycopg import sql
 
 from influxops.config.load import Config
 from influxops.errors import InfluxopsError
+from influxops_postgres.commit import confirming
 from influxops_queue.health import Health
 from influxops_queue.jobs import BATCH, SOON, Jobs, Options, backoff
 from influxops_queue.making import Making
@@ -229,7 +230,7 @@ class Worker:
         tables = self._tables
         async with self._connection() as connection:
             try:
-                async with connection.transaction():
+                async with confirming(connection):
                     await tables.gate(connection)
                     hints, hint = await tables.take_hints(connection, hint, BATCH)
                     most = max(BATCH - len(hints), 1)

@@ -135,7 +135,7 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
     given = change.model_dump(include=change.model_fields_set)
     if not given:
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
-    async with service.connection() as connection:
+    async with service.transaction() as connection:
         row = await store.change_tenant(connection, service, tenant_id, given)
     return await _shown(service, tenant_id, row)
 

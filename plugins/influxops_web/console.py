@@ -294,7 +294,7 @@ class Console:
             return row, await data.history(connection, self._names, id_), devices
 
     async def _ask(self, row: data.Row, span: Any) -> tuple[Contents | None, str]:
-        """Return what a tenant's server says, or where it would be made or why it waits."""
+        """Return what a tenant's server says, or why it has no place in the ledger yet."""
         if row.state in words.PLACED and row.target and row.database:
             return await self._looker.contents(row.target, row.database, span), ""
         if row.state == "retired":
@@ -307,7 +307,8 @@ class Console:
             return None, "no server answered in time"
         except WrongCall as error:
             return None, str(error)
-        on = f"it would be {found.database} on {found.target}" if found.target else ""
+        state = "it is there" if found else "this place is reserved"
+        on = f"{state}: {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))
 
     def _others(self, row: data.Row) -> dict[str, str]:

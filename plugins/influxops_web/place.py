@@ -12,6 +12,7 @@ from psycopg import sql
 from influxops.config.web import WebTable
 from influxops.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
+from influxops_postgres.commit import CommitUnknown
 
 #: The service's own table of tenants, which a source reads.
 TENANTS = "tenants"
@@ -144,6 +145,8 @@ def explained(error: psycopg.Error, place: Place) -> InfluxopsError:
     hint = ""
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = "give this user the rights of the tables' owner, or run it as their owner"
+    elif isinstance(error, CommitUnknown):
+        hint = "look whether it is there, or run it again"
     elif error.sqlstate is None:
         hint = "check the `dsn` of [sources.tenants]; does PostgreSQL run and listen there?"
     return InfluxopsError(f"{place.text}: {said}", hint=hint)

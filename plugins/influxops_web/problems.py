@@ -120,6 +120,16 @@ def away(retry: int = RETRY_AFTER) -> Problem:
     )
 
 
+def unknown() -> Problem:
+    """Return the problem that it is not known whether a write was stored."""
+    return Problem(
+        503,
+        "outcome-unknown",
+        "the connection to the service's database broke while this was committed: whether it was "
+        "stored is not known; look for it before you send it again",
+    )
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI is told of the problems that an endpoint may answer with."""
     return {

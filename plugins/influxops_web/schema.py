@@ -12,6 +12,7 @@ from psycopg import sql
 
 from influxops.errors import ConfigError
 from influxops.migrations import Migration, migrations
+from influxops_postgres.commit import confirmed
 from influxops_web.place import TENANTS, Place
 
 Connection = psycopg.Connection[Any]
@@ -67,7 +68,7 @@ def upgrade(connection: Connection, place: Place) -> Iterator[Migration]:
     if found > newest():
         raise _newer(found, place)
     for each in migrations(_PACKAGE):
-        with connection.transaction():
+        with confirmed(connection):
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             if version(connection, place) >= each.version:
                 continue

@@ -18,16 +18,17 @@ from influxops.config.load import Config
 from influxops.context import Context
 from influxops.durations import parse_duration
 from influxops.engine import Engine
-from influxops.errors import InfluxopsError
+from influxops.errors import InfluxopsError, TransactionLost
 from influxops.ledger import Record
 from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import Rules
+from influxops_postgres.commit import CommitUnknown, confirming, was_committed
 from influxops_web.auth import FIND, Claim, Operator, Sessions
 from influxops_web.limits import Logins
 from influxops_web.metrics import Metrics
 from influxops_web.place import Place
-from influxops_web.problems import away
+from influxops_web.problems import away, unknown
 from influxops_web.schema import Devices
 from influxops_web.tokens import Role
 from influxops_web.values import Fleet
@@ -44,6 +45,8 @@ _PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
 _RECONNECT = 2.0
 #: Seconds that it may keep one.
 _WORK = 5.0
+#: Seconds that finding out about a COMMIT may take whose answer was lost, and connecting for that.
+_FIND_OUT, _CONNECT = 5.0, 2
 #: Seconds that reading the ledger may take.
 _LEDGER = 5.0
 #: Seconds more than that after which a request gives it up: a reading ends itself, but one that
@@ -126,9 +129,9 @@ class Service:
             lent = _lent(self._pool, _IMPATIENT if is_away else _PATIENT)
             async with lent as connection, asyncio.timeout(_WORK):
                 yield connection
-        except (psycopg.IntegrityError, psycopg.DataError):
+        except (psycopg.IntegrityError, psycopg.DataError, CommitUnknown):
             raise
-        except (psycopg.Error, TimeoutError) as error:
+        except (psycopg.Error, TransactionLost, TimeoutError) as error:
             if isinstance(error, PoolTimeout):
                 self._away = time.monotonic()
             log.error("%s: %s", self.place.text, _reason(error))
@@ -136,13 +139,25 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Yield a connection in a transaction, which is committed at the end of the block.
+        """Yield a connection in a transaction, which is committed where this ends without an error.
 
         Raises:
-            Problem: When PostgreSQL is away (503); nothing was written.
+            Problem: When PostgreSQL is away (503) and nothing was written, or when it is not known
+                whether it was; the problem says which.
         """
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        try:
+            async with self.connection() as connection, confirming(connection):
+                yield connection
+        except CommitUnknown as lost:
+            is_stored = await was_committed(lost.identity, self._connect, _FIND_OUT)
+            if is_stored:
+                return
+            log.error("%s: %s", self.place.text, lost if is_stored is None else "rolled back")
+            raise (unknown() if is_stored is None else away()) from lost
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        keywords = {"connect_timeout": _CONNECT, **self.place.keywords, "autocommit": True}
+        return await psycopg.AsyncConnection.connect(**keywords)
 
     async def operator(self, claim: Claim) -> Operator | None:
         """Return who asks; None where the token is not known, revoked or over.

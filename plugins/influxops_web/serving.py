@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 import uvicorn
+from starlette.types import ASGIApp
 
 from influxops.command import common, say
 from influxops.context import Context
@@ -18,12 +19,15 @@ from influxops.engine import Engine
 from influxops.errors import ConfigError, ExitCode, LedgerError
 from influxops_web.app import create_app
 from influxops_web.connecting import connected
+from influxops_web.connections import LimitedProtocol, on_loop_error
 from influxops_web.place import other_databases, place_of
 from influxops_web.schema import identity, look
 from influxops_web.service import Service
 
 #: Seconds that requests under way get when the service is ended.
 _GRACE = 10
+#: Connections that may wait to be accepted. Where that fails, asyncio tries so often at once.
+_BACKLOG = 128
 #: Seconds that looking at the database before the start may take.
 _START = 30.0
 
@@ -48,21 +52,33 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
     logging.getLogger("influxops").setLevel(_level(ctx))
     with _listening(host, port) as listener:
         app = create_app(service)
-        settings = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=list(proxies),
-            timeout_graceful_shutdown=_GRACE,
-            lifespan="on",
-            ws="none",
-        )
+        settings = server_settings(app, proxies)
         address, number = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         asyncio.run(_run(_Server(settings), listener, f"http://{shown}:{number}"))
     ctx.exit(ExitCode.OK)
+
+
+def server_settings(app: ASGIApp, proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """Return how uvicorn serves an application.
+
+    Args:
+        app: The application.
+        proxies: The proxies whose headers are believed; none for no header at all.
+    """
+    return uvicorn.Config(
+        app,
+        http=LimitedProtocol,
+        backlog=_BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        timeout_graceful_shutdown=_GRACE,
+        lifespan="on",
+        ws="none",
+    )
 
 
 def _level(ctx: click.Context) -> int:
@@ -110,7 +126,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(
@@ -132,6 +148,7 @@ class _Server(uvicorn.Server):
 
 async def _run(server: _Server, listener: socket.socket, url: str) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(on_loop_error)
 
     def end() -> None:
         if server.should_exit:

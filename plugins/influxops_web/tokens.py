@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from msgspec import Struct
 
+from influxops_postgres.commit import confirmed
 from influxops_web.place import Place
 
 #: How a token begins, so that it is recognised where it has got lost.
@@ -61,13 +62,14 @@ def create(
         Its id, and the token itself, which nobody can read again.
     """
     token = PREFIX + secrets.token_urlsafe(32)
-    row = connection.execute(
-        place.sql(
-            "INSERT INTO {operator_tokens} (hash, role, name, expires_at) "
-            "VALUES (%s, %s, %s, now() + make_interval(secs => %s)) RETURNING id"
-        ),
-        [digest(token), role.value, name, ttl],
-    ).fetchone()
+    with confirmed(connection):
+        row = connection.execute(
+            place.sql(
+                "INSERT INTO {operator_tokens} (hash, role, name, expires_at) "
+                "VALUES (%s, %s, %s, now() + make_interval(secs => %s)) RETURNING id"
+            ),
+            [digest(token), role.value, name, ttl],
+        ).fetchone()
     assert row is not None, "it returns the row"
     return int(row[0]), token
 
@@ -90,4 +92,5 @@ def revoke(connection: psycopg.Connection[Any], place: Place, number: int) -> bo
         Whether there is such a token.
     """
     query = "UPDATE {operator_tokens} SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s"
-    return connection.execute(place.sql(query), [number]).rowcount == 1
+    with confirmed(connection):
+        return connection.execute(place.sql(query), [number]).rowcount == 1

@@ -177,7 +177,9 @@ class Provisioned(BaseModel):
     influxdb_provisioned: bool
     how: str = Field(description="`known`, `created`, `queued` or `failed`.")
     database: str | None
-    target: str | None
+    target: str | None = Field(
+        description="The server that holds it, or that the ledger has for it; else null."
+    )
     reason: str | None = Field(description="Why it is not there.")
 
 

@@ -55,6 +55,9 @@ def test_where_tells_server_and_database(ops: Cli, db: TestDatabase, influx: Inf
     missing = ops("where", "beta", "--format", "json")
     assert missing.code == 1
     assert missing.json["exists"] is False
+    assert (missing.json["target"], missing.json["url"]) == (None, None)
+    assert missing.json["planned_target"] == "default"
+    assert influx.url not in ops("where", "beta").all
     nobody = ops("where", "bta")
     assert nobody.code == 2
     assert "beta" in nobody.err

@@ -284,41 +284,6 @@ def test_a_transaction_that_met_another_one_is_tried_again(
     assert {each.tenant: each.error for each in found} == {"a": "x", "b": "x"}
 
 
-class _Breaking:
-    """Breaks the connection around COMMIT, as a network does."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, *, after: bool) -> None:
-        self._begin, self._left, self._after = ledger_session._begin, 1, after
-        patch.setattr(ledger_session, "_begin", self)
-
-    def __call__(self, connection: Any, *rest: Any) -> Any:
-        row = self._begin(connection, *rest)
-        execute = connection.execute
-
-        def breaking(query: Any, *values: Any) -> Any:
-            if query != "COMMIT" or not self._left:
-                return execute(query, *values)
-            self._left -= 1
-            if self._after:
-                execute("COMMIT")
-            connection.close()
-            raise psycopg.OperationalError("the connection is lost")
-
-        connection.execute = breaking
-        return row
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_a_connection_that_breaks_at_the_commit_leaves_no_doubt(
-    ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
-    _Breaking(monkeypatch, after=after)
-    (told,) = ledger.influxops_record(WRITING, Context())
-    assert told.version == 1
-    assert ledger.influxops_records(Context(), None).records == {"acme": told}
-    assert len(list(ledger.influxops_history(Wanted(), Context()))) == 1
-
-
 def test_a_run_that_is_over_writes_nothing(ledger: PostgresLedger) -> None:
     context = Context()
     context.cancel()

@@ -37,6 +37,7 @@ def test_the_code_of_the_documentation_does_what_it_says(
     with provisioner:
         names["application_starts"]()
         assert names["tenant_created"]("acme") == server.url
+        assert names["tenant_created"]("nobody") is None
         names["tenant_created_without_waiting"]("beta")
         names["create_tenant"](db.conninfo, "gamma")
         assert provisioner.wait(timeout=20)

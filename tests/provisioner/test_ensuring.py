@@ -308,7 +308,9 @@ def test_where_makes_nothing(provide: Provide, db: TestDatabase, stand_in: GiveS
     server = stand_in(max_databases=None)
     server.create("telemetry_beta")
     made = provide(targets={"eu1": server})
-    assert not made.where("acme")
+    nowhere = made.where("acme")
+    assert (bool(nowhere), nowhere.target, nowhere.url) == (False, None, "")
+    assert nowhere.reason == "it is not there yet"
     assert made.where("beta") == Ensured("beta", How.KNOWN, "telemetry_beta", "eu1", server.url)
     assert server.databases() == ["telemetry_beta"]
 

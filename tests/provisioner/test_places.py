@@ -36,7 +36,7 @@ def test_without_a_ledger_a_full_run_places(
     two.create("telemetry_beta")
     made = provide(targets={"one": one, "two": two})
     found = made.ensure("acme")
-    assert (found.how, found.target) == ("queued", "one")
+    assert (found.how, found.target, found.url) == ("queued", None, "")
     assert "a full run" in found.reason
     there = made.ensure("beta")
     assert (there.how, there.target, there.url) == ("known", "two", two.url)
@@ -94,6 +94,60 @@ def test_a_target_that_is_full_is_passed_over(
     assert {each.how for each in found} == {"created"}
     assert (len(one.databases()), len(two.databases())) == (5, 3)
     assert set(recorded(db).values()) == {("ready", "one"), ("ready", "two")}
+
+
+def test_a_place_that_is_neither_there_nor_recorded_is_told_to_nobody(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    """The only server with room is down: a client that writes elsewhere makes a database there."""
+    db.registry("acme", "beta", "gamma", "delta", "ready")
+    full = stand_in()
+    for number in range(4):
+        full.create(f"other{number}")
+    targets = {"full": full, "down": "http://127.0.0.1:1"}
+    made = provide(targets=targets, ledger=True, budget=3.0, cache_ttl=0.0)
+    with psycopg.connect(db.conninfo) as connection:
+        for tenant, state, target in (
+            ("ready", "ready", "down"),
+            ("beta", "reserved", "full"),
+            ("gamma", "reserved", "down"),
+        ):
+            connection.execute(
+                "INSERT INTO influxops.tenants (namespace, tenant, state, database, target) "
+                "VALUES ('default', %s, %s, %s, %s)",
+                [tenant, state, f"telemetry_{tenant}", target],
+            )
+    beta = made.ensure("beta")  # its place is recorded, and it takes the last one
+    assert (beta.how, beta.url) == ("created", full.url)
+    nowhere = [
+        made.ensure("acme"),
+        *made.ensure_many(["acme", "delta"]),
+        made.where("acme"),
+        asyncio.run(made.aensure("delta")),
+        asyncio.run(made.awhere("delta")),
+        made.ensure("acme", target="full"),
+    ]
+    assert not any(nowhere)
+    assert {(each.target, each.url) for each in nowhere} == {(None, "")}
+    for found in (made.ensure("gamma"), made.where("gamma")):
+        assert (bool(found), found.target, found.url) == (False, "down", "http://127.0.0.1:1")
+    known = made.ensure("ready")
+    assert (known.how, known.target, known.url) == ("known", "down", "http://127.0.0.1:1")
+    made.close(0.0)
+    assert (made.ensure("delta").url, made.ensure("delta").target) == ("", None)
+
+
+def test_a_database_that_is_lost_has_no_url(
+    provide: Provide, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    db.registry("acme")
+    server = stand_in(max_databases=None)
+    made = provide(targets={"one": server}, ledger=True, cache_ttl=0.0)
+    assert made.ensure("acme").url == server.url
+    until(lambda: server.rows("_internal", MARKED))
+    server.drop("telemetry_acme")
+    for found in (made.ensure("acme"), made.where("acme")):
+        assert (found.how, found.target, found.url) == ("failed", None, "")
 
 
 def test_what_was_promised_and_is_gone_is_not_made_anew(
@@ -180,7 +234,8 @@ def test_in_a_transaction_a_tenant_is_noted_and_comes_once_it_is_committed(
         assert row == ("0",)
     assert recorded(db)["acme"] in [("wanted", None), ("ready", "one")]
     assert made.wait("acme", timeout=20)
-    assert made.ensure("acme", connection=connection).how == "known"
+    with psycopg.connect(db.conninfo) as connection:
+        assert made.ensure("acme", connection=connection).how == "known"
     assert recorded(db) == {"acme": ("ready", "one")}
 
 

@@ -126,6 +126,14 @@ def test_a_tenant_that_is_created_while_influxdb_is_away_is_made_when_it_is_back
         assert [each["tenant_id"] for each in fleet["waiting"]] == ["early"]
         assert fleet["servers"][0]["trouble"]
         assert "early: no database yet: " in web.logged()
+        ensured = web.ask("POST", "/operator/tenants/early/ensure").json()
+        assert (ensured["influxdb_provisioned"], ensured["target"]) == (False, None)
+        page = web.ask("GET", "/tenant?id=early", headers={"Accept": "text/html"})
+        assert page.status == 200
+        text = page.data.decode()
+        assert "none recorded: target:eu1: " in text
+        assert "it would be" not in text
+        assert "telemetry_early on eu1" not in text
         # What waits outlives the process, too: it is in the ledger.
         web.process.kill()
         web.process.wait(30)
