@@ -12,7 +12,7 @@ from psycopg import sql
 from influxops.config.web import WebTable
 from influxops.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
-from influxops_postgres.commit import CommitUnknown
+from influxops_postgres.commit import CommitUnknown, NotCommitted
 
 #: The service's own table of tenants, which a source reads.
 TENANTS = "tenants"
@@ -147,6 +147,8 @@ def explained(error: psycopg.Error, place: Place) -> InfluxopsError:
         hint = "give this user the rights of the tables' owner, or run it as their owner"
     elif isinstance(error, CommitUnknown):
         hint = "look whether it is there, or run it again"
+    elif isinstance(error, NotCommitted):
+        hint = "run it again"
     elif error.sqlstate is None:
         hint = "check the `dsn` of [sources.tenants]; does PostgreSQL run and listen there?"
     return InfluxopsError(f"{place.text}: {said}", hint=hint)

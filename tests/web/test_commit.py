@@ -258,3 +258,17 @@ def test_backends_that_end_under_load_lose_nothing_that_was_answered_201(
     assert lost == []
     assert audited - stored == set()
     assert {status for _, status in answers} <= {201, 503}
+
+
+def test_a_token_of_which_nobody_knows_whether_it_is_stored_is_not_printed(
+    behind: tuple[Web, PgProxy],
+) -> None:
+    web, proxy = behind
+    proxy.before = _Breaking(
+        'INSERT INTO "public"."operator_tokens"', "COMMIT", lambda pid: Then.LOSE_ANSWER
+    )
+    done = web.cli("token", "create", "--role", "operator", "--name", "lost")
+    proxy.reset()
+    assert (done.code, done.out) == (1, "")
+    assert "whether it was is not known" in done.err
+    assert len(web.rows("SELECT 1 FROM operator_tokens WHERE name = 'lost'")) == 1
