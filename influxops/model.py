@@ -266,6 +266,8 @@ class Copied(Struct, frozen=True):
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()
+    #: How many of `rows` each table got (`only_missing`), as far as the plugin tells.
+    rows_by_table: Mapping[str, int] = field(default_factory=dict)
 
 
 class Traits(Struct, frozen=True):
@@ -279,6 +281,8 @@ class Traits(Struct, frozen=True):
     marker: str = ""  # what says that a database is complete, in a word; empty where nothing does
     contents: str = ""  # what its statistics count, in a word: "telemetry"; empty without any
     identity: str = "identity"  # what it calls the identity of a server
+    #: Seconds after which a query is sure to find a row whose write was acknowledged.
+    visible_after: float = 0.0
     #: Returns the rule that a database's name breaks, to be read after "its database name …".
     name_rule: Callable[[str], str] = lambda name: ""
     #: Returns the rule that a tenant's id breaks, to be read after "its id …".

@@ -12,6 +12,7 @@ copying is. Who is killed goes on from there, or from earlier: each row can be c
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 
 from msgspec import Struct
@@ -82,6 +83,7 @@ class Copying:
         self._total: int | None = None
         self._checks: list[_Check] = []
         self._findings: list[Finding] = []
+        self._rows_by_table: Counter[str] = Counter()
         self._told_at = 0.0
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = State("", "", 0)
@@ -331,6 +333,8 @@ class Copying:
             return
         missing = Missing(self._source, self._copy, self._writer, table, self._as_copied(table))
         yield from missing.copy(span, rows)
+        if missing.rows:
+            self._rows_by_table[table.name] += missing.rows
         self._context.on_progress(rows)
         self._note(empty=missing.empty, conflicts=missing.conflicts)
         few = (*self._state.examples, *missing.examples)[: Missing.EXAMPLES]
@@ -357,6 +361,7 @@ class Copying:
             stage=state.stage,
             progress=state.encode(),
             rows=self._writer.rows,
+            rows_by_table=dict(self._rows_by_table),
             total=self._total,
             tables=len(self._tables.keys),
             bytes=self._writer.bytes,

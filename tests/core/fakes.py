@@ -404,7 +404,17 @@ class MemoryTarget(_Base):
             is_equal = all(key in theirs for key in ours)
             done = not keys and (order.only_missing or is_equal)
             told = "~" if done else after
-            yield Copied("copying", told, rows, len(ours), 1, 0, conflicts=conflicts, done=done)
+            yield Copied(
+                "copying",
+                told,
+                rows,
+                len(ours),
+                1,
+                0,
+                conflicts=conflicts,
+                done=done,
+                rows_by_table={"telemetry": rows} if rows else {},
+            )
             if done:
                 return
 

@@ -16,8 +16,6 @@ from influxops.ledger import Record, State
 from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import passes
-from influxops.reconcile.copying import last_pass
-from influxops.reconcile.order import Order
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts
@@ -778,28 +776,6 @@ def test_draining_many_tenants_moves_each(two: Bench) -> None:
     report = move(two, away="eu1")
     assert report.exit_code is ExitCode.OK
     assert {r.target for r in books(two).records.values()} == {"eu2"}
-
-
-# Before the old copy is dropped
-
-
-def test_the_last_pass_copies_what_only_the_old_copy_has(two: Bench) -> None:
-    move(two)
-    two.server("eu1").write("telemetry_a", k0=99, forgotten=1)
-    with two.engine() as engine:
-        order = Order(engine.sources, engine.targets, engine.rules)
-        assert last_pass(record(two), order, Context()) is None
-    assert two.server("eu2").data["telemetry_a"] == {**ROWS, "forgotten": 1}
-
-
-def test_a_last_pass_that_fails_keeps_the_old_copy(two: Bench) -> None:
-    move(two)
-    two.server("eu2").databases.clear()
-    with two.engine() as engine:
-        order = Order(engine.sources, engine.targets, engine.rules)
-        stays = last_pass(record(two), order, Context())
-    assert stays is not None
-    assert "there is no database" in stays.message
 
 
 def test_a_pin_that_is_given_by_a_source_is_followed(three: Bench) -> None:
