@@ -9,6 +9,7 @@ between two steps, nothing is dropped without its last pass: the next run begins
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,12 +49,13 @@ _TABLES = 3
 ALLOWED = "late-writes"
 
 
-class Late(Struct, frozen=True, omit_defaults=True):
+class Late(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The rows that came late to an old copy, as the `progress` of a tenant's record has it."""
 
     postponed: int = 0  # how often in a row the drop was postponed for them
     at: datetime | None = None  # when a pass last ended, by the ledger's clock
     rate: float = 0.0  # rows a second between the last two passes
+    moved: str = ""  # the progress that the move has left there, which is its target's own text
 
     @classmethod
     def of(cls, found: Record) -> Late:
@@ -61,7 +63,7 @@ class Late(Struct, frozen=True, omit_defaults=True):
         try:
             return msgspec.json.decode(found.progress or "{}", type=cls)
         except msgspec.MsgspecError:
-            return cls()  # how far the move was
+            return cls(moved=found.progress)
 
     @property
     def is_held(self) -> bool:
@@ -153,26 +155,23 @@ class OldCopies:
         if missing is not None:
             self._not_copied(plan, f"the target {missing} is not configured any more", "")
             return False
-        source = self._handles[known.other or ""]
+        source, target = self._handles[known.other or ""], self._handles[known.target or ""]
+        late = Late.of(known)
+        rest = CopyOrder(known.database, None, late.moved, only_missing=True)
         try:
-            copied = copy(
-                source,
-                self._handles[known.target or ""],
-                CopyOrder(known.database, None, only_missing=True),
-                self.context,
-            )
+            copied = copy(source, target, rest, self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
             self.context.log.debug("%s failed", source.full_name, exc_info=True)
             self._not_copied(plan, error.message, error.remedy)
             return False
-        late, now = Late.of(known), self._now()
-        if not copied.rows:
-            late = replace(late, at=now)
-        else:
+        now = self._now()
+        if copied.rows:
             seconds = (now - (late.at or known.made or now)).total_seconds()
-            late = Late(late.postponed + 1, now, copied.rows / max(seconds, 1.0))
+            rate = copied.rows / max(seconds, 1.0)
+            late = replace(late, postponed=late.postponed + 1, rate=rate)
+        late = replace(late, at=now)
         self._records[plan.tenant] = replace(known, progress=msgspec.json.encode(late).decode())
         if copied.rows and ALLOWED not in self.order.allow:
             self._postpone(plan, late, copied)
@@ -292,6 +291,7 @@ class OldCopies:
         recalled = self.draft.observed.recalled.having(self._records)
         observed = replace(self.draft.observed, recalled=recalled)
         outcomes = [outcome for _, outcome in self._dropped]
+        self._wait_for_writers()
         settled: Mapping[str, TenantPlan] = {}
         if outcomes:
             observed = reread(outcomes, observed, self.order, self.context)
@@ -308,6 +308,16 @@ class OldCopies:
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()
+
+    def _wait_for_writers(self) -> None:
+        """Wait where rows came late: what still writes has made the database again by then."""
+        written = [
+            self._visible(plan)
+            for plan, _ in self._dropped
+            if any(note.kind is Kind.LATE_WRITES for note in plan.notes)
+        ]
+        with contextlib.suppress(Interrupted):
+            self.context.pause(max(written, default=0.0))
 
     def _record_late(self) -> None:
         """Write to the ledger what was postponed, and release its claims."""

@@ -332,9 +332,9 @@ class Copying:
         if not table.columns:
             return
         missing = Missing(self._source, self._copy, self._writer, table, self._as_copied(table))
+        before = self._writer.added
         yield from missing.copy(span, rows)
-        if missing.rows:
-            self._rows_by_table[table.name] += missing.rows
+        self._rows_by_table[table.name] += self._writer.added - before
         self._context.on_progress(rows)
         self._note(empty=missing.empty, conflicts=missing.conflicts)
         few = (*self._state.examples, *missing.examples)[: Missing.EXAMPLES]
@@ -361,7 +361,7 @@ class Copying:
             stage=state.stage,
             progress=state.encode(),
             rows=self._writer.rows,
-            rows_by_table=dict(self._rows_by_table),
+            rows_by_table={name: n for name, n in self._rows_by_table.items() if n},
             total=self._total,
             tables=len(self._tables.keys),
             bytes=self._writer.bytes,

@@ -46,7 +46,6 @@ class Missing:
         self._copied = copied
         self._ours = Lines(table)
         self._theirs = Lines(copied)
-        self.rows = 0  # how many were written, those that only lacked fields among them
         self.empty = 0
         self.conflicts = 0
         self.examples: list[str] = []
@@ -106,7 +105,7 @@ class Missing:
                 lines.append(f"{key} {values} {time}".encode())
             elif known[name] != _hash(values):
                 different[name] = parts
-        self._write(lines)
+        self._writer.add(lines)
 
     def _merge(self, span: Span, different: dict[bytes, _Parts]) -> Iterator[None]:
         """Add the fields that the copy lacks of rows that both have; count the conflicts."""
@@ -125,13 +124,9 @@ class Missing:
                     lines.append(f"{key} {','.join(lacking)} {time}".encode())
                 if any(theirs.get(name, text) != text for name, text in ours.items()):
                     self._conflict(key, time)
-            self._write(lines)
+            self._writer.add(lines)
             yield None
         different.clear()
-
-    def _write(self, lines: list[bytes]) -> None:
-        self.rows += len(lines)
-        self._writer.add(lines)
 
     def _conflict(self, key: str, time: int) -> None:
         self.conflicts += 1

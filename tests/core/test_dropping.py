@@ -274,6 +274,28 @@ def test_what_is_allowed_is_copied_to_the_last_row_and_dropped(one: Bench) -> No
     ]
 
 
+def test_what_is_made_again_by_a_writer_at_once_is_told_and_stays_known(one: Bench) -> None:
+    one.server("eu1").written = frozenset({"telemetry_a"})
+    report = drop_due(one, allow=["late-writes"])
+    assert report.exit_code is ExitCode.FAILED
+    assert finding(report).message == (
+        "it was dropped, and is there again: what still writes to it made it"
+    )
+    assert is_there(one)
+    one.server("eu1").written = frozenset()
+    assert drop_due(one).exit_code is ExitCode.OK
+    assert not is_there(one)
+
+
+def test_what_a_move_has_left_in_the_record_is_given_to_each_pass(one: Bench) -> None:
+    books(one).records["a"] = replace(record(one), progress="a text")
+    eu1 = one.server("eu1")
+    eu1.write("telemetry_a", late=1)
+    assert drop_due(one).exit_code is ExitCode.FAILED
+    assert drop_due(one).exit_code is ExitCode.OK
+    assert [order.progress for order in eu1.orders] == 3 * ["a text"]
+
+
 def test_postponements_count_only_in_a_row_and_only_for_late_rows(one: Bench) -> None:
     def fails(order: CopyOrder) -> None:
         _raise()
