@@ -14,11 +14,12 @@ from influxops.context import Context
 from influxops.findings import Finding, Kind
 from influxops.ledger import Record, State
 from influxops.model import Action, CopyOrder, Database, Verdict
-from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError
+from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import dropping
 from influxops.reconcile.due import Due
 from tests.core.conftest import Bench
 from tests.core.fakes import Books, MemoryTarget
+from tests.core.test_engine import supplemented
 
 IDS = "abcdefgh"
 
@@ -312,6 +313,23 @@ def test_one_that_is_written_to_keeps_no_other(old: Bench) -> None:
     report = drop_due(old)
     assert report.exit_code is ExitCode.FAILED
     assert [id_ for id_ in IDS if is_there(old, id_)] == ["c"]
+
+
+# Another door
+
+
+@pytest.mark.parametrize("state", [State.READY, State.MOVING])
+def test_the_copy_of_a_move_is_not_dropped_by_a_task_that_names_its_target(
+    one: Bench, state: State
+) -> None:
+    books(one).records["a"] = replace(record(one), state=state)
+    one.server("eu1").write("telemetry_a", late=1)
+    named = Tenant("a", {"target": "eu1"})
+    report = supplemented(one, named, absent=True, allow=["drop", "mass-change"])
+    assert report.exit_code is ExitCode.FAILED
+    assert "telemetry_a" in one.server("eu1").databases
+    assert "may hold rows that eu2 lacks" in finding(report).message
+    assert "retire --due" in finding(report).hint
 
 
 # What goes wrong between pass and drop
