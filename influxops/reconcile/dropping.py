@@ -166,18 +166,17 @@ class OldCopies:
             self.context.log.debug("%s failed", source.full_name, exc_info=True)
             self._not_copied(plan, error.message, error.remedy)
             return False
-        now = self._now()
+        now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.order.allow
         if copied.rows:
             seconds = (now - (late.at or known.made or now)).total_seconds()
-            rate = copied.rows / max(seconds, 1.0)
-            late = replace(late, postponed=late.postponed + 1, rate=rate)
-        late = replace(late, at=now)
+            late = replace(late, rate=copied.rows / max(seconds, 1.0))
+        late = replace(late, at=now, postponed=late.postponed + is_postponed)
         self._records[plan.tenant] = replace(known, progress=msgspec.json.encode(late).decode())
-        if copied.rows and ALLOWED not in self.order.allow:
+        if is_postponed:
             self._postpone(plan, late, copied)
-            return False
-        self._note(plan, copied)
-        return True
+        else:
+            self._note(plan, copied)
+        return not is_postponed
 
     def _end(self, plan: TenantPlan) -> None:
         """Make the last pass over an old copy, and drop it right after that."""

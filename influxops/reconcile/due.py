@@ -30,9 +30,9 @@ from influxops.reconcile.reserve import reserve
 from influxops.reconcile.retire import changed, standing, with_telemetry
 from influxops.text import count, moment
 
-#: So many tenants at least are claimed, read again and dropped at once; and how often all may be
-#: read again, however many there are.
-_AT_ONCE, _READINGS = 200, 20
+#: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
+#: from before; and how often all may be read again, however many there are.
+_AT_ONCE, _COPIES, _READINGS = 200, 16, 20
 
 
 class Due(Struct, frozen=True):
@@ -145,7 +145,11 @@ class Due(Struct, frozen=True):
 
 def _next_batch(draft: Draft) -> list[TenantPlan]:
     """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
-    return run.still_open(draft)[: max(_AT_ONCE, len(draft.plan.tenants) // _READINGS)]
+    waiting = run.still_open(draft)
+    copies = [plan for plan in waiting if drops_old_copy(plan)]
+    others = [plan for plan in waiting if not drops_old_copy(plan)]
+    share = len(draft.plan.tenants) // _READINGS
+    return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
 
 
 def _plan_again(
