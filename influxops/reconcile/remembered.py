@@ -60,6 +60,8 @@ def busy(plan: TenantPlan, record: Record) -> TenantPlan:
         return hold(plan, held(Kind.BUSY, changed, "run it again"))
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
+    if record.state is State.READY and record.other is not None:
+        doing, on = "dropping the old copy of", f" on {record.other}"
     return hold(
         plan,
         held(

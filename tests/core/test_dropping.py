@@ -363,6 +363,7 @@ def test_a_claim_that_another_run_got_meanwhile_keeps_the_old_copy(one: Bench) -
     at_pass(one, 2, moved_back)
     report = drop_due(one)
     assert finding(report).kind is Kind.BUSY
+    assert "is dropping the old copy of its database on eu1" in finding(report).message
     assert "telemetry_a" in one.server("eu1").databases
     assert record(one).holder == "other"
 
@@ -397,6 +398,17 @@ def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, nu
     assert not any(is_there(old, id_) for id_ in IDS if id_ not in left)
     assert drop_due(old).exit_code is ExitCode.OK
     assert not any(is_there(old, id_) for id_ in IDS)
+
+
+def test_a_run_whose_time_would_end_before_the_last_pass_drops_nothing(
+    old: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryTarget, "traits", replace(MemoryTarget.traits, visible_after=300))
+    report = drop_due(old, context=Context(60))
+    assert {finding(report, id_).kind for id_ in IDS} == {Kind.NOT_TRIED}
+    assert report.exit_code is not ExitCode.OK
+    assert old.server("eu1").changes == []
+    assert all(record(old, id_).other == "eu1" for id_ in IDS)
 
 
 def test_a_drop_whose_end_is_not_known_is_told_as_that(one: Bench) -> None:

@@ -15,7 +15,8 @@ from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 
-PATIENCE = 60
+#: Seconds after which something is called stuck; none of these tests takes a tenth of it.
+PATIENCE = 120
 
 
 class Writer(threading.Thread):

@@ -155,7 +155,9 @@ def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(
     done = stage.due()
     seconds = time.monotonic() - began
     log.info("%.1f s\n%s", seconds, done.out)
-    assert seconds < 8 * 2
+    # One after the other they would wait two seconds each.
+    drops = [stage.began[f"telemetry_{tenant}"] for tenant in tenants[1::2]]
+    assert max(drops) - min(drops) < 2 * len(drops[1:])
     assert {*tenants} - {*stage.left(*tenants)} >= {*tenants[1::2]}
     for writer, timer in zip(writers, timers, strict=True):
         timer.join()
@@ -205,16 +207,15 @@ def test_a_run_that_is_killed_between_pass_and_drop_is_followed_by_one_that_look
     assert stage.eu1.databases() == []
 
 
-@pytest.mark.parametrize("done_there", [False, True])
 def test_a_drop_whose_answer_is_lost_is_told_as_unknown_and_settled_by_the_next_run(
-    stage: Stage, done_there: bool
+    stage: Stage,
 ) -> None:
     stage.old_copies("t0")
 
     def gone(seen: Seen) -> Answer:
         if not stage.drops(seen) and not stage.began:
             return None
-        if not stage.began and done_there:
+        if not stage.began:
             stage.eu1.drop("telemetry_t0")
         stage.see(seen)
         return 504, "text/plain", b"no node answers"
@@ -229,13 +230,3 @@ def test_a_drop_whose_answer_is_lost_is_told_as_unknown_and_settled_by_the_next_
     assert stage.due().code == 0
     assert stage.eu1.databases() == []
     assert stage.left("t0") == []
-
-
-def test_a_run_whose_time_ends_before_the_last_pass_drops_nothing(stage: Stage) -> None:
-    stage.old_copies("t0")
-    done = stage.due("--timeout", "2s")
-    assert done.code != 0
-    assert "not tried: the run ended before" in done.out
-    assert stage.began == {}
-    assert stage.left("t0") == ["t0"]
-    assert stage.due().code == 0
