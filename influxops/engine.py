@@ -113,7 +113,6 @@ class Engine:
         recreate: Iterable[str] = (),
         planner: Planner | None = None,
         command: str = "ensure",
-        reads_again: bool = False,
         tell: bool = True,
     ) -> Report:
         """Make a run: a dry one plans, any other also carries the plan out.
@@ -123,9 +122,9 @@ class Engine:
             allow: The names of the guards that are allowed.
             absent: Whether the tenants that the scope names are to lose their databases.
             recreate: Ids of tenants whose lost database is to be made again, empty.
-            planner: Plans something else than that every tenant has its database.
+            planner: Plans something else than that every tenant has its database; one with a
+                method `carry_out` executes what it planned itself.
             command: The command that makes such a run.
-            reads_again: Whether all is read and planned once more right before it is done.
             tell: Whether the reporters are told.
 
         Returns:
@@ -143,7 +142,6 @@ class Engine:
             absent=absent,
             planner=planner,
             command=command,
-            reads_again=reads_again,
         )
         return self._run(order, context, tell=tell)
 
@@ -201,7 +199,7 @@ class Engine:
         )
         order = self._order(context, allow, tell=tell)
         command = "drain" if away is not None else "move"
-        order = replace(order, planner=mover.plan, carrier=mover.carry_out, command=command)
+        order = replace(order, planner=mover, command=command)
         return self._run(order, context, tell=tell)
 
     def _order(self, context: Context, allow: Iterable[str], *, tell: bool) -> Order:

@@ -68,6 +68,7 @@ class Kind(StrEnum):
     UNRETIRED = "unretired"  # it was retiring, and a source has it again
     STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
     RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and somebody wrote to it of late
+    LATE_WRITES = "late-writes"  # rows still come to the old copy of a moved tenant
     MOVING = "moving"  # its database is being copied to another target
     MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read

@@ -278,6 +278,8 @@ class Copied(Struct, frozen=True):
     #: Why tables cannot be copied, by name; all others are. Those of `without_tables` are among
     #: them, and no reason not to be done.
     unread: Mapping[str, str] = field(default_factory=dict)
+    #: How many of `rows` each table got (`only_missing`), as far as the plugin tells.
+    rows_by_table: Mapping[str, int] = field(default_factory=dict)
 
 
 class Traits(Struct, frozen=True):
@@ -291,6 +293,8 @@ class Traits(Struct, frozen=True):
     marker: str = ""  # what says that a database is complete, in a word; empty where nothing does
     contents: str = ""  # what its statistics count, in a word: "telemetry"; empty without any
     identity: str = "identity"  # what it calls the identity of a server
+    #: Seconds after which a query is sure to find a row whose write was acknowledged.
+    visible_after: float = 0.0
     #: Returns the rule that a database's name breaks, to be read after "its database name …".
     name_rule: Callable[[str], str] = lambda name: ""
     #: Returns the rule that a tenant's id breaks, to be read after "its id …".

@@ -72,7 +72,8 @@ options:
         gone. V(replaced-server) accepts another server than the recorded one. V(mass-change)
         accepts that many recorded tenants are made anew, retired, or gone from the registry.
         V(new-source) accepts the tenants of a registry that is not recorded. V(unrecorded) makes
-        and drops while the ledger cannot be used.
+        and drops while the ledger cannot be used. V(late-writes) is for C(influxops retire --due)
+        alone, which drops what moved tenants left behind.
     type: list
     elements: str
     choices:
@@ -83,6 +84,7 @@ options:
       - unreachable
       - still-registered
       - recent-telemetry
+      - late-writes
       - shorter-retention
       - empty-source
       - drop
@@ -527,6 +529,7 @@ def main():
                 "unreachable",
                 "still-registered",
                 "recent-telemetry",
+                "late-writes",
                 "shorter-retention",
                 "empty-source",
                 "drop",

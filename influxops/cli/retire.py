@@ -50,12 +50,9 @@ def command(
     if due and (tenants or after is not None):
         raise click.UsageError("--due drops what is due; it takes no tenant and no --after", ctx)
     if due:
-        from influxops.reconcile.copying import last_pass
         from influxops.reconcile.due import Due
 
-        report = execute(
-            ctx, planner=Due(last_pass), command="retire --due", reads_again=True, **options
-        )
+        report = execute(ctx, planner=Due(), command="retire --due", **options)
         _say_nothing_due(ctx, report)
         ctx.exit(report.exit_code)
     if not tenants:

@@ -94,7 +94,6 @@ def execute(
     recreate: Sequence[str] = (),
     planner: Planner | None = None,
     command: str = "ensure",
-    reads_again: bool = False,
     act: Callable[[Engine, Context], Report] | None = None,
     endless: bool = False,
 ) -> Report:
@@ -142,7 +141,6 @@ def execute(
                 recreate=recreate,
                 planner=planner,
                 command=command,
-                reads_again=reads_again,
             )
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}

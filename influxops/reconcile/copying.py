@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,16 +11,11 @@ from influxops.context import Context
 from influxops.durations import format_duration
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record
 from influxops.model import Copied, CopyOrder, TenantPlan
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.desired import hold, not_known
 from influxops.reconcile.way import way_of
 from influxops.text import count, one_line, short, some_of
-
-if TYPE_CHECKING:
-    from influxops.reconcile.order import Order
-
 
 #: So many tables that cannot be copied are told of with the reason.
 _NAMED = 5
@@ -87,50 +82,6 @@ def copy(
             hint="tell the author of its plugin",
         )
     return last
-
-
-def last_pass(record: Record, order: Order, context: Context) -> Finding | None:
-    """Copy what only the old copy of a moved tenant holds, right before that is dropped.
-
-    Args:
-        record: The tenant's, whose `other` is the target of the old copy.
-        order: The run's order.
-        context: The run.
-
-    Returns:
-        Why the old copy must stay; None where every key of it is in the tenant's database.
-
-    Raises:
-        Interrupted: When the run is over.
-    """
-    targets = {handle.name: handle for handle in order.targets}
-    missing = next((n for n in (record.other, record.target) if n not in targets), None)
-    if missing is not None:
-        return _stays(record, f"the target {missing} is not configured any more", "")
-    source, target = targets[record.other or ""], targets[record.target or ""]
-    try:
-        # Its progress names the tables that were left out on purpose.
-        rest = CopyOrder(record.database, None, record.progress, only_missing=True)
-        copy(source, target, rest, context)
-    except Interrupted:
-        raise
-    except InfluxopsError as error:
-        context.log.debug("%s failed", source.full_name, exc_info=True)
-        return _stays(record, error.message, error.remedy)
-    return None
-
-
-def _stays(record: Record, why: str, remedy: Any) -> Finding:
-    return Finding(
-        Kind.MOVING,
-        Severity.ERROR,
-        f"what only its old copy on {record.other} may hold could not be copied to "
-        f"{record.target}: {why}",
-        remedy,
-        record.tenant,
-        record.other,
-        record.database,
-    )
 
 
 def about(plan: TenantPlan, finding: Finding) -> Finding:

@@ -1,45 +1,42 @@
-"""The plan of `influxops retire --due`: what is due is dropped, after everything was tested again.
+"""The operation `influxops retire --due`: what is due is dropped, after all was tested again.
 
-The run plans twice: once to reserve, and once more with everything read anew, when the tenants
-are in its hands. Whatever is not known then is postponed.
+The run plans twice: first to claim the tenants, then from what is read again while they are
+claimed. Whatever is not known then is postponed. The databases of retired tenants are dropped like
+that; what moved tenants left behind takes more (dropping.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
 from influxops.model import Action, TenantPlan, Verdict
-from influxops.reconcile.desired import hold, postponed
-from influxops.reconcile.observe import Observed
+from influxops.reconcile import run
+from influxops.reconcile.desired import desire, hold, postponed
+from influxops.reconcile.dropping import OldCopies, drops_old_copy, note_of
+from influxops.reconcile.guards import guard
+from influxops.reconcile.observe import Observed, observe
+from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import Plan
+from influxops.reconcile.remember import record as write
 from influxops.reconcile.remembered import busy, due_on, is_busy, sharing, unretired
+from influxops.reconcile.reserve import reserve
 from influxops.reconcile.retire import changed, standing, with_telemetry
 from influxops.text import count, moment
 
-if TYPE_CHECKING:
-    from influxops.reconcile.order import Order
-
-#: Copies what writers left at the place that a tenant was moved from, right before that is
-#: dropped; returns why it must stay, None where it may go.
-LastPass = Callable[[Record, "Order", Context], Finding | None]
+#: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
+#: from before; and how often all may be read again, however many there are.
+_AT_ONCE, _COPIES, _READINGS = 200, 16, 20
 
 
 class Due(Struct, frozen=True):
-    """Plans that what is due is dropped: retired tenants, and what moved ones left behind.
-
-    Args:
-        last_pass: What is done before what a moved tenant left behind is dropped; without it,
-            that stays.
-    """
-
-    last_pass: LastPass | None = None
+    """Drops what is due: databases of retired tenants, and what moved ones left behind."""
 
     def __call__(
         self,
@@ -48,7 +45,13 @@ class Due(Struct, frozen=True):
         order: Order,
         context: Context,
     ) -> Plan:
-        """Plan it."""
+        """Plan it.
+
+        Raises:
+            TypeError: When something else would carry it out, without reading again.
+        """
+        if order.planner is not self:
+            raise TypeError("Due executes what it planned: it has to be the run's planner itself")
         recalled = observed.recalled
         if not recalled.is_there:
             return Plan({})
@@ -105,11 +108,9 @@ class Due(Struct, frozen=True):
                 f"{target} does not show all that it holds",
                 "give its target a token that may read all",
             )
-        if record.state is not State.RETIRING and plan.before is not None:
-            why = self._before_old_copy_goes(plan, record, order, context)
-            if why is not None:
-                return postponed(plan, why.kind, why.message, why.remedy)
         plan = changed(plan, Action.DROP, target)
+        if drops_old_copy(plan):
+            return note_of(plan)
         if plan.before is None:
             # A run that died may have dropped it: what the server still keeps is told.
             until = inventory.deleted.get(record.database)
@@ -117,20 +118,79 @@ class Due(Struct, frozen=True):
             plan = replace(plan, changes=(change,), notes=(*plan.notes, _was_gone(plan)))
         return plan
 
-    def _before_old_copy_goes(
-        self, plan: TenantPlan, record: Record, order: Order, context: Context
-    ) -> Finding | None:
-        """Return why what a moved tenant left behind must stay; None where it may go."""
-        if self.last_pass is None:
-            return Finding(
-                Kind.MOVING,
-                Severity.ERROR,
-                f"what was written to its old copy on {record.other} since it was moved to "
-                f"{record.target} is not copied yet",
-            )
-        if record.holder != context.id:
-            return None  # only planned so far: it is copied when the tenant is in this run's hands
-        return self.last_pass(record, order, context)
+    def carry_out(self, draft: Draft, order: Order, context: Context) -> Iterator[Draft]:
+        """Drop what is planned, after it was claimed, read again and planned again.
+
+        Raises:
+            Interrupted: When the run is over; what was yielded last is what is known.
+        """
+        while batch := _next_batch(draft):
+            context.check()
+            draft, batch = reserve(batch, draft, order, context)
+            yield draft
+            if not batch:
+                continue
+            draft, batch = _plan_again(batch, draft, order, context)
+            yield draft
+            copies = [plan for plan in batch if drops_old_copy(plan)]
+            others = [plan for plan in batch if not drops_old_copy(plan)]
+            if others:
+                draft = run.carry_out(others, draft, order, context)
+                yield draft
+                yield (draft := write(draft, order, context.or_grace(GRACE)))
+            if copies:
+                for known in OldCopies(draft, order, context).drop(copies):
+                    yield (draft := known)
+
+
+def _next_batch(draft: Draft) -> list[TenantPlan]:
+    """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
+    waiting = run.still_open(draft)
+    copies = [plan for plan in waiting if drops_old_copy(plan)]
+    others = [plan for plan in waiting if not drops_old_copy(plan)]
+    share = len(draft.plan.tenants) // _READINGS
+    return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
+
+
+def _plan_again(
+    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
+) -> tuple[Draft, list[TenantPlan]]:
+    """Read everything again, and plan from that for the tenants that this run has claimed.
+
+    Returns:
+        What is known now, and those of the batch for which the same is still to be done.
+    """
+    assert order.planner is not None
+    observed, why = draft.observed, ""
+    try:
+        observed = observe(order.sources, order.targets, order.rules, context, order.ledger)
+        observed = replace(observed, closed=draft.observed.closed)
+    except ConfigError as error:
+        why = error.message
+    records = observed.recalled.records
+    own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
+    plan = Plan({})
+    if not why and observed.recalled.is_there:
+        part = replace(observed, recalled=replace(observed.recalled, records=own))
+        plan = order.planner(part, desire(part, order.rules, context.check), order, context)
+        plan = guard(plan, observed, order.rules, order.allow)
+    tenants = dict(draft.plan.tenants)
+    still = []
+    for before in batch:
+        why = why or observed.recalled.error or "the ledger has changed meanwhile"
+        now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
+        tenants[before.tenant] = now
+        if [c.action for c in now.changes] == [c.action for c in before.changes]:
+            still.append(now)
+    refusals = tuple(dict.fromkeys((*draft.plan.refusals, *plan.refusals)))
+    return (
+        replace(
+            draft,
+            observed=observed,
+            plan=replace(draft.plan, tenants=tenants, refusals=refusals),
+        ),
+        still,
+    )
 
 
 #: Every so many records, planning looks whether the run is over.

@@ -156,6 +156,12 @@ GUARDS: Final[Mapping[str, Guard]] = {
         when="stop what writes first; if what came is worth nothing",
         note=Kind.RECENT_TELEMETRY,
     ),
+    "late-writes": Guard(
+        _retires(Kind.LATE_WRITES),
+        lambda plans: _listed(plans, 3, "dropped, though still written to"),
+        when="stop what writes there first; to copy the rest and drop it then",
+        note=Kind.LATE_WRITES,
+    ),
     "shorter-retention": Guard(
         _shortens,
         lambda plans: _listed(plans, 3, "given a shorter retention period"),

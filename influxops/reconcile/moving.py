@@ -49,7 +49,7 @@ _AT_ONCE = 16
 
 
 class Mover:
-    """Plans and carries out moves; what `Order` takes as planner and carrier.
+    """Plans moves and carries them out; what `Order` takes as planner.
 
     Args:
         goal: What the move is for.
@@ -58,7 +58,7 @@ class Mover:
     def __init__(self, goal: Goal) -> None:
         self.goal = goal
 
-    def plan(
+    def __call__(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],

@@ -32,15 +32,20 @@ class Order(Struct, frozen=True):
     absent: bool = False  # whether the tenants that the scope names lose their databases
     #: Plans instead of `make_plan`, for a run that does something else than ensure.
     planner: Planner | None = None
-    #: Carries the plan out instead of `carry_out`, for a run that does more than one target can.
-    carrier: Carrier | None = None
     command: str = "ensure"  # the command that makes such a run
-    #: Whether all is read and planned once more right before it is carried out.
-    reads_again: bool = False
     ledger: LedgerHandle | None = None  # what remembers, where one is configured
     who: str = ""  # who makes the run: user@host
     #: Tells reporters what the run works on, once that is read; returns what went wrong.
     tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """What executes the plan instead of `carry_out`; None where that does.
+
+        It is the planner's own method `carry_out`: what makes an operation safe is a part of it,
+        and no caller can leave it out.
+        """
+        return getattr(self.planner, "carry_out", None)
 
     def entry(
         self,

@@ -167,6 +167,8 @@ class _Planner:
                 planned[plan.tenant] = self._not_read(plan, unseen)
             elif len(homes) > 1:
                 planned[plan.tenant] = self._on_several(plan, homes)
+            elif homes and plan.record is not None and remembered.is_copy(plan.record, homes[0]):
+                planned[plan.tenant] = hold(plan, remembered.not_copied(plan.record))
             elif homes and self._writes(homes[0]):
                 before = self.observed.inventories[homes[0]].databases[plan.database]
                 change = Change(Action.DROP, plan.tenant, homes[0], plan.database, before, None)

@@ -14,7 +14,7 @@ from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Entry, Event, Record, Server, State, Writing
 from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.read_ledger import failed_ledger, identities
-from influxops.reconcile.remembered import why_lost
+from influxops.reconcile.remembered import is_copy, why_lost
 from influxops.text import moment
 
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ def _dropped(record: Record, outcome: Outcome) -> Record:
     """Return a tenant's record after its database, or the copy that it left behind, was dropped."""
     if outcome.status is not Status.DONE:
         return record
-    if outcome.change.target == record.other != record.target:
+    if is_copy(record, outcome.change.target):
         return replace(record, other=None, other_identity=None, due=None, progress="")
     return replace(record, state=State.RETIRED, due=None)
 

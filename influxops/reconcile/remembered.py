@@ -33,6 +33,21 @@ def due_on(record: Record, now: datetime) -> str | None:
     return None
 
 
+def is_copy(record: Record, home: str) -> bool:
+    """Return whether what a target holds of a tenant is what a move left there, or copies to."""
+    return home == record.other != record.target
+
+
+def not_copied(record: Record) -> Finding:
+    """Return why the copy that a move left, or makes, is not dropped at once."""
+    return held(
+        Kind.MOVING,
+        f"the copy on {record.other} belongs to a move, and may hold rows that {record.target} "
+        "lacks",
+        Remedy.command("retire --due", "{} drops an old copy when it is due, after a last pass"),
+    )
+
+
 def is_busy(record: Record, run: str) -> bool:
     """Return whether another run than this one, which still lives, has a tenant in its hands."""
     return record.is_held and record.holder != run
@@ -45,6 +60,8 @@ def busy(plan: TenantPlan, record: Record) -> TenantPlan:
         return hold(plan, held(Kind.BUSY, changed, "run it again"))
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
+    if record.state is State.READY and record.other is not None:
+        doing, on = "dropping the old copy of", f" on {record.other}"
     return hold(
         plan,
         held(

@@ -14,7 +14,7 @@ from influxops.ledger import Record, State
 from influxops.model import Action, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.read_ledger import failed_ledger
-from influxops.reconcile.remembered import busy
+from influxops.reconcile.remembered import busy, is_copy
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Draft, Order
@@ -74,7 +74,7 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
     if action not in (Action.CREATE, Action.DROP):
         return record
     if action is Action.DROP:
-        if target == record.other != record.target:
+        if is_copy(record, target):
             return record  # an old copy goes, and the tenant stays where it is
         state = State.RETIRING
     elif record.state is State.LOST or record.state.is_promised:

@@ -34,7 +34,7 @@ from influxops.plugins.target import TargetHandle
 from influxops.reconcile.again import look_at_busy, look_closely, look_for_doubles, reread
 from influxops.reconcile.conclude import conclude
 from influxops.reconcile.copies import describe_copies
-from influxops.reconcile.desired import desire, held, hold, postponed
+from influxops.reconcile.desired import desire, held, hold
 from influxops.reconcile.guards import guard
 from influxops.reconcile.lock import Lock
 from influxops.reconcile.observe import (
@@ -59,11 +59,6 @@ NO_LEDGER = Finding(
     "empty, and a server that was replaced at its URL is taken for the old one",
     "configure [ledger] and run `influxops ledger install` (docs/ledger.md)",
 )
-
-
-#: Tenants at least that are carried out after one more reading, where everything is read again
-#: right before; and how often that may be, however many there are.
-_AT_ONCE, _READINGS = 200, 20
 
 
 def reconcile(
@@ -136,13 +131,10 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
     if order.carrier is not None and not context.dry_run:
         for known in order.carrier(draft, order, context):
             yield (draft := known)
-    while order.carrier is None and not context.dry_run and (batch := next_batch(draft, order)):
+    while order.carrier is None and not context.dry_run and (batch := next_batch(draft)):
         context.check()
         draft, batch = reserve(batch, draft, order, context)
         yield draft
-        if batch and order.reads_again:
-            draft, batch = plan_again(batch, draft, order, context)
-            yield draft
         if batch:
             draft = carry_out(batch, draft, order, context)
             yield draft
@@ -172,16 +164,13 @@ def refuse_unusable(order: Order) -> None:
             raise ConfigError(f"{missing[0].full_name}: {error.message}", hint=error.remedy)
 
 
-def next_batch(draft: Draft, order: Order) -> list[TenantPlan]:
+def next_batch(draft: Draft) -> list[TenantPlan]:
     """Return the tenants whose changes are to be tried next.
 
     Who may find no place comes after all others: of two that are made at once, the server would
     choose whom it gives the last place, and the plan would have promised it to another.
     """
     waiting = still_open(draft)
-    if order.reads_again:
-        # What was read is soon old, and may be read only so often.
-        return waiting[: max(_AT_ONCE, len(draft.plan.tenants) // _READINGS)]
     return [plan for plan in waiting if not plan.over_estimate] or waiting
 
 
@@ -217,47 +206,6 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
         observed=replace(observed, closed=closed),
         settled={**draft.settled, **settled},
         notes=(*draft.notes, *faults),
-    )
-
-
-def plan_again(
-    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
-) -> tuple[Draft, list[TenantPlan]]:
-    """Read everything once more, and plan anew for the tenants that this run has in its hands.
-
-    Returns:
-        What is known now, and those of the batch for which the same is still to be done.
-    """
-    assert order.planner is not None
-    observed, why = draft.observed, ""
-    try:
-        observed = observe(order.sources, order.targets, order.rules, context, order.ledger)
-        observed = replace(observed, closed=draft.observed.closed)
-    except ConfigError as error:
-        why = error.message
-    records = observed.recalled.records
-    own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
-    plan = Plan({})
-    if not why and observed.recalled.is_there:
-        part = replace(observed, recalled=replace(observed.recalled, records=own))
-        plan = order.planner(part, desire(part, order.rules, context.check), order, context)
-        plan = guard(plan, observed, order.rules, order.allow)
-    tenants = dict(draft.plan.tenants)
-    still = []
-    for before in batch:
-        why = why or observed.recalled.error or "the ledger has changed meanwhile"
-        now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
-        tenants[before.tenant] = now
-        if [c.action for c in now.changes] == [c.action for c in before.changes]:
-            still.append(now)
-    refusals = tuple(dict.fromkeys((*draft.plan.refusals, *plan.refusals)))
-    return (
-        replace(
-            draft,
-            observed=observed,
-            plan=replace(draft.plan, tenants=tenants, refusals=refusals),
-        ),
-        still,
     )
 
 

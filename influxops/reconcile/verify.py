@@ -19,6 +19,7 @@ from influxops.model import (
     Verdict,
 )
 from influxops.reconcile.observe import Observed
+from influxops.reconcile.remembered import came_back
 from influxops.remedy import Remedy
 
 #: What a tenant's own verdict is where one of its changes ended so, the worst first.
@@ -160,6 +161,13 @@ def _settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
             until = observed.inventories[change.target].deleted.get(change.database)
             outcome = replace(outcome, change=replace(change, until=until))
         return replace(outcome, status=Status.DONE, message="", remedy="")
+    if status is Status.DONE and _came_back(change, observed):
+        return replace(
+            outcome,
+            status=Status.FAILED,
+            message="it was dropped, and is there again: what still writes to it made it",
+            remedy="stop what writes to it, then run it again",
+        )
     if status is Status.DONE:
         return replace(
             outcome,
@@ -171,6 +179,11 @@ def _settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
     if status is Status.UNKNOWN and (found is None or found.complete is False):
         return replace(outcome, status=Status.FAILED, remedy=outcome.remedy or "run it again")
     return outcome
+
+
+def _came_back(change: Change, observed: Observed) -> bool:
+    """Return whether what was dropped is there again, as a write makes it: without a marker."""
+    return change.action is Action.DROP and came_back(change.database, change.target, observed)
 
 
 def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:

@@ -17,6 +17,7 @@ copying is. Who is killed goes on from there, or from earlier: each row can be c
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 
 from msgspec.structs import replace
@@ -83,6 +84,7 @@ class Copying:
         self._checks: list[Check] = []
         self._findings: list[Finding] = []
         self._unread = Unread(self._skip)
+        self._rows_by_table: Counter[str] = Counter()
         self._told_at = 0.0
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = State("", "", 0)
@@ -357,7 +359,9 @@ class Copying:
     def _copy_missing(self, table: Table, span: Span) -> Iterator[None]:
         """Copy the rows of a slice whose keys the copy lacks."""
         missing = Missing(self._source, self._copy, self._writer, table, self._copy.like(table))
+        before = self._writer.added
         yield from missing.copy(span)
+        self._rows_by_table[table.name] += self._writer.added - before
         self._context.on_progress(missing.seen)
         self._note(empty=missing.empty, conflicts=missing.conflicts, seen=missing.seen)
         few = (*self._state.examples, *missing.examples)[: Missing.EXAMPLES]
@@ -382,6 +386,7 @@ class Copying:
             stage=state.stage,
             progress=state.encode(),
             rows=self._writer.rows,
+            rows_by_table={name: n for name, n in self._rows_by_table.items() if n},
             total=state.total if is_counted else self._total,
             at_most=self._at_most and not is_counted,
             tables=len(self._tables.keys.keys() - unread.keys()),

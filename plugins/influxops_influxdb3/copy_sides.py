@@ -302,6 +302,11 @@ class Writer:
         self.rows = 0
         self.bytes = 0
 
+    @property
+    def added(self) -> int:
+        """How many rows were written, or are still to be sent."""
+        return self.rows + len(self._lines)
+
     def add(self, lines: Iterable[bytes]) -> None:
         """Write lines, sooner or later."""
         for line in lines:

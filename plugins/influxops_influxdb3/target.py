@@ -71,6 +71,8 @@ _QUERIES = 4
 #: Databases that one query names.
 _NAMED_AT_ONCE = 500
 _NANOSECONDS = 1_000_000_000
+#: Seconds between two flushes of its log, by default: what came in between is not found before.
+_FLUSH_INTERVAL = 1.0
 
 #: The server's own limit (`MAXIMUM_DATABASE_NAME_LENGTH` of its HTTP server, 3.10).
 _LONGEST_NAME = 511
@@ -131,6 +133,7 @@ class InfluxDB3Target(Target):
         marker="marker",
         contents=TELEMETRY_TABLE,
         identity="cluster-uuid",
+        visible_after=_FLUSH_INTERVAL,
         name_rule=name_rule,
         tenant_rule=tenant_rule,
     )

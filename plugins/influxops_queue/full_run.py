@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from influxops.errors import ExitCode
 from influxops.provisioner.engines import Engines
-from influxops.reconcile.copying import last_pass
 from influxops.reconcile.due import Due
 from influxops.report.model import Report
 
@@ -27,9 +26,7 @@ def full_run(engines: Engines, timeout: float) -> ExitCode:
     if made.interrupted or not _has_due(made):
         return made.exit_code
     with engines.run(timeout) as (engine, context):
-        dropped = engine.execute(
-            context, planner=Due(last_pass), command="retire --due", reads_again=True
-        )
+        dropped = engine.execute(context, planner=Due(), command="retire --due")
     return max(made.exit_code, dropped.exit_code)
 
 

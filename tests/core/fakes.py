@@ -85,6 +85,8 @@ class Server:
     says: str = "full"
     #: What the inventory is instead of one, in a tuple of one.
     nonsense: tuple[Any, ...] = ()
+    #: Databases that a writer makes again as soon as they are dropped.
+    written: frozenset[str] = frozenset()
     #: What is there after a creation, whatever was asked for.
     makes: Database | None = None
     #: Ends the run after this many changes.
@@ -342,6 +344,8 @@ class MemoryTarget(_Base):
             elif change.action is Action.DROP:
                 del server.databases[change.database]
                 server.deleted[change.database] = REMOVED
+                if change.database in server.written:
+                    server.databases[change.database] = Database(change.database, None, False, True)
             elif (
                 change.before is None
                 and server.limit is not None
@@ -420,6 +424,7 @@ class MemoryTarget(_Base):
                 conflicts=conflicts,
                 unread=server.unread,
                 done=done,
+                rows_by_table={"telemetry": rows} if rows else {},
             )
             if is_over:
                 return

@@ -16,8 +16,7 @@ from influxops.ledger import Event, Record, State
 from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import passes
-from influxops.reconcile.copying import last_pass
-from influxops.reconcile.order import Order
+from influxops.reconcile.due import Due
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts
@@ -367,12 +366,16 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
     assert "without odd one and m, which cannot be copied" in told(done, Kind.MOVED).message
     (moved,) = [entry for entry in books(two).history if entry.event is Event.MOVED]
     assert "without odd one and m" in moved.message
-    # The last pass before the old copy goes knows of it; of others it does not.
-    with two.engine() as engine:
-        order = Order(engine.sources, engine.targets, engine.rules)
-        assert last_pass(record(two), order, Context()) is None
-        eu1.unread["another"] = "no record batch"
-        assert last_pass(record(two), order, Context()) is not None
+    # The passes before the old copy is dropped know of it; of others they do not.
+    known = record(two)
+    assert known.due is not None
+    books(two).records["a"] = replace(known, due=known.due - timedelta(days=30))
+    eu1.unread = {**eu1.unread, "another": "no record batch"}
+    assert "another (no record batch)" in why(two.run(planner=Due(), command="retire --due"))
+    assert "telemetry_a" in eu1.databases
+    eu1.unread = {"odd one": "no record batch", "m": "no record batch"}
+    assert two.run(planner=Due(), command="retire --due").exit_code is ExitCode.OK
+    assert "telemetry_a" not in eu1.databases
 
 
 def test_what_was_left_out_is_known_to_the_run_that_ends_the_move(two: Bench) -> None:
@@ -832,28 +835,6 @@ def test_draining_many_tenants_moves_each(two: Bench) -> None:
     report = move(two, away="eu1")
     assert report.exit_code is ExitCode.OK
     assert {r.target for r in books(two).records.values()} == {"eu2"}
-
-
-# Before the old copy is dropped
-
-
-def test_the_last_pass_copies_what_only_the_old_copy_has(two: Bench) -> None:
-    move(two)
-    two.server("eu1").write("telemetry_a", k0=99, forgotten=1)
-    with two.engine() as engine:
-        order = Order(engine.sources, engine.targets, engine.rules)
-        assert last_pass(record(two), order, Context()) is None
-    assert two.server("eu2").data["telemetry_a"] == {**ROWS, "forgotten": 1}
-
-
-def test_a_last_pass_that_fails_keeps_the_old_copy(two: Bench) -> None:
-    move(two)
-    two.server("eu2").databases.clear()
-    with two.engine() as engine:
-        order = Order(engine.sources, engine.targets, engine.rules)
-        stays = last_pass(record(two), order, Context())
-    assert stays is not None
-    assert "there is no database" in stays.message
 
 
 def test_a_pin_that_is_given_by_a_source_is_followed(three: Bench) -> None:

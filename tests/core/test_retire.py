@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
-from influxops.findings import Finding, Kind, Severity
+from influxops.findings import Kind, Severity
 from influxops.model import Action, Status, Verdict
 from influxops.plugin import (
     ConfigError,
@@ -69,8 +68,8 @@ def retire(bench: Bench, *tenants: str, after: float | None = None, **arguments:
     return bench.run(tenants=tenants, planner=planner, **arguments)
 
 
-def drop_due(bench: Bench, due: Due | None = None, **arguments: Any) -> Report:
-    return bench.run(planner=due or Due(), reads_again=True, **arguments)
+def drop_due(bench: Bench, **arguments: Any) -> Report:
+    return bench.run(planner=Due(), **arguments)
 
 
 def guards(report: Report) -> list[str]:
@@ -460,63 +459,6 @@ def test_thousands_are_read_again_only_so_often(kept: Bench) -> None:
     assert report.exit_code is ExitCode.OK
     assert {record(kept, id_).state for id_ in ids} == {State.RETIRED}
     assert books(kept).calls.count("records") <= 21
-
-
-# what a moved tenant left behind
-
-
-def moved(bench: Bench) -> None:
-    bench.targets = ("eu1", "eu2")
-    bench.server("eu2").databases["telemetry_b"] = Database("telemetry_b", None, True, True)
-    bench.run()
-    books(bench).servers.clear()
-    books(bench).records["b"] = replace(
-        record(bench, "b"),
-        target="eu2",
-        identity="eu2",
-        other="eu1",
-        other_identity="eu1",
-        due=books(bench).now,
-    )
-
-
-def test_what_a_moved_tenant_left_behind_stays_until_it_is_copied_once_more(kept: Bench) -> None:
-    moved(kept)
-    report = drop_due(kept)
-    assert report.exit_code is ExitCode.FAILED
-    assert "telemetry_b" in kept.server("eu1").databases
-    assert Kind.MOVING in kinds(report)
-
-
-def test_what_a_moved_tenant_left_behind_is_dropped_after_its_last_pass(kept: Bench) -> None:
-    moved(kept)
-    passes: list[str] = []
-
-    def last_pass(record: Record, order: object, context: Context) -> Finding | None:
-        assert "telemetry_b" in kept.server("eu1").databases
-        assert record.holder == context.id
-        passes.append(record.tenant)
-        return None
-
-    report = drop_due(kept, Due(last_pass))
-    assert report.exit_code is ExitCode.OK
-    assert passes == ["b"]
-    assert "telemetry_b" not in kept.server("eu1").databases
-    assert "telemetry_b" in kept.server("eu2").databases
-    now = record(kept, "b")
-    assert (now.state, now.target, now.other, now.due) == (State.READY, "eu2", None, None)
-
-
-def test_a_last_pass_that_fails_keeps_what_was_left_behind(kept: Bench) -> None:
-    moved(kept)
-
-    def last_pass(record: Record, order: object, context: Context) -> Finding | None:
-        return Finding(Kind.MOVING, Severity.ERROR, "it could not be copied")
-
-    report = drop_due(kept, Due(last_pass))
-    assert report.exit_code is ExitCode.FAILED
-    assert "telemetry_b" in kept.server("eu1").databases
-    assert (record(kept, "b").other, record(kept, "b").holder) == ("eu1", "")
 
 
 # what a late writer brought back

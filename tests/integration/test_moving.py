@@ -256,11 +256,16 @@ def test_a_drained_server_is_empty_once_its_old_copies_are_dropped(
     assert kept("retire", "--due").code == 0
     assert eu1.databases() == ["telemetry_acme", "telemetry_beta"]
     db.execute("UPDATE influxops.tenants SET due = now()")
+    postponed = kept("retire", "--due")
+    assert postponed.code == 1, postponed.all
+    assert "1 row (telemetry 1) came late to its old copy on eu1: copied to eu2" in postponed.out
+    assert eu1.databases() == ["telemetry_acme"]
+    assert sum(count(eu2, "telemetry_acme").values()) == 301
     dropped = kept("retire", "--due")
     assert dropped.code == 0, dropped.all
     assert eu1.databases() == []
-    assert sum(count(eu2, "telemetry_acme").values()) == 301
-    assert story(kept, "acme") == ["created", "moving", "moved", "retiring", "dropped"]
+    events = ["created", "moving", "moved", "retiring", "dropped", "dropped"]
+    assert story(kept, "acme") == events
     assert kept("ensure").code == 0
 
 
