@@ -60,7 +60,14 @@ class Connections:
         class Watched(psycopg.AsyncConnection[Any]):
             def __init__(me, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs)
+                me.last_words = ""
+                me.add_notice_handler(me.listen_to)
                 open_.add(me)
+
+            def listen_to(me, said: psycopg.errors.Diagnostic) -> None:
+                # What the server says on a connection that is asked nothing comes as a notice.
+                if said.severity_nonlocalized == "FATAL":
+                    me.last_words = said.message_primary or ""
 
             async def wait(me, gen: Any, *args: Any, **kwargs: Any) -> Any:
                 timer = loop.call_later(limit, self._late, me, limit)
@@ -68,7 +75,7 @@ class Connections:
                     return await super().wait(gen, *args, **kwargs)
                 except psycopg.OperationalError as error:
                     if me.closed:
-                        self.end(reason(error))
+                        self.end(me.last_words or reason(error))
                     raise
                 finally:
                     timer.cancel()

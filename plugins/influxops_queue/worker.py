@@ -185,6 +185,7 @@ class Worker:
             finally:
                 if lines.why:
                     await self._pool.drain()
+                    await self._in_thread(self._making.engines.trim, 0.0)  # theirs as well
                 for task in (listening, stopped, ended):
                     task.cancel()
                 worker.cancel()  # it ends what is under way

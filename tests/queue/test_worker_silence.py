@@ -24,6 +24,9 @@ pytestmark = pytest.mark.stand_in
 #: Seconds that a worker of these tests waits for PostgreSQL.
 LIMIT = 2.0
 
+#: What it says when it is told to stop, and nothing else.
+ENDING = "\ninfluxops: ending; once more to end at once\n"
+
 LISTENING = b"influxops worker"
 
 
@@ -60,4 +63,30 @@ def test_a_worker_whose_connections_fall_silent_begins_again_with_new_ones(
         assert "workers: 1 alive" in state.out, state.all
     print(f"made {took:.1f} s after the connections fell silent, with a limit of {LIMIT:g} s")
     assert code == 0
-    assert said == ""
+    assert said == ENDING
+
+
+@pytest.mark.parametrize("name", ["influxops worker%", "influxops"])
+def test_why_postgres_ended_a_session_is_told_once(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn, name: str
+) -> None:
+    db.registry()
+    cli = queued("--trigger", url=stand_in(max_databases=None).url)
+    with working(cli, limit=LIMIT) as worker:
+        insert(db, ["before"])
+        until(all_ready(db, 1))
+        with psycopg.connect(db.superuser_conninfo) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name LIKE %s",
+                [name],
+            )
+        assert worker.line() == (
+            "WARNING the ledger's database: terminating connection due to administrator command; "
+            "it goes on by itself\n"
+        )
+        assert worker.line() == "WARNING the ledger's database: all is well again\n"
+        insert(db, ["after"])
+        until(all_ready(db, 2))
+        code, said = worker.end(signal.SIGTERM)
+    assert (code, said) == (0, ENDING)
