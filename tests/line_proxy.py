@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 class _Line:
     """One connection through it."""
 
-    def __init__(self, front: socket.socket, behind: socket.socket) -> None:
-        self.front, self.behind = front, behind
+    def __init__(self, proxy: LineProxy, front: socket.socket, behind: socket.socket) -> None:
+        self.proxy, self.front, self.behind = proxy, front, behind
         self.began = b""  # what the client sent first
         self.is_silent = False
 
@@ -21,6 +21,8 @@ class _Line:
             while data := source.recv(1 << 16):
                 if source is self.front and len(self.began) < 1 << 10:
                     self.began += data
+                if source is self.front and self.proxy.silent_at and self.proxy.silent_at in data:
+                    self.is_silent = True
                 if not self.is_silent:
                     sink.sendall(data)
         if not self.is_silent:  # a silent one does not tell of its end either
@@ -42,6 +44,8 @@ class LineProxy:
     def __init__(self, port: int) -> None:
         self.port = port
         self.lines: list[_Line] = []
+        #: A connection falls silent when its client sends this; empty for never.
+        self.silent_at = b""
 
     def fall_silent(self, chosen: Callable[[bytes], bool] = lambda began: True) -> int:
         """Forward nothing any more on connections that there are; new ones work.
@@ -77,7 +81,7 @@ def line_proxy(port: int) -> Iterator[LineProxy]:
         with contextlib.suppress(OSError):
             while True:
                 front = server.accept()[0]
-                line = _Line(front, socket.create_connection(("127.0.0.1", port)))
+                line = _Line(proxy, front, socket.create_connection(("127.0.0.1", port)))
                 proxy.lines.append(line)
                 start(line)
 

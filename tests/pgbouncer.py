@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -37,6 +38,7 @@ pool_mode = {mode}
 default_pool_size = {size}
 max_client_conn = 200
 query_wait_timeout = {patience}
+server_round_robin = {in_turn}
 """
 
 
@@ -60,7 +62,7 @@ class PgBouncer:
 
 @contextlib.contextmanager
 def pgbouncer(
-    db: TestDatabase, mode: str, *, size: int = 4, patience: int = 120
+    db: TestDatabase, mode: str, *, size: int = 4, patience: int = 120, in_turn: bool = False
 ) -> Iterator[PgBouncer]:
     """Run a PgBouncer as a user without rights.
 
@@ -68,7 +70,8 @@ def pgbouncer(
         db: Where it leads.
         mode: Its `pool_mode`.
         size: How many connections to the server it has.
-        patience: Seconds after which it gives up on who waits for one of them.
+        patience: Seconds after which it gives up a client that waits for one of them.
+        in_turn: Whether it lends the one that was idle for longest.
     """
     if PROGRAM is None:
         pytest.skip("PgBouncer is not installed")
@@ -82,10 +85,10 @@ def pgbouncer(
                 port = free.getsockname()[1]
             text = _CONFIG.format(
                 behind=server.port, port=port, folder=folder, mode=mode, size=size,
-                patience=patience,
+                patience=patience, in_turn=int(in_turn),
             )  # fmt: skip
             (folder / "ini").write_text(text)
-            identity = {}
+            identity: dict[str, Any] = {}
             if os.geteuid() == 0:
                 nobody = pwd.getpwnam("nobody")
                 identity = {"user": nobody.pw_uid, "group": nobody.pw_gid}

@@ -171,7 +171,7 @@ async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
             with contextlib.suppress(psycopg.Error):
                 await each.rollback()
         # One that lends its connections in turn may have had just the first one left.
-        is_shared = is_shared or await _pid(first) != own
+        is_shared = is_shared or {await _pid(first), await _pid(first)} != {own}
     finally:
         for each in (first, *held):
             await each.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -17,7 +15,7 @@ from tests.integration.conftest import GiveStandIn
 from tests.line_proxy import line_proxy
 from tests.pg import TestDatabase
 from tests.queue.conftest import Queued
-from tests.queue.workers import Running, all_ready, insert, rows, until, working
+from tests.queue.workers import all_ready, insert, until, working
 
 pytestmark = pytest.mark.stand_in
 
@@ -27,6 +25,8 @@ LIMIT = 2.0
 #: What it says when it is told to stop, and nothing else.
 ENDING = "\ninfluxops: ending; once more to end at once\n"
 
+#: Seconds that a busy machine may need beside.
+SLACK = 15.0
 LISTENING = b"influxops worker"
 
 
@@ -61,7 +61,7 @@ def test_a_worker_whose_connections_fall_silent_begins_again_with_new_ones(
             code, said = worker.end(signal.SIGTERM)
         assert health.status == 200
         assert "workers: 1 alive" in state.out, state.all
-    print(f"made {took:.1f} s after the connections fell silent, with a limit of {LIMIT:g} s")
+    assert took < 3 * LIMIT + SLACK
     assert code == 0
     assert said == ENDING
 
