@@ -58,8 +58,8 @@ _POOLER_HINTS = (
     ("no more connections allowed", "raise max_client_conn of the pooler in between"),
 )
 _NO_ANSWER = (
-    "see whether the server is well; a pooler in between may have no free connection (a run needs "
-    "two at once), or a firewall may have dropped the connection"
+    "see whether the server is well; a pooler in between may have no free connection, of which a "
+    "run needs two, or a firewall may have dropped this one"
 )
 
 
