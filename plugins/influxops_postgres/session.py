@@ -71,7 +71,7 @@ class Connection(psycopg.Connection[Row]):
             try:
                 return super().wait(gen, *args, **kwargs)
             except psycopg.Error as error:
-                if isinstance(ending.error, LateAnswer):
+                if self._seconds is not None and isinstance(ending.error, LateAnswer):
                     raise NoAnswer(f"no answer within {self._seconds:g} s") from error
                 raise
 

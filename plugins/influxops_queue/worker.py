@@ -185,7 +185,7 @@ class Worker:
             finally:
                 if lines.why:
                     await self._pool.drain()
-                    await self._in_thread(self._making.engines.trim, 0.0)  # theirs as well
+                    await asyncio.to_thread(self._making.engines.trim, 0.0)  # theirs as well
                 for task in (listening, stopped, ended):
                     task.cancel()
                 worker.cancel()  # it ends what is under way
@@ -356,7 +356,8 @@ class Worker:
 
         async def hasten() -> None:
             locks = [self._tables.lock("make", target), self._tables.lock("again")]
-            with contextlib.suppress(psycopg.Error):  # else it begins a few seconds later
+            # Else, and between two sessions, it begins a few seconds later.
+            with contextlib.suppress(psycopg.Error, exceptions.ProcrastinateException):
                 async with self._connection() as connection:
                     await self._tables.hasten(connection, locks)
 
