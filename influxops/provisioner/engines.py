@@ -80,12 +80,16 @@ class Engines:
             with self._lock:
                 self._running.discard(context)
 
-    def trim(self) -> None:
-        """Let go of what nobody has used for a while, and of its connections."""
-        now = time.monotonic()
+    def trim(self, idle: float | None = None) -> None:
+        """Let go of what has not been used for a while, and of its connections.
+
+        Args:
+            idle: Seconds that make a while; None for what they usually are.
+        """
+        now, idle = time.monotonic(), IDLE if idle is None else idle
         with self._lock:
-            old = [each for each in self._idle if now - each[3] >= IDLE]
-            self._idle = [each for each in self._idle if now - each[3] < IDLE]
+            old = [each for each in self._idle if now - each[3] >= idle]
+            self._idle = [each for each in self._idle if now - each[3] < idle]
         for engine, *_ in old:
             engine.close()
 

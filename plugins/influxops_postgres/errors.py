@@ -19,6 +19,9 @@ _PREFIX = re.compile(
     re.VERBOSE,
 )
 
+#: How a pooler puts what it has to say; PostgreSQL says it of what no driver sends.
+PROTOCOL_VIOLATION = "08P01"
+
 #: What a reason for not getting in contains, the setting where that lies, and what to do about
 #: it; the first match counts.
 _CONNECT_HINTS = (
@@ -38,6 +41,46 @@ _CONNECT_HINTS = (
     ("role ", "user", "check {}"),
     ("database ", "database", "check {}"),
 )
+
+
+#: What a pooler says, and what to do about it.
+_POOLER_HINTS = (
+    (
+        "query_wait_timeout",
+        "the pooler in between had no free connection: a run needs two at once; raise its pool "
+        "size, or see what keeps its connections",
+    ),
+    (
+        "statement pooling mode",
+        "the pooler in between lends connections by the statement: set its pool_mode to "
+        "transaction or session, or connect to PostgreSQL itself",
+    ),
+    ("no more connections allowed", "raise max_client_conn of the pooler in between"),
+)
+_NO_ANSWER = (
+    "see whether the server is well; a pooler in between may have no free connection, of which a "
+    "run needs two, or a firewall may have dropped this one"
+)
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The server, or what stands in between, said nothing for as long as it may."""
+
+
+def broken_hint(error: psycopg.Error) -> str:
+    """Return what to do where a connection broke, or a pooler refused it."""
+    return _NO_ANSWER if isinstance(error, NoAnswer) else _pooler_hint(reason(error)) or "try again"
+
+
+def broken(error: psycopg.Error) -> str:
+    """Return in words what became of a connection that is broken."""
+    if error.sqlstate is None and not isinstance(error, NoAnswer):
+        return f"the connection broke: {reason(error)}"
+    return reason(error)
+
+
+def _pooler_hint(why: str) -> str:
+    return next((hint for part, hint in _POOLER_HINTS if part in why), "")
 
 
 def in_setting(settings: ConnectionSettings, name: str, text: str) -> Remedy:
@@ -68,12 +111,17 @@ def connection_error(
         within = f" within {timeout:g} s" if timeout else ""
         return SourceError(
             f"cannot connect to {place}: no answer{within}",
-            hint=in_setting(settings, "host", "check {} and the port; is a firewall in between?"),
+            hint=in_setting(
+                settings,
+                "host",
+                "check {} and the port; is a firewall in between, or a pooler without a free "
+                "connection?",
+            ),
         )
     why = "; ".join(_reasons(str(error)))
     hint = next(
         (in_setting(settings, name, text) for part, name, text in _CONNECT_HINTS if part in why),
-        "",
+        _pooler_hint(why),
     )
     return SourceError(f"cannot connect to {place}: {why}", hint=hint)
 
@@ -87,8 +135,8 @@ def query_error(error: psycopg.Error, place: str, settings: PostgresSettings) ->
         settings: The section's settings.
     """
     why = reason(error)
-    if error.sqlstate is None:
-        return SourceError(f"{place}: the connection broke: {why}", hint="try again")
+    if error.sqlstate in (None, PROTOCOL_VIOLATION):
+        return SourceError(f"{place}: {broken(error)}", hint=broken_hint(error))
     hint: str | Remedy = ""
     match error.sqlstate:
         case "57014":

@@ -11,7 +11,7 @@ from psycopg import sql
 from influxops.plugin import LedgerError, Remedy, some_of
 from influxops_postgres import ledger_schema
 from influxops_postgres.commit import CommitUnknown, NotCommitted
-from influxops_postgres.errors import reason
+from influxops_postgres.errors import PROTOCOL_VIOLATION, broken, broken_hint, reason
 from influxops_postgres.session import Connection
 from influxops_postgres.settings import PostgresLedgerSettings
 
@@ -137,8 +137,8 @@ def _why(
     why = reason(error)
     if isinstance(error, NotCommitted):
         return why, "try again"
-    if error.sqlstate is None:
-        return f"the connection to the ledger broke: {why}", "try again"
+    if error.sqlstate in (None, PROTOCOL_VIOLATION):
+        return f"the ledger: {broken(error)}", broken_hint(error)
     match error.sqlstate:
         case "42P01" | "3F000":
             return f"there is no ledger in the schema {settings.schema}", _INSTALL

@@ -45,7 +45,7 @@ def living(
     """
     place = resolve(settings).text
     try:
-        connection = again.take(context) if again is not None else None
+        connection = again.take(settings, context) if again is not None else None
         connection = connection or connect(settings, context)
     except SourceError as error:
         raise LedgerError(error.message, hint=error.remedy) from error
@@ -53,7 +53,7 @@ def living(
         connection,
         context,
         lambda connection: _take(connection, settings, context, place),
-        lambda why: LedgerError(f"{place}: no lock: {why}", hint="try again"),
+        lambda why, hint: LedgerError(f"{place}: no lock: {why}", hint=hint),
         LedgerError(
             f"{place}: the connection by which this run lives in the ledger broke during the run",
             hint="run it again: what it had in its hands may have been taken by another one",

@@ -181,6 +181,7 @@ def installing(settings: PostgresLedgerSettings, context: Context) -> Iterator[M
         found = ledger_schema.version(connection, settings.schema)
         if found > ledger_schema.newest():
             raise other_version(found, settings, place)
+        connection.limit(context, None)  # a step may take as long as there are rows to change
         yield from ledger_schema.install(connection, settings.schema)
 
 

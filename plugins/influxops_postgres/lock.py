@@ -25,9 +25,9 @@ from influxops.plugin import (
     Remedy,
     SourceError,
 )
-from influxops_postgres.errors import reason
+from influxops_postgres.errors import broken_hint, reason
 from influxops_postgres.parameters import resolve
-from influxops_postgres.session import Connection, Kept, connect, ending_with
+from influxops_postgres.session import Connection, Kept, connect
 from influxops_postgres.settings import PostgresSettings
 
 #: Seconds between two tries.
@@ -102,7 +102,7 @@ def held(settings: PostgresSettings, context: Context) -> Iterator[None]:
         connect(settings, context),
         context,
         lambda connection: _take(connection, settings, context, place),
-        lambda why: SourceError(f"{place}: no lock: {why}", hint="try again"),
+        lambda why, hint: SourceError(f"{place}: no lock: {why}", hint=hint),
         SourceError(f"{place}: the connection with the lock broke during the run"),
     ):
         yield
@@ -113,7 +113,7 @@ def kept(
     connection: Connection,
     context: Context,
     take: Callable[[Connection], None],
-    refused: Callable[[str], InfluxopsError],
+    refused: Callable[[str, str], InfluxopsError],
     broke: InfluxopsError,
     again: Kept | None = None,
 ) -> Iterator[None]:
@@ -123,7 +123,7 @@ def kept(
         connection: The connection.
         context: The run.
         take: Takes the lock.
-        refused: Makes the error where the server gave none, of the reason.
+        refused: Makes the error where the server gave none, of the reason and a hint.
         broke: What is raised on leaving, when the connection broke meanwhile.
         again: Keeps it for the next one if all went well, instead of closing it.
 
@@ -134,16 +134,14 @@ def kept(
     ended_well = False
     try:
         try:
-            with ending_with(context, connection):
-                take(connection)
+            take(connection)
         except psycopg.Error as error:
             context.check()
-            raise refused(reason(error)) from error
+            raise refused(reason(error), broken_hint(error)) from error
         yield
         try:
             context.check()
-            with ending_with(context, connection):
-                connection.execute("COMMIT")
+            connection.execute("COMMIT")
             ended_well = True
         except Interrupted:
             pass  # closing the connection gives the lock back too, without waiting for an answer

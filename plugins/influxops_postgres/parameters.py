@@ -34,6 +34,15 @@ _DEFAULT_PASSWORD = "iot_dev"
 _DEFAULT_PORT = "5432"
 
 
+#: They notice within a minute that the other machine is gone, and keep what stands between from
+#: forgetting an idle connection.
+_KEEPALIVES = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,  # in milliseconds
+}
+
 #: A URI of which nobody can mistake where the password ends: one `@`, before any `/` and `?`.
 _CLEAR_URI = re.compile(r"postgres(?:ql)?://[^@/?]*@?[^@]*", re.DOTALL)
 
@@ -106,6 +115,16 @@ def resolve(settings: ConnectionSettings) -> Parameters:
         host=_host(keywords, address, service),
         is_default=is_default,
     )
+
+
+def keepalives(parameters: Parameters) -> dict[str, int]:
+    """Return what notices that the server is gone without a word; what is configured wins over it.
+
+    Nothing where a service file is read: its own parts would lose against what is passed.
+    """
+    if "service" in parameters.keywords or os.environ.get("PGSERVICE"):
+        return {}
+    return dict(_KEEPALIVES)
 
 
 def password(settings: ConnectionSettings, parameters: Parameters) -> str | None:

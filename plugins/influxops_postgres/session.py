@@ -18,24 +18,62 @@ from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from influxops.plugin import Context, Remedy, SourceError
-from influxops_postgres.errors import connection_error, query_error
+from influxops.plugin import Context, Ending, LateAnswer, Remedy, SourceError
+from influxops_postgres.errors import NoAnswer, connection_error, query_error
 from influxops_postgres.parameters import resolve
 from influxops_postgres.settings import LONGEST_STATEMENT, ConnectionSettings, PostgresSettings
 
 Row = dict[str, Any]
-Connection = psycopg.Connection[Row]
 
 #: Seconds that the server has to take note of a cancellation, and then to act on it.
 _CANCEL, _CANCELLED = 1.0, 0.25
 #: Seconds for which a kept connection is used again; what stands between forgets it later.
 _KEPT = 60.0
+#: Seconds that a kept connection may take to show that it still works.
+_WORKS = 3.0
 #: The type char(n), whose padding is no part of the value.
 _CHAR = 1042
 _INTERVAL = 1186
 # As the IntervalStyle `postgres` writes it. Months and years have no match, for they have no
 # length: such a text is left as it is, and the engine holds the one tenant that has it.
 _FIXED_INTERVAL = re.compile(r"(?=.)(?:(\d+) days?)?(?:(?:^| )(\d+):(\d\d):(\d\d))?", re.ASCII)
+
+
+class Connection(psycopg.Connection[Row]):
+    """A connection whose waits all end with the run, or after some seconds each.
+
+    The server keeps `statement_timeout` by itself, but one that fell silent keeps nothing, and
+    neither does a pooler that has no connection to it to lend.
+    """
+
+    _context: Context | None = None
+    _seconds: float | None = None
+
+    def limit(self, context: Context, seconds: float | None) -> None:
+        """Let waits end with a run.
+
+        Args:
+            context: The run.
+            seconds: The seconds that each wait may take; None for as many as the run has.
+        """
+        self._context, self._seconds = context, seconds
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        """Wait for what psycopg is at.
+
+        Raises:
+            NoAnswer: When the server says nothing for so long.
+            psycopg.Error: What psycopg raises, also when the run is over.
+        """
+        if self._context is None:
+            return super().wait(gen, *args, **kwargs)
+        with _ending(self._context, self, self._seconds) as ending:
+            try:
+                return super().wait(gen, *args, **kwargs)
+            except psycopg.Error as error:
+                if self._seconds is not None and isinstance(ending.error, LateAnswer):
+                    raise NoAnswer(f"no answer within {self._seconds:g} s") from error
+                raise
 
 
 def connect(settings: ConnectionSettings, context: Context) -> Connection:
@@ -52,10 +90,12 @@ def connect(settings: ConnectionSettings, context: Context) -> Connection:
     if timeout is not None:
         keywords["connect_timeout"] = min(math.ceil(timeout), LONGEST_STATEMENT)
     try:
-        return _dial(keywords, context)
+        connection = _dial(keywords, context)
     except psycopg.Error as error:
         context.check()
         raise connection_error(error, parameters.text, timeout, settings) from error
+    connection.limit(context, settings.longest_wait)
+    return connection
 
 
 def _dial(keywords: Mapping[str, Any], context: Context) -> Connection:
@@ -65,7 +105,7 @@ def _dial(keywords: Mapping[str, Any], context: Context) -> Connection:
 
     def dial() -> Connection:
         # No prepared statements: a pooler between us and the server may not keep them.
-        connection: Connection = psycopg.connect(
+        connection = Connection.connect(
             **keywords, autocommit=True, prepare_threshold=None, row_factory=dict_row
         )
         with deciding:
@@ -182,8 +222,13 @@ class Kept:
         self._idle: deque[tuple[Connection, float]] = deque()
         self._closed = False
 
-    def take(self, context: Context) -> Connection | None:
-        """Return a connection that works; None where there is none."""
+    def take(self, settings: ConnectionSettings, context: Context) -> Connection | None:
+        """Return a connection that works; None where there is none.
+
+        Args:
+            settings: What it leads to.
+            context: The run that takes it.
+        """
         while self._idle:
             try:
                 connection, since = self._idle.pop()
@@ -191,12 +236,15 @@ class Kept:
                 break
             try:
                 if time.monotonic() - since < _KEPT:
-                    with ending_with(context, connection):
-                        connection.execute("SELECT 1")
+                    connection.limit(context, _WORKS)
+                    connection.execute("SELECT 1")
+                    connection.limit(context, settings.longest_wait)
                     return connection
-            except psycopg.Error:  # the server has closed it meanwhile, perhaps
+            except psycopg.Error as error:  # the server has closed it meanwhile, perhaps
                 connection.close()
                 context.check()
+                if isinstance(error, NoAnswer):
+                    self._close_all()  # the others would be waited for one after the other
             except BaseException:
                 connection.close()
                 raise
@@ -212,6 +260,9 @@ class Kept:
     def close(self) -> None:
         """Let go of them."""
         self._closed = True
+        self._close_all()
+
+    def _close_all(self) -> None:
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop()[0].close()
@@ -232,13 +283,12 @@ def connected(
         SourceError: When that fails; the message says why.
         Interrupted: When the run is over.
     """
-    connection = kept.take(context) if kept is not None else None
+    connection = kept.take(settings, context) if kept is not None else None
     if connection is None:
         connection = connect(settings, context)
     ended_well = False
     try:
-        with ending_with(context, connection):
-            yield connection
+        yield connection
         idle = psycopg.pq.TransactionStatus.IDLE
         ended_well = connection.info.transaction_status == idle
     finally:
@@ -287,10 +337,10 @@ def _begin(settings: PostgresSettings, context: Context) -> sql.Composed:
 
 
 @contextlib.contextmanager
-def ending_with(context: Context, connection: Connection) -> Iterator[None]:
-    """End what the connection is at as soon as the run is over, whether the server answers or not.
+def _ending(context: Context, connection: Connection, seconds: float | None) -> Iterator[Ending]:
+    """End what the connection is at when its time is up, whether the server answers or not.
 
-    Whoever waits for the server then gets a `psycopg.Error`.
+    What waits for the server then gets a `psycopg.Error`.
     """
     done = threading.Event()
     cutting = threading.Lock()
@@ -305,9 +355,9 @@ def ending_with(context: Context, connection: Connection) -> Iterator[None]:
                 if not done.is_set():
                     _cut(connection)
 
-    with context.ends(abort):
+    with context.ends(abort, within=seconds) as ending:
         try:
-            yield
+            yield ending
         finally:
             with cutting:  # the connection's number may soon be another's
                 done.set()

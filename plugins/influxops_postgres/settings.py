@@ -29,6 +29,8 @@ _TABLE = re.compile(rf"({_PART})(?:\.({_PART}))?")
 _DEFAULT_QUERY = ("table", "column", "where")
 #: The most seconds that PostgreSQL's statement_timeout takes.
 LONGEST_STATEMENT = 2_147_483
+#: Seconds beyond `statement_timeout` after which a server that says nothing is given up.
+_SLACK = 5.0
 #: The most bytes of a name in PostgreSQL; it cuts off what is longer.
 _LONGEST_NAME = 63
 
@@ -119,10 +121,16 @@ class ConnectionSettings(PluginSettings):
     )
     statement_timeout: float = setting(
         30.0,
-        description="Seconds that one query may take; 0 for no limit.",
+        description="Seconds that one query may take; 0 for no limit. Five seconds later a server "
+        "that says nothing, or a pooler without a free connection, is given up.",
         ge=0,
         le=LONGEST_STATEMENT,
     )
+
+    @property
+    def longest_wait(self) -> float | None:
+        """The seconds that an answer may take; None for no limit."""
+        return self.statement_timeout + _SLACK if self.statement_timeout else None
 
     def keywords(self) -> dict[str, Any]:
         """Return what psycopg takes to connect, the password included.
@@ -130,10 +138,14 @@ class ConnectionSettings(PluginSettings):
         Raises:
             ConfigError: When a secret cannot be read.
         """
-        from influxops_postgres.parameters import password, resolve
+        from influxops_postgres.parameters import keepalives, password, resolve
 
         parameters = resolve(self)
-        keywords: dict[str, Any] = {**parameters.keywords, "client_encoding": "UTF8"}
+        keywords: dict[str, Any] = {
+            **keepalives(parameters),
+            **parameters.keywords,
+            "client_encoding": "UTF8",
+        }
         secret = password(self, parameters)
         if secret is not None:
             keywords["password"] = secret

@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import psycopg
 from psycopg import sql
 
 from influxops.context import Context
 from influxops.errors import LedgerError
 from influxops_postgres.commit import confirming
+from influxops_queue.connections import Connections, connecting
 from influxops_queue.install import explained
 from influxops_queue.schema import check_installed
 from influxops_queue.settings import LedgerPlace
 from influxops_queue.tables import Connection, Tables
 
 T = TypeVar("T")
+
+#: Seconds that PostgreSQL may take for an answer.
+_ANSWER = 30.0
 
 
 def ask(
@@ -43,9 +46,7 @@ def ask(
         assert task is not None
         loop = asyncio.get_running_loop()
         with context.ends(lambda: loop.call_soon_threadsafe(task.cancel)):
-            connection = await psycopg.AsyncConnection.connect(
-                **settings.keywords(), autocommit=True, prepare_threshold=None
-            )
+            connection = await Connections(_ANSWER).open(connecting(settings.keywords()))
             async with connection, confirming(connection):
                 path = sql.SQL("SET LOCAL search_path = {}")
                 await connection.execute(path.format(sql.Identifier(tables.schema)))

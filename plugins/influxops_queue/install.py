@@ -59,7 +59,7 @@ def explained(settings: LedgerPlace, context: Context) -> Iterator[None]:
 def _hint(error: psycopg.Error, settings: LedgerPlace) -> str | Remedy:
     match error.sqlstate:
         case None:
-            return "try again"
+            return "try again; a pooler in between may have no free connection"
         case "42P01" | "3F000":
             return Remedy.command("ledger install", "run {} first")
         case "42501":

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+import psycopg
+
 from influxops.config.load import Config
 from influxops.context import Context
 from influxops.durations import format_duration
@@ -36,7 +38,8 @@ def run(
         tell: Says what somebody at the terminal should know.
 
     Raises:
-        ConfigError: When nobody can listen there.
+        ConfigError: When nobody can listen there, or a pooler in between lends connections by the
+            transaction.
     """
     health = Health()
     server = None
@@ -53,6 +56,8 @@ def run(
     async def work() -> None:
         worker = Worker(config, settings, options, health)
         with context.ends(worker.stop):
+            with contextlib.suppress(psycopg.Error):  # it says so itself, and waits
+                await worker.check()
             location = settings.location()
             every = f"every {format_duration(int(full_every))}" if full_every else "by others"
             tell(

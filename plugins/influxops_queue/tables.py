@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
+from influxops_queue.connections import BEAT, LIMIT
 from influxops_queue.settings import CHANNEL, LedgerPlace, queue_schema
 
 Connection = psycopg.AsyncConnection[Any]
@@ -30,7 +31,7 @@ ARRAY(SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
          AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 """)
 _GATE = sql.SQL(
-    "SELECT set_config('lock_timeout', '30s', true), "
+    "SELECT set_config('lock_timeout', '5s', true), "
     "pg_advisory_xact_lock(hashtextextended({schema} || '/' || %(namespace)s::text, 0))"
 )
 # In the order of where they are stored: those that were taken are not read over and over again.
@@ -69,9 +70,12 @@ SELECT task_name, coalesce(args ->> 'target', ''), status::text,
   FROM procrastinate_jobs WHERE queue_name = ANY (%(queues)s)
  ORDER BY task_name, 2, id
 """)
+# One whose connection says nothing any more may still have it here; another user sees no times.
 _WORKERS = sql.SQL("""
 SELECT extract(epoch FROM clock_timestamp() - backend_start)::float8 FROM pg_stat_activity
- WHERE datname = current_database() AND application_name = %(name)s ORDER BY 1
+ WHERE datname = current_database() AND application_name = %(name)s
+   AND coalesce(state_change > clock_timestamp() - make_interval(secs => {alive}), true)
+ ORDER BY 1
 """)
 _TROUBLED = sql.SQL("""
 SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() - since)::float8
@@ -166,6 +170,7 @@ class Tables:
             "schema": sql.Literal(self.schema),
             "channel": sql.Literal(CHANNEL),
             "held": _HELD,
+            "alive": sql.Literal(LIMIT + BEAT),
         }
         name = settings.namespace
         if len(name.encode()) > _LONGEST_QUEUE:

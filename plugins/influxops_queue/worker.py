@@ -22,10 +22,13 @@ import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import DeleteJobCondition, Status
 from psycopg import sql
+from psycopg_pool import AsyncConnectionPool
 
 from influxops.config.load import Config
-from influxops.errors import InfluxopsError
+from influxops.errors import ConfigError, InfluxopsError
 from influxops_postgres.commit import confirming
+from influxops_queue import connections
+from influxops_queue.connections import Connections
 from influxops_queue.health import Health
 from influxops_queue.jobs import BATCH, SOON, Jobs, Options, backoff
 from influxops_queue.making import Making
@@ -47,13 +50,6 @@ _FULL_SOON = 30.0
 _STEADY = 15.0
 #: The most targets that are worked on at once.
 _MOST_TARGETS = 16
-#: A server that is gone without a word is noticed within a minute.
-_KEPT_ALIVE = {
-    "keepalives_idle": 20,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 50_000,
-}
 
 
 class Worker:
@@ -77,6 +73,7 @@ class Worker:
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
+        self._connections = Connections(connections.LIMIT)
         self._jobs = Jobs(
             self._tables,
             self._making,
@@ -92,15 +89,34 @@ class Worker:
         """Take nothing more on, end what is under way, and return from `run`; from any thread."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
+    async def check(self) -> None:
+        """Refuse a pooler in between that lends connections by the transaction.
+
+        Raises:
+            ConfigError: When there is one.
+            psycopg.Error: When PostgreSQL cannot be reached.
+        """
+        location = self._settings.location()
+        keywords = connections.connecting(self._settings.keywords())
+        await connections.check_pooling(keywords, location.text if location else "the ledger")
+
     async def run(self) -> None:
-        """Work until it is told to stop."""
+        """Work until it is told to stop.
+
+        Raises:
+            ConfigError: When a pooler has come in between that lends connections by the
+                transaction.
+        """
         tries = 0
         ending = asyncio.create_task(self._end_in_time())
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
                 try:
+                    await self.check()
                     await self._session()
+                except ConfigError:
+                    raise
                 except (psycopg.Error, exceptions.ProcrastinateException, OSError) as error:
                     self._say("the ledger's database", _reason(error))
                 except Exception:
@@ -119,24 +135,35 @@ class Worker:
         await asyncio.sleep(_GRACE)
         self._making.engines.close()
         await asyncio.sleep(_GRACE / 2)
-        # What is left waits for a PostgreSQL that does not answer; closing it all goes by itself.
+        # What is left waits for a PostgreSQL that does not answer.
+        self._connections.end("")
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
 
     async def _session(self) -> None:
         """Work for as long as the connections hold."""
-        keywords = {**_KEPT_ALIVE, **self._settings.keywords(), "prepare_threshold": None}
+        left_behind = self._connections.backends
+        self._connections = lines = Connections(connections.LIMIT)
+        keywords = connections.connecting(self._settings.keywords())
         app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(
-                kwargs=keywords, configure=self._configure, min_size=2, max_size=self._parallel + 4
+                connection_class=lines.kind,
+                kwargs=keywords,
+                configure=self._configure,
+                min_size=2,
+                max_size=self._parallel + 4,
+                timeout=connections.LIMIT,
             )
         )
         self._jobs.register(app)
         queues = [self._tables.queue]
         if self._options.full_every:
             queues.append(self._tables.full_queue)
-        async with app.open_async():
+        try:
+            await self._open(app)
             self._app = app
+            async with self._connection() as connection:
+                await connections.end_left_behind(connection, left_behind)
             worker = asyncio.create_task(
                 app.run_worker_async(
                     queues=queues,
@@ -145,39 +172,68 @@ class Worker:
                     install_signal_handlers=False,
                     update_heartbeat_interval=_HEARTBEAT,
                     stalled_worker_timeout=_DEAD,
+                    shutdown_graceful_timeout=_DEAD,
                 )
             )
             listening = asyncio.create_task(self._listen(keywords))
             # These look at `_stop` themselves, between what must not be cut in two.
             others = [asyncio.create_task(work()) for work in (self._take_hints, self._look_around)]
             stopped = asyncio.create_task(self._stop.wait())
-            everything: list[asyncio.Task[Any]] = [worker, listening, *others, stopped]
+            ended = asyncio.create_task(lines.ended.wait())
+            everything: list[asyncio.Task[Any]] = [worker, listening, *others, stopped, ended]
             try:
                 done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                listening.cancel()
-                stopped.cancel()
+                if lines.why:
+                    await self._pool.drain()
+                    await asyncio.to_thread(self._making.engines.trim, 0.0)  # theirs as well
+                for task in (listening, stopped, ended):
+                    task.cancel()
                 worker.cancel()  # it ends what is under way
                 if not self._stop.is_set():
                     for task in others:
                         task.cancel()
-                await asyncio.wait([worker, listening, *others])
+                await asyncio.gather(worker, listening, *others, return_exceptions=True)
+            if lines.why:
+                raise psycopg.OperationalError(lines.why)
             for task in done:
                 if not task.cancelled() and (error := task.exception()) is not None:
                     raise error
+        finally:
+            await app.close_async()
+
+    async def _open(self, app: procrastinate.App) -> None:
+        """Open an app's connections.
+
+        Raises:
+            psycopg.Error: When there are none in time.
+        """
+        try:
+            async with asyncio.timeout(connections.LIMIT):
+                await app.open_async()
+        except TimeoutError:
+            raise psycopg.OperationalError(
+                f"no connection within {connections.LIMIT:g} s, or too few: a worker keeps up to "
+                f"{self._parallel + 6}"
+            ) from None
 
     async def _configure(self, connection: Connection) -> None:
         await connection.execute(
             sql.SQL("SET search_path = {}").format(sql.Identifier(self._tables.schema))
         )
+        await self._connections.note(connection)
         if not connection.autocommit:
             await connection.commit()
 
-    def _connection(self) -> contextlib.AbstractAsyncContextManager[Connection]:
+    @property
+    def _pool(self) -> AsyncConnectionPool[Connection]:
         assert self._app is not None
         connector = self._app.connector
         assert isinstance(connector, procrastinate.PsycopgConnector)
-        return connector.pool.connection()
+        return connector.pool
+
+    def _connection(self) -> contextlib.AbstractAsyncContextManager[Connection]:
+        return self._pool.connection()
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await self._loop.run_in_executor(self._threads, work, *arguments)
@@ -196,14 +252,15 @@ class Worker:
         """Wake up with each notification."""
         # By this name others see that the worker lives.
         keywords = {**keywords, "application_name": self._tables.worker_name}
-        connection = await psycopg.AsyncConnection.connect(**keywords, autocommit=True)
+        connection = await self._connections.open(keywords)
         async with connection:
+            await self._connections.note(connection)
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+            self._wake.set()
             while True:
-                self._wake.set()
-                async for _ in connection.notifies(timeout=30.0):
+                async for _ in connection.notifies(timeout=connections.BEAT):
                     self._wake.set()
-                await connection.execute("SELECT 1")  # raises where nobody is there any more
+                await connection.execute("SELECT 1")  # others see by it that the worker lives
 
     async def _take_hints(self) -> None:
         """Look, whenever there is something new, where it goes."""
@@ -300,7 +357,8 @@ class Worker:
 
         async def hasten() -> None:
             locks = [self._tables.lock("make", target), self._tables.lock("again")]
-            with contextlib.suppress(psycopg.Error):  # else it begins a few seconds later
+            # Else, and between two sessions, it begins a few seconds later.
+            with contextlib.suppress(psycopg.Error, exceptions.ProcrastinateException):
                 async with self._connection() as connection:
                     await self._tables.hasten(connection, locks)
 

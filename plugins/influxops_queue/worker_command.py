@@ -71,7 +71,8 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
     Exit codes:
       0    it was told to stop
       1    it could not start: no ledger can be read, or no queue is installed
-      2    the command line or the configuration is wrong, or it cannot listen there
+      2    the command line or the configuration is wrong, it cannot listen there, or a pooler in
+           between lends connections by the transaction
     """
     from influxops.errors import Interrupted
     from influxops_queue.settings import queue_place

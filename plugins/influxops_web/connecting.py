@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
 
 from influxops.context import Context
+from influxops.errors import InfluxopsError
 from influxops_web.place import Place, explained
 
-#: Seconds that connecting may take.
-_CONNECT = 5.0
+#: Seconds that connecting may take, and the first answer, which a pooler without a free connection
+#: never gives.
+_CONNECT, _FIRST = 5.0, 30.0
+#: Seconds that the server has to take note of a cancellation.
+_CANCEL = 1.0
 
 
 @contextlib.contextmanager
@@ -32,10 +38,39 @@ def connected(
     """
     arguments: dict[str, Any] = {"connect_timeout": int(_CONNECT)}
     arguments |= {**(place.keywords if keywords is None else keywords), "autocommit": True}
+    arguments["prepare_threshold"] = None  # a pooler in between may not keep them
     try:
         connection = context.detached(lambda: psycopg.connect(**arguments))
-        with connection, context.ends(connection.cancel_safe):
-            yield connection
+
+        def abort() -> None:
+            _abort(connection)
+
+        with connection:
+            with context.ends(abort, within=_FIRST) as ending:
+                try:
+                    connection.execute("SELECT 1")
+                except psycopg.Error as error:
+                    context.check()
+                    if ending.error is None:
+                        raise
+                    raise InfluxopsError(
+                        f"{place.text}: no answer within {_FIRST:g} s",
+                        hint="see whether the server is well; a pooler in between may have no "
+                        "free connection",
+                    ) from error
+            with context.ends(abort):
+                yield connection
     except psycopg.Error as error:
         context.check()
         raise explained(error, place) from error
+
+
+def _abort(connection: psycopg.Connection[Any]) -> None:
+    """End what a connection is at, whether the server answers or not."""
+    with contextlib.suppress(psycopg.Error):
+        connection.cancel_safe(timeout=_CANCEL)
+    with (
+        contextlib.suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as line,
+    ):
+        line.shutdown(socket.SHUT_RDWR)

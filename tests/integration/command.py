@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,11 +93,20 @@ class Cli:
 
     @contextlib.contextmanager
     def running(
-        self, *arguments: str, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = (),
     ) -> Iterator[subprocess.Popen[str]]:
-        """Start `influxops`, to be signalled or waited for; killed if it is still there after."""
+        """Start `influxops`, to be signalled or waited for; killed if it is still there after.
+
+        Args:
+            *arguments: Its arguments.
+            env: Further variables.
+            program: What to start instead of it, with the same arguments.
+        """
         process = subprocess.Popen(
-            [str(PROGRAM), *arguments],
+            [*(program or [str(PROGRAM)]), *arguments],
             cwd=self.folder,
             env=self.environment(env),
             stdin=subprocess.DEVNULL,

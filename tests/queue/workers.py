@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -48,14 +49,33 @@ class Running:
         return self.process.returncode, err
 
 
+#: Runs the command line with another limit for PostgreSQL's answers than everybody has.
+_WITH_LIMIT = """
+import influxops_queue.connections as connections
+connections.LIMIT, connections.BEAT = {limit}, {limit} / 4
+from influxops.cli import main
+raise SystemExit(main())
+"""
+
+
 @contextlib.contextmanager
-def working(cli: Cli, *options: str, listens: bool = False) -> Iterator[Running]:
-    """Run a worker; it is killed afterwards, if it is still there."""
+def working(
+    cli: Cli, *options: str, listens: bool = False, limit: float | None = None
+) -> Iterator[Running]:
+    """Run a worker; it is killed afterwards, if it is still there.
+
+    Args:
+        cli: The command line.
+        *options: Options of the worker.
+        listens: Whether it answers health checks.
+        limit: Seconds that it waits for PostgreSQL; None for its own.
+    """
     if "--full-run-every" not in options:
         options = (*options, "--full-run-every", "0")
     if listens:
         options = (*options, "--listen", "127.0.0.1:0")
-    with cli.running("worker", *options) as process:
+    program = [] if limit is None else [sys.executable, "-c", _WITH_LIMIT.format(limit=limit)]
+    with cli.running("worker", *options, program=program) as process:
         assert process.stderr is not None
         said = [process.stderr.readline().strip() for _ in range(1 + listens)]
         assert "works for" in said[0], said[0] + process.stderr.read()

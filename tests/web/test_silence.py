@@ -1,0 +1,81 @@
+"""What commands of the service do where PostgreSQL, or a pooler in between, says nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from influxops.config.load import load_config
+from influxops.context import Context
+from influxops.engine import Engine
+from influxops.errors import InfluxopsError, Interrupted
+from influxops_demo.postgres import EmbeddedPostgres
+from influxops_web import connecting
+from influxops_web.place import Place, place_of
+from tests.integration.command import Cli
+from tests.line_proxy import line_proxy
+from tests.pg import TestDatabase, new_database
+from tests.pgbouncer import pgbouncer
+from tests.web.conftest import write_config
+
+#: Seconds that a busy machine may need.
+SLACK = 8.0
+
+
+@pytest.fixture
+def db(postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
+    with new_database(postgres) as db:
+        yield db
+
+
+def place(folder: Path, conninfo: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Return the service's place, as a configuration with this connection string has it."""
+    monkeypatch.setenv("DSN", conninfo)
+    cli = Cli(folder, {})
+    write_config(cli, "http://127.0.0.1:9")
+    with Engine(load_config(folder / "influxops.toml")) as engine:
+        return place_of(engine)
+
+
+def test_a_command_gives_up_a_server_that_gives_no_first_answer(
+    tmp_path: Path, db: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "_FIRST", 0.5)
+    with contextlib.ExitStack() as stack:
+        proxy = stack.enter_context(line_proxy(db.server.port))
+        proxy.silent_at = b"SELECT"
+        silent = psycopg.conninfo.make_conninfo(db.conninfo, port=proxy.port)
+        bouncer = stack.enter_context(pgbouncer(db, "transaction", size=1))
+        stack.enter_context(psycopg.connect(bouncer.conninfo)).execute("SELECT 1")
+        for conninfo in (silent, bouncer.conninfo):
+            began = time.monotonic()
+            with (
+                pytest.raises(InfluxopsError) as caught,
+                connecting.connected(place(tmp_path, conninfo, monkeypatch), Context()),
+            ):
+                pass
+            assert time.monotonic() - began < SLACK
+            assert "no answer within 0.5 s" in caught.value.message
+            assert "a pooler in between" in str(caught.value.remedy)
+
+
+def test_a_server_that_falls_silent_keeps_no_command_beyond_its_time(
+    tmp_path: Path, db: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with line_proxy(db.server.port) as proxy:
+        proxy.silent_at = b"version"
+        there = psycopg.conninfo.make_conninfo(db.conninfo, port=proxy.port)
+        began = time.monotonic()
+        with (
+            pytest.raises(Interrupted),
+            connecting.connected(
+                place(tmp_path, there, monkeypatch), Context(timeout=2)
+            ) as connection,
+        ):
+            connection.execute("SELECT version()")
+        assert time.monotonic() - began < 2 + SLACK
