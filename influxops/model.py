@@ -242,12 +242,11 @@ class TableStats(Struct, frozen=True):
     @property
     def facts(self) -> dict[str, Any]:
         """What reports have of it, as plain data."""
-        last = self.last_write.isoformat().replace("+00:00", "Z") if self.last_write else None
         return {
             "name": self.name,
             "rows": self.rows,
             "at_most": self.at_most,
-            "last_write": last,
+            "last_write": _plain(self.last_write),
         }
 
 
@@ -281,6 +280,16 @@ class DatabaseStats(Struct, frozen=True):
     def at_most(self) -> bool:
         """Whether there may be fewer rows than that."""
         return any(table.at_most for table in self.contents)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What reports have of its contents, as plain data."""
+        tables = None if self.tables is None else [table.facts for table in self.tables]
+        return {"rows": self.rows, "tables": tables, "last_write": _plain(self.last_write)}
+
+
+def _plain(time: datetime | None) -> str | None:
+    return time.isoformat().replace("+00:00", "Z") if time is not None else None
 
 
 class CopyOrder(Struct, frozen=True):

@@ -42,14 +42,12 @@ if TYPE_CHECKING:
 #: The table that the tenant's devices fill.
 TELEMETRY_TABLE = "telemetry"
 
-#: What the inventory calls all tables but the marker's.
-_OTHERS = "others"
 #: Every database, its retention period and whether it has the marker's table and others; of deleted
 #: ones, when their data goes.
 _DATABASES = (
     "SELECT d.database_name, d.retention_period_ns, d.deleted, d.hard_deletion_time, t.table_name "
     "FROM system.databases d LEFT JOIN (SELECT DISTINCT database_name, CASE table_name "
-    f"WHEN '_init' THEN '_init' ELSE '{_OTHERS}' END AS table_name FROM system.tables "
+    "WHEN '_init' THEN '_init' ELSE 'others' END AS table_name FROM system.tables "
     "WHERE deleted = false) t ON d.database_name = t.database_name"
 )
 _INVENTORY = f"{_DATABASES} ORDER BY 1, 4"
@@ -401,7 +399,7 @@ def _read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
         if "table_name" in row:
             tables.add(str(row["table_name"]))
     return {
-        name: Database(name, retention, "_init" in tables, _OTHERS in tables)
+        name: Database(name, retention, "_init" in tables, bool(tables - {"_init"}))
         for name, (retention, tables) in found.items()
     }
 
