@@ -46,10 +46,9 @@ def _plain_url(value: str) -> str:
 
 
 def _measurements(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse the name of no table; the marker's is none that a tenant writes to."""
-    for name in names:
-        if not name or name == MARKER_TABLE:
-            raise ValueError("each must be the name of a measurement that the tenants write")
+    """Refuse what would let the guards look at nothing: no name, or none that a tenant writes."""
+    if not names or not all(names) or MARKER_TABLE in names:
+        raise ValueError("name one measurement at least, each one that the tenants write")
     return names
 
 
@@ -112,7 +111,6 @@ class InfluxDB3Settings(TargetSettings):
         None,
         description="The measurements whose rows are telemetry for the guard `recent-telemetry`; "
         "left out: all of them.",
-        min_length=1,
         parse=_measurements,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -26,7 +25,7 @@ from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import Creates, MakeTarget
-from tests.influxdb3.double import QUERY_FILE_LIMIT, UNAUTHENTICATED, Asked, Double, Held, Told
+from tests.influxdb3.double import UNAUTHENTICATED, Double, Held, Told
 
 
 def test_an_inventory_is_two_requests_however_many_databases(
