@@ -107,7 +107,7 @@ class Database(Struct, frozen=True):
     name: str  # its name on the server
     retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever
     complete: bool | Unknown = UNKNOWN  # whether the making of it was finished
-    in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it
+    in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it, to whatever table
 
 
 class Inventory(Struct, frozen=True):
@@ -335,7 +335,7 @@ class Traits(Struct, frozen=True):
     server: str = ""  # what it is, for people: "InfluxDB 3"
     retention: tuple[int, int] | None = None  # shortest and longest period in seconds; None: none
     marker: str = ""  # what says that a database is complete, in a word; empty where nothing does
-    contents: str = ""  # what its statistics count, in a word: "telemetry"; empty without any
+    contents: str = ""  # what `telemetry_count` counts, in a word: "telemetry"; empty without any
     identity: str = "identity"  # what it calls the identity of a server
     #: Returns the rule that a database's name breaks, to be read after "its database name …".
     name_rule: Callable[[str], str] = lambda name: ""
