@@ -107,7 +107,7 @@ class Database(Struct, frozen=True):
     name: str  # its name on the server
     retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever
     complete: bool | Unknown = UNKNOWN  # whether the making of it was finished
-    in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it
+    in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it, to whatever table
 
 
 class Inventory(Struct, frozen=True):
@@ -224,14 +224,72 @@ class Check(Struct, frozen=True):
     hint: Any = ""  # what to do about it: a Remedy, or text
 
 
+class TableStats(Struct, frozen=True):
+    """How much is in one table of a database."""
+
+    name: str
+    rows: int | None = None  # None: not known
+    at_most: bool = False  # whether there may be fewer rows than that
+    last_write: datetime | None = None  # the newest time of a row, in UTC; None: none, or not known
+    #: Whether what is written to it is telemetry for the guards.
+    is_telemetry: bool = True
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known when it was last written to, if it ever was."""
+        return self.rows is not None or self.last_write is not None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What reports have of it, as plain data."""
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "at_most": self.at_most,
+            "last_write": _plain(self.last_write),
+        }
+
+
 class DatabaseStats(Struct, frozen=True):
     """What a target tells of one database beyond the inventory."""
 
     name: str  # the database's name
-    telemetry_count: int | None = None  # rows of the tenant's; 0 without any, None: not read
-    last_write: datetime | None = None  # the newest of them, in UTC; None without rows
+    #: Rows of what the target's `Traits.contents` names; 0 without any, None: not read.
+    telemetry_count: int | None = None
+    #: The newest time of a row in any table, in UTC; None without rows, or where it is not known.
+    last_write: datetime | None = None
     complete: bool | Unknown = UNKNOWN  # whether it is complete, as the data itself shows
     message: str = ""  # why something could not be read
+    #: Each of its tables but what marks it as complete; None where the target does not tell.
+    tables: tuple[TableStats, ...] | None = None
+
+    @property
+    def contents(self) -> tuple[TableStats, ...]:
+        """Its tables; one without a name for a target that does not tell of them."""
+        if self.tables is not None:
+            return self.tables
+        return (TableStats("", self.telemetry_count, last_write=self.last_write),)
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows there are in all tables, or at most; None where that is not known."""
+        counts = [table.rows for table in self.contents if table.rows is not None]
+        return sum(counts) if len(counts) == len(self.contents) else None
+
+    @property
+    def at_most(self) -> bool:
+        """Whether there may be fewer rows than that."""
+        return any(table.at_most for table in self.contents)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What reports have of its contents, as plain data."""
+        tables = None if self.tables is None else [table.facts for table in self.tables]
+        return {"rows": self.rows, "tables": tables, "last_write": _plain(self.last_write)}
+
+
+def _plain(time: datetime | None) -> str | None:
+    return time.isoformat().replace("+00:00", "Z") if time is not None else None
 
 
 class CopyOrder(Struct, frozen=True):
@@ -291,7 +349,7 @@ class Traits(Struct, frozen=True):
     server: str = ""  # what it is, for people: "InfluxDB 3"
     retention: tuple[int, int] | None = None  # shortest and longest period in seconds; None: none
     marker: str = ""  # what says that a database is complete, in a word; empty where nothing does
-    contents: str = ""  # what its statistics count, in a word: "telemetry"; empty without any
+    contents: str = ""  # what `telemetry_count` counts, in a word: "telemetry"; empty without any
     identity: str = "identity"  # what it calls the identity of a server
     #: Seconds after which a query is sure to find a row whose write was acknowledged.
     visible_after: float = 0.0

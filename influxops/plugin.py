@@ -124,6 +124,9 @@ from influxops.model import (
     Status as Status,
 )
 from influxops.model import (
+    TableStats as TableStats,
+)
+from influxops.model import (
     Tenant as Tenant,
 )
 from influxops.model import (

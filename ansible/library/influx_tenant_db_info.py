@@ -108,8 +108,33 @@ databases:
       description: Rows in the table C(telemetry); 0 without that table.
       type: int
       sample: 1250
+    rows:
+      description: Rows in all tables but the marker's; V(null) where one was not counted.
+      type: int
+      sample: 1250
+    tables:
+      description: Each table there but the marker's; V(null) where nobody knows.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Name of the table.
+          type: str
+          sample: telemetry
+        rows:
+          description: Its rows; V(null) where nobody knows.
+          type: int
+          sample: 1250
+        at_most:
+          description: Whether there may be fewer.
+          type: bool
+          sample: false
+        last_write:
+          description: Newest time of a row, in UTC.
+          type: str
+          sample: "2026-01-31T12:00:00Z"
     last_write:
-      description: Newest time in the table C(telemetry), in UTC.
+      description: Newest time of a row in any of them, in UTC.
       type: str
       sample: "2026-01-31T12:00:00Z"
     message:
@@ -128,11 +153,32 @@ databases:
           type: str
           sample: eu1
         rows:
-          description: Rows in the table C(telemetry) there.
+          description: Rows in all tables there but the marker's.
           type: int
           sample: 1250
+        tables:
+          description: Each table there but the marker's; V(null) where nobody knows.
+          type: list
+          elements: dict
+          contains:
+            name:
+              description: Name of the table.
+              type: str
+              sample: telemetry
+            rows:
+              description: Its rows; V(null) where nobody knows.
+              type: int
+              sample: 1250
+            at_most:
+              description: Whether there may be fewer.
+              type: bool
+              sample: false
+            last_write:
+              description: Newest time of a row, in UTC.
+              type: str
+              sample: "2026-01-31T12:00:00Z"
         last_write:
-          description: Newest time in that table, in UTC.
+          description: Newest time of a row in any of them, in UTC.
           type: str
           sample: "2026-01-31T12:00:00Z"
       sample: []
@@ -266,11 +312,32 @@ findings:
               type: str
               sample: eu1
             rows:
-              description: Rows of telemetry there; V(null) where nobody knows.
+              description: Rows in all tables there; V(null) where nobody knows.
               type: int
               sample: 1250
+            tables:
+              description: Each table there but the marker's; V(null) where nobody knows.
+              type: list
+              elements: dict
+              contains:
+                name:
+                  description: Name of the table.
+                  type: str
+                  sample: telemetry
+                rows:
+                  description: Its rows; V(null) where nobody knows.
+                  type: int
+                  sample: 1250
+                at_most:
+                  description: Whether there may be fewer.
+                  type: bool
+                  sample: false
+                last_write:
+                  description: Newest time of a row, in UTC.
+                  type: str
+                  sample: "2026-01-31T12:00:00Z"
             last_write:
-              description: Time of the newest of them, in UTC.
+              description: Newest time of a row in any of them, in UTC.
               type: str
               sample: "2026-01-31T12:00:00Z"
         to_create:

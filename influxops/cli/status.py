@@ -10,13 +10,15 @@ import click
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
 from influxops.errors import ExitCode
-from influxops.text import count, printable, short
+from influxops.text import count, printable, short, some_of
 
 if TYPE_CHECKING:
     from influxops.report.view import ReportView
 
 #: What is always shown, in front of everything else.
 _ALWAYS = ("tenant", "database", "target")
+#: Tables of a tenant that are named.
+_NAMED = 3
 
 
 @click.command("status", short_help="Show what each tenant has.")
@@ -111,11 +113,13 @@ def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
 
     traits = [target.traits for target in view.report.targets]
     marker = any(each.marker for each in traits)
-    contents = ("telemetry_count", "last_write") if any(each.contents for each in traits) else ()
+    counts = any(each.contents for each in traits)
+    contents = ("rows", "last_write") if counts else ()
     retention = view.has_retention
     exists = ("exists", "marker") if marker else ("exists",)
     since = ("since",) if view.report.ledger is not None else ()
-    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *contents, *since)
+    counted = ("telemetry_count", "last_write", "tables") if counts else ()
+    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *counted, *since)
     brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
     layouts = (
         (whole, brief, brief[:-1], brief[:-2], (*_ALWAYS, "state"))
@@ -142,7 +146,9 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "marker": _yes_or_no(row["marker"], "-"),
         "retention": _period(row["retention"]) if row["target"] else "-",
         "desired": _period(row["desired"]),
-        "telemetry_count": _number(row),
+        "telemetry_count": _number(row, row["telemetry_count"]),
+        "rows": _number(row, row["rows"], at_most=_is_at_most(row["tables"] or ())),
+        "tables": _tables(row["tables"]),
         "last_write": row["last_write"] or "-",
         "since": (row["since"] or "-")[:10],
     }
@@ -166,7 +172,23 @@ def _period(value: str | None) -> str:
     return {"unknown": "?", None: "kept for ever"}.get(value, str(value))
 
 
-def _number(row: Mapping[str, Any]) -> str:
-    if row["telemetry_count"] is None:
+def _number(row: Mapping[str, Any], number: int | None, *, at_most: bool = False) -> str:
+    if number is None:
         return "?" if row["exists"] and not row["copies"] else "-"
-    return str(row["telemetry_count"])
+    return f"≤{number}" if at_most else str(number)
+
+
+def _is_at_most(tables: Sequence[Mapping[str, Any]]) -> bool:
+    return any(table["at_most"] for table in tables)
+
+
+def _tables(tables: Sequence[Mapping[str, Any]] | None) -> str:
+    """Return the names of the tables with the most rows, and how many each has."""
+    if not tables:
+        return "-"
+    ordered = sorted(tables, key=lambda table: -(table["rows"] or 0))
+    named = []
+    for table in ordered:
+        rows = "?" if table["rows"] is None else str(table["rows"])
+        named.append(f"{short(table['name'])} {'≤' if table['at_most'] else ''}{rows}")
+    return some_of(named, _NAMED)

@@ -161,4 +161,6 @@ def _contents(copy: Mapping[str, Any]) -> str:
     rows, last = copy.get("rows"), copy.get("last_write")
     if rows is None:
         return "rows not read"
-    return count(rows, "row") + (f", last write {last}" if last else "")
+    at_most = any(table["at_most"] for table in copy.get("tables") or ())
+    what = ("at most " if at_most else "") + count(rows, "row")
+    return what + (f", last write {last}" if last else "")

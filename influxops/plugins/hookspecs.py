@@ -160,7 +160,9 @@ def influxops_check(context: Context) -> Iterable[Check]:  # type: ignore[empty-
 def influxops_describe(names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:  # type: ignore[empty-body]
     """Tell how much is in each of these databases of a target, for `influxops status`. Optional.
 
-    It yields one value a name, in any order.
+    It yields one value a name, in any order. The guard `recent-telemetry` goes by `last_write` of
+    each of its `tables` that is telemetry; where a target tells of none, by that of the database.
+    A number or a time that is not known is None, never 0.
     """
 
 

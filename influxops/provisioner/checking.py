@@ -7,12 +7,13 @@ from typing import Any
 from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
+from influxops.model import DatabaseStats
 from influxops.provisioner.works import Works
 from influxops.reconcile.single import Asked, Known, Place, Step
 
 
 def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:
-    """Return `exists`, and `telemetry_count` or `error`.
+    """Return `exists`, and what is in it (`telemetry_count`, `tables`, …), or `error`.
 
     Args:
         works: Lends an engine.
@@ -38,16 +39,17 @@ def _check(engine: Engine, context: Context, works: Works, tenant: str) -> dict[
         place = _anywhere(engine, context, place)
     plan = place.plan
     if place.step is Step.MAKE or (place.step is Step.NEVER and plan and plan.before is None):
-        return {"exists": False, "telemetry_count": 0}
+        nothing = DatabaseStats(place.database, 0, tables=())
+        return {"exists": False, "telemetry_count": 0, **nothing.facts}
     is_seen = place.step is Step.THERE and not place.reason
     if place.target is None or not (is_seen or (plan and plan.before is not None)):
         return _not_known(place.reason)
     names = {place.target: [place.database]}
     stats = engine.describe(names, context).get((place.target, place.database))
-    if stats is None or stats.telemetry_count is None:
-        why = stats.message if stats is not None else "its target cannot count"
-        return {"exists": True, "telemetry_count": None, "error": why}
-    return {"exists": True, "telemetry_count": stats.telemetry_count}
+    if stats is None:
+        stats = DatabaseStats(place.database, message="its target cannot count")
+    found = {"exists": True, "telemetry_count": stats.telemetry_count, **stats.facts}
+    return found | {"error": stats.message} if stats.message else found
 
 
 def _anywhere(engine: Engine, context: Context, place: Place) -> Place:

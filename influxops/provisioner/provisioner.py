@@ -370,8 +370,10 @@ class Provisioner:
             timeout: Seconds that it may take.
 
         Returns:
-            `{"exists": True, "telemetry_count": n}`, `{"exists": False, "telemetry_count": 0}`, or
-            `{"exists": None, "error": "…"}` where nobody can know.
+            `exists`, `telemetry_count` (the rows of the table `telemetry`), `rows` of all tables,
+            `tables` (each with `name`, `rows`, `at_most` and `last_write`) and `last_write`; or
+            `{"exists": None, "error": "…"}` where nobody can know. None is what is not known, and
+            `error` says why.
 
         Raises:
             WrongCall: When no database can have this id.

@@ -14,7 +14,7 @@ from influxops.model import DatabaseStats, TenantPlan
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.observe import in_parallel
 from influxops.reconcile.plan import Plan
-from influxops.text import count
+from influxops.text import count, short, some_of
 
 
 def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
@@ -57,25 +57,27 @@ def _described(
     copies, words = [], []
     for copy in tenant.finding.facts["copies"]:
         target = copy["target"]
-        known = stats.get(target, {}).get(tenant.database)
-        rows = known.telemetry_count if known else None
-        last = known.last_write if known else None
-        copies.append(
-            {
-                "target": target,
-                "rows": rows,
-                "last_write": last.isoformat().replace("+00:00", "Z") if last else None,
-            }
-        )
-        what = "rows unknown" if rows is None else count(rows, "row")
-        if rows is not None and contents[target]:
-            what += f" of {contents[target]}"  # there may be others, which somebody must look for
-        if last is not None:
-            what += f", last written {last:%Y-%m-%d %H:%M:%S} UTC"
-        words.append(f"on {target} ({what})")
+        known = stats.get(target, {}).get(tenant.database, DatabaseStats(tenant.database))
+        copies.append({"target": target, **known.facts})
+        words.append(f"on {target} ({_what(known, contents[target])})")
     note = " (acknowledged)" if tenant.finding.severity is Severity.INFO else ""
     return replace(
         tenant.finding,
         message=f"the database {tenant.database} is {' and '.join(words)}{note}",
         facts={"copies": copies},
     )
+
+
+def _what(stats: DatabaseStats, contents: str) -> str:
+    """Return in words what a copy holds."""
+    what = "rows unknown"
+    if stats.rows is not None:
+        what = ("at most " if stats.at_most else "") + count(stats.rows, "row")
+        named = [short(table.name) for table in stats.contents if table.name and table.rows]
+        if named:
+            what += f" in {some_of(named)}"
+        elif stats.tables is None and contents:
+            what += f" of {contents}"  # there may be others, which somebody must look for
+    if stats.last_write is not None:
+        what += f", last written {stats.last_write:%Y-%m-%d %H:%M:%S} UTC"
+    return what

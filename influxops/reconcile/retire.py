@@ -25,6 +25,7 @@ from influxops.model import (
     Action,
     Change,
     DatabaseStats,
+    TableStats,
     TenantPlan,
     Verdict,
 )
@@ -296,20 +297,29 @@ def _with_telemetry(
     if inventory is None:
         why = f"its target {plan.changes[0].target} cannot be read"
         return postponed(plan, Kind.NOT_READ, f"when telemetry last came is not known: {why}")
-    if stats is not None and stats.telemetry_count is not None:
-        last = stats.last_write
+    tables = [table for table in stats.contents if table.is_telemetry] if stats else []
+    since = observed.recalled.now - RECENT
+    recent = [table for table in tables if table.last_write and table.last_write > since]
+    if recent:
+        newest = max(recent, key=_last_write)
+        where = f" in {short(newest.name)}" if newest.name else ""
+        return _wrote(plan, f"telemetry came {moment(_last_write(newest))}{where}")
+    if stats is not None and all(table.is_known for table in tables):
         # Rows without a time of the newest are not known to be old.
-        is_old = last is not None and last <= observed.recalled.now - RECENT
-        if stats.telemetry_count == 0 or is_old:
-            return plan
-        when = f"telemetry came {moment(last)}" if last else "when telemetry came is not told"
-        return _wrote(plan, when)
+        if any(table.rows and table.last_write is None for table in tables):
+            return _wrote(plan, "when telemetry came is not told")
+        return plan
     why = (stats.message if stats else "") or "its target does not tell"
     message = f"when telemetry last came could not be read: {why}"
     if "recent-telemetry" in order.allow:
         return _wrote(plan, message)
     remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
     return postponed(plan, Kind.NOT_READ, message, remedy)
+
+
+def _last_write(table: TableStats) -> datetime:
+    assert table.last_write is not None
+    return table.last_write
 
 
 def _wrote(plan: TenantPlan, message: str) -> TenantPlan:

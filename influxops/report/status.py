@@ -27,10 +27,10 @@ def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[di
 
     Returns:
         Plain data, one row a tenant: tenant, target, url, database, exists, marker, retention,
-        desired (retention), telemetry_count, last_write, message, copies, since (when it was made
-        or first found) and recorded (its state in the ledger). None is what is not known; target
-        and URL are None where there is no database, or more than one. Retention periods are
-        durations (`30d`), None where data is kept for ever, `unknown` or `unmanaged`.
+        desired (retention), telemetry_count, rows, tables, last_write, message, copies, since (when
+        it was made or first found) and recorded (its state in the ledger). None is what is not
+        known; target and URL are None where there is no database, or more than one. Retention
+        periods are durations (`30d`), None where data is kept for ever, `unknown` or `unmanaged`.
     """
     names: defaultdict[str, list[str]] = defaultdict(list)
     for tenant in view.report.tenants:
@@ -75,7 +75,7 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         "retention": _retention(found.retention) if found and one else None,
         "desired": _retention(tenant.retention),
         "telemetry_count": known.telemetry_count if known else None,
-        "last_write": plain(known.last_write) if known else None,
+        **(known or DatabaseStats("")).facts,
         "message": message,
         "copies": copies,
         "since": plain(tenant.record.made) if tenant.record else None,

@@ -1,13 +1,23 @@
-"""How much a tenant wrote over time: one query, whose answer does not grow with the rows."""
+"""How much a tenant wrote over time: few queries, whose answers do not grow with the rows.
+
+Each has bounds of time that the server's limit of files allows: two days at a time, and less
+where a server has more files of them than one query may read.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from influxops.plugin import Context
-from influxops_influxdb3.errors import BadRequest
-from influxops_influxdb3.target import NO_TABLE, TELEMETRY_TABLE, read_timestamp
+from influxops_influxdb3.copy_lines import quoted
+from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.flight import in_flight
+from influxops_influxdb3.marker import MARKER_TABLE
+from influxops_influxdb3.table_stats import MOST_TABLES, table_names
+from influxops_influxdb3.target import read_timestamp
 
 if TYPE_CHECKING:
     from influxops_influxdb3.client import Client
@@ -15,14 +25,21 @@ if TYPE_CHECKING:
 #: `date_bin` begins its spans at multiples of the interval since 1970.
 _ACTIVITY = (
     "SELECT date_bin(INTERVAL '{step} seconds', time) AS span, COUNT(*) AS count "
-    f"FROM {TELEMETRY_TABLE} WHERE time >= '{{since}}' AND time < '{{until}}' GROUP BY 1"
+    "FROM {table} WHERE time >= '{since}' AND time < '{until}' GROUP BY 1"
 )
+#: A query begins with that much, of which there are 288 files by default; nothing is halved that
+#: is shorter than one file.
+_WIDEST, _SHORTEST = timedelta(days=2), timedelta(minutes=10)
+#: Queries under way at once.
+_QUERIES = 4
+
+_Window = tuple[datetime, datetime]
 
 
 def activity(
     client: Client, name: str, since: datetime, until: datetime, step: int, context: Context
 ) -> list[tuple[datetime, int]]:
-    """Count the rows of telemetry of each span of time.
+    """Count the rows of each span of time, in all tables but the marker's.
 
     Args:
         client: The server.
@@ -38,15 +55,59 @@ def activity(
     Raises:
         TargetError: When it could not be read.
     """
-    sql = _ACTIVITY.format(step=int(step), since=_literal(since), until=_literal(until))
+    names = table_names(client, context, name)
+    tables = sorted(t for t, has_time in names.items() if has_time and t != MARKER_TABLE)
+    batches = [tables[at : at + MOST_TABLES] for at in range(0, len(tables), MOST_TABLES)]
+    asked = [(batch, window) for window in _windows(since, until) for batch in batches]
+
+    def count(each: tuple[Sequence[str], _Window]) -> Counter[datetime]:
+        batch, window = each
+        return _count(client, name, batch, window, step, context)
+
+    found: Counter[datetime] = Counter()
+    for _, counted in in_flight(asked, count, most=_QUERIES):
+        found.update(counted)
+    return sorted(found.items())
+
+
+def _windows(since: datetime, until: datetime) -> Iterator[_Window]:
+    while since < until:
+        end = min(since + _WIDEST, until)
+        yield since, end
+        since = end
+
+
+def _count(
+    client: Client,
+    name: str,
+    tables: Sequence[str],
+    window: _Window,
+    step: int,
+    context: Context,
+) -> Counter[datetime]:
+    """Count the rows of some tables in a window of time, by halves where that is too many files.
+
+    Raises:
+        QueryFileLimit: When even a short one is.
+    """
+    since, until = window
+    bounds = {"step": int(step), "since": _literal(since), "until": _literal(until)}
+    sql = " UNION ALL ".join(_ACTIVITY.format(table=quoted(table), **bounds) for table in tables)
     try:
         rows = client.query(context, name, sql)
-    except BadRequest as error:
-        if NO_TABLE.search(error.server_message):
-            return []
-        raise
-    spans = ((read_timestamp(row.get("span")), int(row.get("count", 0))) for row in rows)
-    return [(span, count) for span, count in spans if span is not None]
+    except QueryFileLimit:
+        if until - since <= _SHORTEST:
+            raise
+        # To the second, as the bounds are written.
+        middle = since + timedelta(seconds=(until - since).total_seconds() // 2)
+        early = _count(client, name, tables, (since, middle), step, context)
+        return early + _count(client, name, tables, (middle, until), step, context)
+    found: Counter[datetime] = Counter()
+    for row in rows:
+        span = read_timestamp(row.get("span"))
+        if span is not None:
+            found[span] += int(row.get("count", 0))
+    return found
 
 
 def _literal(time: datetime) -> str:

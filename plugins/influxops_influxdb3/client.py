@@ -253,9 +253,23 @@ class Client:
         )
 
     def query(
-        self, context: Context, database: str, sql: str, params: Mapping[str, Any] | None = None
+        self,
+        context: Context,
+        database: str,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        retries: int | None = None,
     ) -> list[dict[str, Any]]:
         """Ask in SQL, with `$name` for each parameter.
+
+        Args:
+            context: The run.
+            database: The database's name.
+            sql: The statement.
+            params: The values of its parameters.
+            retries: How often it is tried again at most, where it may fail for good; None as
+                often as the settings say.
 
         Returns:
             One dictionary a row; null fields are left out.
@@ -275,6 +289,7 @@ class Client:
             "/api/v3/query_sql",
             database=database,
             document=document,
+            retries=retries,
         )
         return _rows(read_json(answer, request), request)
 
@@ -363,6 +378,7 @@ class Client:
     ) -> tuple[Request, Answer]:
         """Send one request, again where that may help, and return the good answer."""
         settings = self._settings
+        most = settings.retries if retries is None else min(retries, settings.retries)
         request = Request(operation, settings.url, database)
         headers = {"User-Agent": f"influxops/{__version__}"}
         if settings.token is not None:
@@ -380,7 +396,7 @@ class Client:
         try:
             answer = ask(
                 self._http,
-                settings.retries if retries is None else min(retries, settings.retries),
+                most,
                 context,
                 request,
                 method,

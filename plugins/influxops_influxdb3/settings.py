@@ -17,6 +17,7 @@ from influxops.plugin import (
     TargetSettings,
     setting,
 )
+from influxops_influxdb3.marker import MARKER_TABLE
 
 if TYPE_CHECKING:
     import ssl
@@ -42,6 +43,13 @@ def _plain_url(value: str) -> str:
         raise ValueError("the URL must not contain white space")
     # The scheme in small letters, as all that look at it expect.
     return parts._replace(path=quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")).geturl()
+
+
+def _measurements(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what would let the guards look at nothing: no name, or none that a tenant writes."""
+    if not names or not all(names) or MARKER_TABLE in names:
+        raise ValueError("name one measurement at least, each one that the tenants write")
+    return names
 
 
 class InfluxDB3Settings(TargetSettings):
@@ -97,6 +105,13 @@ class InfluxDB3Settings(TargetSettings):
         description="How often a request is tried again after a lost connection, 429 or 5xx.",
         ge=0,
         le=20,
+    )
+
+    telemetry: tuple[str, ...] | None = setting(
+        None,
+        description="The measurements whose rows are telemetry for the guard `recent-telemetry`; "
+        "left out: all of them.",
+        parse=_measurements,
     )
 
     @property

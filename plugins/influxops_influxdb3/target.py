@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -42,24 +42,17 @@ if TYPE_CHECKING:
 #: The table that the tenant's devices fill.
 TELEMETRY_TABLE = "telemetry"
 
-#: Every database, its retention period and which of the two tables it has; of deleted ones, when
-#: their data goes.
+#: Every database, its retention period and whether it has the marker's table and others; of deleted
+#: ones, when their data goes.
 _DATABASES = (
     "SELECT d.database_name, d.retention_period_ns, d.deleted, d.hard_deletion_time, t.table_name "
-    "FROM system.databases d LEFT JOIN (SELECT database_name, table_name FROM system.tables "
-    f"WHERE table_name IN ('_init', '{TELEMETRY_TABLE}') AND deleted = false) t "
-    "ON d.database_name = t.database_name"
+    "FROM system.databases d LEFT JOIN (SELECT DISTINCT database_name, CASE table_name "
+    "WHEN '_init' THEN '_init' ELSE 'others' END AS table_name FROM system.tables "
+    "WHERE deleted = false) t ON d.database_name = t.database_name"
 )
 _INVENTORY = f"{_DATABASES} ORDER BY 1, 4"
 _MARKER = "SELECT time FROM _init LIMIT 1"
-_STATS = f"SELECT COUNT(*) AS count, MAX(time) AS last FROM {TELEMETRY_TABLE}"
-#: What a server still tells where it holds too many files for the query above.
-_FILES = (
-    "SELECT SUM(row_count) AS count, MAX(max_time) AS last FROM system.parquet_files "
-    f"WHERE table_name = '{TELEMETRY_TABLE}'"
-)
-_TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
-NO_TABLE = re.compile(r"table '[^']*\b(_init|telemetry)' not found", re.IGNORECASE)
+_NO_MARKER_TABLE = re.compile(r"table '[^']*\b_init' not found", re.IGNORECASE)
 #: What a deleted database is called: its name, and when it was deleted, in UTC.
 _DELETED = re.compile(r"(.+)-(\d{8}T\d{6})(?:-\d+)?")
 #: For so long, a database of the same name may lose what is written to it.
@@ -228,21 +221,26 @@ class InfluxDB3Target(Target):
     def _is_complete(self, context: Context, database: Database) -> bool | Unknown:
         """Return whether a database holds the row of its marker, and what it proves if not.
 
-        A retention period takes the row away and leaves its table. Only where this run has sent
-        it, and it cannot be that old, was it lost.
-
         Raises:
             TargetError: When the server does not answer as it should.
         """
-        from influxops_influxdb3.marker import marker_time
-
         try:
             if self._client.query(context, database.name, _MARKER):
                 return True
         except (NotFound, AccessRefused, QueryFileLimit):
             return UNKNOWN
         except BadRequest as error:
-            return False if NO_TABLE.search(error.server_message) else UNKNOWN
+            return False if _NO_MARKER_TABLE.search(error.server_message) else UNKNOWN
+        return self._without_marker(context, database)
+
+    def _without_marker(self, context: Context, database: Database) -> bool | Unknown:
+        """Return what it proves that the row of a marker is not there, where its table is.
+
+        A retention period takes the row away and leaves its table. Only where this run has sent
+        it, and it cannot be that old, was it lost.
+        """
+        from influxops_influxdb3.marker import marker_time
+
         if isinstance(database.retention, int) and database.name in self._seen(context).marked:
             age = datetime.now(UTC) - marker_time(context.started)
             return False if age < timedelta(seconds=database.retention) else UNKNOWN
@@ -289,7 +287,7 @@ class InfluxDB3Target(Target):
 
     @hookimpl
     def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
-        """Count each database's telemetry and look for its marker, a few at a time."""
+        """Count what is in each database and look for its marker, a few at a time."""
         from influxops_influxdb3.flight import in_flight
 
         told = set()
@@ -307,53 +305,51 @@ class InfluxDB3Target(Target):
         known = self._seen(context).databases.get(name, Database(name))
         stats = DatabaseStats(name, complete=known.complete)
         try:
-            if known.complete is not False:
-                stats = replace(stats, complete=self._is_complete(context, known))
             if known.in_use is False:
-                return replace(stats, telemetry_count=0)
-            count, last = self._count(context, name)
-            return replace(stats, telemetry_count=count, last_write=last)
+                complete = known.complete is not False and self._is_complete(context, known)
+                return DatabaseStats(name, 0, complete=complete, tables=())
+            return self._described(context, known)
         except NotFound:
             return replace(stats, message="there is no such database")
-        except QueryFileLimit:
-            return replace(stats, message=_TOO_MANY_FILES)
         except InfluxopsError as error:
             return replace(stats, message=getattr(error, "reason", error.message))
 
-    def _count(self, context: Context, name: str) -> tuple[int, datetime | None]:
-        """Return how many rows of telemetry there are, and the time of the newest."""
-        try:
-            row = _first(self._client.query(context, name, _STATS))
-        except BadRequest as error:
-            if NO_TABLE.search(error.server_message):
-                return 0, None
-            raise
-        except QueryFileLimit as limit:
-            try:
-                row = _first(self._client.query(context, name, _FILES))
-            except TargetError:
-                row = {}
-            newest = row.get("last")
-            if not isinstance(newest, int):
-                raise limit from None
-            return self._count_beyond(context, name, int(row.get("count", 0)), newest)
-        return int(row.get("count", 0)), read_timestamp(row.get("last"))
+    def _described(self, context: Context, database: Database) -> DatabaseStats:
+        """Describe a database with all its tables.
 
-    def _count_beyond(
-        self, context: Context, name: str, count: int, newest: int
-    ) -> tuple[int, datetime | None]:
-        """Add to what the files hold what is newer, and so in no file yet."""
-        last = datetime.fromtimestamp(newest // _NANOSECONDS, UTC)
-        since = f"{last:%Y-%m-%dT%H:%M:%S}.{newest % _NANOSECONDS:09}Z"
-        row = _first(self._client.query(context, name, f"{_STATS} WHERE time > '{since}'"))
-        last = last.replace(microsecond=newest % _NANOSECONDS // 1000)
-        return count + int(row.get("count", 0)), read_timestamp(row.get("last")) or last
+        Raises:
+            TargetError: When the server does not answer as it should.
+        """
+        from influxops_influxdb3.table_stats import read_contents
+
+        contents = read_contents(self._client, context, database.name)
+        found = dict(contents.tables)
+        marker = found.pop("_init", None)
+        if marker is None or marker.rows is None:
+            complete: bool | Unknown = UNKNOWN if marker else False
+        else:
+            complete = marker.rows > 0 or self._without_marker(context, database)
+        counted = self.settings.telemetry
+        tables = tuple(
+            replace(table, is_telemetry=counted is None or name in counted)
+            for name, table in sorted(found.items())
+        )
+        telemetry = found.get(TELEMETRY_TABLE)
+        times = [table.last_write for table in tables if table.last_write is not None]
+        return DatabaseStats(
+            database.name,
+            telemetry.rows if telemetry else 0,
+            max(times, default=None) if all(table.is_known for table in tables) else None,
+            complete,
+            contents.trouble,
+            tables,
+        )
 
     @hookimpl
     def influxops_activity(
         self, name: str, since: datetime, until: datetime, step: int, context: Context
     ) -> Iterable[tuple[datetime, int]]:
-        """Count the telemetry of each span with one query; see `activity.py`."""
+        """Count the rows of each span; see `activity.py`."""
         from influxops_influxdb3.activity import activity
 
         return activity(self._client, name, since, until, step, context)
@@ -406,7 +402,7 @@ def _read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
         if "table_name" in row:
             tables.add(str(row["table_name"]))
     return {
-        name: Database(name, retention, "_init" in tables, TELEMETRY_TABLE in tables)
+        name: Database(name, retention, "_init" in tables, bool(tables - {"_init"}))
         for name, (retention, tables) in found.items()
     }
 
@@ -430,11 +426,6 @@ def _freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[st
     since = f"{now - _FRESHLY_DELETED:%Y%m%dT%H%M%S}"
     deleted = (_DELETED.fullmatch(str(r.get("database_name"))) for r in rows if r.get("deleted"))
     return {match[1] for match in deleted if match and match[2] >= since}
-
-
-def _first(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the only row of an answer."""
-    return rows[0] if rows else {}
 
 
 def read_timestamp(text: object) -> datetime | None:

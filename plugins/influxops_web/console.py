@@ -37,6 +37,8 @@ from influxops_web.service import Service
 #: Pages that come later than this are not asked for by a link.
 _LAST_PAGE = 1_000_000
 _BIGGEST = 2**63 - 1
+#: Tables of a database that are named; how many more there are is said.
+_TABLES = 20
 
 Id = Annotated[str, Query(max_length=4000)]
 Named = Annotated[str, Form(alias="id", max_length=4000)]
@@ -390,6 +392,7 @@ def _environment() -> jinja2.Environment:
         "STATES": words.STATES,
         "COLOURS": words.COLOURS,
         "SPANS": SPANS,
+        "TABLES": _TABLES,
         "STATUSES": data.STATUSES,
         "PLACED": words.PLACED,
     }

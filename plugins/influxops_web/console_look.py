@@ -18,7 +18,7 @@ from influxops.config.load import Config
 from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.model import UNKNOWN, Database, DatabaseStats, Unknown
+from influxops.model import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
 from influxops.provisioner.engines import Engines
 
 #: Servers that are asked at once.
@@ -64,7 +64,9 @@ class Contents(Struct, frozen=True):
 
     exists: bool | None = None  # None where nobody can know now
     retention: int | Unknown | None = UNKNOWN  # seconds; None: for ever
-    telemetry: int | None = None  # rows; None: not read
+    rows: int | None = None  # in all tables; None: not read
+    at_most: bool = False  # whether there may be fewer
+    tables: Sequence[TableStats] = ()  # what its target tells of each
     last_write: datetime | None = None
     complete: bool | Unknown = UNKNOWN
     activity: Sequence[tuple[datetime, int]] | None = None  # rows of every span; None: not read
@@ -199,7 +201,9 @@ def _contents(engine: Engine, context: Context, target: str, database: str, span
     return Contents(
         known.exists,
         known.retention,
-        stats.telemetry_count,
+        stats.rows,
+        stats.at_most,
+        stats.tables or (),
         stats.last_write,
         stats.complete,
         activity,

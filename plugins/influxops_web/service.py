@@ -232,7 +232,7 @@ class Service:
         return found
 
     async def check(self, tenant: str) -> dict[str, Any]:
-        """Return `exists`, and `telemetry_count` or `error`, within the budget."""
+        """Return what `Provisioner.check` tells, within the budget."""
         budget = self.web.budget
         try:
             found = self.provisioner.acheck(tenant, timeout=budget)

@@ -133,11 +133,25 @@ class DeviceStats(BaseModel):
     last_seen_at: datetime | None = Field(description="When one was last seen.")
 
 
+class Table(BaseModel):
+    """A table of a tenant's database."""
+
+    name: str
+    rows: int | None = Field(description="How many rows; null where that is not known.")
+    at_most: bool = Field(description="Whether there may be fewer rows than that.")
+    last_write: datetime | None = Field(description="The newest time of a row.")
+
+
 class Telemetry(BaseModel):
-    """A tenant's database as InfluxDB has it."""
+    """A tenant's database as InfluxDB has it; null is what is not known."""
 
     exists: bool | None = Field(description="Null where nobody can tell now.")
-    telemetry_count: int | None = Field(description="How many rows; null where that is not known.")
+    telemetry_count: int | None = Field(description="How many rows the table `telemetry` has.")
+    rows: int | None = Field(default=None, description="How many rows all tables have.")
+    tables: list[Table] | None = Field(default=None, description="Each table that it has.")
+    last_write: datetime | None = Field(
+        default=None, description="The newest time of a row in any table."
+    )
     error: str | None = Field(default=None, description="Why something is not known.")
 
 
@@ -157,7 +171,21 @@ class TenantStats(BaseModel):
                         "last_device_at": "2026-03-01T10:00:00Z",
                         "last_seen_at": None,
                     },
-                    "influxdb": {"exists": True, "telemetry_count": 123456, "error": None},
+                    "influxdb": {
+                        "exists": True,
+                        "telemetry_count": 123456,
+                        "rows": 123456,
+                        "tables": [
+                            {
+                                "name": "telemetry",
+                                "rows": 123456,
+                                "at_most": False,
+                                "last_write": "2026-03-01T10:00:00Z",
+                            }
+                        ],
+                        "last_write": "2026-03-01T10:00:00Z",
+                        "error": None,
+                    },
                 }
             ]
         }

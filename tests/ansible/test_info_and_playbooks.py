@@ -137,7 +137,8 @@ def test_information_tells_what_is_there_and_what_is_not(stage: Stage, server: S
     write(
         server,
         "telemetry_a",
-        "telemetry v=1 1799999999000000000\ntelemetry v=2 1800000000000000000",
+        "telemetry v=1 1799999999000000000\ntelemetry v=2 1800000000000000000\n"
+        "cpu v=1 1800000060000000000",
     )
     info = stage.tasks(
         {"influx_tenant_db_info": {"url": server.url, "tenants": ["a", "b", "c"]}}
@@ -147,7 +148,12 @@ def test_information_tells_what_is_there_and_what_is_not(stage: Stage, server: S
     assert (a["exists"], a["marker"], a["retention"]) == (True, True, "30d")
     assert a["desired"] == "unmanaged"
     assert a["telemetry_count"] == 2
-    assert a["last_write"] == "2027-01-15T08:00:00Z"
+    assert a["rows"] == 3
+    assert a["last_write"] == "2027-01-15T08:01:00Z"
+    assert [(table["name"], table["rows"]) for table in a["tables"]] == [
+        ("cpu", 1),
+        ("telemetry", 2),
+    ]
     assert (b["telemetry_count"], b["last_write"]) == (0, None)
     assert (c["exists"], c["target"], c["telemetry_count"]) == (False, None, None)
     (target,) = info["targets"]

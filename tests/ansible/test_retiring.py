@@ -130,12 +130,13 @@ def test_what_was_never_recorded_is_retired_too_and_nothing_is_made_of_nobody(
     assert not stage.ensure(**wanted, state="absent")["changed"]
 
 
+@pytest.mark.parametrize("measurement", ["telemetry", "m"])
 def test_recent_telemetry_fails_the_task_until_it_is_allowed(
-    stage: Stage, server: StandIn, wanted: dict[str, Any]
+    stage: Stage, server: StandIn, wanted: dict[str, Any], measurement: str
 ) -> None:
     stage.ensure(**wanted)
     at = int((datetime.now(UTC) - timedelta(hours=2)).timestamp() * 10**9)
-    write(server, "telemetry_acme", f"telemetry,device=a value=1 {at}")
+    write(server, "telemetry_acme", f"{measurement},device=a value=1 {at}")
     refused = stage.ensure(**wanted, state="absent")
     assert refused["failed"]
     assert "allow: [recent-telemetry]" in refused["msg"]

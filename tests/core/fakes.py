@@ -37,6 +37,7 @@ from influxops.plugin import (
     SourceError,
     SourceSettings,
     Status,
+    TableStats,
     TargetError,
     TargetSettings,
     Tenant,
@@ -109,6 +110,8 @@ class Server:
     rows: dict[str, int] = field(default_factory=dict)
     #: When rows last came to a database; why that cannot be told.
     last: dict[str, datetime] = field(default_factory=dict)
+    #: What is told of each table of a database; of one that is not here, only how many rows.
+    tables: dict[str, tuple[TableStats, ...]] = field(default_factory=dict)
     mute: str = ""
     #: Deleted databases, and when their data goes.
     deleted: dict[str, datetime | None] = field(default_factory=dict)
@@ -377,7 +380,8 @@ class MemoryTarget(_Base):
                 yield DatabaseStats(name, message=self.server.mute)
             else:
                 count, last = self.server.rows.get(name, 0), self.server.last.get(name)
-                yield DatabaseStats(name, count, last)
+                tables = self.server.tables.get(name)
+                yield DatabaseStats(name, count, last, tables=tables)
 
     @hookimpl
     def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:

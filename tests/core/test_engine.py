@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from influxops.context import Context, Scope
 from influxops.engine import Engine
 from influxops.errors import ConfigError, LockBusy
 from influxops.findings import Finding, Kind, Severity
-from influxops.model import UNKNOWN, Action, Database, Status, Tenant, Verdict
+from influxops.model import UNKNOWN, Action, Database, Status, TableStats, Tenant, Verdict
 from influxops.plugin import Check, Source, hookimpl
 from influxops.plugins.discovery import misspelt
 from influxops.report.document import report_document
@@ -182,6 +183,27 @@ def test_a_tenant_on_two_targets_is_an_error_that_shows_what_each_copy_holds(
     assert plan.verdict is Verdict.HELD and plan.finding
     assert "on eu1 (0 rows of telemetry) and on eu2 (3 rows of telemetry)" in plan.finding.message
     assert [copy["rows"] for copy in plan.finding.facts["copies"]] == [0, 3]
+
+
+def test_copies_show_what_is_in_all_of_their_tables(bench: Bench) -> None:
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    last = datetime(2026, 11, 24, 11, 30, tzinfo=UTC)
+    tables = (TableStats("cpu", 800, last_write=last), TableStats("m", 81, at_most=True))
+    bench.server("eu1", databases=there("telemetry_a"), tables={"telemetry_a": tables})
+    bench.server("eu2", databases=there("telemetry_a"), tables={"telemetry_a": (TableStats("m"),)})
+    (plan,) = bench.run(dry_run=True).tenants
+    assert plan.finding
+    said = "on eu1 (at most 881 rows in cpu and m) and on eu2 (rows unknown)"
+    assert said in plan.finding.message
+    one, two = plan.finding.facts["copies"]
+    assert (one["rows"], two["rows"]) == (881, None)
+    assert one["tables"][0] == {
+        "name": "cpu",
+        "rows": 800,
+        "at_most": False,
+        "last_write": "2026-11-24T11:30:00Z",
+    }
 
 
 def test_a_drop_names_one_copy_of_two_and_no_pin_or_registry_does(bench: Bench) -> None:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from influxops.findings import Kind, Severity
-from influxops.model import Action, Status, Verdict
+from influxops.model import Action, Status, TableStats, Verdict
 from influxops.plugin import (
     ConfigError,
     Database,
@@ -141,6 +141,51 @@ def test_telemetry_of_the_last_day_is_refused_until_that_is_allowed(
         assert record(kept).state is State.READY
         assert retire(kept, "a", allow=["recent-telemetry"]).exit_code is ExitCode.OK
     assert record(kept).state is State.RETIRING
+
+
+OLD, NEW = datetime(2026, 11, 22, 12, tzinfo=UTC), datetime(2026, 11, 24, 11, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("tables", "refused", "said"),
+    [
+        ([TableStats("m", 3, last_write=NEW)], True, "telemetry came 2026-11-24 11:00 UTC in m"),
+        ([TableStats("m", 3, last_write=NEW), TableStats("x")], True, "telemetry came"),
+        ([TableStats("m", None, last_write=NEW)], True, "telemetry came"),
+        ([TableStats("m", 3)], True, "when telemetry came is not told"),
+        ([TableStats("m", 3, last_write=OLD), TableStats("x")], None, "could not be read"),
+        ([TableStats("m", 9, True, OLD), TableStats("x", 0)], False, ""),
+        ([TableStats("m", 3, last_write=NEW, is_telemetry=False)], False, ""),
+        ([TableStats("m", is_telemetry=False)], False, ""),
+        ([], False, ""),
+    ],
+    ids=[
+        "new",
+        "new beside unknown",
+        "new and not counted",
+        "without a time",
+        "old beside unknown",
+        "old beside empty",
+        "new and no telemetry",
+        "unknown and no telemetry",
+        "no table",
+    ],
+)
+def test_what_came_to_any_table_counts(
+    kept: Bench, tables: list[TableStats], refused: bool | None, said: str
+) -> None:
+    def judged(report: Report) -> None:
+        assert guards(report) == (["recent-telemetry"] if refused else [])
+        assert (report.exit_code is ExitCode.OK) == (refused is False)
+        if said:
+            assert said in report.tenants[0].finding.message  # type: ignore[union-attr]
+
+    kept.server().tables = {"telemetry_a": tuple(tables)}
+    judged(retire(kept, "a"))
+    retire(kept, "a", allow=["recent-telemetry"], after=0, renew=True)
+    books(kept).now += timedelta(seconds=1)
+    judged(drop_due(kept))
+    assert ("telemetry_a" in kept.server().databases) == (refused is not False)
 
 
 def test_telemetry_that_cannot_be_read_is_not_taken_for_none(kept: Bench) -> None:

@@ -7,6 +7,7 @@ written without waiting is lost by `kill`), tokens. Every request is kept for co
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -270,13 +271,24 @@ class Double:
             return self._inventory()
         if name not in self.databases:
             return Told(404, NO_DATABASE % name)
-        if "FROM _init" in document["q"]:
-            if "_init" not in self.databases[name].tables:
+        sql, tables = document["q"], sorted(self.databases[name].tables)
+        if "information_schema.columns" in sql:
+            return _rows([{"table_name": table, "times": 1} for table in tables])
+        if "system.parquet_files" in sql:
+            return _rows([])
+        if "FROM _init" in sql:
+            if "_init" not in tables:
                 return Told(400, NO_MARKER_TABLE)
             return _rows([] if name in self.without_row else [{"time": "2026-11-27T07:00:00"}])
-        if name in self.statistics:
+        if not sql.startswith("SELECT '"):
             return _rows([self.statistics[name]])
-        return Told(400, NO_TABLE)
+        rows = []
+        for table in re.findall(r'FROM "(\w+)"', sql):
+            counted: dict[str, Any] = {"count": int(name not in self.without_row)}
+            if table != "_init":
+                counted = self.statistics.get(name, {"count": 0})
+            rows.append({"name": table, **counted})
+        return _rows(rows)
 
     def _inventory(self) -> Told:
         if not self.system_tables:
@@ -292,7 +304,7 @@ class Double:
             row: dict[str, Any] = {"database_name": name, "deleted": False}
             if held.retention:
                 row["retention_period_ns"] = int(held.retention[:-1]) * _UNITS[held.retention[-1]]
-            tables = sorted(held.tables & {"_init", "telemetry"})
+            tables = sorted({"_init" if table == "_init" else "others" for table in held.tables})
             rows += [row | {"table_name": table} for table in tables] or [row]
         return _rows(rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -26,7 +25,7 @@ from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import Creates, MakeTarget
-from tests.influxdb3.double import QUERY_FILE_LIMIT, UNAUTHENTICATED, Asked, Double, Held, Told
+from tests.influxdb3.double import UNAUTHENTICATED, Double, Held, Told
 
 
 def test_an_inventory_is_two_requests_however_many_databases(
@@ -45,7 +44,7 @@ def test_an_inventory_tells_retention_marker_and_telemetry(
         "telemetry_a": Held(tables={"_init", "telemetry"}),
         "telemetry_b": Held("30d", {"_init"}),
         "telemetry_c": Held("1h"),
-        "telemetry_d": Held(tables={"telemetry"}),
+        "telemetry_d": Held(tables={"cpu"}),
     }
     inventory = target.influxops_inventory(Context(), ())
     assert inventory.databases == {
@@ -286,7 +285,11 @@ def test_ids_that_no_tag_can_hold_are_known_before(tenant: str, rule: str) -> No
 
 
 def test_status_counts_telemetry(server: Double, target: InfluxDB3Target) -> None:
-    server.databases = {"telemetry_a": Held(), "telemetry_b": Held(), "telemetry_c": Held()}
+    server.databases = {
+        "telemetry_a": Held(tables={"telemetry"}),
+        "telemetry_b": Held(),
+        "telemetry_c": Held(tables={"telemetry"}),
+    }
     server.statistics["telemetry_a"] = {"count": 4, "last": "2023-11-14T22:13:20.000000001"}
     server.statistics["telemetry_c"] = {"count": 0}
     names = ["telemetry_a", "telemetry_b", "telemetry_c", "telemetry_gone"]
@@ -309,7 +312,7 @@ def test_status_does_not_ask_what_the_inventory_has_told(
     assert [s.telemetry_count for s in target.influxops_describe(["telemetry_a"], context)] == [0]
     assert len(server.asked) == 3, "only the marker itself"
     list(target.influxops_describe(["telemetry_a"], Context()))
-    assert len(server.asked) == 5, "another run asks anew"
+    assert len(server.asked) == 6, "another run asks anew: tables, files and how much"
 
 
 def test_status_of_one_that_fails_does_not_hide_the_others(
@@ -326,39 +329,20 @@ def test_status_of_one_that_fails_does_not_hide_the_others(
     assert stats["telemetry_b"].telemetry_count == 0
 
 
-@pytest.mark.parametrize("newer", [0, 2])
-def test_status_of_too_many_files_to_count_adds_up_what_each_holds(
-    server: Double, target: InfluxDB3Target, newer: int
-) -> None:
-    newest = 1_700_000_000_123_456_789
-
-    def fault(asked: Asked, number: int) -> Told | None:
-        sql = asked.document["q"]
-        if "system.parquet_files" in sql:
-            return Told(200, json.dumps([{"count": 40_000, "last": newest}]))
-        if "time > '2023-11-14T22:13:20.123456789Z'" in sql:
-            last = {"last": "2023-11-14T22:14:20"} if newer else {}
-            return Told(200, json.dumps([{"count": newer} | last]))
-        return Told(500, QUERY_FILE_LIMIT) if "FROM telemetry" in sql else None
-
-    server.databases = {"telemetry_a": Held(tables={"_init", "telemetry"})}
-    server.fault = fault
-    (stats,) = target.influxops_describe(["telemetry_a"], Context())
-    assert (stats.telemetry_count, stats.message) == (40_000 + newer, "")
-    last = datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
-    assert stats.last_write == (last.replace(minute=14, microsecond=0) if newer else last)
-
-
-def test_status_of_too_many_files_says_so_where_nothing_else_tells(
+def test_status_costs_three_requests_a_database_whatever_its_tables(
     server: Double, target: InfluxDB3Target
 ) -> None:
-    server.fault = lambda asked, number: Told(500, QUERY_FILE_LIMIT)
-    (stats,) = target.influxops_describe(["telemetry_a"], Context())
-    assert (stats.telemetry_count, stats.last_write) == (None, None)
-    assert stats.message == (
-        "more files than this server's query-file-limit lets one query read: not counted"
-    )
-    assert len(server.asked) == 3
+    names = [f"telemetry_{number}" for number in range(20)]
+    server.databases = {
+        name: Held(tables={"_init", *(f"m{table}" for table in range(number))})
+        for number, name in enumerate(names, 1)
+    }
+    stats = list(target.influxops_describe(names, Context()))
+    assert {one.name: len(one.tables or ()) for one in stats} == {
+        name: number for number, name in enumerate(names, 1)
+    }
+    assert all(one.complete is True for one in stats)
+    assert len(server.asked) == 3 * len(names)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,16 @@ def test_status_counts_what_is_there(ops: Cli, db: TestDatabase, influx: Influx)
     assert rows["acme"]["telemetry_count"] == 1
     assert rows["acme"]["last_write"].startswith("2026-01-01T00:00:00")
     assert (rows["beta"]["exists"], rows["beta"]["telemetry_count"]) == (True, 0)
+    assert (rows["beta"]["tables"], rows["beta"]["last_write"]) == ([], None)
+    influx.write(
+        "telemetry_beta", "cpu,h=1 v=1 1767312000000000000\ncpu,h=2 v=1 1767312000000000000"
+    )
+    influx.write("telemetry_beta", "m,h=1 v=1 1767225600000000000")
+    (beta,) = ops("status", "beta", "--format", "json").json["tenants"]
+    assert (beta["telemetry_count"], beta["rows"]) == (0, 3)
+    assert beta["last_write"] == "2026-01-02T00:00:00Z"
+    assert [(each["name"], each["rows"]) for each in beta["tables"]] == [("cpu", 2), ("m", 1)]
+    assert "cpu 2 and m 1" in ops("status", "beta").out
     db.execute("INSERT INTO device_registry (tenant_id) VALUES ('gamma')")
     done = ops("status", "gamma")
     assert done.code == 1

@@ -91,6 +91,42 @@ def test_what_cannot_be_adopted_is_told(
     assert "Traceback" not in done.all
 
 
+@pytest.mark.parametrize("measurements", [["m"], ["cpu", "mem"]], ids=["one", "two"])
+def test_a_tenant_that_is_written_to_in_any_measurement_is_not_dropped(
+    kept: Cli, db: TestDatabase, server: Influx, measurements: list[str]
+) -> None:
+    def written(age: timedelta) -> None:
+        at = int((datetime.now(UTC) - age).timestamp() * 10**9)
+        for number, name in enumerate(measurements):
+            server.write("telemetry_acme", f"{name},host=h value=1 {at + number * 10**9}")
+
+    gone_from_the_registry(db, "acme")
+    written(timedelta(days=2))
+    assert kept("retire", "acme", "--after", "1s").code == 0
+    written(timedelta(hours=1))
+    make_due(db)
+    refused = kept("retire", "--due")
+    assert refused.code == 4
+    assert f"UTC in {measurements[-1]}" in refused.out
+    assert "telemetry_acme" in server.databases()
+    assert kept("unretire", "acme").code == 0
+    assert kept("retire", "acme").code == 4
+    assert kept("retire", "acme", "--allow", "recent-telemetry").code == 0
+
+
+def test_the_configuration_says_which_measurements_are_telemetry(
+    kept: Cli, db: TestDatabase, server: Influx
+) -> None:
+    kept.config(targets_toml({"eu1": server}, LEDGER) + 'telemetry = ["telemetry", "cpu"]\n')
+    gone_from_the_registry(db, "acme")
+    gone_from_the_registry(db, "beta")
+    server.write("telemetry_acme", "health,host=h value=1")
+    server.write("telemetry_beta", "cpu,host=h value=1")
+    assert kept("retire", "acme").code == 0
+    assert kept("retire", "beta").code == 4
+    assert 'telemetry", "cpu"' in kept("config").out.replace("'", '"')
+
+
 def test_a_tenant_is_retired_and_its_database_dropped_when_it_is_due(
     kept: Cli, db: TestDatabase, server: Influx
 ) -> None:

@@ -106,20 +106,23 @@ def test_a_database_on_two_targets_is_an_error_that_tells_of_both(
     for server in (one, two):
         server.create("telemetry_acme")
     two.write("telemetry_acme", "telemetry,device=1 temperature=21.5 1767225600000000000")
+    two.write("telemetry_acme", "cpu,host=h value=1 1767312000000000000")
     cli.config(targets_toml({"one": one, "two": two}))
     for command in (("ensure",), ("plan",), ("status",), ("where", "acme")):
         done = cli(*command)
         assert done.code == 1, command
         (error,) = (line for line in done.all.splitlines() if line.startswith("ERR"))
-        assert "on one (0 rows of telemetry)" in error, command
-        assert "on two (1 row of telemetry, last written 2026-01-01 00:00:00 UTC)" in error, command
+        assert "on one (0 rows)" in error, command
+        said = "on two (2 rows in cpu and telemetry, last written 2026-01-02 00:00:00 UTC)"
+        assert said in error, command
     assert done.lines == [
         f"one  {one.url}  telemetry_acme  0 rows",
-        f"two  {two.url}  telemetry_acme  1 row, last write 2026-01-01T00:00:00Z",
+        f"two  {two.url}  telemetry_acme  2 rows, last write 2026-01-02T00:00:00Z",
     ]
     found = cli("where", "acme", "--format", "json").json
     assert (found["exists"], found["target"]) == (True, None)
-    assert [copy["rows"] for copy in found["copies"]] == [0, 1]
+    assert [copy["rows"] for copy in found["copies"]] == [0, 2]
+    assert [table["name"] for table in found["copies"][1]["tables"]] == ["cpu", "telemetry"]
 
 
 def test_a_scope_limits_what_is_written(cli: Cli, db: TestDatabase, stand_in: GiveStandIn) -> None:

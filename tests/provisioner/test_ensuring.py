@@ -286,14 +286,25 @@ def test_check_counts_telemetry_and_tells_none_from_nothing(
     db.registry("acme", "beta")
     server = stand_in(max_databases=None)
     made = provide(targets={"eu1": server})
-    assert made.check("acme") == {"exists": False, "telemetry_count": 0}
+    nothing = {"telemetry_count": 0, "rows": 0, "tables": [], "last_write": None}
+    assert made.check("acme") == {"exists": False, **nothing}
     assert made.ensure("acme")
-    assert made.check("acme") == {"exists": True, "telemetry_count": 0}
+    assert made.check("acme") == {"exists": True, **nothing}
     server.write("telemetry_acme", "telemetry,device=a t=1\ntelemetry,device=b t=2")
-    assert made.check("acme") == {"exists": True, "telemetry_count": 2}
-    assert made.check("nobody") == {"exists": False, "telemetry_count": 0}
+    server.write("telemetry_acme", "cpu,device=a t=1 1767225600000000000")
+    found = made.check("acme")
+    assert (found["exists"], found["telemetry_count"], found["rows"]) == (True, 2, 3)
+    cpu, telemetry = found["tables"]
+    assert cpu == {
+        "name": "cpu",
+        "rows": 1,
+        "at_most": False,
+        "last_write": "2026-01-01T00:00:00Z",
+    }
+    assert found["last_write"] == telemetry["last_write"]
+    assert made.check("nobody") == {"exists": False, **nothing}
     server.create("telemetry_former")
-    assert asyncio.run(made.acheck("former")) == {"exists": True, "telemetry_count": 0}
+    assert asyncio.run(made.acheck("former")) == {"exists": True, **nothing}
 
 
 def test_check_says_that_nobody_can_know(provide: Provide, db: TestDatabase) -> None:

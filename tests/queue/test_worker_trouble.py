@@ -292,15 +292,16 @@ def test_one_of_the_workers_makes_full_runs(
 def test_full_runs_drop_what_is_due(
     queued: Queued, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
-    db.registry("acme", "beta")
+    db.registry("acme", "beta", "gamma")
     server = stand_in(max_databases=None)
     cli = queued(url=server.url)
     assert cli("ensure").code == 0
-    db.execute("DELETE FROM device_registry WHERE tenant_id = 'beta'")
-    assert cli("retire", "beta", "--after", "1s").code == 0
+    db.execute("DELETE FROM device_registry WHERE tenant_id IN ('beta', 'gamma')")
+    assert cli("retire", "beta", "gamma", "--after", "1s", "--allow", "mass-change").code == 0
+    server.write("telemetry_gamma", "m,host=h value=1")  # somebody still writes to it
     with working(cli, "--full-run-every", "2s"):
-        until(lambda: server.databases() == ["telemetry_acme"])
-        until(lambda: states(db) == {"ready": 1, "retired": 1})
+        until(lambda: states(db) == {"ready": 1, "retired": 1, "retiring": 1})
+    assert server.databases() == ["telemetry_acme", "telemetry_gamma"]
 
 
 def test_an_unexpected_answer_is_tried_again(

@@ -87,8 +87,13 @@ def test_stats_count_devices_and_telemetry(web: Web) -> None:
     def stats() -> Any:
         return web.ask("GET", "/operator/tenants/counted/stats").json()
 
+    web.influx.write("telemetry_counted", "cpu,device=a value=1 1767225600000000000")
     until(lambda: stats()["influxdb"]["telemetry_count"] == 2)
     found = stats()
+    assert found["influxdb"]["rows"] == 3
+    cpu, telemetry = found["influxdb"]["tables"]
+    assert (cpu["name"], cpu["rows"], cpu["last_write"]) == ("cpu", 1, "2026-01-01T00:00:00Z")
+    assert found["influxdb"]["last_write"] == telemetry["last_write"]
     assert (found["tenant_id"], found["name"], found["status"]) == ("counted", "Counted", "active")
     assert found["influxdb"]["exists"] is True
     assert (found["stats"]["devices"], found["stats"]["active_devices"]) == (3, 2)

@@ -77,6 +77,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) 
                 )
                 assert made.status == 201, made.data
             write(first, "telemetry_acme")
+            first.write("telemetry_acme", "cpu,host=h value=1")
             web.db.execute(
                 "INSERT INTO device_registry (device_id, tenant_id, name, last_seen_at) SELECT "
                 "'acme-' || n, 'acme', 'Pump ' || n, now() FROM generate_series(1, 30) AS n"
@@ -124,6 +125,7 @@ def test_a_tenants_page_tells_all_that_is_known(chromium: Browser, fleet: Fleet)
         expect(database).to_contain_text("telemetry_acme")
         expect(database).to_contain_text(fleet.first.url)
         expect(database).to_contain_text("kept for ever")
+        expect(database).to_contain_text("cpu 1, telemetry ")
         expect(page.get_by_role("region", name="Devices")).to_contain_text("30 devices, 30 active")
         plot = page.get_by_role("img")
         told = plot.get_attribute("alt") or ""

@@ -60,7 +60,14 @@ def test_a_tenant_is_created_with_its_database_and_counted(web: Web, tmp_path: P
         assert (row["tenant"], row["value"]) == (tenant, 1)
         status, found = curl(f"{web.url}/operator/tenants/{tenant}/stats", *credentials)
         assert status == 200
-        assert found["influxdb"] == {"exists": True, "telemetry_count": 0, "error": None}
+        assert found["influxdb"] == {
+            "exists": True,
+            "telemetry_count": 0,
+            "rows": 0,
+            "tables": [],
+            "last_write": None,
+            "error": None,
+        }
         assert (found["name"], found["status"]) == (tenant.title(), "active")
         assert found["stats"]["devices"] == 0
     status, found = curl(f"{web.url}/operator/tenants", *bearer)
