@@ -34,7 +34,7 @@ from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy, is_busy
 from influxops.reconcile.retire import on_the_move
 from influxops.remedy import Remedy
-from influxops.text import nearest, printable, short, some_of
+from influxops.text import moment, nearest, printable, short, some_of
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order
@@ -108,7 +108,9 @@ def _planned(
     if record is not None and is_busy(record, context.id):
         return busy(plan, record)
     if record is not None and record.other is not None:
-        return hold(plan, on_the_move(record))
+        if why := _not_left(plan, record, observed):
+            return hold(plan, why)
+        plan = replace(plan, notes=(_left(plan, record),))
     home = _home(plan, observed, context)
     if isinstance(home, TenantPlan):
         return home
@@ -137,6 +139,43 @@ def _planned(
     if not changes:
         return plan
     return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+
+
+def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding | None:
+    """Return why a tenant cannot adopt what it has beside its database; None where that is gone.
+
+    Then only the other copy is left: the one that a move left behind, or that one had begun.
+    """
+    other = observed.inventories.get(record.other or "")
+    if record.database != plan.database or other is None or plan.database not in other.databases:
+        return on_the_move(record)
+    place = observed.inventories.get(record.target or "")
+    if place is None or not place.complete:
+        cannot = "cannot be read" if place is None else "does not show all that it holds"
+        return held(
+            Kind.NOT_READ,
+            f"it may still be on {record.target}, where it is recorded and which {cannot}",
+            "run it again when all of that can be read",
+        )
+    return on_the_move(record) if plan.database in place.databases else None
+
+
+def _left(plan: TenantPlan, record: Record) -> Finding:
+    """Return what is missing in the copy that is left of a tenant's database."""
+    if record.state is State.MOVING and record.due is None:
+        missing = f"what was not copied yet from {record.target} is not in it"
+    else:
+        when = f" {moment(record.made)}" if record.made else ""
+        missing = f"what was written on {record.target} since it was moved there{when} is not in it"
+    return Finding(
+        Kind.MOVING,
+        Severity.WARNING,
+        f"its database is gone from {record.target}; {missing}",
+        "",
+        plan.tenant,
+        record.other,
+        plan.database,
+    )
 
 
 def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | TenantPlan:

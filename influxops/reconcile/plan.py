@@ -108,7 +108,7 @@ class _Planner:
             record = self.recalled.record(plan.tenant)
             if record is not None:
                 plan = replace(plan, record=record)
-                if len(homes) > 1 and record.target in homes and record.other in homes:
+                if record.target in homes or record.target not in self.observed.inventories:
                     homes = [home for home in homes if home != record.other]
             is_there = record is not None and record.target in homes
             if (
