@@ -246,6 +246,8 @@ class CopyOrder(Struct, frozen=True):
     only_missing: bool = False
     #: Whether nothing is to be written: the one value that is yielded says what there is to copy.
     dry_run: bool = False
+    #: With `dry_run`: whether what is asked is `Copied.ahead`, however long that takes to find out.
+    ahead: bool = False
 
 
 class Copied(Struct, frozen=True):
@@ -263,6 +265,9 @@ class Copied(Struct, frozen=True):
     rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
     expiring: int = 0  # how many rows were not compared, because their retention period ends
+    #: How many rows, or fields of rows, only the copy has (`CopyOrder.ahead`); None where that was
+    #: not asked, or cannot be told.
+    ahead: int | None = None
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()

@@ -76,11 +76,17 @@ def moving(record: Record) -> Finding:
     if record.is_held:
         return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
     to = record.target if was_cut_over else record.other
+    if not was_cut_over:
+        since = f" since {moment(record.since)}" if record.since else ""
+        message = f"the ledger has it as being copied to {record.other}{since}"
     return Finding(
         Kind.MOVING,
         Severity.WARNING,
         f"{message}, and no run is at it",
-        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", "go on with {}"),
+        Remedy.command(
+            f"move {shlex.quote(record.tenant)} --to {to}",
+            "go on with {}, which writes over nothing that is newer there",
+        ),
         record.tenant,
         record.target,
         record.database,

@@ -359,11 +359,15 @@ class InfluxDB3Target(Target):
     def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
         """Copy a database to another server; see `copy.py`."""
         from influxops_influxdb3.copy import Copying
+        from influxops_influxdb3.copy_ahead import ahead
         from influxops_influxdb3.copy_plan import plan
 
         into = order.into
         if not isinstance(into, InfluxDB3Target):
             raise TargetError(f"{order.database} can be copied to another InfluxDB 3 only")
+        if order.ahead:
+            yield from ahead(self._client, into._client, order, context)
+            return
         sides = self._client, into._client, into.section, order, context
         yield from plan(*sides) if order.dry_run else Copying(*sides).run()
 

@@ -120,6 +120,8 @@ class Server:
     orders: list[CopyOrder] = field(default_factory=list)
     #: What stands in the way of copying.
     in_the_way: tuple[Finding, ...] = ()
+    #: Cannot tell what only a copy has.
+    knows_no_ahead: bool = False
 
     def write(self, database: str, **rows: int) -> None:
         """Write rows, as a tenant does."""
@@ -379,6 +381,12 @@ class MemoryTarget(_Base):
         server = self.server
         server.orders.append(order)
         ours = server.data.get(order.database, {})
+        if order.ahead:
+            there = order.into.server.data.get(order.database, {})
+            more = None if server.knows_no_ahead else len(there.keys() - ours.keys())
+            others = sum(ours.get(key, value) != value for key, value in there.items())
+            yield Copied("looking", ahead=more, conflicts=others)
+            return
         if order.dry_run:
             yield Copied("planning", "", total=len(ours), tables=1, findings=server.in_the_way)
             return
