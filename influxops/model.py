@@ -110,6 +110,13 @@ class Database(Struct, frozen=True):
     in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it
 
 
+class Marker(Struct, frozen=True):
+    """What says that a database was made for a tenant."""
+
+    tenant: str  # its id
+    at: datetime  # the hour in which the run began that made it first, by that run's clock
+
+
 class Inventory(Struct, frozen=True):
     """What a target holds, deleted databases left out."""
 
@@ -123,6 +130,9 @@ class Inventory(Struct, frozen=True):
     #: When the data of the newest deleted database of each name goes, as far as the server tells;
     #: None where it does not say when.
     deleted: Mapping[str, datetime | None] = field(default_factory=dict)
+    #: How many seconds ago the newest deleted database of each name was deleted, by the clock of
+    #: the server; as far as that tells.
+    deleted_ago: Mapping[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()  # what was noticed while reading
 
 

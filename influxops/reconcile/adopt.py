@@ -9,13 +9,14 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.durations import format_duration
+from influxops.durations import format_duration, parse_duration
 from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
@@ -108,8 +109,8 @@ def _planned(
     if record is not None and is_busy(record, context.id):
         return busy(plan, record)
     if record is not None and record.other is not None:
-        if why := _not_left(plan, record, observed):
-            return hold(plan, why)
+        if finding := _not_left(plan, record, observed):
+            return hold(plan, finding)
         plan = replace(plan, notes=(_left(plan, record),))
     home = _home(plan, observed, context)
     if isinstance(home, TenantPlan):
@@ -135,7 +136,8 @@ def _planned(
             plan,
             held(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
         )
-    changes = tuple(_changes(plan, home, before))
+    until = _kept_until(record, plan, observed, order)
+    changes = tuple(_changes(plan, home, before, until))
     if not changes:
         return plan
     return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
@@ -235,10 +237,28 @@ def _owners(
     return found
 
 
-def _changes(plan: TenantPlan, home: str, before: Database) -> Iterable[Change]:
+def _kept_until(
+    record: Record | None, plan: TenantPlan, observed: Observed, order: Order
+) -> datetime | None:
+    """Return until when the copy at the recorded place is kept; None where that is no copy.
+
+    The ledger may be older than a move: then what was written there since is the tenant's too.
+    """
+    if record is None or record.target == plan.target or record.database != plan.database:
+        return None
+    place = observed.inventories.get(record.target or "")
+    if order.ledger is None or place is None or plan.database not in place.databases:
+        return None
+    kept = parse_duration(order.ledger.settings.retire_after)
+    return observed.recalled.now + timedelta(seconds=kept)
+
+
+def _changes(
+    plan: TenantPlan, home: str, before: Database, until: datetime | None
+) -> Iterable[Change]:
     record = plan.record
     if record is None or not _is_its(record, plan, home):
-        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before)
+        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before, until=until)
     if before.complete is False:
         after = replace(before, complete=True)
         yield Change(Action.COMPLETE, plan.tenant, home, plan.database, before, after)
@@ -257,7 +277,18 @@ def _notes(
     def note(kind: Kind, severity: Severity, message: str, remedy: str | Remedy = "") -> Finding:
         return Finding(kind, severity, message, remedy, plan.tenant, plan.target, plan.database)
 
-    for target, name in _before(plan, desired, observed):
+    kept = next((change.until for change in plan.changes if change.until), None)
+    if kept is not None and plan.record is not None:
+        where = plan.record.target
+        yield note(
+            Kind.RETIRING,
+            Severity.INFO,
+            f"what it has on {where} is its old copy from now on, kept until {moment(kept)}",
+            Remedy.command(
+                "retire --due", f"{{}} copies then what only {where} has, and drops the rest"
+            ),
+        )
+    for target, name in _before(plan, desired, observed) if kept is None else ():
         if (target, name) != (plan.target, plan.database):
             yield note(
                 Kind.ORPHAN,
@@ -273,8 +304,8 @@ def _notes(
             f"{short(plan.database)}",
             "correct its `database` in the source",
         )
-    wanted, kept = desired.retention, plan.before.retention if plan.before else UNKNOWN
-    if isinstance(wanted, int | None) and kept is not UNKNOWN and wanted != kept:
+    wanted, period = desired.retention, plan.before.retention if plan.before else UNKNOWN
+    if isinstance(wanted, int | None) and period is not UNKNOWN and wanted != period:
         yield note(
             Kind.NOTE,
             Severity.INFO,

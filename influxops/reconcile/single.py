@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from influxops.context import Context, Scope
 from influxops.errors import InfluxopsError
-from influxops.findings import Kind
+from influxops.findings import Finding, Kind
 from influxops.ledger import Memory, Record, State
 from influxops.model import (
     Action,
@@ -35,6 +35,7 @@ from influxops.reconcile.observe import Observed, apart, in_parallel, merged
 from influxops.reconcile.order import Order
 from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.recall import Recalled, recalled
+from influxops.reconcile.stale import looks_beside, stale_ledger
 
 
 class Asked(Struct, frozen=True):
@@ -124,12 +125,16 @@ def look_up(
     observed = Observed(tenants, targets=states, closed=known.full, used=known.used or {})
     observed = replace(observed, recalled=_recalled(memory, {}, order))
     desired = desire(observed, order.rules, _no_check)
-    inventories = _look(desired, observed, order, known, reading, closely=closely)
+    inventories, beside = _look(desired, observed, order, known, reading, closely=closely)
     observed = replace(
         observed, inventories=inventories, recalled=_recalled(memory, inventories, order)
     )
     plan = make_plan(observed, desired, order.rules, Scope(), _no_check)
     judge = _Judge(observed, order, reading, known, memory)
+    if any(each.databases for each in beside.values()):
+        held = replace(observed, inventories=beside)
+        stale = stale_ledger(held, desired, order, Scope(), context)
+        judge.stale = {finding.tenant: finding for finding in stale}
     places = {
         id_: judge.place(plan.tenants[id_])
         if id_ in plan.tenants
@@ -220,14 +225,18 @@ def _look(
     reading: _Reading,
     *,
     closely: bool,
-) -> dict[str, Inventory]:
+) -> tuple[dict[str, Inventory], dict[str, Inventory]]:
     """Look at the databases of tenants, each on the targets that may hold it.
 
     Where there is one target and no ledger nothing is asked: making it tells that it was there.
+
+    Returns:
+        What each target holds, and what the others hold: the ledger may be older than that.
     """
     if len(order.targets) == 1 and order.ledger is None and not closely:
-        return {handle.name: Inventory({}) for handle in order.targets}
+        return {handle.name: Inventory({}) for handle in order.targets}, {}
     names: defaultdict[str, set[str]] = defaultdict(set)
+    others: defaultdict[str, set[str]] = defaultdict(set)
     for plan in desired.values():
         if not plan.database:
             continue
@@ -238,18 +247,23 @@ def _look(
         where = homes & order.rules.targets.keys() if found and found.target in homes else set()
         for target in where or order.rules.targets:
             names[target or ""].add(plan.database)
+        if where and found is not None and found.state.is_promised:
+            for target in order.rules.targets.keys() - where:
+                others[target].add(plan.database)
     calls: dict[str, Callable[[], Any]] = {
         handle.full_name: partial(_look_at, handle, names[handle.name], reading.context)
         for handle in order.targets
         if handle.name in names and handle.name not in known.away
     }
+    calls |= looks_beside(order.targets, others, known.away, reading.context)
     given = reading.ask(calls)
     inventories = {h.name: given[h.full_name] for h in order.targets if h.full_name in given}
     # Nothing is known of a target that was not asked, and nothing needs to be.
     for handle in order.targets:
         if handle.name not in names and handle.name not in known.away:
             inventories.setdefault(handle.name, Inventory({}))
-    return inventories
+    beside = {h.name: given.get(f"beside {h.name}") for h in order.targets}
+    return inventories, {name: each for name, each in beside.items() if each is not None}
 
 
 def _look_at(handle: TargetHandle, names: Collection[str], context: Context) -> Inventory:
@@ -268,6 +282,7 @@ class _Judge:
     ) -> None:
         self.observed, self.order, self.known = observed, order, known
         self.reading, self.memory = reading, memory
+        self.stale: Mapping[str | None, Finding] = {}
 
     def place(self, plan: TenantPlan) -> Place:
         """Return where a tenant stands."""
@@ -286,6 +301,8 @@ class _Judge:
         if plan.verdict is Verdict.HELD:
             reason = plan.finding.message if plan.finding is not None else "it is held"
             return replace(place, reason=reason)
+        if stale := self.stale.get(plan.tenant):
+            return replace(place, reason=f"{stale.message}; a full run tells more")
         if plan.verdict is Verdict.UNKNOWN:
             return self._unread(place, plan)
         if any(change.action is Action.UNRETIRE for change in plan.changes):
