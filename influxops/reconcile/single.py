@@ -132,7 +132,8 @@ def look_up(
     plan = make_plan(observed, desired, order.rules, Scope(), _no_check)
     judge = _Judge(observed, order, reading, known, memory)
     if any(each.databases for each in beside.values()):
-        held = replace(observed, inventories=beside)
+        there = _recalled(memory, beside, order)
+        held = replace(observed, inventories=beside, recalled=there)
         stale = stale_ledger(held, desired, order, Scope(), context)
         judge.stale = {finding.tenant: finding for finding in stale}
     places = {
