@@ -282,7 +282,7 @@ def _notes(
         where = plan.record.target
         yield note(
             Kind.RETIRING,
-            Severity.INFO,
+            Severity.WARNING,
             f"what it has on {where} is its old copy from now on, kept until {moment(kept)}",
             Remedy.command(
                 "retire --due", f"{{}} copies then what only {where} has, and drops the rest"

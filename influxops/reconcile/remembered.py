@@ -76,17 +76,16 @@ def moving(record: Record) -> Finding:
     if record.is_held:
         return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
     to = record.target if was_cut_over else record.other
+    hint = "go on with {}"
     if not was_cut_over:
         since = f" since {moment(record.since)}" if record.since else ""
         message = f"the ledger has it as being copied to {record.other}{since}"
+        hint += ", which writes over nothing that is newer there"
     return Finding(
         Kind.MOVING,
         Severity.WARNING,
         f"{message}, and no run is at it",
-        Remedy.command(
-            f"move {shlex.quote(record.tenant)} --to {to}",
-            "go on with {}, which writes over nothing that is newer there",
-        ),
+        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
         record.tenant,
         record.target,
         record.database,
