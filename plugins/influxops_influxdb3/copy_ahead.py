@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from influxops.plugin import Context, Copied, CopyOrder
 from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_lines import FIRST
+from influxops_influxdb3.copy_lines import FIRST, LAST, Span
 from influxops_influxdb3.copy_missing import Missing
 from influxops_influxdb3.copy_sides import Side, Writer
 from influxops_influxdb3.copy_slices import slices
@@ -50,8 +50,12 @@ def ahead(source: Client, target: Client, order: CopyOrder, context: Context) ->
     tables = theirs.tables()
     counter, conflicts, told_at = _Counter(ours, context), 0, time.monotonic()
     for name in tables:
+        in_source = ours.table(name)
+        if not in_source.columns:
+            counter.rows += theirs.count(name, Span(oldest, LAST + 1))
+            continue
         # The other way round: the source is what may lack rows.
-        rows = Missing(theirs, ours, counter, theirs.table(name), ours.table(name))
+        rows = Missing(theirs, ours, counter, theirs.table(name), in_source)
         for span, count in slices(theirs, name, oldest):
             for _ in rows.copy(span, count):
                 if time.monotonic() - told_at >= _WORD:

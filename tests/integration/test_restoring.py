@@ -14,6 +14,9 @@ import psycopg
 import pytest
 
 from influxops import Provisioner
+from influxops_ansible import info
+from influxops_ansible.ensure import ensure
+from influxops_ansible.places import places
 from influxops_demo.testing import StandIn, running_stand_in
 from tests.integration.command import Cli, Result
 from tests.integration.conftest import GiveStandIn, targets_toml
@@ -227,6 +230,9 @@ def test_a_ledger_restored_from_before_a_move_is_told_at_every_door_and_nothing_
     for found in (provisioner.where("acme"), provisioner.ensure("acme")):
         assert not found
         assert "its database is on eu2 with its marker, and recorded on eu1" in found.reason
+    task = {"config": str(kept.folder / "influxops.toml")}
+    for warned in (info.look(task).warnings, ensure(task, check_mode=True).warnings):
+        assert any("its database is on eu2 with its marker" in each for each in warned)
     document = kept("ensure", "--format", "json").json
     assert [each["kind"] for each in document["findings"]].count("stale-ledger") == 1
 
@@ -261,6 +267,8 @@ def test_a_ledger_restored_from_before_a_move_and_the_drop_of_the_old_copy_is_to
     found = provisioner.ensure("acme")
     assert not found
     assert "its database is on eu2 with its marker, and recorded on eu1" in found.reason
+    looked = places({"config": str(kept.folder / "influxops.toml"), "tenants": ["acme"]})
+    assert any("recorded on eu1" in each for each in (*looked.warnings, looked.failure))
     good(kept("adopt", "acme=telemetry_acme"))
     assert stale(good(kept("ensure"))) == []
     assert provisioner.ensure("acme").target == "eu2"
