@@ -232,7 +232,8 @@ def influxops_copy(order: CopyOrder, context: Context) -> Iterator[Copied]:  # t
     far it is after each step that need not be done again, at least every few seconds, and ends
     with one that says `done`: all rows that were there are in the copy, read anew on both sides.
     The process may be killed anywhere; it is then called again with the last `progress` that it
-    yielded, or an earlier one.
+    yielded, or an earlier one. Before that it is asked what the copy has and the source lacks
+    (`order.ahead`): where it cannot tell, only what the copy lacks is copied.
 
     Raises:
         TargetError: When it could not go on; what was copied stays.

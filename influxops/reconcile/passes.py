@@ -83,7 +83,9 @@ class Passes:
         source, target = self.hands.handles[move.way.source], self.hands.handles[move.way.target]
         order = CopyOrder(move.plan.database, target.instance, dry_run=True, ahead=True)
         self.hands.context.on_stage(f"looking at {short(order.database)} on {target.name}", 0)
-        *_, found = source.copy(order, self.hands.context)
+        found = Copied()
+        for said in source.copy(order, self.hands.context):
+            found = said
         self.hands.context.on_stage("", 0)
         if found.ahead == 0 and not found.conflicts:
             return

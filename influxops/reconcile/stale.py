@@ -40,7 +40,7 @@ _MARKERS = 100
 #: are apart.
 _APART = timedelta(seconds=10)
 #: Seconds for which a target is looked at that should hold nothing of a tenant.
-_BESIDE = 1.0
+_BESIDE = 0.5
 _MAY_BE_OLDER = "was the ledger restored from a backup?"
 #: States without a place; what the ledger may not know is a place all the same.
 _PLACELESS = (State.WANTED, State.RETIRED)
@@ -94,7 +94,7 @@ def stale_ledger(
     others = {id_: r for id_, r in recalled.records.items() if id_ not in tenants}
     known = replace(recalled, records={**others, **fresh.records}, servers=fresh.servers)
     suspects, missed = _noticed(replace(observed, recalled=known), desired, rules, scope)
-    markers = _markers(suspects, order.targets, context)
+    markers = _markers(suspects, order, context)
     asked = None if desired is None else desired.keys()
     return [
         *(_elsewhere(each, observed, asked) for each in suspects if _is_its(each, markers)),
@@ -232,18 +232,24 @@ def _deleted_since(record: Record, inventory: Inventory, recalled: Recalled) -> 
 
 
 def _markers(
-    suspects: Iterable[Suspect], targets: Iterable[TargetHandle], context: Context
+    suspects: Iterable[Suspect], order: Order, context: Context
 ) -> dict[tuple[str, str], Marker]:
     """Read what the markers of suspects say; those of tenants that are recorded elsewhere first."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for each in sorted(suspects, key=lambda each: each.record is None):
         if len(names[each.target]) < _MARKERS:
             names[each.target].append(each.database)
-    handles = [handle for handle in targets if names.get(handle.name)]
-    tasks: dict[str, Callable[[], dict[str, Marker]]] = {
-        handle.full_name: partial(handle.markers, names[handle.name], context) for handle in handles
-    }
-    found = in_parallel(tasks, context)
+    reading = context.limited(order.rules.reading)
+
+    def read(handle: TargetHandle) -> dict[str, Marker]:
+        try:
+            return handle.markers(names[handle.name], reading)
+        except Interrupted:
+            context.check()
+            return {}  # it answers no more, and what is not read is not suspected
+
+    handles = [handle for handle in order.targets if names.get(handle.name)]
+    found = in_parallel({handle.full_name: partial(read, handle) for handle in handles}, context)
     return {
         (handle.name, name): marker
         for handle, markers in zip(handles, found, strict=True)

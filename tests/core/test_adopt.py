@@ -318,3 +318,13 @@ def test_a_moved_tenant_whose_target_is_down_is_unknown_and_not_on_its_old_place
     assert plan.verdict is Verdict.UNKNOWN
     assert "eu2" in plan.finding.message  # type: ignore[union-attr]
     assert "adopt" not in plan.finding.hint  # type: ignore[union-attr]
+
+
+def test_the_old_copy_is_adopted_where_the_new_ones_server_was_replaced_and_that_is_allowed(
+    moved: Bench,
+) -> None:
+    _is_another(moved)
+    names = {"a": "telemetry_a"}
+    report = moved.run(tenants=("a",), planner=Adopt(names), allow=["replaced-server"])
+    assert report.exit_code is ExitCode.OK
+    assert books(moved).records["a"].target == "eu1"
