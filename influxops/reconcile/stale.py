@@ -25,6 +25,7 @@ from influxops.ledger import Record, State
 from influxops.model import Inventory, Marker, TenantPlan
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile import recall
+from influxops.reconcile.desired import homes_of
 from influxops.reconcile.observe import Observed, in_parallel
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.rules import Rules
@@ -213,9 +214,10 @@ def _deleted(
             if deleted is not None and there.complete is True:
                 yield record, deleted
             continue
+        homes = homes_of(record.database, observed)
         is_missed = desired is None or (knows_all and record.tenant not in desired)
-        homes = (held.databases for held in observed.inventories.values())
-        if is_missed and not any(record.database in databases for databases in homes):
+        # What is elsewhere, and no record explains, is told as such.
+        if (is_missed and not homes) or (deleted is not None and homes == [record.other]):
             yield record, deleted
 
 
@@ -298,6 +300,10 @@ def _missed(
         what += ", later than all that the ledger has of it"
     if record.database in observed.inventories[where].databases:
         remedy: str | Remedy = f"{_MAY_BE_OLDER} What is there now was made since"
+    elif homes_of(record.database, observed):
+        what += f"; {record.other} holds it"
+        adopt = f"adopt {shlex.quote(f'{record.tenant}={record.database}')}"
+        remedy = Remedy.command(adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.other} has all of it")
     else:
         source = "" if asked is None else ", and in no source"
         what += f"; it is recorded there as {record.state.value}{source}"

@@ -110,7 +110,16 @@ def _made_again(bench: Bench) -> None:
     bench.server().deleted_ago["telemetry_a"] = 3600.0
 
 
-@pytest.mark.parametrize("change", [_dropped, _missing, _made_again])
+def _moved_and_dropped(bench: Bench) -> None:
+    record = books(bench).records["a"]
+    moving = replace(record, state=State.MOVING, other="eu2", other_identity="eu2")
+    books(bench).records["a"] = moving
+    held(bench, "eu2", "a")
+    del bench.server().databases["telemetry_a"]
+    bench.server().deleted_ago["telemetry_a"] = 3600.0
+
+
+@pytest.mark.parametrize("change", [_dropped, _missing, _made_again, _moved_and_dropped])
 def test_what_was_deleted_later_than_all_that_the_ledger_knows_is_told(
     kept: Bench, change: Callable[[Bench], None]
 ) -> None:
