@@ -125,15 +125,15 @@ def look_up(
     observed = Observed(tenants, targets=states, closed=known.full, used=known.used or {})
     observed = replace(observed, recalled=_recalled(memory, {}, order))
     desired = desire(observed, order.rules, _no_check)
-    inventories, beside = _look(desired, observed, order, known, reading, closely=closely)
+    beside: dict[str, Inventory] = {}
+    inventories = _look(desired, observed, order, known, reading, beside, closely=closely)
     observed = replace(
         observed, inventories=inventories, recalled=_recalled(memory, inventories, order)
     )
     plan = make_plan(observed, desired, order.rules, Scope(), _no_check)
     judge = _Judge(observed, order, reading, known, memory)
-    if any(each.databases for each in beside.values()):
-        there = _recalled(memory, beside, order)
-        held = replace(observed, inventories=beside, recalled=there)
+    if beside:
+        held = replace(observed, inventories=beside, recalled=_recalled(memory, beside, order))
         stale = stale_ledger(held, desired, order, Scope(), context)
         judge.stale = {finding.tenant: finding for finding in stale}
     places = {
@@ -224,18 +224,17 @@ def _look(
     order: Order,
     known: Known,
     reading: _Reading,
+    beside: dict[str, Inventory],
     *,
     closely: bool,
-) -> tuple[dict[str, Inventory], dict[str, Inventory]]:
+) -> dict[str, Inventory]:
     """Look at the databases of tenants, each on the targets that may hold it.
 
     Where there is one target and no ledger nothing is asked: making it tells that it was there.
-
-    Returns:
-        What each target holds, and what the others hold: the ledger may be older than that.
+    What others hold goes into `beside`: the ledger may be older than that.
     """
     if len(order.targets) == 1 and order.ledger is None and not closely:
-        return {handle.name: Inventory({}) for handle in order.targets}, {}
+        return {handle.name: Inventory({}) for handle in order.targets}
     names: defaultdict[str, set[str]] = defaultdict(set)
     others: defaultdict[str, set[str]] = defaultdict(set)
     for plan in desired.values():
@@ -256,15 +255,14 @@ def _look(
         for handle in order.targets
         if handle.name in names and handle.name not in known.away
     }
-    calls |= looks_beside(order.targets, others, known.away, reading.context)
+    calls |= looks_beside(order.targets, others, known.away, beside, reading.context)
     given = reading.ask(calls)
     inventories = {h.name: given[h.full_name] for h in order.targets if h.full_name in given}
     # Nothing is known of a target that was not asked, and nothing needs to be.
     for handle in order.targets:
         if handle.name not in names and handle.name not in known.away:
             inventories.setdefault(handle.name, Inventory({}))
-    beside = {h.name: given.get(f"beside {h.name}") for h in order.targets}
-    return inventories, {name: each for name, each in beside.items() if each is not None}
+    return inventories
 
 
 def _look_at(handle: TargetHandle, names: Collection[str], context: Context) -> Inventory:
@@ -303,7 +301,8 @@ class _Judge:
             reason = plan.finding.message if plan.finding is not None else "it is held"
             return replace(place, reason=reason)
         if stale := self.stale.get(plan.tenant):
-            return replace(place, reason=f"{stale.message}; a full run tells more")
+            reason = f"{stale.message}; a full run tells more"
+            return replace(place, target=None, plan=None, reason=reason)
         if plan.verdict is Verdict.UNKNOWN:
             return self._unread(place, plan)
         if any(change.action is Action.UNRETIRE for change in plan.changes):

@@ -8,6 +8,7 @@ what looks like it is read once more: the records, and what the markers say.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -107,24 +108,26 @@ def looks_beside(
     targets: Iterable[TargetHandle],
     names: Mapping[str, Collection[str]],
     away: Collection[str],
+    found: dict[str, Inventory],
     context: Context,
-) -> dict[str, Callable[[], Inventory | None]]:
+) -> dict[str, Callable[[], None]]:
     """Return what looks at databases on targets where none should be, by `beside TARGET`.
 
-    Nothing waits for long for a target that does not answer: it gives None.
+    Nothing waits for long for a target that does not answer.
 
     Args:
         targets: The targets.
         names: The databases' names, by target.
         away: The targets that are not asked now.
+        found: Gets what each target holds of them, where that is something.
         context: The run.
     """
 
-    def look(handle: TargetHandle) -> Inventory | None:
-        try:
-            return handle.look(names[handle.name], context.limited(_BESIDE))
-        except InfluxopsError:
-            return None
+    def look(handle: TargetHandle) -> None:
+        with contextlib.suppress(InfluxopsError):
+            inventory = handle.look(names[handle.name], context.limited(_BESIDE))
+            if inventory.databases:
+                found[handle.name] = inventory
 
     return {
         f"beside {handle.name}": partial(look, handle)

@@ -319,7 +319,7 @@ class Console:
 
     async def _doubt(self, row: data.Row) -> str:
         """Return why a tenant may not be where the ledger has it; empty where nothing says so."""
-        if row.state != "ready":
+        if row.state != "ready" or row.status is None:  # what no source has is said anyway
             return ""
         try:
             found = await asyncio.wait_for(
@@ -327,7 +327,7 @@ class Console:
             )
         except (TimeoutError, WrongCall):
             return ""
-        return found.reason if found.how is How.FAILED and found.target else ""
+        return found.reason if found.how is How.FAILED else ""
 
     def _others(self, row: data.Row) -> dict[str, str]:
         """Return the targets that a tenant could be moved to, and where they are."""
