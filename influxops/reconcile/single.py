@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from influxops.context import Context, Scope
 from influxops.errors import InfluxopsError
-from influxops.findings import Finding, Kind
+from influxops.findings import Kind
 from influxops.ledger import Memory, Record, State
 from influxops.model import (
     Action,
@@ -135,7 +135,7 @@ def look_up(
     if beside:
         held = replace(observed, inventories=beside, recalled=_recalled(memory, beside, order))
         stale = stale_ledger(held, desired, order, Scope(), context)
-        judge.stale = {finding.tenant: finding for finding in stale}
+        judge.stale = {finding.tenant: finding.message for finding in stale}
     places = {
         id_: judge.place(plan.tenants[id_])
         if id_ in plan.tenants
@@ -247,9 +247,9 @@ def _look(
         where = homes & order.rules.targets.keys() if found and found.target in homes else set()
         for target in where or order.rules.targets:
             names[target or ""].add(plan.database)
-        if where and found is not None and found.state.is_promised:
-            for target in order.rules.targets.keys() - where:
-                others[target].add(plan.database)
+        is_known = bool(where) and found is not None and found.state.is_promised
+        for target in order.rules.targets.keys() - where if is_known else ():
+            others[target].add(plan.database)
     calls: dict[str, Callable[[], Any]] = {
         handle.full_name: partial(_look_at, handle, names[handle.name], reading.context)
         for handle in order.targets
@@ -281,7 +281,7 @@ class _Judge:
     ) -> None:
         self.observed, self.order, self.known = observed, order, known
         self.reading, self.memory = reading, memory
-        self.stale: Mapping[str | None, Finding] = {}
+        self.stale: Mapping[str | None, str] = {}
 
     def place(self, plan: TenantPlan) -> Place:
         """Return where a tenant stands."""
@@ -301,8 +301,7 @@ class _Judge:
             reason = plan.finding.message if plan.finding is not None else "it is held"
             return replace(place, reason=reason)
         if stale := self.stale.get(plan.tenant):
-            reason = f"{stale.message}; a full run tells more"
-            return replace(place, target=None, plan=None, reason=reason)
+            return replace(place, target=None, plan=None, reason=f"{stale}; a full run tells more")
         if plan.verdict is Verdict.UNKNOWN:
             return self._unread(place, plan)
         if any(change.action is Action.UNRETIRE for change in plan.changes):
@@ -333,7 +332,7 @@ class _Judge:
     def _unread(self, place: Place, plan: TenantPlan) -> Place:
         reason = plan.finding.message if plan.finding is not None else "it cannot be read"
         found = plan.record
-        if found is None or not found.state.is_promised or found.target not in self.unread:
+        if found is None or not found.state.is_promised or found.target not in self.observed.unread:
             return replace(place, step=Step.WAIT, reason=self._why(reason))
         # It was promised, and nothing says that it is gone.
         return replace(
@@ -343,14 +342,10 @@ class _Judge:
             reason=f"so the ledger says; {self._why(f'{found.target} cannot be asked')}",
         )
 
-    @property
-    def unread(self) -> list[str]:
-        return self.observed.unread
-
     def _why(self, reason: str) -> str:
         failed = {
             name: error.message
-            for name in self.unread
+            for name in self.observed.unread
             if (error := self.reading.failed.get(f"target:{name}")) is not None
         }
         errors = [*{**self.known.away, **failed}.values()]
