@@ -1,9 +1,9 @@
-"""Notices that servers show what the ledger does not know: it was restored, or went round.
+"""Notices that servers show what the ledger does not know: it was restored, or was gone round.
 
 Where a server holds a tenant's database with its marker and the ledger has it elsewhere, or has
 no record of it; where the recorded target lacks what no source asks for any more; where a namesake
 was deleted after all that the ledger knows of a tenant. Inventories tell that by themselves; only
-what looks like it is read once more: the records, and what the markers say.
+what looks like it is read again: the records, and what the markers say.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def stale_ledger(
     except Interrupted:
         raise
     except InfluxopsError:
-        return []  # that it cannot be read any more is told when it is to be written
+        return []  # the run reports it when the ledger is to be written
     fresh = recall.recalled(memory, observed.inventories)
     others = {id_: r for id_, r in recalled.records.items() if id_ not in tenants}
     known = replace(recalled, records={**others, **fresh.records}, servers=fresh.servers)
@@ -164,7 +164,7 @@ def _suspects(
             explained |= {(record.target, record.database), (record.other, record.database)}
     for target, inventory in observed.inventories.items():
         if target in recalled.replaced:
-            continue  # that is told, and nothing on it is what was promised
+            continue  # that is reported, and nothing on it is what was promised
         for name, database in inventory.databases.items():
             if database.complete is not True or (target, name) in explained:
                 continue
@@ -197,7 +197,7 @@ def _deleted(
 ) -> Iterator[tuple[Record, datetime | None]]:
     """Yield the records of what was deleted later than all that they know, and when it was.
 
-    What is missing and asked for by a source is lost, or elsewhere: that is told anyway.
+    What is missing and asked for by a source is lost, or elsewhere: that is reported anyway.
     """
     recalled = observed.recalled
     knows_all = observed.sources_complete and observed.has_registry
@@ -219,7 +219,7 @@ def _deleted(
             continue
         homes = homes_of(record.database, observed)
         is_missed = desired is None or (knows_all and record.tenant not in desired)
-        # What is elsewhere, and no record explains, is told as such.
+        # What is elsewhere, and no record explains, is reported as such.
         if (is_missed and not homes) or (deleted is not None and homes == [record.other]):
             yield record, deleted
 

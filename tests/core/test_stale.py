@@ -231,7 +231,7 @@ def test_a_new_ledger_suspects_nothing_of_what_is_there(bench: Bench) -> None:
 def test_what_another_run_makes_meanwhile_is_not_suspected(kept: Bench) -> None:
     held(kept, "eu1", "c")
     record = Record("c", State.READY, "telemetry_c", "eu1", "eu1", made=books(kept).now, version=1)
-    # It is recorded after the records were read, and before they are read once more.
+    # It is recorded after the records were read, and before they are read again.
     calls = books(kept).calls
     calls.clear()
 
