@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from influxops.config.load import Config, Section
 from influxops.config.resolve import Resolved, resolve, resolve_section
 from influxops.config.secrets import Redactor
-from influxops.context import Context
+from influxops.context import Context, Scope
 from influxops.durations import parse_duration
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.findings import Finding
@@ -32,8 +32,10 @@ from influxops.plugins.target import TargetHandle
 from influxops.reconcile import guards
 from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
 from influxops.reconcile.order import Order, Planner
+from influxops.reconcile.read_ledger import read_ledger, with_memory
 from influxops.reconcile.rules import Rules, TargetPolicy
 from influxops.reconcile.run import NO_LEDGER, reconcile
+from influxops.reconcile.stale import stale_ledger
 from influxops.report.model import Origin, Report, RunHead
 
 if TYPE_CHECKING:
@@ -202,7 +204,7 @@ class Engine:
         order = replace(order, planner=mover, command=command)
         return self._run(order, context, tell=tell)
 
-    def _order(self, context: Context, allow: Iterable[str], *, tell: bool) -> Order:
+    def _order(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> Order:
         return Order(
             self.sources,
             self.targets,
@@ -259,11 +261,19 @@ class Engine:
         context.check()
         if self.ledger is None:
             yield "ledger", Check("ledger", None, NO_LEDGER.message, NO_LEDGER.remedy)
-        if len(self.targets) > 1:
+        inventories: dict[str, Inventory] = {}
+        if len(self.targets) > 1 or self.ledger is not None:
+            inventories = self._inventories(context)
             try:
-                refuse_one_server_twice(self._inventories(context), self.targets)
+                refuse_one_server_twice(inventories, self.targets)
             except ConfigError as error:
                 yield "targets", Check("servers", False, error.message, error.remedy)
+        if self.ledger is not None and self.ledger.missing is None:
+            read = read_ledger(self.ledger, context)  # its own checks say what is wrong with it
+            observed = with_memory(Observed(inventories=inventories), read, self.sources)
+            for finding in stale_ledger(observed, None, self._order(context, ()), Scope(), context):
+                check = Check("up to date", False, finding.sentence, finding.remedy)
+                yield self.ledger.full_name, check
 
     def _inventories(self, context: Context) -> dict[str, Inventory]:
         found: dict[str, Inventory] = {}

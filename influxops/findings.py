@@ -33,6 +33,7 @@ class Kind(StrEnum):
     # about the ledger
     NO_LEDGER = "no-ledger"  # none is configured, so some things cannot be seen
     FAILED_LEDGER = "failed-ledger"  # it could not be read or written
+    STALE_LEDGER = "stale-ledger"  # a server shows what it does not know: it may be a backup
     # about a target
     UNREACHABLE = "unreachable"  # could not be read
     REFUSED = "refused"  # refused who asks

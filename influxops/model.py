@@ -110,6 +110,13 @@ class Database(Struct, frozen=True):
     in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it, to whatever table
 
 
+class Marker(Struct, frozen=True):
+    """What says that a database was made for a tenant."""
+
+    tenant: str  # its id
+    at: datetime  # the hour in which the run began that made it first, by that run's clock
+
+
 class Inventory(Struct, frozen=True):
     """What a target holds, deleted databases left out."""
 
@@ -123,6 +130,9 @@ class Inventory(Struct, frozen=True):
     #: When the data of the newest deleted database of each name goes, as far as the server tells;
     #: None where it does not say when.
     deleted: Mapping[str, datetime | None] = field(default_factory=dict)
+    #: How many seconds ago the newest deleted database of each name was deleted, by the clock of
+    #: the server; as far as that tells.
+    deleted_ago: Mapping[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()  # what was noticed while reading
 
 
@@ -312,6 +322,8 @@ class CopyOrder(Struct, frozen=True):
     #: Tables that need not be copied where they cannot be read, so that these do not keep the
     #: copy from being done.
     without_tables: tuple[str, ...] = ()
+    #: With `dry_run`: whether what is asked is `Copied.ahead`, however long that takes to find out.
+    ahead: bool = False
 
 
 class Copied(Struct, frozen=True):
@@ -329,6 +341,9 @@ class Copied(Struct, frozen=True):
     rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
     expiring: int = 0  # how many rows were not compared, because their retention period ends
+    #: How many rows, or fields of rows, only the copy has (`CopyOrder.ahead`); None where that was
+    #: not asked, or cannot be told.
+    ahead: int | None = None
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.
     findings: tuple[Finding, ...] = ()

@@ -115,6 +115,9 @@ from influxops.model import (
     Inventory as Inventory,
 )
 from influxops.model import (
+    Marker as Marker,
+)
+from influxops.model import (
     Outcome as Outcome,
 )
 from influxops.model import (

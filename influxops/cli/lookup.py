@@ -47,7 +47,9 @@ def look(
             continue
         wrong = group.severity is Severity.ERROR
         errors += wrong
-        if wrong or (group.kind in _UNREAD and group.severity is Severity.WARNING):
+        if wrong or (
+            group.kind in (*_UNREAD, Kind.STALE_LEDGER) and group.severity is Severity.WARNING
+        ):
             advice = f" ({group.advice})" if group.advice else ""
             say(f"{group.line()}{advice}", label="ERR" if wrong else "WARN", err=True)
     return view, errors

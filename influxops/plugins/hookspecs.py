@@ -26,6 +26,7 @@ from influxops.model import (
     CopyOrder,
     DatabaseStats,
     Inventory,
+    Marker,
     Outcome,
     Tenant,
 )
@@ -107,6 +108,27 @@ def influxops_look(names: Collection[str], context: Context) -> Inventory:  # ty
 
     Raises:
         TargetError: When it could not be read; the message says why.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_markers(  # type: ignore[empty-body]
+    names: Collection[str], context: Context
+) -> Iterable[tuple[str, Marker]]:
+    """Read what the markers of some databases say. Optional, targets.
+
+    It is asked about the few that a ledger should know and does not. What has no marker, or one
+    that cannot be read, is left out. It must not write.
+
+    Args:
+        names: The databases' names.
+        context: The run.
+
+    Yields:
+        A name, and the oldest marker of that database.
+
+    Raises:
+        TargetError: When the target could not be read; the message says why.
     """
 
 
@@ -212,7 +234,8 @@ def influxops_copy(order: CopyOrder, context: Context) -> Iterator[Copied]:  # t
     far it is after each step that need not be done again, at least every few seconds, and ends
     with one that says `done`: all rows that were there are in the copy, read anew on both sides.
     The process may be killed anywhere; it is then called again with the last `progress` that it
-    yielded, or an earlier one.
+    yielded, or an earlier one. Before that it is asked what the copy has and the source lacks
+    (`order.ahead`): where it cannot tell, only what the copy lacks is copied.
 
     Raises:
         TargetError: When it could not go on; what was copied stays.

@@ -23,6 +23,7 @@ from influxops.model import (
     Database,
     DatabaseStats,
     Inventory,
+    Marker,
     Outcome,
     Status,
     Traits,
@@ -96,6 +97,27 @@ class TargetHandle(Handle):
             found = _checked(self.call("influxops_look", names=names, context=context))
         self._refuse_another(found)
         return found
+
+    def markers(self, names: Collection[str], context: Context) -> dict[str, Marker]:
+        """Read what the markers of databases say; what cannot be read is left out.
+
+        Args:
+            names: The databases' names.
+            context: The run.
+
+        Raises:
+            Interrupted: When the run is over.
+        """
+        if not self.implements("influxops_markers"):
+            return {}
+        try:
+            with self.guard():
+                return dict(self.call("influxops_markers", names=names, context=context) or ())
+        except Interrupted:
+            raise
+        except InfluxopsError:
+            context.log.debug("%s failed", self.full_name, exc_info=True)
+            return {}
 
     def _refuse_another(self, found: Inventory) -> None:
         wanted = self.settings.expected_identity

@@ -9,13 +9,14 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.durations import format_duration
+from influxops.durations import format_duration, parse_duration
 from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
@@ -34,7 +35,7 @@ from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy, is_busy
 from influxops.reconcile.retire import on_the_move
 from influxops.remedy import Remedy
-from influxops.text import nearest, printable, short, some_of
+from influxops.text import moment, nearest, printable, short, some_of
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order
@@ -108,7 +109,9 @@ def _planned(
     if record is not None and is_busy(record, context.id):
         return busy(plan, record)
     if record is not None and record.other is not None:
-        return hold(plan, on_the_move(record))
+        if finding := _not_left(plan, record, observed):
+            return hold(plan, finding)
+        plan = replace(plan, notes=(_left(plan, record),))
     home = _home(plan, observed, context)
     if isinstance(home, TenantPlan):
         return home
@@ -133,10 +136,48 @@ def _planned(
             plan,
             held(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
         )
-    changes = tuple(_changes(plan, home, before))
+    until = _kept_until(record, plan, observed, order)
+    changes = tuple(_changes(plan, home, before, until))
     if not changes:
         return plan
     return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+
+
+def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding | None:
+    """Return why a tenant cannot adopt what it has beside its database; None where that is gone.
+
+    Then only the other copy is left: the one that a move left behind, or that one had begun.
+    """
+    other = observed.inventories.get(record.other or "")
+    if record.database != plan.database or other is None or plan.database not in other.databases:
+        return on_the_move(record)
+    place = observed.inventories.get(record.target or "")
+    if place is None or not place.complete:
+        cannot = "cannot be read" if place is None else "does not show all that it holds"
+        return held(
+            Kind.NOT_READ,
+            f"it may still be on {record.target}, where it is recorded and which {cannot}",
+            "run it again when all of that can be read",
+        )
+    return on_the_move(record) if plan.database in place.databases else None
+
+
+def _left(plan: TenantPlan, record: Record) -> Finding:
+    """Return what is missing in the copy that is left of a tenant's database."""
+    if record.state is State.MOVING and record.due is None:
+        missing = f"what was not copied yet from {record.target} is not in it"
+    else:
+        when = f" {moment(record.made)}" if record.made else ""
+        missing = f"what was written on {record.target} since it was moved there{when} is not in it"
+    return Finding(
+        Kind.MOVING,
+        Severity.WARNING,
+        f"its database is gone from {record.target}; {missing}",
+        "",
+        plan.tenant,
+        record.other,
+        plan.database,
+    )
 
 
 def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | TenantPlan:
@@ -196,10 +237,28 @@ def _owners(
     return found
 
 
-def _changes(plan: TenantPlan, home: str, before: Database) -> Iterable[Change]:
+def _kept_until(
+    record: Record | None, plan: TenantPlan, observed: Observed, order: Order
+) -> datetime | None:
+    """Return until when the copy at the recorded place is kept; None where that is no copy.
+
+    The ledger may be older than a move: then what was written there since is the tenant's too.
+    """
+    if record is None or record.target == plan.target or record.database != plan.database:
+        return None
+    place = observed.inventories.get(record.target or "")
+    if order.ledger is None or place is None or plan.database not in place.databases:
+        return None
+    kept = parse_duration(order.ledger.settings.retire_after)
+    return observed.recalled.now + timedelta(seconds=kept)
+
+
+def _changes(
+    plan: TenantPlan, home: str, before: Database, until: datetime | None
+) -> Iterable[Change]:
     record = plan.record
     if record is None or not _is_its(record, plan, home):
-        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before)
+        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before, until=until)
     if before.complete is False:
         after = replace(before, complete=True)
         yield Change(Action.COMPLETE, plan.tenant, home, plan.database, before, after)
@@ -218,7 +277,18 @@ def _notes(
     def note(kind: Kind, severity: Severity, message: str, remedy: str | Remedy = "") -> Finding:
         return Finding(kind, severity, message, remedy, plan.tenant, plan.target, plan.database)
 
-    for target, name in _before(plan, desired, observed):
+    kept = next((change.until for change in plan.changes if change.until), None)
+    if kept is not None and plan.record is not None:
+        where = plan.record.target
+        yield note(
+            Kind.RETIRING,
+            Severity.WARNING,
+            f"what it has on {where} is its old copy from now on, kept until {moment(kept)}",
+            Remedy.command(
+                "retire --due", f"{{}} copies then what only {where} has, and drops the rest"
+            ),
+        )
+    for target, name in _before(plan, desired, observed) if kept is None else ():
         if (target, name) != (plan.target, plan.database):
             yield note(
                 Kind.ORPHAN,
@@ -234,8 +304,8 @@ def _notes(
             f"{short(plan.database)}",
             "correct its `database` in the source",
         )
-    wanted, kept = desired.retention, plan.before.retention if plan.before else UNKNOWN
-    if isinstance(wanted, int | None) and kept is not UNKNOWN and wanted != kept:
+    wanted, period = desired.retention, plan.before.retention if plan.before else UNKNOWN
+    if isinstance(wanted, int | None) and period is not UNKNOWN and wanted != period:
         yield note(
             Kind.NOTE,
             Severity.INFO,

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from influxops.context import Context
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Entry, Event, Record, Writing
-from influxops.model import Copied, Outcome, Status, TenantPlan, Verdict
+from influxops.ledger import Entry, Event, Record, State, Writing
+from influxops.model import Action, Copied, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.copying import facts
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.remembered import busy
@@ -38,6 +38,13 @@ class Move:
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
         self.passes = 0  # passes since every client must have looked its place up anew
         self.is_paused = False  # whether nobody writes meanwhile, as was said and tested
+        #: Whether an earlier run has begun it, so that the new place may hold newer rows by now.
+        self.is_taken_up = (
+            plan.record is not None
+            and plan.record.state is State.MOVING
+            and not any(change.action is Action.CREATE for change in plan.changes)
+        )
+        self.is_ahead = False  # whether it does: then only what it lacks is copied
 
     @property
     def counted(self) -> Copied:

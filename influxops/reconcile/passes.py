@@ -17,7 +17,7 @@ from influxops.reconcile.copying import Unread, about, copy, size, took, without
 from influxops.reconcile.hands import Failed, Hands, Move, Taken, is_written
 from influxops.reconcile.way import is_cut_over
 from influxops.remedy import Remedy
-from influxops.text import count, moment
+from influxops.text import count, moment, short
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -62,6 +62,8 @@ class Passes:
             if is_cut_over(move.record):
                 self._next_pass(move)
             else:
+                if move.is_taken_up:
+                    self._look(move)
                 self._copy(move)
                 self._cut_over(move)
         except Interrupted:
@@ -73,6 +75,34 @@ class Passes:
         except InfluxopsError as error:
             self.hands.context.log.debug("moving %s failed", move.plan.database, exc_info=True)
             self.hands.fail(move, Failed(error.message, error.remedy))
+
+    def _look(self, move: Move) -> None:
+        """Find out whether the new place of a move that is taken up again holds newer rows.
+
+        The ledger may have been restored from a backup: then the move has ended since, and its
+        tenant writes there.
+        """
+        source, target = self.hands.handles[move.way.source], self.hands.handles[move.way.target]
+        order = CopyOrder(move.plan.database, target.instance, dry_run=True, ahead=True)
+        self.hands.context.on_stage(f"looking at {short(order.database)} on {target.name}", 0)
+        found = Copied()
+        for said in source.copy(order, self.hands.context):
+            found = said
+        self.hands.context.on_stage("", 0)
+        if found.ahead == 0 and not found.conflicts:
+            return
+        move.is_ahead, move.progress = True, ""
+        has = []
+        if found.ahead:
+            has.append(f"{count(found.ahead, 'row')} that {move.way.source} lacks")
+        if found.conflicts:
+            has.append(f"{count(found.conflicts, 'row')} with other values")
+        what = f"holds {' and '.join(has)}" if has else "may hold newer rows, which it cannot tell"
+        self.hands.warn(
+            move,
+            f"{move.way.target} {what}: what it has was kept, and only what it lacks was copied",
+            "was the ledger restored from a backup? Then the move had ended before",
+        )
 
     def _copy(self, move: Move, *, only_missing: bool = False, recent: bool = False) -> Copied:
         """Copy once to the end, and note how far it is on the way.
@@ -90,6 +120,8 @@ class Passes:
             if time.monotonic() - move.kept >= _EVERY:
                 self._keep(move)
 
+        only_missing = only_missing or move.is_ahead
+        recent = recent and not move.is_ahead
         order = CopyOrder(
             move.plan.database,
             None,

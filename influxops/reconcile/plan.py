@@ -108,7 +108,7 @@ class _Planner:
             record = self.recalled.record(plan.tenant)
             if record is not None:
                 plan = replace(plan, record=record)
-                if len(homes) > 1 and record.target in homes and record.other in homes:
+                if record.target in homes or record.target not in self.observed.inventories:
                     homes = [home for home in homes if home != record.other]
             is_there = record is not None and record.target in homes
             if (
@@ -266,11 +266,23 @@ class _Planner:
             yield Change(Action.COMPLETE, plan.tenant, home, plan.database, now, after)
 
     def _on_several(self, plan: TenantPlan, homes: list[str]) -> TenantPlan:
+        remedy: str | Remedy = (
+            "find out which one holds the data, then drop the other: a task with `state: absent`, "
+            "the tenant's `id` and its `target` drops one copy"
+        )
+        if plan.record is not None and plan.record.target in homes:
+            other = next(home for home in homes if home != plan.record.target)
+            pair = shlex.quote(f"{plan.tenant}={plan.database}")
+            remedy = Remedy.command(
+                f"adopt {pair} --target {shlex.quote(other)}",
+                f"find out which one holds the data: {{}} takes that on {other}, and what only the "
+                "other one has comes along; a task with `state: absent`, the tenant's `id` and its "
+                "`target` drops one copy",
+            )
         finding = held(
             Kind.IN_TWO_TARGETS,
             f"the database {plan.database} is on {' and on '.join(homes)}",
-            "find out which one holds the data, then drop the other: a task with `state: absent`, "
-            "the tenant's `id` and its `target` drops one copy",
+            remedy,
         )
         facts = {"copies": [{"target": home} for home in homes]}
         return hold(replace(plan, changes=()), replace(finding, target=plan.target, facts=facts))

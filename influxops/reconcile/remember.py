@@ -212,12 +212,13 @@ class _Writer:
             return replace(record, state=State.READY, due=None)
         if change.action is not Action.ADOPT:
             return record
+        left = change.until is not None  # what it had before becomes its old copy
         return replace(
             self._at(record, change),
             state=State.READY,
-            other=None,
-            other_identity=None,
-            due=None,
+            other=record.target if left else None,
+            other_identity=record.identity if left else None,
+            due=change.until,
             progress="",
         )
 
@@ -242,10 +243,11 @@ class _Writer:
             Action.RETIRE: (before.state.value, State.RETIRING.value),
             Action.UNRETIRE: (before.state.value, State.READY.value),
         }.get(change.action, ("", ""))
+        data = f"old copy on {before.target}" if change.action is Action.ADOPT else "data"
         again = change.action is Action.CREATE and before.state.is_promised
         parts = (
             outcome.message or ("made again, empty: it was lost" if again else change.reason),
-            f"its data is kept until {moment(change.until)}" if change.until else "",
+            f"its {data} is kept until {moment(change.until)}" if change.until else "",
         )
         self.entries.append(
             self.order.entry(

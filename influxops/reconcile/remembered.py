@@ -93,11 +93,16 @@ def moving(record: Record) -> Finding:
     if record.is_held:
         return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
     to = record.target if was_cut_over else record.other
+    hint = "go on with {}"
+    if not was_cut_over:
+        since = f" since {moment(record.since)}" if record.since else ""
+        message = f"the ledger has it as being copied to {record.other}{since}"
+        hint += ", which writes over nothing that is newer there"
     return Finding(
         Kind.MOVING,
         Severity.WARNING,
         f"{message}, and no run is at it",
-        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", "go on with {}"),
+        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
         record.tenant,
         record.target,
         record.database,
@@ -106,20 +111,29 @@ def moving(record: Record) -> Finding:
 
 def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     """Return why a tenant is held whose database is elsewhere than recorded."""
-    if record.state is State.MOVING and home == record.other and record.due is None:
+    adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
+    if home == record.other and record.state is State.MOVING and record.due is None:
         return held(
             Kind.LOST,
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
             "a move has begun, and perhaps not all of it",
-            "find out what became of it, and bring it back from a backup",
+            Remedy.command(
+                adopt, "bring it back from a backup; {} takes the copy, if that is all of it"
+            ),
+        )
+    if home == record.other:
+        return held(
+            Kind.MISPLACED,
+            f"its database is gone from {record.target}, where it is recorded {_since(record)}; "
+            f"what is on {home} is the copy that it left there",
+            Remedy.command(adopt, "bring it back if you can; {} makes that copy its database"),
         )
     return held(
         Kind.MISPLACED,
         f"the database {plan.database} is on {home}, but recorded on {record.target}, "
         f"{_since(record)}",
         Remedy.command(
-            f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}",
-            "find out which one holds the data; run {} if it is the one that was found",
+            adopt, "find out which one holds the data; run {} if it is the one that was found"
         ),
     )
 

@@ -48,6 +48,7 @@ from influxops.reconcile.read_ledger import failed_ledger
 from influxops.reconcile.remember import record
 from influxops.reconcile.reserve import reserve
 from influxops.reconcile.scope import refuse_unknown_targets, with_unknown_tenants
+from influxops.reconcile.stale import stale_ledger
 from influxops.reconcile.verify import closed_by, incomplete, verify, with_completion
 from influxops.report.model import Origin, Report
 
@@ -113,6 +114,9 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
 
     desired = desire(observed, rules, context.check)
     observed = look_closely(desired, observed, order, context)
+    if order.planner is None and not order.absent:
+        stale = stale_ledger(observed, desired, order, scope, context)
+        observed = replace(observed, findings=(*observed.findings, *stale))
     yield (draft := replace(draft, observed=observed))
 
     def plan_for(observed: Observed) -> Plan:

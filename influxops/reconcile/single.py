@@ -35,6 +35,7 @@ from influxops.reconcile.observe import Observed, apart, in_parallel, merged
 from influxops.reconcile.order import Order
 from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.recall import Recalled, recalled
+from influxops.reconcile.stale import looks_beside, stale_ledger
 
 
 class Asked(Struct, frozen=True):
@@ -124,12 +125,17 @@ def look_up(
     observed = Observed(tenants, targets=states, closed=known.full, used=known.used or {})
     observed = replace(observed, recalled=_recalled(memory, {}, order))
     desired = desire(observed, order.rules, _no_check)
-    inventories = _look(desired, observed, order, known, reading, closely=closely)
+    beside: dict[str, Inventory] = {}
+    inventories = _look(desired, observed, order, known, reading, beside, closely=closely)
     observed = replace(
         observed, inventories=inventories, recalled=_recalled(memory, inventories, order)
     )
     plan = make_plan(observed, desired, order.rules, Scope(), _no_check)
     judge = _Judge(observed, order, reading, known, memory)
+    if beside:
+        held = replace(observed, inventories=beside, recalled=_recalled(memory, beside, order))
+        stale = stale_ledger(held, desired, order, Scope(), context)
+        judge.stale = {finding.tenant: finding.message for finding in stale}
     places = {
         id_: judge.place(plan.tenants[id_])
         if id_ in plan.tenants
@@ -218,16 +224,19 @@ def _look(
     order: Order,
     known: Known,
     reading: _Reading,
+    beside: dict[str, Inventory],
     *,
     closely: bool,
 ) -> dict[str, Inventory]:
     """Look at the databases of tenants, each on the targets that may hold it.
 
     Where there is one target and no ledger nothing is asked: making it tells that it was there.
+    What others hold goes into `beside`: the ledger may be older than that.
     """
     if len(order.targets) == 1 and order.ledger is None and not closely:
         return {handle.name: Inventory({}) for handle in order.targets}
     names: defaultdict[str, set[str]] = defaultdict(set)
+    others: defaultdict[str, set[str]] = defaultdict(set)
     for plan in desired.values():
         if not plan.database:
             continue
@@ -238,11 +247,15 @@ def _look(
         where = homes & order.rules.targets.keys() if found and found.target in homes else set()
         for target in where or order.rules.targets:
             names[target or ""].add(plan.database)
+        is_known = bool(where) and found is not None and found.state.is_promised
+        for target in order.rules.targets.keys() - where if is_known else ():
+            others[target].add(plan.database)
     calls: dict[str, Callable[[], Any]] = {
         handle.full_name: partial(_look_at, handle, names[handle.name], reading.context)
         for handle in order.targets
         if handle.name in names and handle.name not in known.away
     }
+    calls |= looks_beside(order.targets, others, known.away, beside, reading.context)
     given = reading.ask(calls)
     inventories = {h.name: given[h.full_name] for h in order.targets if h.full_name in given}
     # Nothing is known of a target that was not asked, and nothing needs to be.
@@ -268,6 +281,7 @@ class _Judge:
     ) -> None:
         self.observed, self.order, self.known = observed, order, known
         self.reading, self.memory = reading, memory
+        self.stale: Mapping[str | None, str] = {}
 
     def place(self, plan: TenantPlan) -> Place:
         """Return where a tenant stands."""
@@ -286,6 +300,8 @@ class _Judge:
         if plan.verdict is Verdict.HELD:
             reason = plan.finding.message if plan.finding is not None else "it is held"
             return replace(place, reason=reason)
+        if stale := self.stale.get(plan.tenant):
+            return replace(place, target=None, plan=None, reason=f"{stale}; a full run tells more")
         if plan.verdict is Verdict.UNKNOWN:
             return self._unread(place, plan)
         if any(change.action is Action.UNRETIRE for change in plan.changes):
@@ -316,7 +332,7 @@ class _Judge:
     def _unread(self, place: Place, plan: TenantPlan) -> Place:
         reason = plan.finding.message if plan.finding is not None else "it cannot be read"
         found = plan.record
-        if found is None or not found.state.is_promised or found.target not in self.unread:
+        if found is None or not found.state.is_promised or found.target not in self.observed.unread:
             return replace(place, step=Step.WAIT, reason=self._why(reason))
         # It was promised, and nothing says that it is gone.
         return replace(
@@ -326,14 +342,10 @@ class _Judge:
             reason=f"so the ledger says; {self._why(f'{found.target} cannot be asked')}",
         )
 
-    @property
-    def unread(self) -> list[str]:
-        return self.observed.unread
-
     def _why(self, reason: str) -> str:
         failed = {
             name: error.message
-            for name in self.unread
+            for name in self.observed.unread
             if (error := self.reading.failed.get(f"target:{name}")) is not None
         }
         errors = [*{**self.known.away, **failed}.values()]

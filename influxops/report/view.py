@@ -385,7 +385,9 @@ def _told(changes: Sequence[Change]) -> Sequence[Change]:
 
 
 def _kept_until(change: Change) -> str:
-    return f" (data until {moment(change.until)})" if change.until is not None else ""
+    if change.until is None or change.action is Action.ADOPT:  # then that is about its old copy
+        return ""
+    return f" (data until {moment(change.until)})"
 
 
 def retention_change(before: Database | None, after: Database | None) -> str:

@@ -17,8 +17,10 @@ from influxops.text import some_of
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task
 
-#: Findings that say that something could not be read; all others are told, and no failure.
+#: Findings that say that something could not be read, or may not be so; all others are
+#: reported, and no failure.
 _UNREAD = (
+    Kind.STALE_LEDGER,
     Kind.FAILED_SOURCE,
     Kind.UNREACHABLE,
     Kind.REFUSED,

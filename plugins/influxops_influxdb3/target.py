@@ -24,6 +24,7 @@ from influxops.plugin import (
     InfluxopsError,
     Inventory,
     Kind,
+    Marker,
     Outcome,
     Remedy,
     Severity,
@@ -52,6 +53,7 @@ _DATABASES = (
 )
 _INVENTORY = f"{_DATABASES} ORDER BY 1, 4"
 _MARKER = "SELECT time FROM _init LIMIT 1"
+_OLDEST_MARKER = "SELECT * FROM _init ORDER BY time LIMIT 1"
 _NO_MARKER_TABLE = re.compile(r"table '[^']*\b_init' not found", re.IGNORECASE)
 #: What a deleted database is called: its name, and when it was deleted, in UTC.
 _DELETED = re.compile(r"(.+)-(\d{8}T\d{6})(?:-\d+)?")
@@ -164,6 +166,7 @@ class InfluxDB3Target(Target):
         ping = seen.ping
         findings: tuple[Finding, ...] = ()
         deleted: dict[str, datetime | None] = {}
+        deleted_ago: dict[str, float] = {}
         assert ping is not None
         try:
             rows = self._client.query(context, "_internal", _INVENTORY)
@@ -174,7 +177,9 @@ class InfluxDB3Target(Target):
         else:
             databases = _read_inventory(rows)
             deleted = _read_deleted(rows)
-            seen.reused |= _freshly_deleted(rows, ping.clock or datetime.now(UTC))
+            now = ping.clock or datetime.now(UTC)
+            deleted_ago = _read_deleted_ago(rows, now)
+            seen.reused |= _freshly_deleted(rows, now)
         self._look_closely(context, databases, {*closely, *seen.reused})
         return Inventory(
             databases=databases,
@@ -184,6 +189,7 @@ class InfluxDB3Target(Target):
             capacity=_CORE_CAPACITY if ping.edition == "Core" else None,
             complete=not findings,
             deleted=deleted,
+            deleted_ago=deleted_ago,
             findings=findings,
         )
 
@@ -268,6 +274,29 @@ class InfluxDB3Target(Target):
                 break
             databases |= _read_inventory(rows)
         return Inventory(databases, identity=client.cluster_uuid)
+
+    @hookimpl
+    def influxops_markers(
+        self, names: Collection[str], context: Context
+    ) -> Iterator[tuple[str, Marker]]:
+        """Read the oldest marker of each database with one query, a few at a time."""
+        from influxops_influxdb3.flight import in_flight
+
+        for name, marker in in_flight(names, partial(self._marker, context), most=_QUERIES):
+            if marker is not None:
+                yield name, marker
+
+    def _marker(self, context: Context, name: str) -> Marker | None:
+        try:
+            # Another program's table of that name may have other columns.
+            rows = self._client.query(context, name, _OLDEST_MARKER)
+        except (NotFound, AccessRefused, BadRequest, QueryFileLimit):
+            return None
+        row = rows[0] if rows else {}
+        at = read_timestamp(row.get("time"))
+        if at is None or row.get("source") != "provisioning":
+            return None
+        return Marker(str(row.get("tenant", "")), at)
 
     @hookimpl
     def influxops_make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
@@ -358,11 +387,15 @@ class InfluxDB3Target(Target):
     def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
         """Copy a database to another server; see `copy.py`."""
         from influxops_influxdb3.copy import Copying
+        from influxops_influxdb3.copy_ahead import ahead
         from influxops_influxdb3.copy_plan import plan
 
         into = order.into
         if not isinstance(into, InfluxDB3Target):
             raise TargetError(f"{order.database} can be copied to another InfluxDB 3 only")
+        if order.ahead:
+            yield from ahead(self._client, into._client, order, context)
+            return
         sides = self._client, into._client, into.section, order, context
         yield from plan(*sides) if order.dry_run else Copying(*sides).run()
 
@@ -415,6 +448,17 @@ def _read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, datetime | Non
         if match is not None and match[2] >= newest.get(match[1], ("", None))[0]:
             newest[match[1]] = (match[2], read_timestamp(row.get("hard_deletion_time")))
     return {name: until for name, (_, until) in newest.items()}
+
+
+def _read_deleted_ago(rows: Iterable[dict[str, object]], now: datetime) -> dict[str, float]:
+    """Return how many seconds ago the newest deleted database of each name was deleted."""
+    newest: dict[str, str] = {}
+    for row in rows:
+        match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
+        if match is not None:
+            newest[match[1]] = max(match[2], newest.get(match[1], ""))
+    times = {name: read_timestamp(at) for name, at in newest.items()}
+    return {name: (now - at).total_seconds() for name, at in times.items() if at is not None}
 
 
 def _freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[str]:

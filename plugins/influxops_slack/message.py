@@ -110,7 +110,8 @@ def _place(change: Change) -> str:
     if change.action is Action.MOVE:
         return f"{change.target}, {change.reason}"
     if change.action is not Action.SET_RETENTION or change.after is None:
-        until = f", data until {moment(change.until)}" if change.until is not None else ""
+        kept = change.until if change.action is not Action.ADOPT else None
+        until = f", data until {moment(kept)}" if kept is not None else ""
         return (change.target or "no target") + until
     was = "?" if change.before is None else retention_words(change.before.retention)
     return f"{change.target}, {retention_words(change.after.retention)}, was {was}"

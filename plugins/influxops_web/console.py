@@ -149,7 +149,7 @@ class Console:
             url=self._looker.urls.get(row.target or ""),
             plot=plot,
             span=chosen,
-            findings=words.findings(row, contents),
+            findings=words.findings(row, contents, where),
             work=self._works.of(row.tenant),
             ensured=words.ENSURED.get(ensured),
             can_move=row.state in ("ready", "moving") and bool(self._others(row)),
@@ -296,9 +296,16 @@ class Console:
             return row, await data.history(connection, self._names, id_), devices
 
     async def _ask(self, row: data.Row, span: Any) -> tuple[Contents | None, str]:
-        """Return what a tenant's server says, or why it has no place in the ledger yet."""
+        """Return what a tenant's server says, and what speaks against that place.
+
+        Where the ledger has no place yet: None, and why.
+        """
         if row.state in words.PLACED and row.target and row.database:
-            return await self._looker.contents(row.target, row.database, span), ""
+            # The ledger may have been restored, and another server hold what is newer.
+            contents, doubt = await asyncio.gather(
+                self._looker.contents(row.target, row.database, span), self._doubt(row)
+            )
+            return contents, doubt
         if row.state == "retired":
             return None, ""
         try:
@@ -312,6 +319,18 @@ class Console:
         state = "it is there" if found else "this place is reserved"
         on = f"{state}: {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))
+
+    async def _doubt(self, row: data.Row) -> str:
+        """Return why a tenant may not be where the ledger has it; empty where nothing says so."""
+        if row.state != "ready" or row.status is None:  # what no source has is said anyway
+            return ""
+        try:
+            found = await asyncio.wait_for(
+                self._service.provisioner.awhere(row.tenant), self._service.web.budget
+            )
+        except (TimeoutError, WrongCall):
+            return ""
+        return found.reason if found.how is How.FAILED else ""
 
     def _others(self, row: data.Row) -> dict[str, str]:
         """Return the targets that a tenant could be moved to, and where they are."""

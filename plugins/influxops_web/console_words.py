@@ -56,14 +56,23 @@ class Found(Struct, frozen=True):
     advice: str = ""  # what to do; empty where there is nothing to do
 
 
-def findings(row: Row, contents: Contents | None) -> list[Found]:
+def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found]:
     """Return what is to be said about a tenant, the worst first.
 
     Args:
         row: What the tables have of it.
         contents: What its server said; None where there is none to ask.
+        doubt: Why its database may not be where the ledger has it; empty where nothing says so.
     """
     found = []
+    if contents is not None and doubt:
+        found.append(
+            Found(
+                Severity.ERROR,
+                f"whether {row.target} is its place is not known: {doubt}",
+                "`influxops plan` says what to do",
+            )
+        )
     if row.state == State.LOST:
         found.append(
             Found(

@@ -27,6 +27,7 @@ from influxops.plugin import (
     LedgerSettings,
     Location,
     LockBusy,
+    Marker,
     Memory,
     Outcome,
     PluginSettings,
@@ -115,6 +116,10 @@ class Server:
     mute: str = ""
     #: Deleted databases, and when their data goes.
     deleted: dict[str, datetime | None] = field(default_factory=dict)
+    #: How many seconds ago databases were deleted; what markers say.
+    deleted_ago: dict[str, float] = field(default_factory=dict)
+    markers: dict[str, Marker] = field(default_factory=dict)
+    asked_markers: list[str] = field(default_factory=list)
     gone: threading.Event = field(default_factory=threading.Event)
     #: What databases hold, for copying: a value by key and by the database's name.
     data: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -127,6 +132,8 @@ class Server:
     unread: dict[str, str] = field(default_factory=dict)
     #: What stands in the way of copying.
     in_the_way: tuple[Finding, ...] = ()
+    #: Cannot tell what only a copy has.
+    knows_no_ahead: bool = False
 
     def write(self, database: str, **rows: int) -> None:
         """Write rows, as a tenant does."""
@@ -318,7 +325,16 @@ class MemoryTarget(_Base):
             server.capacity,
             server.shows_all,
             dict(server.deleted),
+            dict(server.deleted_ago),
         )
+
+    @hookimpl
+    def influxops_markers(
+        self, names: Collection[str], context: Context
+    ) -> Iterable[tuple[str, Marker]]:
+        server = self.server
+        server.asked_markers += sorted(names)
+        return [(name, server.markers[name]) for name in names if name in server.markers]
 
     @hookimpl
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
@@ -389,6 +405,12 @@ class MemoryTarget(_Base):
         server = self.server
         server.orders.append(order)
         ours = server.data.get(order.database, {})
+        if order.ahead:
+            there = order.into.server.data.get(order.database, {})
+            more = None if server.knows_no_ahead else len(there.keys() - ours.keys())
+            others = sum(ours.get(key, value) != value for key, value in there.items())
+            yield Copied("looking", ahead=more, conflicts=others)
+            return
         if order.dry_run:
             yield Copied("planning", "", total=len(ours), tables=1, findings=server.in_the_way)
             return
@@ -484,7 +506,11 @@ class MemoryLedger(_Base):
         }
         for old in writing.renamed:
             books.servers.pop(old, None)
-        books.servers.update({server.target: server for server in writing.servers})
+        for server in writing.servers:
+            known = books.servers.get(server.target)
+            is_known = known is not None and known.identity == server.identity
+            since = known.since if known is not None and is_known else books.now
+            books.servers[server.target] = replace(server, since=since)
         books.sources |= writing.sources
         books.history += [replace(e, at=books.now, run=context.id) for e in writing.entries]
         found = books.write(writing.records, "", context.id)

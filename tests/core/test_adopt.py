@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 
+from influxops.context import Context, Scope
 from influxops.findings import Kind
-from influxops.model import Status
+from influxops.model import Status, Verdict
 from influxops.plugin import (
     ConfigError,
     Database,
@@ -228,3 +231,100 @@ def test_a_tenant_that_left_a_copy_behind_is_held(kept: Bench) -> None:
     kept.run()
     books(kept).records["a"] = replace(books(kept).records["a"], other="eu2")
     assert Kind.MOVING in kinds(adopt(kept, a="factory7"))
+
+
+# What is left of a tenant that was moved
+
+
+@pytest.fixture
+def moved(bench: Bench) -> Bench:
+    """Give a bench whose tenant `a` was moved from eu1 to eu2."""
+    bench.extra = {"ledger": {"kind": "books", "world": bench.name, "cache_ttl": "0s"}}
+    bench.targets = ("eu1", "eu2")
+    bench.tenants("a")
+    bench.run()
+    bench.server("eu1").write("telemetry_a", k0=0)
+    with bench.engine() as engine:
+        report = engine.move(Context(scope=Scope(frozenset(["a"]))), to="eu2")
+    assert report.exit_code is ExitCode.OK
+    return bench
+
+
+def test_the_old_copy_is_adopted_where_the_new_one_is_gone(moved: Bench) -> None:
+    del moved.server("eu2").databases["telemetry_a"]
+    (held,) = (finding for finding in moved.run().findings if finding.kind is Kind.MISPLACED)
+    assert "is gone from eu2" in held.message
+    assert "adopt a=telemetry_a" in held.hint
+    report = adopt(moved, a="telemetry_a")
+    assert report.exit_code is ExitCode.OK
+    record = books(moved).records["a"]
+    assert (record.state, record.target, record.identity) == (State.READY, "eu1", "eu1")
+    assert (record.other, record.other_identity, record.due) == (None, None, None)
+    assert any("since it was moved there" in finding.message for finding in report.findings)
+    assert moved.run().exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize("due", [True, False], ids=["cut over", "not cut over"])
+def test_what_a_move_that_was_begun_has_left_is_adopted_where_the_rest_is_gone(
+    moved: Bench, due: bool
+) -> None:
+    record = books(moved).records["a"]
+    moving = replace(record, state=State.MOVING, due=record.due if due else None)
+    books(moved).records["a"] = moving
+    del moved.server("eu2").databases["telemetry_a"]
+    (held,) = (finding for finding in moved.run().findings if finding.tenant == "a")
+    assert "adopt a=telemetry_a" in held.hint
+    assert adopt(moved, a="telemetry_a").exit_code is ExitCode.OK
+    assert books(moved).records["a"].state is State.READY
+    assert books(moved).records["a"].target == "eu1"
+
+
+def _is_there(bench: Bench) -> None:
+    """Leave the database where it is recorded."""
+
+
+def _is_down(bench: Bench) -> None:
+    bench.server("eu2").down = "connection refused"
+
+
+def _hides_some(bench: Bench) -> None:
+    bench.server("eu2").shows_all = False
+    del bench.server("eu2").databases["telemetry_a"]
+
+
+def _is_another(bench: Bench) -> None:
+    bench.server("eu2").uuid = "another"
+    bench.server("eu2").databases.clear()
+
+
+@pytest.mark.parametrize("change", [_is_there, _is_down, _hides_some, _is_another])
+def test_the_old_copy_is_not_adopted_unless_it_is_known_that_the_new_one_is_gone(
+    moved: Bench, change: Callable[[Bench], None]
+) -> None:
+    change(moved)
+    before = books(moved).records["a"]
+    report = adopt(moved, targets=("eu1",), a="telemetry_a")
+    assert report.exit_code in (ExitCode.FAILED, ExitCode.REFUSED)
+    assert books(moved).records["a"].target == before.target
+    assert books(moved).records["a"].other == before.other
+
+
+def test_a_moved_tenant_whose_target_is_down_is_unknown_and_not_on_its_old_place(
+    moved: Bench,
+) -> None:
+    moved.server("eu2").down = "connection refused"
+    report = moved.run()
+    (plan,) = report.tenants
+    assert plan.verdict is Verdict.UNKNOWN
+    assert "eu2" in plan.finding.message  # type: ignore[union-attr]
+    assert "adopt" not in plan.finding.hint  # type: ignore[union-attr]
+
+
+def test_the_old_copy_is_adopted_where_the_new_ones_server_was_replaced_and_that_is_allowed(
+    moved: Bench,
+) -> None:
+    _is_another(moved)
+    names = {"a": "telemetry_a"}
+    report = moved.run(tenants=("a",), planner=Adopt(names), allow=["replaced-server"])
+    assert report.exit_code is ExitCode.OK
+    assert books(moved).records["a"].target == "eu1"

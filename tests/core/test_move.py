@@ -851,3 +851,59 @@ def test_who_should_be_elsewhere_is_told_how_to_move_there(two: Bench) -> None:
     assert "move a --to eu2" in told(report, Kind.MISPLACED).hint
     assert move(two).exit_code is ExitCode.OK
     assert Kind.MISPLACED not in kinds(two.run())
+
+
+# A ledger that was restored to the middle of a move
+
+
+@pytest.fixture
+def restored(two: Bench) -> Bench:
+    """Give a bench whose tenant was moved, and whose ledger says that the move is under way."""
+    before = record(two)
+    assert move(two).exit_code is ExitCode.OK
+    books(two).records["a"] = replace(
+        before, state=State.MOVING, other="eu2", other_identity="eu2", progress="k1"
+    )
+    two.server("eu1").orders.clear()
+    return two
+
+
+def test_a_move_that_had_ended_and_is_taken_up_again_writes_over_nothing(restored: Bench) -> None:
+    restored.server("eu2").write("telemetry_a", k1=100, k5=500, new=1)
+    restored.server("eu1").write("telemetry_a", late=2)
+    report = move(restored)
+    assert report.exit_code is ExitCode.OK
+    there = {**ROWS, "k1": 100, "k5": 500, "new": 1, "late": 2}
+    assert restored.server("eu2").data["telemetry_a"] == there
+    assert record(restored).target == "eu2"
+    (note,) = (n for n in report.tenants[0].notes if n.severity is Severity.WARNING)
+    assert "1 row that eu1 lacks and 2 rows with other values" in note.message
+    assert "restored" in note.hint
+
+
+def test_one_whose_new_place_cannot_tell_what_only_it_has_writes_over_nothing(
+    restored: Bench,
+) -> None:
+    restored.server("eu1").knows_no_ahead = True
+    restored.server("eu2").write("telemetry_a", k1=100)
+    assert move(restored).exit_code is ExitCode.OK
+    assert restored.server("eu2").data["telemetry_a"] == {**ROWS, "k1": 100}
+
+
+def test_one_that_has_nothing_newer_goes_on_where_it_was(restored: Bench) -> None:
+    report = move(restored)
+    assert report.exit_code is ExitCode.OK
+    copied = [order for order in restored.server("eu1").orders if not order.dry_run]
+    assert (copied[0].progress, copied[0].only_missing) == ("k1", False)
+    assert not [n for n in report.tenants[0].notes if n.severity is Severity.WARNING]
+
+
+def test_a_first_move_does_not_look_at_the_empty_new_place(two: Bench) -> None:
+    move(two)
+    assert not any(order.ahead for order in two.server("eu1").orders)
+
+
+def test_a_move_that_no_run_is_at_is_told_as_what_the_ledger_has(restored: Bench) -> None:
+    (note,) = restored.run().tenants[0].notes
+    assert note.message.startswith("the ledger has it as being copied to eu2 since 2026-")
+    assert "writes over nothing that is newer there" in note.hint

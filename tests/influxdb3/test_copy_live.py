@@ -25,7 +25,7 @@ from influxops.plugin import (
 from influxops_demo.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import copy, copy_missing, copy_slices, copy_tables
 from influxops_influxdb3.errors import TableLimit, WrongServer
-from tests.influxdb3.copies import Pair, cutting
+from tests.influxdb3.copies import Pair, contents, cutting
 from tests.standin.api import Api
 
 pytestmark = pytest.mark.stand_in
@@ -293,6 +293,27 @@ def test_looking_for_what_is_missing_is_resumed(pair: Pair) -> None:
     running.close()
     assert 200 <= pair.all(only_missing=True, progress=progress).rows < 400
     pair.assert_equal()
+
+
+# What only the copy has --------------------------------------------------------------------------
+
+
+def test_what_only_the_copy_has_is_counted_and_nothing_is_written(pair: Pair) -> None:
+    pair.make()
+    at = [NOW + number * SECOND for number in range(4)]
+    pair.write(*(f"telemetry,device=d1 v={number}i {time}" for number, time in enumerate(at)))
+    pair.all()
+    same = pair.all(dry_run=True, ahead=True)
+    assert (same.ahead, same.conflicts, same.done) == (0, 0, True)
+    pair.write(f"telemetry,device=late v=1i {NOW}", "more v=1i 1")
+    assert pair.all(dry_run=True, ahead=True).ahead == 0
+    pair.write_to_copy(f"telemetry,device=d1 v=7i {at[1]}", f"telemetry,device=d1 x=1i {at[2]}")
+    pair.write_to_copy(f"telemetry,device=new v=1i {NOW + 99 * SECOND}", "fresh v=1i 1")
+    before = contents(pair.copy, pair.database), contents(pair.source, pair.database)
+    # A later row, another table's, and a field; a value that differs.
+    told = pair.all(dry_run=True, ahead=True)
+    assert (told.ahead, told.conflicts, told.rows) == (3, 1, 0)
+    assert (contents(pair.copy, pair.database), contents(pair.source, pair.database)) == before
 
 
 # Retention ---------------------------------------------------------------------------------------

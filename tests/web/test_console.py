@@ -282,6 +282,26 @@ def test_what_a_guard_refuses_is_told_with_what_to_do(chromium: Browser, fleet: 
         expect(page.get_by_role("heading", level=1)).to_contain_text("ready")
 
 
+def test_a_page_says_that_another_server_holds_what_the_ledger_does_not_know(
+    chromium: Browser, fleet: Fleet
+) -> None:
+    made = fleet.web.ask("POST", "/operator/tenants", json={"tenant_id": "back", "name": "Back"})
+    assert made.status == 201, made.data
+    marker = "_init,source=provisioning,tenant=back value=1i,initialized=1i"
+    fleet.second.write("telemetry_back", marker)  # as after the ledger was restored
+    try:
+        with opened(chromium, fleet.web, fleet.web.reader) as page:
+            told = page.get_by_text("its database is on eu1 with its marker, and recorded on de1")
+            for _ in range(10):  # until what is known from before is known no more
+                page.goto(tenant_page("back"))
+                if told.count():
+                    break
+                page.wait_for_timeout(500)
+            expect(told).to_be_visible()
+    finally:
+        fleet.second.request("DELETE", "/api/v3/configure/database?db=telemetry_back")
+
+
 def test_runs_can_be_followed_to_what_they_changed(chromium: Browser, fleet: Fleet) -> None:
     with opened(chromium, fleet.web, fleet.web.admin) as page:
         page.goto("/runs")
