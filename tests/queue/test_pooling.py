@@ -17,7 +17,7 @@ from tests.pg import TestDatabase
 from tests.pgbouncer import pgbouncer
 
 #: Seconds that finding out may take at most, on a busy machine.
-SOON = 8.0
+SOON = 20.0
 
 
 def keywords(conninfo: str) -> dict[str, Any]:

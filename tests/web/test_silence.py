@@ -24,7 +24,7 @@ from tests.pgbouncer import pgbouncer
 from tests.web.conftest import write_config
 
 #: Seconds that a busy machine may need.
-SLACK = 8.0
+SLACK = 20.0
 
 
 @pytest.fixture
