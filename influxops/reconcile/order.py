@@ -42,6 +42,11 @@ class Order(Struct, frozen=True):
     #: Tells reporters what the run works on, once that is read; returns what went wrong.
     tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
 
+    @property
+    def ensures(self) -> bool:
+        """Whether it is about tenants having their databases, so that what is found is recorded."""
+        return self.planner is None or bool(getattr(self.planner, "ensures", False))
+
     def entry(
         self,
         event: Event,
