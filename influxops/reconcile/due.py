@@ -20,7 +20,7 @@ from influxops.reconcile.desired import hold, postponed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy, due_on, is_busy, sharing, unretired
-from influxops.reconcile.retire import changed, standing, with_telemetry
+from influxops.reconcile.retire import changed, standing, with_note_of_lost, with_telemetry
 from influxops.text import count, moment
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ class Due(Struct, frozen=True):
             why = self._before_old_copy_goes(plan, record, order, context)
             if why is not None:
                 return postponed(plan, why.kind, why.message, why.remedy)
+        if record.state is State.RETIRING:
+            plan = with_note_of_lost(plan, record, observed)
         plan = changed(plan, Action.DROP, target)
         if plan.before is None:
             # A run that died may have dropped it: what the server still keeps is told.

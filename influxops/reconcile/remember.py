@@ -169,7 +169,7 @@ class _Writer:
         placed = replace(placed, confirmed=self._now)
         if before.state is State.MOVING:
             return placed
-        due = None if before.state is State.RETIRING else placed.due
+        due = placed.due if placed.other is not None else None
         was_seen = made is None and before.state in (State.READY, State.RETIRING)
         return replace(placed, state=self._state(plan.after, plan.target, was_seen), due=due)
 
@@ -205,7 +205,8 @@ class _Writer:
                     else why_lost(before, self.observed),
                 )
             )
-            return replace(before, state=State.LOST)
+            due = before.due if before.other is not None else None
+            return replace(before, state=State.LOST, due=due)
         if plan.verdict is not Verdict.OK or plan.before is None:
             return before
         if plan.target in self.recalled.replaced and "replaced-server" not in self.order.allow:
@@ -247,7 +248,7 @@ class _Writer:
         adopted = self._at(record, change)
         if (record.database, record.target) == (change.database, change.target):
             # A copy that a move has begun, or left behind, stays what it was.
-            due = None if record.state is State.RETIRING else record.due
+            due = record.due if record.other is not None else None
             return replace(adopted, state=_going_on(record, state), due=due)
         return replace(
             adopted,

@@ -216,6 +216,11 @@ def why_lost(record: Record, observed: Observed) -> str:
     return why
 
 
+def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
+    """Return why a tenant is held whose database a client has created again."""
+    return held(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+
+
 def how_to_go_on(plan: TenantPlan) -> Remedy:
     """Return what to do about a tenant whose database is gone."""
     tenant = shlex.quote(plan.tenant)
