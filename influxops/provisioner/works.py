@@ -297,7 +297,8 @@ class Works:
             with contextlib.suppress(InfluxopsError):
                 used = engine.ledger.counts(context)
                 self._used = (used, now)
-        return Known(away, full, used)
+        refused = [name for name in away if circuits[name].is_refused]
+        return Known(away, refused, full, used)
 
     def _count(self, target: str) -> None:
         used, _ = self._used

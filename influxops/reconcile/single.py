@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.context import Context, Scope
-from influxops.errors import InfluxopsError
+from influxops.errors import InfluxopsError, TargetRefused
 from influxops.findings import Kind
 from influxops.ledger import Memory, Record
 from influxops.model import (
@@ -92,6 +92,8 @@ class Known(Struct, frozen=True):
 
     #: Those that are not to be asked now, with why.
     away: Mapping[str, str] = field(default_factory=dict)
+    #: Those of them that answer, and refuse: what the ledger says of them may not be so any more.
+    refused: Collection[str] = ()
     full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
     used: Mapping[str, int] | None = None  # how many databases each holds, by the ledger
 
@@ -327,6 +329,9 @@ class _Judge:
     def _unread(self, place: Place, plan: TenantPlan) -> Place:
         reason = plan.finding.message if plan.finding is not None else "it cannot be read"
         found = plan.record
+        error = self.reading.failed.get(f"target:{found.target}") if found is not None else None
+        if isinstance(error, TargetRefused) or (found and found.target in self.known.refused):
+            return replace(place, step=Step.WAIT, reason=self._why(reason))
         if found is None or not found.is_promised or found.target not in self.unread:
             return replace(place, step=Step.WAIT, reason=self._why(reason))
         # It was promised, and nothing says that it is gone.
