@@ -44,6 +44,7 @@ def test_a_task_fails_until_somebody_decides(
     assert "a client has created" in looked["databases"][0]["message"]
     assert state(registry)[0] == "lost"
 
+    registry.registry("acme")
     command(stage, registry, "adopt", "acme")
     recreate(server)
     played = stage.tasks(
