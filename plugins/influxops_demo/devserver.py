@@ -32,7 +32,7 @@ def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
     return int(value) or None
 
 
-def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+def _nanoseconds(_: click.Context, __: click.Parameter, value: str) -> int:
     """Reads a duration as the server's own options have it."""
     from influxops_demo.standin.requests import duration
 
@@ -42,7 +42,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
         raise click.BadParameter(f"{value!r} is no duration like 1s or 250ms: {error}") from None
     if nanoseconds < 10**6:
         raise click.BadParameter("at least 1ms")
-    return nanoseconds / 10**9
+    return nanoseconds
 
 
 @click.command("dev-server", context_settings={"show_default": True})
@@ -74,14 +74,21 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     "--wal-flush-interval",
     default="1s",
     metavar="DURATION",
-    callback=_seconds,
+    callback=_nanoseconds,
     help="How long a write waits at most until it is durable.",
 )
 @click.option(
     "--wal-snapshot-size",
     default=600,
     type=click.IntRange(1),
-    help="After so many flushes, what was flushed is listed as files.",
+    help="After so many flushes and a half, rows older than the newest file's time are in files.",
+)
+@click.option(
+    "--gen1-duration",
+    default="10m",
+    metavar="DURATION",
+    callback=_nanoseconds,
+    help="How much time the rows of a file are apart at most.",
 )
 @click.option(
     "--query-file-limit",
@@ -89,6 +96,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     type=click.IntRange(1),
     help="How many files a query may read.",
 )
+@click.option("--unreadable-table", hidden=True, help="A table whose every query is to fail.")
 @click.option("--with-auth", is_flag=True, help="Ask for a token, as a real server does.")
 @click.option(
     "--until-stdin-ends",
@@ -102,9 +110,11 @@ def command(
     data_dir: Path | None,
     max_databases: int | None,
     max_tables: int | None,
-    wal_flush_interval: float,
+    wal_flush_interval: int,
     wal_snapshot_size: int,
+    gen1_duration: int,
     query_file_limit: int,
+    unreadable_table: str | None,
     with_auth: bool,
     until_stdin_ends: bool,
 ) -> None:
@@ -124,10 +134,12 @@ def command(
     settings = StandInSettings(
         data_dir,
         Limits(max_databases, max_tables),
-        wal_flush_interval,
+        wal_flush_interval / 10**9,
         with_auth,
         wal_snapshot_size,
+        gen1_duration,
         query_file_limit,
+        unreadable_table,
     )
     try:
         listener = listen(host, port)

@@ -70,8 +70,12 @@ class StandInOptions(TypedDict, total=False):
         max_databases: Limit of databases; None is no limit.
         max_tables: Limit of tables over all databases; None is no limit.
         wal_flush_interval: How long an ordinary write waits at most, as ``50ms`` or ``1s``.
-        wal_snapshot_size: After so many flushes, what was flushed is listed as files.
+        wal_snapshot_size: With 1, each flush puts the rows of earlier spans of time into files, and
+            every third one puts all of them there; with more, every so many flushes and a half.
+        gen1_duration: The span of time of a file, as ``1m`` or ``10m``.
         query_file_limit: How many files a query may read.
+        unreadable_table: The name of tables whose every query is answered with 500; it may be
+            ``system.parquet_files``.
         with_auth: Whether it asks for tokens.
         startup_timeout: Seconds after which one that does not answer is given up.
     """
@@ -83,7 +87,9 @@ class StandInOptions(TypedDict, total=False):
     max_tables: int | None
     wal_flush_interval: str
     wal_snapshot_size: int
+    gen1_duration: str
     query_file_limit: int
+    unreadable_table: str
     with_auth: bool
     startup_timeout: float
 

@@ -174,7 +174,8 @@ def test_a_server_that_reads_few_files_at_once_is_asked_for_less() -> None:
         )
         assert pair.source.query(pair.database, "SELECT * FROM telemetry").status == 500
         told = pair.all()
-        assert told.total == 122
+        # What is in the log alone is in no file, so the estimate misses it; the copy does not.
+        assert (told.total, told.rows) == (120, 122)
         # Not even a test can read all of it at once.
         spans = [_block(n) for n in range(24)]
         ours, theirs = (

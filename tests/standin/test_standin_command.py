@@ -89,6 +89,7 @@ def test_importing_the_command_imports_nothing_heavy() -> None:
         ("--max-tables", "many"),
         ("--wal-flush-interval", "1 parsec"),
         ("--wal-flush-interval", "0s"),
+        ("--gen1-duration", "soon"),
         ("--port", "70000"),
     ],
 )
@@ -113,9 +114,11 @@ def test_the_defaults_are_those_of_a_real_core() -> None:
             "data_dir": None,
             "max_databases": 5,
             "max_tables": 2_000,
-            "wal_flush_interval": 1.0,
+            "wal_flush_interval": 10**9,
             "wal_snapshot_size": 600,
+            "gen1_duration": 600 * 10**9,
             "query_file_limit": 432,
+            "unreadable_table": None,
             "with_auth": False,
             "until_stdin_ends": False,
         }

@@ -133,7 +133,6 @@ def test_two_deletions_in_one_second_get_two_names(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("at", "expected"),
     [
-        ("never", ""),
         ("2099-01-02T03:04:05Z", "2099-01-02T03:04:05Z"),
         ("2099-01-02T05:04:05+02:00", "2099-01-02T03:04:05Z"),
     ],

@@ -110,7 +110,7 @@ def test_every_change_of_the_catalog_survives_a_kill(tmp_path: Path) -> None:
         api.create("changed", "30d")
         api.send("PUT", "/api/v3/configure/database", json={"db": "changed"})
         api.create("deleted")
-        api.delete("deleted", hard_delete_at="never")
+        api.delete("deleted", hard_delete_at="2099-01-02T03:04:05Z")
         api.create("deleted", "1h")
         table = {"db": "kept", "table": "t", "tags": ["k"], "fields": []}
         api.send("POST", "/api/v3/configure/table", json=table)

@@ -67,6 +67,19 @@ def test_a_timestamp_means_the_same_in_every_precision(
     assert api.sql(database, "SELECT time FROM t") == [{"time": "2023-11-14T22:13:20"}]
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "meant"),
+    [(4_999_999_999, "2128-06-11T08:53:19"), (5_000_000_000, "1970-02-27T20:53:20")],
+)
+def test_without_a_precision_a_time_goes_by_its_size(
+    api: Api, database: str, timestamp: int, meant: str
+) -> None:
+    assert api.write(database, f"t v=1i {timestamp}").status == 204
+    assert api.write(database, f"u v=1i {timestamp}", precision="auto").status == 204
+    for table in "tu":
+        assert api.sql(database, f"SELECT time FROM {table}") == [{"time": meant}]
+
+
 def test_a_precision_that_is_none_is_refused(api: Api, database: str) -> None:
     answer = api.write(database, "t v=1i 1", precision="fortnight")
     assert answer.status == 400

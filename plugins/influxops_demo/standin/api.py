@@ -7,11 +7,8 @@ no content type one of its own).
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 import uuid
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,14 +21,16 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from influxops_demo.standin import requests
+from influxops_demo.standin.bodies import read_body, read_json
 from influxops_demo.standin.catalog import OPERATOR_TOKEN, Catalog, Limits
 from influxops_demo.standin.errors import ApiError, compact
-from influxops_demo.standin.formats import CONTENT_TYPES, WHOLE, databases_batch, encode
+from influxops_demo.standin.files import Files
+from influxops_demo.standin.formats import CONTENT_TYPES, databases_batch, encode
 from influxops_demo.standin.query import QueryEngine
 from influxops_demo.standin.requests import Field
 from influxops_demo.standin.storage import Storage
 from influxops_demo.standin.wal import WriteAheadLog
-from influxops_demo.standin.writes import PRECISIONS, accept
+from influxops_demo.standin.write_api import WriteApi
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +40,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 _VERSION = "3.10.0-nightly"
 _REVISION = "d7834110b3"
 _PRODUCT = "InfluxDB 3 Core"
-#: Longest body in bytes, before and after decompression.
-_MAX_REQUEST_BYTES = 10 * 1024 * 1024
 #: Bytes of an answer that are sent at once.
 _PIECE = 256 * 1024
 _TOKEN_PATH = "/api/v3/configure/token"
@@ -61,8 +58,10 @@ class StandInSettings:
         limits: How many databases and tables there may be.
         wal_flush_interval: Seconds between two flushes of the write-ahead log.
         with_auth: Whether requests need a token.
-        wal_snapshot_size: After so many flushes, what was flushed is in files.
+        wal_snapshot_size: After so many flushes and a half, files are written.
+        gen1_duration: Nanoseconds that a file is about.
         query_file_limit: How many files a query may read.
+        unreadable_table: The name of tables whose every query is 500, for tests.
     """
 
     data_dir: Path | None = None
@@ -70,7 +69,9 @@ class StandInSettings:
     wal_flush_interval: float = 1.0
     with_auth: bool = False
     wal_snapshot_size: int = 600
+    gen1_duration: int = 600 * 10**9
     query_file_limit: int = 432
+    unreadable_table: str | None = None
 
 
 class StandInApp:
@@ -92,15 +93,17 @@ class StandInApp:
             self._storage,
             self._catalog,
             settings.wal_flush_interval,
-            settings.wal_snapshot_size,
+            Files(settings.wal_snapshot_size, settings.gen1_duration),
         )
         self._queries = QueryEngine(
             self._catalog,
             self.wal,
             with_auth=settings.with_auth,
             file_limit=settings.query_file_limit,
+            unreadable_table=settings.unreadable_table,
         )
         self._process = str(uuid.uuid4())
+        writes = WriteApi(self._catalog, self.wal)
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/ping"): self._ping,
             ("POST", "/ping"): self._ping,
@@ -117,7 +120,11 @@ class StandInApp:
             ("POST", f"{_TOKEN_PATH}/admin"): self._create_admin_token,
             ("POST", f"{_TOKEN_PATH}/named_admin"): self._create_named_token,
             ("DELETE", _TOKEN_PATH): self._delete_token,
-            ("POST", "/api/v3/write_lp"): self._write,
+            ("POST", "/api/v3/write_lp"): writes.v3,
+            ("POST", "/api/v2/write"): writes.v2,
+            ("POST", "/write"): writes.v1,
+            ("GET", "/query"): self._query_v1,
+            ("POST", "/query"): self._query_v1,
             ("GET", "/api/v3/query_sql"): self._query_by_get,
             ("POST", "/api/v3/query_sql"): self._query_by_post,
         }
@@ -152,7 +159,7 @@ class StandInApp:
         if self._with_auth:
             # The first token has to come from somewhere.
             if path != f"{_TOKEN_PATH}/admin":
-                self._catalog.authenticate(request.headers.get("authorization"))
+                self._catalog.authenticate(_authorization(request))
         elif path.startswith(_TOKEN_PATH):
             raise ApiError(405, "endpoint disabled, started without auth")
         handler = self._routes.get((request.method, path))
@@ -197,12 +204,12 @@ class StandInApp:
         return await _results([batch], asked["format"])
 
     async def _create_database(self, request: Request) -> Response:
-        asked = await self._read_json(request, _NEW_DATABASE)
+        asked = await read_json(request, _NEW_DATABASE)
         self._catalog.create_database(asked["db"], asked["retention_period"])
         return Response()
 
     async def _update_database(self, request: Request) -> Response:
-        asked = await self._read_json(request, _NEW_DATABASE)
+        asked = await read_json(request, _NEW_DATABASE)
         self._catalog.set_retention(asked["db"], asked["retention_period"])
         return Response()
 
@@ -230,7 +237,7 @@ class StandInApp:
     # Tables
 
     async def _create_table(self, request: Request) -> Response:
-        asked = await self._read_json(
+        asked = await read_json(
             request,
             {
                 "db": _TEXT,
@@ -243,10 +250,8 @@ class StandInApp:
         return Response()
 
     async def _delete_table(self, request: Request) -> Response:
-        asked = requests.decode_query(
-            request.url.query, {"db": _TEXT, "table": _TEXT, "hard_delete_at": _OPTIONAL_TEXT}
-        )
-        self._catalog.delete_table(asked["db"], asked["table"], asked["hard_delete_at"])
+        asked = requests.decode_query(request.url.query, {"db": _TEXT, "table": _TEXT})
+        self._catalog.delete_table(asked["db"], asked["table"])
         return Response()
 
     # Tokens
@@ -255,7 +260,7 @@ class StandInApp:
         return self._new_token(OPERATOR_TOKEN, None)
 
     async def _create_named_token(self, request: Request) -> Response:
-        asked = await self._read_json(
+        asked = await read_json(
             request, {"token_name": _TEXT, "expiry_secs": Field(requests.unsigned, required=False)}
         )
         return self._new_token(asked["token_name"], asked["expiry_secs"])
@@ -279,50 +284,11 @@ class StandInApp:
 
     # Rows
 
-    async def _write(self, request: Request) -> Response:
-        if not request.scope["query_string"]:
-            raise ApiError(400, "missing query parameter 'db'")
-        asked = requests.decode_query(
-            request.url.query,
-            {
-                "db": _TEXT,
-                "precision": Field(requests.choice(*PRECISIONS), required=False),
-                "accept_partial": Field(requests.switch, required=False),
-                "no_sync": Field(requests.switch, required=False),
-            },
-        )
-        body = await self._read_body(request)
-        try:
-            lines = body.decode()
-        except UnicodeDecodeError as error:
-            raise ApiError(
-                400,
-                f"body content is not valid utf8: invalid utf-8 sequence of "
-                f"{max(1, error.end - error.start)} bytes from index {error.start}",
-            ) from None
-        accepted = accept(
-            self._catalog,
-            asked["db"],
-            lines,
-            now_ns=time.time_ns(),
-            precision=asked["precision"] or "auto",
-            partial=asked["accept_partial"] is not False,
-        )
-        if accepted.rows:
-            await self.wal.write(accepted.database, accepted.rows, wait=not asked["no_sync"])
-        accepted.raise_if_partial()
-        return Response(status_code=204)
-
     async def _query_by_get(self, request: Request) -> Response:
         if not request.scope["query_string"]:
             raise ApiError(400, "missing query parameters 'db' and 'q'")
         fields = {"db": _TEXT, "q": _TEXT, "format": Field(_FORMAT, required=False)}
-        asked = requests.decode_query(request.url.query, {**fields, "params": _OPTIONAL_TEXT})
-        try:
-            asked["params"] = requests.scalars(json.loads(asked["params"] or "null"))
-        except ValueError as error:
-            raise ApiError(400, f"serde json error: {error}") from None
-        return await self._query(request, asked)
+        return await self._query(requests.decode_query(request.url.query, fields))
 
     async def _query_by_post(self, request: Request) -> Response:
         fields = {
@@ -332,42 +298,36 @@ class StandInApp:
             "params": Field(requests.scalars, required=False),
         }
         # Whatever its content type says, the body has to be JSON here.
-        asked = requests.decode_body(await self._read_body(request), fields)
-        return await self._query(request, asked)
+        asked = requests.decode_body(await read_body(request), fields)
+        return await self._query(asked)
 
-    async def _query(self, request: Request, asked: dict[str, Any]) -> Response:
-        accepted = {"text/csv": "csv", "text/plain": "pretty"}
-        format = asked["format"] or accepted.get(request.headers.get("accept", ""), "json")
-        batches = await self._queries.run(asked["db"], asked["q"], asked["params"])
-        return await _results(batches, format)
+    async def _query_v1(self, request: Request) -> Response:
+        """Answer the one statement of InfluxQL that needs no database."""
+        asked = requests.decode_query(request.url.query, {"q": _TEXT, "db": _OPTIONAL_TEXT})
+        result: dict[str, Any] = {"statement_id": 0}
+        if asked["q"].strip(" ;").upper() == "SHOW DATABASES":
+            databases = sorted(self._catalog.databases.values(), key=lambda d: d.id)
+            names = [[database.name] for database in databases if not database.deleted]
+            result["series"] = [{"name": "databases", "columns": ["name"], "values": names}]
+        elif asked["db"] is None:
+            text = "must specify a 'db' parameter, or provide the database in the InfluxQL query"
+            result["error"] = text
+        else:
+            raise ApiError(404, "Not found")
+        body = compact({"results": [result]}).encode()
+        return StreamingResponse(_pieces(body), headers={"content-type": CONTENT_TYPES["json"]})
 
-    # Bodies
+    async def _query(self, asked: dict[str, Any]) -> Response:
+        batches = await self._queries.run(asked["db"], asked["q"], asked.get("params"))
+        return await _results(batches, asked["format"] or "json")
 
-    async def _read_json(self, request: Request, fields: dict[str, Field]) -> dict[str, Any]:
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type != "application/json":
-            raise ApiError(415, "unacceptable content-type, expected: application/json")
-        return requests.decode_body(await self._read_body(request), fields)
 
-    async def _read_body(self, request: Request) -> bytes:
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding not in ("identity", "gzip"):
-            raise ApiError(400, f"unacceptable content-encoding: {encoding}")
-        # Decompression stops above the limit: a small body can hold a large one.
-        gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        body = bytearray()
-        try:
-            async for piece in request.stream():
-                rest = _MAX_REQUEST_BYTES + 1 - len(body)
-                body += gzip.decompress(piece, rest) if encoding == "gzip" else piece
-                if len(body) > _MAX_REQUEST_BYTES:
-                    text = f"max request size ({_MAX_REQUEST_BYTES} bytes) exceeded"
-                    raise ApiError(413, text)
-        except zlib.error:
-            raise ApiError(400, "error decoding gzip stream: invalid gzip header") from None
-        if encoding == "gzip" and not gzip.eof:
-            raise ApiError(400, "error decoding gzip stream: unexpected end of file")
-        return bytes(body)
+def _authorization(request: Request) -> str | None:
+    """Return the header; in version 1 a parameter may stand for it."""
+    header = request.headers.get("authorization")
+    if header is None and request.url.path in ("/write", "/query") and "p" in request.query_params:
+        return f"Token {request.query_params['p']}"
+    return header
 
 
 def _rfc3339(milliseconds: int) -> str:
@@ -379,7 +339,7 @@ def _rfc3339(milliseconds: int) -> str:
 async def _results(batches: list[Any], format: str) -> Response:
     body = await run_in_threadpool(encode, batches, format)
     headers = {"content-type": CONTENT_TYPES[format]}
-    if format in WHOLE:
+    if format == "pretty":
         return Response(body, headers=headers)
     return StreamingResponse(_pieces(body), headers=headers)
 

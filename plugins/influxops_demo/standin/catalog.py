@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from influxops_demo.standin.errors import ApiError, already_exists, json_error, not_found
+from influxops_demo.standin.errors import (
+    ApiError,
+    DatabaseLimit,
+    already_exists,
+    json_error,
+    not_found,
+)
 from influxops_demo.standin.storage import Storage
 
 INTERNAL = "_internal"
@@ -26,6 +32,7 @@ OPERATOR_TOKEN = "_admin"
 _INTERNAL_RETENTION_SECONDS = 7 * 86_400
 _HARD_DELETE_AFTER_NS = 72 * 3_600 * 10**9
 _MAX_NAME_BYTES = 511
+_MAX_COLUMNS = 500
 _BAD_RETENTION_POLICY = (
     "db name with invalid retention policy, if providing a retention policy name, must be "
     "of form '<db_name>/<rp_name>'"
@@ -71,6 +78,9 @@ class Table:
         known = self.columns.get(name)
         if known is None and name in ("time", "__chunk_order"):
             raise ColumnRefused(f"'{name}' is a reserved column")
+        if known is None and len(self.columns.keys() | {"time"}) >= _MAX_COLUMNS:
+            limit = "Update to schema would exceed number of columns per table limit of"
+            raise ColumnRefused(f"{limit} {_MAX_COLUMNS} columns")
         if known not in (None, kind):
             label = "iox::column_type::"
             raise ColumnRefused(
@@ -78,10 +88,6 @@ class Table:
                 f"got {label}{kind}"
             )
         self.columns[name] = kind
-
-    def add_time(self) -> None:
-        """Make sure of the time column."""
-        self.columns["time"] = Kind.TIME
 
 
 @dataclass(slots=True)
@@ -109,7 +115,7 @@ class Database:
         """How many tables count towards the limit."""
         return sum(not table.deleted for table in self.tables.values())
 
-    def delete_table(self, name: str, now_ns: int, hard_delete_ns: int | None) -> None:
+    def delete_table(self, name: str, now_ns: int, hard_delete_ns: int) -> None:
         """Delete a table softly: it gets another name."""
         table = self.tables.pop(name)
         table.name = _deleted_name(name, now_ns, table.id, self.tables)
@@ -180,7 +186,7 @@ class Catalog:
             return known.copy()
         limit = self.limits.databases
         if limit is not None and self._active_databases >= limit:
-            raise json_error(422, f"Adding a new database would exceed limit of {limit} databases")
+            raise DatabaseLimit(limit)
         return Database(len(self.databases), name)
 
     def draft_table(self, database: Database, name: str) -> Table:
@@ -254,10 +260,10 @@ class Catalog:
                 table.add_column(column, kind)
         except ColumnRefused as refused:
             raise ApiError(400, str(refused)) from None
-        table.add_time()
+        table.columns["time"] = Kind.TIME
         self.put(draft)
 
-    def delete_table(self, database: str, name: str, hard_delete_at: str | None) -> None:
+    def delete_table(self, database: str, name: str) -> None:
         """Delete a table softly."""
         now = time.time_ns()
         if database not in self._by_name:
@@ -265,7 +271,7 @@ class Catalog:
         draft = self._existing(database, "modify")
         if name not in draft.tables:
             raise ApiError(404, f"Table {name} not in DB schema for {database}")
-        draft.delete_table(name, now, _hard_deletion(hard_delete_at, now))
+        draft.delete_table(name, now, now + _HARD_DELETE_AFTER_NS)
         self.put(draft)
 
     def create_token(self, name: str, expiry_seconds: int | None) -> tuple[Token, str]:
@@ -374,23 +380,17 @@ def _hash(secret: str) -> str:
     return hashlib.sha512(secret.encode()).hexdigest()
 
 
-def _hard_deletion(at: str | None, now_ns: int) -> int | None:
-    """Read ``hard_delete_at``: nanoseconds since 1970; None is never."""
-    match at:
-        case None | "default":
-            return now_ns + _HARD_DELETE_AFTER_NS
-        case "never":
-            return None
-        case "now":
-            return now_ns
+def _hard_deletion(at: str | None, now_ns: int) -> int:
+    """Read ``hard_delete_at``: nanoseconds since 1970."""
+    if at is None or at == "now":
+        return now_ns + (0 if at else _HARD_DELETE_AFTER_NS)
     try:
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:
             raise ValueError
     except ValueError:
-        raise ApiError(
-            400, "Cannot parse the timestamp: input contains invalid characters"
-        ) from None
+        text = "Cannot parse the timestamp: input contains invalid characters"
+        raise ApiError(400, text) from None
     return max(now_ns, int(moment.timestamp()) * 10**9)
 
 

@@ -24,6 +24,14 @@ class ApiError(Exception):
         self.body = body
 
 
+class DatabaseLimit(ApiError):
+    """There may be no more databases."""
+
+    def __init__(self, limit: int) -> None:
+        text = f"Adding a new database would exceed limit of {limit} databases"
+        super().__init__(422, compact({"error": text}))
+
+
 def json_error(status: int, error: str, data: Any = None) -> ApiError:
     """Return an error with a JSON body, which has ``data`` only where there is any."""
     return ApiError(status, compact({"error": error} | ({} if data is None else {"data": data})))

@@ -1,4 +1,4 @@
-"""The files that a server would have written: who asks sees them listed, and limited.
+"""The files that a server would have written: listed in SQL, and limited in number a query.
 
 The rows themselves stay where they are; only what `system.parquet_files` tells is kept, and how
 many files a query would have to read.
@@ -6,18 +6,13 @@ many files a query would have to read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import dropwhile
 
 from influxops_demo.standin.errors import ApiError
 from influxops_demo.standin.rows import Row
-
-#: A file has the rows of so many nanoseconds: ten minutes.
-_SPAN = 600 * 10**9
-_TABLE = re.compile(r'\bFROM\s+(?:iox\.)?("(?:[^"]|"")+"|\w+)', re.IGNORECASE)
-_BOUND = re.compile(r"\btime\s*(>=|>|<=|<)\s*'([^']+)'", re.IGNORECASE)
+from influxops_demo.standin.scans import EARLIEST, Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +26,33 @@ class File:
 
 
 class Files:
-    """All files, by the ids of database and table.
+    """All files, by the ids of databases and tables.
+
+    A file has the rows of one table and one span of time that one snapshot found in the log. What
+    comes later for that span goes to another file, so files overlap, and a row that is written
+    again is in two of them. After a restart the same flushes make the same files.
 
     Args:
-        snapshot_size: After so many flushes of the log, what was flushed is in files.
+        snapshot_size: With half as many flushes again in the log, the rows that are older than the
+            span of the newest one leave it for files; with three times as many, all do.
+        span: Nanoseconds of a file.
     """
 
-    def __init__(self, snapshot_size: int) -> None:
+    def __init__(self, snapshot_size: int, span: int) -> None:
         self._snapshot_size = snapshot_size
+        self._span = span
         self._flushes = 0
+        # The last time of the rows of each flush that is in the log.
+        self._log: list[int] = []
+        self._last = EARLIEST
         self._files: dict[tuple[int, int], list[File]] = {}
-        # What is to be in files: how many rows, the first and the last time, by table and span.
+        # What is in the log alone: how many rows, the first and the last time, by table and span.
         self._coming: dict[tuple[int, int, int], list[int]] = {}
 
     def add(self, database: int, table: int, rows: Iterable[Row]) -> None:
-        """Take note of rows that were flushed."""
+        """Take note of rows of the flush under way."""
         for moment, _, _ in rows:
-            known = self._coming.get(key := (database, table, moment // _SPAN))
+            known = self._coming.get(key := (database, table, moment // self._span))
             if known is None:
                 self._coming[key] = [1, moment, moment]
             else:
@@ -56,61 +61,60 @@ class Files:
                     known[1] = moment
                 elif moment > known[2]:
                     known[2] = moment
+            if moment > self._last:
+                self._last = moment
 
     def flushed(self) -> None:
-        """Count a flush; every so often, what was flushed goes into files."""
+        """End a flush, and write files where enough of them are in the log."""
         self._flushes += 1
-        if self._flushes % self._snapshot_size:
+        self._log.append(self._last)
+        self._last = EARLIEST
+        size = self._snapshot_size
+        if len(self._log) >= 3 * size:
+            end, kept = max(self._log) // self._span + 1, []
+        elif len(self._log) >= size + size // 2:
+            end = self._log[-1] // self._span
+            kept = list(dropwhile(lambda last: last < end * self._span, self._log))
+        else:
             return
-        coming, self._coming = self._coming, {}
-        for (database, table, span), (rows, first, last) in coming.items():
-            files = self._files.setdefault((database, table), [])
-            path = f"n1/dbs/{database}/{table}/{span}/{self._flushes:010}.parquet"
-            files.append(File(path, rows, first, last))
+        if len(kept) < len(self._log):
+            self._log = kept
+            self._write_files(end)
 
     def of(self, database: int, table: int) -> list[File]:
         """Return the files of a table."""
         return self._files.get((database, table), [])
 
+    def _write_files(self, end: int) -> None:
+        """Write what is in the log for spans before this one to files."""
+        for key in [key for key in self._coming if key[2] < end]:
+            database, table, span = key
+            rows, first, last = self._coming.pop(key)
+            path = f"n1/dbs/{database}/{table}/{span}/{self._flushes:010}.parquet"
+            self._files.setdefault((database, table), []).append(File(path, rows, first, last))
 
-def check_limit(sql: str, files: dict[str, list[File]], limit: int) -> None:
-    """Refuse a query that would read more files than it may.
 
-    The server looks at what it knows of the times that a query asks for. Here these are the
-    literals that it holds the time against.
+def check_limit(scan: Scan, files: Iterable[File], limit: int) -> None:
+    """Refuse a query that would read more files of a table than it may.
 
     Args:
-        sql: The query.
-        files: The files of each table of its database, by name.
+        scan: One that the query makes; each counts alone.
+        files: The files of its table.
         limit: How many it may read.
 
     Raises:
         ApiError: It would read more.
     """
-    start, end = -(2**63), 2**63
-    for comparison, text in _BOUND.findall(sql):
-        try:
-            moment = _nanoseconds(text)
-        except ValueError:
-            continue
-        if comparison.startswith(">"):
-            start = max(start, moment + (comparison == ">"))
-        else:
-            end = min(end, moment + (comparison == "<="))
-    for named in _TABLE.findall(sql):
-        name = named[1:-1].replace('""', '"') if named.startswith('"') else named.lower()
-        found = sum(file.first < end and file.last >= start for file in files.get(name, ()))
-        if found > limit:
-            raise ApiError(
-                500,
-                f"External error: Query would scan {found} Parquet files, exceeding the file "
-                "limit. InfluxDB 3 Core caps file access to prevent performance degradation and "
-                "memory issues. Use a narrower time range, or increase the limit with "
-                "--query-file-limit (this may cause slower queries or instability).",
-            )
-
-
-def _nanoseconds(text: str) -> int:
-    seconds, _, fraction = text.rstrip("Z").partition(".")
-    moment = datetime.fromisoformat(seconds).replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
+    if sum(file.first <= scan.last and file.last >= scan.first for file in files) <= limit:
+        return
+    raise ApiError(
+        500,
+        # The number is the limit's, whatever there are.
+        f"External error: Query would scan {limit} Parquet files, exceeding the file limit. "
+        "InfluxDB 3 Core caps file access to prevent performance degradation and memory issues. "
+        "Use a narrower time range, or increase the limit with --query-file-limit (this may cause "
+        "slower queries or instability).\n\n"
+        "To remove this limitation, upgrade to InfluxDB 3 Enterprise, which automatically compacts "
+        "files for efficient querying across any time range. Free for non-commercial and home "
+        "use, and free trials for commercial evaluation: https://www.influxdata.com/downloads",
+    )

@@ -1,4 +1,4 @@
-"""Results as JSON, JSON lines, CSV, a drawn table or Parquet.
+"""Results as JSON, JSON lines, CSV or a drawn table.
 
 DataFusion writes the first three, with the code that the real server uses for them, so numbers,
 times and escapes come out the same.
@@ -6,30 +6,23 @@ times and escapes come out the same.
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
 from datafusion import SessionConfig, SessionContext, col
 
 from influxops_demo.standin.catalog import Database
 
 CONTENT_TYPES = {
-    "parquet": "application/vnd.apache.parquet",
     "csv": "text/csv",
     "pretty": "text/plain; charset=utf-8",
     "json": "application/json",
-    "json_lines": "application/jsonl",
     "jsonl": "application/jsonl",
 }
 """Content type of each format, by the name that a request gives."""
-
-WHOLE = frozenset({"parquet", "pretty"})
-"""Formats that are sent in one piece; the others are streamed."""
 
 
 def encode(batches: Sequence[Any], format: str) -> bytes:
@@ -41,8 +34,6 @@ def encode(batches: Sequence[Any], format: str) -> bytes:
     batches = [batch for batch in batches if batch.num_rows]
     if not batches:
         return {"json": b"[]", "pretty": b"++\n++"}.get(format, b"")
-    if format == "parquet":
-        return _parquet(batches)
     if format == "pretty":
         return _pretty(batches)
     with tempfile.TemporaryDirectory() as directory:
@@ -80,12 +71,6 @@ def _frame(batches: Sequence[Any]) -> Any:
 
 def _files(target: Path) -> list[Path]:
     return list(target.iterdir()) if target.is_dir() else [target]
-
-
-def _parquet(batches: Sequence[Any]) -> bytes:
-    target = io.BytesIO()
-    pyarrow.parquet.write_table(pa.Table.from_batches(batches), target)
-    return target.getvalue()
 
 
 def _pretty(batches: Sequence[Any]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from influxops_demo.standin.catalog import Catalog, Database, Table
 from influxops_demo.standin.errors import ApiError, json_error
 from influxops_demo.standin.files import File, check_limit
 from influxops_demo.standin.rows import empty_batch
+from influxops_demo.standin.scans import Scan, scans
 from influxops_demo.standin.system_tables import parquet_files, system_tables
 from influxops_demo.standin.wal import WriteAheadLog
 
@@ -33,15 +34,24 @@ class QueryEngine:
         wal: The rows that can be queried.
         with_auth: Whether the server asks for tokens.
         file_limit: How many files a query may read.
+        unreadable_table: The name of tables that no query can read; with its schema for one of
+            the server's own.
     """
 
     def __init__(
-        self, catalog: Catalog, wal: WriteAheadLog, *, with_auth: bool, file_limit: int
+        self,
+        catalog: Catalog,
+        wal: WriteAheadLog,
+        *,
+        with_auth: bool,
+        file_limit: int,
+        unreadable_table: str | None,
     ) -> None:
         self._catalog = catalog
         self._wal = wal
         self._with_auth = with_auth
         self._file_limit = file_limit
+        self._unreadable_table = unreadable_table
         self._started_ms = time.time_ns() // 10**6
         self._system: tuple[int, dict[str, Any]] = (-1, {})
 
@@ -62,15 +72,37 @@ class QueryEngine:
         # The event loop is the only one to change rows and catalog, so what the thread needs of
         # them is taken here.
         files = {t.name: self._wal.files.of(found.id, t.id) for t in found.tables.values()}
-        check_limit(sql, files, self._file_limit)
         tables = {_name("iox", t.name): self._batches(found, t) for t in found.tables.values()}
         for name, batch in self._system_tables(found, files).items():
             tables[_name("system", name)] = [batch]
-        return await asyncio.to_thread(_run, tables, sql, params)
+        return await asyncio.to_thread(_run, tables, sql, params, self._check(found, files))
+
+    def _check(
+        self, database: Database, files: Mapping[str, list[File]]
+    ) -> Callable[[Scan], None] | None:
+        """Return what raises for a scan that is refused; None where none can be."""
+        limit, unreadable = self._file_limit, self._unreadable_table
+        many = {name: list(found) for name, found in files.items() if len(found) > limit}
+        without_time = {
+            table.name: frozenset(table.columns)
+            for table in database.tables.values()
+            if "time" not in table.columns
+        }
+        if not many and not without_time and not unreadable:
+            return None
+
+        def check(scan: Scan) -> None:
+            if scan.table == unreadable:
+                raise ApiError(500, f"External error: cannot read a record batch of {unreadable}")
+            if without_time.get(scan.table) == scan.columns:
+                raise ApiError(500, "table should have a time column")
+            check_limit(scan, many.get(scan.table, ()), limit)
+
+        return check
 
     def _batches(self, database: Database, table: Table) -> list[Any]:
         batches = self._wal.batches(database, table.id) or [empty_batch(table.columns)]
-        if database.retention_seconds is not None:
+        if database.retention_seconds is not None and "time" in table.columns:
             # Hidden, not gone: a longer period shows these rows again.
             oldest = time.time_ns() - database.retention_seconds * 10**9
             cutoff = pa.scalar(max(oldest, -(2**63)), type=pa.timestamp("ns"))
@@ -89,8 +121,20 @@ class QueryEngine:
         return tables
 
 
-def _run(tables: Mapping[str, list[Any]], sql: str, params: dict[str, Any] | None) -> list[Any]:
-    """Run a statement over these tables. Runs in a thread."""
+def _run(
+    tables: Mapping[str, list[Any]],
+    sql: str,
+    params: dict[str, Any] | None,
+    check: Callable[[Scan], None] | None,
+) -> list[Any]:
+    """Run a statement over these tables. Runs in a thread.
+
+    Args:
+        tables: Record batches by the qualified name of the table.
+        sql: The statement.
+        params: Values of its placeholders.
+        check: Raises for a scan that is refused.
+    """
     config = (
         SessionConfig()
         .with_create_default_catalog_and_schema(True)
@@ -109,7 +153,12 @@ def _run(tables: Mapping[str, list[Any]], sql: str, params: dict[str, Any] | Non
     except Exception as error:
         raise _not_planned(_words(error)) from None
     try:
+        if check is not None:
+            for scan in scans(frame.optimized_logical_plan()):
+                check(scan)
         return list(frame.collect())
+    except ApiError:
+        raise
     except Exception as error:
         text = f"query error: error while executing plan: {_words(error)}"
         raise ApiError(500, text) from None
@@ -122,7 +171,12 @@ def _not_planned(text: str) -> ApiError:
 
 
 def _words(error: Exception) -> str:
-    return str(error).removeprefix("DataFusion error: ")
+    # The recorded server's version of DataFusion does not break lines here.
+    return (
+        str(error)
+        .removeprefix("DataFusion error: ")
+        .replace("\nValid fields are", " Valid fields are")
+    )
 
 
 def _name(schema: str, table: str) -> str:

@@ -26,12 +26,10 @@ class WriteAheadLog:
         storage: Where flushed rows are kept.
         catalog: What exists.
         interval: Seconds between two flushes.
-        snapshot_size: After so many flushes, what was flushed is in files.
+        files: The files that snapshots of it make.
     """
 
-    def __init__(
-        self, storage: Storage, catalog: Catalog, interval: float, snapshot_size: int
-    ) -> None:
+    def __init__(self, storage: Storage, catalog: Catalog, interval: float, files: Files) -> None:
         self._storage = storage
         self._catalog = catalog
         self._interval = interval
@@ -43,7 +41,7 @@ class WriteAheadLog:
         self._waiting: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushes = 0
-        self.files = Files(snapshot_size)
+        self.files = files
         for flushed in storage.load("rows"):
             self._flushes += 1
             for database, table, rows in flushed:

@@ -132,7 +132,7 @@ def _accept_line(
                 )
             fields[name] = value
         if "time" not in columns:
-            table.add_time()
+            columns["time"] = Kind.TIME
     except ColumnRefused as error:
         raise _Refused(str(error), line) from None
     moment = _nanoseconds(line.timestamp, now_ns, PRECISIONS[precision])
