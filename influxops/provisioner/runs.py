@@ -16,7 +16,7 @@ from influxops.errors import InfluxopsError, LockBusy
 from influxops.findings import Severity
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log, quiet
-from influxops.reconcile.single import OnlyCreating
+from influxops.reconcile.creating import OnlyCreating
 from influxops.report.model import Report
 from influxops.text import count
 

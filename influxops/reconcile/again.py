@@ -17,7 +17,6 @@ from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, observe_again, unread
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import make_plan
-from influxops.reconcile.remember import settle_busy
 
 
 def reread(
@@ -116,7 +115,21 @@ def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
         context.scope,
         context.check,
     )
-    return settle_busy(replace(draft, observed=observed), again.tenants)
+    return _settle_busy(replace(draft, observed=observed), again.tenants)
+
+
+def _settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
+    """Return what is known once the tenants that others had in their hands were looked at again.
+
+    Args:
+        draft: What was known.
+        plans: What these tenants look like now.
+    """
+    tenants = dict(draft.plan.tenants)
+    for id_, plan in plans.items():
+        if id_ in tenants and plan.verdict is Verdict.OK:
+            tenants[id_] = plan
+    return replace(draft, plan=replace(draft.plan, tenants=tenants))
 
 
 def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:

@@ -27,7 +27,7 @@ from influxops.plugins.target import TargetHandle
 from influxops.reconcile.noting import confirm
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import GRACE, Draft, Order
-from influxops.reconcile.plan import Plan
+from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.remember import record
 from influxops.reconcile.reserve import reserve
@@ -245,3 +245,34 @@ def _completion(place: Place) -> Change:
     after = Database(place.database, complete=True)
     before = Database(place.database, complete=False)
     return Change(Action.COMPLETE, place.tenant, place.target or "", place.database, before, after)
+
+
+class OnlyCreating:
+    """Plans as any run does, but leaves out what does not make, complete or keep a database."""
+
+    ensures = True  # what it finds is recorded, as in any run
+
+    def __call__(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it."""
+        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
+        return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
+
+
+_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
+
+
+def _creating(plan: TenantPlan) -> TenantPlan:
+    if plan.is_replacement:
+        return plan  # for the guards, which refuse it
+    kept = tuple(change for change in plan.changes if change.action in _CREATING)
+    if len(kept) == len(plan.changes):
+        return plan
+    if kept:
+        return replace(plan, changes=kept)
+    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)

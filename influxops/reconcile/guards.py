@@ -16,10 +16,11 @@ from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import State
 from influxops.model import Action, Change, Refusal, TenantPlan, Verdict
+from influxops.reconcile.lost import refused
 from influxops.reconcile.noticed import tenant_databases
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import due_on, how_to_go_on, is_lost, is_recreated
+from influxops.reconcile.remembered import due_on, how_to_go_on, is_lost
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
 from influxops.text import count, nearest, short, some_of
@@ -128,7 +129,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
             and is_lost(plan.record)
             and not plan.move
         ),
-        lambda plans: _lost(plans),
+        refused,
         Kind.LOST,
         "restore it if you can; to have all of them made again, empty",
     ),
@@ -238,20 +239,6 @@ def guard(
             tenants = {id_: _refused(each, "empty-source") for id_, each in tenants.items()}
     plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
     return _mass_change(plan, observed, rules) if "mass-change" in active else plan
-
-
-def _lost(plans: list[TenantPlan]) -> str:
-    """Say whose databases are gone, and how many of them clients have created again."""
-    named = _named_databases(plans)
-    message = f"{count(len(plans), 'tenant')} had a database that is gone: {named}"
-    again = sum(is_recreated(plan.record, plan.before) for plan in plans)
-    if not again:
-        return message
-    which = f"of {again:,} of them" if len(plans) > 1 else "of it"
-    return (
-        f"{message}; clients have created another one in place {which}, which is dropped only "
-        "where the guard drop is allowed, too"
-    )
 
 
 def _named_databases(plans: list[TenantPlan]) -> str:

@@ -21,7 +21,7 @@ from influxops.reconcile.plan import Plan
 from influxops.reconcile.read_ledger import without_ledger
 from influxops.reconcile.recall import recalled
 from influxops.reconcile.remembered import how_to_go_on, is_recreated, seems_lost
-from influxops.text import count
+from influxops.text import count, short, some_of
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order
@@ -127,6 +127,20 @@ def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) 
         if each.is_replacement
     }
     return describe_recreated(replace(plan, tenants={**plan.tenants, **tenants}), targets, context)
+
+
+def refused(plans: Sequence[TenantPlan]) -> str:
+    """Say whose databases are gone, and how many of them clients have created again."""
+    named = some_of([short(plan.database) for plan in plans])
+    message = f"{count(len(plans), 'tenant')} had a database that is gone: {named}"
+    again = sum(is_recreated(plan.record, plan.before) for plan in plans)
+    if not again:
+        return message
+    which = f"of {again:,} of them" if len(plans) > 1 else "of it"
+    return (
+        f"{message}; clients have created another one in place {which}, which is dropped only "
+        "where the guard drop is allowed, too"
+    )
 
 
 def _seemingly(desired: Mapping[str, TenantPlan], observed: Observed) -> dict[str, Record]:

@@ -210,7 +210,8 @@ class _Planner:
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
         if remembered.is_recreated(plan.record, before):
             return self._recreated(plan, home, before)
-        if self._may_be_recreated(plan, home, before):
+        traits = self.rules.targets[home].traits
+        if remembered.may_be_recreated(plan.record, before, traits):
             return not_known(
                 plan,
                 Kind.NOT_READ,
@@ -231,25 +232,15 @@ class _Planner:
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
 
     def _recreated(self, plan: TenantPlan, home: str, before: Database) -> TenantPlan:
-        """Plan for a tenant whose database is gone, and has another one in its place.
-
-        It is not completed, which would make a client's rows the tenant's without anybody's word.
-        An empty one takes that those rows are dropped: a decision of its own.
-        """
+        """Plan that what a client has created is replaced, for the guards `lost` and `drop`."""
         assert plan.record is not None
         why = remembered.why_lost(plan.record, self.observed)
-        database, after = plan.database, self._new(plan, home)
+        tenant, database, after = plan.tenant, plan.database, self._new(plan, home)
         changes = (
-            Change(Action.DROP, plan.tenant, home, database, before, None, why),
-            Change(Action.CREATE, plan.tenant, home, database, None, after, why),
+            Change(Action.DROP, tenant, home, database, before, None, why),
+            Change(Action.CREATE, tenant, home, database, None, after, why),
         )
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=after)
-
-    def _may_be_recreated(self, plan: TenantPlan, home: str, found: Database) -> bool:
-        """Return whether what is in the place of a lost database is perhaps a client's."""
-        is_lost = plan.record is not None and plan.record.state is State.LOST
-        has_marker = bool(self.rules.targets[home].traits.marker)
-        return is_lost and has_marker and found.is_marked is UNKNOWN
 
     def _new(self, plan: TenantPlan, target: str) -> Database:
         """Return a tenant's database as it is once it was created on a target."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -391,17 +391,3 @@ def _dropped(record: Record, outcome: Outcome) -> Record:
 
 def _place(database: str, target: str | None) -> str:
     return " on ".join(part for part in (database, target) if part)
-
-
-def settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
-    """Return what is known once the tenants that others had in their hands were looked at again.
-
-    Args:
-        draft: What was known.
-        plans: What these tenants look like now.
-    """
-    tenants = dict(draft.plan.tenants)
-    for id_, plan in plans.items():
-        if id_ in tenants and plan.verdict is Verdict.OK:
-            tenants[id_] = plan
-    return replace(draft, plan=replace(draft.plan, tenants=tenants))

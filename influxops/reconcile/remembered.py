@@ -8,7 +8,7 @@ from datetime import datetime
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
-from influxops.model import Action, Change, Database, TenantPlan
+from influxops.model import UNKNOWN, Action, Change, Database, TenantPlan, Traits
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
@@ -165,6 +165,12 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     if record is None or found is None or record.is_held:
         return False
     return record.state.is_promised and found.is_marked is False
+
+
+def may_be_recreated(record: Record | None, found: Database, traits: Traits) -> bool:
+    """Return whether what is in the place of a lost database is perhaps a client's."""
+    is_lost = record is not None and record.state is State.LOST
+    return is_lost and bool(traits.marker) and found.is_marked is UNKNOWN
 
 
 def seems_lost(record: Record, observed: Observed) -> bool:

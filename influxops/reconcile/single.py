@@ -33,7 +33,7 @@ from influxops.reconcile import lost, remembered
 from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, apart, in_parallel, merged
 from influxops.reconcile.order import Order
-from influxops.reconcile.plan import Plan, make_plan
+from influxops.reconcile.plan import make_plan
 from influxops.reconcile.recall import Recalled, recalled
 
 
@@ -385,34 +385,3 @@ class _Judge:
             why = "the ledger cannot count what each target holds, so a full run places it"
             return replace(place, step=Step.WAIT, reason=why)
         return replace(place, step=Step.MAKE)
-
-
-class OnlyCreating:
-    """Plans as any run does, but leaves out what does not make, complete or keep a database."""
-
-    ensures = True  # what it finds is recorded, as in any run
-
-    def __call__(
-        self,
-        observed: Observed,
-        desired: Mapping[str, TenantPlan],
-        order: Order,
-        context: Context,
-    ) -> Plan:
-        """Plan it."""
-        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
-        return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
-
-
-_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
-
-
-def _creating(plan: TenantPlan) -> TenantPlan:
-    if plan.is_replacement:
-        return plan  # for the guards, which refuse it
-    kept = tuple(change for change in plan.changes if change.action in _CREATING)
-    if len(kept) == len(plan.changes):
-        return plan
-    if kept:
-        return replace(plan, changes=kept)
-    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)

@@ -434,7 +434,7 @@ def test_status_and_view_say_that_the_tenant_has_no_database(kept: Bench) -> Non
 
 
 def test_the_full_runs_of_an_application_tell_and_record_it_too(kept: Bench) -> None:
-    from influxops.reconcile.single import OnlyCreating
+    from influxops.reconcile.creating import OnlyCreating
 
     recreate(kept)
     report = kept.run(planner=OnlyCreating())
