@@ -61,8 +61,7 @@ class Kind(StrEnum):
     NO_DATABASE = "no-database"  # no target holds the database that was named
     MISPLACED = "misplaced"  # its database is elsewhere than it should be
     DRAINING = "draining"  # its only target gets nothing new
-    LOST = "lost"  # it was ready, and is on no target any more
-    MADE_ANEW = "made-anew"  # it is there, and not the one that was made for its tenant
+    LOST = "lost"  # it was ready, and is gone; a client may have created another one since
     NOT_CONFIGURED = "not-configured"  # the target that it is recorded on is not configured
     BUSY = "busy"  # another run has it in its hands
     RETIRING = "retiring"  # it is dropped once its time has come

@@ -18,16 +18,16 @@ class State(StrEnum):
 
     WANTED = "wanted"  # it should have a database, and has no place yet
     RESERVED = "reserved"  # a run took a place for it, and has not said how that ended
-    UNCONFIRMED = "unconfirmed"  # it was made, and perhaps not durable
+    UNCONFIRMED = "unconfirmed"  # it was made or found, and its marker has not been seen
     READY = "ready"  # its database is there, or was when its target was last read
     MOVING = "moving"  # its database is being copied to another target
     RETIRING = "retiring"  # its database is dropped once its time has come
     RETIRED = "retired"  # its database was dropped
-    LOST = "lost"  # it was ready, and is on no target any more
+    LOST = "lost"  # it was ready, and is gone; a client may have created another one since
 
     @property
     def is_promised(self) -> bool:
-        """Whether its database was there once, and nobody asked for its end."""
+        """Whether its database was seen to be there and complete, and is not dropped by a run."""
         return self in (State.READY, State.MOVING, State.RETIRING, State.LOST)
 
 
@@ -65,6 +65,15 @@ class Record(Struct, frozen=True):
     #: is based on, and is refused if there is another one by then.
     version: int = 0
 
+    @property
+    def is_promised(self) -> bool:
+        """Whether its database was seen to be there, complete or not, and is not dropped by a run.
+
+        What was created, but could not be confirmed to be durable, was never seen.
+        """
+        seen = self.state is State.UNCONFIRMED and self.confirmed is not None
+        return self.state.is_promised or seen
+
 
 class Server(Struct, frozen=True):
     """A server that tenants were promised on."""
@@ -94,6 +103,7 @@ class Event(StrEnum):
     RETENTION = "retention"  # its retention period was set
     DROPPED = "dropped"
     LOST = "lost"
+    RECREATED = "recreated"  # it is lost, and a client has created another one of its name
     FOUND_AGAIN = "found-again"  # what was lost is there
     CONFIRMED = "confirmed"  # what was not sure to be durable is there
     ADOPTED = "adopted"

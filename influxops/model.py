@@ -108,6 +108,14 @@ class Database(Struct, frozen=True):
     retention: Retention | Unknown = UNKNOWN  # seconds; None where data is kept for ever
     complete: bool | Unknown = UNKNOWN  # whether the making of it was finished
     in_use: bool | Unknown = UNKNOWN  # whether its tenant has written to it, to whatever table
+    #: Whether it was ever marked as complete, where that is known apart from whether it is now:
+    #: its marker may be lost from what is stored. A client's write creates one without a marker.
+    marked: bool | Unknown = UNKNOWN
+
+    @property
+    def is_marked(self) -> bool | Unknown:
+        """Whether it was ever marked as complete."""
+        return self.complete if self.marked is UNKNOWN else self.marked
 
 
 class Marker(Struct, frozen=True):
@@ -204,6 +212,12 @@ class TenantPlan(Struct, frozen=True):
     def move(self) -> Change | None:
         """The change that takes its database to another target; None without one."""
         return next((change for change in self.changes if change.action is Action.MOVE), None)
+
+    @property
+    def is_replacement(self) -> bool:
+        """Whether a database is to be dropped, and created again in its place."""
+        actions = {change.action for change in (*self.changes, *self.refused)}
+        return actions >= {Action.DROP, Action.CREATE}
 
     @property
     def made(self) -> tuple[Change, ...]:

@@ -99,12 +99,18 @@ class SingleTenants:
         return self._engine.tell(report, context, self._engine.reporters)
 
     def complete(self, places: Sequence[Place], target: str, context: Context) -> list[Outcome]:
-        """Complete databases that were made quickly.
+        """Complete databases that were made quickly, and record those that were seen to be.
 
         Args:
             places: The tenants.
             target: The name of the target.
             context: The run.
+
+        Returns:
+            How each was completed; DONE only where that was seen, and recorded.
+
+        Raises:
+            InfluxopsError: When they could not be looked at, or recorded.
         """
-        changes = [creating.completion(place) for place in places]
-        return self._engine.target(target).ensure(changes, context)[0]
+        handle = self._engine.target(target)
+        return creating.complete(places, handle, self._order, context)

@@ -65,11 +65,13 @@ options:
         with O(state=absent) drops what is on the others.
       - V(shorter-retention) shortens a retention period, which hides older data at once.
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
-      - V(drop) drops databases, with O(state=absent).
+      - V(drop) drops databases, with O(state=absent), or with V(lost) what a client has created in
+        place of a lost one.
       - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
         telemetry came within the last day. V(still-registered) retires one that a source still has,
         which a task does in any case, with a warning. V(lost) makes again what was ready and is
-        gone. V(replaced-server) accepts another server than the recorded one. V(mass-change)
+        gone, and takes V(drop), too, where a client has created another one in its place.
+        V(replaced-server) accepts another server than the recorded one. V(mass-change)
         accepts that many recorded tenants are made anew, retired, or gone from the registry.
         V(new-source) accepts the tenants of a registry that is not recorded. V(unrecorded) makes
         and drops while the ledger cannot be used. V(late-writes) is for C(influxops retire --due)

@@ -1,4 +1,4 @@
-"""`influxops adopt`: a database becomes a tenant's, whatever it is called."""
+"""`influxops adopt`: a database becomes a tenant's, whatever it is called and whoever made it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from influxops.cli.options import ledger_run_options, target_option
 
 
 @click.command("adopt", short_help="Make a database a tenant's, whatever it is called.")
-@click.argument("pairs", nargs=-1, required=True, metavar="TENANT=DATABASE...")
+@click.argument("pairs", nargs=-1, required=True, metavar="TENANT[=DATABASE]...")
 @target_option("Look for the database on this target only; may be repeated.")
 @ledger_run_options
 @click.pass_context
@@ -19,6 +19,9 @@ def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> No
 
     It gets its marker if it lacks one; its name, its data and its retention period stay. From then
     on the recorded name outranks the naming template. What the tenant had before is left alone.
+
+    TENANT alone takes the database that has the tenant's own name: what clients have written after
+    the tenant's database was lost, for instance.
 
     \b
     Exit codes:
@@ -31,11 +34,14 @@ def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> No
     from influxops.cli.session import execute
     from influxops.reconcile.adopt import Adopt
 
-    names: dict[str, str] = {}
+    names: dict[str, str | None] = {}
     for pair in pairs:
-        tenant, equals, database = pair.rpartition("=")
-        if not (tenant and equals and database):
-            raise click.UsageError(f"{pair!r} is no TENANT=DATABASE", ctx)
+        tenant, equals, name = pair.rpartition("=")
+        database = name or None
+        if not equals:
+            tenant, database = pair, None
+        if not tenant or (equals and not database):
+            raise click.UsageError(f"{pair!r} is no TENANT or TENANT=DATABASE", ctx)
         if names.setdefault(tenant, database) != database:
             raise click.UsageError(f"the tenant {tenant!r} is to adopt two databases", ctx)
     report = execute(ctx, tenants=tuple(names), planner=Adopt(names), command="adopt", **options)

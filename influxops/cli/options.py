@@ -173,8 +173,12 @@ def _items(names: Any, start: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.startswith(start)]
 
 
-#: Guards of what the command line never does, and what they are for.
-IN_TASKS_ONLY = {"drop": "it lets a task with `state: absent` drop databases (docs/ansible.md)"}
+#: Guards of what the command line does only to replace a lost database that a client has created
+#: again, and what else they are for.
+IN_TASKS_ONLY = {
+    "drop": "it lets a task with `state: absent` drop databases (docs/ansible.md); beside "
+    "`--recreate` or `--allow lost` it drops what a client has created in place of a lost one"
+}
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Write nothing, and show what would be.")
 allow_option = click.option(

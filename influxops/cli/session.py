@@ -105,8 +105,9 @@ def execute(
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
     """
+    replaces = planner is None and (bool(recreate) or "lost" in allow)
     for guard in allow:
-        if guard in IN_TASKS_ONLY:
+        if guard in IN_TASKS_ONLY and not replaces:
             raise ConfigError(
                 f"the guard {guard} has nothing to do here: no command drops what nobody retired",
                 hint=IN_TASKS_ONLY[guard],

@@ -82,11 +82,18 @@ def _acknowledged(view: ReportView) -> set[str]:
 
 def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
     """Say on standard error why tenants are not right, and what to do."""
-    advice = {tenant.tenant: view.advice(tenant) for tenant in view.report.tenants}
+    from influxops.findings import Kind
+
+    shown = (Kind.IN_TWO_TARGETS, Kind.LOST)
+    advice = {
+        tenant.tenant: view.advice(tenant)
+        for tenant in view.report.tenants
+        if tenant.finding is not None and tenant.finding.kind in shown
+    }
     for row in rows:
         if row["message"]:
             label = "ERR" if row["tenant"] in wrong else "INFO"
-            hint = f" ({advice[row['tenant']]})" if row["copies"] else ""
+            hint = f" ({advice[row['tenant']]})" if row["tenant"] in advice else ""
             say(f"{printable(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
 
 

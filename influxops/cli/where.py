@@ -107,7 +107,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
             f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
         )
         say(f"{printable(tenant)}: {what}", label="ERR", err=True)
-    found = record is not None and record.state in (State.READY, State.MOVING, State.RETIRING)
+    found = has_place and record is not None and record.state not in (State.RESERVED, State.LOST)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
 
 
@@ -143,7 +143,7 @@ def _tell(
         words = (tenant.target, view.url(tenant), tenant.database, _since(tenant.record))
         say("  ".join(filter(None, words)))
         return
-    elif tenant.target is not None:
+    elif tenant.target is not None and not _is_lost(tenant):
         full = any(
             finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
             for finding in view.report.notes
@@ -154,6 +154,12 @@ def _tell(
         return
     advice = f" ({view.advice(tenant)})" if view.advice(tenant) else ""
     say(f"{printable(tenant.tenant)}: {view.why(tenant)}{advice}", label="ERR", err=True)
+
+
+def _is_lost(tenant: TenantPlan) -> bool:
+    from influxops.findings import Kind
+
+    return tenant.finding is not None and tenant.finding.kind is Kind.LOST
 
 
 def _contents(copy: Mapping[str, Any]) -> str:

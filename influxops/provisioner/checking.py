@@ -38,6 +38,8 @@ def _check(engine: Engine, context: Context, works: Works, tenant: str) -> dict[
     if place.step is Step.UNKNOWN:
         place = _anywhere(engine, context, place)
     plan = place.plan
+    if place.is_lost:
+        return {"exists": False, "telemetry_count": 0, "error": place.reason}
     if place.step is Step.MAKE or (place.step is Step.NEVER and plan and plan.before is None):
         nothing = DatabaseStats(place.database, 0, tables=())
         return {"exists": False, "telemetry_count": 0, **nothing.facts}

@@ -16,7 +16,7 @@ from influxops.errors import InfluxopsError, LockBusy
 from influxops.findings import Severity
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log, quiet
-from influxops.reconcile.single import only_creating
+from influxops.reconcile.creating import OnlyCreating
 from influxops.report.model import Report
 from influxops.text import count
 
@@ -95,7 +95,7 @@ class Runs:
         self._stopping.wait(seconds * random.uniform(0.9, 1.0))
 
     def _run(self, engine: Engine, context: Context) -> None:
-        report = engine.execute(context, tell=False, planner=only_creating)
+        report = engine.execute(context, tell=False, planner=OnlyCreating())
         self._tell(*_summary(report))
         self.ended.set()
         self._on_end()

@@ -199,6 +199,7 @@ class Works:
             known = self._known(engine, context)
             asked = {id_: flight.asked for id_, flight in flights.items()}
             looked = engine.single.look_up(asked, context, known)
+            self._record_lost(engine, looked, context)
         self._note(looked)
         for id_, place in looked.places.items():
             flight = flights[id_]
@@ -210,6 +211,14 @@ class Works:
                 self._later(flight)
             else:
                 self._settle(flight, place)
+
+    @staticmethod
+    def _record_lost(engine: Engine, looked: Looked, context: Context) -> None:
+        """Write to the ledger who is lost; what cannot be written is written by the next run."""
+        lost = [place for place in looked.places.values() if place.is_lost]
+        with contextlib.suppress(InfluxopsError):
+            if lost:
+                engine.single.note(lost, context)
 
     def _make(self, target: str, batch: list[Flight]) -> None:
         flights = {flight.asked.tenant: flight for flight in batch}
@@ -288,7 +297,8 @@ class Works:
             with contextlib.suppress(InfluxopsError):
                 used = engine.ledger.counts(context)
                 self._used = (used, now)
-        return Known(away, full, used)
+        refused = [name for name in away if circuits[name].is_refused]
+        return Known(away, refused, full, used)
 
     def _count(self, target: str) -> None:
         used, _ = self._used

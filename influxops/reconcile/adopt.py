@@ -1,4 +1,4 @@
-"""The plan of `influxops adopt TENANT=DATABASE…`: a database becomes a tenant's, as it is named.
+"""The plan of `influxops adopt TENANT[=DATABASE]…`: a database becomes a tenant's, as it is named.
 
 It is marked as any tenant's, nothing in it is renamed or changed, and what the ledger has of it
 outranks the naming template from then on.
@@ -32,7 +32,7 @@ from influxops.model import (
 from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import busy, is_busy
+from influxops.reconcile.remembered import busy, is_busy, is_recreated
 from influxops.reconcile.retire import on_the_move
 from influxops.remedy import Remedy
 from influxops.text import moment, nearest, printable, short, some_of
@@ -45,10 +45,11 @@ class Adopt(Struct, frozen=True):
     """Plans that databases become tenants', whatever they are called.
 
     Args:
-        names: The database's name of each tenant, by its id.
+        names: The database's name of each tenant, by its id; None for the one that it should have,
+            as it is recorded or the plan would have it.
     """
 
-    names: Mapping[str, str]
+    names: Mapping[str, str | None]
 
     def __call__(
         self,
@@ -64,14 +65,18 @@ class Adopt(Struct, frozen=True):
         """
         if not observed.recalled.is_there:
             return Plan({})
-        self._refuse_unknown(observed, desired)
-        owners = _owners(observed, desired, frozenset(self.names.values()))
+        names = {id_: name or _own(id_, observed, desired) for id_, name in self.names.items()}
+        self._refuse_unknown(names, observed, desired)
+        owners = _owners(observed, desired, frozenset(names.values()))
         given = {t.id: t.attributes.get("database") for t in observed.tenants if t.id in self.names}
         plans = {}
-        for id_, database in self.names.items():
+        for id_, database in names.items():
             plan = TenantPlan(id_, database, UNMANAGED, record=observed.recalled.record(id_))
             if id_ not in desired:
                 plans[id_] = postponed(plan, Kind.NOT_READ, "no source that could be read knows it")
+                continue
+            if not database:
+                plans[id_] = desired[id_]  # held, because it can have no name
                 continue
             plan = _planned(plan, observed, owners, order, context)
             if plan.verdict in (Verdict.OK, Verdict.PENDING):
@@ -80,9 +85,11 @@ class Adopt(Struct, frozen=True):
             plans[id_] = plan
         return Plan(plans)
 
-    def _refuse_unknown(self, observed: Observed, desired: Mapping[str, TenantPlan]) -> None:
-        for name, number in Counter(self.names.values()).items():
-            if number > 1:
+    def _refuse_unknown(
+        self, names: Mapping[str, str], observed: Observed, desired: Mapping[str, TenantPlan]
+    ) -> None:
+        for name, number in Counter(names.values()).items():
+            if number > 1 and name:
                 raise ConfigError(
                     f"two tenants are to adopt the database {short(name)}",
                     hint="a database is one tenant's",
@@ -97,6 +104,14 @@ class Adopt(Struct, frozen=True):
                 )
 
 
+def _own(tenant: str, observed: Observed, desired: Mapping[str, TenantPlan]) -> str:
+    """Return the name that a tenant's database should have; empty where it has no valid one."""
+    record = observed.recalled.record(tenant)
+    if record is not None:
+        return record.database
+    return desired[tenant].database if tenant in desired else ""
+
+
 def _planned(
     plan: TenantPlan,
     observed: Observed,
@@ -108,11 +123,11 @@ def _planned(
     record = plan.record
     if record is not None and is_busy(record, context.id):
         return busy(plan, record)
-    if record is not None and record.other is not None:
+    home = _home(plan, observed, context)
+    if record is not None and record.other is not None and not _is_in_place(record, plan, home):
         if finding := _not_left(plan, record, observed):
             return hold(plan, finding)
         plan = replace(plan, notes=(_left(plan, record),))
-    home = _home(plan, observed, context)
     if isinstance(home, TenantPlan):
         return home
     before = observed.inventories[home].databases[plan.database]
@@ -184,6 +199,9 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
     """Return the target that holds a database, or the tenant with why that is not known."""
     covered = context.scope.targets
     homes = [each for each in homes_of(plan.database, observed) if context.scope.covers(None, each)]
+    record = plan.record
+    if record is not None and record.target in homes and record.other in homes:
+        homes.remove(record.other)  # what a move has begun, or left behind
     unread = [each for each in observed.unread if context.scope.covers(None, each)]
     name = short(plan.database)
     if len(homes) > 1:
@@ -258,15 +276,23 @@ def _changes(
 ) -> Iterable[Change]:
     record = plan.record
     if record is None or not _is_its(record, plan, home):
-        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before, until=until)
+        again = is_recreated(record, before)
+        why = "with what clients have written since it was lost" if again else ""
+        yield Change(Action.ADOPT, plan.tenant, home, plan.database, before, before, why, until)
     if before.complete is False:
         after = replace(before, complete=True)
         yield Change(Action.COMPLETE, plan.tenant, home, plan.database, before, after)
 
 
 def _is_its(record: Record, plan: TenantPlan, home: str) -> bool:
-    """Return whether a database is a tenant's already."""
-    return (record.state, record.database, record.target) == (State.READY, plan.database, home)
+    """Return whether a database is a tenant's already, and not a client's in its place."""
+    is_there = record.state in (State.READY, State.MOVING) and _is_in_place(record, plan, home)
+    return is_there and not is_recreated(record, plan.before)
+
+
+def _is_in_place(record: Record, plan: TenantPlan, home: str | TenantPlan) -> bool:
+    """Return whether a database is where its tenant's is recorded, by its name."""
+    return (record.database, record.target) == (plan.database, home)
 
 
 def _notes(

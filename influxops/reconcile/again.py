@@ -10,14 +10,13 @@ from msgspec.structs import replace
 from influxops.context import Context
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.findings import Kind
-from influxops.ledger import State
+from influxops.ledger import Record, State
 from influxops.model import Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.copies import describe_copies
 from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, observe_again, unread
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import make_plan
-from influxops.reconcile.remember import settle_busy
 
 
 def reread(
@@ -61,15 +60,11 @@ def look_closely(
     Those of all the run's tenants where it is to verify them; else those that an earlier run made
     and could not confirm, or died over.
     """
-    in_doubt = (State.UNCONFIRMED, State.RESERVED)
     wanted = {
         plan.database
         for plan in desired.values()
         if context.scope.covers(plan.tenant)
-        and (
-            context.verify
-            or ((known := observed.recalled.record(plan.tenant)) and known.state in in_doubt)
-        )
+        and (context.verify or _is_in_doubt(observed.recalled.record(plan.tenant)))
     }
     if not wanted:
         return observed
@@ -81,6 +76,16 @@ def look_closely(
     context.on_stage("verifying", sum(map(len, names.values())))
     targets = [handle for handle in order.targets if names.get(handle.name)]
     return observe_again(observed, targets, order.rules, context, names)
+
+
+def _is_in_doubt(record: Record | None) -> bool:
+    """Return whether an inventory is not enough to tell whether a database is complete.
+
+    One that was seen to be there lacks nothing but its marker, and the inventory has that.
+    """
+    if record is None or record.is_promised:
+        return False
+    return record.state in (State.UNCONFIRMED, State.RESERVED)
 
 
 def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
@@ -110,7 +115,21 @@ def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
         context.scope,
         context.check,
     )
-    return settle_busy(replace(draft, observed=observed), again.tenants)
+    return _settle_busy(replace(draft, observed=observed), again.tenants)
+
+
+def _settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
+    """Return what is known once the tenants that others had in their hands were looked at again.
+
+    Args:
+        draft: What was known.
+        plans: What these tenants look like now.
+    """
+    tenants = dict(draft.plan.tenants)
+    for id_, plan in plans.items():
+        if id_ in tenants and plan.verdict is Verdict.OK:
+            tenants[id_] = plan
+    return replace(draft, plan=replace(draft.plan, tenants=tenants))
 
 
 def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:

@@ -59,7 +59,7 @@ def _described(
         target = copy["target"]
         known = stats.get(target, {}).get(tenant.database, DatabaseStats(tenant.database))
         copies.append({"target": target, **known.facts})
-        words.append(f"on {target} ({_what(known, contents[target])})")
+        words.append(f"on {target} ({contents_in_words(known, contents[target])})")
     note = " (acknowledged)" if tenant.finding.severity is Severity.INFO else ""
     return replace(
         tenant.finding,
@@ -68,8 +68,13 @@ def _described(
     )
 
 
-def _what(stats: DatabaseStats, contents: str) -> str:
-    """Return in words what a copy holds."""
+def contents_in_words(stats: DatabaseStats, contents: str) -> str:
+    """Return in words what a database holds.
+
+    Args:
+        stats: What its target tells of it.
+        contents: What the rows of a target that tells of no tables are, in a word.
+    """
     what = "rows unknown"
     if stats.rows is not None:
         what = ("at most " if stats.at_most else "") + count(stats.rows, "row")

@@ -24,9 +24,10 @@ from influxops.model import (
     Verdict,
 )
 from influxops.plugins.target import TargetHandle
+from influxops.reconcile.noting import confirm
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import GRACE, Draft, Order
-from influxops.reconcile.plan import Plan
+from influxops.reconcile.plan import Plan, make_plan
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.remember import record
 from influxops.reconcile.reserve import reserve
@@ -83,6 +84,7 @@ def _recorded(
         inventories={handle.name: Inventory({}, identity=identity)},
         recalled=Recalled(is_configured=True, records=known),
     )
+    has_marker = bool(handle.traits.marker)
     draft, mine = reserve([*plans.values()], Draft(observed, Plan(plans)), order, context)
     if draft.settled:  # nothing could be reserved
         assert order.ledger is not None
@@ -97,6 +99,9 @@ def _recorded(
 
     def note_outcome(place: Place, outcome: Outcome) -> None:
         plan = tenants[place.tenant]
+        if place.step is Step.THERE:
+            # Somebody was faster, and perhaps a client: nobody has seen what completes it.
+            place = replace(place, complete=not has_marker)
         ended.append(place)
         if place.step is Step.THERE:
             tenants[place.tenant] = replace(
@@ -107,7 +112,7 @@ def _recorded(
                 changes=(),
             )
         else:
-            settled[place.tenant] = _settled(plan, outcome)
+            settled[place.tenant] = _settled(plan, outcome, is_complete=place.complete)
 
     failed = _made({p.tenant: places[p.tenant] for p in mine}, handle, context, note_outcome)
     told = {place.tenant for place in ended}
@@ -118,7 +123,8 @@ def _recorded(
                 if failed is not None
                 else "its target did not say how it ended"
             )
-            settled[plan.tenant] = _settled(plan, Outcome(plan.changes[0], Status.UNKNOWN, why))
+            unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
+            settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
     draft = replace(draft, plan=replace(draft.plan, tenants=tenants), settled=settled)
     record(draft, order, context.or_grace(GRACE), at_end=True)
     for place in ended:
@@ -126,16 +132,18 @@ def _recorded(
     return failed
 
 
-def _settled(plan: TenantPlan, outcome: Outcome) -> TenantPlan:
+def _settled(plan: TenantPlan, outcome: Outcome, *, is_complete: bool) -> TenantPlan:
     good = outcome.status is Status.DONE
-    finding = None
+    finding, after = None, plan.after
+    if after is not None and not is_complete:
+        after = replace(after, complete=False)  # what completes it follows
     if not good:
         finding = Finding(Kind.FAILED_CHANGE, Severity.ERROR, outcome.message, outcome.remedy)
     return replace(
         plan,
         verdict=Verdict.CHANGED if good else Verdict.FAILED,
         outcomes=(outcome,),
-        after=plan.after if good else None,
+        after=after if good else None,
         finding=finding,
     )
 
@@ -184,8 +192,87 @@ def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Pla
     return replace(place, step=step, reason="", complete=complete)
 
 
-def completion(place: Place) -> Change:
+def complete(
+    places: Sequence[Place], handle: TargetHandle, order: Order, context: Context
+) -> list[Outcome]:
+    """Complete databases that were made quickly, or found; record those that were seen to be.
+
+    Args:
+        places: The tenants, all of this target.
+        handle: The target.
+        order: The run's order.
+        context: The run.
+
+    Returns:
+        How each was completed; DONE only where that was seen, and recorded.
+
+    Raises:
+        InfluxopsError: When they could not be looked at, or recorded.
+    """
+    changes = [_completion(place) for place in places]
+    looks = order.ledger is not None and handle.implements("influxops_look")
+    found = [p.database for p in places if p.step is Step.THERE] if looks else []
+    before = handle.look(found, context) if found else Inventory({})
+    to_do = [c for c in changes if not _is_complete(c.database, before)]
+    outcomes = [Outcome(change, Status.DONE) for change in changes if change not in to_do]
+    outcomes += handle.ensure(to_do, context)[0] if to_do else []
+    if not looks:
+        return outcomes
+    # A marker is lost where a database of the same name was deleted moments before.
+    seen = handle.look([change.database for change in changes], context)
+    good = [place for place in places if _is_complete(place.database, seen)]
+    confirm(good, seen, order, context)
+    return [
+        replace(outcome, status=Status.UNCONFIRMED, message="its marker is not there")
+        if outcome.status is Status.DONE and _is_incomplete(outcome.change.database, seen)
+        else outcome
+        for outcome in outcomes
+    ]
+
+
+def _is_complete(database: str, inventory: Inventory) -> bool:
+    found = inventory.databases.get(database)
+    return found is not None and found.complete is True
+
+
+def _is_incomplete(database: str, inventory: Inventory) -> bool:
+    found = inventory.databases.get(database)
+    return found is None or found.complete is False
+
+
+def _completion(place: Place) -> Change:
     """Return the change that completes a database that was made quickly."""
     after = Database(place.database, complete=True)
     before = Database(place.database, complete=False)
     return Change(Action.COMPLETE, place.tenant, place.target or "", place.database, before, after)
+
+
+class OnlyCreating:
+    """Plans as any run does, but leaves out what does not make, complete or keep a database."""
+
+    ensures = True  # what it finds is recorded, as in any run
+
+    def __call__(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it."""
+        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
+        return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
+
+
+_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
+
+
+def _creating(plan: TenantPlan) -> TenantPlan:
+    if plan.is_replacement:
+        return plan  # for the guards, which refuse it
+    kept = tuple(change for change in plan.changes if change.action in _CREATING)
+    if len(kept) == len(plan.changes):
+        return plan
+    if kept:
+        return replace(plan, changes=kept)
+    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)

@@ -27,7 +27,7 @@ from influxops.reconcile.plan import Plan
 from influxops.reconcile.remember import record as write
 from influxops.reconcile.remembered import busy, due_on, is_busy, sharing, unretired
 from influxops.reconcile.reserve import reserve
-from influxops.reconcile.retire import changed, standing, with_telemetry
+from influxops.reconcile.retire import changed, standing, with_note_of_lost, with_telemetry
 from influxops.text import count, moment
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
@@ -108,6 +108,8 @@ class Due(Struct, frozen=True):
                 f"{target} does not show all that it holds",
                 "give its target a token that may read all",
             )
+        if record.state is State.RETIRING:
+            plan = with_note_of_lost(plan, record, observed)
         plan = changed(plan, Action.DROP, target)
         if drops_old_copy(plan):
             return note_of(plan)

@@ -6,7 +6,6 @@ refuse leaves the plan here and nowhere else.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -17,10 +16,11 @@ from influxops.errors import ConfigError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import State
 from influxops.model import Action, Change, Refusal, TenantPlan, Verdict
+from influxops.reconcile.lost import refused
 from influxops.reconcile.noticed import tenant_databases
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import due_on, is_lost
+from influxops.reconcile.remembered import due_on, how_to_go_on, is_lost
 from influxops.reconcile.rules import Rules
 from influxops.remedy import Remedy
 from influxops.text import count, nearest, short, some_of
@@ -51,6 +51,7 @@ def _listed(plans: list[TenantPlan], most: int, what: str) -> str:
         f"{change.database} on {change.target}" + (f" ({change.reason})" if change.reason else "")
         for plan in plans[:most]
         for change in plan.refused
+        if change.action is not Action.CREATE
     ]
     more = f", and {len(plans) - most:,} more" if len(plans) > most else ""
     return f"would be {what}: {', '.join(named)}{more}"
@@ -75,12 +76,16 @@ def _is_of_another(plan: TenantPlan, change: Change, observed: Observed) -> bool
     record, inventory = plan.record, observed.inventories.get(change.target)
     if record is None or inventory is None or change.action is not Action.DROP:
         return False
+    if plan.is_replacement:
+        return False  # nobody takes it for the tenant's
     identities = {record.other: record.other_identity, record.target: record.identity}
     return identities.get(change.target) not in (None, inventory.identity)
 
 
 def _is_undecided_drop(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     """Return whether a drop is one that nobody has decided on before, by retiring a tenant."""
+    if plan.is_replacement:
+        return True  # nothing is created over what a client has written
     if change.action is not Action.DROP:
         return False
     decided = plan.record and due_on(plan.record, observed.recalled.now)
@@ -120,12 +125,11 @@ GUARDS: Final[Mapping[str, Guard]] = {
     ),
     "lost": Guard(
         lambda plan, change, observed: (
-            change.action is Action.CREATE and is_lost(plan.record) and not plan.move
+            (change.action is Action.CREATE or plan.is_replacement)
+            and is_lost(plan.record)
+            and not plan.move
         ),
-        lambda plans: (
-            f"{count(len(plans), 'tenant')} had a database that is on no target any more: "
-            f"{_named_databases(plans)}"
-        ),
+        refused,
         Kind.LOST,
         "restore it if you can; to have all of them made again, empty",
     ),
@@ -290,7 +294,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
 
 def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     """Refuse all changes of a run that makes anew, drops or misses too many recorded tenants."""
-    promised = {id_ for id_, r in observed.recalled.records.items() if r.state.is_promised}
+    promised = {id_ for id_, r in observed.recalled.records.items() if r.is_promised}
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
@@ -345,7 +349,8 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
             changes.append(replace(change, before=now, after=after))
             now = after
     unseen = tenant.unseen_on if tenant.before is None else ()
-    why = GUARDS[name].why or ", ".join(c.reason or c.action.value for c in refused)
+    reasons = dict.fromkeys(c.reason or c.action.value for c in refused)
+    why = GUARDS[name].why or ", ".join(reasons)
     if unseen:
         why = f"it may be on {some_of(unseen)}, which cannot be read"
     notes, told = tenant.notes, GUARDS[name].note
@@ -357,7 +362,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         kind,
         Severity.ERROR,
         f"lost: {why}" if kind is Kind.LOST else f"refused by the guard {name}: {why}",
-        _to_recreate(tenant) if kind is Kind.LOST else Remedy.allow(name, GUARDS[name].when),
+        how_to_go_on(tenant) if kind is Kind.LOST else Remedy.allow(name, GUARDS[name].when),
         tenant.tenant,
         tenant.target if tenant.before else None,
         tenant.database,
@@ -372,13 +377,6 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         changes=tuple(changes),
         refused=(*tenant.refused, *refused),
         over_estimate=False,
-    )
-
-
-def _to_recreate(tenant: TenantPlan) -> Remedy:
-    return Remedy.command(
-        f"ensure --recreate {shlex.quote(tenant.tenant)}",
-        "restore it if you can; {} makes it again, empty",
     )
 
 

@@ -138,6 +138,8 @@ class Planner:
                 "recorded"
             )
             return hold(plan, held(Kind.LOST, message, Remedy.command("plan", "see {}")))
+        if remembered.is_recreated(record, before):
+            return hold(plan, remembered.lost(plan, record, self.observed))
         if is_cut_over(record):
             return self._rest(plan, record)
         if record.target == self.goal.to:

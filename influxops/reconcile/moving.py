@@ -210,7 +210,8 @@ class _Work:
         goes_on = (
             record.state is State.MOVING
             and record.other_identity == inventory.identity
-            and not any(change.action is Action.CREATE for change in plan.changes)
+            # What is created, or was created again by a client, holds nothing of what was copied.
+            and not any(c.action in (Action.CREATE, Action.COMPLETE) for c in plan.changes)
         )
         return replace(
             record,

@@ -16,6 +16,7 @@ from influxops.errors import ExitCode, LedgerError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State, Writing
 from influxops.model import UNMANAGED, Inventory, TenantPlan, Verdict
+from influxops.reconcile.desired import held
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import Draft, Order
 from influxops.reconcile.plan import Plan
@@ -34,7 +35,8 @@ def note(places: Sequence[Place], order: Order, context: Context) -> dict[str, R
     """Write to the ledger where tenants stand, as far as it does not say so.
 
     A place is reserved for who is to be made, so that whoever reads the ledger can make it. Who
-    cannot be decided stays wanted, with the reason. A database that was found is recorded.
+    cannot be decided stays wanted, with the reason. A database that was found is recorded, and so
+    is one that is lost.
 
     Args:
         places: The tenants, as they were looked up or tried.
@@ -51,8 +53,7 @@ def note(places: Sequence[Place], order: Order, context: Context) -> dict[str, R
     """
     if order.ledger is None:
         raise LedgerError("there is no ledger to note anything in")
-    there = [place for place in places if place.step is Step.THERE and _is_news(place)]
-    for group in _by_target(there).values():
+    for group in _by_target(place for place in places if _is_news(place)).values():
         _record_found(group, order, context)
     records = [after for place in places if (after := _noted(place)) is not None]
     return order.ledger.record(Writing(tuple(records)), context) if records else {}
@@ -60,7 +61,16 @@ def note(places: Sequence[Place], order: Order, context: Context) -> dict[str, R
 
 def _is_news(place: Place) -> bool:
     found = place.record
-    return place.plan is not None and (found is None or found.state in _WAITING)
+    if place.is_lost:
+        return found is not None and not found.is_held and found.state is not State.LOST
+    if place.step is not Step.THERE or place.plan is None:
+        return False
+    is_seen = place.plan.before is not None and place.plan.before.complete is True
+    return (
+        found is None
+        or found.state in _WAITING
+        or (found.state is State.UNCONFIRMED and found.is_promised and is_seen)
+    )
 
 
 def _by_target(places: Iterable[Place]) -> Mapping[str | None, list[Place]]:
@@ -105,13 +115,18 @@ def _is_nobodys(record: Record) -> bool:
 
 
 def _record_found(places: Sequence[Place], order: Order, context: Context) -> None:
-    """Record databases of one target that were there, as any run does."""
+    """Record databases of one target that were there, or are lost, as any run does."""
     plans, records = {}, {}
     for place in places:
         assert place.plan is not None
         before = place.plan.before
+        finding = held(Kind.LOST, place.reason, "") if place.is_lost else None
         plans[place.tenant] = replace(
-            place.plan, verdict=Verdict.OK, finding=None, changes=(), after=before
+            place.plan,
+            verdict=Verdict.HELD if place.is_lost else Verdict.OK,
+            finding=finding,
+            changes=(),
+            after=before,
         )
         if place.record is not None:
             records[place.tenant] = place.record
@@ -123,6 +138,35 @@ def _record_found(places: Sequence[Place], order: Order, context: Context) -> No
     draft = record(Draft(observed, Plan(plans)), order, context, at_end=True)
     if draft.notes:
         raise LedgerError(draft.notes[-1].message, hint=draft.notes[-1].remedy)
+
+
+def confirm(places: Sequence[Place], seen: Inventory, order: Order, context: Context) -> None:
+    """Write to the ledger that databases were seen to be complete.
+
+    Args:
+        places: The tenants, all of one target.
+        seen: What their target holds of them.
+        order: The run's order.
+        context: The run.
+
+    Raises:
+        LedgerError: When it cannot be read or written.
+        Interrupted: When the run is over.
+    """
+    if order.ledger is None or not places:
+        return
+    memory = order.ledger.memory(context, [place.tenant for place in places])
+    known = {place.tenant: (place.target, place.database) for place in places}
+    records = tuple(
+        replace(record, state=State.READY, confirmed=memory.now, error="", tries=0)
+        for record in memory.records.values()
+        if record.state is State.UNCONFIRMED
+        and not record.is_held
+        and (record.target, record.database) == known[record.tenant]
+        and record.identity == seen.identity
+    )
+    if records:
+        order.ledger.record(Writing(records), context)
 
 
 def trouble(places: Sequence[Place], order: Order, context: Context, origin: Origin) -> Report:
@@ -150,10 +194,10 @@ def trouble(places: Sequence[Place], order: Order, context: Context, origin: Ori
 
 def _failed(place: Place) -> TenantPlan:
     plan = place.plan or TenantPlan(place.tenant, place.database, UNMANAGED)
-    if plan.finding is not None and plan.finding.message == place.reason:
+    if plan.finding is not None and (place.is_lost or plan.finding.message == place.reason):
         return plan
     finding = Finding(
-        Kind.FAILED_CHANGE,
+        Kind.LOST if place.is_lost else Kind.FAILED_CHANGE,
         Severity.ERROR,
         place.reason,
         "`influxops plan` tells more",

@@ -47,6 +47,11 @@ class Order(Struct, frozen=True):
         """
         return getattr(self.planner, "carry_out", None)
 
+    @property
+    def ensures(self) -> bool:
+        """Whether it is about tenants having their databases, so that what is found is recorded."""
+        return self.planner is None or bool(getattr(self.planner, "ensures", False))
+
     def entry(
         self,
         event: Event,

@@ -26,7 +26,7 @@ from influxops.model import (
     Verdict,
 )
 from influxops.reconcile import remembered
-from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of
+from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of, not_known
 from influxops.reconcile.noticed import Noticed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.placement import placement_of
@@ -210,21 +210,48 @@ class _Planner:
         if plan.record is not None and remembered.is_elsewhere(plan.record, home, self.observed):
             plan = hold(plan, remembered.misplaced(plan, plan.record, home))
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+        if remembered.is_recreated(plan.record, before):
+            return self._recreated(plan, home, before)
+        traits = self.rules.targets[home].traits
+        if remembered.may_be_recreated(plan.record, before, traits):
+            return not_known(
+                plan,
+                Kind.NOT_READ,
+                f"it was lost, and whether what is on {home} is its own cannot be read",
+                "give its target a token that may read all",
+            )
         if plan.record is not None and plan.record.state is State.MOVING:
             return replace(plan, notes=(*plan.notes, remembered.moving(plan.record)))
         decided: tuple[Change, ...] = ()
         if plan.record is not None and plan.record.state is State.RETIRING:
             change, note = remembered.unretired(plan)
             decided, plan = (change,), replace(plan, notes=(*plan.notes, note))
-        if before.complete is False and remembered.is_lost(plan.record):
-            note = remembered.made_anew(plan, self.observed.inventories[home])
-            plan = replace(plan, notes=(*plan.notes, note))
         if plan.pin is not None and plan.pin != home:
             plan = replace(plan, notes=(*plan.notes, self._misplaced(plan, home)))
         changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
         return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+
+    def _recreated(self, plan: TenantPlan, home: str, before: Database) -> TenantPlan:
+        """Plan that what a client has created is replaced, for the guards `lost` and `drop`."""
+        assert plan.record is not None
+        why = remembered.why_lost(plan.record, self.observed)
+        tenant, database, after = plan.tenant, plan.database, self._new(plan, home)
+        changes = (
+            Change(Action.DROP, tenant, home, database, before, None, why),
+            Change(Action.CREATE, tenant, home, database, None, after, why),
+        )
+        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=after)
+
+    def _new(self, plan: TenantPlan, target: str) -> Database:
+        """Return a tenant's database as it is once it was created on a target."""
+        traits = self.rules.targets[target].traits
+        retention: Retention | Unknown = UNKNOWN if traits.retention is None else None
+        if plan.retention is not UNMANAGED and traits.retention is not None:
+            assert plan.retention is None or isinstance(plan.retention, int)
+            retention = plan.retention
+        return new_database(plan.database, retention, traits)
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
@@ -310,12 +337,7 @@ class _Planner:
                 return self._not_read(plan, unseen)
             plan = hold(plan, self._without_place(plan.pin))
             return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
-        traits = self.rules.targets[location.target].traits
-        retention: Retention | Unknown = UNKNOWN if traits.retention is None else None
-        if plan.retention is not UNMANAGED and traits.retention is not None:
-            assert plan.retention is None or isinstance(plan.retention, int)
-            retention = plan.retention
-        after = new_database(plan.database, retention, traits)
+        after = self._new(plan, location.target)
         why = remembered.why_lost(plan.record, self.observed) if plan.record is not None else ""
         change = Change(
             Action.CREATE, plan.tenant, location.target, plan.database, None, after, why

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.errors import InfluxopsError, Interrupted
+from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Memory
 from influxops.plugins.handles import SourceHandle
@@ -70,6 +70,18 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
         recalled=known,
         ledger=read.state,
         findings=(*observed.findings, *findings),
+    )
+
+
+def without_ledger(observed: Observed, why: str) -> Observed:
+    """Return what is known where the ledger can be read, but this run cannot live in it."""
+    if observed.recalled.error:
+        return observed
+    recalled = replace(observed.recalled, error=why)
+    state = replace(observed.ledger, error=why) if observed.ledger is not None else None
+    finding = failed_ledger(LedgerError(why))
+    return replace(
+        observed, recalled=recalled, ledger=state, findings=(*observed.findings, finding)
     )
 
 

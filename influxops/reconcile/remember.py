@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,18 @@ from influxops.context import Context
 from influxops.errors import InfluxopsError
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Entry, Event, Record, Server, State, Writing
-from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
+from influxops.model import (
+    UNKNOWN,
+    Action,
+    Change,
+    Database,
+    Outcome,
+    Status,
+    TenantPlan,
+    Verdict,
+)
 from influxops.reconcile.read_ledger import failed_ledger, identities
-from influxops.reconcile.remembered import is_copy, why_lost
+from influxops.reconcile.remembered import is_copy, is_recreated, why_lost
 from influxops.text import moment
 
 if TYPE_CHECKING:
@@ -108,7 +117,7 @@ class _Writer:
             after = before
             if settled is not None and settled.outcomes and id_ not in self.draft.recorded:
                 after = self._tried(settled, before)
-            elif settled is None and at_end and self.order.planner is None:
+            elif settled is None and at_end and self.order.ensures:
                 after = self._seen(planned, before)
             if after != before or (at_end and before.holder == self.run):
                 records.append(after)  # what this run took, and did not come to, is let go
@@ -132,23 +141,23 @@ class _Writer:
         else:
             message = plan.finding.message if plan.finding is not None else ""
             record = replace(before, error=message, tries=before.tries + 1)
-        if Action.DROP in ended:
+        if Action.DROP in ended and Action.CREATE not in ended:
             return _dropped(record, ended[Action.DROP])
         for outcome in ended.values():
             if outcome.status is Status.DONE:
-                record = self._decided(record, outcome.change)
+                record = self._decided(record, outcome.change, plan)
         if all(action in (Action.RETIRE, Action.UNRETIRE) for action in ended):
             return record
         if Action.ADOPT in ended:
             return record
         made = ended.get(Action.CREATE)
-        if made is None and not before.state.is_promised and plan.after is None:
+        if made is None and not before.is_promised and plan.after is None:
             return record
         if made is not None and made.status is not Status.DONE and not made.effect:
             if made.status is Status.UNKNOWN:
                 return record  # it may be there: its place stays taken
             if made.status is not Status.UNCONFIRMED:
-                free = State.LOST if before.state.is_promised else State.WANTED
+                free = State.LOST if before.is_promised else State.WANTED
                 return replace(record, state=free)
         placed = self._placed(record, plan, made is not None)
         last = ended.get(Action.COMPLETE, made)
@@ -157,30 +166,53 @@ class _Writer:
             is_sure = False
         if not is_sure:
             return replace(placed, state=State.UNCONFIRMED)
-        moving = before.state is State.MOVING
-        return replace(placed, state=before.state if moving else State.READY, confirmed=self._now)
+        placed = replace(placed, confirmed=self._now)
+        if before.state is State.MOVING:
+            return placed
+        due = placed.due if placed.other is not None else None
+        was_seen = made is None and before.state in (State.READY, State.RETIRING)
+        return replace(placed, state=self._state(plan.after, plan.target, was_seen), due=due)
+
+    def _state(self, found: Database | None, target: str | None, was_seen: bool = False) -> State:
+        """Return the state of a tenant whose database is there: ready once its marker was seen.
+
+        Args:
+            found: The database, as it was read last.
+            target: Its target.
+            was_seen: Whether its marker was seen before, so that only a look can deny it.
+        """
+        is_marked = found.is_marked if found is not None else UNKNOWN
+        policy = self.order.rules.targets.get(target or "")
+        if is_marked is UNKNOWN and (was_seen or not (policy and policy.traits.marker)):
+            is_marked = True
+        return State.READY if is_marked is True else State.UNCONFIRMED
 
     def _seen(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record where the run did not change it."""
         if plan.finding is not None and plan.finding.kind is Kind.LOST:
             if before.state is State.LOST:
                 return before
+            again = is_recreated(before, plan.before)
             self.entries.append(
                 self.order.entry(
-                    Event.LOST,
+                    Event.RECREATED if again else Event.LOST,
                     plan,
                     before.target,
                     before=before.state.value,
                     after=State.LOST.value,
-                    message=why_lost(before, self.observed),
+                    message=plan.finding.message.removeprefix("lost: ")
+                    if again
+                    else why_lost(before, self.observed),
                 )
             )
-            return replace(before, state=State.LOST)
+            due = before.due if before.other is not None else None
+            return replace(before, state=State.LOST, due=due)
         if plan.verdict is not Verdict.OK or plan.before is None:
             return before
         if plan.target in self.recalled.replaced and "replaced-server" not in self.order.allow:
             return before  # nobody said that this is its server
-        if before.state is State.UNCONFIRMED and plan.before.complete is not True:
+        state = self._state(plan.before, plan.target)
+        if before.state is State.UNCONFIRMED and state is not State.READY:
             return before  # it is still not known
         if before.state in (State.READY, State.MOVING) and before.target == plan.target:
             inventory = self.observed.inventories[plan.target or ""]
@@ -188,21 +220,21 @@ class _Writer:
         events = {
             State.UNCONFIRMED: Event.CONFIRMED,
             State.LOST: Event.FOUND_AGAIN,
-            State.RETIRING: Event.UNRETIRED,
         }
-        after = replace(self._placed(before, plan, made=False), state=State.READY, due=None)
-        self.entries.append(
-            self.order.entry(
-                events.get(before.state, Event.FOUND),
-                plan,
-                plan.target,
-                before=before.state.value if before.version else "",
-                after=after.state.value,
+        after = replace(self._placed(before, plan, made=False), state=_going_on(before, state))
+        if before.state is not State.UNCONFIRMED or before.confirmed is None:
+            self.entries.append(
+                self.order.entry(
+                    events.get(before.state, Event.FOUND),
+                    plan,
+                    plan.target,
+                    before=before.state.value if before.version else "",
+                    after=after.state.value,
+                )
             )
-        )
         return replace(after, confirmed=self._now, error="", tries=0)
 
-    def _decided(self, record: Record, change: Change) -> Record:
+    def _decided(self, record: Record, change: Change, plan: TenantPlan) -> Record:
         """Return a record after what the ledger alone does."""
         if change.action is Action.RETIRE:
             if record.target is None:  # found, and not recorded until now
@@ -212,10 +244,16 @@ class _Writer:
             return replace(record, state=State.READY, due=None)
         if change.action is not Action.ADOPT:
             return record
+        state = self._state(plan.after, change.target)
+        adopted = self._at(record, change)
+        if (record.database, record.target) == (change.database, change.target):
+            # A copy that a move has begun, or left behind, stays what it was.
+            due = record.due if record.other is not None else None
+            return replace(adopted, state=_going_on(record, state), due=due)
         left = change.until is not None  # what it had before becomes its old copy
         return replace(
-            self._at(record, change),
-            state=State.READY,
+            adopted,
+            state=state,
             other=record.target if left else None,
             other_identity=record.identity if left else None,
             due=change.until,
@@ -244,7 +282,7 @@ class _Writer:
             Action.UNRETIRE: (before.state.value, State.READY.value),
         }.get(change.action, ("", ""))
         data = f"old copy on {before.target}" if change.action is Action.ADOPT else "data"
-        again = change.action is Action.CREATE and before.state.is_promised
+        again = change.action is Action.CREATE and before.is_promised
         parts = (
             outcome.message or ("made again, empty: it was lost" if again else change.reason),
             f"its {data} is kept until {moment(change.until)}" if change.until else "",
@@ -333,6 +371,17 @@ class _Writer:
         return new
 
 
+def _going_on(record: Record, state: State) -> State:
+    """Return the state of a tenant that has its database again, where it was, as its move stands.
+
+    Args:
+        record: Its record.
+        state: The state of one that is not being moved.
+    """
+    is_moving = record.state is State.MOVING or (record.other is not None and record.due is None)
+    return State.MOVING if is_moving else state
+
+
 def _dropped(record: Record, outcome: Outcome) -> Record:
     """Return a tenant's record after its database, or the copy that it left behind, was dropped."""
     if outcome.status is not Status.DONE:
@@ -344,17 +393,3 @@ def _dropped(record: Record, outcome: Outcome) -> Record:
 
 def _place(database: str, target: str | None) -> str:
     return " on ".join(part for part in (database, target) if part)
-
-
-def settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
-    """Return what is known once the tenants that others had in their hands were looked at again.
-
-    Args:
-        draft: What was known.
-        plans: What these tenants look like now.
-    """
-    tenants = dict(draft.plan.tenants)
-    for id_, plan in plans.items():
-        if id_ in tenants and plan.verdict is Verdict.OK:
-            tenants[id_] = plan
-    return replace(draft, plan=replace(draft.plan, tenants=tenants))

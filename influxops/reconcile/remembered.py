@@ -8,7 +8,7 @@ from datetime import datetime
 
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
-from influxops.model import Action, Change, Database, Inventory, TenantPlan
+from influxops.model import UNKNOWN, Action, Change, Database, TenantPlan, Traits
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
@@ -171,7 +171,7 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
             f"it is recorded on {record.target}, which does not show all that it holds",
             "give its target a token that may read all",
         )
-    if observed.unread and record.state.is_promised and not again:
+    if observed.unread and record.is_promised and not again:
         names = some_of(observed.unread)
         return finding(
             Kind.NOT_READ,
@@ -183,7 +183,37 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
 
 def is_lost(record: Record | None) -> bool:
     """Return whether making a tenant's database would make anew what was promised."""
-    return record is not None and record.state.is_promised
+    return record is not None and record.is_promised
+
+
+def is_recreated(record: Record | None, found: Database | None) -> bool:
+    """Return whether a database is not the one that its tenant was promised.
+
+    That one was marked, and what marks it stays as long as the database does. So it is gone, and a
+    client's write has created another one of its name. One that was not seen to be marked may be a
+    run's, which ended before it was complete.
+    """
+    if record is None or found is None or record.is_held:
+        return False
+    return record.state.is_promised and found.is_marked is False
+
+
+def may_be_recreated(record: Record | None, found: Database, traits: Traits) -> bool:
+    """Return whether what is in the place of a lost database is perhaps a client's."""
+    is_lost = record is not None and record.state is State.LOST
+    return is_lost and bool(traits.marker) and found.is_marked is UNKNOWN
+
+
+def seems_lost(record: Record, observed: Observed) -> bool:
+    """Return whether a recorded tenant's database is gone, by what was read, and not known to be.
+
+    Its target shows all that it holds, and no run has claimed the tenant.
+    """
+    inventory = observed.inventories.get(record.target or "")
+    if not record.is_promised or record.state is State.LOST or record.is_held or inventory is None:
+        return False
+    found = inventory.databases.get(record.database)
+    return is_recreated(record, found) or (found is None and inventory.complete)
 
 
 def why_lost(record: Record, observed: Observed) -> str:
@@ -216,7 +246,29 @@ def why_lost(record: Record, observed: Observed) -> str:
         gone = inventory.deleted[record.database]
         until = f"; its data goes {moment(gone)}" if gone is not None else ""
         parts.append(f"it was deleted there{until}")
-    return ", ".join(parts)
+    why = ", ".join(parts)
+    found = inventory.databases.get(record.database) if inventory is not None else None
+    if is_recreated(record, found):
+        why += f"; a client has created another one of that name on {record.target}"
+    return why
+
+
+def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
+    """Return why a tenant is held whose database a client has created again."""
+    return held(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+
+
+def how_to_go_on(plan: TenantPlan) -> Remedy:
+    """Return what to do about a tenant whose database is gone."""
+    tenant = shlex.quote(plan.tenant)
+    if not is_recreated(plan.record, plan.before):
+        again = "restore it if you can; {} makes it again, empty"
+        return Remedy.command(f"ensure --recreate {tenant}", again)
+    return Remedy.command(
+        f"adopt {tenant}",
+        "restore it if you can; {} takes what clients have written since as the tenant's; "
+        f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one",
+    )
 
 
 def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
@@ -235,23 +287,6 @@ def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
         database=plan.database,
     )
     return change, finding
-
-
-def made_anew(plan: TenantPlan, inventory: Inventory) -> Finding:
-    """Return the finding that a promised database is there, and not the one that was made."""
-    deleted = plan.database in inventory.deleted
-    gone = inventory.deleted.get(plan.database)
-    why = "was deleted" if deleted else "has lost what says that it is complete"
-    until = f" (the data of the deleted one goes {moment(gone)})" if gone is not None else ""
-    return Finding(
-        Kind.MADE_ANEW,
-        Severity.WARNING,
-        f"it {why}{until}, and is there again: what wrote to it has made it anew",
-        "find out who deleted it; what it held before may be gone" if deleted else "",
-        plan.tenant,
-        plan.target,
-        plan.database,
-    )
 
 
 def left_behind(

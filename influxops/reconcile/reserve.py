@@ -11,7 +11,7 @@ from influxops.context import Context
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.findings import Finding, Kind, Severity
 from influxops.ledger import Record, State
-from influxops.model import Action, Outcome, Status, TenantPlan, Verdict
+from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.read_ledger import failed_ledger
 from influxops.reconcile.remembered import busy, is_copy
@@ -43,8 +43,7 @@ def reserve(
     wanted = [
         _reserved(plan, change.action, change.target, draft.observed)
         for plan in batch
-        for change in plan.changes
-        if change.action in _RESERVED
+        if (change := _reserving(plan)) is not None
     ]
     if not wanted:
         return draft, [*batch]
@@ -66,6 +65,16 @@ def reserve(
     return replace(draft, observed=observed, plan=replace(draft.plan, tenants=tenants)), mine
 
 
+def _reserving(plan: TenantPlan) -> Change | None:
+    """Return the change for which a tenant is reserved; None where none needs that.
+
+    What is dropped to make room for a new one is a part of that.
+    """
+    changes = [change for change in plan.changes if change.action in _RESERVED]
+    created = [change for change in changes if change.action is Action.CREATE]
+    return next(iter(created or changes), None)
+
+
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
     """Return the record that takes a place for a tenant."""
     before = observed.recalled.records.get(plan.tenant)
@@ -77,7 +86,7 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
         if is_copy(record, target):
             return record  # an old copy goes, and the tenant stays where it is
         state = State.RETIRING
-    elif record.state is State.LOST or record.state.is_promised:
+    elif record.is_promised:
         state = record.state  # until it is there again, it stays what was promised and is not
     else:
         state = State.RESERVED

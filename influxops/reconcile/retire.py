@@ -32,7 +32,7 @@ from influxops.model import (
 from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed, in_parallel
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import busy, is_busy, sharing
+from influxops.reconcile.remembered import busy, is_busy, is_recreated, lost, sharing
 from influxops.remedy import Remedy
 from influxops.text import moment, nearest, printable, short, some_of
 
@@ -158,6 +158,7 @@ class Retire(Struct, frozen=True):
                 record.database,
             )
             plan = replace(plan, notes=(*plan.notes, note))
+        plan = with_note_of_lost(plan, record, observed)
         return changed(plan, Action.RETIRE, record.target, until=until)
 
 
@@ -191,6 +192,8 @@ class Unretire(Struct, frozen=True):
                 plan = busy(plan, record)
             elif record.state is State.RETIRED:
                 plan = hold(plan, _gone(record, plan, observed))
+            elif record.state is State.RETIRING and is_recreated(record, plan.before):
+                plan = hold(plan, lost(plan, record, observed))
             elif record.state is State.RETIRING:
                 plan = changed(plan, Action.UNRETIRE, record.target or "")
             plans[record.tenant] = plan
@@ -235,6 +238,18 @@ def standing(record: Record, target: str | None, observed: Observed) -> TenantPl
         after=found,
         record=record,
     )
+
+
+def with_note_of_lost(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan:
+    """Return a tenant with a note where a client has created its database again: that is retired.
+
+    Somebody has decided that all of it goes.
+    """
+    if not is_recreated(record, plan.before):
+        return plan
+    note = replace(lost(plan, record, observed), severity=Severity.WARNING, remedy="")
+    note = replace(note, tenant=plan.tenant, target=plan.target, database=plan.database)
+    return replace(plan, notes=(*plan.notes, note))
 
 
 def changed(

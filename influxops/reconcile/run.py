@@ -25,18 +25,23 @@ from influxops.errors import (
     DeadlineExceeded,
     InfluxopsError,
     Interrupted,
-    LedgerError,
     LockBusy,
 )
 from influxops.findings import Finding, Kind, Severity
-from influxops.model import Change, Outcome, TenantPlan, Verdict
+from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
 from influxops.plugins.target import TargetHandle
-from influxops.reconcile.again import look_at_busy, look_closely, look_for_doubles, reread
+from influxops.reconcile.again import (
+    look_at_busy,
+    look_closely,
+    look_for_doubles,
+    reread,
+)
 from influxops.reconcile.conclude import conclude
 from influxops.reconcile.copies import describe_copies
 from influxops.reconcile.desired import desire, held, hold
 from influxops.reconcile.guards import guard
 from influxops.reconcile.lock import Lock
+from influxops.reconcile.lost import describe_recreated, look_twice
 from influxops.reconcile.observe import (
     Observed,
     in_parallel,
@@ -44,12 +49,18 @@ from influxops.reconcile.observe import (
 )
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import Plan, make_plan
-from influxops.reconcile.read_ledger import failed_ledger
+from influxops.reconcile.read_ledger import without_ledger
 from influxops.reconcile.remember import record
 from influxops.reconcile.reserve import reserve
 from influxops.reconcile.scope import refuse_unknown_targets, with_unknown_tenants
 from influxops.reconcile.stale import stale_ledger
-from influxops.reconcile.verify import closed_by, incomplete, verify, with_completion
+from influxops.reconcile.verify import (
+    closed_by,
+    incomplete,
+    settled,
+    verify,
+    with_completion,
+)
 from influxops.report.model import Origin, Report
 
 #: What a run without a ledger says once.
@@ -113,6 +124,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
     yield (draft := replace(draft, observed=observed, notes=notes))
 
     desired = desire(observed, rules, context.check)
+    observed = look_twice(desired, observed, order, context)
     observed = look_closely(desired, observed, order, context)
     if order.planner is None and not order.absent:
         stale = stale_ledger(observed, desired, order, scope, context)
@@ -130,6 +142,7 @@ def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[
     if order.planner is None:
         plan = with_unknown_tenants(plan, desired, observed, rules, scope)
     plan = describe_copies(plan, order.targets, context)
+    plan = describe_recreated(plan, order.targets, context)
     yield (draft := replace(draft, plan=plan))
 
     if order.carrier is not None and not context.dry_run:
@@ -193,24 +206,57 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
     What was made and then lost a part (a server loses rows when a name is used again at once, or
     when it dies) is completed once more.
     """
-    changes = [change for plan in batch for change in plan.changes if change.needs_target]
+    observed, ended, faults = make_room(batch, draft.observed, order, context)
+    changes = [
+        change
+        for plan in batch
+        if plan.tenant not in ended or ended[plan.tenant][-1].status is Status.DONE
+        for change in plan.changes
+        if change.needs_target and not (plan.tenant in ended and change.action is Action.DROP)
+    ]
     context.on_stage("ensuring", len(changes))
-    outcomes, faults = apply(changes, order.targets, context)
-    observed = reread(outcomes, draft.observed, order, context)
+    outcomes, more = apply(changes, order.targets, context)
+    faults = [*faults, *more]
+    observed = reread(outcomes, observed, order, context)
     missing = [*incomplete(outcomes, observed)] if context.over is None else []
     if missing:
         completions, more = apply(missing, order.targets, context)
         faults = [*faults, *more]
         outcomes = with_completion(outcomes, completions)
         observed = reread(completions, observed, order, context, closely=True)
-    settled = verify(batch, outcomes, observed, draft.observed.closed)
+    done = verify(batch, outcomes, observed, draft.observed.closed, ended)
     closed = closed_by(outcomes, observed.closed)
     return replace(
         draft,
         observed=replace(observed, closed=closed),
-        settled={**draft.settled, **settled},
+        settled={**draft.settled, **done},
         notes=(*draft.notes, *faults),
     )
+
+
+def make_room(
+    batch: Sequence[TenantPlan], observed: Observed, order: Order, context: Context
+) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
+    """Drop what is to be replaced, before anything is created in its place.
+
+    Returns:
+        What was read afterwards; how the changes of each such tenant ended so far, the last one
+        DONE where the rest of them follows; and what is wrong with plugins.
+    """
+    plans = {plan.tenant: plan for plan in batch if plan.is_replacement}
+    drops = [c for plan in plans.values() for c in plan.changes if c.action is Action.DROP]
+    if not drops:
+        return observed, {}, []
+    outcomes, faults = apply(drops, order.targets, context)
+    observed = reread(outcomes, observed, order, context)
+    ended = {}
+    for outcome in (settled(o, plans[o.change.tenant], observed) for o in outcomes):
+        ended[outcome.change.tenant] = [outcome]
+        if outcome.status is not Status.DONE:
+            why = "not tried: what is in its place could not be dropped"
+            rest = [c for c in plans[outcome.change.tenant].changes if c.action is not Action.DROP]
+            ended[outcome.change.tenant] += [Outcome(c, Status.SKIPPED, why) for c in rest]
+    return observed, ended, faults
 
 
 def apply(
@@ -249,18 +295,6 @@ def replan(draft: Draft, plan: Plan) -> Plan:
                 held(Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"),
             )
     return replace(plan, tenants=tenants, refusals=draft.plan.refusals)
-
-
-def without_ledger(observed: Observed, why: str) -> Observed:
-    """Return what is known where the ledger can be read, but this run cannot live in it."""
-    if observed.recalled.error:
-        return observed
-    recalled = replace(observed.recalled, error=why)
-    state = replace(observed.ledger, error=why) if observed.ledger is not None else None
-    finding = failed_ledger(LedgerError(why))
-    return replace(
-        observed, recalled=recalled, ledger=state, findings=(*observed.findings, finding)
-    )
 
 
 def ended(error: InfluxopsError) -> Finding:

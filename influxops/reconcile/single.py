@@ -17,9 +17,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.context import Context, Scope
-from influxops.errors import InfluxopsError
+from influxops.errors import InfluxopsError, TargetRefused
 from influxops.findings import Kind
-from influxops.ledger import Memory, Record, State
+from influxops.ledger import Memory, Record
 from influxops.model import (
     Action,
     Inventory,
@@ -29,11 +29,11 @@ from influxops.model import (
 )
 from influxops.plugins.handles import SourceHandle
 from influxops.plugins.target import TargetHandle
-from influxops.reconcile import remembered
+from influxops.reconcile import lost, remembered
 from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, apart, in_parallel, merged
 from influxops.reconcile.order import Order
-from influxops.reconcile.plan import Plan, make_plan
+from influxops.reconcile.plan import make_plan
 from influxops.reconcile.recall import Recalled, recalled
 from influxops.reconcile.stale import looks_beside, stale_ledger
 
@@ -71,6 +71,8 @@ class Place(Struct, frozen=True):
     plan: TenantPlan | None = None  # what was decided
     record: Record | None = None  # what the ledger has of it
     identity: str | None = None  # of the server that its target led to
+    #: Whether its database, which it had, is gone; a client may have created another one since.
+    is_lost: bool = False
 
 
 class Looked(Struct, frozen=True):
@@ -91,6 +93,8 @@ class Known(Struct, frozen=True):
 
     #: Those that are not to be asked now, with why.
     away: Mapping[str, str] = field(default_factory=dict)
+    #: Those of them that answer, and refuse: what the ledger says of them may not be so any more.
+    refused: Collection[str] = ()
     full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
     used: Mapping[str, int] | None = None  # how many databases each holds, by the ledger
 
@@ -130,7 +134,9 @@ def look_up(
     observed = replace(
         observed, inventories=inventories, recalled=_recalled(memory, inventories, order)
     )
+    observed, memory = lost.look_again(desired, observed, order, memory, reading)
     plan = make_plan(observed, desired, order.rules, Scope(), _no_check)
+    plan = lost.held_as_lost(plan, order.targets, context)
     judge = _Judge(observed, order, reading, known, memory)
     if beside:
         held = replace(observed, inventories=beside, recalled=_recalled(memory, beside, order))
@@ -242,8 +248,7 @@ def _look(
             continue
         found = observed.recalled.record(plan.tenant)
         # A place was reserved only after all the others were asked.
-        promised = found is not None and (found.state.is_promised or found.state is State.RESERVED)
-        homes = {found.target, found.other} if found is not None and promised else set()
+        homes = {found.target, found.other} if found is not None else set()
         where = homes & order.rules.targets.keys() if found and found.target in homes else set()
         for target in where or order.rules.targets:
             names[target or ""].add(plan.database)
@@ -297,13 +302,22 @@ class _Judge:
         )
         if plan.finding is not None and plan.finding.kind is Kind.BUSY:
             return replace(place, step=Step.BUSY, reason=plan.finding.message)
-        if plan.verdict is Verdict.HELD:
-            reason = plan.finding.message if plan.finding is not None else "it is held"
-            return replace(place, reason=reason)
-        if stale := self.stale.get(plan.tenant):
+        is_held = plan.verdict is Verdict.HELD
+        if not is_held and (stale := self.stale.get(plan.tenant)):
             return replace(place, target=None, plan=None, reason=f"{stale}; a full run tells more")
         if plan.verdict is Verdict.UNKNOWN:
             return self._unread(place, plan)
+        if replaced := self._replaced(plan):
+            reason = (
+                f"another server answers at {replaced} than the recorded one; `influxops ensure` "
+                "tells more"
+            )
+            return replace(place, reason=reason)
+        if is_held:
+            reason = plan.finding.message if plan.finding is not None else "it is held"
+            if plan.is_replacement and plan.finding is not None:
+                reason = f"it is {reason} ({plan.finding.hint})"
+            return replace(place, reason=reason, is_lost=plan.is_replacement)
         if any(change.action is Action.UNRETIRE for change in plan.changes):
             reason = "it is retiring, and a source has it again: a full run keeps it"
             return replace(place, step=Step.WAIT, reason=reason, full_run=True)
@@ -332,7 +346,10 @@ class _Judge:
     def _unread(self, place: Place, plan: TenantPlan) -> Place:
         reason = plan.finding.message if plan.finding is not None else "it cannot be read"
         found = plan.record
-        if found is None or not found.state.is_promised or found.target not in self.observed.unread:
+        error = self.reading.failed.get(f"target:{found.target}") if found is not None else None
+        if isinstance(error, TargetRefused) or (found and found.target in self.known.refused):
+            return replace(place, step=Step.WAIT, reason=self._why(reason))
+        if found is None or not found.is_promised or found.target not in self.observed.unread:
             return replace(place, step=Step.WAIT, reason=self._why(reason))
         # It was promised, and nothing says that it is gone.
         return replace(
@@ -351,24 +368,28 @@ class _Judge:
         errors = [*{**self.known.away, **failed}.values()]
         return f"{reason}: {errors[0]}" if errors and errors[0] else reason
 
+    def _replaced(self, plan: TenantPlan) -> str | None:
+        """Return the target of a tenant that leads to another server than it was promised on."""
+        places = (plan.target, plan.record.target if plan.record is not None else None)
+        replaced = self.observed.recalled.replaced
+        # Of a target that was not asked, nothing is known.
+        asked = {name for name, each in self.observed.inventories.items() if each.identity}
+        return next((name for name in places if name in replaced and name in asked), None)
+
     def _missing(self, place: Place, plan: TenantPlan) -> Place:
         targets = self.order.targets
         if remembered.is_lost(plan.record):
             assert plan.record is not None
             why = remembered.why_lost(plan.record, self.observed)
             return replace(
-                place, reason=f"it is lost: {why}; a full run tells more, and what to do"
+                place,
+                reason=f"it is lost: {why}; a full run tells more, and what to do",
+                is_lost=True,
             )
         if plan.unseen_on:
             names = ", ".join(plan.unseen_on)
             return replace(
                 place, step=Step.WAIT, reason=self._why(f"it may be on {names}, not asked now")
-            )
-        if plan.target in self.observed.recalled.replaced:
-            return replace(
-                place,
-                reason=f"another server answers at {plan.target} than the recorded one; "
-                "`influxops ensure` tells more",
             )
         if len(targets) > 1 and self.order.ledger is None:
             why = "there are several targets and no ledger, so a full run places it"
@@ -377,23 +398,3 @@ class _Judge:
             why = "the ledger cannot count what each target holds, so a full run places it"
             return replace(place, step=Step.WAIT, reason=why)
         return replace(place, step=Step.MAKE)
-
-
-def only_creating(
-    observed: Observed, desired: Mapping[str, TenantPlan], order: Order, context: Context
-) -> Plan:
-    """Plan as any run does, but leave out what does not make, complete or keep a database."""
-    plan = make_plan(observed, desired, order.rules, context.scope, context.check)
-    return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
-
-
-_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
-
-
-def _creating(plan: TenantPlan) -> TenantPlan:
-    kept = tuple(change for change in plan.changes if change.action in _CREATING)
-    if len(kept) == len(plan.changes):
-        return plan
-    if kept:
-        return replace(plan, changes=kept)
-    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)

@@ -77,6 +77,7 @@ def verify(
     outcomes: Iterable[Outcome],
     observed: Observed,
     closed: Mapping[str, str],
+    ended: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> dict[str, TenantPlan]:
     """Return tenants with how their changes ended; who found no place is left out, to try again.
 
@@ -86,20 +87,22 @@ def verify(
         observed: What was read afterwards.
         closed: The targets that took nothing more before, with why; a target that says FULL again
             keeps nothing going.
+        ended: How changes ended that were tried before the others, by the tenant's id.
     """
     by_tenant: dict[str, list[Outcome]] = {plan.tenant: [] for plan in plans}
     for outcome in outcomes:
         by_tenant[outcome.change.tenant].append(outcome)
-    settled = {}
+    found = {}
     for plan in plans:
         places = {change.action: place for place, change in enumerate(plan.changes)}
-        own = [_settled(o, plan, observed) for o in by_tenant[plan.tenant]]
+        own = [settled(o, plan, observed) for o in by_tenant[plan.tenant]]
         if any(_wants_another_place(o, closed) for o in own):
             continue
         decided = [_decided(c, own) for c in plan.changes if not c.needs_target]
-        own = sorted([*own, *decided], key=lambda o: places.get(o.change.action, 0))
-        settled[plan.tenant] = _with_outcomes(plan, own, observed)
-    return settled
+        before = (ended or {}).get(plan.tenant, ())
+        own = sorted([*before, *own, *decided], key=lambda o: places.get(o.change.action, 0))
+        found[plan.tenant] = _with_outcomes(plan, own, observed)
+    return found
 
 
 def _decided(change: Change, others: Sequence[Outcome]) -> Outcome:
@@ -137,8 +140,14 @@ def _found(change: Change, observed: Observed) -> Database | None:
     return inventory.databases.get(change.database) if inventory else None
 
 
-def _settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
-    """Return an outcome as its target's inventory shows it."""
+def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
+    """Return an outcome as its target's inventory shows it.
+
+    Args:
+        outcome: How a change ended, as its target said.
+        plan: The tenant.
+        observed: What was read afterwards.
+    """
     change, status = outcome.change, outcome.status
     state = next(state for state in observed.targets if state.name == change.target)
     if not state.reachable:

@@ -163,6 +163,8 @@ class ReportView:
         kind = tenant.finding.kind if tenant.finding else None
         if tenant.verdict is Verdict.REFUSED and self._is_on_another_server(tenant):
             return None
+        if kind is Kind.LOST:
+            return False  # what is there in its place is not its own
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
             return True
         if kind is Kind.INVALID_NAME:
@@ -277,7 +279,10 @@ class ReportView:
             if did and self.is_right(tenant) and tenant.verdict is not Verdict.OK:
                 words = to_do if tenant.verdict is Verdict.PENDING else done
                 marker = self.traits(tenant.target).marker
-                found[order[did[0].action], words(did[0].action, marker)] += 1
+                # What is dropped to make room for a new one is a part of creating that.
+                actions = [change.action for change in did]
+                first = Action.CREATE if Action.CREATE in actions else actions[0]
+                found[order[first], words(first, marker)] += 1
             else:
                 found[_PLACES[tenant.verdict], self._standing(tenant)] += 1
         return {word: found[place, word] for place, word in sorted(found)}

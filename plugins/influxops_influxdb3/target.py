@@ -52,6 +52,8 @@ _DATABASES = (
     "WHERE deleted = false) t ON d.database_name = t.database_name"
 )
 _INVENTORY = f"{_DATABASES} ORDER BY 1, 4"
+#: Some of them, and all that were deleted: one of those may have had the name of one of these.
+_THESE = "WHERE d.database_name IN ({}) OR d.deleted = true"
 _MARKER = "SELECT time FROM _init LIMIT 1"
 _OLDEST_MARKER = "SELECT * FROM _init ORDER BY time LIMIT 1"
 _NO_MARKER_TABLE = re.compile(r"table '[^']*\b_init' not found", re.IGNORECASE)
@@ -222,7 +224,9 @@ class InfluxDB3Target(Target):
             return self._is_complete(context, databases[name])
 
         for name, is_complete in in_flight(asked, read, most=_QUERIES):
-            databases[name] = replace(databases[name], complete=is_complete)
+            # The table stays as long as the database, whatever became of the row.
+            marked = databases[name].complete
+            databases[name] = replace(databases[name], complete=is_complete, marked=marked)
 
     def _is_complete(self, context: Context, database: Database) -> bool | Unknown:
         """Return whether a database holds the row of its marker, and what it proves if not.
@@ -259,21 +263,26 @@ class InfluxDB3Target(Target):
         # What could not be a name is the name of no database, and needs no quoting either.
         asked = sorted(name for name in names if not name_rule(name))
         databases: dict[str, Database] = {}
+        deleted: dict[str, datetime | None] = {}
+        complete = True
         if not asked:
             client.ping(context)
         for start in range(0, len(asked), _NAMED_AT_ONCE):
             part = asked[start : start + _NAMED_AT_ONCE]
             named = ", ".join(f"'{name}'" for name in part)
             try:
-                rows = client.query(
-                    context, "_internal", f"{_DATABASES} WHERE d.database_name IN ({named})"
-                )
+                rows = client.query(context, "_internal", f"{_DATABASES} {_THESE.format(named)}")
             except (AccessRefused, NotFound, BadRequest):
                 there = frozenset(client.databases(context))
                 databases = {name: Database(name) for name in asked if name in there}
+                complete = False
                 break
             databases |= _read_inventory(rows)
-        return Inventory(databases, identity=client.cluster_uuid)
+            deleted |= _read_deleted(rows)
+            fresh = _freshly_deleted(rows, datetime.now(UTC))
+            self._look_closely(context, databases, fresh)
+        gone = {name: until for name, until in deleted.items() if name in asked}
+        return Inventory(databases, identity=client.cluster_uuid, complete=complete, deleted=gone)
 
     @hookimpl
     def influxops_markers(

@@ -261,7 +261,8 @@ class Making:
             counted = engine.ledger.counts(context)
             if counted is not None:
                 used = {name: n - own.get(name, 0) for name, n in counted.items()}
-        return Known(away, full, used)
+        refused = [name for name in away if self._circuits[f"target:{name}"].is_refused]
+        return Known(away, refused, full, used)
 
     @staticmethod
     def _blind(looked: Looked) -> str:

@@ -31,6 +31,7 @@ _TOLD = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
 #: What the ledger noticed, and no change made.
 _NO_CHANGE = (
     Event.LOST,
+    Event.RECREATED,
     Event.FOUND_AGAIN,
     Event.RENAMED_TARGET,
     Event.REPLACED_SERVER,

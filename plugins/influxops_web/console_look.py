@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from influxops.config.load import Config
 from influxops.context import Context
@@ -69,6 +70,8 @@ class Contents(Struct, frozen=True):
     tables: Sequence[TableStats] = ()  # what its target tells of each
     last_write: datetime | None = None
     complete: bool | Unknown = UNKNOWN
+    #: Whether it was ever marked as complete: what a client creates is not.
+    marked: bool | Unknown = UNKNOWN
     activity: Sequence[tuple[datetime, int]] | None = None  # rows of every span; None: not read
     trouble: str = ""  # why something is not known
 
@@ -185,7 +188,7 @@ def _contents(engine: Engine, context: Context, target: str, database: str, span
     found: Database | None = handle.look([database], context).databases.get(database)
     if found is None:
         return Contents(exists=False)
-    known = Contents(exists=True, retention=found.retention, complete=found.complete)
+    known = Contents(True, found.retention, complete=found.complete, marked=found.is_marked)
     stats = engine.describe({target: [database]}, context).get((target, database))
     stats = stats or DatabaseStats(database, message="its target cannot count")
     activity, trouble = None, stats.message
@@ -198,14 +201,13 @@ def _contents(engine: Engine, context: Context, target: str, database: str, span
         if counted is not None:
             every = (since + timedelta(seconds=at) for at in range(0, span.seconds, span.step))
             activity = [(begin, counted.get(begin, 0)) for begin in every]
-    return Contents(
-        known.exists,
-        known.retention,
-        stats.rows,
-        stats.at_most,
-        stats.tables or (),
-        stats.last_write,
-        stats.complete,
-        activity,
-        trouble,
+    return replace(
+        known,
+        rows=stats.rows,
+        at_most=stats.at_most,
+        tables=stats.tables or (),
+        last_write=stats.last_write,
+        complete=stats.complete,
+        activity=activity,
+        trouble=trouble,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 
 from msgspec import Struct
 
 from influxops.findings import Severity
 from influxops.ledger import State
-from influxops.text import moment
+from influxops.text import count, moment
 from influxops_web.console_data import UNRECORDED, Row
 from influxops_web.console_look import Contents
 
@@ -16,12 +17,12 @@ from influxops_web.console_look import Contents
 STATES = {
     State.WANTED: "it should have a database, and has no place yet",
     State.RESERVED: "a place was taken for it, and its database is being made",
-    State.UNCONFIRMED: "its database was made, and is perhaps not durable yet",
+    State.UNCONFIRMED: "its database was made or found, and is perhaps not complete yet",
     State.READY: "its database is there",
     State.MOVING: "its database is being copied to another server",
     State.RETIRING: "its database is dropped once its time has come",
     State.RETIRED: "its database was dropped",
-    State.LOST: "its database was there, and is on no server any more",
+    State.LOST: "its database was there, and is gone",
     UNRECORDED: "no run has recorded it yet",
 }
 #: How each is coloured; the word itself is always there too.
@@ -73,11 +74,15 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
                 "`influxops plan` says what to do",
             )
         )
-    if row.state == State.LOST:
+    is_promised = row.state is not None and State(row.state).is_promised
+    is_recreated = is_promised and contents is not None and contents.marked is False
+    if contents is not None and is_recreated:
+        found.append(_recreated(row, contents))
+    elif row.state == State.LOST:
         found.append(
             Found(
                 Severity.ERROR,
-                f"its database {row.database} was on {row.target}, and is on no server any more",
+                f"its database {row.database} was on {row.target}, and is gone",
                 "restore it; `influxops ensure --help` says how it is made anew, empty, where the "
                 "data is given up",
             )
@@ -104,7 +109,7 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
                 "the rest of this page comes from the ledger, and is known",
             )
         )
-    if contents is not None and contents.complete is False:
+    if contents is not None and contents.complete is False and not is_recreated:
         found.append(
             Found(Severity.WARNING, "the database lacks its marker", "press Ensure, or wait")
         )
@@ -133,6 +138,20 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
         )
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda each: order.index(each.severity))
+
+
+def _recreated(row: Row, contents: Contents) -> Found:
+    """Return what is to be said of a database that a client has created in place of a lost one."""
+    rows = "an unknown number of rows"
+    if contents.rows is not None:
+        rows = ("at most " if contents.at_most else "") + count(contents.rows, "row")
+    return Found(
+        Severity.ERROR,
+        f"its database {row.database} is gone from {row.target}; a client has created another one "
+        f"of that name, which holds {rows}",
+        f"restore it if you can; `influxops adopt {shlex.quote(row.tenant)}` takes what clients "
+        "have written since as the tenant's",
+    )
 
 
 def until(time: datetime | None) -> str:

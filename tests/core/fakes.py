@@ -68,6 +68,8 @@ class Server:
     reads: int = 0
     shows_all: bool = True
     closely: list[frozenset[str]] = field(default_factory=list)
+    #: Is called with the hook's name before each reading.
+    before_reading: Callable[[str], object] = lambda hook: None
     #: Ends the run while this reading, counted from 1, is under way.
     cancels_reading: int = 0
     #: It cannot be read any more after so many changes.
@@ -295,6 +297,7 @@ class MemoryTarget(_Base):
     @hookimpl
     def influxops_inventory(self, context: Context, closely: Collection[str]) -> Inventory:
         server = self.server
+        server.before_reading("inventory")
         server.reads += 1
         server.closely.append(frozenset(closely))
         if server.cancels_reading == server.reads:

@@ -480,16 +480,6 @@ def test_what_the_ledger_has_of_a_tenant_stands_in_the_report(kept: Bench) -> No
     assert report.ledger.records == 1
 
 
-def test_a_database_that_was_deleted_and_made_anew_by_a_writer_is_told(kept: Bench) -> None:
-    kept.tenants("a")
-    kept.run()
-    kept.server().databases["telemetry_a"] = database("a", complete=False)
-    report = kept.run()
-    assert Kind.MADE_ANEW in kinds(report)
-    assert report.exit_code is ExitCode.OK
-    assert kept.server().databases["telemetry_a"].complete is True
-
-
 def test_places_that_another_run_has_reserved_are_taken(kept: Bench) -> None:
     kept.targets = ("eu1", "eu2")
     kept.extra["targets"] = {"eu1": {"capacity": 1}}

@@ -19,7 +19,10 @@ from tests.integration.command import Cli
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger
 
-_SECOND = Migration(2, "notes", "ALTER TABLE tenants ADD COLUMN note text;\n")
+#: The versions that this program knows, and one that it does not.
+KNOWN = [each.version for each in migrations("influxops_postgres")]
+NEWEST, LATER = KNOWN[-1], KNOWN[-1] + 1
+_LATER = Migration(LATER, "notes", "ALTER TABLE tenants ADD COLUMN note text;\n")
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def cli(tmp_path: Path, database: TestDatabase) -> Cli:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this be a later program, with one more migration."""
-    known = (*migrations("influxops_postgres"), _SECOND)
+    known = (*migrations("influxops_postgres"), _LATER)
     monkeypatch.setattr(ledger_schema, "migrations", lambda package: known)
 
 
@@ -69,7 +72,7 @@ def refusal(ledger: PostgresLedger) -> LedgerError:
 
 def test_installing_again_changes_nothing(make_ledger: MakeLedger, database: TestDatabase) -> None:
     ledger = make_ledger()
-    assert versions(ledger) == [1]
+    assert versions(ledger) == KNOWN
     before = dump(database)
     assert versions(ledger) == []
     assert dump(database) == before
@@ -94,13 +97,16 @@ def test_many_installations_at_once_make_it_once(make_ledger: MakeLedger) -> Non
 
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(run, range(8)))
-    assert sorted(done) == [[]] * 7 + [[1]]
+    assert sorted(version for each in done for version in each) == KNOWN
 
 
 def test_an_installation_that_fails_leaves_nothing_behind(
     make_ledger: MakeLedger, monkeypatch: pytest.MonkeyPatch, database: TestDatabase
 ) -> None:
-    broken = (*migrations("influxops_postgres"), Migration(2, "x", _SECOND.text + "SELECT 1/0;\n"))
+    broken = (
+        *migrations("influxops_postgres"),
+        Migration(LATER, "x", _LATER.text + "SELECT 1/0;\n"),
+    )
     with monkeypatch.context() as patch:
         patch.setattr(ledger_schema, "migrations", lambda package: broken)
         with pytest.raises(LedgerError, match="division by zero; nothing was written"):
@@ -113,23 +119,68 @@ def test_a_later_program_brings_the_schema_up_to_date(
     ledger: PostgresLedger, later: None, make_ledger: MakeLedger
 ) -> None:
     told = refusal(ledger)
-    assert "is of version 1, and this influxops works with version 2" in told.message
+    assert f"is of version {NEWEST}, and this influxops works with version {LATER}" in told.message
     assert told.remedy.value == "ledger install"
-    assert versions(ledger) == [2]
+    assert versions(ledger) == [LATER]
     assert all(not isinstance(each, LedgerError) for each in uses(ledger).values())
+
+
+#: Tenants of a ledger of version 1: what their records and their histories have, and what they are
+#: in version 2.
+_OF_VERSION_1 = """
+INSERT INTO influxops.tenants
+       (namespace, tenant, state, database, target, identity, made, confirmed)
+SELECT 'default', id, state, 'telemetry_' || id, 'eu1', 'one', made, confirmed
+  FROM (VALUES ('completed', 'ready', '2026-11-01Z'::timestamptz, '2026-11-01Z'::timestamptz),
+               ('created', 'ready', '2026-11-01Z', '2026-11-01Z'),
+               ('found', 'ready', '2026-11-01Z', NULL),
+               ('adopted', 'ready', '2026-11-03Z', '2026-11-03Z'),
+               ('failed', 'ready', '2026-11-01Z', '2026-11-01Z'),
+               ('moving', 'moving', '2026-11-01Z', '2026-11-01Z'),
+               ('retiring', 'retiring', '2026-11-01Z', '2026-11-01Z'),
+               ('lost', 'lost', '2026-11-01Z', '2026-11-01Z')) AS t (id, state, made, confirmed);
+INSERT INTO influxops.history (namespace, at, run, event, tenant, target, database, ended)
+SELECT 'default', '2026-11-02Z', 'run', event, tenant, 'eu1', 'telemetry_' || tenant, ended
+  FROM (VALUES ('completed', 'completed', 'done'), ('created', 'created', 'done'),
+               ('found', 'found', 'done'), ('adopted', 'completed', 'done'),
+               ('failed', 'completed', 'failed')) AS h (tenant, event, ended);
+"""
+_UNSEEN = {"created", "found", "adopted", "failed"}
+
+
+def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
+    make_ledger: MakeLedger, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = make_ledger()
+    first = migrations("influxops_postgres")[:1]
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_schema, "migrations", lambda package: first)
+        assert versions(ledger) == [1]
+    database.execute(_OF_VERSION_1)
+    with psycopg.connect(database.conninfo) as connection:
+        before = connection.execute("SELECT tenant, state FROM influxops.tenants").fetchall()
+    assert versions(ledger) == KNOWN[1:]
+    records = ledger.influxops_records(Context(), None).records
+    assert {id_: record.state.value for id_, record in records.items()} == {
+        id_: "unconfirmed" if id_ in _UNSEEN else state for id_, state in before
+    }
+    # Each is still what was promised: one that is gone by now is lost.
+    assert all(record.is_promised for record in records.values())
+    assert {id_ for id_, record in records.items() if record.version > 1} == _UNSEEN
 
 
 def test_an_earlier_program_leaves_the_schema_of_a_later_one_alone(
     ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = (*migrations("influxops_postgres"), _SECOND)
+    known = (*migrations("influxops_postgres"), _LATER)
     with monkeypatch.context() as patch:
         patch.setattr(ledger_schema, "migrations", lambda package: known)
-        assert versions(ledger) == [2]
+        assert versions(ledger) == [LATER]
     told = refusal(ledger)
-    assert "is of version 2, and this influxops knows no more than version 1" in told.message
+    knows = f"is of version {LATER}, and this influxops knows no more than version {NEWEST}"
+    assert knows in told.message
     assert "update influxops" in told.hint
-    with pytest.raises(LedgerError, match="of version 2"):
+    with pytest.raises(LedgerError, match=f"of version {LATER}"):
         versions(ledger)
 
 
@@ -141,7 +192,7 @@ def test_no_schema_and_an_empty_one_are_no_ledger(
     assert told.remedy.value == "ledger install"
     database.execute("CREATE SCHEMA influxops")
     assert "there is no ledger" in refusal(make_ledger()).message
-    assert versions(make_ledger()) == [1]
+    assert versions(make_ledger()) == KNOWN
 
 
 def test_a_migration_waits_for_who_is_at_work(
@@ -159,7 +210,7 @@ def test_a_migration_waits_for_who_is_at_work(
         )
         assert not done.done()
         working.rollback()
-        assert done.result(30) == [2]
+        assert done.result(30) == [LATER]
 
 
 @pytest.mark.parametrize("schema", ["Ledger 'of\" ours", "select", "ü"])
@@ -167,7 +218,7 @@ def test_any_name_of_a_schema_is_quoted(
     make_ledger: MakeLedger, database: TestDatabase, schema: str
 ) -> None:
     ledger = make_ledger(schema=schema)
-    assert versions(ledger) == [1]
+    assert versions(ledger) == KNOWN
     assert all(not isinstance(each, LedgerError) for each in uses(ledger).values())
     with psycopg.connect(database.conninfo) as connection:
         row = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", [schema])
@@ -187,10 +238,10 @@ def test_a_schema_that_holds_something_else_is_left_alone(
 def test_the_command_installs_once_and_says_so(cli: Cli) -> None:
     first = cli("ledger", "install")
     assert first.code == 0, first.all
-    assert "1 step done, the ledger is of version 1" in first.out
+    assert f"{len(KNOWN)} steps done, the ledger is of version {NEWEST}" in first.out
     again = cli("ledger", "install")
     assert again.code == 0
-    assert "nothing to do, the ledger is of version 1" in again.out
+    assert f"nothing to do, the ledger is of version {NEWEST}" in again.out
     quiet = cli("ledger", "install", "-q")
     assert (quiet.code, quiet.all) == (0, "")
 
@@ -200,14 +251,14 @@ def test_what_sql_prints_makes_the_same_as_installing(
 ) -> None:
     printed = cli("ledger", "install", "--sql", env={"PG_PORT": "1"})
     assert printed.code == 0, printed.all
-    assert versions(make_ledger()) == [1]
+    assert versions(make_ledger()) == KNOWN
     by_program = dump(database)
     database.execute("DROP SCHEMA influxops CASCADE")
     with psycopg.connect(database.conninfo, autocommit=True) as connection:
         connection.execute(printed.out.encode())
     assert dump(database) == by_program
     assert versions(make_ledger()) == []
-    assert cli("ledger", "install", "--sql", "--from", "1").out.strip() == ""
+    assert cli("ledger", "install", "--sql", "--from", str(NEWEST)).out.strip() == ""
     wrong = cli("ledger", "install", "--from", "1")
     assert wrong.code == 2
     assert "--from goes with --sql" in wrong.err
@@ -219,15 +270,15 @@ def test_status_says_what_the_ledger_holds(cli: Cli, make_ledger: MakeLedger) ->
     assert "there is no ledger in the schema influxops" in none.err
     assert "influxops ledger install" in none.err
     ledger = make_ledger()
-    assert versions(ledger) == [1]
+    assert versions(ledger) == KNOWN
     assert "no tenant is recorded" in cli("ledger", "status").out
     records = tuple(Record(f"t{number}", State.WANTED) for number in range(3))
     ledger.influxops_record(Writing(records), Context())
     shown = cli("ledger", "status")
-    assert "version 1" in shown.lines[0]
+    assert f"version {NEWEST}" in shown.lines[0]
     assert shown.lines[-1].split() == ["default", "wanted", "3"]
     document = cli("ledger", "status", "--format", "json").json
-    assert document["schema"] == {"name": "influxops", "version": 1}
+    assert document["schema"] == {"name": "influxops", "version": NEWEST}
     assert document["namespaces"] == {"default": {"wanted": 3}}
     assert document["history"]["entries"] == 0
 

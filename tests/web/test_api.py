@@ -176,3 +176,29 @@ def test_a_run_of_the_command_line_knows_the_services_tenants(web: Web) -> None:
     assert done.code == 0, done.all
     (row,) = done.json["tenants"]
     assert (row["tenant"], row["exists"]) == ("without-devices", True)
+
+
+def test_a_database_that_a_client_created_again_is_lost_for_programs_and_on_the_page(
+    web: Web,
+) -> None:
+    with psycopg.connect(web.db.conninfo) as connection:
+        connection.execute("INSERT INTO tenants (tenant_id) VALUES ('gone')")
+    web.cli("ensure", "gone")  # so that the service has not seen it yet
+    query = "SELECT state FROM influxops.tenants WHERE tenant = 'gone'"
+    assert web.rows(query) == [("ready",)]
+    web.influx.drop("telemetry_gone")
+    web.influx.write("telemetry_gone", "telemetry,device=d1 temperature=21.5")
+    page = web.ask("GET", "/tenant?id=gone", headers={"Accept": "text/html"}).data.decode()
+    assert "a client has created another one of that name, which holds 1 row of telemetry" in page
+    assert "influxops adopt gone" in page
+    ensured = web.ask("POST", "/operator/tenants/gone/ensure").json()
+    assert (ensured["how"], ensured["influxdb_provisioned"]) == ("failed", False)
+    assert "a client has created another one" in ensured["reason"]
+    stats = web.ask("GET", "/operator/tenants/gone/stats").json()["influxdb"]
+    assert (stats["exists"], stats["telemetry_count"]) == (False, 0)
+    assert web.rows(query) == [("lost",)]
+    assert web.ask("GET", "/operator/tenants/gone").json()["influxdb"]["state"] == "lost"
+    waiting = web.ask("GET", "/operator/fleet").json()["waiting"]
+    assert ("gone", "lost") in {(each["tenant_id"], each["state"]) for each in waiting}
+    events = web.rows("SELECT event FROM influxops.history WHERE tenant = 'gone' ORDER BY id")
+    assert [event for (event,) in events] == ["created", "recreated"]
