@@ -78,7 +78,7 @@ def test_a_database_of_any_name_becomes_a_tenants(kept: Cli, server: Influx) -> 
         ("acme=factory8", 1, "did you mean factory7?"),
         ("amce=factory7", 2, "did you mean acme?"),
         ("acme=telemetry_beta", 1, "is recorded for tenant 'beta'"),
-        ("acme", 2, "is no TENANT=DATABASE"),
+        ("acme=", 2, "is no TENANT or TENANT=DATABASE"),
     ],
 )
 def test_what_cannot_be_adopted_is_told(
