@@ -58,7 +58,7 @@ class CommitUnknown(psycopg.OperationalError):
     def __init__(self, reason: str, identity: Sequence[str | None]) -> None:
         super().__init__(
             "the connection broke while a transaction was committed, and whether it was is not "
-            f"known: {reason}"
+            f"known: {' '.join(reason.split())}"
         )
         self.identity = [*identity]
 
@@ -195,7 +195,7 @@ def _failed(
     On a connection that works, PostgreSQL has rolled it back; without a number, it wrote nothing.
     """
     is_unknown = connection.closed and identity[0] is not None
-    return CommitUnknown(str(error).strip(), identity) if is_unknown else error
+    return CommitUnknown(str(error), identity) if is_unknown else error
 
 
 def _check_answer(tag: str | None) -> None:

@@ -161,12 +161,14 @@ async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
         row = await (await first.execute(_WHERE)).fetchone()
         assert row is not None, "a SELECT without FROM gives one row"
         own, port, address = row
-        seen = set()
-        with contextlib.suppress(psycopg.Error):  # it has no more of them
+        seen, is_shared = set(), False
+        try:
             for _ in range(_HELD):
                 held.append(await others.open(keywords, autocommit=False))
                 seen.add(await _pid(held[-1]))
-        is_shared = own in seen or await _pid(first) != own
+        except psycopg.Error as error:  # it has no more of them, or lends by the statement
+            is_shared = "statement pooling mode" in str(error)
+        is_shared = is_shared or own in seen or await _pid(first) != own
         for each in held:
             with contextlib.suppress(psycopg.Error):
                 await each.rollback()
@@ -178,8 +180,8 @@ async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
     if is_shared:
         where = f" of {address}" if address not in (None, keywords.get("host")) else ""
         raise ConfigError(
-            f"{place}: the pooler there lends connections by the transaction, and a worker needs "
-            "its own: it listens",
+            f"{place}: the pooler there lends connections by the transaction or the statement, and "
+            "a worker needs its own: it listens",
             hint=f"lead the worker past it, to port {port}{where}, where PostgreSQL itself "
             "listens, or to a pool with pool_mode = session",
         )

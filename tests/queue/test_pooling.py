@@ -46,6 +46,12 @@ def busy(db: TestDatabase) -> Callable[[], int]:
     return count
 
 
+@pytest.mark.parametrize("size", [1, 6])
+def test_a_pooler_that_lends_by_the_statement_is_refused(db: TestDatabase, size: int) -> None:
+    with pgbouncer(db, "statement", size=size) as bouncer, pytest.raises(ConfigError):
+        check(bouncer.conninfo)
+
+
 @pytest.mark.parametrize("in_turn", [False, True])
 @pytest.mark.parametrize("size", [1, 2, 5, 6, 12])
 def test_a_pooler_that_lends_by_the_transaction_is_refused(
