@@ -52,22 +52,24 @@ def ahead(source: Client, target: Client, order: CopyOrder, context: Context) ->
     counter, conflicts, told_at = _Counter(ours, context), 0, time.monotonic()
     unread = Unread()
     for name in tables:
-        # One that cannot be read is named by the copy itself.
         with unread.table(name):
-            wanted, in_source = theirs.table(name), ours.table(name)
-            if wanted.may_have_rows and not in_source.may_have_rows:
-                span = Span(oldest, LAST + 1)
-                counter.rows += theirs.count(name, span, theirs.files(name))
+            in_source = ours.table(name)
+            if in_source.columns:
+                # The other way round: the source is what may lack rows.
+                rows = Missing(theirs, ours, counter, theirs.table(name), in_source)
+                for span in slices(theirs, name, oldest, other=ours):
+                    seen = rows.seen
+                    for _ in rows.copy(span):
+                        if time.monotonic() - told_at >= _WORD:
+                            told_at = time.monotonic()
+                            yield Copied("looking at what is there", tables=len(tables))
+                    context.on_progress(rows.seen - seen)
+                conflicts += rows.conflicts
                 continue
-            # The other way round: the source is what may lack rows.
-            rows = Missing(theirs, ours, counter, wanted, in_source)
-            for span in slices(theirs, name, oldest, other=ours) if wanted.may_have_rows else ():
-                for _ in rows.copy(span):
-                    if time.monotonic() - told_at >= _WORD:
-                        told_at = time.monotonic()
-                        yield Copied("looking at what is there", tables=len(tables))
-            context.on_progress(rows.seen)
-            conflicts += rows.conflicts
+        # What the source lacks, or cannot be compared with.
+        with unread.table(name):
+            if theirs.table(name).may_have_rows:
+                counter.rows += theirs.count(name, Span(oldest, LAST + 1), theirs.files(name))
     yield Copied(
         "looking at what is there",
         tables=len(tables),
