@@ -38,6 +38,12 @@ def lines(table: str, number: int, *, begin: datetime = BEGIN, every: timedelta 
     return "\n".join(f"{table},device=a v={at % 7} {at}" for at in times)
 
 
+def into_files(api: Api) -> None:
+    """Have all that was written leave the log for files."""
+    for _ in range(3):
+        write(api, "ticks", "tick f=1 0")
+
+
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
     """A server that writes what was flushed to files at once."""
@@ -106,10 +112,11 @@ def test_a_table_of_more_files_than_a_query_may_read_has_at_most_the_rows_of_its
     newer: bool,
 ) -> None:
     database, last = new_database(), BEGIN + 499 * SPAN
-    with running_stand_in(wal_flush_interval="10ms", wal_snapshot_size=2) as stand_in:
+    with running_stand_in(wal_flush_interval="10ms", wal_snapshot_size=1) as stand_in:
         api = Api(stand_in.url)
         write(api, database, lines("cpu", 500))
-        write(api, database, lines("m", 5))  # all so far is in files now
+        write(api, database, lines("m", 5))
+        into_files(api)
         assert api.query(database, "SELECT COUNT(*) FROM cpu").status == 500
         if newer:
             last += timedelta(seconds=2)
@@ -128,6 +135,7 @@ def test_a_row_in_two_files_is_counted_once_unless_there_are_too_many(api: Api) 
     for name, number in ((few, 3), (many, 450)):
         for _ in range(2):
             write(api, name, lines("cpu", number))
+            into_files(api)
     (cpu,) = described(api.url, few).tables or ()
     assert (cpu.rows, cpu.at_most) == (3, False)
     (cpu,) = described(api.url, many).tables or ()
@@ -139,6 +147,7 @@ def test_a_server_with_a_lower_limit_is_asked_for_less() -> None:
     with running_stand_in(**FEW_FILES) as stand_in:
         api = Api(stand_in.url)
         write(api, database, lines("cpu", 5), lines("m", 3), lines("telemetry", 8))
+        into_files(api)
         stats = described(stand_in.url, database)
     assert stats.tables == (
         TableStats("cpu", 5, at_most=True, last_write=BEGIN + 4 * SPAN),
@@ -250,6 +259,7 @@ def test_what_a_tenant_wrote_over_thirty_days_is_known_for_all_tables(
     write(api, database, lines("cpu", days * 144, every=every))
     write(api, database, lines("m", days, every=timedelta(days=1)))
     assert api.write(database, "bad,device=a v=1,v=2").status == 400
+    into_files(api)
     assert api.query(database, "SELECT COUNT(*) FROM cpu").status == 500
     ours = target("eu1", api.url)
     since = BEGIN.replace(hour=0)
@@ -264,6 +274,7 @@ def test_a_span_of_too_many_files_is_asked_for_by_halves() -> None:
     database = new_database()
     with running_stand_in(**FEW_FILES) as stand_in:
         write(Api(stand_in.url), database, lines("cpu", 100))
+        into_files(Api(stand_in.url))
         ours = target("eu1", stand_in.url)
         since, until = BEGIN, BEGIN + timedelta(days=1)
         spans = dict(ours.influxops_activity(database, since, until, 3600, Context()))
