@@ -41,6 +41,8 @@ MOST_POSTPONED = 3
 #: Seconds after the end of the last pass in which the drop has to begin, and those in which it has
 #: to be answered: a request that is sent again later would drop rows that no pass has seen.
 _BEGINS, _ENDS = 1.0, 2.0
+#: Seconds of a pass after which rows may have come behind it; then what is young is looked at again.
+_SHORT = 1.0
 #: Seconds between two readings of the targets and writes to the ledger, while there is more to do.
 _EVERY = 5.0
 #: How many tables with late rows a message names.
@@ -107,6 +109,7 @@ class OldCopies:
         self._dropped: list[tuple[TenantPlan, Outcome]] = []
         self._faults: list[Finding] = []
         self._notes: dict[str, tuple[Finding, ...]] = {}
+        self._progress: dict[str, str] = {}  # of the last pass, by tenant
 
     def drop(self, plans: Sequence[TenantPlan]) -> Iterator[Draft]:
         """Drop old copies, each after its passes; yield what is known now and then.
@@ -146,8 +149,13 @@ class OldCopies:
 
     # One tenant ------------------------------------------------------------------------------
 
-    def _pass(self, plan: TenantPlan) -> bool:
-        """Copy what only the old copy has; return whether that may go on to be dropped."""
+    def _pass(self, plan: TenantPlan, *, recent: bool = False) -> bool:
+        """Copy what only the old copy has; return whether that may go on to be dropped.
+
+        Args:
+            plan: The tenant.
+            recent: Whether it is enough to look at what came since the pass before began.
+        """
         known = self._records.setdefault(
             plan.tenant, self.draft.observed.recalled.records[plan.tenant]
         )
@@ -157,7 +165,8 @@ class OldCopies:
             return False
         source, target = self._handles[known.other or ""], self._handles[known.target or ""]
         late = Late.of(known)
-        rest = CopyOrder(known.database, None, late.moved, only_missing=True)
+        progress = self._progress[plan.tenant] if recent else late.moved
+        rest = CopyOrder(known.database, None, progress, only_missing=True, recent=recent)
         try:
             copied = copy(source, target, rest, self.context)
         except Interrupted:
@@ -166,6 +175,7 @@ class OldCopies:
             self.context.log.debug("%s failed", source.full_name, exc_info=True)
             self._not_copied(plan, error.message, error.remedy)
             return False
+        self._progress[plan.tenant] = copied.progress
         now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.order.allow
         if copied.rows:
             seconds = (now - (late.at or known.made or now)).total_seconds()
@@ -180,7 +190,10 @@ class OldCopies:
 
     def _end(self, plan: TenantPlan) -> None:
         """Make the last pass over an old copy, and drop it right after that."""
+        began = time.monotonic()
         if not self._pass(plan):
+            return
+        if time.monotonic() - began > _SHORT and not self._pass(plan, recent=True):
             return
         ended = time.monotonic()
         try:

@@ -148,7 +148,7 @@ class Copying:
                     f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
                     hint="begin anew if that is meant",
                 )
-        if order.recent and state.done and order.only_missing and not state.missing:
+        if order.recent and state.done and order.only_missing:
             settled, total = state.began - LATE, state.total
             return replace(fresh, settled=settled, partial=True, total=total)
         if state.missing != order.only_missing or (state.done and state.missing):

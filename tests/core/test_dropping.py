@@ -147,6 +147,20 @@ def test_late_rows_are_never_dropped_by_who_calls_the_engine_with_the_planner_al
     assert is_there(one)
 
 
+def test_after_a_long_pass_what_is_young_is_looked_at_again_right_before_the_drop(
+    one: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dropping, "_SHORT", -1.0)
+    eu1 = one.server("eu1")
+    at_pass(one, 3, lambda: eu1.write("telemetry_a", **{"~~young": 5}))
+    assert drop_due(one).exit_code is ExitCode.FAILED
+    assert [order.recent for order in eu1.orders] == [False, False, True]
+    assert one.server("eu2").data["telemetry_a"]["~~young"] == 5
+    assert is_there(one)
+    assert drop_due(one).exit_code is ExitCode.OK
+    assert not is_there(one)
+
+
 def test_a_planner_that_only_asks_it_for_a_plan_is_refused(one: Bench) -> None:
     due = Due()
     for planner in (due.__call__, lambda *arguments: due(*arguments)):

@@ -285,6 +285,21 @@ def test_only_what_is_missing_is_copied_once_the_tenant_writes_to_the_copy(pair:
     assert pair.copy.count(pair.database, "fresh") == 1
 
 
+def test_after_looking_for_what_is_missing_what_is_young_is_found_without_looking_at_all(
+    pair: Pair,
+) -> None:
+    pair.make()
+    pair.write("m v=1i 1000", f"m v=2i {time.time_ns()}")
+    pair.all()
+    whole = pair.all(only_missing=True)
+    pair.write("m v=3i 2000", f"m v=4i {time.time_ns()}")
+    young = pair.all(only_missing=True, recent=True, progress=whole.progress)
+    assert (young.rows, dict(young.rows_by_table)) == (1, {"m": 1})
+    assert pair.all(only_missing=True, recent=True, progress=young.progress).rows == 0
+    assert pair.all(only_missing=True).rows == 1
+    pair.assert_equal()
+
+
 @pytest.mark.usefixtures("small_steps")
 def test_looking_for_what_is_missing_is_resumed(pair: Pair) -> None:
     fill(pair)
