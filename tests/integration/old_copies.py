@@ -72,8 +72,9 @@ class Stage:
     eu1: Influx
     eu2: Influx
     proxy: Proxy
-    #: When the drop of each database began.
+    #: When the drop of each database began, and when it was answered.
     began: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
 
     def drops(self, seen: Seen) -> str:
         """Tell which database a request drops; empty where it drops none."""
@@ -83,6 +84,10 @@ class Stage:
         if database := self.drops(seen):
             self.began.setdefault(database, time.monotonic())
         return None
+
+    def see_answer(self, seen: Seen) -> None:
+        if database := self.drops(seen):
+            self.ended.setdefault(database, time.monotonic())
 
     def due(self, *options: str) -> Result:
         return self.cli("retire", "--due", *options)
@@ -120,6 +125,12 @@ class Stage:
             if "m" in tables(server, writer.database):
                 there |= {row["n"] for row in server.rows(writer.database, "SELECT n FROM m")}
         return sorted(answered - there)
+
+    def under_way(self, writer: Writer) -> list[int]:
+        """Tell which rows may have been written while the drop was carried out."""
+        began, ended = self.began[writer.database], self.ended[writer.database]
+        # An answer comes after a flush of the log, and waits for its turn on a busy machine.
+        return [n for n, at in writer.answered.items() if began <= at <= ended + 1.0]
 
     def rows(self, tenant: str) -> int:
         """Tell how many rows of writers are on the new place."""

@@ -48,7 +48,7 @@ def stage(
     assert cli("ensure").code == 0
     assert eu1.databases() == []
     made = Stage(cli, db, eu1, eu2, proxy)
-    proxy.before = made.see
+    proxy.before, proxy.after = made.see, made.see_answer
     yield made
 
 
@@ -155,7 +155,8 @@ def test_one_that_is_written_to_without_an_end_is_held_until_late_writes_are_all
     log.info("\n".join(stage.story("t0")))
     assert stage.due("--allow", "late-writes").code == 0
     assert stage.eu1.databases() == []
-    assert stage.rows("t0") == len(writer.answered) - len(window)
+    missing = len(writer.answered) - len(window) - stage.rows("t0")
+    assert 0 <= missing <= len(stage.under_way(writer))
 
 
 def test_of_eight_that_are_due_at_once_each_goes_right_after_its_own_last_pass(

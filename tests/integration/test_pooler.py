@@ -141,6 +141,7 @@ def ensure_without_ledger(pooled: Pooled) -> None:
 
 
 def looking(pooled: Pooled) -> None:
+    pooled.cli("ensure")  # records what was made without the ledger
     for command in ("history", "status", "doctor", "plan"):
         done = pooled.cli(command)
         assert done.code == 0, done.all

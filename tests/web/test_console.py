@@ -16,6 +16,7 @@ from influxops_demo.postgres import EmbeddedPostgres
 from tests.integration.command import Cli
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import new_database
+from tests.provisioner.conftest import until as eventually
 from tests.web.browser import (
     NARROW,
     Scheme,
@@ -342,6 +343,9 @@ def make(web: Web, tenant: str, *, ensured: bool = True) -> None:
         return
     made = web.ask("POST", "/operator/tenants", json={"tenant_id": tenant, "name": tenant})
     assert made.status == 201, made.data
+    # Its marker is written, and seen, a moment after the answer.
+    query = "SELECT state FROM influxops.tenants WHERE tenant = %s"
+    eventually(lambda: web.rows(query, tenant) == [("ready",)])
 
 
 def note(web: Web, tenant: str, name: str) -> None:
