@@ -311,7 +311,8 @@ def _notes(
             Severity.WARNING,
             f"what it has on {where} is its old copy from now on, kept until {moment(kept)}",
             Remedy.command(
-                "retire --due", f"{{}} copies then what only {where} has, and drops the rest"
+                "retire --due",
+                f"{{}} copies then what only {where} has, and drops it once there is no more",
             ),
         )
     for target, name in _before(plan, desired, observed) if kept is None else ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,9 +26,10 @@ class Unread(TargetError):
 
     Args:
         tables: Why not, by name.
+        left_out: Others that cannot be copied either, and that were to be left out.
     """
 
-    def __init__(self, tables: Mapping[str, str]) -> None:
+    def __init__(self, tables: Mapping[str, str], left_out: Iterable[str] = ()) -> None:
         parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
         if len(tables) > _NAMED:
             parts.append(f"{len(tables) - _NAMED} more")
@@ -37,6 +38,7 @@ class Unread(TargetError):
             f"{number} cannot be copied, so that it waits; all others are: {'; '.join(parts)}"
         )
         self.tables = tuple(tables)
+        self.left_out = tuple(left_out)
 
 
 def copy(
@@ -75,7 +77,7 @@ def copy(
         context.on_stage("", 0)
     unread = {n: why for n, why in last.unread.items() if n not in order.without_tables}
     if not last.done and unread:
-        raise Unread(unread)
+        raise Unread(unread, [n for n in last.unread if n not in unread])
     if not last.done:
         raise TargetError(
             f"{source.name} ended copying without a word that all is there",
@@ -158,20 +160,30 @@ def took(seconds: float) -> str:
 
 
 def look_ahead(
-    plan: TenantPlan, handles: Mapping[str, TargetHandle], context: Context
+    plan: TenantPlan,
+    handles: Mapping[str, TargetHandle],
+    without_tables: tuple[str, ...],
+    context: Context,
 ) -> TenantPlan:
     """Return a planned move with what there is to copy; held where that would be refused.
 
     Args:
         plan: A tenant that is to be moved.
         handles: The targets by name.
+        without_tables: Tables that may be left out where they cannot be copied.
         context: The run.
     """
     way = way_of(plan)
     if way.is_given_up or plan.unseen_on:
         return plan
     source, target = handles[way.source], handles[way.target]
-    order = CopyOrder(plan.database, target.instance, only_missing=way.was_cut_over, dry_run=True)
+    order = CopyOrder(
+        plan.database,
+        target.instance,
+        only_missing=way.was_cut_over,
+        dry_run=True,
+        without_tables=without_tables,
+    )
     try:
         found = [*source.copy(order, context)]
     except Interrupted:

@@ -52,6 +52,11 @@ class Move:
         last = self.last if self.last.done else self.now
         return replace(last, rows=self.rows + self.now.rows, bytes=self.bytes + self.now.bytes)
 
+    def noticed(self) -> tuple[Finding, ...]:
+        """Return what was noticed while it was copied, and not before."""
+        known = {note.message for note in self.plan.notes}
+        return tuple(note for message, note in self.notes.items() if message not in known)
+
     def ended(self, copied: Copied) -> None:
         """Count what a call copied."""
         self.rows += copied.rows
@@ -161,7 +166,7 @@ class Hands:
             target=target,
             after=inventory.databases.get(plan.database) if inventory else plan.after,
             outcomes=(*move.made, done),
-            notes=(*plan.notes, note, *move.notes.values()),
+            notes=(*plan.notes, note, *move.noticed()),
             finding=None,
         )
         self.open.pop(plan.tenant, None)
@@ -265,7 +270,7 @@ class Hands:
         )
         assert plan.move is not None
         outcome = Outcome(plan.move, status, failed.message, failed.remedy)
-        notes = tuple(move.notes.values()) if move is not None else ()
+        notes = move.noticed() if move is not None else ()
         if move is not None:
             known = facts(move.way.source, move.way.target, move.counted)
             finding = replace(finding, facts=known)

@@ -75,7 +75,9 @@ class Mover:
         context.on_stage("counting", len(to_do))
         tenants = dict(plan.tenants)
         for each in to_do:
-            tenants[each.tenant] = look_ahead(each, self._planner.handles, context)
+            tenants[each.tenant] = look_ahead(
+                each, self._planner.handles, self.goal.without_tables, context
+            )
             context.on_progress(1)
         return replace(plan, tenants=tenants)
 
@@ -146,7 +148,9 @@ class _Work:
         """
         plans = []
         for plan in batch:
-            ahead = look_ahead(plan, self.hands.handles, self.hands.context)
+            ahead = look_ahead(
+                plan, self.hands.handles, self.hands.goal.without_tables, self.hands.context
+            )
             self.hands.tenants[plan.tenant] = ahead
             if ahead.changes:
                 # How much there is stands in what is told at the end.

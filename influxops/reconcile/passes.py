@@ -141,7 +141,7 @@ class Passes:
 
     def _unread(self, move: Move, error: Unread) -> Failed:
         """Return why a tenant waits for somebody to leave out tables."""
-        names = dict.fromkeys((*self.hands.goal.without_tables, *error.tables))
+        names = (*error.left_out, *error.tables)
         options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
         again = f"move {shlex.quote(move.plan.tenant)} --to {move.way.target} {options}"
         remedy = Remedy.command(again, "mend or drop them there, or leave them out for good: {}")

@@ -287,7 +287,9 @@ def _elsewhere(suspect: Suspect, observed: Observed, asked: Collection[str] | No
     else:
         message = f"its database is on {where} with its marker, and the ledger has no record of it"
         remedy = f"{_MAY_BE_OLDER} Its tenant is in no source; drop the database if it is gone"
-        if asked is None or suspect.tenant in asked:
+        if asked is None:
+            remedy = Remedy.command("plan", f"{_MAY_BE_OLDER} {{}} tells more")
+        elif suspect.tenant in asked:
             remedy = Remedy.command("ensure", f"{_MAY_BE_OLDER} {{}} records what is there")
     return _finding(suspect.tenant, where, suspect.database, message, remedy)
 

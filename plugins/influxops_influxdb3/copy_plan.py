@@ -63,7 +63,7 @@ def plan(
             rows, at_most = rows + found, at_most or is_bound
             if found > most:
                 most, largest = found, name
-    findings += (tables.unread(name, reason) for name, reason in unread.reasons.items())
+    findings += tables.unread(unread.reasons, order.without_tables)
     yield Copied(
         stage="planning",
         total=rows,

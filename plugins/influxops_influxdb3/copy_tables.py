@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from influxops.plugin import (
     Context,
@@ -140,23 +140,28 @@ class Tables:
         lines = Lines(table).of(self._source.sample(table, _SAMPLE))
         return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
 
-    def unread(self, name: str, reason: str, left: str = "all others are copied") -> Finding:
-        """Return what is said of a table that cannot be copied."""
-        return self.finding(f"the table {one_line(name)} cannot be copied: {reason}; {left}")
+    def unread(self, reasons: Mapping[str, str], without: Collection[str]) -> Iterator[Finding]:
+        """Yield what is said of tables that cannot be copied.
+
+        Args:
+            reasons: Why not, by name.
+            without: The tables that are to be left out then.
+        """
+        for name, reason in reasons.items():
+            left = "it is left out" if name in without else "all others are copied"
+            yield self.finding(f"the table {one_line(name)} cannot be copied: {reason}; {left}")
 
     def noticed(self, state: State, unread: Unread) -> Iterator[Finding]:
         """Yield what is said of a copy that came as far as this."""
-        for name, reason in unread.why(state.unread).items():
-            left = "it was left out" if name in state.without else "all others are copied"
-            yield self.unread(name, reason, left)
+        yield from self.unread(unread.why(state.unread), state.without)
         if state.empty:
             yield self.finding(
-                f"{count(state.empty, 'row')} have no value in any field, so that they cannot be "
-                "written: they were left out"
+                f"left out: {count(state.empty, 'row')} without a value in any field, which cannot "
+                "be written"
             )
         if state.conflicts:
             yield self.finding(
-                f"{count(state.conflicts, 'row')} have other values in the copy, which were kept: "
+                f"{count(state.conflicts, 'row')} with other values in the copy, which were kept: "
                 + "; ".join(state.examples)
             )
         if state.done and state.new:
@@ -171,7 +176,7 @@ class Tables:
             which = some_of([one_line(name) for name in self.hollow])
             yield self.finding(
                 f"{count(len(self.hollow), 'table')} without a time column, left by a refused "
-                f"write: {which}. There are no rows in it to copy, and it is not made on the copy",
+                f"write: {which}. Without rows there is nothing to copy",
                 severity=Severity.INFO,
             )
 

@@ -28,6 +28,7 @@ from influxops_influxdb3.errors import (
     ServerFailed,
 )
 from influxops_influxdb3.target import read_timestamp
+from influxops_influxdb3.time_bounds import most_files
 
 if TYPE_CHECKING:
     from influxops_influxdb3.client import Client
@@ -42,8 +43,6 @@ _FILES = (
 )
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
 _NO_TABLE = re.compile(r"table '.*' not found", re.IGNORECASE)
-#: A statement touches no more files: a server's own limit is 432, and files are made meanwhile.
-MOST_FILES = 400
 #: A statement asks for no more tables.
 MOST_TABLES = 50
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
@@ -119,8 +118,9 @@ class _Reading:
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
         files = self._files() if asked else {}
-        parts = [_part(name, files.get(name, _Files())) for name in asked]
-        for batch in _batches(parts):
+        most = most_files(self._client.file_limit)
+        parts = [_part(name, files.get(name, _Files()), most) for name in asked]
+        for batch in _batches(parts, most):
             found |= self._count(batch)
         reasons = (f"{some_of(names)}: {why}" for why, names in self._trouble.items())
         return Contents(found, "; ".join(reasons))
@@ -180,21 +180,21 @@ class _Reading:
         return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)
 
 
-def _part(name: str, files: _Files) -> _Part:
-    return _Part(name, files, files.last if files.count > MOST_FILES else None)
+def _part(name: str, files: _Files, most: int) -> _Part:
+    return _Part(name, files, files.last if files.count > most else None)
 
 
 def _a_while_ago() -> int:
     return int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
 
 
-def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
-    """Divide what is asked into statements, each with few tables and few files."""
+def _batches(parts: Iterable[_Part], most: int) -> Iterator[list[_Part]]:
+    """Divide what is asked into statements, each with few tables and so many files at most."""
     batch: list[_Part] = []
     files = 0
     for part in parts:
         touched = part.files.count if part.after is None else 0
-        if batch and (len(batch) == MOST_TABLES or files + touched > MOST_FILES):
+        if batch and (len(batch) == MOST_TABLES or files + touched > most):
             yield batch
             batch, files = [], 0
         batch.append(part)

@@ -76,7 +76,7 @@ def divide(
         if file.first < span.end and file.last >= span.start
     ]
     coming.sort(key=lambda each: each[1].first)
-    touched = [_Touched(_most_files(limit), most_rows) for _, limit in sides]
+    touched = [_Touched(most_files(limit), most_rows) for _, limit in sides]
     found, begin = list[Span](), span.start
     for number, file in coming:
         first = file.first
@@ -169,6 +169,6 @@ class _Touched:
         self._rows = sum(file.rows for file in self._files)
 
 
-def _most_files(limit: int) -> int:
+def most_files(limit: int) -> int:
     """Return how many files a query is to touch: some may come before it is asked."""
     return max(limit - limit // 16, 1)

@@ -454,6 +454,7 @@ class MemoryTarget(_Base):
                 unread=server.unread,
                 done=done,
                 rows_by_table={"telemetry": rows} if rows else {},
+                findings=server.in_the_way,
             )
             if is_over:
                 return

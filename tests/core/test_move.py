@@ -358,9 +358,9 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
     assert states(two) == {"a": "moving"}
     assert record(two).target == "eu1"
     assert two.server("eu2").data["telemetry_a"] == ROWS
-    some = move(two, without_tables=["m"])
+    some = move(two, without_tables=["m", "mistyped"])
     assert some.exit_code is ExitCode.FAILED
-    assert "--without-table m --without-table 'odd one'" in why(some)
+    assert "move a --to eu2 --without-table m --without-table 'odd one'" in why(some)
     done = move(two, without_tables=["m", "odd one"])
     assert done.exit_code is ExitCode.OK
     assert "without odd one and m, which cannot be copied" in told(done, Kind.MOVED).message
@@ -376,6 +376,14 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
     eu1.unread = {"odd one": "no record batch", "m": "no record batch"}
     assert two.run(planner=Due(), command="retire --due").exit_code is ExitCode.OK
     assert "telemetry_a" not in eu1.databases
+
+
+def test_what_a_look_at_the_copy_and_the_copying_notice_is_told_once(two: Bench) -> None:
+    odd = Finding(Kind.NOTE, Severity.INFO, "2 tables without a time column", target="eu2")
+    two.server("eu1").in_the_way = (odd,)
+    report = move(two)
+    assert report.exit_code is ExitCode.OK
+    assert [note.message for note in report.findings].count(odd.message) == 1
 
 
 def test_what_was_left_out_is_known_to_the_run_that_ends_the_move(two: Bench) -> None:

@@ -262,7 +262,7 @@ def test_only_what_is_missing_is_copied_once_the_tenant_writes_to_the_copy(pair:
     assert (told.rows, told.conflicts, told.done) == (4, 2, True)
     (finding,) = told.findings
     assert finding.severity is Severity.WARNING
-    assert finding.message.startswith("2 rows have other values in the copy, which were kept: ")
+    assert finding.message.startswith("2 rows with other values in the copy, which were kept: ")
     assert "telemetry,device=d3 at " in finding.message
 
     def row(device: str, time: int) -> dict[str, object]:

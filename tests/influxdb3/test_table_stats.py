@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -155,6 +156,31 @@ def test_a_server_with_a_lower_limit_is_asked_for_less() -> None:
         TableStats("telemetry", 8, at_most=True, last_write=BEGIN + 7 * SPAN),
     )
     assert (stats.telemetry_count, stats.message) == (8, "")
+
+
+def test_a_limit_that_a_server_has_told_is_kept_from_then_on(
+    server: Double, target: InfluxDB3Target
+) -> None:
+    listed = json.dumps([{"table_name": "cpu", "files": 20, "rows": 40, "last": 10**18}])
+    refusal = QUERY_FILE_LIMIT.replace("432", "10")
+
+    def fault(asked: Asked, number: int) -> Told | None:
+        sql = _sql(asked)
+        if "system.parquet_files" in sql:
+            return Told(200, listed)
+        return Told(500, refusal) if 'FROM "cpu"' in sql and "time >" not in sql else None
+
+    server.databases = {"telemetry_a": Held(tables={"_init", "cpu"})}
+    server.fault = fault
+
+    def statements() -> int:
+        server.asked.clear()
+        (stats,) = target.influxops_describe(["telemetry_a"], Context())
+        assert (stats.rows, stats.at_most) == (40, True)
+        return sum('FROM "cpu"' in _sql(asked) for asked in server.asked)
+
+    assert statements() == 3, "with the marker's table, alone, and with bounds of time"
+    assert statements() == 1
 
 
 def _sql(asked: Asked) -> str:

@@ -234,7 +234,8 @@ def test_a_ledger_restored_from_before_a_move_is_told_at_every_door_and_nothing_
     task = {"config": str(kept.folder / "influxops.toml"), "state": "present"}
     for warned in (info.look(task).warnings, ensure(task, check_mode=True).warnings):
         assert any("its database is on eu2 with its marker" in each for each in warned)
-    good(kept("adopt", "acme=telemetry_acme", "--target", "eu2"))
+    adopted = good(kept("adopt", "acme=telemetry_acme", "--target", "eu2"))
+    assert "copies then what only eu1 has, and drops it once there is no more" in adopted.all
     assert ledger.state() == ("ready", "eu2", "eu1")
     for command in (("ensure",), ("doctor",)):
         assert stale(good(kept(*command))) == []
@@ -281,6 +282,10 @@ def test_a_tenant_that_a_restored_ledger_has_not_seen_is_told_and_recorded(
     db.execute("INSERT INTO device_registry (tenant_id) VALUES ('beta')")
     good(kept("ensure"))
     ledger.restore()
+    # A look that reads no source cannot know whether a run would record it.
+    doctor = kept("doctor").all
+    assert "influxops plan tells more" in doctor
+    assert "records what is there" not in doctor
     for command in (("plan",), ("status",), ("where", "beta"), ("ensure",)):
         (line,) = stale(good(kept(*command)))
         assert "beta" in line
