@@ -175,7 +175,7 @@ class Provisioner:
             TransactionLost: When the connection is closed or broken, or its transaction has
                 failed: nothing of that transaction is stored.
         """
-        _check_open(connection)
+        _check_usable(connection)
         found = self._quick(tenant_id, retention, target)
         if found is not None:
             return found
@@ -211,7 +211,7 @@ class Provisioner:
             TransactionLost: When the connection is closed or broken, or its transaction has
                 failed: nothing of that transaction is stored.
         """
-        _check_open(connection)
+        _check_usable(connection)
         found = self._quick(tenant_id, retention, target)
         if found is not None:
             return found
@@ -529,18 +529,24 @@ def _target(place: Place) -> str | None:
     return found.target if place.target in (None, found.target) else None
 
 
-def _check_open(connection: Any) -> None:
-    """Refuse a connection that is known to be closed, whatever is known of the tenant.
+def _check_usable(connection: Any) -> None:
+    """Refuse a connection that can commit nothing, whatever is known of the tenant.
 
     Raises:
-        TransactionLost: Then.
+        TransactionLost: When it is known to be closed, or its transaction has failed, whose COMMIT
+            psycopg would take for one that succeeded.
     """
+    status = getattr(getattr(connection, "info", None), "transaction_status", None)
     if getattr(connection, "closed", False):
-        raise TransactionLost(
-            "the application's connection is closed or broken, and nothing of its transaction is "
-            "stored",
-            hint="begin the transaction again, on a new connection",
-        )
+        what = "connection is closed or broken"
+    elif getattr(status, "name", "") == "INERROR":
+        what = "transaction has failed"
+    else:
+        return
+    raise TransactionLost(
+        f"the application's {what}, and nothing of its transaction is stored",
+        hint="begin the transaction again, on a new connection",
+    )
 
 
 #: All that were made in this process, for its children.

@@ -17,6 +17,8 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
+from influxops.plugin import Context, Interrupted
+
 #: Identifies a transaction: its number, and the server that it is on, and when it began there.
 _IDENTITY = sql.SQL(
     "ARRAY[{number}::text, extract(epoch FROM pg_postmaster_start_time())::text,"
@@ -99,7 +101,9 @@ def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) 
     try:
         cursor = connection.execute("COMMIT")
     except psycopg.Error as error:
-        raise _failed(connection, error, identity) from error
+        if _is_unknown(connection, identity):
+            raise CommitUnknown(str(error), identity) from error
+        raise
     _check_answer(cursor.statusmessage)
 
 
@@ -147,7 +151,9 @@ async def confirming(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[
     try:
         answer = await connection.execute("COMMIT")
     except psycopg.Error as error:
-        raise _failed(connection, error, row[0]) from error
+        if _is_unknown(connection, row[0]):
+            raise CommitUnknown(str(error), row[0]) from error
+        raise
     except asyncio.CancelledError as error:
         # The caller's time is over, not the transaction; what was answered is lost with the call.
         raise CommitUnknown("no answer in time", row[0]) from error
@@ -180,22 +186,40 @@ async def was_committed(
     return None
 
 
+def check_run(context: Context, error: psycopg.Error) -> None:
+    """Raise what ended a run, if that is why something failed.
+
+    Args:
+        context: The run.
+        error: What failed; whether a transaction was committed stays unknown.
+
+    Raises:
+        Interrupted: When the run is over.
+    """
+    try:
+        context.check()
+    except Interrupted as over:
+        if not isinstance(error, CommitUnknown):
+            raise
+        raise type(over)(
+            f"{over.message}; {error}", hint="look whether it was done before you run it again"
+        ) from error
+
+
 def _check_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     if connection.info.transaction_status != TransactionStatus.INTRANS:
         raise NotCommitted("the connection broke, or the transaction failed, before its COMMIT")
 
 
-def _failed(
+def _is_unknown(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
-    error: psycopg.Error,
     identity: Sequence[str | None],
-) -> psycopg.Error:
-    """Return what it means that a COMMIT failed.
+) -> bool:
+    """Return whether a COMMIT that failed may have been done.
 
     On a connection that works, PostgreSQL has rolled it back; without a number, it wrote nothing.
     """
-    is_unknown = connection.closed and identity[0] is not None
-    return CommitUnknown(str(error), identity) if is_unknown else error
+    return connection.closed and identity[0] is not None
 
 
 def _check_answer(tag: str | None) -> None:

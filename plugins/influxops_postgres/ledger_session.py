@@ -15,7 +15,13 @@ from psycopg import sql
 from influxops.migrations import Migration
 from influxops.plugin import Context, LedgerError, SourceError
 from influxops_postgres import ledger_schema, session
-from influxops_postgres.commit import CommitUnknown, commit, identity, outcome_query
+from influxops_postgres.commit import (
+    CommitUnknown,
+    check_run,
+    commit,
+    identity,
+    outcome_query,
+)
 from influxops_postgres.ledger_errors import (
     NOT_WRITTEN,
     install_error,
@@ -158,7 +164,7 @@ def explained(
     try:
         yield
     except psycopg.Error as error:
-        context.check()
+        check_run(context, error)
         explain = install_error if installs else ledger_error
         raise explain(error, connection, place, settings) from error
 

@@ -10,6 +10,7 @@ import psycopg
 from influxops.context import Context
 from influxops.errors import LedgerError
 from influxops.remedy import Remedy
+from influxops_postgres.commit import CommitUnknown, check_run
 from influxops_queue import schema, trigger
 from influxops_queue.settings import LedgerPlace, reason
 from influxops_queue.trigger import Registry
@@ -50,13 +51,15 @@ def explained(settings: LedgerPlace, context: Context) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        context.check()
+        check_run(context, error)
         location = settings.location()
         place = location.text if location else "the ledger"
         raise LedgerError(f"{place}: {reason(error)}", hint=_hint(error, settings)) from error
 
 
 def _hint(error: psycopg.Error, settings: LedgerPlace) -> str | Remedy:
+    if isinstance(error, CommitUnknown):
+        return "run it again: what is there already is kept"
     match error.sqlstate:
         case None:
             return "try again; a pooler in between may have no free connection"

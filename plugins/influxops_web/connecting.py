@@ -12,6 +12,7 @@ import psycopg
 
 from influxops.context import Context
 from influxops.errors import InfluxopsError
+from influxops_postgres.commit import check_run
 from influxops_web.place import Place, explained
 
 #: Seconds that connecting may take, and the first answer, which a pooler without a free connection
@@ -61,7 +62,7 @@ def connected(
             with context.ends(abort):
                 yield connection
     except psycopg.Error as error:
-        context.check()
+        check_run(context, error)
         raise explained(error, place) from error
 
 

@@ -13,6 +13,7 @@ from influxops.config.web import WebTable
 from influxops.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
 from influxops_postgres.commit import CommitUnknown, NotCommitted
+from influxops_postgres.errors import reason
 
 #: The service's own table of tenants, which a source reads.
 TENANTS = "tenants"
@@ -136,7 +137,7 @@ def explained(error: psycopg.Error, place: Place) -> InfluxopsError:
         error: What psycopg raised.
         place: Where.
     """
-    said = error.diag.message_primary or (str(error).strip().splitlines() or ["no answer"])[-1]
+    said = reason(error)
     if isinstance(error, psycopg.errors.UndefinedTable):
         return ConfigError(
             f"{place.text}: the tables of the service are not there, or not all of them",

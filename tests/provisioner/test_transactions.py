@@ -106,8 +106,9 @@ def test_a_note_on_a_connection_that_can_commit_nothing_is_an_error(
     insert(db, "acme")
     assert made.ensure("acme").how == "created"
     for application in KINDS:  # whatever is known of the tenant
-        with pytest.raises(TransactionLost):
-            application(made, db).create(db.conninfo, before="close")
+        for before in ("close", "SELECT 1 / 0"):
+            with pytest.raises(TransactionLost, match="nothing of its transaction is stored"):
+                application(made, db).create(db.conninfo, before=before)
 
 
 def test_a_connection_that_breaks_within_the_note_or_after_it_is_an_error(

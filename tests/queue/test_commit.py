@@ -6,6 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from influxops.config.load import load_config
+from influxops.context import Context
+from influxops.engine import Engine
+from influxops.errors import Interrupted
+from influxops_queue.asking import ask
+from influxops_queue.settings import queue_place
+from influxops_queue.tables import Connection, Tables
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase
@@ -52,7 +59,29 @@ def test_a_command_says_that_it_is_not_known_whether_it_was_done(
         assert broken.is_done
         assert (done.code, done.out) == (1, "")
         assert "whether it was is not known" in done.err
+        assert "hint: run it again" in done.err
         assert rows(db, hints) == [(stored,)]
+
+
+def test_a_command_that_is_ended_at_its_commit_says_so_too(
+    queued: Queued, db: TestDatabase, proxy: PgProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = behind(queued(), proxy)
+    for name, value in cli.variables.items():
+        monkeypatch.setenv(name, value)
+    context = Context()
+    proxy.before = AtCommit("INSERT INTO hints", Then.LOSE_ANSWER)
+    proxy.after = context.cancel
+
+    async def hint(tables: Tables, connection: Connection) -> None:
+        await connection.execute("INSERT INTO hints VALUES ('default', 'acme')")
+
+    with (
+        Engine(load_config(cli.folder / "influxops.toml")) as engine,
+        pytest.raises(Interrupted, match="whether it was is not known"),
+    ):
+        ask(queue_place(engine), context, hint)
+    assert rows(db, "SELECT count(*) FROM influxops_queue.hints") == [(1,)]
 
 
 def test_an_installation_says_that_it_is_not_known_whether_it_was_done(

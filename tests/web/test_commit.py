@@ -264,6 +264,27 @@ def test_backends_that_end_under_load_lose_nothing_that_was_answered_201(
     assert {status for _, status in answers} <= {201, 503}
 
 
+def test_a_row_of_the_audit_log_whose_answer_is_lost_is_not_said_to_lack(
+    behind: tuple[Web, PgProxy],
+) -> None:
+    web, proxy = behind
+    insert = 'INSERT INTO "public"."operator_audit_log"'
+    for how, status in (("GET", 503), ("POST", 201)):  # what was read is withheld without a row
+        body = {"json": {"tenant_id": "audited"}} if how == "POST" else {}
+        before, logged = count_audited(web), len(web.logged())
+        proxy.before = _Breaking(insert, insert, lambda pid: Then.LOSE_ANSWER)
+        assert web.ask(how, "/operator/tenants", **body).status == status
+        proxy.reset()
+        assert count_audited(web) == before + 1
+        said = web.logged()[logged:]
+        assert f"the audit log may lack {how} /operator/tenants: its database did not" in said
+        assert "nothing was done" not in said
+
+
+def count_audited(web: Web) -> int:
+    return len(web.rows("SELECT 1 FROM operator_audit_log"))
+
+
 def test_a_token_of_which_nobody_knows_whether_it_is_stored_is_not_printed(
     behind: tuple[Web, PgProxy],
 ) -> None:

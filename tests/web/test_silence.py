@@ -15,11 +15,13 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops_demo.postgres import EmbeddedPostgres
+from influxops_postgres.commit import confirmed
 from influxops_web import connecting
 from influxops_web.place import Place, place_of
 from tests.integration.command import Cli
 from tests.line_proxy import line_proxy
 from tests.pg import TestDatabase, new_database
+from tests.pg_proxy import Then, pg_proxy
 from tests.pgbouncer import pgbouncer
 from tests.web.conftest import write_config
 
@@ -79,3 +81,32 @@ def test_a_server_that_falls_silent_keeps_no_command_beyond_its_time(
         ):
             connection.execute("SELECT version()")
         assert time.monotonic() - began < 2 + SLACK
+
+
+def test_a_command_that_is_ended_at_its_commit_does_not_know_whether_that_was_done(
+    tmp_path: Path, db: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context()
+    with pg_proxy(db.server.port) as proxy:
+        proxy.before = lambda query, pid: Then.LOSE_ANSWER if query == "COMMIT" else Then.PASS_ON
+        proxy.after = context.cancel
+        there = place(tmp_path, proxy.conninfo(db), monkeypatch)
+        with (
+            pytest.raises(Interrupted, match="whether it was is not known"),
+            connecting.connected(there, context) as connection,
+            confirmed(connection),
+        ):
+            connection.execute("CREATE TABLE made ()")
+
+
+def test_a_connection_that_breaks_in_a_command_says_why(
+    tmp_path: Path, db: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pg_proxy(db.server.port) as proxy:
+        proxy.before = lambda query, pid: Then.CUT if "version" in query else Then.PASS_ON
+        there = place(tmp_path, proxy.conninfo(db), monkeypatch)
+        with (
+            pytest.raises(InfluxopsError, match=": consuming input failed: "),
+            connecting.connected(there, Context()) as connection,
+        ):
+            connection.execute("SELECT version()")
