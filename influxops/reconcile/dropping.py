@@ -41,7 +41,7 @@ MOST_POSTPONED = 3
 #: Seconds after the end of the last pass in which the drop has to begin, and those in which it has
 #: to be answered: a request that is sent again later would drop rows that no pass has seen.
 _BEGINS, _ENDS = 1.0, 2.0
-#: Seconds of a pass after which rows may have come behind it; then what is young is looked at again.
+#: Seconds of a pass after which rows may have come behind it: what is young is then read again.
 _SHORT = 1.0
 #: Seconds between two readings of the targets and writes to the ledger, while there is more to do.
 _EVERY = 5.0
