@@ -65,8 +65,13 @@ def test_it_stays_where_the_new_place_is_gone(stage: Stage) -> None:
     assert done.code == 1, done.all
     assert f"influxops adopt acme={DATABASE} makes that copy its database" in done.out
     assert (stage.began, stage.left("acme")) == ({}, ["acme"])
+    where = stage.cli("where", "acme")
+    assert (where.code, where.out.split()[0]) == (1, "eu1")
+    assert "what is on eu1 is the copy that it left there" in where.err
+    assert stage.cli("where", "acme", "--format", "json").code == 1
     assert stage.cli("adopt", f"acme={DATABASE}").code == 0
-    assert stage.cli("where", "acme").out.startswith("eu1")
+    where = stage.cli("where", "acme")
+    assert (where.code, where.out.split()[0], where.err) == (0, "eu1", "")
     assert "nothing is due" in stage.due().out
     assert stage.eu1.databases() == [DATABASE]
 
