@@ -315,8 +315,9 @@ class _Judge:
             return replace(place, reason=reason)
         if is_held:
             reason = plan.finding.message if plan.finding is not None else "it is held"
-            if plan.is_replacement and plan.finding is not None:
-                reason = f"it is {reason} ({plan.finding.hint})"
+            if plan.is_replacement:
+                remedy = remembered.how_to_go_on(plan)
+                reason = f"it is {reason} ({remedy.words(f'`influxops {remedy.value}`')})"
             return replace(place, reason=reason, is_lost=plan.is_replacement)
         if any(change.action is Action.UNRETIRE for change in plan.changes):
             reason = "it is retiring, and a source has it again: a full run keeps it"

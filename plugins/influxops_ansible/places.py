@@ -48,11 +48,11 @@ def _places(task: Task) -> Result:
 
 def _is_known(tenant: TenantPlan, told: Told) -> bool:
     """Return whether a tenant has one database, and it is known where."""
-    return bool(told.view.exists(tenant)) and not _is_double(tenant)
-
-
-def _is_double(tenant: TenantPlan) -> bool:
-    return tenant.finding is not None and tenant.finding.kind is Kind.IN_TWO_TARGETS
+    kind = tenant.finding.kind if tenant.finding is not None else None
+    if kind is Kind.IN_TWO_TARGETS or not told.view.exists(tenant):
+        return False
+    # What is elsewhere than recorded may be a copy, until somebody decides.
+    return kind not in (Kind.MISPLACED, Kind.LOST) or told.view.is_right(tenant)
 
 
 def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:

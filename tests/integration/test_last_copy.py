@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from influxops_ansible.places import places
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.old_copies import Stage
@@ -59,7 +60,9 @@ def test_it_stays_where_a_client_created_the_new_place_again(
     assert stage.cli("ensure").code == 0
 
 
-def test_it_stays_where_the_new_place_is_gone(stage: Stage) -> None:
+def test_it_stays_where_the_new_place_is_gone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage.eu2.drop(DATABASE)
     done = stage.due()
     assert done.code == 1, done.all
@@ -69,9 +72,14 @@ def test_it_stays_where_the_new_place_is_gone(stage: Stage) -> None:
     assert (where.code, where.out.split()[0]) == (1, "eu1")
     assert "what is on eu1 is the copy that it left there" in where.err
     assert stage.cli("where", "acme", "--format", "json").code == 1
+    task = {"config": str(stage.cli.folder / "influxops.toml"), "tenants": ["acme"]}
+    for name, value in stage.db.environment.items():
+        monkeypatch.setenv(name, value)
+    assert "what is on eu1 is the copy that it left there" in places(task).failure
     assert stage.cli("adopt", f"acme={DATABASE}").code == 0
     where = stage.cli("where", "acme")
     assert (where.code, where.out.split()[0], where.err) == (0, "eu1", "")
+    assert places(task).values["places"][0]["target"] == "eu1"
     assert "nothing is due" in stage.due().out
     assert stage.eu1.databases() == [DATABASE]
 
