@@ -91,7 +91,7 @@ def test_each_command_says_so_and_none_touches_it(
         done = kept(*command)
         assert done.code == 1, done.all
         assert "a client has created another one of that name on eu1" in done.out
-        assert "it holds 7 rows of telemetry, last written" in done.out
+        assert "it holds 7 rows in telemetry, last written" in done.out
         assert "influxops adopt acme takes what clients have written since" in done.out
     assert states(db)["acme"] == "lost"
     assert events(kept) == ["created", "recreated"]

@@ -45,6 +45,6 @@ def test_a_client_s_database_is_left_alone_and_recorded_as_lost(
         if how == "a hint":
             said = worker.line()
             assert "acme: it is lost" in said
-            assert "it holds 1 row of telemetry" in said
+            assert "it holds 1 row in telemetry" in said
     assert server.rows("_internal", _TABLES) == [{"table_name": "telemetry"}]
     assert events(db) == ["created", "recreated"]
