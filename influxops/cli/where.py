@@ -34,8 +34,8 @@ def command(
 ) -> None:
     """Show the target, the URL and the database of one tenant.
 
-    Ends with 1 when it has none, and says where it would be made; and when it is on several
-    targets, all of which are shown with what they hold.
+    Ends with 1 when it has none, and says where it would be made; when it is elsewhere than it is
+    recorded; and when it is on several targets, all of which are shown with what they hold.
     """
     if recorded:
         _recorded(ctx, tenant, output, timeout)
@@ -72,7 +72,8 @@ def command(
         _tell(view, found, copies, exists=exists)
     if view.report.interrupted:
         ctx.exit(ExitCode.INTERRUPTED)
-    is_one = exists and not (copies and view.severity(found) is Severity.ERROR)
+    is_doubted = bool(copies) or _is_elsewhere(found)
+    is_one = exists and not (is_doubted and view.severity(found) is Severity.ERROR)
     ctx.exit(ExitCode.OK if is_one else ExitCode.FAILED)
 
 
@@ -142,7 +143,8 @@ def _tell(
     elif exists:
         words = (tenant.target, view.url(tenant), tenant.database, _since(tenant.record))
         say("  ".join(filter(None, words)))
-        return
+        if not _is_elsewhere(tenant):
+            return
     elif tenant.target is not None and not _is_lost(tenant):
         full = any(
             finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
@@ -160,6 +162,14 @@ def _is_lost(tenant: TenantPlan) -> bool:
     from influxops.findings import Kind
 
     return tenant.finding is not None and tenant.finding.kind is Kind.LOST
+
+
+def _is_elsewhere(tenant: TenantPlan) -> bool:
+    """Return whether what was found is perhaps only a copy of a tenant's database."""
+    from influxops.findings import Kind
+
+    finding = tenant.finding
+    return finding is not None and finding.kind in (Kind.MISPLACED, Kind.LOST)
 
 
 def _contents(copy: Mapping[str, Any]) -> str:

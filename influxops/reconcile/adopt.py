@@ -32,8 +32,8 @@ from influxops.model import (
 from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import busy, is_busy, is_recreated
-from influxops.reconcile.retire import on_the_move
+from influxops.reconcile.remembered import busy, is_busy, is_recreated, lost
+from influxops.reconcile.retire import on_the_move, standing
 from influxops.remedy import Remedy
 from influxops.text import moment, nearest, printable, short, some_of
 
@@ -169,12 +169,22 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
     place = observed.inventories.get(record.target or "")
     if place is None or not place.complete:
         cannot = "cannot be read" if place is None else "does not show all that it holds"
+        advice: str | Remedy = "run it again when all of that can be read"
+        if all(each.name != record.target for each in observed.targets):
+            cannot = "is not configured any more"
+            advice = Remedy.command(
+                f"ensure --recreate {shlex.quote(plan.tenant)}",
+                "configure that target again; run {} only if its server and the data are gone",
+            )
         return held(
             Kind.NOT_READ,
             f"it may still be on {record.target}, where it is recorded and which {cannot}",
-            "run it again when all of that can be read",
+            advice,
         )
-    return on_the_move(record) if plan.database in place.databases else None
+    now = standing(record, record.target, observed)
+    if is_recreated(record, now.before):
+        return lost(now, record, observed)
+    return on_the_move(record) if now.before is not None else None
 
 
 def _left(plan: TenantPlan, record: Record) -> Finding:

@@ -25,7 +25,16 @@ from influxops.reconcile.observe import Observed, observe
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.remember import record as write
-from influxops.reconcile.remembered import busy, due_on, is_busy, sharing, unretired
+from influxops.reconcile.remembered import (
+    busy,
+    due_on,
+    is_busy,
+    is_recreated,
+    lost,
+    misplaced,
+    sharing,
+    unretired,
+)
 from influxops.reconcile.reserve import reserve
 from influxops.reconcile.retire import changed, standing, with_note_of_lost, with_telemetry
 from influxops.text import count, moment
@@ -110,6 +119,8 @@ class Due(Struct, frozen=True):
             )
         if record.state is State.RETIRING:
             plan = with_note_of_lost(plan, record, observed)
+        elif plan.before is not None and (kept := _kept(plan, record, observed)):
+            return kept
         plan = changed(plan, Action.DROP, target)
         if drops_old_copy(plan):
             return note_of(plan)
@@ -193,6 +204,29 @@ def _plan_again(
         ),
         still,
     )
+
+
+def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | None:
+    """Return a moved tenant whose old copy may be all that is left of its database, and stays.
+
+    Args:
+        plan: The tenant, and its old copy.
+        record: What is remembered of it; if a run has claimed it, then this one.
+        observed: What was read.
+
+    Returns:
+        None where the database that it was moved to is there.
+    """
+    place = observed.inventories.get(record.target or "")
+    if place is None:
+        why = f"its database is recorded on {record.target}, which cannot be read"
+        return postponed(plan, Kind.NOT_READ, why)
+    now = standing(replace(record, holder="", is_held=False), record.target, observed)
+    if is_recreated(now.record, now.before):
+        return hold(now, lost(now, record, observed))
+    if now.before is None and place.complete:
+        return hold(plan, misplaced(plan, record, record.other or ""))
+    return None
 
 
 #: Every so many records, planning looks whether the run is over.

@@ -109,7 +109,7 @@ class _Planner:
             if record is not None:
                 plan = replace(plan, record=record)
                 if record.target in homes or record.target not in self.observed.inventories:
-                    homes = [home for home in homes if home != record.other]
+                    homes = [h for h in homes if h == record.target or h != record.other]
             is_there = record is not None and record.target in homes
             if (
                 record is not None

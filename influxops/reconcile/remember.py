@@ -312,6 +312,8 @@ class _Writer:
             target=target,
             identity=inventory.identity if inventory is not None else record.identity,
         )
+        if record.other == target:  # what a move left there, or had begun, is its database now
+            record = replace(record, other=None, other_identity=None, due=None, progress="")
         if made or record.made is None:
             record = replace(record, made=self._now, made_by=self.run)
         return record

@@ -28,7 +28,8 @@ def due_on(record: Record, now: datetime) -> str | None:
     """
     if record.state is State.RETIRING:
         return record.target if record.due is None or record.due <= now else None
-    if record.state is State.READY and record.due is not None and record.due <= now:
+    is_due = record.due is not None and record.due <= now
+    if record.state is State.READY and is_due and record.other != record.target:
         return record.other  # what it left behind when it was moved
     return None
 
@@ -250,6 +251,10 @@ def why_lost(record: Record, observed: Observed) -> str:
     found = inventory.databases.get(record.database) if inventory is not None else None
     if is_recreated(record, found):
         why += f"; a client has created another one of that name on {record.target}"
+    other = observed.inventories.get(record.other or "")
+    if other is not None and record.other != record.target and record.database in other.databases:
+        copy = "what a move has copied so far" if record.due is None else "its old copy"
+        why += f"; {copy} is on {record.other}"
     return why
 
 
@@ -264,10 +269,18 @@ def how_to_go_on(plan: TenantPlan) -> Remedy:
     if not is_recreated(plan.record, plan.before):
         again = "restore it if you can; {} makes it again, empty"
         return Remedy.command(f"ensure --recreate {tenant}", again)
+    assert plan.record is not None
+    old = ""
+    if plan.record.other is not None and plan.record.due is not None:
+        old = (
+            f"; after either, influxops retire --due copies what its old copy on "
+            f"{plan.record.other} has, when that is due"
+        )
     return Remedy.command(
         f"adopt {tenant}",
         "restore it if you can; {} takes what clients have written since as the tenant's; "
-        f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one",
+        f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one"
+        + old,
     )
 
 

@@ -231,7 +231,9 @@ class _Passage:
                 }
             )
         except Exception as error:
-            log.error("the audit log lacks %s %s: %s", self._method, self._shown, error)
+            # The row may be there nevertheless, where just the answer to it was lost.
+            why = "its database did not answer" if isinstance(error, Problem) else error
+            log.error("the audit log may lack %s %s: %s", self._method, self._shown, why)
             return False
         return True
 

@@ -36,7 +36,7 @@ def test_a_task_fails_until_somebody_decides(
     for result in (checked, failed):
         assert (result["failed"], result["changed"]) == (True, False)
         assert "a client has created another one of that name" in result["msg"]
-        assert "it holds 1 row of telemetry" in result["msg"]
+        assert "it holds 1 row in telemetry" in result["msg"]
         assert "`influxops adopt acme`" in result["msg"]
     assert (half["failed"], half["changed"]) == (True, False)
     assert "`allow: [drop]`" in half["msg"]

@@ -65,7 +65,7 @@ def test_a_database_that_a_client_created_again_is_lost(
     why = told_as_lost(made)
     assert "a client has created another one of that name on one" in why
     assert "it holds 2 rows in telemetry" in why
-    assert "`adopt acme`" in why
+    assert "`influxops adopt acme`" in why
     assert unmarked(server)
     assert recorded(db)["acme"] == ("lost", "one")
     assert events(db) == ["created", "recreated"]
