@@ -105,7 +105,8 @@ class LedgerError(InfluxopsError):
 class TransactionLost(LedgerError):
     """The connection that an application gave is closed or broken, or its transaction has failed.
 
-    Nothing that was done in this transaction is or will be stored.
+    Nothing that was done in this transaction is or will be stored. On a connection in autocommit
+    mode what was done before stays, and the note may be stored.
     """
 
 

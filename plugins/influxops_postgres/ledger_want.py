@@ -61,6 +61,7 @@ def want(
             f"a connection of psycopg 3 is needed, not a {type(connection).__name__}",
             hint="hand over psycopg's own connection, not what wraps it",
         )
+    is_alone = _is_alone(connection)
     try:
         if _begins(connection):
             connection.execute(_BEGIN)
@@ -69,11 +70,12 @@ def want(
             cursor.execute(query)
             cursor.execute(_RESTORE.format(before))
     except psycopg.Error as error:
-        raise _refused(error, connection) from error
+        raise _refused(error, connection, is_alone) from error
     return None
 
 
 async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) -> None:
+    is_alone = _is_alone(connection)
     try:
         if _begins(connection):
             await connection.execute(_BEGIN)
@@ -83,7 +85,7 @@ async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) 
             await cursor.execute(query)
             await cursor.execute(_RESTORE.format(before))
     except psycopg.Error as error:
-        raise _refused(error, connection) from error
+        raise _refused(error, connection, is_alone) from error
 
 
 def _begins(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
@@ -91,8 +93,16 @@ def _begins(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) 
 
     Else psycopg would take this for a whole transaction, and commit it.
     """
-    idle = psycopg.pq.TransactionStatus.IDLE
-    return not connection.autocommit and connection.info.transaction_status == idle
+    return not connection.autocommit and _is_idle(connection)
+
+
+def _is_alone(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Return whether the note is a transaction of its own: what was done before is committed."""
+    return connection.autocommit and _is_idle(connection)
+
+
+def _is_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    return connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
 def _first(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> Any:
@@ -101,8 +111,16 @@ def _first(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> Any:
 
 
 def _refused(
-    error: psycopg.Error, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+    error: psycopg.Error,
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+    is_alone: bool,
 ) -> LedgerError:
+    if connection.closed and is_alone:
+        return TransactionLost(
+            "the application's connection broke outside of a transaction, and whether the tenant "
+            f"was noted is not known: {reason(error)}",
+            hint="ask again, on a new connection",
+        )
     failed = connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
     if connection.closed or failed:
         what = "transaction has failed" if failed else "connection is closed or broken"

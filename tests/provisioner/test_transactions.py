@@ -134,6 +134,28 @@ def test_a_commit_whose_answer_is_lost_is_an_error(
         assert registered(db) == number + 1  # which the application cannot know
 
 
+def test_a_note_outside_of_a_transaction_whose_answer_is_lost_is_not_known(
+    made: Provisioner, db: TestDatabase, proxy: PgProxy
+) -> None:
+    proxy.before = lambda query, pid: Then.LOSE_ANSWER if query == "COMMIT" else Then.PASS_ON
+
+    async def later() -> None:
+        there = proxy.conninfo(db)
+        async with await psycopg.AsyncConnection.connect(there, autocommit=True) as connection:
+            await made.aensure("beta", connection=connection)
+
+    with (
+        pytest.raises(TransactionLost, match="whether the tenant was noted is not known"),
+        psycopg.connect(proxy.conninfo(db), autocommit=True) as connection,
+    ):
+        made.ensure("acme", connection=connection)
+    with pytest.raises(TransactionLost, match="whether the tenant was noted is not known"):
+        asyncio.run(later())
+    with psycopg.connect(db.conninfo) as connection:
+        found = connection.execute("SELECT tenant FROM influxops.tenants ORDER BY tenant")
+        assert found.fetchall() == [("acme",), ("beta",)]
+
+
 def test_the_example_of_the_documentation_answers_only_what_is_committed(
     made: Provisioner, db: TestDatabase, proxy: PgProxy
 ) -> None:
