@@ -353,7 +353,7 @@ def _ending(context: Context, connection: Connection, seconds: float | None) -> 
         if not done.wait(_CANCELLED):
             with cutting:
                 if not done.is_set():
-                    _cut(connection)
+                    cut(connection)
 
     with context.ends(abort, within=seconds) as ending:
         try:
@@ -363,8 +363,8 @@ def _ending(context: Context, connection: Connection, seconds: float | None) -> 
                 done.set()
 
 
-def _cut(connection: Connection) -> None:
-    """Break a connection under whoever waits for it in another thread."""
+def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Break a connection under what waits for it."""
     with (
         contextlib.suppress(psycopg.Error, OSError),
         socket.socket(fileno=os.dup(connection.fileno())) as line,

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,6 +17,7 @@ from typing import Any
 import psycopg
 
 from influxops.errors import ConfigError
+from influxops_postgres.session import cut
 from influxops_queue.settings import reason
 
 Connection = psycopg.AsyncConnection[Any]
@@ -102,22 +101,13 @@ class Connections:
             self.why = why
             self.ended.set()
             for each in [*self._open]:
-                _cut(each)
+                cut(each)
 
     def _late(self, connection: Connection, limit: float) -> None:
         # One that only listens waits for nothing that was asked.
         if connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
             self.end(f"no answer within {limit:g} s")
-            _cut(connection)
-
-
-def _cut(connection: Connection) -> None:
-    """Break a connection under what waits for it."""
-    with (
-        contextlib.suppress(psycopg.Error, OSError),
-        socket.socket(fileno=os.dup(connection.fileno())) as line,
-    ):
-        line.shutdown(socket.SHUT_RDWR)
+            cut(connection)
 
 
 def connecting(keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +11,7 @@ import psycopg
 from influxops.context import Context
 from influxops.errors import InfluxopsError
 from influxops_postgres.commit import check_run
+from influxops_postgres.session import cut
 from influxops_web.place import Place, explained
 
 #: Seconds that connecting may take, and the first answer, which a pooler without a free connection
@@ -70,8 +69,4 @@ def _abort(connection: psycopg.Connection[Any]) -> None:
     """End what a connection is at, whether the server answers or not."""
     with contextlib.suppress(psycopg.Error):
         connection.cancel_safe(timeout=_CANCEL)
-    with (
-        contextlib.suppress(psycopg.Error, OSError),
-        socket.socket(fileno=os.dup(connection.fileno())) as line,
-    ):
-        line.shutdown(socket.SHUT_RDWR)
+    cut(connection)
