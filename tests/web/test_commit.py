@@ -270,7 +270,7 @@ def test_a_row_of_the_audit_log_whose_answer_is_lost_is_not_said_to_lack(
     web, proxy = behind
     insert = 'INSERT INTO "public"."operator_audit_log"'
     for how, status in (("GET", 503), ("POST", 201)):  # what was read is withheld without a row
-        body = {"json": {"tenant_id": "audited"}} if how == "POST" else {}
+        body: dict[str, Any] = {"json": {"tenant_id": "audited"}} if how == "POST" else {}
         before, logged = count_audited(web), len(web.logged())
         proxy.before = _Breaking(insert, insert, lambda pid: Then.LOSE_ANSWER)
         assert web.ask(how, "/operator/tenants", **body).status == status
