@@ -14,7 +14,7 @@ chmod 755 "$dir"; cd "$dir"
 apt-get download -qq 'nginx=1.22.1-9+deb12u11' 2>/dev/null
 dpkg -x nginx_*.deb .
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check 'influxdb3-python==0.21.0'
+venv/bin/python -m pip install --quiet --disable-pip-version-check 'influxdb3-python==0.21.0'
 npm install --silent --no-audit --no-fund '@influxdata/influxdb3-client@2.1.0'
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 conf() { # the lines of the map

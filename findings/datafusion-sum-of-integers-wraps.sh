@@ -9,7 +9,7 @@
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" install --quiet --disable-pip-version-check 'datafusion==55.0.0'
+"$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'datafusion==55.0.0'
 "$dir/venv/bin/python" - <<'PY'
 import sys
 import datafusion

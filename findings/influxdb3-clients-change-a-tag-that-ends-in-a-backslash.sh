@@ -10,8 +10,7 @@
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" install --quiet --disable-pip-version-check \
-  'influxdb3-python==0.21.0' 'line-protocol-parser==2.0.1'
+"$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'influxdb3-python==0.21.0' 'line-protocol-parser==2.0.1'
 (cd "$dir" && npm install --silent --no-audit --no-fund '@influxdata/influxdb3-client@2.1.0')
 cat > "$dir/line.mjs" <<'JS'
 import {Point} from '@influxdata/influxdb3-client'

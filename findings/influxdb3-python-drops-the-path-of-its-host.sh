@@ -11,7 +11,7 @@
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" install --quiet --disable-pip-version-check 'influxdb3-python==0.21.0'
+"$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'influxdb3-python==0.21.0'
 (cd "$dir" && npm install --silent --no-audit --no-fund '@influxdata/influxdb3-client@2.1.0')
 cat > "$dir/write.mjs" <<'JS'
 import {InfluxDBClient} from '@influxdata/influxdb3-client'

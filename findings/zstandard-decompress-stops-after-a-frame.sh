@@ -10,8 +10,7 @@
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" install --quiet --disable-pip-version-check \
-  'zstandard==0.25.0' 'backports.zstd==1.8.0' 'pyzstd==0.20.0' 'pyarrow==26.0.1'
+"$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'zstandard==0.25.0' 'backports.zstd==1.8.0' 'pyzstd==0.20.0' 'pyarrow==26.0.1'
 "$dir/venv/bin/python" - "$dir/rows.zst" <<'PY'
 import sys
 import pyarrow, pyzstd, zstandard
