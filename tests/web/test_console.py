@@ -304,12 +304,13 @@ def test_a_page_says_that_another_server_holds_what_the_ledger_does_not_know(
 
 
 def test_runs_can_be_followed_to_what_they_changed(chromium: Browser, fleet: Fleet) -> None:
+    make(fleet.web, "followed")
     with opened(chromium, fleet.web, fleet.web.admin) as page:
         page.goto("/runs")
-        row = page.get_by_role("row").last
-        expect(row).to_contain_text("created")
-        row.get_by_role("link").click()
-        expect(page.get_by_role("row").nth(1)).to_contain_text("created telemetry_")
+        row = page.get_by_role("row").filter(has_text="created").first
+        row.get_by_role("link").first.click()
+        created = page.get_by_role("row").filter(has_text="created telemetry_")
+        expect(created.first).to_be_visible()
 
 
 def test_wrong_addresses_get_a_page_that_says_so(chromium: Browser, fleet: Fleet) -> None:
