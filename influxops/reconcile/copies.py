@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -15,6 +15,27 @@ from influxops.plugins.target import TargetHandle
 from influxops.reconcile.observe import in_parallel
 from influxops.reconcile.plan import Plan
 from influxops.text import count, short, some_of
+
+
+def stats_of(
+    names: Mapping[str, Sequence[str]],
+    targets: Sequence[TargetHandle],
+    context: Context,
+    *,
+    say: bool = True,
+) -> dict[str, dict[str, DatabaseStats]]:
+    """Return what targets tell of databases, by target and name.
+
+    Args:
+        names: The databases' names, by target.
+        targets: The targets; those that are not named are not asked.
+        context: The run.
+        say: Whether a target that takes long is named in the log.
+    """
+    handles = [handle for handle in targets if handle.name in names]
+    tasks = {h.full_name: partial(h.describe, names[h.name], context) for h in handles}
+    found = in_parallel(tasks, context, say=say)
+    return {h.name: each for h, each in zip(handles, found, strict=True)}
 
 
 def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
@@ -33,12 +54,8 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
         assert tenant.finding is not None
         for copy in tenant.finding.facts["copies"]:
             names[copy["target"]].append(tenant.database)
-    handles = [handle for handle in targets if handle.name in names]
-    found = in_parallel(
-        {h.full_name: partial(h.describe, names[h.name], context) for h in handles}, context
-    )
-    stats = {h.name: each for h, each in zip(handles, found, strict=True)}
-    contents = {h.name: h.traits.contents for h in handles}
+    stats = stats_of(names, targets, context)
+    contents = {h.name: h.traits.contents for h in targets}
     tenants = {
         id_: replace(tenant, finding=_described(tenant, stats, contents))
         for id_, tenant in doubles.items()

@@ -15,9 +15,9 @@ from influxops.findings import Kind
 from influxops.ledger import Memory, Record
 from influxops.model import DatabaseStats, TenantPlan
 from influxops.plugins.target import TargetHandle
-from influxops.reconcile.copies import contents_in_words
+from influxops.reconcile.copies import contents_in_words, stats_of
 from influxops.reconcile.desired import held, hold
-from influxops.reconcile.observe import Observed, in_parallel, observe_again
+from influxops.reconcile.observe import Observed, observe_again
 from influxops.reconcile.plan import Plan
 from influxops.reconcile.read_ledger import without_ledger
 from influxops.reconcile.recall import recalled
@@ -166,14 +166,8 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Con
     names: defaultdict[str, list[str]] = defaultdict(list)
     for tenant in [*tenants.values()][:_MOST]:
         names[tenant.target or ""].append(tenant.database)
-    handles = [handle for handle in targets if handle.name in names]
-    found = in_parallel(
-        {h.full_name: partial(h.describe, names[h.name], context) for h in handles},
-        context,
-        say=False,
-    )
-    stats = {handle.name: each for handle, each in zip(handles, found, strict=True)}
-    contents = {handle.name: handle.traits.contents for handle in handles}
+    stats = stats_of(names, targets, context, say=False)
+    contents = {handle.name: handle.traits.contents for handle in targets}
     described = {
         id_: _described(
             tenant,
