@@ -24,7 +24,8 @@ import psycopg
 
 from influxops import Provisioner
 from influxops.config.load import load_config
-from influxops.context import Context, Scope
+from influxops.context import Context
+from influxops.domain.selection import Scope
 from influxops.engine import Engine
 from influxops_demo.postgres import embedded_postgres
 from influxops_demo.testing import running_stand_in

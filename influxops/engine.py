@@ -14,11 +14,13 @@ from msgspec.structs import replace
 from influxops.config.load import Config, Section
 from influxops.config.resolve import Resolved, resolve, resolve_section
 from influxops.config.secrets import Redactor
-from influxops.context import Context, Scope
-from influxops.durations import parse_duration
+from influxops.context import Context
+from influxops.domain.check import Check
+from influxops.domain.database import DatabaseStats, Inventory
+from influxops.domain.durations import parse_duration
+from influxops.domain.finding import Finding
+from influxops.domain.selection import Scope
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
-from influxops.findings import Finding
-from influxops.model import Check, DatabaseStats, Inventory
 from influxops.plugins.discovery import Kind, installed
 from influxops.plugins.handles import (
     Handle,

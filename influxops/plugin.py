@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from influxops._version import __version__ as __version__
-from influxops.attributes import ATTRIBUTES as ATTRIBUTES
-from influxops.attributes import ignored_attributes as ignored_attributes
-from influxops.attributes import meant_attribute as meant_attribute
 from influxops.config.roles import LedgerSettings as LedgerSettings
 from influxops.config.roles import ReporterSettings as ReporterSettings
 from influxops.config.roles import SourceSettings as SourceSettings
@@ -31,9 +28,51 @@ from influxops.config.settings import (
 from influxops.context import Context as Context
 from influxops.context import Ending as Ending
 from influxops.context import LateAnswer as LateAnswer
-from influxops.context import Scope as Scope
-from influxops.durations import format_duration as format_duration
-from influxops.durations import parse_duration as parse_duration
+from influxops.domain.change import Action as Action
+from influxops.domain.change import Change as Change
+from influxops.domain.change import Outcome as Outcome
+from influxops.domain.change import Status as Status
+from influxops.domain.check import Check as Check
+from influxops.domain.copy import Copied as Copied
+from influxops.domain.copy import CopyOrder as CopyOrder
+from influxops.domain.database import UNKNOWN as UNKNOWN
+from influxops.domain.database import UNMANAGED as UNMANAGED
+from influxops.domain.database import Database as Database
+from influxops.domain.database import DatabaseStats as DatabaseStats
+from influxops.domain.database import Inventory as Inventory
+from influxops.domain.database import Marker as Marker
+from influxops.domain.database import TableStats as TableStats
+from influxops.domain.database import Traits as Traits
+from influxops.domain.database import Unknown as Unknown
+from influxops.domain.durations import format_duration as format_duration
+from influxops.domain.durations import parse_duration as parse_duration
+from influxops.domain.finding import Finding as Finding
+from influxops.domain.finding import Kind as Kind
+from influxops.domain.finding import Severity as Severity
+from influxops.domain.hint import Remedy as Remedy
+from influxops.domain.plan import Refusal as Refusal
+from influxops.domain.plan import TenantPlan as TenantPlan
+from influxops.domain.plan import Verdict as Verdict
+from influxops.domain.record import Entry as Entry
+from influxops.domain.record import Event as Event
+from influxops.domain.record import Memory as Memory
+from influxops.domain.record import Record as Record
+from influxops.domain.record import Server as Server
+from influxops.domain.record import State as State
+from influxops.domain.record import Wanted as Wanted
+from influxops.domain.record import Writing as Writing
+from influxops.domain.selection import Scope as Scope
+from influxops.domain.tenant import ATTRIBUTES as ATTRIBUTES
+from influxops.domain.tenant import Tenant as Tenant
+from influxops.domain.tenant import ignored_attributes as ignored_attributes
+from influxops.domain.tenant import meant_attribute as meant_attribute
+from influxops.domain.text import count as count
+from influxops.domain.text import moment as moment
+from influxops.domain.text import nearest as nearest
+from influxops.domain.text import one_line as one_line
+from influxops.domain.text import printable as printable
+from influxops.domain.text import short as short
+from influxops.domain.text import some_of as some_of
 from influxops.errors import (
     ConfigError as ConfigError,
 )
@@ -73,79 +112,7 @@ from influxops.errors import (
 from influxops.errors import (
     TransactionLost as TransactionLost,
 )
-from influxops.findings import Finding as Finding
-from influxops.findings import Kind as Kind
-from influxops.findings import Severity as Severity
-from influxops.ledger import Entry as Entry
-from influxops.ledger import Event as Event
-from influxops.ledger import Memory as Memory
-from influxops.ledger import Record as Record
-from influxops.ledger import Server as Server
-from influxops.ledger import State as State
-from influxops.ledger import Wanted as Wanted
-from influxops.ledger import Writing as Writing
-from influxops.model import (
-    UNKNOWN as UNKNOWN,
-)
-from influxops.model import (
-    UNMANAGED as UNMANAGED,
-)
-from influxops.model import (
-    Action as Action,
-)
-from influxops.model import (
-    Change as Change,
-)
-from influxops.model import (
-    Check as Check,
-)
-from influxops.model import (
-    Copied as Copied,
-)
-from influxops.model import (
-    CopyOrder as CopyOrder,
-)
-from influxops.model import (
-    Database as Database,
-)
-from influxops.model import (
-    DatabaseStats as DatabaseStats,
-)
-from influxops.model import (
-    Inventory as Inventory,
-)
-from influxops.model import (
-    Marker as Marker,
-)
-from influxops.model import (
-    Outcome as Outcome,
-)
-from influxops.model import (
-    Refusal as Refusal,
-)
-from influxops.model import (
-    Status as Status,
-)
-from influxops.model import (
-    TableStats as TableStats,
-)
-from influxops.model import (
-    Tenant as Tenant,
-)
-from influxops.model import (
-    TenantPlan as TenantPlan,
-)
-from influxops.model import (
-    Traits as Traits,
-)
-from influxops.model import (
-    Unknown as Unknown,
-)
-from influxops.model import (
-    Verdict as Verdict,
-)
 from influxops.plugins.hookspecs import hookimpl as hookimpl
-from influxops.remedy import Remedy as Remedy
 from influxops.report.document import database_document as database_document
 from influxops.report.document import report_document as report_document
 from influxops.report.model import LedgerState as LedgerState
@@ -164,13 +131,6 @@ from influxops.report.words import retention_words as retention_words
 from influxops.streams import console as console
 from influxops.streams import is_terminal as is_terminal
 from influxops.streams import write_stream as write_stream
-from influxops.text import count as count
-from influxops.text import moment as moment
-from influxops.text import nearest as nearest
-from influxops.text import one_line as one_line
-from influxops.text import printable as printable
-from influxops.text import short as short
-from influxops.text import some_of as some_of
 
 
 class Plugin:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from influxops.context import Context
-from influxops.ledger import Record
-from influxops.model import Outcome
+from influxops.domain.change import Outcome
+from influxops.domain.record import Record
 from influxops.reconcile import creating, noting, single
 from influxops.reconcile.creating import Failed
 from influxops.reconcile.order import Order

@@ -8,8 +8,8 @@ import click
 
 from influxops.cli.options import common, common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
+from influxops.domain.text import count
 from influxops.errors import ExitCode
-from influxops.text import count
 
 
 @click.command("doctor", short_help="Check everything that a run depends on.")

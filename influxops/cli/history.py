@@ -11,7 +11,7 @@ from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import put, say, say_json
 
 if TYPE_CHECKING:
-    from influxops.ledger import Entry
+    from influxops.domain.record import Entry
 
 
 @click.command("history", short_help="Show what was done, when and by whom.")
@@ -39,9 +39,9 @@ def command(
     """
     from influxops.cli.ledger import needs_ledger
     from influxops.cli.session import session
-    from influxops.durations import parse_duration
+    from influxops.domain.durations import parse_duration
+    from influxops.domain.record import Wanted
     from influxops.errors import ConfigError
-    from influxops.ledger import Wanted
 
     try:
         seconds = parse_duration(since) if since else None
@@ -77,8 +77,8 @@ def _line(entry: Entry, *, named: bool) -> str:
         entry: What happened.
         named: Whether it is plain of which tenant it is.
     """
+    from influxops.domain.text import one_line, short
     from influxops.report.words import happened
-    from influxops.text import one_line, short
 
     who = "" if named or entry.tenant is None else f"{short(entry.tenant)}  "
     by = " by ".join(part for part in (f"run {entry.run}" if entry.run else "", entry.who) if part)

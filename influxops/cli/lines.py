@@ -6,7 +6,7 @@ import threading
 import time
 
 from influxops.cli.output import say
-from influxops.reconcile.copying import took
+from influxops.domain.durations import took
 
 #: Seconds between two lines; what is done before the first of them is not told.
 _EVERY = 30.0

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from influxops.cli.output import say
 from influxops.context import Context
+from influxops.domain.finding import Kind, Severity
 from influxops.engine import Engine
-from influxops.findings import Kind, Severity
 from influxops.report.view import ReportView
 
 #: What could not be read; it is told even where nobody in the scope depends on it.

@@ -110,7 +110,7 @@ class Duration(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds, of a number or of a duration with units."""
-        from influxops.durations import parse_duration
+        from influxops.domain.durations import parse_duration
 
         try:
             seconds = float(value) if str(value).strip().isdigit() else parse_duration(str(value))

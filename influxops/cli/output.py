@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 import click
 
+from influxops.domain.text import one_line
 from influxops.streams import has_colour, write_stream
-from influxops.text import one_line
 
 _COLOURS = {
     "ok": "green",

@@ -9,8 +9,8 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
+from influxops.domain.text import count, printable, short, some_of
 from influxops.errors import ExitCode
-from influxops.text import count, printable, short, some_of
 
 if TYPE_CHECKING:
     from influxops.report.view import ReportView
@@ -40,7 +40,7 @@ def command(
     """
     from influxops.cli.lookup import look
     from influxops.cli.session import session
-    from influxops.context import Scope
+    from influxops.domain.selection import Scope
     from influxops.report.status import tenant_status
 
     scope = Scope(frozenset(tenants) or None)
@@ -70,8 +70,8 @@ def _is_good(row: Mapping[str, Any]) -> bool:
 
 def _acknowledged(view: ReportView) -> set[str]:
     """Return the tenants that are held, and of which somebody has said that this is known."""
-    from influxops.findings import Severity
-    from influxops.model import Verdict
+    from influxops.domain.finding import Severity
+    from influxops.domain.plan import Verdict
 
     return {
         tenant.tenant
@@ -82,7 +82,7 @@ def _acknowledged(view: ReportView) -> set[str]:
 
 def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
     """Say on standard error why tenants are not right, and what to do."""
-    from influxops.findings import Kind
+    from influxops.domain.finding import Kind
 
     shown = (Kind.IN_TWO_TARGETS, Kind.LOST)
     advice = {

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from influxops.cli.output import put
+from influxops.domain.text import one_line
 from influxops.streams import console, is_terminal
-from influxops.text import one_line
 
 #: Characters of a terminal that a column takes beside its text.
 _GAP = 3

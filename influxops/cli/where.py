@@ -9,12 +9,12 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output import say, say_json
+from influxops.domain.text import count, printable, short
 from influxops.errors import ExitCode
-from influxops.text import count, printable, short
 
 if TYPE_CHECKING:
-    from influxops.ledger import Record
-    from influxops.model import TenantPlan
+    from influxops.domain.plan import TenantPlan
+    from influxops.domain.record import Record
     from influxops.report.view import ReportView
 
 
@@ -42,8 +42,8 @@ def command(
         return
     from influxops.cli.lookup import look
     from influxops.cli.session import session
-    from influxops.context import Scope
-    from influxops.findings import Kind, Severity
+    from influxops.domain.finding import Kind, Severity
+    from influxops.domain.selection import Scope
     from influxops.report.document import plain
     from influxops.report.status import place
 
@@ -81,7 +81,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
     """Answer from the ledger alone."""
     from influxops.cli.ledger import needs_ledger
     from influxops.cli.session import session
-    from influxops.ledger import State
+    from influxops.domain.record import State
     from influxops.report.document import plain
 
     with session(ctx, timeout=timeout) as (engine, context):
@@ -119,7 +119,7 @@ def _since(record: Record | None) -> str:
 
 def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
     """Return where a tenant's database is, where that is more than one target."""
-    from influxops.findings import Kind
+    from influxops.domain.finding import Kind
 
     if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
         return []
@@ -134,7 +134,7 @@ def _tell(
     *,
     exists: bool | None,
 ) -> None:
-    from influxops.findings import Kind
+    from influxops.domain.finding import Kind
 
     if copies:
         for copy in copies:
@@ -159,14 +159,14 @@ def _tell(
 
 
 def _is_lost(tenant: TenantPlan) -> bool:
-    from influxops.findings import Kind
+    from influxops.domain.finding import Kind
 
     return tenant.finding is not None and tenant.finding.kind is Kind.LOST
 
 
 def _is_elsewhere(tenant: TenantPlan) -> bool:
     """Return whether what was found is perhaps only a copy of a tenant's database."""
-    from influxops.findings import Kind
+    from influxops.domain.finding import Kind
 
     finding = tenant.finding
     return finding is not None and finding.kind in (Kind.MISPLACED, Kind.LOST)

@@ -50,7 +50,7 @@ def _parse_share(value: float) -> float:
 
 
 def _parse_wait(value: str) -> str:
-    from influxops.durations import parse_duration
+    from influxops.domain.durations import parse_duration
 
     parse_duration(value)
     return value

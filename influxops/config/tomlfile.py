@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from influxops.config.files import NotThere, Unreadable, read_small
+from influxops.domain.text import one_line
 from influxops.errors import ConfigError
-from influxops.text import one_line
 
 _HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_.-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""")

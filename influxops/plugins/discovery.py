@@ -14,8 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.config.settings import PluginSettings
+from influxops.domain.text import nearest
 from influxops.errors import PluginUnusable
-from influxops.text import nearest
 
 GROUP = "influxops.plugins"
 PROJECT = "influxops"

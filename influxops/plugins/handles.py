@@ -19,6 +19,9 @@ from influxops.config.roles import SourceSettings
 from influxops.config.secrets import Redactor
 from influxops.config.settings import Location
 from influxops.context import Context
+from influxops.domain.check import Check
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.tenant import Tenant
 from influxops.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -26,11 +29,6 @@ from influxops.errors import (
     Interrupted,
     PluginError,
     PluginUnusable,
-)
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import (
-    Check,
-    Tenant,
 )
 from influxops.plugins import hookspecs
 from influxops.plugins.discovery import PROJECT, implements, misspelt
@@ -161,7 +159,7 @@ class Handle:
 
     def located(self, remedy: Any) -> Any:
         """Return a remedy that knows how whoever configured this section calls its settings."""
-        from influxops.remedy import Remedy
+        from influxops.domain.hint import Remedy
 
         if not isinstance(remedy, Remedy):
             remedy = Remedy.advise(str(remedy))

@@ -17,19 +17,13 @@ from typing import Any
 import pluggy
 
 from influxops.context import Context
-from influxops.findings import Finding
-from influxops.ledger import Entry, Memory, Record, Wanted, Writing
-from influxops.model import (
-    Change,
-    Check,
-    Copied,
-    CopyOrder,
-    DatabaseStats,
-    Inventory,
-    Marker,
-    Outcome,
-    Tenant,
-)
+from influxops.domain.change import Change, Outcome
+from influxops.domain.check import Check
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.database import DatabaseStats, Inventory, Marker
+from influxops.domain.finding import Finding
+from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
+from influxops.domain.tenant import Tenant
 from influxops.plugins.discovery import PROJECT
 from influxops.report.model import Report, RunHead
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from influxops.config.roles import LedgerSettings
 from influxops.context import Context
+from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
 from influxops.errors import DeadlineExceeded, LedgerError
-from influxops.ledger import Entry, Memory, Record, Wanted, Writing
 from influxops.plugins.handles import Handle
 from influxops.report.model import LedgerState
 

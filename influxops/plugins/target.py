@@ -10,24 +10,14 @@ from msgspec.structs import replace
 
 from influxops.config.roles import TargetSettings
 from influxops.context import Context
+from influxops.domain.change import Change, Outcome, Status
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.database import Database, DatabaseStats, Inventory, Marker, Traits, Unknown
+from influxops.domain.finding import Finding, Kind, Severity
 from influxops.errors import (
     InfluxopsError,
     Interrupted,
     TargetRefused,
-)
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import (
-    Change,
-    Copied,
-    CopyOrder,
-    Database,
-    DatabaseStats,
-    Inventory,
-    Marker,
-    Outcome,
-    Status,
-    Traits,
-    Unknown,
 )
 from influxops.plugins.handles import Handle
 from influxops.report.model import TargetState

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from influxops.context import Context
+from influxops.domain.database import DatabaseStats
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.model import DatabaseStats
 from influxops.provisioner.works import Works
 from influxops.reconcile.single import Asked, Known, Place, Step
 

@@ -7,13 +7,13 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 
+from influxops.domain.change import Status
+from influxops.domain.text import count
 from influxops.errors import InfluxopsError
-from influxops.model import Status
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log
 from influxops.reconcile.single import Place
-from influxops.text import count
 
 #: Seconds that the first one waits for others; writing takes up to a second more.
 _COLLECTING = 0.25

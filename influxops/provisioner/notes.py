@@ -10,9 +10,9 @@ import threading
 from collections.abc import Collection
 
 from influxops.context import Context
+from influxops.domain.record import Record, State, Writing
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.ledger import Record, State, Writing
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import quiet

@@ -16,10 +16,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
-from influxops.durations import parse_duration
+from influxops.domain.durations import parse_duration
+from influxops.domain.record import State
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
-from influxops.ledger import State
 from influxops.plugins.discovery import Kind
 from influxops.provisioner.known import KnownTenants
 from influxops.provisioner.parts import Parts

@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable
 
 from influxops.context import Context
+from influxops.domain.finding import Severity
+from influxops.domain.text import count
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, LockBusy
-from influxops.findings import Severity
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log, quiet
 from influxops.reconcile.creating import OnlyCreating
 from influxops.report.model import Report
-from influxops.text import count
 
 #: Under this name a ledger lets one process at a time make full runs.
 _GATE = "application"

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from influxops.domain.database import Traits
 from influxops.engine import Engine
-from influxops.model import Traits
 
 
 class How(StrEnum):
@@ -80,8 +80,8 @@ class Rules:
         Raises:
             WrongCall: Then; the message says why.
         """
-        from influxops.durations import parse_retention
-        from influxops.text import nearest, printable
+        from influxops.domain.durations import parse_retention
+        from influxops.domain.text import nearest, printable
 
         if not isinstance(tenant, str):
             raise WrongCall(f"a tenant's id is text, not {type(tenant).__name__}")

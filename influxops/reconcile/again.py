@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Outcome, Status
+from influxops.domain.finding import Kind
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.findings import Kind
-from influxops.ledger import Record, State
-from influxops.model import Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.copies import describe_copies
 from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, observe_again, unread

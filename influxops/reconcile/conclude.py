@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Refusal, TenantPlan, Verdict
 from influxops.errors import ExitCode
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import Refusal, TenantPlan, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.report.model import LedgerState, Origin, Report
 

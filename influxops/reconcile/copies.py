@@ -9,12 +9,12 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import DatabaseStats, TenantPlan
+from influxops.domain.database import DatabaseStats
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.text import count, short, some_of
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.observe import in_parallel
-from influxops.reconcile.plan import Plan
-from influxops.text import count, short, some_of
 
 
 def stats_of(

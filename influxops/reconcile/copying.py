@@ -8,14 +8,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.durations import format_duration
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.durations import took
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import count, one_line, short, size, some_of
 from influxops.errors import InfluxopsError, Interrupted, TargetError
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import Copied, CopyOrder, TenantPlan
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.desired import hold, not_known
 from influxops.reconcile.way import way_of
-from influxops.text import count, one_line, short, some_of
 
 #: So many tables that cannot be copied are told of with the reason.
 _NAMED = 5
@@ -138,25 +139,6 @@ def without(copied: Copied) -> str:
         return ""
     names = some_of([one_line(name) for name in copied.unread])
     return f", without {names}, which cannot be copied"
-
-
-def size(number: int) -> str:
-    """Return a number of bytes for people: `87 MB`."""
-    value, unit = float(number), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-
-
-def took(seconds: float) -> str:
-    """Return a time for people: `40s`, `12m`, `3h`; not more exact than anybody needs."""
-    whole = max(round(seconds), 1)
-    for unit in (3600, 60):
-        if whole >= 3 * unit:
-            return format_duration(-(-whole // unit) * unit)
-    return format_duration(whole)
 
 
 def look_ahead(

@@ -11,23 +11,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.database import Database, Inventory
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.errors import InfluxopsError
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import (
-    Action,
-    Change,
-    Database,
-    Inventory,
-    Outcome,
-    Status,
-    TenantPlan,
-    Verdict,
-)
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.noting import confirm
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import GRACE, Draft, Order
-from influxops.reconcile.plan import Plan, make_plan
+from influxops.reconcile.plan import make_plan
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.remember import record
 from influxops.reconcile.reserve import reserve

@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.attributes import meant_attribute
-from influxops.durations import format_duration, parse_retention
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record
-from influxops.model import UNMANAGED, Retention, Tenant, TenantPlan, Unmanaged, Verdict
+from influxops.domain.database import UNMANAGED, Retention, Unmanaged
+from influxops.domain.durations import format_duration, parse_retention
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import Record
+from influxops.domain.tenant import Tenant, meant_attribute
+from influxops.domain.text import nearest, printable, short, some_of
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import nearest, printable, short, some_of
 
 #: What a configuration file can say of a tenant that is to stay as it is.
 _ACKNOWLEDGE = "or list it in [naming] acknowledged"

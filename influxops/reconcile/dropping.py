@@ -20,10 +20,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Outcome, Status
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.text import count, short, some_of
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Entry, Event, Record, State, Writing
-from influxops.model import Action, Copied, CopyOrder, Outcome, Status, TenantPlan
 from influxops.reconcile.again import reread
 from influxops.reconcile.copying import about, copy
 from influxops.reconcile.desired import held, hold, postponed
@@ -33,8 +37,6 @@ from influxops.reconcile.remember import record
 from influxops.reconcile.remembered import busy
 from influxops.reconcile.run import apply
 from influxops.reconcile.verify import verify
-from influxops.remedy import Remedy
-from influxops.text import count, short, some_of
 
 #: After so many postponements in a row, late rows are a person's to decide about.
 MOST_POSTPONED = 3

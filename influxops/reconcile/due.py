@@ -13,17 +13,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.record import Record, State
+from influxops.domain.text import count, moment
 from influxops.errors import ConfigError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
-from influxops.model import Action, TenantPlan, Verdict
 from influxops.reconcile import run
 from influxops.reconcile.desired import desire, hold, postponed
 from influxops.reconcile.dropping import OldCopies, drops_old_copy, note_of
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe import Observed, observe
 from influxops.reconcile.order import GRACE, Draft, Order
-from influxops.reconcile.plan import Plan
 from influxops.reconcile.remember import record as write
 from influxops.reconcile.remembered import (
     busy,
@@ -37,7 +38,6 @@ from influxops.reconcile.remembered import (
 )
 from influxops.reconcile.reserve import reserve
 from influxops.reconcile.retire import changed, standing, with_note_of_lost, with_telemetry
-from influxops.text import count, moment
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.

@@ -10,15 +10,17 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Outcome, Status
+from influxops.domain.copy import Copied
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Entry, Event, Record, State, Writing
-from influxops.model import Action, Copied, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.copying import facts
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.remembered import busy
 from influxops.reconcile.way import Goal, Way, is_cut_over
-from influxops.remedy import Remedy
 
 
 class Move:

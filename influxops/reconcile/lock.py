@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from influxops.context import Context
+from influxops.domain.finding import Finding, Kind, Severity
 from influxops.errors import InfluxopsError, Interrupted, LockBusy
-from influxops.findings import Finding, Kind, Severity
 from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile.order import Draft, Order

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.database import DatabaseStats
+from influxops.domain.finding import Kind
+from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.record import Memory, Record
+from influxops.domain.text import count, short, some_of
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.findings import Kind
-from influxops.ledger import Memory, Record
-from influxops.model import DatabaseStats, TenantPlan
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.copies import contents_in_words, stats_of
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed, observe_again
-from influxops.reconcile.plan import Plan
 from influxops.reconcile.read_ledger import without_ledger
 from influxops.reconcile.recall import recalled
 from influxops.reconcile.remembered import how_to_go_on, is_recreated, seems_lost
-from influxops.text import count, short, some_of
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order

@@ -8,27 +8,21 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Change
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.record import Record, State
+from influxops.domain.text import count, nearest, printable, short, some_of
 from influxops.errors import ConfigError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
-from influxops.model import (
-    UNKNOWN,
-    UNMANAGED,
-    Action,
-    Change,
-    Database,
-    TenantPlan,
-    Verdict,
-)
 from influxops.reconcile import remembered
 from influxops.reconcile.desired import LOOK, held, hold, homes_of, not_known
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import Order
 from influxops.reconcile.placement import Placement, placement_of
-from influxops.reconcile.plan import Plan, new_database
+from influxops.reconcile.plan import new_database
 from influxops.reconcile.way import Goal, is_cut_over
-from influxops.remedy import Remedy
-from influxops.text import count, nearest, printable, short, some_of
 
 
 class Planner:

@@ -18,20 +18,13 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Change, Status
+from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
+from influxops.domain.finding import Kind
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.text import moment
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.findings import Kind
-from influxops.ledger import Entry, Event, Record, State, Writing
-from influxops.model import (
-    UNMANAGED,
-    Action,
-    Change,
-    Retention,
-    Status,
-    TenantPlan,
-    Unknown,
-    Unmanaged,
-    Verdict,
-)
 from influxops.reconcile import run
 from influxops.reconcile.copying import look_ahead
 from influxops.reconcile.hands import Failed, Hands, Move
@@ -39,10 +32,8 @@ from influxops.reconcile.move import Planner
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import Draft, Order
 from influxops.reconcile.passes import Passes
-from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy
 from influxops.reconcile.way import Goal, way_of
-from influxops.text import moment
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16

@@ -6,15 +6,16 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import UNKNOWN, UNMANAGED, TenantPlan
+from influxops.domain.database import UNKNOWN, UNMANAGED
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import count
 from influxops.reconcile import remembered
 from influxops.reconcile.desired import misspelt
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.placement import Placement
 from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import count
 
 
 class Noticed:

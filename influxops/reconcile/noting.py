@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.database import UNMANAGED, Inventory
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.record import Record, State, Writing
 from influxops.errors import ExitCode, LedgerError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State, Writing
-from influxops.model import UNMANAGED, Inventory, TenantPlan, Verdict
 from influxops.reconcile.desired import held
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import Draft, Order
-from influxops.reconcile.plan import Plan
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.remember import record
 from influxops.reconcile.single import Place, Step

@@ -12,9 +12,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.database import Inventory
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.tenant import Tenant
+from influxops.domain.text import one_line
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import Inventory, Tenant
 from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
 from influxops.plugins.target import TargetHandle, WrongServer
@@ -23,7 +25,6 @@ from influxops.reconcile.read_ledger import ReadLedger, read_ledger, with_memory
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.rules import Rules
 from influxops.report.model import LedgerState, SourceState, TargetState
-from influxops.text import one_line
 
 T = TypeVar("T")
 

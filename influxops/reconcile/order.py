@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from msgspec import Struct, field
 
 from influxops.context import Context
+from influxops.domain.finding import Finding
+from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.record import Entry, Event
 from influxops.errors import InfluxopsError
-from influxops.findings import Finding
-from influxops.ledger import Entry, Event
-from influxops.model import TenantPlan
 from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.observe import Observed
-from influxops.reconcile.plan import Plan
 from influxops.reconcile.rules import Rules
 
 #: Seconds that a run which was ended still has to find out and tell what it did.

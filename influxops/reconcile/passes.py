@@ -10,14 +10,15 @@ from datetime import timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.durations import took
+from influxops.domain.hint import Remedy
+from influxops.domain.record import Event, State, Writing
+from influxops.domain.text import count, moment, short, size
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.ledger import Event, State, Writing
-from influxops.model import Copied, CopyOrder
-from influxops.reconcile.copying import Unread, about, copy, size, took, without
+from influxops.reconcile.copying import Unread, about, copy, without
 from influxops.reconcile.hands import Failed, Hands, Move, Taken, is_written
 from influxops.reconcile.way import is_cut_over
-from influxops.remedy import Remedy
-from influxops.text import count, moment, short
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from influxops.model import Inventory
+from influxops.domain.database import Inventory
 
 if TYPE_CHECKING:
     from influxops.reconcile.observe import Observed

@@ -5,47 +5,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Scope
-from influxops.durations import format_duration
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
-from influxops.model import (
-    UNKNOWN,
-    UNMANAGED,
-    Action,
-    Change,
-    Database,
-    Refusal,
-    Retention,
-    TenantPlan,
-    Traits,
-    Unknown,
-    Verdict,
-)
+from influxops.domain.change import Action, Change
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Traits, Unknown
+from influxops.domain.durations import format_duration
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.record import Record, State
+from influxops.domain.selection import Scope
+from influxops.domain.text import some_of
 from influxops.reconcile import remembered
 from influxops.reconcile.desired import LOOK, acknowledge, held, hold, homes_of, not_known
 from influxops.reconcile.noticed import Noticed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.placement import placement_of
 from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import some_of
-
-
-class Plan(Struct, frozen=True):
-    """What a run would do: a value, the same for a dry run and a real one."""
-
-    tenants: Mapping[str, TenantPlan]  # those in the scope, by id, in the order of the sources
-    notes: tuple[Finding, ...] = ()  # what was noticed that is about no single tenant
-    refusals: tuple[Refusal, ...] = ()  # what the guards refuse
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it would change anything."""
-        return any(plan.changes for plan in self.tenants.values())
 
 
 def make_plan(

@@ -9,9 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.record import Memory
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Memory
 from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile.recall import Recalled, recalled, strangers

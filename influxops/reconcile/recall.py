@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.ledger import Memory, Record, Server, State
-from influxops.model import Inventory
+from influxops.domain.database import Inventory
+from influxops.domain.record import Memory, Record, Server, State
 
 
 class Recalled(Struct, frozen=True):

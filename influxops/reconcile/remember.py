@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.database import UNKNOWN, Database
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import Entry, Event, Record, Server, State, Writing
+from influxops.domain.text import moment
 from influxops.errors import InfluxopsError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Entry, Event, Record, Server, State, Writing
-from influxops.model import (
-    UNKNOWN,
-    Action,
-    Change,
-    Database,
-    Outcome,
-    Status,
-    TenantPlan,
-    Verdict,
-)
 from influxops.reconcile.read_ledger import failed_ledger, identities
 from influxops.reconcile.remembered import is_copy, is_recreated, why_lost
-from influxops.text import moment
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Draft, Order

@@ -6,14 +6,16 @@ import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
-from influxops.model import UNKNOWN, Action, Change, Database, TenantPlan, Traits
+from influxops.domain.change import Action, Change
+from influxops.domain.database import UNKNOWN, Database, Traits
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Record, State
+from influxops.domain.text import moment, short, some_of
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import moment, short, some_of
 
 
 def due_on(record: Record, now: datetime) -> str | None:

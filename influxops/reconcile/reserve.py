@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
-from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.read_ledger import failed_ledger
 from influxops.reconcile.remembered import busy, is_copy

@@ -16,25 +16,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.durations import parse_duration
+from influxops.domain.change import Action, Change
+from influxops.domain.database import UNMANAGED, DatabaseStats, TableStats
+from influxops.domain.durations import parse_duration
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.record import Record, State
+from influxops.domain.text import moment, nearest, printable, short, some_of
 from influxops.errors import ConfigError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
-from influxops.model import (
-    UNMANAGED,
-    Action,
-    Change,
-    DatabaseStats,
-    TableStats,
-    TenantPlan,
-    Verdict,
-)
 from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed, in_parallel
-from influxops.reconcile.plan import Plan
 from influxops.reconcile.remembered import busy, is_busy, is_recreated, lost, sharing
-from influxops.remedy import Remedy
-from influxops.text import moment, nearest, printable, short, some_of
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order

@@ -7,8 +7,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from influxops.model import UNMANAGED, Retention, Traits, Unmanaged
-from influxops.naming import Template
+from influxops.domain.database import UNMANAGED, Retention, Traits, Unmanaged
+from influxops.domain.naming import Template
 from influxops.reconcile.placement import Policy
 
 

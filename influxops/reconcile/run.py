@@ -20,6 +20,9 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.context import Context
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -27,8 +30,6 @@ from influxops.errors import (
     Interrupted,
     LockBusy,
 )
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.again import (
     look_at_busy,
@@ -48,7 +49,7 @@ from influxops.reconcile.observe import (
     observe,
 )
 from influxops.reconcile.order import GRACE, Draft, Order
-from influxops.reconcile.plan import Plan, make_plan
+from influxops.reconcile.plan import make_plan
 from influxops.reconcile.read_ledger import without_ledger
 from influxops.reconcile.remember import record
 from influxops.reconcile.reserve import reserve

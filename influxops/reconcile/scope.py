@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from influxops.context import Scope
+from influxops.domain.database import UNMANAGED
+from influxops.domain.finding import Kind
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.record import State
+from influxops.domain.selection import Scope
+from influxops.domain.text import moment, nearest, printable, short
 from influxops.errors import ConfigError
-from influxops.findings import Kind
-from influxops.ledger import State
-from influxops.model import UNMANAGED, TenantPlan
 from influxops.reconcile.desired import held, hold, homes_of
 from influxops.reconcile.observe import Observed
-from influxops.reconcile.plan import Plan
 from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import moment, nearest, printable, short
 
 _HINT = "add it to the registry first"
 _LEAVES = "influxops leaves it alone; add the tenant to the registry, or drop what is left of it"

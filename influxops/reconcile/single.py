@@ -16,17 +16,15 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
+from influxops.context import Context
+from influxops.domain.change import Action
+from influxops.domain.database import Inventory
+from influxops.domain.finding import Kind
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import Memory, Record
+from influxops.domain.selection import Scope
+from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, TargetRefused
-from influxops.findings import Kind
-from influxops.ledger import Memory, Record
-from influxops.model import (
-    Action,
-    Inventory,
-    Tenant,
-    TenantPlan,
-    Verdict,
-)
 from influxops.plugins.handles import SourceHandle
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile import lost, remembered

@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
+from influxops.context import Context
+from influxops.domain.database import Inventory, Marker
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Record, State
+from influxops.domain.selection import Scope
+from influxops.domain.text import moment
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Record, State
-from influxops.model import Inventory, Marker, TenantPlan
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile import recall
 from influxops.reconcile.desired import homes_of
 from influxops.reconcile.observe import Observed, in_parallel
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import moment
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order

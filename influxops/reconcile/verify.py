@@ -6,21 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import (
-    UNKNOWN,
-    UNMANAGED,
-    Action,
-    Change,
-    Database,
-    Outcome,
-    Status,
-    TenantPlan,
-    Verdict,
-)
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan, Verdict
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.remembered import came_back
-from influxops.remedy import Remedy
 
 #: What a tenant's own verdict is where one of its changes ended so, the worst first.
 _FINDINGS = {

@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Record, State
+from influxops.domain.text import nearest, printable
 from influxops.errors import ConfigError
-from influxops.ledger import Record, State
-from influxops.model import TenantPlan
-from influxops.text import nearest, printable
 
 
 class Goal(Struct, frozen=True):

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config
 from influxops.context import Context
+from influxops.domain.record import State
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.ledger import State
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher

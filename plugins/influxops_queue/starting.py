@@ -10,7 +10,7 @@ import psycopg
 
 from influxops.config.load import Config
 from influxops.context import Context
-from influxops.durations import format_duration
+from influxops.domain.durations import format_duration
 from influxops.errors import ConfigError
 from influxops_queue.health import Health, serve
 from influxops_queue.jobs import Options

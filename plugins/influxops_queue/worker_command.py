@@ -18,7 +18,7 @@ class _Every(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds."""
-        from influxops.durations import parse_duration
+        from influxops.domain.durations import parse_duration
 
         try:
             text = str(value).strip()

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from influxops.context import Context
+from influxops.domain.record import Record, State
 from influxops.engine import Engine
-from influxops.ledger import Record, State
 from influxops.provisioner import Ensured, WrongCall
 from influxops_web import store
 from influxops_web.auth import COOKIE

@@ -21,11 +21,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
-from influxops.durations import parse_duration
+from influxops.domain.durations import parse_duration
+from influxops.domain.text import count, moment, one_line, short
 from influxops.engine import Engine
 from influxops.provisioner.values import How, WrongCall
 from influxops.report.words import happened, retention_words
-from influxops.text import count, moment, one_line, short
 from influxops_web import console_data as data
 from influxops_web import console_words as words
 from influxops_web.auth import operator_of

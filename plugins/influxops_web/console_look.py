@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config
 from influxops.context import Context
+from influxops.domain.database import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.model import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
 from influxops.provisioner.engines import Engines
 
 #: Servers that are asked at once.

@@ -16,10 +16,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from influxops.config.load import Config
 from influxops.context import Context
-from influxops.durations import parse_duration
+from influxops.domain.durations import parse_duration
+from influxops.domain.record import Record
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
-from influxops.ledger import Record
 from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import Rules

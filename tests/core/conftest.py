@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from influxops.config.load import parse_config
-from influxops.context import Context, Scope
+from influxops.context import Context
+from influxops.domain.selection import Scope
+from influxops.domain.tenant import Tenant
 from influxops.engine import Engine
-from influxops.model import Tenant
 from influxops.report.model import Report
 from tests.core.fakes import KINDS, WORLDS, Server, World
 

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
-from influxops.findings import Kind
-from influxops.model import Status, Verdict
+from influxops.context import Context
+from influxops.domain.change import Status
+from influxops.domain.finding import Kind
+from influxops.domain.plan import Verdict
+from influxops.domain.selection import Scope
 from influxops.plugin import (
     ConfigError,
     Database,

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from influxops.context import Context, LateAnswer, Scope
+from influxops.context import Context, LateAnswer
+from influxops.domain.selection import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
 
 LONG = 60.0

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from influxops.config.load import parse_config
 from influxops.context import Context
+from influxops.domain.finding import Kind
 from influxops.engine import Engine
-from influxops.findings import Kind
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, Books

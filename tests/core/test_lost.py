@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.context import Context
-from influxops.findings import Kind
-from influxops.model import UNKNOWN, Status
+from influxops.domain.change import Status
+from influxops.domain.database import UNKNOWN
+from influxops.domain.finding import Kind
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State
 from influxops.reconcile.adopt import Adopt
 from influxops.reconcile.due import Due

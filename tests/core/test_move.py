@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
+from influxops.context import Context
+from influxops.domain.copy import CopyOrder
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.record import Event, Record, State
+from influxops.domain.selection import Scope
 from influxops.errors import ConfigError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Event, Record, State
-from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import passes
 from influxops.reconcile.due import Due

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.findings import Kind, Severity
-from influxops.model import Action, Status, TableStats, Verdict
+from influxops.domain.change import Action, Status
+from influxops.domain.database import TableStats
+from influxops.domain.finding import Kind, Severity
+from influxops.domain.plan import Verdict
 from influxops.plugin import (
     ConfigError,
     Database,

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
-from influxops.findings import Finding, Kind
-from influxops.model import Database
+from influxops.context import Context
+from influxops.domain.database import Database
+from influxops.domain.finding import Finding, Kind
+from influxops.domain.selection import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
 from tests.core.conftest import Bench
 from tests.core.fakes import Books

@@ -58,3 +58,12 @@ def format_duration(seconds: int) -> str:
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds // _UNITS[unit]}{unit}"
     return f"{seconds}s"
+
+
+def took(seconds: float) -> str:
+    """Return a time for people: `40s`, `12m`, `3h`; not more exact than anybody needs."""
+    whole = max(round(seconds), 1)
+    for unit in (3600, 60):
+        if whole >= 3 * unit:
+            return format_duration(-(-whole // unit) * unit)
+    return format_duration(whole)

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from influxops.remedy import Remedy
+from influxops.domain.hint import Remedy
 
 
 class Severity(StrEnum):
@@ -116,7 +116,7 @@ class Finding(Struct, frozen=True):
     @property
     def subject(self) -> str:
         """Whom it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
-        from influxops.text import one_line, printable
+        from influxops.domain.text import one_line, printable
 
         if self.tenant is not None:
             return f"tenant {printable(self.tenant)}"

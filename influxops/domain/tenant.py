@@ -1,12 +1,26 @@
-"""The attributes of a tenant that influxops reads, and names that were probably meant for one."""
+"""A tenant as a source knows it, and the attributes that the engine reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 
-from influxops.findings import Finding, Kind, Severity
-from influxops.text import count, short, some_of
+from msgspec import Struct, field
+
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.text import count, short, some_of
+
+
+class Tenant(Struct, frozen=True):
+    """A tenant as a source knows it."""
+
+    id: str  # as text
+    #: What else the source says of it. The engine reads `database` (overrides the naming
+    #: template), `retention` (a duration, or `none`) and `target` (overrides the placement);
+    #: what is NULL in the source is left out.
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""  # the name of the source's section; the engine fills it in
+
 
 #: What the engine reads of a tenant beside its id; each is spelt exactly so.
 ATTRIBUTES = ("database", "retention", "target")

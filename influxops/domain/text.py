@@ -110,3 +110,13 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
         return f"{', '.join(names[:most])} and {len(names) - most:,} more"
     *first, last = names or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def size(number: int) -> str:
+    """Return a number of bytes for people: `87 MB`."""
+    value, unit = float(number), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
