@@ -24,8 +24,8 @@ from influxops.errors import ConfigError
 
 if TYPE_CHECKING:
     from influxops.config.roles import LedgerSettings
-    from influxops.context import Context
     from influxops.engine import Engine
+    from influxops.runtime.context import Context
 
 S = TypeVar("S", bound="LedgerSettings")
 

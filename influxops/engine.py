@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from influxops.config.load import Config, Section
 from influxops.config.resolve import Resolved, resolve, resolve_section
 from influxops.config.secrets import Redactor
-from influxops.context import Context
 from influxops.domain.check import Check
 from influxops.domain.database import DatabaseStats, Inventory
 from influxops.domain.durations import parse_duration
@@ -32,13 +31,15 @@ from influxops.plugins.handles import (
 from influxops.plugins.ledger import LedgerHandle
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile import guards
-from influxops.reconcile.observe import Observed, in_parallel, refuse_one_server_twice
+from influxops.reconcile.observe import Observed, refuse_one_server_twice
 from influxops.reconcile.order import Order, Planner
 from influxops.reconcile.read_ledger import read_ledger, with_memory
 from influxops.reconcile.rules import Rules, TargetPolicy
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.stale import stale_ledger
 from influxops.report.model import Origin, Report, RunHead
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
 
 if TYPE_CHECKING:
     from influxops.single import SingleTenants

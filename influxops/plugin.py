@@ -25,9 +25,6 @@ from influxops.config.settings import (
 from influxops.config.settings import (
     setting as setting,
 )
-from influxops.context import Context as Context
-from influxops.context import Ending as Ending
-from influxops.context import LateAnswer as LateAnswer
 from influxops.domain.change import Action as Action
 from influxops.domain.change import Change as Change
 from influxops.domain.change import Outcome as Outcome
@@ -128,9 +125,12 @@ from influxops.report.view import ReportView as ReportView
 from influxops.report.view import Words as Words
 from influxops.report.view import listed as listed
 from influxops.report.words import retention_words as retention_words
-from influxops.streams import console as console
-from influxops.streams import is_terminal as is_terminal
-from influxops.streams import write_stream as write_stream
+from influxops.runtime.cancellation import Ending as Ending
+from influxops.runtime.cancellation import LateAnswer as LateAnswer
+from influxops.runtime.context import Context as Context
+from influxops.runtime.stdio import console as console
+from influxops.runtime.stdio import is_terminal as is_terminal
+from influxops.runtime.stdio import write_stream as write_stream
 
 
 class Plugin:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from influxops.context import Context
 from influxops.domain.change import Outcome
 from influxops.domain.record import Record
 from influxops.reconcile import creating, noting, single
@@ -13,6 +12,7 @@ from influxops.reconcile.creating import Failed
 from influxops.reconcile.order import Order
 from influxops.reconcile.single import Asked, Known, Looked, Place
 from influxops.report.model import Report
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.engine import Engine

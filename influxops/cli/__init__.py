@@ -27,7 +27,7 @@ def _run() -> int:
     from influxops.cli.failure import end_with
     from influxops.cli.group import cli
     from influxops.cli.options import Common
-    from influxops.streams import give_up
+    from influxops.runtime.stdio import give_up
 
     options = Common()
     try:

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from influxops.streams import console
+from influxops.runtime.stdio import console
 
 
 class _Rate(ProgressColumn):

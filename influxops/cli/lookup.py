@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from influxops.cli.output import say
-from influxops.context import Context
 from influxops.domain.finding import Kind, Severity
 from influxops.engine import Engine
 from influxops.report.view import ReportView
+from influxops.runtime.context import Context
 
 #: What could not be read; it is told even where nobody in the scope depends on it.
 _UNREAD = (

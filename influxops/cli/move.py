@@ -17,9 +17,9 @@ from influxops.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from influxops.context import Context
     from influxops.engine import Engine
     from influxops.report.model import Report
+    from influxops.runtime.context import Context
 
 _OPTIONS = (
     click.option(

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import click
 
 from influxops.domain.text import one_line
-from influxops.streams import has_colour, write_stream
+from influxops.runtime.stdio import has_colour, write_stream
 
 _COLOURS = {
     "ok": "green",

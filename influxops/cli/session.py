@@ -20,13 +20,13 @@ from influxops.cli.ledger import needs_ledger
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output import error_line, say, speak_records, speaks_records
 from influxops.config.load import Section, load_config
-from influxops.context import Context
 from influxops.domain.finding import Kind
 from influxops.domain.selection import Scope
 from influxops.domain.text import one_line
 from influxops.engine import Engine
 from influxops.errors import ConfigError, ExitCode
-from influxops.streams import has_escapes, write_stream
+from influxops.runtime.context import Context
+from influxops.runtime.stdio import has_escapes, write_stream
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Planner

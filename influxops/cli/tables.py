@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from influxops.cli.output import put
 from influxops.domain.text import one_line
-from influxops.streams import console, is_terminal
+from influxops.runtime.stdio import console, is_terminal
 
 #: Characters of a terminal that a column takes beside its text.
 _GAP = 3

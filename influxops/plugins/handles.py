@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from influxops.config.roles import SourceSettings
 from influxops.config.secrets import Redactor
 from influxops.config.settings import Location
-from influxops.context import Context
 from influxops.domain.check import Check
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.tenant import Tenant
@@ -33,6 +32,7 @@ from influxops.errors import (
 from influxops.plugins import hookspecs
 from influxops.plugins.discovery import PROJECT, implements, misspelt
 from influxops.report.model import Report, RunHead, SourceState
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.config.resolve import Resolved

@@ -16,7 +16,6 @@ from typing import Any
 
 import pluggy
 
-from influxops.context import Context
 from influxops.domain.change import Change, Outcome
 from influxops.domain.check import Check
 from influxops.domain.copy import Copied, CopyOrder
@@ -26,6 +25,7 @@ from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
 from influxops.domain.tenant import Tenant
 from influxops.plugins.discovery import PROJECT
 from influxops.report.model import Report, RunHead
+from influxops.runtime.context import Context
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from influxops.config.roles import LedgerSettings
-from influxops.context import Context
 from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
 from influxops.errors import DeadlineExceeded, LedgerError
 from influxops.plugins.handles import Handle
 from influxops.report.model import LedgerState
+from influxops.runtime.context import Context
 
 T = TypeVar("T")
 

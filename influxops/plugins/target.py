@@ -9,7 +9,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.config.roles import TargetSettings
-from influxops.context import Context
 from influxops.domain.change import Change, Outcome, Status
 from influxops.domain.copy import Copied, CopyOrder
 from influxops.domain.database import Database, DatabaseStats, Inventory, Marker, Traits, Unknown
@@ -21,6 +20,7 @@ from influxops.errors import (
 )
 from influxops.plugins.handles import Handle
 from influxops.report.model import TargetState
+from influxops.runtime.context import Context
 
 
 class TargetHandle(Handle):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from influxops.context import Context
 from influxops.domain.database import DatabaseStats
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.works import Works
 from influxops.reconcile.single import Asked, Known, Place, Step
+from influxops.runtime.context import Context
 
 
 def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 
 from influxops.config.load import Config
-from influxops.context import Context
 from influxops.engine import Engine
 from influxops.plugins.discovery import Kind
 from influxops.provisioner.values import quiet
+from influxops.runtime.context import Context
 
 #: Seconds for which an engine works as one run: it remembers which server answered in it.
 _ONE_RUN = 30.0

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from influxops.context import Context
 from influxops.domain.record import Record, State, Writing
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import quiet
+from influxops.runtime.context import Context
 
 #: Seconds that the first one waits for others.
 _COLLECTING = 0.1

@@ -10,7 +10,6 @@ import random
 import threading
 from collections.abc import Callable
 
-from influxops.context import Context
 from influxops.domain.finding import Severity
 from influxops.domain.text import count
 from influxops.engine import Engine
@@ -19,6 +18,7 @@ from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log, quiet
 from influxops.reconcile.creating import OnlyCreating
 from influxops.report.model import Report
+from influxops.runtime.context import Context
 
 #: Under this name a ledger lets one process at a time make full runs.
 _GATE = "application"

@@ -21,7 +21,6 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugins.discovery import Kind
@@ -32,6 +31,7 @@ from influxops.provisioner.finisher import Finisher
 from influxops.provisioner.notes import Notes
 from influxops.provisioner.values import Rules, log
 from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.runtime.context import Context
 
 #: Tenants that are looked up at once, and made at once on one target.
 _MOST = 200

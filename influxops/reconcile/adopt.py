@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.durations import format_duration, parse_duration
@@ -29,6 +28,7 @@ from influxops.reconcile.desired import held, hold, homes_of, postponed
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.remembered import busy, is_busy, is_recreated, lost
 from influxops.reconcile.retire import on_the_move, standing
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Outcome, Status
 from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan, Verdict
@@ -18,6 +17,7 @@ from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, observe_again, unread
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import make_plan
+from influxops.runtime.context import Context
 
 
 def reread(

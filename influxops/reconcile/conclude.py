@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Refusal, TenantPlan, Verdict
 from influxops.errors import ExitCode
 from influxops.reconcile.observe import Observed
 from influxops.report.model import LedgerState, Origin, Report
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Draft, Order

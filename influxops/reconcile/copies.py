@@ -8,13 +8,13 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.text import count, short, some_of
 from influxops.plugins.target import TargetHandle
-from influxops.reconcile.observe import in_parallel
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
 
 
 def stats_of(

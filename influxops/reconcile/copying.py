@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.copy import Copied, CopyOrder
 from influxops.domain.durations import took
 from influxops.domain.finding import Finding, Kind, Severity
@@ -17,6 +16,7 @@ from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.desired import hold, not_known
 from influxops.reconcile.way import way_of
+from influxops.runtime.context import Context
 
 #: So many tables that cannot be copied are told of with the reason.
 _NAMED = 5

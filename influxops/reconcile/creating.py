@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.database import Database, Inventory
 from influxops.domain.finding import Finding, Kind, Severity
@@ -25,6 +24,7 @@ from influxops.reconcile.recall import Recalled
 from influxops.reconcile.remember import record
 from influxops.reconcile.reserve import reserve
 from influxops.reconcile.single import Place, Step
+from influxops.runtime.context import Context
 
 
 class Failed(Struct, frozen=True):

@@ -19,7 +19,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Outcome, Status
 from influxops.domain.copy import Copied, CopyOrder
 from influxops.domain.finding import Finding, Kind, Severity
@@ -37,6 +36,7 @@ from influxops.reconcile.remember import record
 from influxops.reconcile.remembered import busy
 from influxops.reconcile.run import apply
 from influxops.reconcile.verify import verify
+from influxops.runtime.context import Context
 
 #: After so many postponements in a row, late rows are a person's to decide about.
 MOST_POSTPONED = 3

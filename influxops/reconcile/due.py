@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan, Verdict
@@ -38,6 +37,7 @@ from influxops.reconcile.remembered import (
 )
 from influxops.reconcile.reserve import reserve
 from influxops.reconcile.retire import changed, standing, with_note_of_lost, with_telemetry
+from influxops.runtime.context import Context
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.

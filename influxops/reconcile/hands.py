@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Outcome, Status
 from influxops.domain.copy import Copied
 from influxops.domain.finding import Finding, Kind, Severity
@@ -21,6 +20,7 @@ from influxops.reconcile.copying import facts
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.remembered import busy
 from influxops.reconcile.way import Goal, Way, is_cut_over
+from influxops.runtime.context import Context
 
 
 class Move:

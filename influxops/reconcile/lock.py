@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from influxops.context import Context
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.errors import InfluxopsError, Interrupted, LockBusy
 from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile.order import Draft, Order
+from influxops.runtime.context import Context
 
 _NOT_OFFERED = "no source offers one"
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Plan, TenantPlan
@@ -23,6 +22,7 @@ from influxops.reconcile.observe import Observed, observe_again
 from influxops.reconcile.read_ledger import without_ledger
 from influxops.reconcile.recall import recalled
 from influxops.reconcile.remembered import how_to_go_on, is_recreated, seems_lost
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, Kind, Severity
@@ -23,6 +22,7 @@ from influxops.reconcile.order import Order
 from influxops.reconcile.placement import Placement, placement_of
 from influxops.reconcile.plan import new_database
 from influxops.reconcile.way import Goal, is_cut_over
+from influxops.runtime.context import Context
 
 
 class Planner:

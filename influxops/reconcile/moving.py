@@ -17,7 +17,6 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change, Status
 from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.finding import Kind
@@ -34,6 +33,7 @@ from influxops.reconcile.order import Draft, Order
 from influxops.reconcile.passes import Passes
 from influxops.reconcile.remembered import busy
 from influxops.reconcile.way import Goal, way_of
+from influxops.runtime.context import Context
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.database import UNMANAGED, Inventory
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan, Verdict
@@ -24,6 +23,7 @@ from influxops.reconcile.recall import Recalled
 from influxops.reconcile.remember import record
 from influxops.reconcile.single import Place, Step
 from influxops.report.model import Origin, Report
+from influxops.runtime.context import Context
 
 #: For so long a tenant that no source has may still come: it was wanted before it was registered.
 _NOBODYS = timedelta(minutes=10)

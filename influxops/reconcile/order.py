@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 
-from influxops.context import Context
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Entry, Event
@@ -16,6 +15,7 @@ from influxops.plugins.ledger import LedgerHandle
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
+from influxops.runtime.context import Context
 
 #: Seconds that a run which was ended still has to find out and tell what it did.
 GRACE = 5.0

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.record import Memory
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
@@ -16,6 +15,7 @@ from influxops.plugins.handles import SourceHandle
 from influxops.plugins.ledger import LedgerHandle
 from influxops.reconcile.recall import Recalled, recalled, strangers
 from influxops.report.model import LedgerState
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.reconcile.observe import Observed

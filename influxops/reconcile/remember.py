@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import Finding, Kind, Severity
@@ -18,6 +17,7 @@ from influxops.domain.text import moment
 from influxops.errors import InfluxopsError
 from influxops.reconcile.read_ledger import failed_ledger, identities
 from influxops.reconcile.remembered import is_copy, is_recreated, why_lost
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Draft, Order

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan, Verdict
@@ -16,6 +15,7 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.read_ledger import failed_ledger
 from influxops.reconcile.remembered import busy, is_copy
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Draft, Order

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNMANAGED, DatabaseStats, TableStats
 from influxops.domain.durations import parse_duration
@@ -26,8 +25,10 @@ from influxops.domain.record import Record, State
 from influxops.domain.text import moment, nearest, printable, short, some_of
 from influxops.errors import ConfigError
 from influxops.reconcile.desired import held, hold, homes_of, postponed
-from influxops.reconcile.observe import Observed, in_parallel
+from influxops.reconcile.observe import Observed
 from influxops.reconcile.remembered import busy, is_busy, is_recreated, lost, sharing
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order

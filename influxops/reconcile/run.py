@@ -19,7 +19,6 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan, Verdict
@@ -43,11 +42,7 @@ from influxops.reconcile.desired import desire, held, hold
 from influxops.reconcile.guards import guard
 from influxops.reconcile.lock import Lock
 from influxops.reconcile.lost import describe_recreated, look_twice
-from influxops.reconcile.observe import (
-    Observed,
-    in_parallel,
-    observe,
-)
+from influxops.reconcile.observe import Observed, observe
 from influxops.reconcile.order import GRACE, Draft, Order
 from influxops.reconcile.plan import make_plan
 from influxops.reconcile.read_ledger import without_ledger
@@ -63,6 +58,8 @@ from influxops.reconcile.verify import (
     with_completion,
 )
 from influxops.report.model import Origin, Report
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
 
 #: What a run without a ledger says once.
 NO_LEDGER = Finding(

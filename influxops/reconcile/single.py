@@ -16,7 +16,6 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action
 from influxops.domain.database import Inventory
 from influxops.domain.finding import Kind
@@ -29,11 +28,13 @@ from influxops.plugins.handles import SourceHandle
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile import lost, remembered
 from influxops.reconcile.desired import desire
-from influxops.reconcile.observe import Observed, apart, in_parallel, merged
+from influxops.reconcile.observe import Observed, apart, merged
 from influxops.reconcile.order import Order
 from influxops.reconcile.plan import make_plan
 from influxops.reconcile.recall import Recalled, recalled
 from influxops.reconcile.stale import looks_beside, stale_ledger
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
 
 
 class Asked(Struct, frozen=True):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.database import Inventory, Marker
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
@@ -31,9 +30,11 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugins.target import TargetHandle
 from influxops.reconcile import recall
 from influxops.reconcile.desired import homes_of
-from influxops.reconcile.observe import Observed, in_parallel
+from influxops.reconcile.observe import Observed
 from influxops.reconcile.recall import Recalled
 from influxops.reconcile.rules import Rules
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
 
 if TYPE_CHECKING:
     from influxops.reconcile.order import Order

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from influxops.context import Context
 from influxops.domain.database import DatabaseStats, Retention, Unknown, Unmanaged
 from influxops.domain.durations import format_duration
 from influxops.domain.finding import Kind
@@ -13,6 +12,7 @@ from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import State
 from influxops.report.document import plain
 from influxops.report.view import ReportView
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     from influxops.engine import Engine

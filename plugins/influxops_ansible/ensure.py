@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from influxops.context import Context
 from influxops.domain.change import Change
 from influxops.domain.database import Database
 from influxops.domain.durations import parse_duration
@@ -19,6 +18,7 @@ from influxops.reconcile.retire import Retire
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
 from influxops.report.status import place
+from influxops.runtime.context import Context
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task, id_of
 

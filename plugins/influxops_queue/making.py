@@ -15,7 +15,6 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.context import Context
 from influxops.domain.record import State
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
@@ -23,6 +22,7 @@ from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher
 from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.runtime.context import Context
 
 log = logging.getLogger("influxops")
 

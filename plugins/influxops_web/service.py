@@ -15,7 +15,6 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from influxops.config.load import Config
-from influxops.context import Context
 from influxops.domain.durations import parse_duration
 from influxops.domain.record import Record
 from influxops.engine import Engine
@@ -23,6 +22,7 @@ from influxops.errors import InfluxopsError, TransactionLost
 from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import Rules
+from influxops.runtime.context import Context
 from influxops_postgres.commit import CommitUnknown, confirming, was_committed
 from influxops_web.auth import FIND, Claim, Operator, Sessions
 from influxops_web.limits import Logins

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Status
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Verdict
@@ -21,6 +20,7 @@ from influxops.plugin import (
     Tenant,
 )
 from influxops.reconcile.adopt import Adopt
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 

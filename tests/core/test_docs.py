@@ -15,10 +15,10 @@ import pytest
 from influxops.cli.group import cli
 from influxops.config.load import parse_config
 from influxops.config.resolve import resolve_section
-from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import SourceError
 from influxops.plugins import hookspecs
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, kind
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Action
 from influxops.domain.copy import CopyOrder
 from influxops.domain.database import Database
@@ -20,6 +19,7 @@ from influxops.domain.record import Record, State
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import dropping
 from influxops.reconcile.due import Due
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books, MemoryTarget
 from tests.core.test_engine import supplemented

@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.config.load import parse_config
-from influxops.context import Context
 from influxops.domain.change import Action, Status
 from influxops.domain.database import UNKNOWN, Database, TableStats
 from influxops.domain.finding import Finding, Kind, Severity
@@ -25,6 +24,7 @@ from influxops.plugin import Check, Source, hookimpl
 from influxops.plugins.discovery import misspelt
 from influxops.report.document import report_document
 from influxops.report.model import Report
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.change import Status
 from influxops.domain.database import UNKNOWN
 from influxops.domain.finding import Kind
@@ -18,6 +17,7 @@ from influxops.reconcile.due import Due
 from influxops.reconcile.retire import Retire, Unretire
 from influxops.report.status import tenant_status
 from influxops.report.view import ReportView
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import REMOVED, Books
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.copy import CopyOrder
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.record import Event, Record, State
@@ -18,6 +17,7 @@ from influxops.errors import ConfigError
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile import passes
 from influxops.reconcile.due import Due
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts

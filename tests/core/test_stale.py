@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding, Kind
 from influxops.domain.selection import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from influxops.cli.session import ended_by_signals
-from influxops.context import Context
+from influxops.runtime.context import Context
 from tests.integration.command import PROGRAM, Cli, ended
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Seen
