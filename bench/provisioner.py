@@ -25,7 +25,7 @@ import psycopg
 from influxops import Provisioner
 from influxops.config.load import load_config
 from influxops.domain.selection import Scope
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.runtime.context import Context
 from influxops_demo.postgres import embedded_postgres
 from influxops_demo.testing import running_stand_in

@@ -47,7 +47,7 @@ def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
     from influxops.config.resolve import resolve
-    from influxops.plugins.discovery import installed
+    from influxops.plugin_host.discovery import installed
 
     for item in resolve(config, installed()):
         prefix = f"{item.section.role}.{item.section.name}"

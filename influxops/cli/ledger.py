@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.plugins.ledger import LedgerHandle
+from influxops.plugin_host.ledger import LedgerHandle
 
 
 def needs_ledger(engine: Engine) -> LedgerHandle:

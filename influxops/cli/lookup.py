@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from influxops.cli.output import say
 from influxops.domain.finding import Kind, Severity
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.report.view import ReportView
 from influxops.runtime.context import Context
 

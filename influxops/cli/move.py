@@ -17,7 +17,7 @@ from influxops.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from influxops.engine import Engine
+    from influxops.engine.engine import Engine
     from influxops.report.model import Report
     from influxops.runtime.context import Context
 

@@ -162,7 +162,7 @@ def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[
 
 def kinds(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
     """Complete to the kinds of plugins that are installed."""
-    from influxops.plugins.discovery import installed
+    from influxops.plugin_host.discovery import installed
 
     return _items(installed(), start)
 

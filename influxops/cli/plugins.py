@@ -40,7 +40,7 @@ def _show_command(kind: str, output: str) -> None:
     `ledger.postgres` is the kind `postgres` of a ledger, where another plugin has that kind, too.
     """
     from influxops.config.load import ROLE_NAMES
-    from influxops.plugins.discovery import find, installed
+    from influxops.plugin_host.discovery import find, installed
 
     found = find(kind, installed())
     plugin = found.load()
@@ -89,7 +89,8 @@ def _list(output: str) -> None:
 def _rows() -> list[dict[str, str]]:
     from influxops.config.load import ROLE_NAMES
     from influxops.errors import PluginError
-    from influxops.plugins.discovery import installed, misspelt
+    from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.validation import misspelt
 
     rows = []
     # What is called `ledger.postgres` stands beside the other `postgres`.

@@ -23,7 +23,7 @@ from influxops.config.load import Section, load_config
 from influxops.domain.finding import Kind
 from influxops.domain.selection import Scope
 from influxops.domain.text import one_line
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
 from influxops.runtime.context import Context
 from influxops.runtime.stdio import has_escapes, write_stream

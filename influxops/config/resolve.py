@@ -17,7 +17,8 @@ from influxops.domain.durations import format_duration
 from influxops.domain.hint import Remedy
 from influxops.domain.text import one_line, some_of
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
-from influxops.plugins.discovery import ROLES, Kind, find, implements, misspelt
+from influxops.plugin_host.discovery import ROLES, Kind, find, implements
+from influxops.plugin_host.validation import misspelt
 
 
 class Resolved(Struct, frozen=True):

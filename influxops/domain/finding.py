@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from influxops.domain.hint import Remedy
+from influxops.domain.text import one_line, printable
 
 
 class Severity(StrEnum):
@@ -116,8 +117,6 @@ class Finding(Struct, frozen=True):
     @property
     def subject(self) -> str:
         """Whom it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
-        from influxops.domain.text import one_line, printable
-
         if self.tenant is not None:
             return f"tenant {printable(self.tenant)}"
         for role in ("target", "source", "reporter"):

@@ -1,6 +1,6 @@
 """What a ledger remembers: one record a tenant, the servers it was promised on, and a history.
 
-The values only; a plugin of the role `ledger` keeps them (`influxops.plugins.hookspecs`), and
+The values only; a plugin of the role `ledger` keeps them (`influxops.plugin_host.hookspecs`), and
 `influxops.reconcile` decides what stands in them.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from influxops.domain.database import DatabaseStats
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.works import Works
 from influxops.reconcile.single import Asked, Known, Place, Step

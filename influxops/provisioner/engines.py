@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 
 from influxops.config.load import Config
-from influxops.engine import Engine
-from influxops.plugins.discovery import Kind
+from influxops.engine.engine import Engine
+from influxops.plugin_host.discovery import Kind
 from influxops.provisioner.values import quiet
 from influxops.runtime.context import Context
 

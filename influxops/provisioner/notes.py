@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection
 
 from influxops.domain.record import Record, State, Writing
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines

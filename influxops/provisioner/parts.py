@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from influxops.config.load import Config
-from influxops.plugins.discovery import Kind
+from influxops.plugin_host.discovery import Kind
 from influxops.provisioner.background import Background
 from influxops.provisioner.known import KnownTenants
 from influxops.provisioner.runs import Runs

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from influxops.config.load import Config, load_config
 from influxops.domain.durations import parse_duration
 from influxops.domain.record import State
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
-from influxops.plugins.discovery import Kind
+from influxops.plugin_host.discovery import Kind
 from influxops.provisioner.known import KnownTenants
 from influxops.provisioner.parts import Parts
 from influxops.provisioner.values import Ensured, How, Rules, WrongCall, check_seconds

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from influxops.domain.finding import Severity
 from influxops.domain.text import count
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log, quiet

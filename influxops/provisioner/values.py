@@ -8,7 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from influxops.domain.database import Traits
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 
 
 class How(StrEnum):

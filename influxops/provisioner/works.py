@@ -21,9 +21,9 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.plugins.discovery import Kind
+from influxops.plugin_host.discovery import Kind
 from influxops.provisioner import engines
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines

@@ -12,7 +12,7 @@ from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.text import count, short, some_of
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 

@@ -13,7 +13,7 @@ from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import count, one_line, short, size, some_of
 from influxops.errors import InfluxopsError, Interrupted, TargetError
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.desired import hold, not_known
 from influxops.reconcile.way import way_of
 from influxops.runtime.context import Context

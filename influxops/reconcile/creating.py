@@ -15,7 +15,7 @@ from influxops.domain.database import Database, Inventory
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.errors import InfluxopsError
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.noting import confirm
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.order import GRACE, Draft, Order

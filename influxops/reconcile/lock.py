@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.errors import InfluxopsError, Interrupted, LockBusy
-from influxops.plugins.handles import SourceHandle
-from influxops.plugins.ledger import LedgerHandle
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.order import Draft, Order
 from influxops.runtime.context import Context
 

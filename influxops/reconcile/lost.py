@@ -15,7 +15,7 @@ from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Memory, Record
 from influxops.domain.text import count, short, some_of
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.copies import contents_in_words, stats_of
 from influxops.reconcile.desired import held, hold
 from influxops.reconcile.observe import Observed, observe_again

@@ -13,9 +13,9 @@ from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.tenant import Tenant
 from influxops.domain.text import one_line
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
-from influxops.plugins.handles import SourceHandle
-from influxops.plugins.ledger import LedgerHandle
-from influxops.plugins.target import TargetHandle, WrongServer
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle, WrongServer
 from influxops.reconcile.placement import locate
 from influxops.reconcile.read_ledger import ReadLedger, read_ledger, with_memory
 from influxops.reconcile.recall import Recalled

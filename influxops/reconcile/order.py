@@ -10,9 +10,9 @@ from influxops.domain.finding import Finding
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Entry, Event
 from influxops.errors import InfluxopsError
-from influxops.plugins.handles import SourceHandle
-from influxops.plugins.ledger import LedgerHandle
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import Observed
 from influxops.reconcile.rules import Rules
 from influxops.runtime.context import Context

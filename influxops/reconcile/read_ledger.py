@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.record import Memory
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.plugins.handles import SourceHandle
-from influxops.plugins.ledger import LedgerHandle
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.recall import Recalled, recalled, strangers
 from influxops.report.model import LedgerState
 from influxops.runtime.context import Context

@@ -29,7 +29,7 @@ from influxops.errors import (
     Interrupted,
     LockBusy,
 )
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.again import (
     look_at_busy,
     look_closely,

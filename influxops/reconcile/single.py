@@ -24,8 +24,8 @@ from influxops.domain.record import Memory, Record
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, TargetRefused
-from influxops.plugins.handles import SourceHandle
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile import lost, remembered
 from influxops.reconcile.desired import desire
 from influxops.reconcile.observe import Observed, apart, merged

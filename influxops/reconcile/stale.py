@@ -27,7 +27,7 @@ from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import moment
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile import recall
 from influxops.reconcile.desired import homes_of
 from influxops.reconcile.observe import Observed

@@ -15,7 +15,7 @@ from influxops.report.view import ReportView
 from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
-    from influxops.engine import Engine
+    from influxops.engine.engine import Engine
 
 
 def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[dict[str, Any]]:

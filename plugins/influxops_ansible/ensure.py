@@ -12,7 +12,7 @@ from influxops.domain.database import Database
 from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import State
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
 from influxops.reconcile.retire import Retire
 from influxops.report.document import database_document, plain

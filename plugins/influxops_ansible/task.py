@@ -23,7 +23,7 @@ from influxops.config.load import (
 from influxops.config.secrets import Secret
 from influxops.domain.selection import Scope
 from influxops.domain.text import nearest, printable
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
 from influxops.runtime.context import Context
 

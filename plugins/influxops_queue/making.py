@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config
 from influxops.domain.record import State
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from influxops.errors import ConfigError, LedgerError, SourceError
-from influxops.plugins.handles import SourceHandle
+from influxops.plugin_host.source import SourceHandle
 from influxops.runtime.context import Context
 from influxops_postgres.commit import confirmed
 from influxops_queue.settings import LedgerPlace, RegistryPlace, queue_schema, reason, short

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from influxops.command import common, common_options, configured, say
+from influxops.plugin.cli import common, common_options, configured, say
 
 
 class _Every(click.ParamType[float]):

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from influxops.domain.record import Record, State
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.provisioner import Ensured, WrongCall
 from influxops.runtime.context import Context
 from influxops_web import store

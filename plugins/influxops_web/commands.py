@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import Duration
-from influxops.command import (
+from influxops.plugin.cli import (
     common,
     common_options,
     format_option,

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from influxops import __version__
 from influxops.domain.durations import parse_duration
 from influxops.domain.text import count, moment, one_line, short
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.provisioner.values import How, WrongCall
 from influxops.report.words import happened, retention_words
 from influxops_web import console_data as data

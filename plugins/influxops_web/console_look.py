@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config
 from influxops.domain.database import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.engines import Engines
 from influxops.runtime.context import Context

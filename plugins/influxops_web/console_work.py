@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from influxops.config.load import Config
 from influxops.domain.selection import Scope
 from influxops.domain.text import one_line
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError
 from influxops.report.model import Report
 from influxops.report.view import ReportView

@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.config.web import WebTable
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
 from influxops_postgres.commit import CommitUnknown, NotCommitted
 from influxops_postgres.errors import reason

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from influxops.config.load import Config
 from influxops.domain.durations import parse_duration
 from influxops.domain.record import Record
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
 from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engines import Engines

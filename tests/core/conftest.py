@@ -10,7 +10,7 @@ import pytest
 from influxops.config.load import parse_config
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.report.model import Report
 from influxops.runtime.context import Context
 from tests.core.fakes import KINDS, WORLDS, Server, World

@@ -18,10 +18,10 @@ from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Verdict
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, LockBusy
 from influxops.plugin import Check, Source, hookimpl
-from influxops.plugins.discovery import misspelt
+from influxops.plugin_host.validation import misspelt
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.runtime.context import Context

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from influxops.config.load import load_config
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import Interrupted
 from influxops.runtime.context import Context
 from influxops_queue.asking import ask

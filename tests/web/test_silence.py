@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from influxops.config.load import load_config
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.runtime.context import Context
 from influxops_demo.postgres import EmbeddedPostgres

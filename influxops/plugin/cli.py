@@ -24,7 +24,7 @@ from influxops.errors import ConfigError
 
 if TYPE_CHECKING:
     from influxops.config.roles import LedgerSettings
-    from influxops.engine import Engine
+    from influxops.engine.engine import Engine
     from influxops.runtime.context import Context
 
 S = TypeVar("S", bound="LedgerSettings")

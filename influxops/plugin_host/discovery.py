@@ -14,11 +14,9 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.config.settings import PluginSettings
+from influxops.constants import PLUGIN_GROUP, PROJECT
 from influxops.domain.text import nearest
 from influxops.errors import PluginUnusable
-
-GROUP = "influxops.plugins"
-PROJECT = "influxops"
 
 #: What a section of each role must implement.
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -96,7 +94,7 @@ class Kind(Struct, frozen=True):
         return tuple(roles)
 
 
-def installed(group: str = GROUP) -> dict[str, Kind]:
+def installed(group: str = PLUGIN_GROUP) -> dict[str, Kind]:
     """Return all kinds that are installed, by name, without importing any of them."""
     by_name: defaultdict[str, list[importlib.metadata.EntryPoint]] = defaultdict(list)
     for point in importlib.metadata.entry_points(group=group):
@@ -127,39 +125,6 @@ def implements(plugin: type[Any], hook: str) -> bool:
     """Return whether a plugin's class implements a hook; one that only wraps it does not."""
     marked = getattr(getattr(plugin, hook, None), f"{PROJECT}_impl", None)
     return marked is not None and not (marked["wrapper"] or marked["hookwrapper"])
-
-
-def misspelt(plugin: type[Any]) -> str:
-    """Return what is wrong with the names and arguments of a class's hooks; empty for nothing.
-
-    Args:
-        plugin: The class.
-    """
-    from inspect import signature
-
-    from influxops.plugins import hookspecs
-
-    known = {
-        name: [*signature(spec).parameters]
-        for name, spec in vars(hookspecs).items()
-        if name.startswith(f"{PROJECT}_")
-    }
-    wrong = []
-    for name in dir(plugin):
-        method = getattr(plugin, name, None)
-        is_marked = hasattr(method, f"{PROJECT}_impl")
-        if is_marked and name not in known:
-            wrong.append(
-                f"no hook is called {name} ({nearest(name, known) or 'see docs/plugins.md'})"
-            )
-        elif name in known and not is_marked:
-            wrong.append(f"{name} lacks @hookimpl")
-        elif is_marked and callable(method):
-            for argument in [*signature(method).parameters][1:]:
-                if argument not in known[name]:
-                    takes = ", ".join(known[name]) or "nothing"
-                    wrong.append(f"{name} has no argument {argument}; it may take {takes}")
-    return "; ".join(wrong)
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:

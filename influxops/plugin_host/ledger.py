@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from influxops.config.roles import LedgerSettings
 from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
 from influxops.errors import DeadlineExceeded, LedgerError
-from influxops.plugins.handles import Handle
+from influxops.plugin_host.base import Handle
 from influxops.report.model import LedgerState
 from influxops.runtime.context import Context
 

@@ -18,7 +18,7 @@ from influxops.errors import (
     Interrupted,
     TargetRefused,
 )
-from influxops.plugins.handles import Handle
+from influxops.plugin_host.base import Handle
 from influxops.report.model import TargetState
 from influxops.runtime.context import Context
 

@@ -109,7 +109,7 @@ from influxops.errors import (
 from influxops.errors import (
     TransactionLost as TransactionLost,
 )
-from influxops.plugins.hookspecs import hookimpl as hookimpl
+from influxops.plugin_host.hookspecs import hookimpl as hookimpl
 from influxops.report.document import database_document as database_document
 from influxops.report.document import report_document as report_document
 from influxops.report.model import LedgerState as LedgerState

@@ -15,7 +15,7 @@ from influxops.report.model import Report
 from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
-    from influxops.engine import Engine
+    from influxops.engine.engine import Engine
 
 
 class SingleTenants:

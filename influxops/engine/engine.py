@@ -20,16 +20,12 @@ from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Finding
 from influxops.domain.selection import Scope
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
-from influxops.plugins.discovery import Kind, installed
-from influxops.plugins.handles import (
-    Handle,
-    ReporterHandle,
-    SourceHandle,
-    failed_reporter,
-    manager,
-)
-from influxops.plugins.ledger import LedgerHandle
-from influxops.plugins.target import TargetHandle
+from influxops.plugin_host.base import Handle, manager
+from influxops.plugin_host.discovery import Kind, installed
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile import guards
 from influxops.reconcile.observe import Observed, refuse_one_server_twice
 from influxops.reconcile.order import Order, Planner
@@ -42,7 +38,7 @@ from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
 if TYPE_CHECKING:
-    from influxops.single import SingleTenants
+    from influxops.engine.single import SingleTenants
 
 
 class Engine:
@@ -241,7 +237,7 @@ class Engine:
     @property
     def single(self) -> SingleTenants:
         """What can be done for single tenants, without reading everything."""
-        from influxops.single import SingleTenants  # what no command needs
+        from influxops.engine.single import SingleTenants  # what no command needs
 
         order = Order(
             self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who

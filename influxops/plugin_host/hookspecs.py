@@ -16,6 +16,7 @@ from typing import Any
 
 import pluggy
 
+from influxops.constants import PROJECT
 from influxops.domain.change import Change, Outcome
 from influxops.domain.check import Check
 from influxops.domain.copy import Copied, CopyOrder
@@ -23,7 +24,6 @@ from influxops.domain.database import DatabaseStats, Inventory, Marker
 from influxops.domain.finding import Finding
 from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
 from influxops.domain.tenant import Tenant
-from influxops.plugins.discovery import PROJECT
 from influxops.report.model import Report, RunHead
 from influxops.runtime.context import Context
 
