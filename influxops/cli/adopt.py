@@ -32,7 +32,7 @@ def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> No
       130  interrupted; what was done stays done
     """
     from influxops.cli.session import execute
-    from influxops.reconcile.adopt import Adopt
+    from influxops.reconcile.plan.adopt import Adopt
 
     names: dict[str, str | None] = {}
     for pair in pairs:

@@ -50,14 +50,14 @@ def command(
     if due and (tenants or after is not None):
         raise click.UsageError("--due drops what is due; it takes no tenant and no --after", ctx)
     if due:
-        from influxops.reconcile.due import Due
+        from influxops.reconcile.plan.drop_due import Due
 
         report = execute(ctx, planner=Due(), command="retire --due", **options)
         _say_nothing_due(ctx, report)
         ctx.exit(report.exit_code)
     if not tenants:
         raise click.UsageError("name the tenants to retire, or give --due", ctx)
-    from influxops.reconcile.retire import Retire
+    from influxops.reconcile.plan.retire import Retire
 
     report = execute(
         ctx,

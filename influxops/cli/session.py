@@ -29,7 +29,7 @@ from influxops.runtime.context import Context
 from influxops.runtime.stdio import has_escapes, write_stream
 
 if TYPE_CHECKING:
-    from influxops.reconcile.order import Planner
+    from influxops.reconcile.request import Planner
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.

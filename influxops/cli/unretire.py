@@ -25,7 +25,7 @@ def command(ctx: click.Context, /, tenants: tuple[str, ...], **options: Any) -> 
       130  interrupted; what was done stays done
     """
     from influxops.cli.session import execute
-    from influxops.reconcile.retire import Unretire
+    from influxops.reconcile.plan.retire import Unretire
 
     report = execute(ctx, tenants=tenants, planner=Unretire(tenants), command="unretire", **options)
     ctx.exit(report.exit_code)

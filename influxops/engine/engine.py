@@ -27,12 +27,13 @@ from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile import guards
-from influxops.reconcile.observe import Observed, refuse_one_server_twice
-from influxops.reconcile.order import Order, Planner
-from influxops.reconcile.read_ledger import read_ledger, with_memory
-from influxops.reconcile.rules import Rules, TargetPolicy
+from influxops.reconcile.observe.ledger import read_ledger, with_memory
+from influxops.reconcile.observe.stale_ledger import stale_ledger
+from influxops.reconcile.observe.targets import refuse_one_server_twice
+from influxops.reconcile.policy import Rules, TargetPolicy
+from influxops.reconcile.request import Order, Planner
 from influxops.reconcile.run import NO_LEDGER, reconcile
-from influxops.reconcile.stale import stale_ledger
+from influxops.reconcile.state import Observed
 from influxops.report.model import Origin, Report, RunHead
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
@@ -177,8 +178,8 @@ class Engine:
         Raises:
             ConfigError: When the run asks for what cannot be; nothing was written.
         """
-        from influxops.reconcile.moving import Mover  # what one command needs
-        from influxops.reconcile.way import Goal
+        from influxops.reconcile.move.execute import Mover  # what one command needs
+        from influxops.reconcile.move.route import Goal
 
         if self.ledger is None:
             raise ConfigError(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from influxops.domain.change import Outcome
 from influxops.domain.record import Record
-from influxops.reconcile import creating, noting, single
-from influxops.reconcile.creating import Failed
-from influxops.reconcile.order import Order
-from influxops.reconcile.single import Asked, Known, Looked, Place
+from influxops.reconcile.request import Order
+from influxops.reconcile.single import creating, noting
+from influxops.reconcile.single.creating import Failed
+from influxops.reconcile.single.look_up import Asked, Known, Looked, Place, look_up
 from influxops.report.model import Report
 from influxops.runtime.context import Context
 
@@ -48,7 +48,7 @@ class SingleTenants:
         Raises:
             Interrupted: When the run is over.
         """
-        return single.look_up(asked, self._order, context, known, closely=closely)
+        return look_up(asked, self._order, context, known, closely=closely)
 
     def make(
         self,

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 
 from influxops.provisioner.values import log
 from influxops.provisioner.works import Works
-from influxops.reconcile.single import Asked, Place, Step
+from influxops.reconcile.single.look_up import Asked, Place, Step
 
 #: Seconds before the next try: the first wait, which doubles, and the longest.
 _FIRST, _LONGEST = 0.25, 30.0

@@ -8,7 +8,7 @@ from influxops.domain.database import DatabaseStats
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.works import Works
-from influxops.reconcile.single import Asked, Known, Place, Step
+from influxops.reconcile.single.look_up import Asked, Known, Place, Step
 from influxops.runtime.context import Context
 
 

@@ -13,7 +13,7 @@ from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log
-from influxops.reconcile.single import Place
+from influxops.reconcile.single.look_up import Place
 
 #: Seconds that the first one waits for others; writing takes up to a second more.
 _COLLECTING = 0.25

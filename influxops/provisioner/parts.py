@@ -11,7 +11,7 @@ from influxops.provisioner.known import KnownTenants
 from influxops.provisioner.runs import Runs
 from influxops.provisioner.values import Rules
 from influxops.provisioner.works import Works
-from influxops.reconcile.single import Place
+from influxops.reconcile.single.look_up import Place
 
 
 class Parts:

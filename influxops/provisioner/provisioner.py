@@ -24,7 +24,7 @@ from influxops.plugin_host.discovery import Kind
 from influxops.provisioner.known import KnownTenants
 from influxops.provisioner.parts import Parts
 from influxops.provisioner.values import Ensured, How, Rules, WrongCall, check_seconds
-from influxops.reconcile.single import Asked, Known, Place, Step
+from influxops.reconcile.single.look_up import Asked, Known, Place, Step
 
 #: Seconds for which what is known is known, where the ledger does not say so.
 CACHE_TTL = 60.0

@@ -16,7 +16,7 @@ from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import log, quiet
-from influxops.reconcile.creating import OnlyCreating
+from influxops.reconcile.single.creating import OnlyCreating
 from influxops.report.model import Report
 from influxops.runtime.context import Context
 

@@ -30,7 +30,7 @@ from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher
 from influxops.provisioner.notes import Notes
 from influxops.provisioner.values import Rules, log
-from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.reconcile.single.look_up import Asked, Known, Looked, NotOffered, Place, Step
 from influxops.runtime.context import Context
 
 #: Tenants that are looked up at once, and made at once on one target.

@@ -19,11 +19,11 @@ from influxops.domain.plan import Plan, Refusal, TenantPlan, Verdict
 from influxops.domain.record import State
 from influxops.domain.text import count, nearest, short, some_of
 from influxops.errors import ConfigError
-from influxops.reconcile.lost import refused
-from influxops.reconcile.noticed import tenant_databases
-from influxops.reconcile.observe import Observed
-from influxops.reconcile.remembered import due_on, how_to_go_on, is_lost
-from influxops.reconcile.rules import Rules
+from influxops.reconcile.plan.lost import refused
+from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost
+from influxops.reconcile.plan.warnings import tenant_databases
+from influxops.reconcile.policy import Rules
+from influxops.reconcile.state import Observed
 
 
 class Guard(Struct, frozen=True):

@@ -14,7 +14,7 @@ from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.reconcile.retire import Retire
+from influxops.reconcile.plan.retire import Retire
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
 from influxops.report.status import place

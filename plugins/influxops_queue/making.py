@@ -21,7 +21,7 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.provisioner.circuit import Circuit
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.finisher import Finisher
-from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.reconcile.single.look_up import Asked, Known, Looked, NotOffered, Place, Step
 from influxops.runtime.context import Context
 
 log = logging.getLogger("influxops")

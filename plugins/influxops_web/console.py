@@ -221,7 +221,7 @@ class Console:
         self, request: Request, id: Named, recent: Annotated[bool, Form()] = False
     ) -> Any:
         """Retire a tenant."""
-        from influxops.reconcile.retire import Retire
+        from influxops.reconcile.plan.retire import Retire
 
         row, _, _ = await self._read(request, id)
         allow = ("recent-telemetry",) if recent else ()
@@ -238,7 +238,7 @@ class Console:
 
     async def unretire(self, request: Request, id: Named) -> Any:
         """Keep a tenant that is retiring."""
-        from influxops.reconcile.retire import Unretire
+        from influxops.reconcile.plan.retire import Unretire
 
         row, _, _ = await self._read(request, id)
         await self._works.do(

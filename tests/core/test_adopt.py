@@ -19,7 +19,7 @@ from influxops.plugin import (
     State,
     Tenant,
 )
-from influxops.reconcile.adopt import Adopt
+from influxops.reconcile.plan.adopt import Adopt
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books

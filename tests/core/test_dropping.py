@@ -17,8 +17,8 @@ from influxops.domain.finding import Finding, Kind
 from influxops.domain.plan import Verdict
 from influxops.domain.record import Record, State
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
-from influxops.reconcile import dropping
-from influxops.reconcile.due import Due
+from influxops.reconcile.apply import drop_due as dropping
+from influxops.reconcile.plan.drop_due import Due
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books, MemoryTarget

@@ -12,9 +12,9 @@ from influxops.domain.change import Status
 from influxops.domain.database import UNKNOWN
 from influxops.domain.finding import Kind
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State
-from influxops.reconcile.adopt import Adopt
-from influxops.reconcile.due import Due
-from influxops.reconcile.retire import Retire, Unretire
+from influxops.reconcile.plan.adopt import Adopt
+from influxops.reconcile.plan.drop_due import Due
+from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.status import tenant_status
 from influxops.report.view import ReportView
 from influxops.runtime.context import Context
@@ -435,7 +435,7 @@ def test_status_and_view_say_that_the_tenant_has_no_database(kept: Bench) -> Non
 
 
 def test_the_full_runs_of_an_application_tell_and_record_it_too(kept: Bench) -> None:
-    from influxops.reconcile.creating import OnlyCreating
+    from influxops.reconcile.single.creating import OnlyCreating
 
     recreate(kept)
     report = kept.run(planner=OnlyCreating())

@@ -13,11 +13,11 @@ from influxops.domain.naming import Template
 from influxops.domain.plan import Plan, Verdict
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
-from influxops.reconcile.desired import desire
 from influxops.reconcile.guards import guard
-from influxops.reconcile.observe import Observed
-from influxops.reconcile.plan import make_plan
-from influxops.reconcile.rules import Rules, TargetPolicy
+from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.ensure import make_plan
+from influxops.reconcile.policy import Rules, TargetPolicy
+from influxops.reconcile.state import Observed
 from influxops.report.model import SourceState, TargetState
 from tests.core.fakes import MemoryTarget
 

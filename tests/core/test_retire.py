@@ -20,8 +20,8 @@ from influxops.plugin import (
     SourceError,
     State,
 )
-from influxops.reconcile.due import Due
-from influxops.reconcile.retire import Retire, Unretire
+from influxops.reconcile.plan.drop_due import Due
+from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.view import ReportView
 from tests.core.conftest import Bench
 from tests.core.fakes import REMOVED, Books

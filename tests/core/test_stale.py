@@ -278,7 +278,7 @@ def test_doctor_tells_it(kept: Bench) -> None:
 
 
 def test_an_adopted_database_leaves_what_the_ledger_had_as_its_old_copy(kept: Bench) -> None:
-    from influxops.reconcile.adopt import Adopt
+    from influxops.reconcile.plan.adopt import Adopt
 
     held(kept, "eu2", "a")
     report = kept.run(tenants=("a",), targets=("eu2",), planner=Adopt({"a": "telemetry_a"}))
