@@ -54,8 +54,8 @@ def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
 def _keep_log_format(ctx: click.Context, parameter: click.Parameter, value: str) -> None:
     _keep(ctx, parameter, value)
     if value == "json":
-        from influxops.cli.output import speak_records
-        from influxops.cli.records import Records
+        from influxops.cli.output.json_log import Records
+        from influxops.cli.output.stdio import speak_records
 
         speak_records(Records().line)  # from here on, before there are secrets and a run
 

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.settings import Declared, InvalidSettings, Location, PluginSettings
-from influxops.config.tomlfile import TomlFile
+from influxops.config.toml import TomlFile
 from influxops.domain.database import Traits, Unmanaged
 from influxops.domain.durations import format_duration
 from influxops.domain.hint import Remedy

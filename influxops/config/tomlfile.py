@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from influxops.config.files import NotThere, Unreadable, read_small
+from influxops.config.toml import NotThere, Unreadable, read_small
 from influxops.domain.text import one_line
 from influxops.errors import ConfigError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from influxops._version import __version__ as __version__
-from influxops.config.roles import LedgerSettings as LedgerSettings
-from influxops.config.roles import ReporterSettings as ReporterSettings
-from influxops.config.roles import SourceSettings as SourceSettings
-from influxops.config.roles import TargetSettings as TargetSettings
+from influxops.config.plugin_settings import LedgerSettings as LedgerSettings
+from influxops.config.plugin_settings import ReporterSettings as ReporterSettings
+from influxops.config.plugin_settings import SourceSettings as SourceSettings
+from influxops.config.plugin_settings import TargetSettings as TargetSettings
 from influxops.config.secrets import Secret as Secret
 from influxops.config.settings import (
     Location as Location,
@@ -124,7 +124,7 @@ from influxops.report.view import Group as Group
 from influxops.report.view import ReportView as ReportView
 from influxops.report.view import Words as Words
 from influxops.report.view import listed as listed
-from influxops.report.words import retention_words as retention_words
+from influxops.report.wording import retention_words as retention_words
 from influxops.runtime.cancellation import Ending as Ending
 from influxops.runtime.cancellation import LateAnswer as LateAnswer
 from influxops.runtime.context import Context as Context

@@ -16,14 +16,14 @@ from influxops.cli.options import common as common
 from influxops.cli.options import common_options as common_options
 from influxops.cli.options import format_option as format_option
 from influxops.cli.options import timeout_option as timeout_option
-from influxops.cli.output import put as put
-from influxops.cli.output import say as say
-from influxops.cli.output import say_json as say_json
-from influxops.cli.tables import show_table as show_table
+from influxops.cli.output.stdio import put as put
+from influxops.cli.output.stdio import say as say
+from influxops.cli.output.stdio import say_json as say_json
+from influxops.cli.output.tables import show_table as show_table
 from influxops.errors import ConfigError
 
 if TYPE_CHECKING:
-    from influxops.config.roles import LedgerSettings
+    from influxops.config.plugin_settings import LedgerSettings
     from influxops.engine.engine import Engine
     from influxops.runtime.context import Context
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.config.roles import SourceSettings
+from influxops.config.plugin_settings import SourceSettings
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.tenant import Tenant
 from influxops.plugin_host.base import Handle

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.config.roles import TargetSettings
+from influxops.config.plugin_settings import TargetSettings
 from influxops.domain.change import Change, Outcome, Status
 from influxops.domain.copy import Copied, CopyOrder
 from influxops.domain.database import Database, DatabaseStats, Inventory, Marker, Traits, Unknown

@@ -20,7 +20,7 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record
 from influxops.report.model import Report, SourceState, TargetState
-from influxops.report.words import COMMAND_LINE, Words
+from influxops.report.wording import COMMAND_LINE, Words
 
 VERSION = 1
 

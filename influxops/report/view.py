@@ -19,15 +19,7 @@ from influxops.domain.text import count, moment, one_line, printable, short
 from influxops.errors import ExitCode
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
-from influxops.report.words import (
-    COMMAND_LINE,
-    TASK,
-    Words,
-    done,
-    retention_words,
-    to_do,
-    verb,
-)
+from influxops.report.wording import COMMAND_LINE, TASK, Words, done, retention_words, to_do, verb
 
 __all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 

@@ -19,7 +19,7 @@ from influxops.config.load import Config
 from influxops.domain.database import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.provisioner.engines import Engines
+from influxops.provisioner.engine_pool import Engines
 from influxops.runtime.context import Context
 
 #: Servers that are asked at once.

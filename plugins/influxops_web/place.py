@@ -113,7 +113,7 @@ def ledger_keywords(engine: Engine) -> Mapping[str, Any]:
     Raises:
         ConfigError: When there is no ledger in PostgreSQL; it says what to write.
     """
-    from influxops.cli.ledger import needs_ledger
+    from influxops.cli.session import needs_ledger
 
     settings = needs_ledger(engine).settings
     if not isinstance(settings, InPostgres):

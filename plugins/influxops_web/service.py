@@ -20,8 +20,8 @@ from influxops.domain.record import Record
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
 from influxops.provisioner import Ensured, Provisioner
-from influxops.provisioner.engines import Engines
-from influxops.provisioner.values import Rules
+from influxops.provisioner.engine_pool import Engines
+from influxops.provisioner.validation import Rules
 from influxops.runtime.context import Context
 from influxops_postgres.commit import CommitUnknown, confirming, was_committed
 from influxops_web.auth import FIND, Claim, Operator, Sessions

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from influxops.cli.group import cli
+from influxops.cli.app import cli
 from influxops.config.load import parse_config
 from influxops.config.resolve import resolve_section
 from influxops.engine.engine import Engine

@@ -40,9 +40,9 @@ main()
     "module",
     [
         "click",
-        "influxops.cli.failure",
-        "influxops.cli.group",
-        "influxops.cli.plan",
+        "influxops.cli.failures",
+        "influxops.cli.app",
+        "influxops.cli.commands.plan",
         "influxops.cli.session",
         "influxops.engine",
     ],

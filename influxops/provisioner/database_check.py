@@ -7,7 +7,7 @@ from typing import Any
 from influxops.domain.database import DatabaseStats
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.provisioner.works import Works
+from influxops.provisioner.pipeline import Works
 from influxops.reconcile.single.look_up import Asked, Known, Place, Step
 from influxops.runtime.context import Context
 

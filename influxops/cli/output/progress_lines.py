@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from influxops.cli.output import say
+from influxops.cli.output.stdio import say
 from influxops.domain.durations import took
 
 #: Seconds between two lines; what is done before the first of them is not told.

@@ -6,7 +6,7 @@ import io
 
 import click
 
-from influxops.cli.output import say, say_json, speaks_records
+from influxops.cli.output.stdio import say, say_json, speaks_records
 from influxops.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -73,7 +73,7 @@ def _say_usage(error: click.ClickException) -> None:
 
 
 def _say_error(error: InfluxopsError, *, traceback: bool, as_json: bool) -> None:
-    from influxops.report.words import COMMAND_LINE
+    from influxops.report.wording import COMMAND_LINE
 
     advice = COMMAND_LINE.advice(error.remedy)
     for line in error.message.split("\n"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from influxops.cli.move import execute_move, move_options
+from influxops.cli.commands.move import execute_move, move_options
 from influxops.cli.options import complete_targets
 
 

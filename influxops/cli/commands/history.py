@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
-from influxops.cli.output import put, say, say_json
+from influxops.cli.output.stdio import put, say, say_json
 
 if TYPE_CHECKING:
     from influxops.domain.record import Entry
@@ -37,8 +37,7 @@ def command(
     Oldest first: when (UTC), what happened, to which database on which target, and who did it in
     which run. It reads the ledger alone, also while the servers are down.
     """
-    from influxops.cli.ledger import needs_ledger
-    from influxops.cli.session import session
+    from influxops.cli.session import needs_ledger, session
     from influxops.domain.durations import parse_duration
     from influxops.domain.record import Wanted
     from influxops.errors import ConfigError
@@ -78,7 +77,7 @@ def _line(entry: Entry, *, named: bool) -> str:
         named: Whether it is plain of which tenant it is.
     """
     from influxops.domain.text import one_line, short
-    from influxops.report.words import happened
+    from influxops.report.wording import happened
 
     who = "" if named or entry.tenant is None else f"{short(entry.tenant)}  "
     by = " by ".join(part for part in (f"run {entry.run}" if entry.run else "", entry.who) if part)

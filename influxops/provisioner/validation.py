@@ -1,39 +1,9 @@
-"""What an application gets, and what it may not ask for."""
+"""What an application may not ask for."""
 
 from __future__ import annotations
 
-import logging
-from enum import StrEnum
-
-from msgspec import Struct
-
 from influxops.domain.database import Traits
 from influxops.engine.engine import Engine
-
-
-class How(StrEnum):
-    """What became of a tenant that was asked for."""
-
-    KNOWN = "known"  # its database was there
-    CREATED = "created"  # its database was made just now
-    QUEUED = "queued"  # not yet there; it is tried again by itself
-    FAILED = "failed"  # not there, and it will not be before something else changes
-
-
-class Ensured(Struct, frozen=True):
-    """Where a tenant's database is; true where it is there."""
-
-    tenant: str  # its id
-    how: How
-    database: str = ""  # its database's name; empty where it is not known
-    #: The name of the target that holds it, or that the ledger has for it; None where neither is
-    #: so. A server makes a database for any client that writes: do not write anywhere else.
-    target: str | None = None
-    url: str = ""  # where that is; empty without a target
-    reason: str = ""  # why it is not there, or what else is to be said
-
-    def __bool__(self) -> bool:
-        return self.how is How.KNOWN or self.how is How.CREATED
 
 
 class WrongCall(ValueError):
@@ -114,17 +84,3 @@ class Rules:
                         f"retention {retention}: {each.server or 'its target'} does not keep that"
                     )
         return tenant
-
-
-log = logging.getLogger("influxops")
-#: What the parts of a run log goes to the same place, for who debugs: an application is told of
-#: each change of state once, and not of each try.
-quiet = logging.getLogger("influxops.provisioner")
-
-
-def _for_debugging(record: logging.LogRecord) -> bool:
-    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    return log.isEnabledFor(logging.DEBUG)
-
-
-quiet.addFilter(_for_debugging)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from influxops.domain.change import Status
 from influxops.domain.text import count
 from influxops.errors import InfluxopsError
-from influxops.provisioner.circuit import Circuit
-from influxops.provisioner.engines import Engines
-from influxops.provisioner.values import log
+from influxops.provisioner.circuit_breaker import Circuit
+from influxops.provisioner.engine_pool import Engines
+from influxops.provisioner.logs import log
 from influxops.reconcile.single.look_up import Place
 
 #: Seconds that the first one waits for others; writing takes up to a second more.

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from influxops.cli.options import common_options, format_option, kinds
-from influxops.cli.output import say, say_json
+from influxops.cli.output.stdio import say, say_json
 
 
 @click.group(
@@ -58,7 +58,7 @@ def _show_command(kind: str, output: str) -> None:
         document = {"kind": kind, "roles": roles, "from": found.distribution, "settings": settings}
         say_json(document)
         return
-    from influxops.cli.tables import show_table
+    from influxops.cli.output.tables import show_table
 
     kind = found.kind
     summary = (plugin.__doc__ or "").strip().splitlines()
@@ -80,7 +80,7 @@ def _list(output: str) -> None:
     if output == "json":
         say_json(rows)
         return
-    from influxops.cli.tables import show_table
+    from influxops.cli.output.tables import show_table
 
     headers = ("kind", "serves as", "from", "state")
     show_table(headers, [(r["kind"], r["serves as"] or "-", r["from"], r["state"]) for r in rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from influxops.cli.output import say
+from influxops.cli.output.stdio import say
 from influxops.domain.finding import Kind, Severity
 from influxops.engine.engine import Engine
 from influxops.report.view import ReportView

@@ -71,7 +71,7 @@ def command(
 
 def _say_nothing_due(ctx: click.Context, report: Report) -> None:
     """Say that nothing was to be done: a run without a tenant shows nothing."""
-    from influxops.cli.output import say
+    from influxops.cli.output.stdio import say
     from influxops.domain.finding import Kind
 
     options = common(ctx)

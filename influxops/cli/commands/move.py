@@ -123,7 +123,7 @@ def execute_move(
         away: The target that all leave.
     """
     from influxops.cli.options import common
-    from influxops.cli.output import say
+    from influxops.cli.output.stdio import say
     from influxops.cli.session import execute
 
     def act(engine: Engine, context: Context) -> Report:

@@ -12,9 +12,9 @@ from collections.abc import Collection
 from influxops.domain.record import Record, State, Writing
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.provisioner.circuit import Circuit
-from influxops.provisioner.engines import Engines
-from influxops.provisioner.values import quiet
+from influxops.provisioner.circuit_breaker import Circuit
+from influxops.provisioner.engine_pool import Engines
+from influxops.provisioner.logs import quiet
 from influxops.runtime.context import Context
 
 #: Seconds that the first one waits for others.

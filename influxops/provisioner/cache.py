@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from influxops.provisioner.values import Ensured
+from influxops.provisioner.results import Ensured
 
 #: Tenants that are remembered; beyond that, those go that were added first.
 _MOST = 200_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import common, common_options, format_option
-from influxops.cli.output import say, say_json
+from influxops.cli.output.stdio import say, say_json
 
 if TYPE_CHECKING:
     from influxops.config.load import Config
@@ -28,7 +28,7 @@ def command(ctx: click.Context, output: str) -> None:
     if output == "json":
         say_json([{"key": key, "value": value, "from": origin} for key, value, origin in rows])
         return
-    from influxops.cli.tables import show_table
+    from influxops.cli.output.tables import show_table
 
     if not common(ctx).quiet:
         say(f"file: {config.path or 'none, the environment alone'}", err=True)

@@ -14,8 +14,8 @@ from influxops.domain.finding import Severity
 from influxops.domain.text import count
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, LockBusy
-from influxops.provisioner.engines import Engines
-from influxops.provisioner.values import log, quiet
+from influxops.provisioner.engine_pool import Engines
+from influxops.provisioner.logs import log, quiet
 from influxops.reconcile.single.creating import OnlyCreating
 from influxops.report.model import Report
 from influxops.runtime.context import Context

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from influxops.cli.options import common, common_options
-from influxops.cli.output import say
+from influxops.cli.output.stdio import say
 
 
 @click.command("init", short_help="Write a commented influxops.toml.")

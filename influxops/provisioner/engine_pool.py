@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from influxops.config.load import Config
 from influxops.engine.engine import Engine
 from influxops.plugin_host.discovery import Kind
-from influxops.provisioner.values import quiet
+from influxops.provisioner.logs import quiet
 from influxops.runtime.context import Context
 
 #: Seconds for which an engine works as one run: it remembers which server answered in it.

@@ -24,12 +24,13 @@ from influxops.config.load import Config
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.discovery import Kind
-from influxops.provisioner import engines
-from influxops.provisioner.circuit import Circuit
-from influxops.provisioner.engines import Engines
-from influxops.provisioner.finisher import Finisher
-from influxops.provisioner.notes import Notes
-from influxops.provisioner.values import Rules, log
+from influxops.provisioner import engine_pool
+from influxops.provisioner.circuit_breaker import Circuit
+from influxops.provisioner.completion_worker import Finisher
+from influxops.provisioner.engine_pool import Engines
+from influxops.provisioner.logs import log
+from influxops.provisioner.pending_writer import Notes
+from influxops.provisioner.validation import Rules
 from influxops.reconcile.single.look_up import Asked, Known, Looked, NotOffered, Place, Step
 from influxops.runtime.context import Context
 
@@ -175,7 +176,7 @@ class Works:
         while True:
             with queue.changed:
                 if not queue.flights and not self.stopping.is_set():
-                    queue.changed.wait(engines.IDLE)
+                    queue.changed.wait(engine_pool.IDLE)
                 if self.stopping.is_set():
                     return
                 batch = [queue.flights.popleft() for _ in range(min(len(queue.flights), _MOST))]

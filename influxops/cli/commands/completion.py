@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from influxops.cli.options import common_options
-from influxops.cli.output import put
+from influxops.cli.output.stdio import put
 
 
 @click.command("completion", short_help="Print a shell completion script.")

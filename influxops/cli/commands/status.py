@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
-from influxops.cli.output import say, say_json
+from influxops.cli.output.stdio import say, say_json
 from influxops.domain.text import count, printable, short, some_of
 from influxops.errors import ExitCode
 
@@ -38,7 +38,7 @@ def command(
       1    a tenant has none (unless it is held and acknowledged), or something is wrong or
            cannot be read
     """
-    from influxops.cli.lookup import look
+    from influxops.cli.inspect import look
     from influxops.cli.session import session
     from influxops.domain.selection import Scope
     from influxops.report.status import tenant_status
@@ -116,7 +116,7 @@ def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
 
 
 def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
-    from influxops.cli.tables import fitting, show_table
+    from influxops.cli.output.tables import fitting, show_table
 
     traits = [target.traits for target in view.report.targets]
     marker = any(each.marker for each in traits)

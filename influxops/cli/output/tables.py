@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from influxops.cli.output import put
+from influxops.cli.output.stdio import put
 from influxops.domain.text import one_line
 from influxops.runtime.stdio import console, is_terminal
 

@@ -8,28 +8,28 @@ from influxops.cli.lazy import LazyGroup
 from influxops.cli.options import common_options
 
 _COMMANDS = {
-    "ensure": "influxops.cli.ensure",
-    "plan": "influxops.cli.plan",
-    "move": "influxops.cli.move",
-    "drain": "influxops.cli.drain",
-    "adopt": "influxops.cli.adopt",
-    "retire": "influxops.cli.retire",
-    "unretire": "influxops.cli.unretire",
-    "status": "influxops.cli.status",
-    "where": "influxops.cli.where",
-    "history": "influxops.cli.history",
-    "doctor": "influxops.cli.doctor",
-    "init": "influxops.cli.init",
-    "config": "influxops.cli.config",
-    "plugins": "influxops.cli.plugins",
-    "completion": "influxops.cli.completion",
+    "ensure": "influxops.cli.commands.ensure",
+    "plan": "influxops.cli.commands.plan",
+    "move": "influxops.cli.commands.move",
+    "drain": "influxops.cli.commands.drain",
+    "adopt": "influxops.cli.commands.adopt",
+    "retire": "influxops.cli.commands.retire",
+    "unretire": "influxops.cli.commands.unretire",
+    "status": "influxops.cli.commands.status",
+    "where": "influxops.cli.commands.where",
+    "history": "influxops.cli.commands.history",
+    "doctor": "influxops.cli.commands.doctor",
+    "init": "influxops.cli.commands.init",
+    "config": "influxops.cli.commands.config",
+    "plugins": "influxops.cli.commands.plugins",
+    "completion": "influxops.cli.commands.completion",
 }
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from influxops._version import __version__
-        from influxops.cli.output import put
+        from influxops.cli.output.stdio import put
 
         put(f"influxops {__version__}")
         ctx.exit()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from influxops.errors import InfluxopsError, TargetRefused
-from influxops.provisioner.values import log
+from influxops.provisioner.logs import log
 
 #: Seconds between two probes: the first, and the longest while the server is away.
 _FIRST, _LONGEST = 0.3, 1.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
-from influxops.cli.output import say, say_json
+from influxops.cli.output.stdio import say, say_json
 from influxops.domain.text import count, printable, short
 from influxops.errors import ExitCode
 
@@ -40,7 +40,7 @@ def command(
     if recorded:
         _recorded(ctx, tenant, output, timeout)
         return
-    from influxops.cli.lookup import look
+    from influxops.cli.inspect import look
     from influxops.cli.session import session
     from influxops.domain.finding import Kind, Severity
     from influxops.domain.selection import Scope
@@ -79,8 +79,7 @@ def command(
 
 def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
     """Answer from the ledger alone."""
-    from influxops.cli.ledger import needs_ledger
-    from influxops.cli.session import session
+    from influxops.cli.session import needs_ledger, session
     from influxops.domain.record import State
     from influxops.report.document import plain
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from influxops.cli.options import common, common_options, format_option, timeout_option
-from influxops.cli.output import say, say_json
+from influxops.cli.output.stdio import say, say_json
 from influxops.domain.text import count
 from influxops.errors import ExitCode
 
@@ -23,7 +23,7 @@ def command(ctx: click.Context, output: str, timeout: float | None) -> None:
     Writes nothing. Ends with 1 when something would keep a run from working.
     """
     from influxops.cli.session import session
-    from influxops.report.words import COMMAND_LINE
+    from influxops.report.wording import COMMAND_LINE
 
     marks = {True: "ok", False: "FAIL", None: "note"}
     quiet = common(ctx).quiet

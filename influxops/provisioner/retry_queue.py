@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from influxops.provisioner.values import log
-from influxops.provisioner.works import Works
+from influxops.provisioner.logs import log
+from influxops.provisioner.pipeline import Works
 from influxops.reconcile.single.look_up import Asked, Place, Step
 
 #: Seconds before the next try: the first wait, which doubles, and the longest.

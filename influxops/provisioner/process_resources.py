@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 from influxops.config.load import Config
 from influxops.plugin_host.discovery import Kind
-from influxops.provisioner.background import Background
-from influxops.provisioner.known import KnownTenants
-from influxops.provisioner.runs import Runs
-from influxops.provisioner.values import Rules
-from influxops.provisioner.works import Works
+from influxops.provisioner.cache import KnownTenants
+from influxops.provisioner.periodic_reconcile import Runs
+from influxops.provisioner.pipeline import Works
+from influxops.provisioner.retry_queue import Background
+from influxops.provisioner.validation import Rules
 from influxops.reconcile.single.look_up import Place
 
 
