@@ -23,7 +23,7 @@ from influxops.cli.tables import show_table as show_table
 from influxops.errors import ConfigError
 
 if TYPE_CHECKING:
-    from influxops.config.roles import LedgerSettings
+    from influxops.config.plugin_settings import LedgerSettings
     from influxops.context import Context
     from influxops.engine import Engine
 

@@ -8,10 +8,10 @@ from influxops._version import __version__ as __version__
 from influxops.attributes import ATTRIBUTES as ATTRIBUTES
 from influxops.attributes import ignored_attributes as ignored_attributes
 from influxops.attributes import meant_attribute as meant_attribute
-from influxops.config.roles import LedgerSettings as LedgerSettings
-from influxops.config.roles import ReporterSettings as ReporterSettings
-from influxops.config.roles import SourceSettings as SourceSettings
-from influxops.config.roles import TargetSettings as TargetSettings
+from influxops.config.plugin_settings import LedgerSettings as LedgerSettings
+from influxops.config.plugin_settings import ReporterSettings as ReporterSettings
+from influxops.config.plugin_settings import SourceSettings as SourceSettings
+from influxops.config.plugin_settings import TargetSettings as TargetSettings
 from influxops.config.secrets import Secret as Secret
 from influxops.config.settings import (
     Location as Location,
@@ -160,7 +160,7 @@ from influxops.report.view import Group as Group
 from influxops.report.view import ReportView as ReportView
 from influxops.report.view import Words as Words
 from influxops.report.view import listed as listed
-from influxops.report.words import retention_words as retention_words
+from influxops.report.wording import retention_words as retention_words
 from influxops.streams import console as console
 from influxops.streams import is_terminal as is_terminal
 from influxops.streams import write_stream as write_stream

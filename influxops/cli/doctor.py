@@ -23,7 +23,7 @@ def command(ctx: click.Context, output: str, timeout: float | None) -> None:
     Writes nothing. Ends with 1 when something would keep a run from working.
     """
     from influxops.cli.session import session
-    from influxops.report.words import COMMAND_LINE
+    from influxops.report.wording import COMMAND_LINE
 
     marks = {True: "ok", False: "FAIL", None: "note"}
     quiet = common(ctx).quiet

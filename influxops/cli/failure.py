@@ -73,7 +73,7 @@ def _say_usage(error: click.ClickException) -> None:
 
 
 def _say_error(error: InfluxopsError, *, traceback: bool, as_json: bool) -> None:
-    from influxops.report.words import COMMAND_LINE
+    from influxops.report.wording import COMMAND_LINE
 
     advice = COMMAND_LINE.advice(error.remedy)
     for line in error.message.split("\n"):

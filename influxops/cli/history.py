@@ -77,7 +77,7 @@ def _line(entry: Entry, *, named: bool) -> str:
         entry: What happened.
         named: Whether it is plain of which tenant it is.
     """
-    from influxops.report.words import happened
+    from influxops.report.wording import happened
     from influxops.text import one_line, short
 
     who = "" if named or entry.tenant is None else f"{short(entry.tenant)}  "

@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn
 from msgspec import Struct, field
 
 from influxops.config.settings import InvalidSettings, PluginSettings, setting
-from influxops.config.tomlfile import TomlFile, quoted
+from influxops.config.toml import TomlFile, quoted
 from influxops.config.web import WebTable
 from influxops.durations import parse_duration, parse_retention
 from influxops.errors import ConfigError

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.settings import Declared, InvalidSettings, Location, PluginSettings
-from influxops.config.tomlfile import TomlFile
+from influxops.config.toml import TomlFile
 from influxops.durations import format_duration
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
 from influxops.model import Traits, Unmanaged

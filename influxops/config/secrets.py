@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from influxops.config.files import Unreadable, read_small
+from influxops.config.toml import Unreadable, read_small
 from influxops.errors import ConfigError
 
 _HIDDEN = "[redacted]"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 from msgspec.structs import replace
 
-from influxops.config.roles import SourceSettings
+from influxops.config.plugin_settings import SourceSettings
 from influxops.config.secrets import Redactor
 from influxops.config.settings import Location
 from influxops.context import Context

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from influxops.config.roles import LedgerSettings
+from influxops.config.plugin_settings import LedgerSettings
 from influxops.context import Context
 from influxops.errors import DeadlineExceeded, LedgerError
 from influxops.ledger import Entry, Memory, Record, Wanted, Writing

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.config.roles import TargetSettings
+from influxops.config.plugin_settings import TargetSettings
 from influxops.context import Context
 from influxops.errors import (
     InfluxopsError,

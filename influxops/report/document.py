@@ -18,7 +18,7 @@ from influxops.ledger import Record
 from influxops.model import Change, Database, Outcome, TenantPlan
 from influxops.remedy import Remedy
 from influxops.report.model import Report, SourceState, TargetState
-from influxops.report.words import COMMAND_LINE, Words
+from influxops.report.wording import COMMAND_LINE, Words
 
 VERSION = 1
 

@@ -16,7 +16,7 @@ from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdic
 from influxops.remedy import Remedy
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
-from influxops.report.words import (
+from influxops.report.wording import (
     COMMAND_LINE,
     TASK,
     Words,

@@ -24,7 +24,7 @@ from influxops import __version__
 from influxops.durations import parse_duration
 from influxops.engine import Engine
 from influxops.provisioner.values import How, WrongCall
-from influxops.report.words import happened, retention_words
+from influxops.report.wording import happened, retention_words
 from influxops.text import count, moment, one_line, short
 from influxops_web import console_data as data
 from influxops_web import console_words as words

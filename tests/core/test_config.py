@@ -14,7 +14,7 @@ import pytest
 
 from influxops.config.load import Config, Section, load_config, parse_config
 from influxops.config.resolve import Resolved, resolve
-from influxops.config.tomlfile import TomlFile
+from influxops.config.toml import TomlFile
 from influxops.plugin import (
     ConfigError,
     Context,
@@ -504,7 +504,7 @@ def test_settings_are_equal_by_what_they_say_and_do_not_change() -> None:
 def test_a_file_that_is_a_pipe_is_read_and_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops.config.files.PATIENCE", 0.05)
+    monkeypatch.setattr("influxops.config.toml.PATIENCE", 0.05)
     pipe = tmp_path / "pipe.toml"
     os.mkfifo(pipe)
     start = time.monotonic()
