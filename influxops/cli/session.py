@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from influxops.cli.ledger import needs_ledger
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output import error_line, say, speak_records, speaks_records
-from influxops.config.load import Section, load_config
+from influxops.config.load import ConfigAuthor, Section, load_config
 from influxops.context import Context, Scope
 from influxops.engine import Engine
 from influxops.errors import ConfigError, ExitCode
@@ -120,7 +120,7 @@ def execute(
         verbose = options.verbose or int(endless)
         values = {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
-    reporter = Section("reporters", _OWN, kind, values, author=_OWN)
+    reporter = Section("reporters", _OWN, kind, values, author=ConfigAuthor(_OWN))
     scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)
     with session(
         ctx,

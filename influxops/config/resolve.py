@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from influxops.config.load import ROLE_NAMES, Config, Section
-from influxops.config.settings import Declared, InvalidSettings, Location, PluginSettings
+from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
 from influxops.durations import format_duration
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
@@ -59,7 +59,7 @@ class Resolved(Struct, frozen=True):
 
 
 def _written(
-    section: Section, declared: Declared | None, key: str, origins: Mapping[str, str]
+    section: Section, declared: SettingSpec | None, key: str, origins: Mapping[str, str]
 ) -> str:
     variables = declared.env if declared else ()
     origin = origins.get(key)
@@ -136,7 +136,7 @@ def resolve_section(
         raise
     _check_role(section, kind, plugin)
     try:
-        declared: Mapping[str, Declared] = plugin.Settings.declared()
+        declared: Mapping[str, SettingSpec] = plugin.Settings.declared()
     except Exception as error:  # an annotation that names what is not there
         raise _broken(section, kind, error) from error
     values = dict(section.values)
@@ -208,7 +208,7 @@ def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
     )
 
 
-def _mistake(declared: Declared, value: object) -> Sequence[tuple[str, str]]:
+def _mistake(declared: SettingSpec, value: object) -> Sequence[tuple[str, str]]:
     try:
         declared.read(value)
     except ValueError as error:
@@ -218,7 +218,7 @@ def _mistake(declared: Declared, value: object) -> Sequence[tuple[str, str]]:
 
 def _line(
     section: Section,
-    declared: Mapping[str, Declared],
+    declared: Mapping[str, SettingSpec],
     name: str,
     message: str,
     origins: Mapping[str, str],

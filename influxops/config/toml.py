@@ -7,7 +7,7 @@ import os
 import re
 import select
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,32 +19,14 @@ _HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_.-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _POSITION = re.compile(r"\s*\((?:at line (\d+), column \d+|at end of document)\)$")
-#: The most bytes that a configuration holds.
-_MOST = 16 << 20
-
-#: What the parser says of frequent mistakes, what it means, and what to do.
-_MEANINGS = (
-    ("Cannot overwrite a value", "a key stands here that is there already", "keep one of them"),
-    ("Duplicate inline table key", "a key stands twice in one table", "keep one of them"),
-    ("Cannot declare", "a table stands here that is there already", "put both into one"),
-    ("Expected ']", "a `]` is missing", "a table begins with its name in brackets: [targets.eu1]"),
-    ("Unclosed array", "a list has no end here, and no comma", "close it with `]`"),
-    ("Unclosed inline table", "a table has no end", "close it with `}`"),
-    ("Expected '=' after a key", "a key has no value", 'write `key = "value"`'),
-    ("Illegal character '\\n'", "a text has no end", "close the quotes"),
-    ("Unterminated string", "a text has no end", "close the quotes"),
-    ('Expected "', "a text has no end", "close the quotes"),
-    ("Invalid value", "this is no value", "text wants quotes"),
-    ("Expected newline or end of document", "more follows than a value", "text wants quotes"),
-    ("Unescaped '\\", "a backslash in quotes begins an escape", "write it twice, or use '…'"),
-)
+#: The most bytes of a configuration.
+_LIMIT = 16 << 20
+#: Seconds in which a file has to give all that it holds; only a pipe or a terminal takes any.
+PATIENCE = 5.0
 
 
 class TomlFile:
-    """A TOML file: its data, and where each key stands.
-
-    Args:
-        path: The file.
+    """A TOML file: its data, and the line of each key.
 
     Raises:
         ConfigError: When it cannot be read, or is no TOML; the message names file and line.
@@ -55,33 +37,30 @@ class TomlFile:
 
         self.path = path
         try:
-            self._text = read_small(path, most=_MOST).decode("utf-8-sig")
-        except NotThere:
+            self._text = read_small(path, limit=_LIMIT).removeprefix("\ufeff")
+            self.data: Mapping[str, Any] = tomllib.loads(self._text)
+        except FileNotFoundError:
             raise ConfigError(
-                f"the configuration file {path} is not there",
+                f"the configuration file {path} does not exist",
                 hint="check the path, or let `influxops init` write one",
             ) from None
-        except (Unreadable, UnicodeDecodeError) as error:
-            reason = error if isinstance(error, Unreadable) else "it is not UTF-8"
+        except (OSError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it nests too deeply"
             raise ConfigError(f"the configuration file {path} cannot be read: {reason}") from None
-        try:
-            self.data: Mapping[str, Any] = tomllib.loads(self._text)
         except tomllib.TOMLDecodeError as error:
-            line, reason, hint = self._meaning(str(error))
+            position = _POSITION.search(str(error))
+            reason = _POSITION.sub("", str(error))
+            last = len(self._text.rstrip().splitlines()) or 1
             raise ConfigError(
-                f"this is no TOML: {reason}", where=f"{path}:{line}" if line else "", hint=hint
-            ) from None
-        except RecursionError:
-            raise ConfigError(
-                f"the configuration file {path} cannot be read: it nests too deeply"
+                f"invalid TOML: {reason[:1].lower()}{reason[1:]}",
+                where=f"{path}:{(position and position[1]) or last}",
+                hint="put text in quotes, close every bracket, write each key and table once",
             ) from None
 
     def where(self, *keys: str) -> str:
         """Return `file:line` of a key, or of the nearest table around it that is found."""
-        lines = self._lines
         for length in range(len(keys), 0, -1):
-            line = lines.get(tuple(keys[:length]))
-            if line is not None:
+            if line := self._lines.get(keys[:length]):
                 return f"{self.path}:{line}"
         return str(self.path)
 
@@ -96,44 +75,28 @@ class TomlFile:
         table: tuple[str, ...] = ()
         for number, text in enumerate(self._text.splitlines(), start=1):
             if header := _HEADER.match(text):
-                table = _path(header[1])
-                for length in range(1, len(table) + 1):
-                    lines.setdefault(table[:length], number)
+                path = table = _key_path(header[1])
             elif key := _KEY.match(text):
-                path = table + _path(key[1])
-                for length in range(len(table) + 1, len(path) + 1):
-                    lines.setdefault(path[:length], number)
+                path = table + _key_path(key[1])
+            else:
+                continue
+            for length in range(1, len(path) + 1):
+                lines.setdefault(path[:length], number)
         return lines
 
-    def _meaning(self, error: str) -> tuple[int, str, str]:
-        """Return the line of a parser's error, what it means, and what to do."""
-        position = _POSITION.search(error)
-        reason = error[: position.start()] if position else error
-        last = len(self._text.rstrip().splitlines()) or 1
-        line = int(position[1]) if position and position[1] else last
-        if reason == "Invalid value" and line == last and position and not position[1]:
-            return line, "the file ends before a value does", "close its brackets"
-        for beginning, meaning, hint in _MEANINGS:
-            if reason.startswith(beginning):
-                return line, meaning, hint
-        return line, reason, ""
 
-
-def _path(dotted: str) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in dotted.split("."))
-    if all(map(_BARE.fullmatch, parts)):
-        return parts
+def _key_path(dotted: str) -> tuple[str, ...]:
     import tomllib
 
     try:
         value: Any = tomllib.loads(f"{dotted} = 0")
     except tomllib.TOMLDecodeError:
         return (dotted.strip(),)
-    path: Sequence[str] = ()
+    path: tuple[str, ...] = ()
     while isinstance(value, dict):
         ((key, value),) = value.items()
         path = (*path, key)
-    return tuple(path)
+    return path
 
 
 def quoted(name: str) -> str:
@@ -143,62 +106,36 @@ def quoted(name: str) -> str:
     return '"' + one_line(name.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
-#: Seconds that a file may take to give what it holds; only a pipe or a terminal takes any.
-PATIENCE = 5.0
-_CHUNK = 1 << 16
-
-
-class Unreadable(Exception):
-    """A file that could not be read; the message says why, and nothing that is in it."""
-
-
-class NotThere(Unreadable):
-    """A file that is not there."""
-
-
-def read_small(path: Path, *, most: int) -> bytes:
-    """Return what a file holds.
+def read_small(path: Path, *, limit: int) -> str:
+    """Return the text of a file or a pipe without waiting for ever: a pipe may have no writer.
 
     Args:
         path: A regular file, or a pipe: `/dev/stdin`, a process substitution, a named one.
-        most: The most bytes that it may hold.
+        limit: Bytes.
 
     Raises:
-        NotThere: When there is no such file.
-        Unreadable: When it cannot be read, holds too much, or gives no end in time.
+        OSError: Whatever is wrong; its `strerror` says it, and nothing that is in the file.
     """
     end = time.monotonic() + PATIENCE
+    found = bytearray()
     try:
-        # Without O_NONBLOCK, opening a named pipe waits for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            return _read(descriptor, most, end)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        raise NotThere(os.strerror(errno.ENOENT)) from None
-    except OSError as error:
-        raise Unreadable(error.strerror or type(error).__name__) from None
-    except ValueError:  # a NUL in its name
-        raise Unreadable("this is no name of a file") from None
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            waiting = select.poll()
+            waiting.register(file, select.POLLIN)
+            while len(found) <= limit:
+                left = end - time.monotonic()
+                if left <= 0 or not waiting.poll(left * 1000):
+                    reason = "it is a pipe that no process writes to, or that none closes"
+                    raise OSError(errno.ETIMEDOUT, reason)
+                part = file.read(1 << 16)
+                if part == b"":
+                    return found.decode()
+                found += part or b""  # None: another process took it
+    except ValueError as error:  # a NUL in its name is one, too
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise OSError(errno.EINVAL, reason) from None
+    raise OSError(errno.EFBIG, f"it holds more than {limit:,} bytes")
 
 
-def _read(descriptor: int, most: int, end: float) -> bytes:
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        left = end - time.monotonic()
-        if left <= 0 or not waiting.poll(left * 1000):
-            raise Unreadable("it is a pipe that nobody writes to, or that nobody closes")
-        try:
-            part = os.read(descriptor, _CHUNK)
-        except BlockingIOError:
-            continue
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        size += len(part)
-        if size > most:
-            raise Unreadable(f"it holds more than {most:,} bytes")
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for a writer
