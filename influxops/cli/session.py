@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
-from influxops.config.load import Section, load_config
+from influxops.config.load import ConfigAuthor, Section, load_config
 from influxops.domain.finding import Kind
 from influxops.domain.selection import Scope
 from influxops.domain.text import one_line
@@ -121,7 +121,7 @@ def execute(
         verbose = options.verbose or int(endless)
         values = {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
-    reporter = Section("reporters", _OWN, kind, values, author=_OWN)
+    reporter = Section("reporters", _OWN, kind, values, author=ConfigAuthor(_OWN))
     scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)
     with session(
         ctx,

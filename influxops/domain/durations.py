@@ -9,13 +9,7 @@ _PART = re.compile(r"([0-9]{1,12})\s*([smhdw])\s*")
 
 
 def parse_duration(text: str) -> int:
-    """Return the seconds of a duration.
-
-    Args:
-        text: Whole numbers with the units s, m, h, d and w, the sum of which is meant.
-
-    Returns:
-        Seconds.
+    """Return the seconds of a duration: whole numbers with the units s, m, h, d and w, added up.
 
     Raises:
         ValueError: When it is no such duration; it does not repeat the text.
@@ -33,27 +27,38 @@ def parse_duration(text: str) -> int:
     return seconds
 
 
-def parse_retention(text: str) -> int | None:
-    """Return the seconds of a retention period.
-
-    Args:
-        text: A duration, or `none`; what a target keeps at least and at most is its own to say.
-
-    Returns:
-        Seconds, or None for `none`: kept for ever.
+def check_duration(text: str) -> str:
+    """Return a duration as it is written.
 
     Raises:
-        ValueError: When it is no duration.
+        ValueError: When it is none, or not from one second to 365 days.
+    """
+    if not 1 <= parse_duration(text) <= 365 * _UNITS["d"]:
+        raise ValueError("it must be from one second to 365 days")
+    return text
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds of a duration, or of a whole number without a unit.
+
+    Raises:
+        ValueError: When it is neither; it does not repeat the text.
+    """
+    return float(text) if text.strip().isdecimal() else parse_duration(text)
+
+
+def parse_retention(text: str) -> int | None:
+    """Return the seconds of a retention period; None for `none`: kept for ever.
+
+    Raises:
+        ValueError: When it is no duration. What a target keeps at least and at most is its own
+            to say.
     """
     return None if text.strip().lower() == "none" else parse_duration(text)
 
 
 def format_duration(seconds: int) -> str:
-    """Return a duration written with the largest single unit that is exact: 2592000 gives `30d`.
-
-    Args:
-        seconds: Whole seconds.
-    """
+    """Return a duration written with the largest single unit that is exact: 2592000 gives `30d`."""
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds // _UNITS[unit]}{unit}"

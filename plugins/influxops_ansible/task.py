@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from influxops.config.load import (
     ENVIRONMENT,
     Config,
-    Program,
+    ConfigAuthor,
     Section,
     load_config,
     parse_config,
@@ -100,7 +100,7 @@ class Task(Struct, frozen=True, dict=True):
         called |= {"ledger": "ledger"}
         if self.named is None:
             called["sources.task"] = "source"
-        author = Program("the task", called)
+        author = ConfigAuthor("the task", called)
         own = {**self._tables(), **self._sources()}
         path = self.parameters.get("config")
         # A URL that a variable gives stands back for a file that the task names.

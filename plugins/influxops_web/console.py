@@ -18,7 +18,6 @@ from urllib.parse import urlencode
 import jinja2
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from influxops.report.wording import happened, retention_words
 from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
@@ -27,6 +26,7 @@ from influxops.domain.text import count, moment, one_line, short
 from influxops.engine.engine import Engine
 from influxops.provisioner.results import How
 from influxops.provisioner.validation import WrongCall
+from influxops.report.wording import happened, retention_words
 from influxops_web import console_data as data
 from influxops_web import console_words as words
 from influxops_web.auth import operator_of

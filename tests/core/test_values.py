@@ -134,7 +134,7 @@ def test_a_secret_in_a_pipe_that_nobody_writes_to_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr("influxops.config.toml.PATIENCE", 0.05)
     os.mkfifo(tmp_path / "secret")
-    with pytest.raises(ConfigError, match="nobody writes to"):
+    with pytest.raises(ConfigError, match="no process writes to"):
         Secret(file=str(tmp_path / "secret")).reveal()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from influxops.config.settings import PluginSettings, setting
+from influxops.config.settings import PluginSettings, checked, setting
+from influxops.domain.durations import parse_duration
 
 
 class SourceSettings(PluginSettings):
@@ -49,13 +50,6 @@ def _parse_share(value: float) -> float:
     return value
 
 
-def _parse_wait(value: str) -> str:
-    from influxops.domain.durations import parse_duration
-
-    parse_duration(value)
-    return value
-
-
 class LedgerSettings(PluginSettings):
     """The base of a ledger's settings: what the engine itself goes by."""
 
@@ -79,12 +73,12 @@ class LedgerSettings(PluginSettings):
         "7d",
         description="How long a retired tenant's database is kept, and the one that a moved "
         "tenant left behind.",
-        parse=_parse_wait,
+        parse=checked(parse_duration),
     )
     cache_ttl: str = setting(
         "60s",
         description="How long an application may go on using the place of a database that it "
         "looked up, the time of a write included; a move waits so long for those that still write "
         "to the old one.",
-        parse=_parse_wait,
+        parse=checked(parse_duration),
     )
