@@ -17,7 +17,7 @@ from influxops.errors import (
     LockBusy,
 )
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Draft, Observed
 from influxops.report.model import LedgerState, Origin, Report
 from influxops.runtime.context import Context
@@ -26,14 +26,14 @@ _UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
 
 
 def conclude(
-    draft: Draft, operation: Operation, order: Order, context: Context, origin: Origin
+    draft: Draft, operation: Operation, request: RunRequest, context: Context, origin: Origin
 ) -> Report:
     """Return the report of a run.
 
     Args:
         draft: What it knows.
         operation: What it did.
-        order: What it was asked to do.
+        request: What it was asked to do.
         context: The run.
         origin: Who ran it.
     """
@@ -42,7 +42,7 @@ def conclude(
         replace(final, record=record) if (record := records.get(final.tenant)) else final
         for final in (_final(plan, draft, context) for plan in draft.plan.tenants.values())
     )
-    notes = [*_notes(draft, order, context, tenants)]
+    notes = [*_notes(draft, request, context, tenants)]
     code = _exit_code(notes, tenants, draft.plan.refusals)
     if draft.error is not None:
         code = draft.error.exit_code
@@ -94,7 +94,7 @@ def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
 
 
 def _notes(
-    draft: Draft, order: Order, context: Context, tenants: Sequence[TenantPlan]
+    draft: Draft, request: RunRequest, context: Context, tenants: Sequence[TenantPlan]
 ) -> Iterator[Finding]:
     """Yield what is about no single tenant, its severity settled by what it meant for this run."""
     scope = context.scope
@@ -111,7 +111,7 @@ def _notes(
             elsewhere = (scope.tenants is not None and not waits) or not scope.covers(
                 None, finding.target
             )
-            if elsewhere or ("unreachable" in order.allow and not waits):
+            if elsewhere or ("unreachable" in request.allow and not waits):
                 severity = Severity.WARNING
         elif (
             finding.source is not None

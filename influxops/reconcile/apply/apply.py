@@ -17,7 +17,7 @@ from influxops.reconcile.apply.verify import closed_by, incomplete, settled, ver
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.blocks import held, hold
-from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Draft, Observed
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
@@ -43,14 +43,14 @@ def still_open(draft: Draft) -> list[TenantPlan]:
 
 
 def execute_plan(
-    draft: Draft, plan_again: Callable[[Observed], Plan], order: Order, context: Context
+    draft: Draft, plan_again: Callable[[Observed], Plan], request: RunRequest, context: Context
 ) -> Iterator[Draft]:
     """Claim, change, read again and record, batch by batch, while something is open.
 
     Args:
         draft: What is known.
         plan_again: Plans from what was read since: a target that is full takes no more.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
 
     Raises:
@@ -58,24 +58,26 @@ def execute_plan(
     """
     while batch := next_batch(draft):
         context.check()
-        draft, batch = reserve(batch, draft, order, context)
+        draft, batch = reserve(batch, draft, request, context)
         yield draft
         if batch:
-            draft = carry_out(batch, draft, order, context)
+            draft = carry_out(batch, draft, request, context)
             yield draft
-            yield (draft := record(draft, order, context.or_grace(GRACE)))
+            yield (draft := record(draft, request, context.or_grace(GRACE)))
         context.check()
         if still_open(draft) or draft.observed.closed:
             yield (draft := replace(draft, plan=replan(draft, plan_again(draft.observed))))
 
 
-def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context) -> Draft:
+def carry_out(
+    batch: Sequence[TenantPlan], draft: Draft, request: RunRequest, context: Context
+) -> Draft:
     """Apply the changes of some tenants, and read again what came of it.
 
     What was made and then lost a part (a server loses rows when a name is used again at once, or
     when it dies) is completed once more.
     """
-    observed, ended, faults = make_room(batch, draft.observed, order, context)
+    observed, ended, faults = make_room(batch, draft.observed, request, context)
     changes = [
         change
         for plan in batch
@@ -84,15 +86,15 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
         if change.needs_target and not (plan.tenant in ended and change.action is Action.DROP)
     ]
     context.on_stage("ensuring", len(changes))
-    outcomes, more = apply(changes, order.targets, context)
+    outcomes, more = apply(changes, request.targets, context)
     faults = [*faults, *more]
-    observed = reread(outcomes, observed, order, context)
+    observed = reread(outcomes, observed, request, context)
     missing = [*incomplete(outcomes, observed)] if context.over is None else []
     if missing:
-        completions, more = apply(missing, order.targets, context)
+        completions, more = apply(missing, request.targets, context)
         faults = [*faults, *more]
         outcomes = with_completion(outcomes, completions)
-        observed = reread(completions, observed, order, context, closely=True)
+        observed = reread(completions, observed, request, context, closely=True)
     done = verify(batch, outcomes, observed, draft.observed.closed, ended)
     closed = closed_by(outcomes, observed.closed)
     return replace(
@@ -104,7 +106,7 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
 
 
 def make_room(
-    batch: Sequence[TenantPlan], observed: Observed, order: Order, context: Context
+    batch: Sequence[TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
     """Drop what is to be replaced, before anything is created in its place.
 
@@ -116,8 +118,8 @@ def make_room(
     drops = [c for plan in plans.values() for c in plan.changes if c.action is Action.DROP]
     if not drops:
         return observed, {}, []
-    outcomes, faults = apply(drops, order.targets, context)
-    observed = reread(outcomes, observed, order, context)
+    outcomes, faults = apply(drops, request.targets, context)
+    observed = reread(outcomes, observed, request, context)
     ended = {}
     for outcome in (settled(o, plans[o.change.tenant], observed) for o in outcomes):
         ended[outcome.change.tenant] = [outcome]

@@ -13,7 +13,7 @@ from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.plan.recorded import busy, is_copy
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Draft, Observed
 from influxops.runtime.context import Context
 
@@ -22,21 +22,21 @@ _RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNR
 
 
 def reserve(
-    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
+    batch: Sequence[TenantPlan], draft: Draft, request: RunRequest, context: Context
 ) -> tuple[Draft, list[TenantPlan]]:
     """Take into this run's hands whoever is to get, lose or change a place, before it is written.
 
     Args:
         batch: The tenants whose changes are to be tried.
         draft: What is known.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
 
     Returns:
         What is known now, and those of the batch that are this run's to change.
     """
     recalled = draft.observed.recalled
-    if order.ledger is None or not recalled.is_there:
+    if request.ledger is None or not recalled.is_there:
         return draft, [*batch]
     wanted = [
         _reserved(plan, change.action, change.target, draft.observed)
@@ -46,7 +46,7 @@ def reserve(
     if not wanted:
         return draft, [*batch]
     try:
-        found = order.ledger.reserve(wanted, context)
+        found = request.ledger.reserve(wanted, context)
     except Interrupted:
         raise
     except InfluxopsError as error:

@@ -35,7 +35,7 @@ from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Draft
 from influxops.runtime.context import Context
 
@@ -96,14 +96,19 @@ class OldCopies:
 
     Args:
         draft: What is known.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
     """
 
-    def __init__(self, draft: Draft, order: Order, context: Context) -> None:
-        assert order.ledger is not None
-        self.draft, self.order, self.context, self.ledger = draft, order, context, order.ledger
-        self._handles = {handle.name: handle for handle in order.targets}
+    def __init__(self, draft: Draft, request: RunRequest, context: Context) -> None:
+        assert request.ledger is not None
+        self.draft, self.request, self.context, self.ledger = (
+            draft,
+            request,
+            context,
+            request.ledger,
+        )
+        self._handles = {handle.name: handle for handle in request.targets}
         self._began = self._settled_at = time.monotonic()
         # Since the last settling: what became of tenants, and what is to be written of them.
         self._plans: dict[str, TenantPlan] = {}
@@ -179,7 +184,7 @@ class OldCopies:
             self._not_copied(plan, error.message, error.remedy)
             return False
         self._progress[plan.tenant] = copied.progress
-        now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.order.allow
+        now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.request.allow
         if copied.rows:
             seconds = (now - (late.at or known.made or now)).total_seconds()
             late = replace(late, rate=copied.rows / max(seconds, 1.0))
@@ -219,7 +224,7 @@ class OldCopies:
             self._plans[plan.tenant] = postponed(plan, Kind.FAILED_LEDGER, why)
             return
         limited = self.context.limited(_ENDS)
-        (outcome,), faults = apply(plan.changes, self.order.targets, limited)
+        (outcome,), faults = apply(plan.changes, self.request.targets, limited)
         if limited.over and not self.context.over and outcome.status is not Status.DONE:
             why = f"its target did not answer the drop within {_ENDS:g} s"
             outcome = replace(outcome, status=Status.UNKNOWN, message=why)
@@ -290,7 +295,7 @@ class OldCopies:
             after = replace(after, finding=replace(after.finding, facts=facts))
         assert after.finding is not None
         ended, message = Status.SKIPPED.value, after.finding.message
-        entry = self.order.entry(Event.DROPPED, plan, known.other, ended=ended, message=message)
+        entry = self.request.entry(Event.DROPPED, plan, known.other, ended=ended, message=message)
         self._plans[plan.tenant] = after
         self._late.append((known, entry))
 
@@ -309,7 +314,7 @@ class OldCopies:
         self._wait_for_writers()
         settled: Mapping[str, TenantPlan] = {}
         if outcomes:
-            observed = reread(outcomes, observed, self.order, self.context)
+            observed = reread(outcomes, observed, self.request, self.context)
             settled = verify([plan for plan, _ in self._dropped], outcomes, observed, {})
         self.draft = replace(
             self.draft,
@@ -319,7 +324,7 @@ class OldCopies:
             notes=(*self.draft.notes, *self._faults),
         )
         self._record_late()
-        self.draft = record(self.draft, self.order, self.context.or_grace(GRACE))
+        self.draft = record(self.draft, self.request, self.context.or_grace(GRACE))
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()

@@ -16,7 +16,7 @@ from influxops.domain.text import moment
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Draft
 from influxops.runtime.context import Context
 
@@ -33,7 +33,7 @@ _EVENTS = {
 
 def record(
     draft: Draft,
-    order: Order,
+    request: RunRequest,
     context: Context,
     *,
     at_end: bool = False,
@@ -43,21 +43,21 @@ def record(
 
     Args:
         draft: What is known.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run, or the grace that one which is over still has.
         at_end: Whether this is the end of the run, so that also what was read is written.
         with_seen: Whether then also tenants are written of which nothing was changed.
     """
     recalled = draft.observed.recalled
-    if order.ledger is None or not recalled.is_there or context.dry_run:
+    if request.ledger is None or not recalled.is_there or context.dry_run:
         return draft
-    writing = _Writer(draft, order, context.id).writing(at_end=at_end, with_seen=with_seen)
+    writing = _Writer(draft, request, context.id).writing(at_end=at_end, with_seen=with_seen)
     draft = replace(draft, recorded=frozenset(draft.settled))
     if not writing:
         return draft
     draft = replace(draft, events=(*draft.events, *writing.entries))
     try:
-        found = order.ledger.record(writing, context)
+        found = request.ledger.record(writing, context)
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
@@ -98,8 +98,8 @@ def _undecided(
 class _Writer:
     """Makes what is to be written of what a run knows."""
 
-    def __init__(self, draft: Draft, order: Order, run: str) -> None:
-        self.draft, self.order, self.run = draft, order, run
+    def __init__(self, draft: Draft, request: RunRequest, run: str) -> None:
+        self.draft, self.request, self.run = draft, request, run
         self.observed, self.recalled = draft.observed, draft.observed.recalled
         self.entries: list[Entry] = []
 
@@ -182,7 +182,7 @@ class _Writer:
             was_seen: Whether its marker was seen before, so that only a look can deny it.
         """
         is_marked = found.is_marked if found is not None else UNKNOWN
-        policy = self.order.rules.targets.get(target or "")
+        policy = self.request.rules.targets.get(target or "")
         if is_marked is UNKNOWN and (was_seen or not (policy and policy.traits.marker)):
             is_marked = True
         return State.READY if is_marked is True else State.UNCONFIRMED
@@ -194,7 +194,7 @@ class _Writer:
                 return before
             again = is_recreated(before, plan.before)
             self.entries.append(
-                self.order.entry(
+                self.request.entry(
                     Event.RECREATED if again else Event.LOST,
                     plan,
                     before.target,
@@ -209,7 +209,7 @@ class _Writer:
             return replace(before, state=State.LOST, due=due)
         if plan.verdict is not Verdict.OK or plan.before is None:
             return before
-        if plan.target in self.recalled.replaced and "replaced-server" not in self.order.allow:
+        if plan.target in self.recalled.replaced and "replaced-server" not in self.request.allow:
             return before  # nobody said that this is its server
         state = self._state(plan.before, plan.target)
         if before.state is State.UNCONFIRMED and state is not State.READY:
@@ -224,7 +224,7 @@ class _Writer:
         after = replace(self._placed(before, plan, made=False), state=_going_on(before, state))
         if before.state is not State.UNCONFIRMED or before.confirmed is None:
             self.entries.append(
-                self.order.entry(
+                self.request.entry(
                     events.get(before.state, Event.FOUND),
                     plan,
                     plan.target,
@@ -288,7 +288,7 @@ class _Writer:
             f"its {data} is kept until {moment(change.until)}" if change.until else "",
         )
         self.entries.append(
-            self.order.entry(
+            self.request.entry(
                 _EVENTS[change.action],
                 plan,
                 change.target or None,
@@ -338,14 +338,14 @@ class _Writer:
         """Return the servers that were read in full, but for those that replaced another."""
         servers = []
         missed = self._missed(records)
-        who = self.order.who
+        who = self.request.who
         reachable = {state.name for state in self.observed.targets if state.reachable}
         for name, inventory in self.observed.inventories.items():
             known = self.recalled.replaced.get(name)
             if name not in reachable or not inventory.complete:
                 continue
             if known is not None:
-                if "replaced-server" not in self.order.allow:
+                if "replaced-server" not in self.request.allow:
                     continue
                 before, after = known.identity or "", inventory.identity or ""
                 self.entries.append(
@@ -363,13 +363,13 @@ class _Writer:
 
     def _sources(self) -> frozenset[str]:
         """Return the sources that the ledger sees for the first time, where that is allowed."""
-        if self.recalled.sources and "new-source" not in self.order.allow:
+        if self.recalled.sources and "new-source" not in self.request.allow:
             return frozenset()
         read = {state.name for state in self.observed.sources if not state.error}
-        seen = {each for name, each in identities(self.order.sources).items() if name in read}
+        seen = {each for name, each in identities(self.request.sources).items() if name in read}
         new = frozenset(seen) - self.recalled.sources
         for identity in sorted(new if self.recalled.sources else ()):
-            self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.order.who))
+            self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.request.who))
         return new
 
 

@@ -35,7 +35,7 @@ from influxops.reconcile.move.route import Goal, way_of
 from influxops.reconcile.move.state import Failed, Hands, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Draft, Observed
 from influxops.runtime.context import Context
 
@@ -87,7 +87,7 @@ class Move(Operation):
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan who is moved where; a dry run also finds out what there is to copy.
@@ -95,10 +95,10 @@ class Move(Operation):
         Raises:
             ConfigError: When a target is not configured.
         """
-        assert order.ledger is not None
-        goal = self._goal(order.ledger.settings)
-        goal.refuse(order.rules.targets)
-        self._planner = Planner(goal, observed, order)
+        assert request.ledger is not None
+        goal = self._goal(request.ledger.settings)
+        goal.refuse(request.rules.targets)
+        self._planner = Planner(goal, observed, request)
         plan = self._planner.plan(desired, context)
         if not context.dry_run:
             return plan
@@ -113,14 +113,14 @@ class Move(Operation):
         return replace(plan, tenants=tenants)
 
     def execute(
-        self, draft: Draft, desired: Mapping[str, TenantPlan], order: Order, context: Context
+        self, draft: Draft, desired: Mapping[str, TenantPlan], request: RunRequest, context: Context
     ) -> Iterator[Draft]:
         """MoveProgress whom the plan says; yield what is known at the end, or when the run is over.
 
         Raises:
             Interrupted: When the run is over.
         """
-        hands = Hands(self._planner.goal, draft, order, context)
+        hands = Hands(self._planner.goal, draft, request, context)
         try:
             _Work(self._planner, hands).through()
         except Interrupted as error:
@@ -295,7 +295,7 @@ class _Work:
         if not making:
             return [*moves], []
         before = replace(self.hands.draft, settled={})
-        after = carry_out(making, before, self.hands.order, self.hands.context)
+        after = carry_out(making, before, self.hands.request, self.hands.context)
         self.hands.draft = replace(after, settled=self.hands.draft.settled)
         made = {plan.tenant: after.settled.get(plan.tenant) for plan in making}
         ready, again = [], []

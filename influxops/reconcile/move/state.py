@@ -19,7 +19,7 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.route import Goal, Way, is_cut_over
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Draft
 from influxops.runtime.context import Context
 
@@ -103,14 +103,14 @@ class Hands:
     Args:
         goal: What the move is for.
         draft: What is known when it begins.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
     """
 
-    def __init__(self, goal: Goal, draft: Draft, order: Order, context: Context) -> None:
-        assert order.ledger is not None
-        self.goal, self.order, self.context, self.ledger = goal, order, context, order.ledger
-        self.handles = {handle.name: handle for handle in order.targets}
+    def __init__(self, goal: Goal, draft: Draft, request: RunRequest, context: Context) -> None:
+        assert request.ledger is not None
+        self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger
+        self.handles = {handle.name: handle for handle in request.targets}
         # These change while the run goes on: each tenant costs the same, however many there are.
         self.tenants = dict(draft.plan.tenants)
         self.settled = dict(draft.settled)
@@ -337,7 +337,7 @@ class Hands:
         message: str = "",
     ) -> Entry:
         """Return a line of the history about a tenant; the fields are those of an `Entry`."""
-        return self.order.entry(event, plan, target, before, after, ended=ended, message=message)
+        return self.request.entry(event, plan, target, before, after, ended=ended, message=message)
 
 
 def is_written(record: Record, found: Record) -> bool:

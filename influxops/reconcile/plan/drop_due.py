@@ -39,7 +39,7 @@ from influxops.reconcile.plan.recorded import (
     unretired,
 )
 from influxops.reconcile.plan.retire import changed, standing, with_note_of_lost, with_telemetry
-from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Draft, Observed
 from influxops.runtime.context import Context
 
@@ -57,7 +57,7 @@ class DropDue(Operation, Struct, frozen=True):
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it."""
@@ -77,15 +77,15 @@ class DropDue(Operation, Struct, frozen=True):
             if (why := shared.get(record.tenant)) and record.tenant not in observed.known_elsewhere:
                 plans[record.tenant] = hold(standing(record, target, observed), why)
                 continue
-            plan = self._planned(record, target, observed, order, context)
+            plan = self._planned(record, target, observed, request, context)
             plans[record.tenant] = plan
             if record.state is State.RETIRING:
                 retired[record.tenant] = plan
-        plans |= with_telemetry(retired, observed, order, context)
+        plans |= with_telemetry(retired, observed, request, context)
         return Plan(plans, tuple(_waiting(observed)))
 
     def _planned(
-        self, record: Record, target: str, observed: Observed, order: Order, context: Context
+        self, record: Record, target: str, observed: Observed, request: RunRequest, context: Context
     ) -> TenantPlan:
         plan = standing(record, target, observed)
         if is_busy(record, context.id):
@@ -100,7 +100,7 @@ class DropDue(Operation, Struct, frozen=True):
                 Kind.NOT_READ,
                 "not every source could be read, so nobody knows whether it is back",
             )
-        if target not in order.rules.targets:
+        if target not in request.rules.targets:
             return postponed(
                 plan,
                 Kind.NOT_CONFIGURED,
@@ -132,7 +132,7 @@ class DropDue(Operation, Struct, frozen=True):
         return plan
 
     def execute(
-        self, draft: Draft, desired: Mapping[str, TenantPlan], order: Order, context: Context
+        self, draft: Draft, desired: Mapping[str, TenantPlan], request: RunRequest, context: Context
     ) -> Iterator[Draft]:
         """Drop what is planned, after it was claimed, read again and planned again.
 
@@ -141,24 +141,24 @@ class DropDue(Operation, Struct, frozen=True):
         """
         while batch := _next_batch(draft):
             context.check()
-            draft, batch = reserve(batch, draft, order, context)
+            draft, batch = reserve(batch, draft, request, context)
             yield draft
             if not batch:
                 continue
-            draft, batch = self._plan_again(batch, draft, order, context)
+            draft, batch = self._plan_again(batch, draft, request, context)
             yield draft
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
             if others:
-                draft = carry_out(others, draft, order, context)
+                draft = carry_out(others, draft, request, context)
                 yield draft
-                yield (draft := write(draft, order, context.or_grace(GRACE)))
+                yield (draft := write(draft, request, context.or_grace(GRACE)))
             if copies:
-                for known in OldCopies(draft, order, context).drop(copies):
+                for known in OldCopies(draft, request, context).drop(copies):
                     yield (draft := known)
 
     def _plan_again(
-        self, batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
+        self, batch: Sequence[TenantPlan], draft: Draft, request: RunRequest, context: Context
     ) -> tuple[Draft, list[TenantPlan]]:
         """Read everything again, and plan from that for the tenants that this run has claimed.
 
@@ -167,7 +167,9 @@ class DropDue(Operation, Struct, frozen=True):
         """
         observed, why = draft.observed, ""
         try:
-            observed = observe(order.sources, order.targets, order.rules, context, order.ledger)
+            observed = observe(
+                request.sources, request.targets, request.rules, context, request.ledger
+            )
             observed = replace(observed, closed=draft.observed.closed)
         except ConfigError as error:
             why = error.message
@@ -176,8 +178,8 @@ class DropDue(Operation, Struct, frozen=True):
         plan = Plan({})
         if not why and observed.recalled.is_there:
             part = replace(observed, recalled=replace(observed.recalled, records=own))
-            plan = self.plan(part, desire(part, order.rules, context.check), order, context)
-            plan = guard(plan, observed, order.rules, order.allow)
+            plan = self.plan(part, desire(part, request.rules, context.check), request, context)
+            plan = guard(plan, observed, request.rules, request.allow)
         tenants = dict(draft.plan.tenants)
         still = []
         for before in batch:

@@ -25,7 +25,7 @@ from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import Noticed
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 
@@ -49,11 +49,11 @@ class Ensure(Operation, Struct, frozen=True):
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it."""
-        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
+        plan = make_plan(observed, desired, request.rules, context.scope, context.check)
         if not self.only_create:
             return plan
         tenants = {id_: _only_creating(each) for id_, each in plan.tenants.items()}
@@ -72,11 +72,11 @@ class Drop(Operation, Struct, frozen=True):
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it."""
-        rules, scope = order.rules, context.scope
+        rules, scope = request.rules, context.scope
         return make_plan(observed, desired, rules, scope, context.check, absent=True)
 
 
