@@ -13,7 +13,7 @@ from influxops.domain.plan import Plan, TenantPlan
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 
@@ -56,12 +56,16 @@ class Operation:
         return guard(plan, observed, request.rules, request.allow, drops=self.drops)
 
     def execute(
-        self, draft: Draft, desired: Mapping[str, TenantPlan], request: RunRequest, context: Context
-    ) -> Iterator[Draft]:
+        self,
+        state: RunState,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Iterator[RunState]:
         """Carry out what was planned; yield what is known after each step.
 
         Raises:
             Interrupted: When the run is over; what was yielded last is what is known.
         """
         plan_again = partial(self.guarded_plan, desired=desired, request=request, context=context)
-        return execute_plan(draft, plan_again, request, context)
+        return execute_plan(state, plan_again, request, context)

@@ -26,7 +26,7 @@ from influxops.reconcile.plan.lost import describe_recreated, look_twice
 from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_unknown_tenants
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
-from influxops.reconcile.state import Draft
+from influxops.reconcile.state import RunState
 from influxops.report.model import Origin, Report
 from influxops.runtime.context import Context
 
@@ -60,25 +60,25 @@ def reconcile(
         The report, and what ended the run before anything was written: a mistake in the
         configuration or a lock that another run holds.
     """
-    draft = Draft(notes=tuple(notes))
+    state = RunState(notes=tuple(notes))
     lock = Lock()
     try:
         with lock.held(request, context):
-            for known in steps(operation, request, context, lock, draft):
-                draft = known
+            for known in steps(operation, request, context, lock, state):
+                state = known
     except (Interrupted, ConfigError, LockBusy) as error:
-        draft = replace(draft, error=error)
-    if lock.lost and operation.reconciles and draft.settled and len(request.targets) > 1:
-        draft = look_for_doubles(operation.plan, request, context, draft)
-    draft = replace(draft, notes=(*draft.notes, *lock.findings(request, draft)))
-    report = conclude(draft, operation, request, context, origin)
-    refused = isinstance(draft.error, ConfigError | LockBusy)
-    return report, draft.error if refused else None
+        state = replace(state, error=error)
+    if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
+        state = look_for_doubles(operation.plan, request, context, state)
+    state = replace(state, notes=(*state.notes, *lock.findings(request, state)))
+    report = conclude(state, operation, request, context, origin)
+    refused = isinstance(state.error, ConfigError | LockBusy)
+    return report, state.error if refused else None
 
 
 def steps(
-    operation: Operation, request: RunRequest, context: Context, lock: Lock, draft: Draft
-) -> Iterator[Draft]:
+    operation: Operation, request: RunRequest, context: Context, lock: Lock, state: RunState
+) -> Iterator[RunState]:
     """Take the steps of a run, and yield what is known after each.
 
     Raises:
@@ -92,10 +92,10 @@ def steps(
     observed = observe(request.sources, request.targets, rules, context, request.ledger)
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
-    notes = (*draft.notes, *request.tell_start(observed))
+    notes = (*state.notes, *request.tell_start(observed))
     if request.ledger is None and rules.has_file:  # else nobody could configure one
         notes = (*notes, NO_LEDGER)
-    yield (draft := replace(draft, observed=observed, notes=notes))
+    yield (state := replace(state, observed=observed, notes=notes))
 
     desired = desire(observed, rules, context.check)
     observed = look_twice(desired, observed, request, context)
@@ -103,25 +103,25 @@ def steps(
     if operation.reconciles and not operation.drops:
         stale = stale_ledger(observed, desired, request, scope, context)
         observed = replace(observed, findings=(*observed.findings, *stale))
-    yield (draft := replace(draft, observed=observed))
+    yield (state := replace(state, observed=observed))
 
     plan = operation.guarded_plan(observed, desired, request, context)
     if operation.reconciles:
         plan = with_unknown_tenants(plan, desired, observed, rules, scope)
     plan = describe_copies(plan, request.targets, context)
     plan = describe_recreated(plan, request.targets, context)
-    yield (draft := replace(draft, plan=plan))
+    yield (state := replace(state, plan=plan))
 
     if not context.dry_run:
-        for known in operation.execute(draft, desired, request, context):
-            yield (draft := known)
-    if operation.reconciles and draft.settled and not lock.keeps_out(request):
-        yield (draft := look_for_doubles(operation.plan, request, context, draft))
+        for known in operation.execute(state, desired, request, context):
+            yield (state := known)
+    if operation.reconciles and state.settled and not lock.keeps_out(request):
+        yield (state := look_for_doubles(operation.plan, request, context, state))
     if operation.reconciles and not context.dry_run:
-        yield (draft := look_at_busy(operation.plan, draft, request, context))
+        yield (state := look_at_busy(operation.plan, state, request, context))
     rest, seen = context.or_grace(GRACE), operation.reconciles
-    yield (draft := record(draft, request, rest, at_end=True, with_seen=seen))
-    if any(not plan.verdict.is_right for plan in draft.settled.values()):
+    yield (state := record(state, request, rest, at_end=True, with_seen=seen))
+    if any(not plan.verdict.is_right for plan in state.settled.values()):
         context.check()
 
 

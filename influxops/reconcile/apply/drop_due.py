@@ -36,7 +36,7 @@ from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
-from influxops.reconcile.state import Draft
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 #: After so many postponements in a row, late rows are a person's to decide about.
@@ -95,15 +95,15 @@ class OldCopies:
     """The old copies that a run is dropping; their tenants are claimed.
 
     Args:
-        draft: What is known.
+        state: What is known.
         request: What the run is asked to do.
         context: The run.
     """
 
-    def __init__(self, draft: Draft, request: RunRequest, context: Context) -> None:
+    def __init__(self, state: RunState, request: RunRequest, context: Context) -> None:
         assert request.ledger is not None
-        self.draft, self.request, self.context, self.ledger = (
-            draft,
+        self.state, self.request, self.context, self.ledger = (
+            state,
             request,
             context,
             request.ledger,
@@ -119,7 +119,7 @@ class OldCopies:
         self._notes: dict[str, tuple[Finding, ...]] = {}
         self._progress: dict[str, str] = {}  # of the last pass, by tenant
 
-    def drop(self, plans: Sequence[TenantPlan]) -> Iterator[Draft]:
+    def drop(self, plans: Sequence[TenantPlan]) -> Iterator[RunState]:
         """Drop old copies, each after its passes; yield what is known now and then.
 
         Args:
@@ -140,13 +140,13 @@ class OldCopies:
                     waiting.append((time.monotonic() + self._visible(plan), plan))
                 if time.monotonic() - self._settled_at >= _EVERY:
                     self._settle()
-                    yield self.draft
+                    yield self.state
         except Interrupted:
             self._settle()
-            yield self.draft
+            yield self.state
             raise
         self._settle()
-        yield self.draft
+        yield self.state
 
     def _visible(self, plan: TenantPlan) -> float:
         """Return the seconds from one pass to the next: whatever was acknowledged is seen then.
@@ -165,7 +165,7 @@ class OldCopies:
             recent: Whether it is enough to look at what came since the pass before began.
         """
         known = self._records.setdefault(
-            plan.tenant, self.draft.observed.recalled.records[plan.tenant]
+            plan.tenant, self.state.observed.recalled.records[plan.tenant]
         )
         missing = next((n for n in (known.other, known.target) if n not in self._handles), None)
         if missing is not None:
@@ -304,27 +304,27 @@ class OldCopies:
     def _now(self) -> datetime:
         """Return the time by the ledger's clock."""
         passed = timedelta(seconds=time.monotonic() - self._began)
-        return self.draft.observed.recalled.now + passed
+        return self.state.observed.recalled.now + passed
 
     def _settle(self) -> None:
         """Read again what was dropped, and let the ledger know; also when the run is over."""
-        recalled = self.draft.observed.recalled.having(self._records)
-        observed = replace(self.draft.observed, recalled=recalled)
+        recalled = self.state.observed.recalled.having(self._records)
+        observed = replace(self.state.observed, recalled=recalled)
         outcomes = [outcome for _, outcome in self._dropped]
         self._wait_for_writers()
         settled: Mapping[str, TenantPlan] = {}
         if outcomes:
             observed = reread(outcomes, observed, self.request, self.context)
             settled = verify([plan for plan, _ in self._dropped], outcomes, observed, {})
-        self.draft = replace(
-            self.draft,
+        self.state = replace(
+            self.state,
             observed=observed,
-            plan=replace(self.draft.plan, tenants={**self.draft.plan.tenants, **self._plans}),
-            settled={**self.draft.settled, **settled},
-            notes=(*self.draft.notes, *self._faults),
+            plan=replace(self.state.plan, tenants={**self.state.plan.tenants, **self._plans}),
+            settled={**self.state.settled, **settled},
+            notes=(*self.state.notes, *self._faults),
         )
         self._record_late()
-        self.draft = record(self.draft, self.request, self.context.or_grace(GRACE))
+        self.state = record(self.state, self.request, self.context.or_grace(GRACE))
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()
@@ -348,12 +348,12 @@ class OldCopies:
             writing = Writing(records, entries=entries)
             found = self.ledger.record(writing, self.context.or_grace(GRACE))
         except InfluxopsError as error:
-            self.draft = replace(self.draft, notes=(*self.draft.notes, failed_ledger(error)))
+            self.state = replace(self.state, notes=(*self.state.notes, failed_ledger(error)))
             return
-        recalled = self.draft.observed.recalled.having(found)
-        observed = replace(self.draft.observed, recalled=recalled)
-        events = (*self.draft.events, *entries)
-        self.draft = replace(self.draft, observed=observed, events=events)
+        recalled = self.state.observed.recalled.having(found)
+        observed = replace(self.state.observed, recalled=recalled)
+        events = (*self.state.events, *entries)
+        self.state = replace(self.state, observed=observed, events=events)
 
 
 def note_of(plan: TenantPlan) -> TenantPlan:

@@ -10,7 +10,7 @@ from influxops.errors import InfluxopsError, Interrupted, LockBusy
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Draft
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 _NOT_OFFERED = "no source offers one"
@@ -93,10 +93,10 @@ class Lock:
         """
         return len(request.targets) < 2 or (self.is_held and len(request.sources) == 1)
 
-    def findings(self, request: RunRequest, draft: Draft) -> Iterator[Finding]:
+    def findings(self, request: RunRequest, state: RunState) -> Iterator[Finding]:
         """Yield what is to be told of it, if anything was changed without it."""
         why = f"the lock was lost ({self.lost})" if self.lost else ""
-        if self.missing and (draft.settled or draft.plan.is_pending):
+        if self.missing and (state.settled or state.plan.is_pending):
             why = f"no lock could be had ({self.missing})"
         if why:
             yield Finding(

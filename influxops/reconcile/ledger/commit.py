@@ -17,7 +17,7 @@ from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Draft
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 _EVENTS = {
@@ -32,46 +32,46 @@ _EVENTS = {
 
 
 def record(
-    draft: Draft,
+    state: RunState,
     request: RunRequest,
     context: Context,
     *,
     at_end: bool = False,
     with_seen: bool = False,
-) -> Draft:
+) -> RunState:
     """Write what came of a run to the ledger, as far as it is not there yet.
 
     Args:
-        draft: What is known.
+        state: What is known.
         request: What the run is asked to do.
         context: The run, or the grace that one which is over still has.
         at_end: Whether this is the end of the run, so that also what was read is written.
         with_seen: Whether then also tenants are written of which nothing was changed.
     """
-    recalled = draft.observed.recalled
+    recalled = state.observed.recalled
     if request.ledger is None or not recalled.is_there or context.dry_run:
-        return draft
-    writing = _Writer(draft, request, context.id).writing(at_end=at_end, with_seen=with_seen)
-    draft = replace(draft, recorded=frozenset(draft.settled))
+        return state
+    writing = _Writer(state, request, context.id).writing(at_end=at_end, with_seen=with_seen)
+    state = replace(state, recorded=frozenset(state.settled))
     if not writing:
-        return draft
-    draft = replace(draft, events=(*draft.events, *writing.entries))
+        return state
+    state = replace(state, events=(*state.events, *writing.entries))
     try:
         found = request.ledger.record(writing, context)
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
-        draft = replace(draft, notes=(*draft.notes, replace(note, message=message)))
+        state = replace(state, notes=(*state.notes, replace(note, message=message)))
         lost = [each.tenant for each in writing.records]
-        return replace(draft, settled={**draft.settled, **dict(_undecided(lost, draft, error))})
-    return replace(draft, observed=replace(draft.observed, recalled=recalled.having(found)))
+        return replace(state, settled={**state.settled, **dict(_undecided(lost, state, error))})
+    return replace(state, observed=replace(state.observed, recalled=recalled.having(found)))
 
 
 def _undecided(
-    tenants: Iterable[str], draft: Draft, error: InfluxopsError
+    tenants: Iterable[str], state: RunState, error: InfluxopsError
 ) -> Iterator[tuple[str, TenantPlan]]:
     """Yield the tenants for which the ledger alone had something to do, and did not."""
-    for plan in filter(None, map(draft.settled.get, tenants)):
+    for plan in filter(None, map(state.settled.get, tenants)):
         if all(outcome.change.needs_target for outcome in plan.outcomes):
             continue
         outcomes = tuple(
@@ -98,9 +98,9 @@ def _undecided(
 class _Writer:
     """Makes what is to be written of what a run knows."""
 
-    def __init__(self, draft: Draft, request: RunRequest, run: str) -> None:
-        self.draft, self.request, self.run = draft, request, run
-        self.observed, self.recalled = draft.observed, draft.observed.recalled
+    def __init__(self, state: RunState, request: RunRequest, run: str) -> None:
+        self.state, self.request, self.run = state, request, run
+        self.observed, self.recalled = state.observed, state.observed.recalled
         self.entries: list[Entry] = []
 
     def writing(self, *, at_end: bool, with_seen: bool) -> Writing:
@@ -111,11 +111,11 @@ class _Writer:
             with_seen: Whether then also tenants are written of which nothing was changed.
         """
         records = []
-        for id_, planned in self.draft.plan.tenants.items():
-            settled = self.draft.settled.get(id_)
+        for id_, planned in self.state.plan.tenants.items():
+            settled = self.state.settled.get(id_)
             before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
             after = before
-            if settled is not None and settled.outcomes and id_ not in self.draft.recorded:
+            if settled is not None and settled.outcomes and id_ not in self.state.recorded:
                 after = self._tried(settled, before)
             elif settled is None and at_end and with_seen:
                 after = self._seen(planned, before)

@@ -263,7 +263,7 @@ class Passes:
 
     def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old place cannot be read any more, as somebody allowed."""
-        gone = move.way.source in self.hands.draft.observed.inventories
+        gone = move.way.source in self.hands.state.observed.inventories
         what = "is gone" if gone else "cannot be read"
         self.hands.warn(
             move,

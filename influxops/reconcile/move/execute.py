@@ -36,7 +36,7 @@ from influxops.reconcile.move.state import Failed, Hands, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 #: So many tenants get their databases at once, before they are copied one after the other.
@@ -113,14 +113,18 @@ class Move(Operation):
         return replace(plan, tenants=tenants)
 
     def execute(
-        self, draft: Draft, desired: Mapping[str, TenantPlan], request: RunRequest, context: Context
-    ) -> Iterator[Draft]:
+        self,
+        state: RunState,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Iterator[RunState]:
         """MoveProgress whom the plan says; yield what is known at the end, or when the run is over.
 
         Raises:
             Interrupted: When the run is over.
         """
-        hands = Hands(self._planner.goal, draft, request, context)
+        hands = Hands(self._planner.goal, state, request, context)
         try:
             _Work(self._planner, hands).through()
         except Interrupted as error:
@@ -294,9 +298,9 @@ class _Work:
         ]
         if not making:
             return [*moves], []
-        before = replace(self.hands.draft, settled={})
+        before = replace(self.hands.state, settled={})
         after = carry_out(making, before, self.hands.request, self.hands.context)
-        self.hands.draft = replace(after, settled=self.hands.draft.settled)
+        self.hands.state = replace(after, settled=self.hands.state.settled)
         made = {plan.tenant: after.settled.get(plan.tenant) for plan in making}
         ready, again = [], []
         for move in moves:
@@ -322,7 +326,7 @@ class _Work:
     def _elsewhere(self, move: MoveProgress) -> list[TenantPlan]:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.way.target
-        why = self.hands.draft.observed.closed.get(target, "it is full")
+        why = self.hands.state.observed.closed.get(target, "it is full")
         failed = Failed(f"no place left: {target} is full ({why})", kind=Kind.OVER_CAPACITY)
         if self.hands.goal.to is not None:
             self._not_made(move, failed)
@@ -353,7 +357,7 @@ class _Work:
     def _give_up(self, move: MoveProgress) -> None:
         """End a move that somebody does not want any more; what was copied is dropped later."""
         record = move.record
-        inventory = self.hands.draft.observed.inventories.get(record.other or "")
+        inventory = self.hands.state.observed.inventories.get(record.other or "")
         is_there = record.other in self.hands.handles  # or nobody knows
         if inventory is not None:
             is_there = record.database in inventory.databases

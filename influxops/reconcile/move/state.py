@@ -20,7 +20,7 @@ from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.route import Goal, Way, is_cut_over
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
-from influxops.reconcile.state import Draft
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 
@@ -102,31 +102,31 @@ class Hands:
 
     Args:
         goal: What the move is for.
-        draft: What is known when it begins.
+        state: What is known when it begins.
         request: What the run is asked to do.
         context: The run.
     """
 
-    def __init__(self, goal: Goal, draft: Draft, request: RunRequest, context: Context) -> None:
+    def __init__(self, goal: Goal, state: RunState, request: RunRequest, context: Context) -> None:
         assert request.ledger is not None
         self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger
         self.handles = {handle.name: handle for handle in request.targets}
         # These change while the run goes on: each tenant costs the same, however many there are.
-        self.tenants = dict(draft.plan.tenants)
-        self.settled = dict(draft.settled)
-        self.records = dict(draft.observed.recalled.records)
-        self.draft = draft
+        self.tenants = dict(state.plan.tenants)
+        self.settled = dict(state.settled)
+        self.records = dict(state.observed.recalled.records)
+        self.state = state
         self.open: dict[str, MoveProgress] = {}
         self._began = time.monotonic()
 
     @property
-    def known(self) -> Draft:
+    def known(self) -> RunState:
         """What is known by now."""
-        recalled = replace(self.draft.observed.recalled, records=self.records)
+        recalled = replace(self.state.observed.recalled, records=self.records)
         return replace(
-            self.draft,
-            observed=replace(self.draft.observed, recalled=recalled),
-            plan=replace(self.draft.plan, tenants=self.tenants),
+            self.state,
+            observed=replace(self.state.observed, recalled=recalled),
+            plan=replace(self.state.plan, tenants=self.tenants),
             settled=self.settled,
             recorded=frozenset(self.settled),
         )
@@ -160,7 +160,7 @@ class Hands:
             database=plan.database,
             facts=facts(way.source, way.target, move.counted, seconds=seconds, old_copy_due=due),
         )
-        inventory = self.draft.observed.inventories.get(target)
+        inventory = self.state.observed.inventories.get(target)
         assert plan.move is not None
         done = Outcome(plan.move, Status.DONE, message)
         self.settled[plan.tenant] = replace(
@@ -317,12 +317,12 @@ class Hands:
 
     def has(self, target: str | None, database: str) -> bool:
         """Return whether a target was read and holds a database."""
-        inventory = self.draft.observed.inventories.get(target or "")
+        inventory = self.state.observed.inventories.get(target or "")
         return inventory is not None and database in inventory.databases
 
     def now(self) -> datetime:
         """Return the time by the ledger's clock."""
-        recalled = self.draft.observed.recalled
+        recalled = self.state.observed.recalled
         return recalled.now + timedelta(seconds=time.monotonic() - self._began)
 
     def entry(

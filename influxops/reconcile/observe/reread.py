@@ -16,7 +16,7 @@ from influxops.reconcile.observe.targets import observe_again, unread
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.duplicates import describe_copies
 from influxops.reconcile.request import GRACE, RunRequest
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 #: Plans what is observed and desired, as `Operation.plan` does.
@@ -92,58 +92,60 @@ def _is_in_doubt(record: Record | None) -> bool:
     return record.state in (State.UNCONFIRMED, State.RESERVED)
 
 
-def look_at_busy(plan: PlanFunction, draft: Draft, request: RunRequest, context: Context) -> Draft:
+def look_at_busy(
+    plan: PlanFunction, state: RunState, request: RunRequest, context: Context
+) -> RunState:
     """Look once more at the tenants that other runs had in their hands."""
     busy = {
         id_
-        for id_, each in draft.plan.tenants.items()
+        for id_, each in state.plan.tenants.items()
         if each.finding is not None and each.finding.kind is Kind.BUSY
     }
     if not busy or request.ledger is None:
-        return draft
+        return state
     try:
         memory = request.ledger.memory(context, busy)
     except Interrupted:
         raise
     except InfluxopsError:
-        return draft  # they stay as they are: another's
-    known = draft.observed.recalled.having(memory.records)
+        return state  # they stay as they are: another's
+    known = state.observed.recalled.having(memory.records)
     observed = observe_again(
-        replace(draft.observed, recalled=known), request.targets, request.rules, context
+        replace(state.observed, recalled=known), request.targets, request.rules, context
     )
     desired = desire(observed, request.rules, context.check)
     again = plan(
         observed, {id_: each for id_, each in desired.items() if id_ in busy}, request, context
     )
-    return _settle_busy(replace(draft, observed=observed), again.tenants)
+    return _settle_busy(replace(state, observed=observed), again.tenants)
 
 
-def _settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
+def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
     """Return what is known once the tenants that others had in their hands were looked at again.
 
     Args:
-        draft: What was known.
+        state: What was known.
         plans: What these tenants look like now.
     """
-    tenants = dict(draft.plan.tenants)
+    tenants = dict(state.plan.tenants)
     for id_, plan in plans.items():
         if id_ in tenants and plan.verdict is Verdict.OK:
             tenants[id_] = plan
-    return replace(draft, plan=replace(draft.plan, tenants=tenants))
+    return replace(state, plan=replace(state.plan, tenants=tenants))
 
 
 def look_for_doubles(
-    plan: PlanFunction, request: RunRequest, context: Context, draft: Draft
-) -> Draft:
+    plan: PlanFunction, request: RunRequest, context: Context, state: RunState
+) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)
-    known = [handle for handle in request.targets if handle.name in draft.observed.inventories]
-    observed = observe_again(draft.observed, known, request.rules, grace)
+    known = [handle for handle in request.targets if handle.name in state.observed.inventories]
+    observed = observe_again(state.observed, known, request.rules, grace)
     desired = desire(observed, request.rules, lambda: None)
     again = plan(observed, desired, request, grace)
     again = describe_copies(again, request.targets, grace)
-    settled = dict(draft.settled)
-    tenants = dict(draft.plan.tenants)
+    settled = dict(state.settled)
+    tenants = dict(state.plan.tenants)
     for id_, double in again.tenants.items():
         if double.finding is None or double.finding.kind is not Kind.IN_TWO_TARGETS:
             continue
@@ -153,5 +155,5 @@ def look_for_doubles(
                     known_plans[id_], verdict=Verdict.HELD, finding=double.finding
                 )
     return replace(
-        draft, observed=observed, settled=settled, plan=replace(draft.plan, tenants=tenants)
+        state, observed=observed, settled=settled, plan=replace(state.plan, tenants=tenants)
     )

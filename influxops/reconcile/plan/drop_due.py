@@ -40,7 +40,7 @@ from influxops.reconcile.plan.recorded import (
 )
 from influxops.reconcile.plan.retire import changed, standing, with_note_of_lost, with_telemetry
 from influxops.reconcile.request import GRACE, RunRequest
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
@@ -132,45 +132,49 @@ class DropDue(Operation, Struct, frozen=True):
         return plan
 
     def execute(
-        self, draft: Draft, desired: Mapping[str, TenantPlan], request: RunRequest, context: Context
-    ) -> Iterator[Draft]:
+        self,
+        state: RunState,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Iterator[RunState]:
         """Drop what is planned, after it was claimed, read again and planned again.
 
         Raises:
             Interrupted: When the run is over; what was yielded last is what is known.
         """
-        while batch := _next_batch(draft):
+        while batch := _next_batch(state):
             context.check()
-            draft, batch = reserve(batch, draft, request, context)
-            yield draft
+            state, batch = reserve(batch, state, request, context)
+            yield state
             if not batch:
                 continue
-            draft, batch = self._plan_again(batch, draft, request, context)
-            yield draft
+            state, batch = self._plan_again(batch, state, request, context)
+            yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
             if others:
-                draft = carry_out(others, draft, request, context)
-                yield draft
-                yield (draft := write(draft, request, context.or_grace(GRACE)))
+                state = carry_out(others, state, request, context)
+                yield state
+                yield (state := write(state, request, context.or_grace(GRACE)))
             if copies:
-                for known in OldCopies(draft, request, context).drop(copies):
-                    yield (draft := known)
+                for known in OldCopies(state, request, context).drop(copies):
+                    yield (state := known)
 
     def _plan_again(
-        self, batch: Sequence[TenantPlan], draft: Draft, request: RunRequest, context: Context
-    ) -> tuple[Draft, list[TenantPlan]]:
+        self, batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+    ) -> tuple[RunState, list[TenantPlan]]:
         """Read everything again, and plan from that for the tenants that this run has claimed.
 
         Returns:
             What is known now, and those of the batch for which the same is still to be done.
         """
-        observed, why = draft.observed, ""
+        observed, why = state.observed, ""
         try:
             observed = observe(
                 request.sources, request.targets, request.rules, context, request.ledger
             )
-            observed = replace(observed, closed=draft.observed.closed)
+            observed = replace(observed, closed=state.observed.closed)
         except ConfigError as error:
             why = error.message
         records = observed.recalled.records
@@ -180,7 +184,7 @@ class DropDue(Operation, Struct, frozen=True):
             part = replace(observed, recalled=replace(observed.recalled, records=own))
             plan = self.plan(part, desire(part, request.rules, context.check), request, context)
             plan = guard(plan, observed, request.rules, request.allow)
-        tenants = dict(draft.plan.tenants)
+        tenants = dict(state.plan.tenants)
         still = []
         for before in batch:
             why = why or observed.recalled.error or "the ledger has changed meanwhile"
@@ -188,23 +192,23 @@ class DropDue(Operation, Struct, frozen=True):
             tenants[before.tenant] = now
             if [c.action for c in now.changes] == [c.action for c in before.changes]:
                 still.append(now)
-        refusals = tuple(dict.fromkeys((*draft.plan.refusals, *plan.refusals)))
+        refusals = tuple(dict.fromkeys((*state.plan.refusals, *plan.refusals)))
         return (
             replace(
-                draft,
+                state,
                 observed=observed,
-                plan=replace(draft.plan, tenants=tenants, refusals=refusals),
+                plan=replace(state.plan, tenants=tenants, refusals=refusals),
             ),
             still,
         )
 
 
-def _next_batch(draft: Draft) -> list[TenantPlan]:
+def _next_batch(state: RunState) -> list[TenantPlan]:
     """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
-    waiting = still_open(draft)
+    waiting = still_open(state)
     copies = [plan for plan in waiting if drops_old_copy(plan)]
     others = [plan for plan in waiting if not drops_old_copy(plan)]
-    share = len(draft.plan.tenants) // _READINGS
+    share = len(state.plan.tenants) // _READINGS
     return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
 
 

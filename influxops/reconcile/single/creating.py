@@ -21,7 +21,7 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.single.noting import confirm
-from influxops.reconcile.state import Draft, Observed, Recalled
+from influxops.reconcile.state import Observed, Recalled, RunState
 from influxops.runtime.context import Context
 
 
@@ -76,16 +76,16 @@ def _recorded(
         recalled=Recalled(is_configured=True, records=known),
     )
     has_marker = bool(handle.traits.marker)
-    draft, mine = reserve([*plans.values()], Draft(observed, Plan(plans)), request, context)
-    if draft.settled:  # nothing could be reserved
+    state, mine = reserve([*plans.values()], RunState(observed, Plan(plans)), request, context)
+    if state.settled:  # nothing could be reserved
         assert request.ledger is not None
-        note = draft.notes[-1]
+        note = state.notes[-1]
         return Failed(request.ledger.full_name, InfluxopsError(note.message, hint=note.remedy))
     for id_ in plans.keys() - {plan.tenant for plan in mine}:
-        finding = draft.plan.tenants[id_].finding
+        finding = state.plan.tenants[id_].finding
         reason = finding.message if finding is not None else ""
         tell(replace(places[id_], step=Step.BUSY, reason=reason))
-    tenants, settled = dict(draft.plan.tenants), {}
+    tenants, settled = dict(state.plan.tenants), {}
     ended: list[Place] = []
 
     def note_outcome(place: Place, outcome: Outcome) -> None:
@@ -116,8 +116,8 @@ def _recorded(
             )
             unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
             settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
-    draft = replace(draft, plan=replace(draft.plan, tenants=tenants), settled=settled)
-    record(draft, request, context.or_grace(GRACE), at_end=True)
+    state = replace(state, plan=replace(state.plan, tenants=tenants), settled=settled)
+    record(state, request, context.or_grace(GRACE), at_end=True)
     for place in ended:
         tell(place)
     return failed

@@ -20,7 +20,7 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.plan.blocks import held
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
-from influxops.reconcile.state import Draft, Observed, Recalled
+from influxops.reconcile.state import Observed, Recalled, RunState
 from influxops.report.model import Origin, Report
 from influxops.runtime.context import Context
 
@@ -134,9 +134,9 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
         inventories={target: Inventory({}, identity=places[0].identity)},
         recalled=Recalled(is_configured=True, records=records),
     )
-    draft = record(Draft(observed, Plan(plans)), request, context, at_end=True)
-    if draft.notes:
-        raise LedgerError(draft.notes[-1].message, hint=draft.notes[-1].remedy)
+    state = record(RunState(observed, Plan(plans)), request, context, at_end=True)
+    if state.notes:
+        raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
 
 
 def confirm(
