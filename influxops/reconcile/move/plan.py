@@ -26,7 +26,7 @@ from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 
 
-class Planner:
+class MovePlanner:
     """Decides who goes where.
 
     Args:

@@ -23,7 +23,7 @@ from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.blocks import acknowledge, held, hold, not_known
 from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.placement import placement_of
-from influxops.reconcile.plan.warnings import Noticed
+from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
@@ -113,19 +113,19 @@ def make_plan(
         check: Raises when the run is over; called now and then.
         absent: Whether the tenants that the scope names are to lose their databases.
     """
-    planner = _Planner(observed, rules, scope, check)
+    planner = _EnsurePlanner(observed, rules, scope, check)
     planned = planner.absent(desired) if absent else planner.present(desired)
     tenants = {id_: planned[id_] for id_ in desired if id_ in planned and scope.covers(id_)}
     notes: list[Finding] = []
     if not absent:
-        noticed = Noticed(observed, rules, planner.placement)
+        noticed = PlanWarnings(observed, rules, planner.placement)
         notes += noticed.in_plan([*tenants.values()])
         if not scope.is_limited and observed.sources_complete:
             notes += noticed.beyond(desired)
     return Plan(tenants, tuple(notes))
 
 
-class _Planner:
+class _EnsurePlanner:
     """One planning: what it reads from, and the places that it gives away."""
 
     def __init__(
