@@ -15,7 +15,7 @@ from influxops.config.toml import TomlFile, quoted
 from influxops.config.web import WebTable
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import check_duration, parse_duration, parse_retention
-from influxops.domain.naming import Template
+from influxops.domain.naming import DEFAULT_TEMPLATE, Template
 from influxops.domain.text import nearest, one_line, printable
 from influxops.errors import ConfigError
 
@@ -58,7 +58,7 @@ class NamingTable(PluginSettings):
     """The table `[naming]`."""
 
     database: str = setting(
-        "telemetry_{tenant_id}",
+        DEFAULT_TEMPLATE,
         description="The name of a tenant's database.",
         parse=checked(Template),
     )

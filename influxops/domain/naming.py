@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+#: How a tenant's database is named unless the configuration says otherwise.
+DEFAULT_TEMPLATE = "telemetry_{tenant_id}"
 _FIELD = "{tenant_id}"
 _ANY_FIELD = re.compile(r"\{[^}]*\}?|\}")
 

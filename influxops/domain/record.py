@@ -7,7 +7,7 @@ The values only; a plugin of the role `ledger` keeps them (`influxops.plugin_hos
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -75,6 +75,10 @@ class Record(Struct, frozen=True):
         return self.state.is_promised or seen
 
 
+#: For so long a server that said it is full gets nothing more, where it is not read in full.
+_FULL = timedelta(minutes=1)
+
+
 class Server(Struct, frozen=True):
     """A server that tenants were promised on."""
 
@@ -82,6 +86,16 @@ class Server(Struct, frozen=True):
     identity: str | None = None  # what it answers with; None where its kind has no identity
     since: datetime | None = None  # when it was first read
     read: datetime | None = None  # when it was last read in full
+    edition: str | None = None  # None where it did not say
+    capacity: int | None = None  # how many databases it is thought to hold; None: no known limit
+    #: How many databases it held that the ledger did not count; None: it was never read in full.
+    unrecorded: int | None = None
+    full: str = ""  # why it took nothing more, as it said itself; empty where it did not
+    full_at: datetime | None = None  # when it said so
+
+    def is_full(self, now: datetime) -> bool:
+        """Return whether it said a moment ago that it takes nothing more."""
+        return self.full_at is not None and now - self.full_at < _FULL
 
 
 class Memory(Struct, frozen=True):

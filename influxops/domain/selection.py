@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Scope(Struct, frozen=True):
-    """What a run may write; it always reads everything."""
+    """What a run may write; what it reads is the operation's to say."""
 
     tenants: frozenset[str] | None = None  # the ids that were named; None for all, empty for none
     targets: frozenset[str] | None = None  # the targets that were named; None for all

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from influxops.domain.change import Outcome
 from influxops.domain.record import Record
+from influxops.reconcile.observe.selected import Asked, Known
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single import creating, noting
 from influxops.reconcile.single.creating import Failed
-from influxops.reconcile.single.look_up import Asked, Known, Looked, Place, look_up
+from influxops.reconcile.single.look_up import Looked, Place, look_up
 from influxops.report.model import Report
 from influxops.runtime.context import Context
 

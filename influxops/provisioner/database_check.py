@@ -8,7 +8,8 @@ from influxops.domain.database import DatabaseStats
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.pipeline import Works
-from influxops.reconcile.single.look_up import Asked, Known, Place, Step
+from influxops.reconcile.observe.selected import Asked, Known
+from influxops.reconcile.single.look_up import Place, Step
 from influxops.runtime.context import Context
 
 

@@ -31,7 +31,8 @@ from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.validation import Rules
-from influxops.reconcile.single.look_up import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.reconcile.observe.selected import Asked, Known, NotOffered
+from influxops.reconcile.single.look_up import Looked, Place, Step
 from influxops.runtime.context import Context
 
 #: Tenants that are looked up at once, and made at once on one target.
@@ -197,9 +198,11 @@ class Works:
         flights = {flight.asked.tenant: flight for flight in batch}
         with self.engines.borrow() as (engine, run):
             context = run.limited(self._patience)
-            known = self._known(engine, context)
+            known = self._known()
             asked = {id_: flight.asked for id_, flight in flights.items()}
             looked = engine.single.look_up(asked, context, known)
+            if known.used is None and looked.counted is not None:
+                self._used = dict(looked.counted), began
             self._record_lost(engine, looked, context)
         self._note(looked)
         for id_, place in looked.places.items():
@@ -288,18 +291,14 @@ class Works:
 
     # What is known of servers ----------------------------------------------------------------
 
-    def _known(self, engine: Engine, context: Context) -> Known:
+    def _known(self) -> Known:
         now = time.monotonic()
         circuits = {name: self.circuits[f"target:{name}"] for name in self.rules.urls}
         away = {name: circuit.reason for name, circuit in circuits.items() if circuit.is_open}
         full = {name: why for name, (why, until) in self._full.items() if until > now}
         used, at = self._used
-        if len(self.rules.urls) > 1 and engine.ledger is not None and now - at > _COUNTS:
-            with contextlib.suppress(InfluxopsError):
-                used = engine.ledger.counts(context)
-                self._used = (used, now)
         refused = [name for name in away if circuits[name].is_refused]
-        return Known(away, refused, full, used)
+        return Known(away, refused, full, used if now - at <= _COUNTS else None)
 
     def _count(self, target: str) -> None:
         used, _ = self._used

@@ -25,7 +25,8 @@ from influxops.provisioner.cache import KnownTenants
 from influxops.provisioner.process_resources import Parts
 from influxops.provisioner.results import Ensured, How
 from influxops.provisioner.validation import Rules, WrongCall, check_seconds
-from influxops.reconcile.single.look_up import Asked, Known, Place, Step
+from influxops.reconcile.observe.selected import Asked, Known
+from influxops.reconcile.single.look_up import Place, Step
 
 #: Seconds for which what is known is known, where the ledger does not say so.
 CACHE_TTL = 60.0

@@ -17,7 +17,8 @@ from queue import Empty, SimpleQueue
 
 from influxops.provisioner.logs import log
 from influxops.provisioner.pipeline import Works
-from influxops.reconcile.single.look_up import Asked, Place, Step
+from influxops.reconcile.observe.selected import Asked
+from influxops.reconcile.single.look_up import Place, Step
 
 #: Seconds before the next try: the first wait, which doubles, and the longest.
 _FIRST, _LONGEST = 0.25, 30.0

@@ -242,13 +242,15 @@ def guard(
     ]
     if "replaced-server" in active:
         refusals += _replaced_servers(refused.get("replaced-server", ()), observed)
-    if not drops and "empty-source" in active and observed.sources_complete:
+    reads_all = not observed.is_selected  # what takes all tenants to see is left to full runs
+    if not drops and reads_all and "empty-source" in active and observed.sources_complete:
         empty = [*_empty_source(plan, observed, rules)]
         refusals += empty
         if empty:  # what is retired, or dropped for that, may be gone from the registry by mistake
             tenants = {id_: _refused(each, "empty-source") for id_, each in tenants.items()}
     plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
-    return _mass_change(plan, observed, rules) if "mass-change" in active else plan
+    checks_mass = reads_all and "mass-change" in active
+    return _mass_change(plan, observed, rules) if checks_mass else plan
 
 
 def _named_databases(plans: list[TenantPlan]) -> str:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
+from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
@@ -29,6 +30,14 @@ class Operation:
     #: Ids of tenants whose lost database is created again, empty.
     recreate: frozenset[str] = frozenset()
     drops: ClassVar[bool] = False  # whether the tenants that the scope names lose their databases
+
+    def observe(self, request: RunRequest, context: Context) -> Observed:
+        """Read sources, targets and ledger.
+
+        Raises:
+            ConfigError: When two targets are one server.
+        """
+        return observe(request.sources, request.targets, request.rules, context, request.ledger)
 
     def plan(
         self,

@@ -16,7 +16,6 @@ from influxops.errors import (
 from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.ledger import without_ledger
-from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.observe.reread import look_at_busy, look_closely, look_for_doubles
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.operation import Operation
@@ -89,7 +88,7 @@ def steps(
     context.check()
     refuse_unknown_targets(rules, scope)
     refuse_unusable(request)
-    observed = observe(request.sources, request.targets, rules, context, request.ledger)
+    observed = operation.observe(request, context)
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
     notes = (*state.notes, *request.tell_start(observed))

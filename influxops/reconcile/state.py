@@ -74,10 +74,20 @@ class Observed(Struct, frozen=True):
     known_elsewhere: frozenset[str] = frozenset()
     ledger_view: LedgerView = field(default_factory=LedgerView)  # what the ledger says
     ledger: LedgerState | None = None  # None where none is configured
+    #: The databases that each target was asked for, where single tenants were read; a target
+    #: that is left out was not asked. None: everything was read.
+    looked: Mapping[str, frozenset[str]] | None = None
+    #: What was learned of targets that were read in full where single tenants were read.
+    learned: tuple[Server, ...] = ()
     #: How many databases a target is known to hold, where its inventory names only some.
     used: Mapping[str, int] = field(default_factory=dict)
     #: The targets that a program itself named, by the tenant's id; no registry's, and no pin.
     named_targets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether only what concerns some tenants was read."""
+        return self.looked is not None
 
     @property
     def sources_complete(self) -> bool:

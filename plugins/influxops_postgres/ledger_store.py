@@ -88,9 +88,10 @@ RETURNING t.tenant, t.since, t.version
 
 _LIVES = sql.SQL("SELECT EXISTS (SELECT FROM ({held}) AS held WHERE key = {key}) AS lives")
 
+#: The columns of a server, in the order of its fields.
+_SERVER = sql.SQL('target, identity, since, read, edition, capacity, unrecorded, "full", full_at')
 _SERVERS = sql.SQL(
-    "SELECT target, identity, since, read FROM {servers} WHERE namespace = %(namespace)s "
-    'ORDER BY target COLLATE "C"'
+    'SELECT {server} FROM {servers} WHERE namespace = %(namespace)s ORDER BY target COLLATE "C"'
 )
 _SOURCES = sql.SQL("SELECT identity FROM {sources} WHERE namespace = %(namespace)s")
 _CLOCK = sql.SQL("SELECT clock_timestamp()")
@@ -107,13 +108,15 @@ UPDATE {tenants} AS t
 
 _TAKE_SERVERS = sql.SQL(
     "DELETE FROM {servers} WHERE namespace = %(namespace)s AND target = ANY (%(targets)s) "
-    "RETURNING target, identity, since, read"
+    "RETURNING {server}"
 )
 _PUT_SERVERS = sql.SQL("""
-INSERT INTO {servers} (namespace, target, identity, since, read)
-SELECT %(namespace)s, target, identity, coalesce(since, clock_timestamp()), read
+INSERT INTO {servers} (namespace, {server})
+SELECT %(namespace)s, target, identity, coalesce(since, clock_timestamp()), read, edition, capacity,
+       unrecorded, "full", full_at
   FROM json_to_recordset(%(servers)s::json) AS s (
-       target text, identity text, since timestamptz, read timestamptz)
+       target text, identity text, since timestamptz, read timestamptz, edition text,
+       capacity integer, unrecorded integer, "full" text, full_at timestamptz)
     ON CONFLICT (namespace, target) DO NOTHING
 """)
 _PUT_SOURCES = sql.SQL("""
@@ -304,6 +307,15 @@ def _put_servers(session: LedgerSession, writing: Writing) -> None:
     for new in writing.servers:
         old = put.get(new.target)
         same = old if old is not None and old.identity == new.identity else Server(new.target)
+        if new.unrecorded is None:  # it was not read in full now
+            new = replace(
+                new,
+                edition=new.edition or same.edition,
+                capacity=same.capacity if new.capacity is None else new.capacity,
+                unrecorded=same.unrecorded,
+                full=new.full if new.full_at else same.full,
+                full_at=new.full_at or same.full_at,
+            )
         put[new.target] = replace(new, since=same.since, read=new.read or same.read)
     document = msgspec.json.encode(list(put.values())).decode()
     _run(session, _PUT_SERVERS, {"servers": document})
@@ -352,7 +364,7 @@ def _run(session: LedgerSession, query: sql.SQL, values: dict[str, Any]) -> Curs
 def _named(query: sql.SQL, schema: str) -> sql.Composed:
     """Return a query with the names that it is about."""
     tables = {name: sql.Identifier(schema, name) for name in RIGHTS}
-    return query.format(held=HELD, columns=_COLUMNS, is_held=_IS_HELD, **tables)
+    return query.format(held=HELD, columns=_COLUMNS, server=_SERVER, is_held=_IS_HELD, **tables)
 
 
 def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[Entry]) -> str:

@@ -21,7 +21,8 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.provisioner.circuit_breaker import Circuit
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
-from influxops.reconcile.single.look_up import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.reconcile.observe.selected import Asked, Known, NotOffered
+from influxops.reconcile.single.look_up import Looked, Place, Step
 from influxops.runtime.context import Context
 
 log = logging.getLogger("influxops")
@@ -110,7 +111,7 @@ class Making:
         away = {name: why for name in self.targets if (why := self.away(name))}
         with self.engines.borrow() as (engine, run):
             context = run.limited(_LOOK)
-            known = self._known(engine, context, away, {})
+            known = self._known(away)
             looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
             self._note(looked)
             placed.trouble = self._blind(looked)
@@ -156,8 +157,12 @@ class Making:
         with self.engines.borrow() as (engine, run):
             if rest:
                 here += self._look_again(engine, target, rest, made, run)
+            full: list[str] = []
             if here and not made.trouble:
-                self._make(engine, target, here, made, run.limited(_MAKE))
+                full = self._make(engine, target, here, made, run.limited(_MAKE))
+        if full:  # another target may have room
+            placed = self.place(full)
+            made.targets |= placed.targets
         return made
 
     def _just_placed(self, target: str, ids: Sequence[str]) -> list[Place]:
@@ -177,8 +182,7 @@ class Making:
     ) -> list[Place]:
         """Look at tenants with a place on a target; return those that are to be made there."""
         context = run.limited(_LOOK)
-        # Their own places are not to be counted as somebody else's.
-        known = self._known(engine, context, {}, {target: len(ids)})
+        known = self._known({})
         looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
         self._note(looked)
         failed = looked.failed.get(f"target:{target}")
@@ -208,7 +212,9 @@ class Making:
 
     def _make(
         self, engine: Engine, target: str, places: Sequence[Place], made: Made, context: Context
-    ) -> None:
+    ) -> list[str]:
+        """Make databases; return the tenants that the target had no room for."""
+        full: list[str] = []
         told: list[Place] = []
         failed = engine.single.make(places, target, context, told.append)
         for place in told:
@@ -216,12 +222,14 @@ class Making:
                 made.ready.append(place.tenant)
             elif place.step is Step.MAKE:
                 self._full[target] = (place.reason, time.monotonic() + _FULL)
+                full.append(place.tenant)
         made.waiting += len(places) - sum(p.step in (Step.MADE, Step.THERE) for p in told)
         self._complete(told)
         self._tell(engine, told, context)
         if failed is not None:
             made.trouble = failed.error.message
             self._fail(failed.name, failed.error)
+        return full
 
     def _complete(self, places: Sequence[Place]) -> None:
         for place in places:
@@ -249,20 +257,11 @@ class Making:
 
     # What is known of servers ----------------------------------------------------------------
 
-    def _known(
-        self, engine: Engine, context: Context, away: Mapping[str, str], own: Mapping[str, int]
-    ) -> Known:
+    def _known(self, away: Mapping[str, str]) -> Known:
         now = time.monotonic()
         full = {name: why for name, (why, until) in self._full.items() if until > now}
-        used = None
-        policies = engine.rules.targets.values()
-        counts = len(self.targets) > 1 or any(each.capacity is not None for each in policies)
-        if counts and engine.ledger is not None:
-            counted = engine.ledger.counts(context)
-            if counted is not None:
-                used = {name: n - own.get(name, 0) for name, n in counted.items()}
         refused = [name for name in away if self._circuits[f"target:{name}"].is_refused]
-        return Known(away, refused, full, used)
+        return Known(away, refused, full)
 
     @staticmethod
     def _blind(looked: Looked) -> str:

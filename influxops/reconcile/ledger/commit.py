@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -128,7 +129,7 @@ class _Writer:
         return Writing(
             tuple(records),
             self._servers(records),
-            self.ledger_view.renamed,
+            {} if self.observed.is_selected else self.ledger_view.renamed,
             self._sources(),
             tuple(self.entries),
         )
@@ -136,7 +137,8 @@ class _Writer:
     def _tried(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record after its changes were tried."""
         for outcome in plan.outcomes:
-            self._tell_change(outcome, plan, before)
+            if outcome.status is not Status.FULL:  # nothing happened there
+                self._tell_change(outcome, plan, before)
         ended = {o.change.action: o for o in plan.outcomes}
         if plan.verdict is Verdict.CHANGED:
             record = replace(before, error="", tries=0)
@@ -338,8 +340,11 @@ class _Writer:
 
     def _servers(self, records: Iterable[Record]) -> tuple[Server, ...]:
         """Return the servers that were read in full, but for those that replaced another."""
+        if self.observed.is_selected:
+            return self._learned()
         servers = []
-        missed = self._missed(records)
+        records = [*records]
+        missed, placed = self._missed(records), self._placed_on(records)
         who = self.request.who
         reachable = {state.name for state in self.observed.targets if state.reachable}
         for name, inventory in self.observed.inventories.items():
@@ -360,12 +365,49 @@ class _Writer:
                     if name in self.ledger_view.servers
                     else None
                 )
-            servers.append(Server(name, inventory.identity, read=read))
+            facts = Server(
+                name,
+                inventory.identity,
+                read=read,
+                edition=inventory.edition,
+                capacity=inventory.capacity,
+                unrecorded=max(len(inventory.databases) - placed[name], 0),
+            )
+            servers.append(self._full(facts))
         for old, new in self.ledger_view.renamed.items():
             self.entries.append(
                 Entry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
             )
         return tuple(servers)
+
+    def _placed_on(self, records: Iterable[Record]) -> Counter[str | None]:
+        """Count the databases that are recorded on each target."""
+        now = {**self.ledger_view.records, **{record.tenant: record for record in records}}
+        placeless = (State.WANTED, State.RETIRED)
+        return Counter(
+            target
+            for record in now.values()
+            if record.state not in placeless
+            for target in {record.target, record.other}
+        )
+
+    def _learned(self) -> tuple[Server, ...]:
+        """Return what a run for some tenants learned of servers: they were read, or said no."""
+        learned = {server.target: server for server in self.observed.learned}
+        for name, inventory in self.observed.inventories.items():
+            known = self.ledger_view.servers.get(name)
+            if name in self.observed.closed and not (known and known.is_full(self._now)):
+                learned.setdefault(name, Server(name, inventory.identity))
+        return tuple(self._full(server) for name, server in learned.items() if self._is_known(name))
+
+    def _is_known(self, target: str) -> bool:
+        """Return whether a target answers, and leads to the server that is recorded of it."""
+        answers = {state.name for state in self.observed.targets if state.reachable}
+        return target in answers and target not in self.ledger_view.replaced
+
+    def _full(self, server: Server) -> Server:
+        why = self.observed.closed.get(server.target)
+        return server if why is None else replace(server, full=why, full_at=self._now)
 
     def _sources(self) -> frozenset[str]:
         """Return the sources that the ledger sees for the first time, where that is allowed."""

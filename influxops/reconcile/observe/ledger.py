@@ -37,6 +37,7 @@ def ledger_view(memory: Memory, inventories: Mapping[str, Inventory]) -> LedgerV
         for name, inventory in inventories.items()
         if name in servers
         and servers[name].identity is not None
+        and inventory.identity is not None  # else nobody knows which server it is
         and servers[name].identity != inventory.identity
     }
     records = memory.records

@@ -48,10 +48,20 @@ def observe_again(
     """
     reading = context.limited(rules.reading, slow_hint(rules))
     names = closely or {}
+    looked = observed.looked
     results = in_parallel(
         {
-            label(h): partial(read_target, h, names.get(h.name, ()), rules, reading, context)
+            label(h): partial(
+                read_target,
+                h,
+                names.get(h.name, ()),
+                rules,
+                reading,
+                context,
+                None if looked is None or names.get(h.name) else looked[h.name],
+            )
             for h in targets
+            if looked is None or h.name in looked
         },
         context,
     )
@@ -61,7 +71,7 @@ def observe_again(
     for each in results:
         name = each.state.name
         if each.inventory is not None:
-            inventories[name] = each.inventory
+            inventories[name] = _with_facts(each.inventory, inventories.get(name), looked)
             states[name] = each.state
         else:
             states[name] = replace(states[name], reachable=False, error=each.state.error)
@@ -74,6 +84,16 @@ def observe_again(
         findings=tuple(findings),
         closed=closed,
     )
+
+
+def _with_facts(
+    now: Inventory, before: Inventory | None, looked: Mapping[str, Collection[str]] | None
+) -> Inventory:
+    """Return what a target holds; one that was only looked at keeps what is known of it."""
+    if looked is None or before is None:
+        return now
+    edition, capacity = now.edition or before.edition, now.capacity
+    return replace(now, edition=edition, capacity=before.capacity if capacity is None else capacity)
 
 
 def unread(observed: Observed, targets: Collection[str], why: str) -> Observed:
@@ -112,19 +132,23 @@ def read_target(
     rules: Rules,
     reading: Context,
     context: Context,
+    looked: Collection[str] | None = None,
 ) -> TargetReading:
-    """Read a target; one that cannot be read is a finding."""
+    """Read a target, or look at some databases of it; one that cannot be read is a finding."""
     state = handle.state()
     try:
-        inventory = _inventory(handle, closely, rules, reading, context)
+        inventory = _inventory(handle, closely, rules, reading, context, looked)
     except Interrupted:
         raise
     except InfluxopsError as error:
         context.log.debug("%s failed", handle.full_name, exc_info=True)
-        return _unreachable(state, error)
+        return unreachable(state, error)
     finally:
         context.on_progress(1)
-    return TargetReading(describe(state, inventory, rules), inventory, list(inventory.findings))
+    state = describe(state, inventory, rules)
+    if looked is not None:
+        state = replace(state, databases=None)
+    return TargetReading(state, inventory, list(inventory.findings))
 
 
 def _inventory(
@@ -133,6 +157,7 @@ def _inventory(
     rules: Rules,
     reading: Context,
     context: Context,
+    looked: Collection[str] | None,
 ) -> Inventory:
     """Read an inventory within the time that reading may take; looking closely takes longer."""
     try:
@@ -140,6 +165,8 @@ def _inventory(
             return context.detached(partial(handle.inventory, context, closely), late=LATE)
         # A plugin that does not look at its time is left behind.
         read = partial(handle.inventory, reading, closely)
+        if looked is not None:
+            read = partial(handle.look, looked, reading)
         return context.detached(read, within=rules.reading, late=LATE)
     except Interrupted:
         context.check()
@@ -154,7 +181,8 @@ def slow_hint(rules: Rules) -> str:
     return rules.or_in_file("the server is slow or hangs", "[run] reading gives it longer")
 
 
-def _unreachable(state: TargetState, error: InfluxopsError) -> TargetReading:
+def unreachable(state: TargetState, error: InfluxopsError) -> TargetReading:
+    """Return what reading a target gave that could not be read."""
     kind = Kind.UNREACHABLE
     if isinstance(error, WrongServer):
         kind = Kind.WRONG_SERVER

@@ -18,10 +18,17 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import some_of
+from influxops.reconcile.observe.selected import (
+    Asked,
+    Known,
+    may_be_anothers,
+    observe_selected,
+    reads_single,
+)
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.blocks import acknowledge, held, hold, not_known
-from influxops.reconcile.plan.desired import LOOK, homes_of
+from influxops.reconcile.plan.desired import LOOK, desire, homes_of
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
@@ -44,6 +51,29 @@ class Ensure(Operation, Struct, frozen=True):
 
     recreate: frozenset[str] = frozenset()
     only_create: bool = False
+
+    def observe(self, request: RunRequest, context: Context) -> Observed:
+        """Read what concerns the tenants that the scope names, or all where that would miss some.
+
+        Raises:
+            ConfigError: When two targets are one server.
+        """
+        scope = context.scope
+        is_narrow = scope.tenants is not None and scope.targets is None and not context.verify
+        if not is_narrow or not reads_single(request):
+            return super().observe(request, context)
+        ids = scope.tenants or frozenset()
+        context.on_stage("reading", 0)
+        asked = {id_: Asked(id_) for id_ in ids}
+        observed = observe_selected(asked, request, context, Known(), reports=True).observed
+        context.check()
+        if observed is None or not ids <= {tenant.id for tenant in observed.tenants}:
+            return super().observe(request, context)  # which tells more
+        desired = desire(observed, request.rules, context.check)
+        plan = make_plan(observed, desired, request.rules, scope, context.check)
+        if any(may_be_anothers(each, observed, request) for each in plan.tenants.values()):
+            return super().observe(request, context)
+        return observed
 
     def plan(
         self,

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Plan, TenantPlan
-from influxops.domain.record import Memory, Record
+from influxops.domain.record import Record
 from influxops.domain.text import count, short, some_of
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger
 from influxops.reconcile.observe.targets import observe_again
-from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.plan.duplicates import contents_in_words, stats_of
-from influxops.reconcile.plan.recorded import how_to_go_on, is_recreated, seems_lost
+from influxops.reconcile.plan.recorded import is_recreated, seems_lost
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
@@ -57,75 +54,6 @@ def look_twice(
         return without_ledger(replace(observed, inventories=inventories), error.message)
     known = observed.ledger_view.with_records(ledger_view(memory, inventories).records)
     return replace(observed, inventories=inventories, ledger_view=known)
-
-
-class Asks(Protocol):
-    """Makes calls at once; those that fail are left out."""
-
-    context: Context
-
-    def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-        """Return what calls give, by the full name of what is asked."""
-        ...
-
-
-def look_again(
-    desired: Mapping[str, TenantPlan],
-    observed: Observed,
-    request: RunRequest,
-    memory: Memory,
-    reading: Asks,
-) -> tuple[Observed, Memory]:
-    """Do what `look_twice` does where only single databases were looked at.
-
-    Args:
-        desired: What each tenant should have.
-        observed: What was read.
-        request: What the run is asked to do.
-        memory: What the ledger gave.
-        reading: Asks targets and ledger.
-
-    Returns:
-        What was read, and what the ledger has, as both stand now.
-    """
-    lost = _seemingly(desired, observed)
-    if not lost or request.ledger is None:
-        return observed, memory
-    names: defaultdict[str, set[str]] = defaultdict(set)
-    for record in lost.values():
-        names[record.target or ""].add(record.database)
-    handles = [handle for handle in request.targets if handle.name in names]
-    given = reading.ask(
-        {h.full_name: partial(h.look, names[h.name], reading.context) for h in handles}
-    )
-    ledger = request.ledger
-    again = reading.ask({ledger.full_name: partial(ledger.memory, reading.context, [*lost])})
-    inventories = dict(observed.inventories)
-    for handle in handles:
-        before = inventories.pop(handle.name)
-        if again and (found := given.get(handle.full_name)) is not None:
-            others = {n: d for n, d in before.databases.items() if n not in names[handle.name]}
-            inventories[handle.name] = replace(found, databases={**others, **found.databases})
-    for now in again.values():
-        memory = replace(memory, records={**memory.records, **now.records})
-    known = ledger_view(memory, inventories)
-    return replace(observed, inventories=inventories, ledger_view=known), memory
-
-
-def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
-    """Return a plan without guards that holds whom the guard `lost` would refuse a new database.
-
-    Args:
-        plan: The plan.
-        targets: The targets.
-        context: The run.
-    """
-    tenants = {
-        id_: hold(each, held(Kind.LOST, f"lost: {each.changes[0].reason}", how_to_go_on(each)))
-        for id_, each in plan.tenants.items()
-        if each.is_replacement
-    }
-    return describe_recreated(replace(plan, tenants={**plan.tenants, **tenants}), targets, context)
 
 
 def refused(plans: Sequence[TenantPlan]) -> str:

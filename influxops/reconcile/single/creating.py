@@ -17,11 +17,12 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.errors import InfluxopsError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
+from influxops.reconcile.apply.verify import closed_by
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.single.look_up import Place, Step
-from influxops.reconcile.single.noting import confirm
-from influxops.reconcile.state import LedgerView, Observed, RunState
+from influxops.reconcile.single.noting import confirm, observed_of
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 
@@ -70,11 +71,7 @@ def _recorded(
 ) -> Failed | None:
     plans = {id_: place.plan for id_, place in places.items() if place.plan is not None}
     known = {id_: place.record for id_, place in places.items() if place.record is not None}
-    identity = next((place.identity for place in places.values() if place.identity), None)
-    observed = Observed(
-        inventories={handle.name: Inventory({}, identity=identity)},
-        ledger_view=LedgerView(is_configured=True, records=known),
-    )
+    observed = observed_of(places.values(), known)
     has_marker = bool(handle.traits.marker)
     state, mine = reserve([*plans.values()], RunState(observed, Plan(plans)), request, context)
     if state.settled:  # nothing could be reserved
@@ -116,7 +113,11 @@ def _recorded(
             )
             unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
             settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
-    state = replace(state, plan=replace(state.plan, tenants=tenants), settled=settled)
+    closed = closed_by((o for each in settled.values() for o in each.outcomes), {})
+    observed = replace(state.observed, closed={**state.observed.closed, **closed})
+    state = replace(
+        state, observed=observed, plan=replace(state.plan, tenants=tenants), settled=settled
+    )
     record(state, request, context.or_grace(GRACE), at_end=True)
     for place in ended:
         tell(place)

@@ -20,7 +20,7 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.plan.blocks import held
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
-from influxops.reconcile.state import LedgerView, Observed, RunState
+from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import Origin, Report
 from influxops.runtime.context import Context
 
@@ -92,7 +92,7 @@ def _noted(place: Place) -> Record | None:
                 state=State.RESERVED,
                 database=place.database,
                 target=place.target,
-                identity=place.identity,
+                identity=_identity(place),
             )
         case Step.WAIT if before.state is State.RESERVED:
             after = replace(before, error=place.reason)  # its place stays taken
@@ -104,6 +104,25 @@ def _noted(place: Place) -> Record | None:
             after = replace(before, state=State.WANTED, error=place.reason)
     is_new = place.record is None and place.step is not Step.UNKNOWN
     return after if after != before or (is_new and after.error) else None
+
+
+def _identity(place: Place) -> str | None:
+    """Return the identity of the server that a tenant's target leads to."""
+    inventories = place.observed.inventories if place.observed is not None else {}
+    inventory = inventories.get(place.target or "")
+    return inventory.identity if inventory is not None else None
+
+
+def observed_of(places: Iterable[Place], records: Mapping[str, Record]) -> Observed:
+    """Return what was read where tenants were looked up, with their records.
+
+    Args:
+        places: The tenants.
+        records: Their records, by id; of others nothing is written.
+    """
+    observed = next((p.observed for p in places if p.observed is not None), Observed())
+    view = replace(observed.ledger_view, is_configured=True, records=records)
+    return replace(observed, ledger_view=view)
 
 
 def _is_nobodys(record: Record) -> bool:
@@ -129,11 +148,7 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
         )
         if place.record is not None:
             records[place.tenant] = place.record
-    target = places[0].target or ""
-    observed = Observed(
-        inventories={target: Inventory({}, identity=places[0].identity)},
-        ledger_view=LedgerView(is_configured=True, records=records),
-    )
+    observed = observed_of(places, records)
     state = record(RunState(observed, Plan(plans)), request, context, at_end=True)
     if state.notes:
         raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)

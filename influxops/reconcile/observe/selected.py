@@ -1,0 +1,424 @@
+"""Reading what concerns some tenants: their rows, their records, and where their databases may be.
+
+The result is observed as a full reading is, so that planning, guards and everything after them are
+the same. What takes all tenants to see (two ids that share a name, a registry that lost half of
+them) is left to full runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from influxops.domain.database import Inventory
+from influxops.domain.naming import DEFAULT_TEMPLATE
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Memory, Server, State
+from influxops.domain.tenant import Tenant
+from influxops.errors import InfluxopsError, Interrupted, TargetError
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_memory
+from influxops.reconcile.observe.sources import apart, merged
+from influxops.reconcile.observe.stale_ledger import looks_beside
+from influxops.reconcile.observe.targets import describe, slow_hint, unreachable
+from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import LedgerView, Observed
+from influxops.report.model import TargetState
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
+
+
+class Asked(Struct, frozen=True):
+    """A tenant that somebody asks for."""
+
+    tenant: str  # its id
+    retention: str | None = None  # the retention period that it is made with, instead of its own
+    target: str | None = None  # the only target that it may be made on
+
+
+class Known(Struct, frozen=True):
+    """What a process knows of targets from before."""
+
+    #: Those that are not to be asked now, with why.
+    away: Mapping[str, str] = field(default_factory=dict)
+    #: Those of them that answer, and refuse: what the ledger says of them may not be so any more.
+    refused: Collection[str] = ()
+    full: Mapping[str, str] = field(default_factory=dict)  # those that take nothing more, with why
+    #: How many databases the ledger counts on each; None: it is to be asked.
+    used: Mapping[str, int] | None = None
+
+
+class Selected(Struct, frozen=True):
+    """What reading some tenants gave."""
+
+    #: None where a source or the ledger could not be read: nothing can be decided then.
+    observed: Observed | None
+    #: What could not be read, by the full name of its section.
+    failed: Mapping[str, InfluxopsError]
+    read: frozenset[str]  # the full names of what was read well
+    #: How many databases the ledger counts on each target; None where that was not asked.
+    counted: Mapping[str, int] | None = None
+
+
+class NotOffered(InfluxopsError):
+    """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
+
+
+def observe_selected(
+    asked: Mapping[str, Asked],
+    request: RunRequest,
+    context: Context,
+    known: Known,
+    *,
+    creating_tells: bool = False,
+    reports: bool = False,
+) -> Selected:
+    """Read some tenants, their records and their databases, each where it may be.
+
+    Args:
+        asked: The tenants, by id.
+        request: What the run is asked to do.
+        context: The run.
+        known: What the process knows of the targets.
+        creating_tells: Whether the only target is not asked where there is no ledger: creating a
+            database tells that it was there.
+        reports: Whether what is known of a target is reported, although there is only one to place
+            a tenant on.
+    """
+    reading = _Reading(context)
+    given = reading.ask(_reads(asked, request, known, context))
+    if reading.failed:
+        return Selected(None, reading.failed, frozenset(reading.good))
+    ledger = request.ledger
+    memory = given[ledger.full_name] if ledger is not None else Memory()
+    counted = known.used if known.used is not None else given.get(_COUNTS)
+    read = [(handle.name, given[handle.full_name]) for handle in request.sources]
+    own, others = apart(read, request.sources)
+    tenants = [_overridden(each, asked[each.id]) for each in merged(own, others, complete=True)]
+    observed = Observed(
+        tenants,
+        sources=tuple(
+            replace(handle.state(), tenants=len(found))
+            for handle, (_, found) in zip(request.sources, read, strict=True)
+        ),
+        has_registry=any(not handle.resolved.section.supplements for handle in request.sources),
+        known_elsewhere=frozenset(tenant.id for tenant in others),
+        named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
+        ledger_view=LedgerView() if ledger is None else ledger_view(memory, {}),
+    )
+    desired = desire(observed, request.rules, no_check)
+    reads_targets = reports or chooses(request)
+    whole = _not_read_yet(desired, observed, request, memory) if reads_targets else frozenset()
+    if creating_tells and len(request.targets) == 1 and ledger is None:
+        observed = _unasked(observed, request)
+    else:
+        observed = _look(desired, observed, request, known, reading, whole)
+        observed = replace(observed, closed=_full(known, memory, observed.inventories))
+    if ledger is not None:
+        state = replace(ledger.state(), records=len(memory.records))
+        observed = with_memory(observed, ReadLedger(state, memory, []), request.sources)
+    observed = _with_facts(observed, memory, counted, whole)
+    return Selected(observed, reading.failed, frozenset(reading.good), counted)
+
+
+#: What the count of the ledger's databases is called beside the sections that are read.
+_COUNTS = "counts"
+
+
+def no_check() -> None:
+    """Go on: a server may have used up all the time, and what others said still counts."""
+
+
+class _Reading:
+    """Asks, and keeps what went wrong."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.failed: dict[str, InfluxopsError] = {}
+        self.good: set[str] = set()
+
+    def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+        """Return what calls give, by full name; those that fail are left out."""
+        found = in_parallel(
+            {name: partial(self._one, name, call) for name, call in calls.items()},
+            self.context,
+            say=False,
+        )
+        return {name: given for name, (good, given) in zip(calls, found, strict=True) if good}
+
+    def _one(self, name: str, call: Callable[[], Any]) -> tuple[bool, Any]:
+        try:
+            given = call()
+        except InfluxopsError as error:
+            self.failed[name] = error
+            return False, None
+        self.good.add(name)
+        return True, given
+
+
+def _reads(
+    asked: Mapping[str, Asked], request: RunRequest, known: Known, context: Context
+) -> dict[str, Callable[[], Any]]:
+    """Return what reads tenants in all sources, and what the ledger has of them."""
+    calls: dict[str, Callable[[], Any]] = {
+        handle.full_name: partial(_find, handle, [*asked], context) for handle in request.sources
+    }
+    ledger = request.ledger
+    if ledger is not None:
+        calls[ledger.full_name] = partial(ledger.memory, context, [*asked])
+        if known.used is None and chooses(request):
+            calls[_COUNTS] = partial(ledger.counts, context)
+    return calls
+
+
+def chooses(request: RunRequest) -> bool:
+    """Return whether placing a tenant takes more than that there is a target."""
+    policies = request.rules.targets.values()
+    return len(policies) > 1 or any(each.capacity is not None for each in policies)
+
+
+def _find(handle: SourceHandle, ids: Sequence[str], context: Context) -> list[Tenant]:
+    if not handle.missing and not handle.implements("influxops_find"):
+        raise NotOffered(
+            f"the kind {handle.kind} cannot look up single tenants; a full run sees to them"
+        )
+    wanted = frozenset(ids)
+    return [tenant for tenant in handle.find(ids, context) if tenant.id in wanted]
+
+
+def _overridden(tenant: Tenant, asked: Asked) -> Tenant:
+    given = {"retention": asked.retention, "target": asked.target}
+    more = {name: value for name, value in given.items() if value is not None}
+    return replace(tenant, attributes={**tenant.attributes, **more}) if more else tenant
+
+
+def _look(
+    desired: Mapping[str, TenantPlan],
+    observed: Observed,
+    request: RunRequest,
+    known: Known,
+    reading: _Reading,
+    whole: Collection[str],
+) -> Observed:
+    """Look at the databases of tenants, each on the targets that may hold it.
+
+    Of a target that was never read in full, all is read once, where one is to be chosen: what is
+    known of it is recorded then. Targets that should hold nothing of a tenant are looked at, too:
+    the ledger may be older than what they hold.
+    """
+    rules = request.rules
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    others: defaultdict[str, set[str]] = defaultdict(set)
+    for plan in desired.values():
+        if not plan.database:
+            continue
+        # A target was reserved only after all the others were asked.
+        where, found = (
+            _recorded_on(plan, observed, request),
+            observed.ledger_view.record(plan.tenant),
+        )
+        for target in where or rules.targets:
+            names[target or ""].add(plan.database)
+        is_known = bool(where) and found is not None and found.state.is_promised
+        for target in rules.targets.keys() - where if is_known else ():
+            others[target].add(plan.database)
+    beside: dict[str, Inventory] = {}
+    calls: dict[str, Callable[[], Any]] = {
+        handle.full_name: partial(
+            _look_at, handle, names[handle.name], request, reading.context, handle.name in whole
+        )
+        for handle in request.targets
+        if handle.name in names and handle.name not in known.away
+    }
+    calls |= looks_beside(request.targets, others, known.away, beside, reading.context)
+    given = reading.ask(calls)
+    inventories: dict[str, Inventory] = {}
+    states: list[TargetState] = []
+    findings = list(observed.findings)
+    looked: dict[str, frozenset[str]] = {}
+    for handle in request.targets:
+        state, name = handle.state(), handle.name
+        if handle.full_name in given:
+            found_there: Inventory = given[handle.full_name]
+            if name in beside:
+                databases = {**beside[name].databases, **found_there.databases}
+                found_there = replace(found_there, databases=databases)
+            inventories[name] = found_there
+            state = describe(state, found_there, rules)
+            looked[name] = frozenset(names[name])
+            if name not in whole:
+                state = replace(state, databases=None)
+        elif name in names:
+            if name in known.away:
+                states.append(replace(state, error=known.away[name]))
+            else:
+                reading_failed = unreachable(state, reading.failed[handle.full_name])
+                states.append(reading_failed.state)
+                findings += reading_failed.findings
+            continue
+        elif name in beside:
+            inventories[name] = beside[name]
+            state = replace(describe(state, beside[name], rules), databases=None)
+            looked[name] = frozenset(others[name])
+        elif name not in known.away:
+            # Nothing is known of a target that was not asked, and nothing needs to be.
+            inventories[name] = Inventory({}, complete=False)
+            continue
+        states.append(state)
+    return replace(
+        observed,
+        inventories=inventories,
+        targets=tuple(states),
+        findings=tuple(findings),
+        looked=looked,
+    )
+
+
+def _recorded_on(plan: TenantPlan, observed: Observed, request: RunRequest) -> set[str]:
+    """Return the targets that have a tenant's database, or get it, by the ledger."""
+    found = observed.ledger_view.record(plan.tenant)
+    homes = (found.target, found.other) if found is not None else ()
+    return {name for name in homes if name is not None and name in request.rules.targets}
+
+
+def _unasked(observed: Observed, request: RunRequest) -> Observed:
+    """Return what is known where the only target need not be asked."""
+    return replace(
+        observed,
+        inventories={handle.name: Inventory({}) for handle in request.targets},
+        targets=tuple(handle.state() for handle in request.targets),
+        looked={},
+    )
+
+
+def _full(known: Known, memory: Memory, inventories: Mapping[str, Inventory]) -> dict[str, str]:
+    """Return the targets that said a moment ago that they take nothing more."""
+    said = {
+        server.target: server.full
+        for server in memory.servers
+        if memory.now is not None and server.is_full(memory.now)
+    }
+    return {**{name: why for name, why in said.items() if name in inventories}, **known.full}
+
+
+def _not_read_yet(
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, memory: Memory
+) -> frozenset[str]:
+    """Return the targets to read in full: one is to be chosen, and it is not known what they hold.
+
+    Without a ledger nothing keeps what is known of them.
+    """
+    plans = [plan for plan in desired.values() if plan.database]
+    if all(_recorded_on(plan, observed, request) for plan in plans):
+        return frozenset()
+    read = {server.target for server in memory.servers if server.unrecorded is not None}
+    return frozenset(request.rules.targets.keys() - read)
+
+
+def _look_at(
+    handle: TargetHandle,
+    names: Collection[str],
+    request: RunRequest,
+    context: Context,
+    whole: bool,
+) -> Inventory:
+    if not handle.missing and not handle.implements("influxops_look"):
+        raise NotOffered(
+            f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
+        )
+    reading = context.limited(request.rules.reading, slow_hint(request.rules))
+    try:
+        return handle.inventory(reading) if whole else handle.look(names, reading)
+    except Interrupted:
+        context.check()
+        raise TargetError(
+            f"no answer within {request.rules.reading:g} s", hint=slow_hint(request.rules)
+        ) from None
+
+
+def _with_facts(
+    observed: Observed,
+    memory: Memory,
+    counted: Mapping[str, int] | None,
+    whole: Collection[str],
+) -> Observed:
+    """Return what was read with what is known of targets that were only looked at."""
+    servers = observed.ledger_view.servers
+    inventories = {
+        name: _known(inventory, servers.get(name))
+        for name, inventory in observed.inventories.items()
+    }
+    observed = replace(observed, inventories=inventories)
+    if counted is None:
+        return observed
+    reserved = Counter(r.target for r in memory.records.values() if r.state is State.RESERVED)
+    used, learned = {}, []
+    for name, inventory in inventories.items():
+        server = servers.get(name)
+        unrecorded = server.unrecorded if server is not None else None
+        if unrecorded is None:
+            unrecorded = max(len(inventory.databases) - counted.get(name, 0), 0)
+            if name in whole and inventory.complete:
+                facts = inventory.identity, inventory.edition, inventory.capacity
+                learned.append(_server(name, *facts, unrecorded))
+        # What a tenant has reserved for itself is not taken by another one.
+        used[name] = counted.get(name, 0) + unrecorded - reserved[name]
+    return replace(observed, used=used, learned=tuple(learned))
+
+
+def _server(
+    name: str, identity: str | None, edition: str | None, capacity: int | None, unrecorded: int
+) -> Server:
+    return Server(name, identity, edition=edition, capacity=capacity, unrecorded=unrecorded)
+
+
+def _known(inventory: Inventory, server: Server | None) -> Inventory:
+    if server is None or inventory.identity not in (None, server.identity):
+        return inventory
+    return replace(
+        inventory,
+        edition=inventory.edition or server.edition,
+        capacity=server.capacity if inventory.capacity is None else inventory.capacity,
+    )
+
+
+def may_be_anothers(plan: TenantPlan, observed: Observed, request: RunRequest) -> bool:
+    """Return whether a database may be that of a tenant which was not read.
+
+    Ids alone give each tenant a name of its own; a source that names databases may give two the
+    same. What is recorded as this tenant's was held against all others then.
+    """
+    if request.ledger is None or all(handle.gives_ids_only for handle in request.sources):
+        return False
+    found = observed.ledger_view.records.get(plan.tenant)
+    if found is not None and found.database == plan.database and found.target is not None:
+        return False
+    return plan.before is not None or plan.database != request.rules.template.name(plan.tenant)
+
+
+def reads_single(request: RunRequest) -> bool:
+    """Return whether single tenants can be read without missing what a full reading would show.
+
+    A ledger holds the names of all; without one they are those of their ids.
+    """
+    offered = all(
+        handle.missing is None and handle.implements(hook)
+        for handles, hook in (
+            (request.sources, "influxops_find"),
+            (request.targets, "influxops_look"),
+        )
+        for handle in handles
+    )
+    ledger = request.ledger
+    if ledger is not None:
+        counts = len(request.targets) < 2 or ledger.implements("influxops_count")
+        return offered and ledger.missing is None and counts
+    ids_only = all(handle.gives_ids_only for handle in request.sources)
+    return offered and ids_only and request.rules.template.text == DEFAULT_TEMPLATE
