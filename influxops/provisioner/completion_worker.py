@@ -14,6 +14,7 @@ from influxops.provisioner.circuit_breaker import Circuit
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 from influxops.reconcile.single.look_up import Place
+from influxops.runtime.batch_worker import BatchWorker
 
 #: Seconds that the first one waits for others; writing takes up to a second more.
 _COLLECTING = 0.25
@@ -36,57 +37,29 @@ class Finisher:
         self, engines: Engines, circuits: Mapping[str, Circuit], stopping: threading.Event
     ) -> None:
         self._engines, self._circuits, self._stopping = engines, circuits, stopping
-        self._changed = threading.Condition()
-        self._places: dict[tuple[str, str], tuple[Place, int]] = {}  # with the number of tries
-        self._working = False
-        self._runs = False
-        self._hurried = False
+        self._worker: BatchWorker[tuple[Place, int]] = BatchWorker(
+            "influxops-finisher", self._handle, self._break, longest_wait=_COLLECTING
+        )
 
     def add(self, place: Place) -> None:
         """Take one more; never waits."""
-        self._add(place, 0)
-
-    def _add(self, place: Place, tries: int) -> None:
-        with self._changed:
-            self._places[place.target or "", place.database] = (place, tries)
-            if not self._runs:
-                self._runs = True
-                threading.Thread(target=self._serve, name="influxops-finisher", daemon=True).start()
-            self._changed.notify_all()
+        self._worker.submit((place, 0))
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is left; return whether that was so in time."""
-        with self._changed:
-            self._hurried = True
-            self._changed.notify_all()
-            done = self._changed.wait_for(
-                lambda: not self._places and not self._working, max(timeout, 0.0)
-            )
-            self._hurried = False
-        return done
+        return self._worker.drain(timeout)
 
     def close(self) -> None:
         """Let the thread see that nothing more is to be done."""
-        with self._changed:
-            self._changed.notify_all()
+        self._worker.stop()
 
-    def _serve(self) -> None:
-        while not self._stopping.is_set():
-            with self._changed:
-                if not self._places:
-                    self._changed.wait_for(lambda: self._places or self._stopping.is_set())
-                    continue
-                self._changed.wait_for(lambda: self._hurried, _COLLECTING)
-                places, self._places = self._places, {}
-                self._working = True
-            left = self._complete(places)
-            with self._changed:
-                self._working = False
-                self._changed.notify_all()
-            if left:
-                self._stopping.wait(0.0 if self._hurried else _AGAIN)
-            for place, tries in left:
-                self._add(place, tries)
+    def _handle(self, batch: list[tuple[Place, int]]) -> None:
+        places = {(place.target or "", place.database): (place, n) for place, n in batch}
+        for each in self._complete(places):
+            self._worker.submit(each, _AGAIN)
+
+    def _break(self, batch: list[tuple[Place, int]], error: Exception) -> None:
+        log.error("databases could not be completed, a full run sees to it", exc_info=error)
 
     def _complete(
         self, places: Mapping[tuple[str, str], tuple[Place, int]]

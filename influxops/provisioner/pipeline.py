@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.validation import Rules
 from influxops.reconcile.observe.selected import Asked, Known, NotOffered
 from influxops.reconcile.single.look_up import Looked, Place, Step
+from influxops.runtime.batch_worker import BatchWorker
 from influxops.runtime.context import Context
 
 #: Tenants that are looked up at once, and made at once on one target.
@@ -55,15 +55,6 @@ class Flight:
     began: float
     future: Future[Place] = field(default_factory=Future)
     place: Place | None = None  # where it was found to go
-
-
-@dataclass
-class Queue:
-    """Flights for one thread."""
-
-    flights: deque[Flight] = field(default_factory=deque)
-    changed: threading.Condition = field(default_factory=threading.Condition)
-    runs: bool = False
 
 
 class Works:
@@ -94,7 +85,8 @@ class Works:
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
-        self._front, self._makers = Queue(), {name: Queue() for name in rules.urls}
+        self._front = self._worker(self._look_up)
+        self._makers = {name: self._worker(partial(self._make, name)) for name in rules.urls}
         self.circuits = {
             name: Circuit(
                 name,
@@ -137,7 +129,7 @@ class Works:
             flight = Flight(asked, time.monotonic())
             flight.future.set_running_or_notify_cancel()  # who gives up ends it for nobody else
             self._flights[asked.tenant] = flight
-        self._put(self._front, flight, self._look_up)
+        self._front.submit(flight)
         return flight.future
 
     def note(self, tenant: str) -> None:
@@ -152,9 +144,8 @@ class Works:
         self.finisher.close()
         if self.notes is not None:
             self.notes.close()
-        for queue in (self._front, *self._makers.values()):
-            with queue.changed:
-                queue.changed.notify_all()
+        for worker in (self._front, *self._makers.values()):
+            worker.stop()
         with self._lock:
             left = [*self._flights.values()]
         for flight in left:
@@ -162,36 +153,22 @@ class Works:
 
     # The threads -----------------------------------------------------------------------------
 
-    def _put(self, queue: Queue, flight: Flight, work: Callable[[list[Flight]], None]) -> None:
-        with queue.changed:
-            queue.flights.append(flight)
-            if not queue.runs:
-                queue.runs = True
-                arguments = (queue, work)
-                threading.Thread(
-                    target=self._serve, args=arguments, name="influxops-works", daemon=True
-                ).start()
-            queue.changed.notify()
+    def _worker(self, handle_batch: Callable[[list[Flight]], None]) -> BatchWorker[Flight]:
+        return BatchWorker(
+            "influxops-works",
+            handle_batch,
+            self._break,
+            largest_batch=_MOST,
+            on_idle=(engine_pool.IDLE, self.engines.trim),
+        )
 
-    def _serve(self, queue: Queue, work: Callable[[list[Flight]], None]) -> None:
-        while True:
-            with queue.changed:
-                if not queue.flights and not self.stopping.is_set():
-                    queue.changed.wait(engine_pool.IDLE)
-                if self.stopping.is_set():
-                    return
-                batch = [queue.flights.popleft() for _ in range(min(len(queue.flights), _MOST))]
-            if not batch:
-                self.engines.trim()
-                continue
-            try:
-                work(batch)
-            except Exception as error:
-                why = error.message if isinstance(error, InfluxopsError) else repr(error)
-                if not isinstance(error, InfluxopsError):
-                    log.exception("tenants could not be made")
-                for flight in batch:
-                    self._settle(flight, Place(flight.asked.tenant, Step.WAIT, reason=why))
+    def _break(self, batch: list[Flight], error: Exception) -> None:
+        """Settle tenants whose handling raised an error."""
+        why = error.message if isinstance(error, InfluxopsError) else repr(error)
+        if not isinstance(error, InfluxopsError):
+            log.error("tenants could not be made", exc_info=error)
+        for flight in batch:
+            self._settle(flight, Place(flight.asked.tenant, Step.WAIT, reason=why))
 
     def _look_up(self, batch: list[Flight]) -> None:
         began = time.monotonic()
@@ -210,9 +187,9 @@ class Works:
             flight.began, flight.place = min(flight.began, began), place
             if place.step is Step.MAKE and place.target is not None:
                 self._count(place.target)
-                self._put(self._makers[place.target], flight, partial(self._make, place.target))
+                self._makers[place.target].submit(flight)
             elif place.step is Step.BUSY and began - flight.began < self._patience:
-                self._later(flight)
+                self._front.submit(flight, _BUSY)
             else:
                 self._settle(flight, place)
 
@@ -235,9 +212,9 @@ class Works:
                 self._unsure.add(place.tenant)
             if place.step is Step.MAKE:  # the target is full: it goes elsewhere, if it can
                 self._full[target] = (place.reason, time.monotonic() + _FULL)
-                self._put(self._front, flight, self._look_up)
+                self._front.submit(flight)
             elif place.step is Step.BUSY and time.monotonic() - flight.began < self._patience:
-                self._later(flight)
+                self._front.submit(flight, _BUSY)
             else:
                 self._settle(flight, place)
 
@@ -260,15 +237,10 @@ class Works:
             if failed is not None:
                 self._unsure.add(id_)
             if told and failed is not None:  # the time of this batch was over, perhaps
-                self._put(self._makers[target], flight, partial(self._make, target))
+                self._makers[target].submit(flight)
                 continue
             place = flight.place or Place(id_, Step.WAIT)
             self._settle(flight, replace(place, step=Step.WAIT, reason=why))
-
-    def _later(self, flight: Flight) -> None:
-        timer = threading.Timer(_BUSY, self._put, (self._front, flight, self._look_up))
-        timer.daemon = True
-        timer.start()
 
     def _settle(self, flight: Flight, place: Place) -> None:
         with self._lock:
