@@ -111,6 +111,11 @@ class Case:
         """The targets that hold the tenant's database."""
         return {name for name, each in self.servers.items() if self.database in each.databases()}
 
+    def clean(self) -> None:
+        """Delete the tenant's databases: servers are shared."""
+        for name in self.homes:
+            self.delete(name)
+
     def history(self) -> list[str]:
         """What the history has of the tenant."""
         query = "SELECT event || ' ' || ended FROM influxops.history WHERE tenant = %s"
@@ -170,6 +175,7 @@ def by_worker(case: Case) -> Answer:
     try:
         placed = making.place([case.tenant])
         targets, tried, made, why = placed.targets, set[str](), None, placed.trouble
+        record = None
         while left := targets - tried:
             target = min(left)
             tried.add(target)

@@ -120,7 +120,7 @@ def observe_selected(
         observed = _unasked(observed, request)
     else:
         observed = _look(desired, observed, request, known, reading, whole)
-        observed = replace(observed, closed=_full(known, memory, observed.inventories))
+    observed = replace(observed, closed=_full(known, memory, observed.inventories))
     if ledger is not None:
         state = replace(ledger.state(), records=len(memory.records))
         observed = with_memory(observed, ReadLedger(state, memory, []), request.sources)

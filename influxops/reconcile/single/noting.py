@@ -149,7 +149,7 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
         if place.record is not None:
             records[place.tenant] = place.record
     observed = observed_of(places, records)
-    state = record(RunState(observed, Plan(plans)), request, context, at_end=True)
+    state = record(RunState(observed, Plan(plans)), request, context, at_end=True, with_seen=True)
     if state.notes:
         raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
 
