@@ -160,4 +160,6 @@ def by_ansible(stage: Stage) -> str:
         return scene.all()
 
 
-SCENARIOS: dict[str, Play] = {}
+SCENARIOS: dict[str, Play] = {
+    "moving": moving,
+}

@@ -26,7 +26,7 @@ def _provisioner(scene: Scene) -> Iterator[Provisioner]:
     os.environ.update(scene.cli.variables)
     try:
         path = scene.cli.folder / "influxops.toml"
-        made = Provisioner.from_config(path, budget=60.0, full_runs=None)
+        made = Provisioner.from_config(path, budget=60.0, full_runs=None, cache_ttl=600.0)
         try:
             yield made
         finally:
@@ -196,4 +196,5 @@ def full(stage: Stage) -> str:
 
 SCENARIOS: dict[str, Play] = {
     "provisioner": without_ledger,
+    "provisioner_transaction": in_a_transaction,
 }

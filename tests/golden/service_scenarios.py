@@ -213,4 +213,6 @@ def console(stage: Stage) -> str:
         return scene.all()
 
 
-SCENARIOS: dict[str, Play] = {}
+SCENARIOS: dict[str, Play] = {
+    "service_answers": answers,
+}

@@ -277,7 +277,9 @@ class Scene:
             ordered = trace if in_order else counted if counts else kinds
             lines = ordered(proxy.seen)
             self.part(f"requests to {name}", "".join(lines))
-        self.part("statements", aggregated(self.log.statements(), self.long, counts=counts))
+        said = self.log.statements()
+        text = aggregated(said, self.long, counts=counts, pooled=not in_order)
+        self.part("statements", text)
 
     def statements(self, wanted: Callable[[str], bool]) -> None:
         """Note which statements were sent, whatever their number.

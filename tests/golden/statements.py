@@ -74,7 +74,11 @@ def _plain(statement: str) -> str:
 
 
 def aggregated(
-    statements: list[tuple[str, str]], long: dict[str, str], *, counts: bool = True
+    statements: list[tuple[str, str]],
+    long: dict[str, str],
+    *,
+    counts: bool = True,
+    pooled: bool = False,
 ) -> str:
     """Give each statement once, sorted, with how often it was sent and by how many sessions.
 
@@ -82,6 +86,7 @@ def aggregated(
         statements: What was logged.
         long: Takes the text of those that are too long for a line, by their digest.
         counts: Whether the numbers are always the same.
+        pooled: Whether threads share sessions, so that their number varies.
     """
     if not statements:
         return ""
@@ -90,6 +95,8 @@ def aggregated(
         return "".join(f"{text}\n" for text in sorted(number))
     sessions = len({session for session, _ in statements})
     lines = "".join(f"{number[text]} × {text}\n" for text in sorted(number))
+    if pooled:
+        return lines
     return f"{sessions} connection{'s' if sessions > 1 else ''}\n{lines}"
 
 

@@ -127,4 +127,6 @@ def trouble(stage: Stage) -> str:
 
 SCENARIOS: dict[str, Play] = {
     "queue_commands": queue_commands,
+    "worker_row": a_row,
+    "worker_full": full_first,
 }
