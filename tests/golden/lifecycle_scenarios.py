@@ -162,4 +162,5 @@ def by_ansible(stage: Stage) -> str:
 
 SCENARIOS: dict[str, Play] = {
     "moving": moving,
+    "ansible_ledger": by_ansible,
 }
