@@ -225,9 +225,11 @@ def full(stage: Stage) -> str:
 SCENARIOS: dict[str, Play] = {
     "ledger_first_runs": first_runs,
     "ledger_looks": looks,
+    "ledger_new_source": a_new_source,
     "ledger_lost": lost,
     "ledger_created_again": created_again,
     "ledger_most_are_gone": most_are_gone,
+    "ledger_replaced": replaced,
     "ledger_misplaced": misplaced,
     "ledger_unreachable": unreachable,
 }

@@ -161,6 +161,8 @@ def by_ansible(stage: Stage) -> str:
 
 
 SCENARIOS: dict[str, Play] = {
+    "adopting": adopting,
     "moving": moving,
+    "moving_fails": moving_fails,
     "ansible_ledger": by_ansible,
 }

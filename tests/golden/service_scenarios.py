@@ -215,4 +215,5 @@ def console(stage: Stage) -> str:
 
 SCENARIOS: dict[str, Play] = {
     "service_answers": answers,
+    "service_trouble": trouble,
 }

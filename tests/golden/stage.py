@@ -101,6 +101,7 @@ class Stage:
                 str(folder): "/tmp/golden-00000000",
                 f":{webhook.port}": ":33333",
                 f":{db.server.port}": ":54321",
+                f" {db.server.port} ": " 54321 ",
                 db.name: "iotcloud",
             }
             yield scene

@@ -30,6 +30,7 @@ VARIES = (
     (r"\b(?!0{12})[0-9a-f]{12}\b", "0123456789ab"),
     (r"\b\d\d:\d\d(:\d\d)? UTC", "00:00 UTC"),
     (r"(_seconds) [\d.e+]+", r"\1 0.0"),
+    (r"about [\d.]+ ?(s|min|h) at [\d,]+ rows/s", "about 1s at 1 rows/s"),
     (r"\bdiffer by \d+(\.\d+)? s\b", "differ by 0.0 s"),
     (r"influxops on [^:\s]+:", "influxops on HOST:"),
     (r"(by USER@HOST), \d+(\.\d+)? s\b", r"\1, 0.0 s"),

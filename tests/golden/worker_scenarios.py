@@ -129,4 +129,5 @@ SCENARIOS: dict[str, Play] = {
     "queue_commands": queue_commands,
     "worker_row": a_row,
     "worker_full": full_first,
+    "worker_trouble": trouble,
 }
