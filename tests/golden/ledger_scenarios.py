@@ -232,4 +232,5 @@ SCENARIOS: dict[str, Play] = {
     "ledger_replaced": replaced,
     "ledger_misplaced": misplaced,
     "ledger_unreachable": unreachable,
+    "ledger_full": full,
 }

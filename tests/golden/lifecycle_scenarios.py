@@ -162,7 +162,10 @@ def by_ansible(stage: Stage) -> str:
 
 SCENARIOS: dict[str, Play] = {
     "adopting": adopting,
+    "retiring": retiring,
+    "retiring_back_again": back_again,
     "moving": moving,
     "moving_fails": moving_fails,
+    "draining_all": draining,
     "ansible_ledger": by_ansible,
 }

@@ -196,6 +196,7 @@ def full(stage: Stage) -> str:
 
 SCENARIOS: dict[str, Play] = {
     "provisioner": without_ledger,
+    "provisioner_ledger": with_ledger,
     "provisioner_transaction": in_a_transaction,
     "provisioner_trouble": in_trouble,
     "provisioner_full": full,

@@ -216,4 +216,5 @@ def console(stage: Stage) -> str:
 SCENARIOS: dict[str, Play] = {
     "service_answers": answers,
     "service_trouble": trouble,
+    "service_console": console,
 }
