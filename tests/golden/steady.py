@@ -28,6 +28,8 @@ VARIES = (
     (r"\x1b", r"\\e"),
     (r"\brun [0-9a-f]{12} by [^),\s]+", "run 0123456789ab by USER@HOST"),
     (r"\b(?!0{12})[0-9a-f]{12}\b", "0123456789ab"),
+    (r"0123456789ab by [^),\s]+", "0123456789ab by USER@HOST"),
+    (r"\bB in [\dhms ]+(?=;|$)", "B in 0s"),
     (r"\b\d\d:\d\d(:\d\d)? UTC", "00:00 UTC"),
     (r"(_seconds) [\d.e+]+", r"\1 0.0"),
     (r"about [\d.]+ ?(s|min|h) at [\d,]+ rows/s", "about 1s at 1 rows/s"),
@@ -79,8 +81,9 @@ def pretty(text: str, drop: Sequence[str] = ()) -> str:
 
 def plain(text: str, names: Mapping[str, str]) -> str:
     """Replace what varies in a text, and what has a fixed name."""
-    # Who waits for long is told for whom; whether it is long depends on the machine.
+    # What takes long is told; whether it does depends on the machine.
     text = re.sub(r"^.*still waiting for .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^influxops: (comparing|copying) .*\n", "", text, flags=re.MULTILINE)
     for found, fixed in names.items():
         text = text.replace(found, fixed)
     for pattern, fixed in VARIES:
