@@ -6,10 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.config.load import parse_config
+from influxops.domain.database import Inventory
 from influxops.domain.finding import Kind
+from influxops.domain.record import Memory, Server
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
+from influxops.reconcile.observe.ledger import ledger_view
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, Books
@@ -567,3 +570,9 @@ def test_what_stands_on_a_replaced_server_is_not_called_right(kept: Bench) -> No
         assert verdicts(report) == {"a": "refused"}
         assert ReportView(report).exists(report.tenants[0]) is None
     assert books(kept).records["a"].identity == "eu1"
+
+
+def test_a_server_that_does_not_say_which_one_it_is_has_replaced_none() -> None:
+    memory = Memory(servers=(Server("eu1", "uuid-1"), Server("eu2", "uuid-2")))
+    inventories = {"eu1": Inventory({}), "eu2": Inventory({}, identity="uuid-9")}
+    assert ledger_view(memory, inventories).replaced.keys() == {"eu2"}

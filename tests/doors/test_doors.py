@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from influxops.config.load import load_config
 from influxops.domain.record import Record, State
@@ -62,9 +61,8 @@ def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
         for number in range(5):
             body = {"db": f"another{number}"}
             servers["five"].request("POST", "/api/v3/configure/database", json=body)
-        with psycopg.connect(db.conninfo, autocommit=True, row_factory=dict_row) as connection:
-            for _ in ledger_schema.install(connection, "influxops"):
-                pass
+        with psycopg.connect(db.conninfo, autocommit=True) as connection:
+            connection.execute(ledger_schema.script("influxops").encode())
         yield World(db, servers, tmp_path_factory.mktemp("doors"))
 
 

@@ -325,6 +325,24 @@ def test_a_server_keeps_its_time_until_it_is_another_one(ledger: PostgresLedger)
     assert other["eu2"] == first["eu2"]
 
 
+def test_what_is_known_of_a_server_is_kept_until_it_is_read_in_full(
+    ledger: PostgresLedger,
+) -> None:
+    def write(server: Server) -> Server:
+        record(ledger, Context(), Writing(servers=(server,)))
+        return remembered(ledger).servers[0]
+
+    known = Server("eu1", "uuid-1", edition="Core", capacity=5, unrecorded=2)
+    first = write(known)
+    assert first == replace(known, since=first.since)
+    full = write(Server("eu1", "uuid-1", full="no more fits", full_at=SOME_TIME))
+    assert full == replace(first, full="no more fits", full_at=SOME_TIME)
+    assert write(Server("eu1", "uuid-1")) == full
+    assert write(replace(known, unrecorded=0)) == replace(first, unrecorded=0)
+    other = write(Server("eu1", "uuid-2"))
+    assert other == Server("eu1", "uuid-2", since=other.since)
+
+
 def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None:
     context = Context()
     moving = replace(a_place("m", "a"), state=State.MOVING, other="b")
