@@ -63,7 +63,7 @@ def reconcile(
     state = RunState(notes=tuple(notes))
     lock = Lock()
     try:
-        with lock.held(request, context):
+        with lock.blocked(request, context):
             for known in steps(operation, request, context, lock, state):
                 state = known
     except (Interrupted, ConfigError, LockBusy) as error:
