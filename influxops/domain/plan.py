@@ -120,6 +120,10 @@ class TenantPlan(Struct, frozen=True):
         """Return a finding of an error that is about it; the arguments are as above."""
         return self.about(Finding(kind, Severity.ERROR, message, remedy))
 
+    def warning(self, kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+        """Return a finding of a warning that is about it; the arguments are as above."""
+        return self.about(Finding(kind, Severity.WARNING, message, remedy))
+
     def about(self, finding: Finding) -> Finding:
         """Return a finding as one about it."""
         return replace(

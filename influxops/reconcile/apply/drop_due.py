@@ -374,7 +374,7 @@ def note_of(plan: TenantPlan) -> TenantPlan:
         plan.database,
         facts={"rate": round(late.rate, 3), "postponed": late.postponed},
     )
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def _rows(copied: Copied) -> str:

@@ -191,4 +191,4 @@ def look_ahead(
         database=plan.database,
         facts=facts(route.source, route.target, copied),
     )
-    return replace(plan, notes=(*plan.notes, note, *notes))
+    return plan.note(note, *notes)

@@ -204,7 +204,7 @@ class MovePlanner:
         change = self._change(
             plan, record.target or "", f"it stays, and does not go to {record.other}"
         )
-        return replace(plan, verdict=Verdict.PENDING, changes=(change,))
+        return plan.with_changes(change)
 
     def _rest(self, plan: TenantPlan, record: Record) -> TenantPlan:
         """Plan that what is still to come after the cut-over is copied."""

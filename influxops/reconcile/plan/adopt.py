@@ -75,7 +75,7 @@ class Adopt(Operation, Struct, frozen=True):
             plan = _planned(plan, observed, owners, request, context)
             if plan.verdict in (Verdict.OK, Verdict.PENDING):
                 notes = _notes(plan, desired[id_], given.get(id_), observed)
-                plan = replace(plan, notes=(*plan.notes, *notes))
+                plan = plan.note(*notes)
             plans[id_] = plan
         return Plan(plans)
 

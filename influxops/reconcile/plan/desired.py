@@ -229,7 +229,7 @@ def _hold_alike(
                     target=homes[0],
                     database=plan.database,
                 )
-                plans[id_] = replace(plan, notes=(*plan.notes, note))
+                plans[id_] = plan.note(note)
 
 
 def homes_of(database: str, observed: Observed) -> list[str]:

@@ -265,13 +265,13 @@ class _EnsurePlanner:
                 "give its target a token that may read all",
             )
         if plan.record is not None and plan.record.state is State.MOVING:
-            return replace(plan, notes=(*plan.notes, recorded.moving(plan.record)))
+            return plan.note(recorded.moving(plan.record))
         decided: tuple[Change, ...] = ()
         if plan.record is not None and plan.record.state is State.RETIRING:
             change, note = recorded.unretired(plan)
-            decided, plan = (change,), replace(plan, notes=(*plan.notes, note))
+            decided, plan = (change,), plan.note(note)
         if plan.pin is not None and plan.pin != home:
-            plan = replace(plan, notes=(*plan.notes, self._misplaced(plan, home)))
+            plan = plan.note(self._misplaced(plan, home))
         changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan

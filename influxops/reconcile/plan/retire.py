@@ -153,7 +153,7 @@ class Retire(Operation, Struct, frozen=True):
                 record.target,
                 record.database,
             )
-            plan = replace(plan, notes=(*plan.notes, note))
+            plan = plan.note(note)
         plan = with_note_of_lost(plan, record, observed)
         return changed(plan, Action.RETIRE, record.target, until=until)
 
@@ -247,7 +247,7 @@ def with_note_of_lost(plan: TenantPlan, record: Record, observed: Observed) -> T
         return plan
     note = replace(lost(plan, record, observed), severity=Severity.WARNING, remedy="")
     note = replace(note, tenant=plan.tenant, target=plan.target, database=plan.database)
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def changed(
@@ -336,16 +336,12 @@ def _last_write(table: TableStats) -> datetime:
 
 
 def _wrote(plan: TenantPlan, message: str) -> TenantPlan:
-    note = Finding(
+    note = plan.warning(
         Kind.RECENT_TELEMETRY,
-        Severity.WARNING,
         message,
         "stop what writes to it",
-        plan.tenant,
-        plan.target,
-        plan.database,
     )
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def on_the_move(record: Record) -> Finding:
@@ -377,7 +373,7 @@ def _noted(plan: TenantPlan, message: str) -> TenantPlan:
         target=plan.target,
         database=plan.database or None,
     )
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
