@@ -90,7 +90,7 @@ class Tracer:
 
 def trace() -> Tracer:
     """Run `influxops ensure` for one tenant."""
-    from influxops_demo.testing import running_stand_in
+    from influxops_devserver.testing import running_stand_in
     from tests.pg import new_database, postgres_server
 
     tracer = Tracer()
@@ -133,7 +133,7 @@ def told(title: str, passed: Sequence[str]) -> None:
 def main() -> None:
     core, plugins = lines("influxops"), lines("plugins")
     print(f"lines of product: {core + plugins:,} (influxops/ {core:,}, plugins/ {plugins:,})")
-    demo = lines("plugins/influxops_demo")
+    demo = lines("plugins/influxops_demo") + lines("plugins/influxops_devserver")
     print(f"  of these the demo and its stand-in: {demo:,}")
     print(f"  besides: Ansible's modules {lines('ansible'):,}, tests {lines('tests'):,}")
     tracer = trace()

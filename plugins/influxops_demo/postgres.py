@@ -26,7 +26,7 @@ import psycopg
 from psycopg import sql
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.extra import how_to_install
+from influxops_devserver.requirements import how_to_install
 
 #: The account that runs PostgreSQL for root; Debian and most others have it.
 _ACCOUNT = "nobody"

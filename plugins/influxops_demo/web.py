@@ -23,7 +23,7 @@ import psycopg
 import urllib3
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.stage import DEVICES, Stage, staged
+from influxops_demo.environment import DEVICES, Stage, staged
 
 #: Each of the demonstration's commands: it ends with its standard input, so that it ends with this
 #: process however that ends. Ctrl-C in a terminal is not for it.

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
 
 RECORDINGS = Path(__file__).parent / "recordings"
 

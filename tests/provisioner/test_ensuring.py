@@ -13,7 +13,7 @@ import pytest
 
 from influxops import Ensured, WrongCall
 from influxops.provisioner import How, known
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx

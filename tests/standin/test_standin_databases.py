@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from influxops_demo.standin.catalog import Catalog, Limits
-from influxops_demo.standin.storage import Storage
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.storage.catalog import Catalog, Limits
+from influxops_devserver.storage.documents import Storage
+from influxops_devserver.testing import running_stand_in
 from tests.standin.api import Api, error_of, refused_line
 
 DAY_NS = 86_400 * 10**9
@@ -119,7 +119,7 @@ def test_a_deleted_database_frees_its_name_and_keeps_its_rows(api: Api, database
 
 
 def test_two_deletions_in_one_second_get_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("influxops_demo.standin.catalog.time.time_ns", lambda: 10**18)
+    monkeypatch.setattr("influxops_devserver.storage.catalog.time.time_ns", lambda: 10**18)
     storage = Storage(None)
     catalog = Catalog(storage, Limits())
     for _ in range(2):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from influxops_demo.testing import StandInFailed, running_stand_in
+from influxops_devserver.testing import StandInFailed, running_stand_in
 from tests.standin.api import Answer, Api
 
 NEVER = "1h"

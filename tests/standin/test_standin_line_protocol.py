@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from influxops_demo.standin.catalog import Kind
-from influxops_demo.standin.line_protocol import Line, LineError, parse_line, read_lines
+from influxops_devserver.storage.catalog import Kind
+from influxops_devserver.write.line_protocol import Line, LineError, parse_line, read_lines
 
 
 def test_each_type_of_field_is_read_as_its_own() -> None:

@@ -20,17 +20,17 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from influxops_demo.standin import requests
-from influxops_demo.standin.bodies import read_body, read_json
-from influxops_demo.standin.catalog import OPERATOR_TOKEN, Catalog, Limits
-from influxops_demo.standin.errors import ApiError, compact
-from influxops_demo.standin.files import Files
-from influxops_demo.standin.formats import CONTENT_TYPES, databases_batch, encode
-from influxops_demo.standin.query import QueryEngine
-from influxops_demo.standin.requests import Field
-from influxops_demo.standin.storage import Storage
-from influxops_demo.standin.wal import WriteAheadLog
-from influxops_demo.standin.write_api import WriteApi
+from influxops_devserver.errors import ApiError, compact
+from influxops_devserver.http import parameters
+from influxops_devserver.http.bodies import read_body, read_json
+from influxops_devserver.http.parameters import Field
+from influxops_devserver.http.write_routes import WriteApi
+from influxops_devserver.query.engine import QueryEngine
+from influxops_devserver.query.formats import CONTENT_TYPES, databases_batch, encode
+from influxops_devserver.storage.catalog import OPERATOR_TOKEN, Catalog, Limits
+from influxops_devserver.storage.documents import Storage
+from influxops_devserver.storage.files import Files
+from influxops_devserver.storage.wal import WriteAheadLog
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ _PRODUCT = "InfluxDB 3 Core"
 #: Bytes of an answer that are sent at once.
 _PIECE = 256 * 1024
 _TOKEN_PATH = "/api/v3/configure/token"
-_TEXT = Field(requests.text)
-_OPTIONAL_TEXT = Field(requests.text, required=False)
-_FORMAT = requests.choice(*CONTENT_TYPES)
-_NEW_DATABASE = {"db": _TEXT, "retention_period": Field(requests.retention, required=False)}
+_TEXT = Field(parameters.text)
+_OPTIONAL_TEXT = Field(parameters.text, required=False)
+_FORMAT = parameters.choice(*CONTENT_TYPES)
+_NEW_DATABASE = {"db": _TEXT, "retention_period": Field(parameters.retention, required=False)}
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,9 @@ class StandInApp:
     # Databases
 
     async def _list_databases(self, request: Request) -> Response:
-        asked = requests.decode_query(
+        asked = parameters.decode_query(
             request.url.query,
-            {"format": Field(_FORMAT), "show_deleted": Field(requests.switch, required=False)},
+            {"format": Field(_FORMAT), "show_deleted": Field(parameters.switch, required=False)},
         )
         show_deleted = bool(asked["show_deleted"])
         batch = databases_batch(self._catalog.databases.values(), show_deleted=show_deleted)
@@ -214,23 +214,23 @@ class StandInApp:
         return Response()
 
     async def _delete_database(self, request: Request) -> Response:
-        asked = requests.decode_query(
+        asked = parameters.decode_query(
             request.url.query, {"db": _TEXT, "hard_delete_at": _OPTIONAL_TEXT}
         )
         self._catalog.delete_database(asked["db"], asked["hard_delete_at"])
         return Response()
 
     async def _set_retention(self, request: Request) -> Response:
-        asked = requests.decode_query(request.url.query, {"db": _TEXT, "duration": _TEXT})
+        asked = parameters.decode_query(request.url.query, {"db": _TEXT, "duration": _TEXT})
         try:
-            retention = requests.duration(asked["duration"]) // 10**9
+            retention = parameters.duration(asked["duration"]) // 10**9
         except ValueError as error:
             raise ApiError(400, f"Cannot parse the given human time: {error}") from None
         self._catalog.set_retention(asked["db"], retention)
         return Response(status_code=204)
 
     async def _clear_retention(self, request: Request) -> Response:
-        asked = requests.decode_query(request.url.query, {"db": _TEXT})
+        asked = parameters.decode_query(request.url.query, {"db": _TEXT})
         self._catalog.set_retention(asked["db"], None)
         return Response(status_code=204)
 
@@ -242,15 +242,15 @@ class StandInApp:
             {
                 "db": _TEXT,
                 "table": _TEXT,
-                "tags": Field(requests.texts),
-                "fields": Field(requests.columns),
+                "tags": Field(parameters.texts),
+                "fields": Field(parameters.columns),
             },
         )
         self._catalog.create_table(asked["db"], asked["table"], asked["tags"], asked["fields"])
         return Response()
 
     async def _delete_table(self, request: Request) -> Response:
-        asked = requests.decode_query(request.url.query, {"db": _TEXT, "table": _TEXT})
+        asked = parameters.decode_query(request.url.query, {"db": _TEXT, "table": _TEXT})
         self._catalog.delete_table(asked["db"], asked["table"])
         return Response()
 
@@ -261,7 +261,8 @@ class StandInApp:
 
     async def _create_named_token(self, request: Request) -> Response:
         asked = await read_json(
-            request, {"token_name": _TEXT, "expiry_secs": Field(requests.unsigned, required=False)}
+            request,
+            {"token_name": _TEXT, "expiry_secs": Field(parameters.unsigned, required=False)},
         )
         return self._new_token(asked["token_name"], asked["expiry_secs"])
 
@@ -278,7 +279,7 @@ class StandInApp:
         return Response(compact(content), 201, {"content-type": "json"})
 
     async def _delete_token(self, request: Request) -> Response:
-        asked = requests.decode_query(request.url.query, {"token_name": _TEXT})
+        asked = parameters.decode_query(request.url.query, {"token_name": _TEXT})
         self._catalog.delete_token(asked["token_name"])
         return Response()
 
@@ -288,22 +289,22 @@ class StandInApp:
         if not request.scope["query_string"]:
             raise ApiError(400, "missing query parameters 'db' and 'q'")
         fields = {"db": _TEXT, "q": _TEXT, "format": Field(_FORMAT, required=False)}
-        return await self._query(requests.decode_query(request.url.query, fields))
+        return await self._query(parameters.decode_query(request.url.query, fields))
 
     async def _query_by_post(self, request: Request) -> Response:
         fields = {
             "db": _TEXT,
             "q": _TEXT,
             "format": Field(_FORMAT, required=False),
-            "params": Field(requests.scalars, required=False),
+            "params": Field(parameters.scalars, required=False),
         }
         # Whatever its content type says, the body has to be JSON here.
-        asked = requests.decode_body(await read_body(request), fields)
+        asked = parameters.decode_body(await read_body(request), fields)
         return await self._query(asked)
 
     async def _query_v1(self, request: Request) -> Response:
         """Answer the one statement of InfluxQL that needs no database."""
-        asked = requests.decode_query(request.url.query, {"q": _TEXT, "db": _OPTIONAL_TEXT})
+        asked = parameters.decode_query(request.url.query, {"q": _TEXT, "db": _OPTIONAL_TEXT})
         result: dict[str, Any] = {"statement_id": 0}
         if asked["q"].strip(" ;").upper() == "SHOW DATABASES":
             databases = sorted(self._catalog.databases.values(), key=lambda d: d.id)

@@ -8,17 +8,17 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from influxops_demo.standin import requests
-from influxops_demo.standin.bodies import read_lines
-from influxops_demo.standin.catalog import Catalog
-from influxops_demo.standin.errors import ApiError, DatabaseLimit, compact
-from influxops_demo.standin.requests import Field
-from influxops_demo.standin.wal import WriteAheadLog
-from influxops_demo.standin.writes import PRECISIONS, accept
+from influxops_devserver.errors import ApiError, DatabaseLimit, compact
+from influxops_devserver.http import parameters
+from influxops_devserver.http.bodies import read_lines
+from influxops_devserver.http.parameters import Field
+from influxops_devserver.storage.catalog import Catalog
+from influxops_devserver.storage.wal import WriteAheadLog
+from influxops_devserver.write.points import PRECISIONS, accept
 
-_TEXT = Field(requests.text)
-_PRECISION = Field(requests.choice(*PRECISIONS), required=False)
-_SWITCH = Field(requests.switch, required=False)
+_TEXT = Field(parameters.text)
+_PRECISION = Field(parameters.choice(*PRECISIONS), required=False)
+_SWITCH = Field(parameters.switch, required=False)
 #: Retention policies of version 1 that are not part of a database's name.
 _DEFAULT_POLICIES = (None, "", "autogen", "default")
 
@@ -41,7 +41,7 @@ class WriteApi:
             raise ApiError(400, "missing query parameter 'db'")
         fields = {"db": _TEXT, "precision": _PRECISION}
         fields |= {"accept_partial": _SWITCH, "no_sync": _SWITCH}
-        asked = requests.decode_query(request.url.query, fields)
+        asked = parameters.decode_query(request.url.query, fields)
         partial, wait = asked["accept_partial"] is not False, not asked["no_sync"]
         precision = asked["precision"] or "auto"
         return await self._write(request, asked["db"], precision, partial=partial, wait=wait)
@@ -49,7 +49,7 @@ class WriteApi:
     async def v2(self, request: Request) -> Response:
         """Take all lines or none."""
         try:
-            asked = requests.decode_query(
+            asked = parameters.decode_query(
                 request.url.query, {"bucket": _TEXT, "precision": _PRECISION}
             )
             precision = asked["precision"] or "ns"
@@ -59,9 +59,9 @@ class WriteApi:
 
     async def v1(self, request: Request) -> Response:
         """Take the good lines; the name of the database has the retention policy in it."""
-        asked = requests.decode_query(
+        asked = parameters.decode_query(
             request.url.query,
-            {"db": _TEXT, "rp": Field(requests.text, required=False), "precision": _PRECISION},
+            {"db": _TEXT, "rp": Field(parameters.text, required=False), "precision": _PRECISION},
         )
         policy = asked["rp"]
         database = asked["db"] if policy in _DEFAULT_POLICIES else f"{asked['db']}/{policy}"

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from influxops_demo.standin.errors import (
+from influxops_devserver.errors import (
     ApiError,
     DatabaseLimit,
     already_exists,
     json_error,
     not_found,
 )
-from influxops_demo.standin.storage import Storage
+from influxops_devserver.storage.documents import Storage
 
 INTERNAL = "_internal"
 """The server's own database. It counts towards no limit, and nobody can delete it."""

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datafusion import SessionConfig, SessionContext, SQLOptions
 
-from influxops_demo.standin.catalog import Catalog, Database, Table
-from influxops_demo.standin.errors import ApiError, json_error
-from influxops_demo.standin.files import File, check_limit
-from influxops_demo.standin.rows import empty_batch
-from influxops_demo.standin.scans import Scan, scans
-from influxops_demo.standin.system_tables import parquet_files, system_tables
-from influxops_demo.standin.wal import WriteAheadLog
+from influxops_devserver.errors import ApiError, json_error
+from influxops_devserver.query.scans import Scan, scans
+from influxops_devserver.query.system_tables import parquet_files, system_tables
+from influxops_devserver.storage.catalog import Catalog, Database, Table
+from influxops_devserver.storage.files import File, check_limit
+from influxops_devserver.storage.rows import empty_batch
+from influxops_devserver.storage.wal import WriteAheadLog
 
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 import click
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.stage import DEVICES, PLACES, TARGETS, Stage, staged
+from influxops_demo.environment import DEVICES, PLACES, TARGETS, Stage, staged
 
 _INTERRUPTED = 130
 #: Seconds that a command has to end by itself after Ctrl-C, which reaches it as well.

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from datafusion import SessionConfig, SessionContext, col
 
-from influxops_demo.standin.catalog import Database
+from influxops_devserver.storage.catalog import Database
 
 CONTENT_TYPES = {
     "csv": "text/csv",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from influxops_demo.standin.catalog import Kind
-from influxops_demo.standin.errors import ApiError
+from influxops_devserver.errors import ApiError
+from influxops_devserver.storage.catalog import Kind
 
 #: Nanoseconds in the units of the Rust crate humantime: a month is 30.44 days, a year 365.25.
 _UNITS = {

@@ -13,10 +13,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from influxops_demo.standin.catalog import Catalog, Database
-from influxops_demo.standin.files import Files
-from influxops_demo.standin.rows import Row, TableRows
-from influxops_demo.standin.storage import Change, Storage
+from influxops_devserver.storage.catalog import Catalog, Database
+from influxops_devserver.storage.documents import Change, Storage
+from influxops_devserver.storage.files import Files
+from influxops_devserver.storage.rows import Row, TableRows
 
 
 class WriteAheadLog:

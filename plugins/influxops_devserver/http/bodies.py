@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from influxops_demo.standin.errors import ApiError
-from influxops_demo.standin.requests import Field, decode_body
+from influxops_devserver.errors import ApiError
+from influxops_devserver.http.parameters import Field, decode_body
 
 #: Longest body in bytes, before and after decompression.
 _MAX_REQUEST_BYTES = 10 * 1024 * 1024

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from influxops_demo.extra import STAND_IN, how_to_install, missing
+from influxops_devserver.requirements import STAND_IN, how_to_install, missing
 
 if TYPE_CHECKING:
-    from influxops_demo.standin.api import StandInSettings
+    from influxops_devserver.http.app import StandInSettings
 
 READY = "Ready: "
 """How the line starts that says where the server answers; printed once it does."""
@@ -34,7 +34,7 @@ def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
 
 def _nanoseconds(_: click.Context, __: click.Parameter, value: str) -> int:
     """Reads a duration as the server's own options have it."""
-    from influxops_demo.standin.requests import duration
+    from influxops_devserver.http.parameters import duration
 
     try:
         nanoseconds = duration(value)
@@ -126,10 +126,10 @@ def command(
     absent = missing(*STAND_IN)
     if absent:
         raise _Failure(f"dev-server needs {', '.join(absent)}, not installed: {how_to_install()}")
-    from influxops_demo.standin.api import StandInSettings
-    from influxops_demo.standin.catalog import Limits
-    from influxops_demo.standin.server import listen, serve, url_of
-    from influxops_demo.standin.storage import DataDirectoryError
+    from influxops_devserver.http.app import StandInSettings
+    from influxops_devserver.server import listen, serve, url_of
+    from influxops_devserver.storage.catalog import Limits
+    from influxops_devserver.storage.documents import DataDirectoryError
 
     settings = StandInSettings(
         data_dir,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from influxops_demo.standin.catalog import Kind
+from influxops_devserver.storage.catalog import Kind
 
 MAX_STRING_BYTES = 65_536
 """Longest measurement, tag key, tag value, field key or string value."""

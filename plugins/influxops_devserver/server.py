@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from influxops_demo.standin.api import StandInApp, StandInSettings
+from influxops_devserver.http.app import StandInApp, StandInSettings
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import dropwhile
 
-from influxops_demo.standin.errors import ApiError
-from influxops_demo.standin.rows import Row
-from influxops_demo.standin.scans import EARLIEST, Scan
+from influxops_devserver.errors import ApiError
+from influxops_devserver.query.scans import EARLIEST, Scan
+from influxops_devserver.storage.rows import Row
 
 
 @dataclass(frozen=True, slots=True)

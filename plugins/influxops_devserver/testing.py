@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypedDict, Unpack
 
-from influxops_demo.devserver import READY
+from influxops_devserver.cli import READY
 
 
 class StandInFailed(RuntimeError):
@@ -123,7 +123,7 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
     Raises:
         StandInFailed: It ended, or did not answer in time.
     """
-    arguments = [sys.executable, "-m", "influxops_demo.devserver", "--port", "0"]
+    arguments = [sys.executable, "-m", "influxops_devserver.cli", "--port", "0"]
     startup_timeout = options.get("startup_timeout", 60.0)
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"

@@ -24,7 +24,7 @@ from influxops_demo.postgres import (
     ended_with_this_process,
     start_postgres,
 )
-from influxops_demo.testing import StandIn, StandInFailed, start_stand_in
+from influxops_devserver.testing import StandIn, StandInFailed, start_stand_in
 
 TARGETS = ("eu1", "eu2", "us1")
 #: What InfluxDB 3 Core holds, and with that each stand-in by default.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from influxops_demo.standin.catalog import Catalog, ColumnRefused, Database, Kind
-from influxops_demo.standin.errors import ApiError, json_error
-from influxops_demo.standin.line_protocol import Line, LineError, Value, parse_line, read_lines
-from influxops_demo.standin.rows import Row
+from influxops_devserver.errors import ApiError, json_error
+from influxops_devserver.storage.catalog import Catalog, ColumnRefused, Database, Kind
+from influxops_devserver.storage.rows import Row
+from influxops_devserver.write.line_protocol import Line, LineError, Value, parse_line, read_lines
 
 PRECISIONS = {
     "auto": None,

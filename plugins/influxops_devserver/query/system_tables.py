@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from influxops_demo.standin.catalog import Catalog, Database, Kind, Table
-from influxops_demo.standin.files import File
+from influxops_devserver.storage.catalog import Catalog, Database, Kind, Table
+from influxops_devserver.storage.files import File
 
 #: A row is thought to take so many bytes of a file.
 _ROW_BYTES = 40
