@@ -134,13 +134,12 @@ def test_good_lines_are_written_although_others_are_refused(api: Api, database: 
                 "error_message": "invalid column type for column 'v', expected "
                 "iox::column_type::field::integer, got iox::column_type::field::string",
                 "line_number": 2,
-                "original_line": "t v=text 2",
+                "original_line": 't v="text" 2',
             },
             {
                 "error_message": "Expected at least one space character, got end of input",
                 "line_number": 4,
-                # The server counts lines with content here and all lines there; see the source.
-                "original_line": "t v=3i 3",
+                "original_line": "nonsense",
             },
         ],
     }

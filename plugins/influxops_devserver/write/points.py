@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from influxops_devserver.errors import ApiError, json_error
 from influxops_devserver.storage.catalog import Catalog, ColumnRefused, Database, Kind
 from influxops_devserver.storage.rows import Row
-from influxops_devserver.write.line_protocol import Line, LineError, Value, parse_line, read_lines
+from influxops_devserver.write.line_protocol import Line, LineError, Value, read_lines
 
 PRECISIONS = {
     "auto": None,
@@ -83,15 +81,14 @@ def accept(
         raise json_error(400, text)
     rows: dict[int, list[Row]] = {}
     refused: list[dict[str, Any]] = []
-    for number, line in enumerate(read_lines(body), start=1):
+    for number, (text, line) in enumerate(read_lines(body), start=1):
         try:
             table, row = _accept_line(catalog, draft, line, now_ns, precision)
-        except (_Refused, LineError) as refusal:
-            shown = refusal.line if isinstance(refusal, _Refused) else _raw_line(body, number)
+        except (ColumnRefused, LineError) as error:
             problem = {
-                "error_message": str(refusal),
+                "error_message": str(error),
                 "line_number": number,
-                "original_line": shown.encode()[:_SHOWN_BYTES].decode(errors="ignore"),
+                "original_line": text.encode()[:_SHOWN_BYTES].decode(errors="ignore"),
             }
             if not partial:
                 raise json_error(400, "line protocol parsing error", problem) from None
@@ -104,43 +101,30 @@ def accept(
     return Accepted(draft, rows, refused)
 
 
-class _Refused(ValueError):
-    """A line that is line protocol, and does not fit its table."""
-
-    def __init__(self, message: str, line: Line) -> None:
-        super().__init__(message)
-        self.line = _canonical(line)
-
-
 def _accept_line(
-    catalog: Catalog, database: Database, text: Line | str, now_ns: int, precision: str
+    catalog: Catalog, database: Database, line: Line | LineError, now_ns: int, precision: str
 ) -> tuple[int, Row]:
-    line = parse_line(text) if isinstance(text, str) else text
+    if isinstance(line, LineError):
+        raise line
     fields: dict[str, Value] = {}
-    try:
-        table = catalog.draft_table(database, line.measurement)
-        columns = table.columns
-        for name, _ in line.tags:
-            if columns.get(name) is not Kind.TAG:
-                table.add_column(name, Kind.TAG)
-        for name, kind, value in line.fields:
-            if columns.get(name) is not kind:
-                table.add_column(name, kind)
-            if name in fields:
-                raise ColumnRefused(
-                    f"invalid line protocol - multiple instances of '{name}' field found"
-                )
-            fields[name] = value
-        if "time" not in columns:
-            columns["time"] = Kind.TIME
-    except ColumnRefused as error:
-        raise _Refused(str(error), line) from None
+    table = catalog.draft_table(database, line.measurement)
+    columns = table.columns
+    for name, _ in line.tags:
+        if columns.get(name) is not Kind.TAG:
+            table.add_column(name, Kind.TAG)
+    for name, kind, value in line.fields:
+        if columns.get(name) is not kind:
+            table.add_column(name, kind)
+        if name in fields:
+            text = f"invalid line protocol - multiple instances of '{name}' field found"
+            raise ColumnRefused(text)
+        fields[name] = value
+    if "time" not in columns:
+        columns["time"] = Kind.TIME
     moment = _nanoseconds(line.timestamp, now_ns, PRECISIONS[precision])
     if not -(2**63) <= moment < 2**63:
-        raise _Refused(
-            f"timestamp, {line.timestamp}, out of range for precision: {_long_name(precision)}",
-            line,
-        )
+        unit = _long_name(precision)
+        raise LineError(f"timestamp, {line.timestamp}, out of range for precision: {unit}")
     return table.id, (moment, dict(line.tags), fields)
 
 
@@ -160,41 +144,3 @@ def _nanoseconds(timestamp: int | None, now_ns: int, unit: int | None) -> int:
 def _long_name(precision: str) -> str:
     unit = PRECISIONS[precision]
     return next(name for name, size in PRECISIONS.items() if size == unit).capitalize()
-
-
-def _raw_line(body: str, number: int) -> str:
-    """The line of the body with that number.
-
-    Numbers count lines with content, and this counts all of them, so after a comment or an empty
-    line the server shows another line than the one it means. The stand-in does too.
-    """
-    line = next(islice(body.split("\n"), number - 1, None), "")
-    return line.removesuffix("\r")
-
-
-def _canonical(line: Line) -> str:
-    """The line as the server writes it when it has parsed it already."""
-    key = _escaper(",= ")
-    tags = "".join(f",{key(name)}={key(value)}" for name, value in line.tags)
-    fields = ",".join(f"{key(name)}={_shown(kind, value)}" for name, kind, value in line.fields)
-    timestamp = "" if line.timestamp is None else f" {line.timestamp}"
-    return f"{_escaper(', ')(line.measurement)}{tags} {fields}{timestamp}"
-
-
-def _shown(kind: Kind, value: Value) -> str:
-    match kind:
-        case Kind.INTEGER:
-            return f"{value}i"
-        case Kind.UINTEGER:
-            return f"{value}u"
-        case Kind.BOOLEAN:
-            return str(value).lower()
-        case Kind.STRING:
-            return _escaper('"')(str(value))
-        case _:
-            return str(value).removesuffix(".0")
-
-
-def _escaper(special: str) -> Callable[[str], str]:
-    table = str.maketrans({char: f"\\{char}" for char in special})
-    return lambda text: text.translate(table)
