@@ -24,12 +24,8 @@ class ApiError(Exception):
         self.body = body
 
 
-class DatabaseLimit(ApiError):
-    """There may be no more databases."""
-
-    def __init__(self, limit: int) -> None:
-        text = f"Adding a new database would exceed limit of {limit} databases"
-        super().__init__(422, compact({"error": text}))
+class ColumnRefused(ValueError):
+    """A column or table that cannot be added; the message is the server's."""
 
 
 def json_error(status: int, error: str, data: Any = None) -> ApiError:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from datafusion import SessionConfig, SessionContext, col
 
 from influxops_devserver.storage.catalog import Database
 
-CONTENT_TYPES = {
+Format = Literal["csv", "pretty", "json", "jsonl"]
+CONTENT_TYPES: dict[Format, str] = {
     "csv": "text/csv",
     "pretty": "text/plain; charset=utf-8",
     "json": "application/json",
@@ -25,7 +26,7 @@ CONTENT_TYPES = {
 """Content type of each format, by the name that a request gives."""
 
 
-def encode(batches: Sequence[Any], format: str) -> bytes:
+def encode(batches: Sequence[Any], format: Format) -> bytes:
     """Return record batches of one schema in a format of :data:`CONTENT_TYPES`.
 
     Where there is no row there is no header either: an empty list in JSON, nothing in JSON lines
@@ -33,7 +34,7 @@ def encode(batches: Sequence[Any], format: str) -> bytes:
     """
     batches = [batch for batch in batches if batch.num_rows]
     if not batches:
-        return {"json": b"[]", "pretty": b"++\n++"}.get(format, b"")
+        return {"json": b"[]", "pretty": b"++\n++"}.get(str(format), b"")
     if format == "pretty":
         return _pretty(batches)
     with tempfile.TemporaryDirectory() as directory:
@@ -51,7 +52,7 @@ def encode(batches: Sequence[Any], format: str) -> bytes:
     return data
 
 
-def databases_batch(databases: Iterable[Database], *, show_deleted: bool) -> Any:
+def databases_batch(databases: Iterable[Database], show_deleted: bool) -> Any:
     """Return the databases by name, deleted ones last or left out, as a record batch."""
     found = sorted((d.deleted, d.name) for d in databases if show_deleted or not d.deleted)
     columns = {"iox::database": pa.array([name for _, name in found], type=pa.string())}

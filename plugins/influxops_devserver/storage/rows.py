@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from influxops_devserver.storage.catalog import Kind
-from influxops_devserver.write.line_protocol import Value
+from influxops_devserver.storage.catalog import Kind, Value
 
 Row = tuple[int, dict[str, str], dict[str, Value]]
 """Time in nanoseconds since 1970, tags, fields."""

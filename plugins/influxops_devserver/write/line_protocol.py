@@ -12,12 +12,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from influxops_devserver.storage.catalog import Kind
-
-MAX_STRING_BYTES = 65_536
-"""Longest measurement, tag key, tag value, field key or string value."""
-
-Value = int | float | str | bool
+from influxops_devserver.limits import MAX_STRING_BYTES
+from influxops_devserver.storage.catalog import Kind, Value
 
 # A backslash takes the next character with it; possessive, so that it never gives it back.
 _MEASUREMENT = re.compile(r"(?:[^ \t\n\0,\\]++|\\.?)++", re.DOTALL)

@@ -3,76 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from influxops_devserver.errors import ApiError, json_error
-from influxops_devserver.storage.catalog import Catalog, ColumnRefused, Database, Kind
+from msgspec import Meta
+
+from influxops_devserver.errors import ApiError, ColumnRefused, json_error
+from influxops_devserver.limits import SchemaLimit
+from influxops_devserver.storage.catalog import Catalog, Database, Kind, Value
 from influxops_devserver.storage.rows import Row
-from influxops_devserver.write.line_protocol import Line, LineError, Value, read_lines
+from influxops_devserver.write.line_protocol import Line, LineError, read_lines
 
-PRECISIONS = {
+_SECOND, _MILLISECOND, _MICROSECOND = 10**9, 10**6, 10**3
+#: Nanoseconds in a unit of each precision; None goes by the size of each timestamp.
+_UNITS = {
     "auto": None,
-    "second": 10**9,
-    "s": 10**9,
-    "millisecond": 10**6,
-    "ms": 10**6,
-    "microsecond": 10**3,
-    "us": 10**3,
-    "u": 10**3,
-    "nanosecond": 1,
-    "ns": 1,
-    "n": 1,
+    **dict.fromkeys(("second", "s"), _SECOND),
+    **dict.fromkeys(("millisecond", "ms"), _MILLISECOND),
+    **dict.fromkeys(("microsecond", "us", "u"), _MICROSECOND),
+    **dict.fromkeys(("nanosecond", "ns", "n"), 1),
 }
-"""Nanoseconds in a unit of each precision; ``auto`` goes by the size of each timestamp."""
+Precision = Annotated[str, Meta(pattern=f"^({'|'.join(_UNITS)})$")]
+"""The precision of timestamps, as a request names it."""
 
 _SHOWN_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a write.
+    """The result of a write.
 
     Args:
         database: Where its rows go.
         rows: The rows that were accepted, by the id of their table.
-        refused: One object for each line that was not, as the error body has it.
+        error: What to answer once they are written; None where no line was refused.
     """
 
     database: Database
     rows: dict[int, list[Row]]
-    refused: list[dict[str, Any]]
-
-    def raise_if_partial(self) -> None:
-        """Raise where lines were refused; the others are written.
-
-        Raises:
-            ApiError: 422 where a limit was the reason for any of them, else 400.
-        """
-        if self.refused:
-            limit = "Update to schema would exceed number of"
-            hit = any(line["error_message"].startswith(limit) for line in self.refused)
-            text = "partial write of line protocol occurred"
-            raise json_error(422 if hit else 400, text, self.refused)
+    error: ApiError | None
 
 
 def accept(
     catalog: Catalog, database: str, body: str, *, now_ns: int, precision: str, partial: bool
 ) -> Accepted:
-    """Check every line, and make the database, the tables and the columns that they need.
+    """Check every line, and create the database, the tables and the columns that they need.
 
-    What a refused line would have needed is made all the same, up to where it was refused, and the
-    database even where not one line was good: so does the server.
+    What a refused line would have needed is created all the same, up to where it was refused, and
+    the database even where not one line was good: so does the server.
 
     Args:
-        catalog: The catalog.
-        database: Name of the database, made where there is none.
+        catalog: Gets what the lines need.
+        database: Name of the database.
         body: The lines.
         now_ns: Time of lines without a timestamp.
-        precision: One of :data:`PRECISIONS`.
+        precision: One of :data:`Precision`.
         partial: Whether good lines are taken although others are refused.
 
     Raises:
-        ApiError: There may be no more databases, the database is deleted, not one line is there,
+        ApiError: There may be no more databases, the database is deleted, the body has no line,
             or a line is refused and ``partial`` is false.
     """
     draft = catalog.draft(database)
@@ -81,6 +69,7 @@ def accept(
         raise json_error(400, text)
     rows: dict[int, list[Row]] = {}
     refused: list[dict[str, Any]] = []
+    status = 400
     for number, (text, line) in enumerate(read_lines(body), start=1):
         try:
             table, row = _accept_line(catalog, draft, line, now_ns, precision)
@@ -93,12 +82,15 @@ def accept(
             if not partial:
                 raise json_error(400, "line protocol parsing error", problem) from None
             refused.append(problem)
+            if isinstance(error, SchemaLimit):
+                status = 422
         else:
             rows.setdefault(table, []).append(row)
     catalog.put(draft)
     if not rows and not refused:
         raise ApiError(400, "incoming write was empty")
-    return Accepted(draft, rows, refused)
+    text = "partial write of line protocol occurred"
+    return Accepted(draft, rows, json_error(status, text, refused) if refused else None)
 
 
 def _accept_line(
@@ -121,10 +113,10 @@ def _accept_line(
         fields[name] = value
     if "time" not in columns:
         columns["time"] = Kind.TIME
-    moment = _nanoseconds(line.timestamp, now_ns, PRECISIONS[precision])
+    moment = _nanoseconds(line.timestamp, now_ns, _UNITS[precision])
     if not -(2**63) <= moment < 2**63:
-        unit = _long_name(precision)
-        raise LineError(f"timestamp, {line.timestamp}, out of range for precision: {unit}")
+        text = f"timestamp, {line.timestamp}, out of range for precision: {precision}"
+        raise LineError(text)
     return table.id, (moment, dict(line.tags), fields)
 
 
@@ -135,12 +127,7 @@ def _nanoseconds(timestamp: int | None, now_ns: int, unit: int | None) -> int:
         return timestamp * unit
     # A timestamp of this century is below 5, 5,000 and so on thousand million in each unit.
     size = abs(timestamp) // 10**9
-    for limit, guessed in ((5, 10**9), (5_000, 10**6), (5_000_000, 10**3)):
+    for limit, guessed in ((5, _SECOND), (5_000, _MILLISECOND), (5_000_000, _MICROSECOND)):
         if size < limit:
             return timestamp * guessed
     return timestamp
-
-
-def _long_name(precision: str) -> str:
-    unit = PRECISIONS[precision]
-    return next(name for name, size in PRECISIONS.items() if size == unit).capitalize()
