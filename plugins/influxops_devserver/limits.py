@@ -21,16 +21,13 @@ MAX_STRING_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits that a server is started with; None is no limit.
+    """The limits that a server is started with; None is no limit."""
 
-    Args:
-        databases: Neither deleted ones nor the server's own count.
-        tables: Over all databases together.
-        query_files: Files of one table that a query may read.
-    """
-
+    #: Neither deleted ones nor the server's own count.
     databases: int | None = 5
+    #: Over all databases together.
     tables: int | None = 2_000
+    #: Files of one table that a query may read.
     query_files: int = 432
 
 
@@ -45,19 +42,8 @@ class DatabaseLimit(ApiError):
 class SchemaLimit(ColumnRefused):
     """There may be no more tables, or no more columns in a table."""
 
-    @classmethod
-    def of_tables(cls, current: int, limit: int) -> SchemaLimit:
-        """Return the error for a table too many."""
-        return cls(
-            "Update to schema would exceed number of tables limit: attempted to create table but "
-            f"already have {current} table(s) (limit: {limit})"
-        )
-
-    @classmethod
-    def of_columns(cls) -> SchemaLimit:
-        """Return the error for a column too many."""
-        limit = "Update to schema would exceed number of columns per table limit of"
-        return cls(f"{limit} {MAX_COLUMNS} columns")
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Update to schema would exceed number of {what}")
 
 
 class BodyTooLong(ApiError):

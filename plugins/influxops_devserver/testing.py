@@ -61,36 +61,28 @@ class StandIn:
 
 
 class StandInOptions(TypedDict, total=False):
-    """How a stand-in is started; what is left out is as on a real Core.
+    """The options of ``influxops dev-server``; what is left out is as on a real Core."""
 
-    Args:
-        data_dir: Where it keeps its data; None keeps nothing.
-        host: Address that it listens on.
-        port: Port, or 0 for a free one, which is the default.
-        max_databases: Limit of databases; None is no limit.
-        max_tables: Limit of tables over all databases; None is no limit.
-        wal_flush_interval: How long an ordinary write waits at most, as ``50ms`` or ``1s``.
-        wal_snapshot_size: With 1, each flush puts the rows of earlier spans of time into files, and
-            every third one puts all of them there; with more, every so many flushes and a half.
-        gen1_duration: The span of time of a file, as ``1m`` or ``10m``.
-        query_file_limit: How many files a query may read.
-        unreadable_table: The name of tables whose every query is answered with 500; it may be
-            ``system.parquet_files``.
-        with_auth: Whether it asks for tokens.
-        startup_timeout: Seconds after which one that does not answer is given up.
-    """
-
+    #: None keeps nothing.
     data_dir: Path | None
     host: str
+    #: 0 takes a free one, which is the default.
     port: int
+    #: None is no limit, of tables as well.
     max_databases: int | None
     max_tables: int | None
+    #: How long an ordinary write waits at most, as ``50ms`` or ``1s``.
     wal_flush_interval: str
+    #: With 1, each flush puts the rows of earlier spans of time into files, and every third one
+    #: puts all of them there; with more, every so many flushes and a half.
     wal_snapshot_size: int
+    #: The span of time of a file, as ``1m`` or ``10m``.
     gen1_duration: str
     query_file_limit: int
+    #: Each query of a table of that name is answered with 500; ``system.parquet_files`` is one.
     unreadable_table: str
     with_auth: bool
+    #: Seconds after which a stand-in that does not answer is killed.
     startup_timeout: float
 
 

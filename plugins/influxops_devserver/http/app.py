@@ -38,17 +38,7 @@ _ROUTES = management.ROUTES | queries.ROUTES | writes.ROUTES
 
 @dataclass(frozen=True)
 class StandInSettings:
-    """How a stand-in behaves; durations in nanoseconds.
-
-    Args:
-        data_dir: Where databases and rows are kept; None keeps nothing.
-        limits: How much it takes.
-        wal_flush_interval: Time between two flushes of the write-ahead log.
-        with_auth: Whether requests need a token.
-        wal_snapshot_size: After so many flushes and a half, files are written.
-        gen1_duration: Time that the rows of a file are about.
-        unreadable_table: The name of tables whose every query is 500, for tests.
-    """
+    """How a stand-in behaves, as the options of ``influxops dev-server``; times in nanoseconds."""
 
     data_dir: Path | None = None
     limits: Limits = field(default_factory=Limits)

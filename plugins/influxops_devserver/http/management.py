@@ -12,7 +12,7 @@ from starlette.responses import Response
 from influxops_devserver.durations import parse_duration
 from influxops_devserver.errors import ApiError, compact
 from influxops_devserver.http.requests import Retention, read_json, read_query
-from influxops_devserver.http.routing import Handler, Route, Server, send_results
+from influxops_devserver.http.routing import Handler, Route, Server, by_json, by_query, send_results
 from influxops_devserver.query.formats import Format, databases_batch
 from influxops_devserver.storage.catalog import Kind
 from influxops_devserver.storage.tokens import OPERATOR_TOKEN
@@ -89,50 +89,17 @@ async def _list_databases(server: Server, request: Request) -> Response:
     return await send_results([databases_batch(databases, asked.show_deleted)], asked.format)
 
 
-async def _create_database(server: Server, request: Request) -> Response:
-    asked = await read_json(request, _Database)
-    server.catalog.create_database(asked.db, asked.retention)
-    return Response()
-
-
-async def _update_database(server: Server, request: Request) -> Response:
-    asked = await read_json(request, _Database)
-    server.catalog.set_retention(asked.db, asked.retention)
-    return Response()
-
-
-async def _delete_database(server: Server, request: Request) -> Response:
-    asked = read_query(request, _Deletion)
-    server.catalog.delete_database(asked.db, asked.hard_delete_at)
-    return Response()
-
-
-async def _set_retention(server: Server, request: Request) -> Response:
-    asked = read_query(request, _Period)
+def _set_retention(server: Server, asked: _Period) -> None:
     try:
         seconds = parse_duration(asked.duration) // 10**9
     except ValueError as error:
         raise ApiError(400, f"Cannot parse the given human time: {error}") from None
     server.catalog.set_retention(asked.db, seconds)
-    return Response(status_code=204)
 
 
-async def _clear_retention(server: Server, request: Request) -> Response:
-    server.catalog.set_retention(read_query(request, _Name).db, None)
-    return Response(status_code=204)
-
-
-async def _create_table(server: Server, request: Request) -> Response:
-    asked = await read_json(request, _NewTable)
+def _create_table(server: Server, asked: _NewTable) -> None:
     fields = {field.name: _FIELD_TYPES[field.type] for field in asked.fields}
     server.catalog.create_table(asked.db, asked.table, asked.tags, fields)
-    return Response()
-
-
-async def _delete_table(server: Server, request: Request) -> Response:
-    asked = read_query(request, _Table)
-    server.catalog.delete_table(asked.db, asked.table)
-    return Response()
 
 
 async def _create_admin_token(server: Server, _: Request) -> Response:
@@ -157,11 +124,6 @@ def _new_token(server: Server, name: str, expiry_seconds: int | None) -> Respons
     return Response(compact(content), 201, {"content-type": "json"})
 
 
-async def _delete_token(server: Server, request: Request) -> Response:
-    server.tokens.delete(read_query(request, _Token).token_name)
-    return Response()
-
-
 def _rfc3339(milliseconds: int) -> str:
     moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -169,14 +131,24 @@ def _rfc3339(milliseconds: int) -> str:
 
 ROUTES: dict[Route, Handler] = {
     ("GET", _DATABASES): _list_databases,
-    ("POST", _DATABASES): _create_database,
-    ("PUT", _DATABASES): _update_database,
-    ("DELETE", _DATABASES): _delete_database,
-    ("POST", f"{_DATABASES}/retention_period"): _set_retention,
-    ("DELETE", f"{_DATABASES}/retention_period"): _clear_retention,
-    ("POST", _TABLES): _create_table,
-    ("DELETE", _TABLES): _delete_table,
+    ("POST", _DATABASES): by_json(
+        _Database, lambda server, new: server.catalog.create_database(new.db, new.retention)
+    ),
+    ("PUT", _DATABASES): by_json(
+        _Database, lambda server, new: server.catalog.set_retention(new.db, new.retention)
+    ),
+    ("DELETE", _DATABASES): by_query(
+        _Deletion, lambda server, old: server.catalog.delete_database(old.db, old.hard_delete_at)
+    ),
+    ("POST", f"{_DATABASES}/retention_period"): by_query(_Period, _set_retention, 204),
+    ("DELETE", f"{_DATABASES}/retention_period"): by_query(
+        _Name, lambda server, asked: server.catalog.set_retention(asked.db, None), 204
+    ),
+    ("POST", _TABLES): by_json(_NewTable, _create_table),
+    ("DELETE", _TABLES): by_query(
+        _Table, lambda server, old: server.catalog.delete_table(old.db, old.table)
+    ),
     ("POST", f"{TOKENS}/admin"): _create_admin_token,
     ("POST", f"{TOKENS}/named_admin"): _create_named_token,
-    ("DELETE", TOKENS): _delete_token,
+    ("DELETE", TOKENS): by_query(_Token, lambda server, old: server.tokens.delete(old.token_name)),
 }

@@ -78,7 +78,7 @@ class Table:
         if known is None and name in ("time", "__chunk_order"):
             raise ColumnRefused(f"'{name}' is a reserved column")
         if known is None and len(self.columns.keys() | {"time"}) >= MAX_COLUMNS:
-            raise SchemaLimit.of_columns()
+            raise SchemaLimit(f"columns per table limit of {MAX_COLUMNS} columns")
         if known not in (None, kind):
             label = "iox::column_type::"
             raise ColumnRefused(
@@ -176,7 +176,10 @@ class Catalog:
             new = database.active_tables - (known.active_tables if known else 0)
             current, limit = self._active_tables + new, self.limits.tables
             if limit is not None and current >= limit:
-                raise SchemaLimit.of_tables(current, limit)
+                raise SchemaLimit(
+                    "tables limit: attempted to create table but already have "
+                    f"{current} table(s) (limit: {limit})"
+                )
             table = database.tables[name] = Table(len(database.tables), name)
         return table
 
