@@ -39,6 +39,6 @@ def command(context: click.Context, keep: bool, web: bool) -> None:
     if absent:
         how = how_to_install("demo,queue,web" if web else "demo")
         raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how}")
-    from influxops_demo.walkthrough import tell, tell_of_web
+    from influxops_demo.walkthrough import run, run_web
 
-    context.exit(tell_of_web() if web else tell(keep=keep))
+    context.exit(run_web() if web else run(keep=keep))

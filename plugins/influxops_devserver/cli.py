@@ -144,7 +144,7 @@ def command(
 
 
 def _welcome(url: str, settings: StandInSettings) -> str:
-    """What is said once requests are answered."""
+    """Return what is printed once requests are answered."""
     limits = settings.limits
     kept = f"Data in {settings.data_dir}" if settings.data_dir else "Keeps nothing when it ends"
     lines = [

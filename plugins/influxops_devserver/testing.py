@@ -16,17 +16,12 @@ from influxops_devserver.cli import READY
 
 
 class StandInFailed(RuntimeError):
-    """A stand-in that did not start; the message is what it said."""
+    """A stand-in that did not start; the message is what it printed."""
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """A running stand-in.
-
-    Args:
-        url: Where it answers.
-        process: Its process.
-    """
+    """A running stand-in."""
 
     url: str
     process: subprocess.Popen[str]
@@ -37,13 +32,9 @@ class StandIn:
         return int(self.url.rpartition(":")[2])
 
     def stop(self, timeout: float = 15.0) -> int:
-        """End it with SIGTERM, which flushes what it holds.
+        """End it with SIGTERM, which flushes what it holds, and return its exit code.
 
-        Args:
-            timeout: Seconds after which it is killed.
-
-        Returns:
-            Its exit code.
+        After so many seconds it is killed.
         """
         self.process.terminate()
         try:
@@ -110,7 +101,7 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
 
     Args:
         outlives: Whether it goes on when this process ends without having stopped it.
-        **options: As :class:`StandInOptions` tells.
+        **options: See :class:`StandInOptions`.
 
     Raises:
         StandInFailed: It ended, or did not answer in time.
@@ -127,12 +118,12 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
             arguments += [option, str(value)]
     if not outlives:
         arguments.append("--until-stdin-ends")
-    with tempfile.TemporaryFile("w+") as complaints:
+    with tempfile.TemporaryFile("w+") as stderr:
         process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL if outlives else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             text=True,
         )
         # One that hangs is killed, which ends its output and with that the wait for it.
@@ -145,9 +136,9 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
         if url is None:
             _close(process)
             code = process.wait()
-            complaints.seek(0)
-            said = complaints.read().strip() or f"no answer within {startup_timeout:g} s"
-            raise StandInFailed(f"the stand-in ended with {code}: {said}")
+            stderr.seek(0)
+            message = stderr.read().strip() or f"no answer within {startup_timeout:g} s"
+            raise StandInFailed(f"the stand-in ended with {code}: {message}")
     return StandIn(url, process)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from influxops_devserver.limits import Limits
 from influxops_devserver.storage.catalog import Catalog
-from influxops_devserver.storage.documents import Storage
+from influxops_devserver.storage.documents import DocumentStore
 from influxops_devserver.testing import running_stand_in
 from tests.standin.api import Api, error_of, refused_line
 
@@ -117,7 +117,7 @@ def test_a_deleted_database_frees_its_name_and_keeps_its_rows(api: Api, database
 
 def test_two_deletions_in_one_second_get_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("influxops_devserver.storage.catalog.time.time_ns", lambda: 10**18)
-    storage = Storage(None)
+    storage = DocumentStore(None)
     catalog = Catalog(storage, Limits())
     for _ in range(2):
         catalog.create_database("a", None)

@@ -22,7 +22,7 @@ from influxops_devserver.http.routing import Server
 from influxops_devserver.limits import Limits
 from influxops_devserver.query.engine import QueryEngine
 from influxops_devserver.storage.catalog import Catalog
-from influxops_devserver.storage.documents import Storage
+from influxops_devserver.storage.documents import DocumentStore
 from influxops_devserver.storage.files import Files
 from influxops_devserver.storage.tokens import Tokens
 from influxops_devserver.storage.wal import WriteAheadLog
@@ -52,17 +52,14 @@ class StandInSettings:
 class StandInApp:
     """Answers requests.
 
-    Args:
-        settings: How it behaves.
-
     Raises:
         DataDirectoryError: Another process has the data directory, or what is in it is damaged.
-        OSError: The directory cannot be made.
+        OSError: The directory cannot be created.
     """
 
     def __init__(self, settings: StandInSettings) -> None:
         self._with_auth = settings.with_auth
-        self._storage = storage = Storage(settings.data_dir)
+        self._storage = storage = DocumentStore(settings.data_dir)
         catalog, tokens = Catalog(storage, settings.limits), Tokens(storage)
         files = Files(settings.wal_snapshot_size, settings.gen1_duration)
         self.wal = WriteAheadLog(storage, catalog, settings.wal_flush_interval / 10**9, files)

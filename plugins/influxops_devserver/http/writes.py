@@ -87,7 +87,7 @@ async def _write(
 
 
 def _as_version_2(error: ApiError) -> ApiError:
-    """Return an error of version 3 as version 2 words it: most of them are 400 there."""
+    """Return an error of version 3 as version 2 words it: most are 400."""
     if isinstance(error, BodyTooLong):
         content = {"code": "request too large", "message": error.body}
         return ApiError(413, compact(content))

@@ -32,10 +32,6 @@ class QueryEngine:
     """Answers SQL.
 
     Args:
-        catalog: What exists.
-        tokens: The tokens that the server knows.
-        wal: The rows that can be queried.
-        with_auth: Whether the server asks for tokens.
         unreadable_table: The name of tables that no query can read; with its schema for one of
             the server's own.
     """
@@ -60,10 +56,7 @@ class QueryEngine:
     async def run(self, database: str, sql: str, params: dict[str, Any] | None = None) -> list[Any]:
         """Run one read-only statement and return its record batches.
 
-        Args:
-            database: Name of the database.
-            sql: The statement.
-            params: Values of its placeholders, by name without the dollar sign.
+        Placeholders have their values in `params`, by name without the dollar sign.
 
         Raises:
             ApiError: No such database, or DataFusion refuses the statement or fails to run it.
@@ -134,14 +127,7 @@ def _run(
     params: dict[str, Any] | None,
     check: Callable[[Scan], None] | None,
 ) -> list[Any]:
-    """Run a statement over these tables. Runs in a thread.
-
-    Args:
-        tables: Record batches by the qualified name of the table.
-        sql: The statement.
-        params: Values of its placeholders.
-        check: Raises for a scan that is refused.
-    """
+    """Run a statement, in a thread, over record batches by the qualified names of their tables."""
     config = (
         SessionConfig()
         .with_create_default_catalog_and_schema(True)

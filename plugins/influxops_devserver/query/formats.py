@@ -44,8 +44,7 @@ def encode(batches: Sequence[Any], format: Format) -> bytes:
             frame.write_csv(target, with_header=True)
         else:
             frame.write_json(target)
-        pieces = [path.read_bytes() for path in sorted(_files(target))]
-    data = b"".join(pieces)
+        data = b"".join(path.read_bytes() for path in sorted(target.iterdir()))
     if format == "json":
         # A newline in a string is escaped, so each one in the text ends an object.
         return b"[" + data.removesuffix(b"\n").replace(b"\n", b",") + b"]"
@@ -68,10 +67,6 @@ def _frame(batches: Sequence[Any]) -> Any:
         # Two columns may have one name in a result, but not in a frame.
         names.append(f"{name}:{names.count(name)}" if name in names else name)
     return context.create_dataframe([[batch.rename_columns(names) for batch in batches]])
-
-
-def _files(target: Path) -> list[Path]:
-    return list(target.iterdir()) if target.is_dir() else [target]
 
 
 def _pretty(batches: Sequence[Any]) -> bytes:

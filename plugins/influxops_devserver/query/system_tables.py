@@ -1,4 +1,4 @@
-"""The ``system`` schema: what the server tells of itself in SQL."""
+"""The ``system`` schema: what the server shows of itself in SQL."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def system_tables(catalog: Catalog, *, started_ms: int) -> dict[str, Any]:
 
 
 def tokens_table(tokens: Iterable[Token], *, with_auth: bool) -> Any:
-    """Return the table of tokens, which shows their hashes to those who need a token only."""
+    """Return the table of tokens; it has their hashes only where the server asks for tokens."""
     rows = ((t.id, t.name, t.created_ms, t.expiry_ms, "*:*:*", t.hash[:9]) for t in tokens)
     table = _batch("tokens", rows)
     return table if with_auth else table.drop_columns(["hash"])

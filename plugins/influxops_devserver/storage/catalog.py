@@ -25,10 +25,10 @@ from influxops_devserver.limits import (
     Limits,
     SchemaLimit,
 )
-from influxops_devserver.storage.documents import Storage
+from influxops_devserver.storage.documents import DocumentStore
 
 INTERNAL = "_internal"
-"""The server's own database. It counts towards no limit, and nobody can delete it."""
+"""The server's own database. It counts towards no limit, and cannot be deleted."""
 
 _INTERNAL_RETENTION_SECONDS = 7 * 86_400
 _HARD_DELETE_AFTER_NS = 72 * 3_600 * 10**9
@@ -60,7 +60,7 @@ class Kind(StrEnum):
 
 @dataclass(slots=True)
 class Table:
-    """A table; its columns in the order in which they came up."""
+    """A table; its columns in the order in which they were added."""
 
     id: int
     name: str
@@ -69,7 +69,7 @@ class Table:
     hard_delete_ns: int | None = None
 
     def add_column(self, name: str, kind: Kind) -> None:
-        """Make sure of a tag or field.
+        """Add a tag or field, unless the table has it.
 
         Raises:
             ColumnRefused: The name is reserved, or the column exists with another type.
@@ -123,14 +123,9 @@ class Database:
 
 
 class Catalog:
-    """All that exists on one server.
+    """All databases of one server, and with them their tables."""
 
-    Args:
-        storage: Where it is kept.
-        limits: How many databases and tables there may be.
-    """
-
-    def __init__(self, storage: Storage, limits: Limits) -> None:
+    def __init__(self, storage: DocumentStore, limits: Limits) -> None:
         self.limits = limits
         self.databases: dict[int, Database] = {}
         self.version = 0
@@ -139,7 +134,7 @@ class Catalog:
         self._by_name: dict[str, Database] = {}
         self._storage = storage
         for document in storage.load("database"):
-            self._hold(_database(document))
+            self._store(_database(document))
         self.uuid = next(storage.load("server"), str(uuid.uuid4()))
         storage.save([("server", "uuid", self.uuid)])
         if not self.databases:
@@ -165,7 +160,7 @@ class Catalog:
         return Database(len(self.databases), name)
 
     def draft_table(self, database: Database, name: str) -> Table:
-        """Return a table of a draft, made where there is none.
+        """Return a table of a draft, created if it does not exist.
 
         Raises:
             SchemaLimit: There may be no more tables.
@@ -189,10 +184,10 @@ class Catalog:
             return
         document = {**asdict(database), "tables": [asdict(t) for t in database.tables.values()]}
         self._storage.save([("database", str(database.id), document)])
-        self._hold(database)
+        self._store(database)
 
     def create_database(self, name: str, retention: int | None) -> None:
-        """Make a database."""
+        """Create a database."""
         check_name(name)
         # That it exists is found out before that the limit is reached.
         if name in self._by_name:
@@ -222,7 +217,7 @@ class Catalog:
     def create_table(
         self, database: str, name: str, tags: Iterable[str], fields: Mapping[str, Kind]
     ) -> None:
-        """Make a table, and its database where there is none."""
+        """Create a table, and its database if it does not exist."""
         draft = self.draft(database)
         if name in draft.tables:
             raise already_exists()
@@ -259,7 +254,7 @@ class Catalog:
             raise ApiError(409, f"attempted to modify resource that was already deleted: {name}")
         return database.copy()
 
-    def _hold(self, database: Database) -> None:
+    def _store(self, database: Database) -> None:
         for known, sign in ((self.databases.get(database.id), -1), (database, 1)):
             if known is not None:
                 self._active_tables += sign * known.active_tables

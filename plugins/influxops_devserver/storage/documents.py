@@ -16,18 +16,18 @@ class DataDirectoryError(Exception):
     """A data directory that cannot be used; the message says why and what to do."""
 
 
-class Storage:
+class DocumentStore:
     """Keeps documents by kind and id, in a file that one process uses at a time.
 
     What was saved outlives the process, however that is killed. It is not synced to the disk: a
     machine that loses power is not what the stand-in is tested against.
 
     Args:
-        directory: Where the file is, made where there is none; None keeps nothing.
+        directory: Of the file, created if need be; None keeps nothing.
 
     Raises:
         DataDirectoryError: Another process has the file, or it is damaged.
-        OSError: The directory cannot be made.
+        OSError: The directory cannot be created.
     """
 
     def __init__(self, directory: Path | None) -> None:

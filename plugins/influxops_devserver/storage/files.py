@@ -1,7 +1,7 @@
 """The files that a server would have written: listed in SQL, and limited in number a query.
 
-The rows themselves stay where they are; only what `system.parquet_files` tells is kept, and how
-many files a query would have to read.
+The rows themselves stay where they are; only what `system.parquet_files` lists is kept, for that
+table and for the limit of files that a query may read.
 """
 
 from __future__ import annotations

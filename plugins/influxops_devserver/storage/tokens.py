@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from influxops_devserver.errors import ApiError, not_found
-from influxops_devserver.storage.documents import Storage
+from influxops_devserver.storage.documents import DocumentStore
 
 OPERATOR_TOKEN = "_admin"
 """The first token, which cannot be deleted."""
@@ -28,13 +28,9 @@ class Token:
 
 
 class Tokens:
-    """All tokens of one server.
+    """All tokens of one server."""
 
-    Args:
-        storage: Where they are kept.
-    """
-
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: DocumentStore) -> None:
         self._storage = storage
         tokens = (Token(**document) for document in storage.load("token"))
         self._tokens = {token.name: token for token in tokens}
@@ -43,7 +39,7 @@ class Tokens:
         return iter(self._tokens.values())
 
     def create(self, name: str, expiry_seconds: int | None) -> tuple[Token, str]:
-        """Make an admin token.
+        """Create an admin token.
 
         Returns:
             What is kept of it, and the token itself, which is kept nowhere.
@@ -70,9 +66,6 @@ class Tokens:
 
     def authenticate(self, header: str | None) -> None:
         """Let a request pass that carries a token which is known and has not expired.
-
-        Args:
-            header: The value of ``Authorization``.
 
         Raises:
             ApiError: 400 for a header that is malformed, 401 for everything else.

@@ -2,8 +2,8 @@
 
 Why not ``line-protocol-parser`` (PyPI, well kept): its errors say where it stopped in its own
 words (``Failed to parse key of field.``), from which the server's (``No fields were provided``)
-cannot be told; it refuses what the server takes (a float that overflows, a tag that is there twice)
-and does not tell signed from unsigned integers, without which a column has no type.
+cannot be derived; it refuses what the server takes (a float that overflows, one tag twice) and does
+not distinguish signed from unsigned integers, without which a column has no type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MEASUREMENT = re.compile(r"(?:[^ \t\n\0,\\]++|\\.?)++", re.DOTALL)
 _KEY = r"((?:[^ \t\n=\\]++|\\.?)++)"
 _TAG_KEY = re.compile(_KEY, re.DOTALL)
 _TAG = re.compile(rf"{_KEY}=((?:[^ \t\n,\\]++|\\.?)++)", re.DOTALL)
-#: The group of the value tells its type.
+#: The group that matches the value decides its type.
 _FIELD = re.compile(
     rf"{_KEY}=(?:(-?[0-9]+)i|([0-9]+)u"
     r"|(-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)"
@@ -40,18 +40,12 @@ class LineError(ValueError):
 
 
 class Line(NamedTuple):
-    """One point.
-
-    Args:
-        measurement: Table that it belongs to.
-        tags: Name and value, in the order of the line.
-        fields: Name, type and value, in the order of the line.
-        timestamp: As written, in whatever precision; None without one.
-    """
+    """One point; tags and fields in the order of the line."""
 
     measurement: str
     tags: tuple[tuple[str, str], ...]
     fields: tuple[tuple[str, Kind, Value], ...]
+    #: As written, in whatever precision.
     timestamp: int | None
 
 
@@ -143,7 +137,7 @@ def _continues(text: str) -> bool:
 
 def _word(word: str, escaped: re.Pattern[str] = _ESCAPED_IN_KEY) -> str:
     if "\\" in word:
-        # A backslash before anything that needs no escape stands for itself.
+        # A backslash before anything that needs no escape is kept.
         word = escaped.sub(r"\1", word)
         if word.endswith("\\"):
             raise LineError(

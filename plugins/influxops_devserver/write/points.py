@@ -14,7 +14,7 @@ from influxops_devserver.storage.rows import Row
 from influxops_devserver.write.line_protocol import Line, LineError, read_lines
 
 _SECOND, _MILLISECOND, _MICROSECOND = 10**9, 10**6, 10**3
-#: Nanoseconds in a unit of each precision; None goes by the size of each timestamp.
+#: Nanoseconds in a unit of each precision; None guesses by the size of each timestamp.
 _UNITS = {
     "auto": None,
     **dict.fromkeys(("second", "s"), _SECOND),
@@ -30,16 +30,12 @@ _SHOWN_BYTES = 20
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The result of a write.
-
-    Args:
-        database: Where its rows go.
-        rows: The rows that were accepted, by the id of their table.
-        error: What to answer once they are written; None where no line was refused.
-    """
+    """The rows that a write adds."""
 
     database: Database
+    #: By the id of their table.
     rows: dict[int, list[Row]]
+    #: What to answer once they are written; None where no line was refused.
     error: ApiError | None
 
 
@@ -49,15 +45,8 @@ def accept(
     """Check every line, and create the database, the tables and the columns that they need.
 
     What a refused line would have needed is created all the same, up to where it was refused, and
-    the database even where not one line was good: so does the server.
-
-    Args:
-        catalog: Gets what the lines need.
-        database: Name of the database.
-        body: The lines.
-        now_ns: Time of lines without a timestamp.
-        precision: One of :data:`Precision`.
-        partial: Whether good lines are taken although others are refused.
+    the database even where not one line was good: so does the server. With `partial`, good lines
+    are taken although others are refused.
 
     Raises:
         ApiError: There may be no more databases, the database is deleted, the body has no line,
