@@ -24,8 +24,10 @@ import psycopg
 
 from influxops import Provisioner
 from influxops.config.load import load_config
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.domain.selection import Scope
+from influxops.engine.engine import Engine
+from influxops.engine.operations import Ensure
+from influxops.runtime.context import Context
 from influxops_demo.postgres import embedded_postgres
 from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
@@ -107,7 +109,9 @@ def healthy(path: Path) -> None:
         show("700 new by ensure_many", [timed(partial(made.ensure_many, ids(300, 1000)))])
     with Engine(load_config(path)) as engine:
         scope = Scope(frozenset({"t1"}))
-        runs = [timed(lambda: engine.execute(Context(scope=scope), tell=False)) for _ in range(5)]
+        runs = [
+            timed(lambda: engine.run(Ensure(), Context(scope=scope), tell=False)) for _ in range(5)
+        ]
         show("for comparison: a whole run for one tenant", runs)
 
 

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from influxops.cli.ledger import needs_ledger
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
-from influxops.cli.output import error_line, say, speak_records, speaks_records
-from influxops.config.load import Section, load_config
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
+from influxops.config.load import ConfigAuthor, Section, load_config
+from influxops.domain.finding import Kind
+from influxops.domain.selection import Scope
+from influxops.domain.text import one_line
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
-from influxops.findings import Kind
-from influxops.streams import has_escapes, write_stream
-from influxops.text import one_line
+from influxops.runtime.context import Context
+from influxops.runtime.stdio import has_escapes, write_stream
 
 if TYPE_CHECKING:
-    from influxops.reconcile.order import Planner
+    from influxops.engine.operations import Operation
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.
@@ -82,6 +82,7 @@ def session(
 
 def execute(
     ctx: click.Context,
+    operation: Operation,
     *,
     dry_run: bool,
     allow: Sequence[str],
@@ -91,21 +92,16 @@ def execute(
     named: Sequence[str] = (),
     tenants: Sequence[str] = (),
     targets: Sequence[str] = (),
-    recreate: Sequence[str] = (),
-    planner: Planner | None = None,
-    command: str = "ensure",
-    act: Callable[[Engine, Context], Report] | None = None,
     endless: bool = False,
 ) -> Report:
     """Make a run and let it be told on the terminal, as text or as JSON.
 
-    One that has a planner of its own needs a ledger. One that has a way of its own (`act`) is
-    made by it; it may take as long as it takes if it is `endless` and no time is given.
+    It may take as long as it takes if it is `endless` and no time is given.
 
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
     """
-    replaces = planner is None and (bool(recreate) or "lost" in allow)
+    replaces = operation.reconciles and (bool(operation.recreate) or "lost" in allow)
     for guard in allow:
         if guard in IN_TASKS_ONLY and not replaces:
             raise ConfigError(
@@ -120,7 +116,7 @@ def execute(
         verbose = options.verbose or int(endless)
         values = {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
-    reporter = Section("reporters", _OWN, kind, values, author=_OWN)
+    reporter = Section("reporters", _OWN, kind, values, author=ConfigAuthor(_OWN))
     scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)
     with session(
         ctx,
@@ -131,18 +127,7 @@ def execute(
         reporters=[reporter],
         endless=endless,
     ) as (engine, context):
-        if planner is not None:
-            needs_ledger(engine)
-        if act is not None:
-            report = act(engine, context)
-        else:
-            report = engine.execute(
-                context,
-                allow=allow,
-                recreate=recreate,
-                planner=planner,
-                command=command,
-            )
+        report = engine.run(operation, context, allow=allow)
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]
@@ -171,7 +156,7 @@ def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
     log.setLevel(logging.ERROR if options.quiet else level)
     handler = _ToStandardError()
     if options.log_format == "json":
-        from influxops.cli.records import Records
+        from influxops.cli.output.json_log import Records
 
         records = Records(engine.redact, run)
         handler.setFormatter(records)
@@ -279,14 +264,14 @@ def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any
     """
     if options.quiet or options.log_format == "json" or not has_escapes(sys.stderr):
         if lines and not options.quiet:
-            from influxops.cli.lines import Lines
+            from influxops.cli.output.progress_lines import Lines
 
             told = Lines()
             yield told.stage, told.advance
             return
         yield (lambda label, total: None), (lambda count: None)
         return
-    from influxops.cli.bar import Bar
+    from influxops.cli.output.progress import Bar
 
     bar = Bar()
     try:

@@ -12,18 +12,18 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from influxops.domain.change import Action, Change
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import Plan, Refusal, TenantPlan, Verdict
+from influxops.domain.record import State
+from influxops.domain.text import count, nearest, short, some_of
 from influxops.errors import ConfigError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import State
-from influxops.model import Action, Change, Refusal, TenantPlan, Verdict
-from influxops.reconcile.lost import refused
-from influxops.reconcile.noticed import tenant_databases
-from influxops.reconcile.observe import Observed
-from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import due_on, how_to_go_on, is_lost
-from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import count, nearest, short, some_of
+from influxops.reconcile.plan.lost import refused
+from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost
+from influxops.reconcile.plan.warnings import tenant_databases
+from influxops.reconcile.policy import Rules
+from influxops.reconcile.state import Observed
 
 
 class Guard(Struct, frozen=True):
@@ -196,7 +196,7 @@ def known(allow: Iterable[str]) -> frozenset[str]:
 
 
 def guard(
-    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, absent: bool = False
+    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, drops: bool = False
 ) -> Plan:
     """Return a plan without what the guards refuse.
 
@@ -205,13 +205,13 @@ def guard(
         observed: What was read.
         rules: What the configuration says.
         allow: The names of the guards that are allowed.
-        absent: Whether the plan takes databases away.
+        drops: Whether the plan takes databases away.
     """
     active = {name: each for name, each in GUARDS.items() if name not in allow}
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}
     for id_, tenant in plan.tenants.items():
-        if absent and "unreachable" in allow and _is_only_unseen(tenant):
+        if drops and "unreachable" in allow and _is_only_unseen(tenant):
             tenant = replace(tenant, verdict=Verdict.OK, finding=None)
         for name, each in active.items():
             if name == "lost" and id_ in rules.recreate:
@@ -238,7 +238,7 @@ def guard(
     ]
     if "replaced-server" in active:
         refusals += _replaced_servers(refused.get("replaced-server", ()), observed)
-    if not absent and "empty-source" in active and observed.sources_complete:
+    if not drops and "empty-source" in active and observed.sources_complete:
         empty = [*_empty_source(plan, observed, rules)]
         refusals += empty
         if empty:  # what is retired, or dropped for that, may be gone from the registry by mistake

@@ -1,0 +1,43 @@
+"""`influxops ensure`: every tenant gets its database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from influxops.cli.options import run_options
+
+
+@click.command("ensure", short_help="Make sure that every tenant has its database.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; the same as `influxops plan`.")
+@click.option(
+    "--recreate",
+    multiple=True,
+    metavar="TENANT",
+    help="Make the lost database of this tenant again, empty; may be repeated.",
+)
+@run_options
+@click.pass_context
+def command(
+    ctx: click.Context, /, dry_run: bool, recreate: tuple[str, ...], **options: Any
+) -> None:
+    """Make sure that every tenant has its database, or those that are named.
+
+    What is there already is left alone, so that this can be run as often as you like; what is
+    missing is created, then read again.
+
+    \b
+    Exit codes:
+      0    every tenant has its database
+      1    something failed or is held; everything else was done
+      2    the command line or the configuration is wrong; nothing was done
+      4    a guard refused; see --allow
+      5    another run holds the lock
+      130  interrupted; what was done stays done
+    """
+    from influxops.cli.session import execute
+    from influxops.engine.operations import Ensure
+
+    report = execute(ctx, Ensure(frozenset(recreate)), dry_run=dry_run, **options)
+    ctx.exit(report.exit_code)

@@ -1,0 +1,58 @@
+"""TODO request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from influxops.domain.finding import Finding
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Entry, Event
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.policy import Rules
+from influxops.reconcile.state import Observed
+
+#: Seconds that a run which was ended still has to find out and tell what it did.
+GRACE = 5.0
+
+
+class Order(Struct, frozen=True):
+    """What a run is asked to do, and what it has to do it with."""
+
+    sources: Sequence[SourceHandle]
+    targets: Sequence[TargetHandle]
+    rules: Rules
+    allow: frozenset[str] = frozenset()  # the guards that are allowed
+    ledger: LedgerHandle | None = None  # what remembers, where one is configured
+    who: str = ""  # who makes the run: user@host
+    #: Tells reporters what the run works on, once that is read; returns what went wrong.
+    tell_start: Callable[[Observed], Sequence[Finding]] = lambda observed: ()
+
+    def entry(
+        self,
+        event: Event,
+        plan: TenantPlan,
+        target: str | None,
+        before: str = "",
+        after: str = "",
+        *,
+        ended: str = "done",
+        message: str = "",
+    ) -> Entry:
+        """Return a line of the history about a tenant; the arguments are the fields of an `Entry`.
+
+        Args:
+            event: What happened.
+            plan: The tenant, with its database.
+            target: Where it happened.
+            before: What was.
+            after: What it became.
+            ended: How it ended.
+            message: What else is to be said.
+        """
+        return Entry(
+            event, plan.tenant, target, plan.database, before, after, ended, message, who=self.who
+        )
