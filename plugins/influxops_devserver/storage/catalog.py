@@ -6,10 +6,9 @@ import re
 import time
 import uuid
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from influxops_devserver.errors import (
     ApiError,
@@ -133,9 +132,9 @@ class Catalog:
         self._active_databases = self._active_tables = 0
         self._by_name: dict[str, Database] = {}
         self._storage = storage
-        for document in storage.load("database"):
-            self._store(_database(document))
-        self.uuid = next(storage.load("server"), str(uuid.uuid4()))
+        for database in storage.load("database", Database):
+            self._store(database)
+        self.uuid = next(storage.load("server", str), str(uuid.uuid4()))
         storage.save([("server", "uuid", self.uuid)])
         if not self.databases:
             self.put(Database(0, INTERNAL, _INTERNAL_RETENTION_SECONDS))
@@ -182,8 +181,7 @@ class Catalog:
         """Make a database what a draft of it is: on disk first, then in memory."""
         if self.databases.get(database.id) == database:
             return
-        document = {**asdict(database), "tables": [asdict(t) for t in database.tables.values()]}
-        self._storage.save([("database", str(database.id), document)])
+        self._storage.save([("database", str(database.id), database)])
         self._store(database)
 
     def create_database(self, name: str, retention: int | None) -> None:
@@ -286,13 +284,6 @@ def check_name(name: str) -> None:
         rule = _BAD_RETENTION_POLICY
     if rule:
         raise json_error(400, rule)
-
-
-def _database(document: dict[str, Any]) -> Database:
-    tables = [Table(**table) for table in document.pop("tables")]
-    for table in tables:
-        table.columns = {name: Kind(kind) for name, kind in table.columns.items()}
-    return Database(**document, tables={table.name: table for table in tables})
 
 
 def _hard_deletion(at: str | None, now_ns: int) -> int:

@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from influxops_devserver.errors import ApiError, not_found
 from influxops_devserver.storage.documents import DocumentStore
@@ -32,8 +32,7 @@ class Tokens:
 
     def __init__(self, storage: DocumentStore) -> None:
         self._storage = storage
-        tokens = (Token(**document) for document in storage.load("token"))
-        self._tokens = {token.name: token for token in tokens}
+        self._tokens = {token.name: token for token in storage.load("token", Token)}
 
     def __iter__(self) -> Iterator[Token]:
         return iter(self._tokens.values())
@@ -51,7 +50,7 @@ class Tokens:
         expiry_ms = None if expiry_seconds is None else now_ms + expiry_seconds * 1_000
         id_ = max((token.id for token in self._tokens.values()), default=-1) + 1
         token = Token(id_, name, _hash(secret), now_ms, expiry_ms)
-        self._storage.save([("token", name, asdict(token))])
+        self._storage.save([("token", name, token)])
         self._tokens[name] = token
         return token, secret
 

@@ -18,6 +18,9 @@ from influxops_devserver.storage.documents import Change, DocumentStore
 from influxops_devserver.storage.files import Files
 from influxops_devserver.storage.rows import Row, TableRows
 
+_Flush = list[tuple[int, int, list[Row]]]
+"""Rows by the ids of their database and table."""
+
 
 class WriteAheadLog:
     """Buffers rows and flushes them at every tick of its interval.
@@ -41,7 +44,7 @@ class WriteAheadLog:
         self._timer: asyncio.TimerHandle | None = None
         self._flushes = 0
         self.files = files
-        for flushed in storage.load("rows"):
+        for flushed in storage.load("rows", _Flush):
             self._flushes += 1
             for database, table, rows in flushed:
                 self._add(database, table, rows)
