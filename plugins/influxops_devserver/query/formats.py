@@ -1,7 +1,7 @@
 """Results as JSON, JSON lines, CSV or a drawn table.
 
-DataFusion writes the first three, with the code that the real server uses for them, so numbers,
-times and escapes come out the same.
+DataFusion writes all of them, with the code that the real server uses too, so numbers, times and
+escapes come out the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-from datafusion import SessionConfig, SessionContext, col
+from datafusion import DataFrame, SessionConfig, SessionContext
 
 from influxops_devserver.storage.catalog import Database
 
@@ -36,7 +36,9 @@ def encode(batches: Sequence[Any], format: Format) -> bytes:
     if not batches:
         return {"json": b"[]", "pretty": b"++\n++"}.get(str(format), b"")
     if format == "pretty":
-        return _pretty(batches)
+        # Its first line names the class.
+        table = DataFrame.default_str_repr(batches, batches[0].schema, False, "")
+        return table.partition("\n")[2].encode()
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "result"
         frame = _frame(batches)
@@ -67,21 +69,3 @@ def _frame(batches: Sequence[Any]) -> Any:
         # Two columns may have one name in a result, but not in a frame.
         names.append(f"{name}:{names.count(name)}" if name in names else name)
     return context.create_dataframe([[batch.rename_columns(names) for batch in batches]])
-
-
-def _pretty(batches: Sequence[Any]) -> bytes:
-    frame = _frame(batches)
-    columns = [_quoted(name) for name in frame.schema().names]
-    shown = frame.select(*(col(name).cast(pa.string()) for name in columns)).collect()
-    table = pa.Table.from_batches(shown)
-    names = batches[0].schema.names
-    cells = [[value or "" for value in column.to_pylist()] for column in table.columns]
-    widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
-    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-    rows = [names, *zip(*cells, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule]).encode()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
