@@ -114,7 +114,7 @@ def _show_steps(demo: DemoEnvironment) -> None:
     _verify(demo, databases=0, changes=0)
     _show(demo, "2. Give every tenant its database.", "ensure")
     _verify(demo, databases=tenants, changes=tenants)
-    _show(demo, "3. Once more: what is there is left alone.", "ensure")
+    _show(demo, "3. Again: what exists is left alone.", "ensure")
     found = _verify(demo, databases=tenants, changes=tenants)
     _show(demo, "4. Where is what, and how much is in it?", "status")
     places = ", ".join(f"{len(names)} on {target}" for target, names in found.items())

@@ -12,7 +12,7 @@ from influxops_devserver.storage.catalog import Catalog, Database, Kind, Table
 from influxops_devserver.storage.files import File
 from influxops_devserver.storage.tokens import Token
 
-#: A row is thought to take so many bytes of a file.
+#: Estimated bytes of a row in a file.
 _ROW_BYTES = 40
 _TEXT = pa.string_view()
 _SECONDS = pa.timestamp("s", "UTC")
