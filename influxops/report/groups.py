@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from influxops.findings import Finding, Kind, Severity
+from influxops.findings import Kind, Severity
 from influxops.remedy import Remedy
 from influxops.text import count, one_line, some_of
 
@@ -29,11 +30,7 @@ class Group(Struct, frozen=True):
         return f" on {some_of([one_line(name) for name in self.targets])}" if self.targets else ""
 
     def line(self, most: int = 4) -> str:
-        """Return it as one sentence, names first: what is cut off at its end is the least.
-
-        Args:
-            most: How many tenants are named.
-        """
+        """Return it as one sentence that names so many tenants first: its end may be cut off."""
         if not self.labels:
             return self.message
         if len(self.labels) == 1:
@@ -42,53 +39,29 @@ class Group(Struct, frozen=True):
         return f"{who}: {self.message}"
 
 
-class About(Struct):
-    """A finding, and whom it is about, on the way to a group."""
-
-    finding: Finding
-    message: str  # what is so, safe to print
-    advice: str  # what to do about it, in the face's words
-    label: str = ""  # whom it is about, as people call it; empty for the run
-    target: str | None = None  # where the tenant that it is about has its database
-    is_tenant: bool = True  # whether it is told together with others that are alike
-
-
-def grouped(found: Iterable[About]) -> list[Group]:
-    """Return findings as groups: those of tenants that share all they say are one, in order.
-
-    Args:
-        found: The findings.
-    """
-    alike: dict[tuple[object, ...], list[About]] = {}
+def grouped(found: Iterable[Group]) -> list[Group]:
+    """Return those of tenants that share all they say as one, in order."""
+    alike: dict[tuple[object, ...], list[Group]] = {}
     for one in found:
-        finding = one.finding
-        alone = None if one.is_tenant else one.label
-        key = (finding.kind, finding.severity, one.message, one.advice, alone)
+        alone = None if one.tenants else one.labels
+        key = (one.kind, one.severity, one.message, one.advice, alone)
         alike.setdefault(key, []).append(one)
-    return [_group(these) for these in alike.values()]
+    return [_merged(these) for these in alike.values()]
 
 
-def _group(these: list[About]) -> Group:
-    first = these[0]
-    ids = (one.finding.tenant for one in these)
-    return Group(
-        first.finding.kind,
-        first.finding.severity,
-        first.message,
-        first.finding.remedy,
-        first.advice,
-        tuple(dict.fromkeys(one.label for one in these if one.label)),
-        tuple(dict.fromkeys(one.target for one in these if one.target)),
-        tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None)),
+def _merged(these: list[Group]) -> Group:
+    return replace(
+        these[0],
+        labels=tuple(dict.fromkeys(label for one in these for label in one.labels)),
+        targets=tuple(dict.fromkeys(target for one in these for target in one.targets)),
+        tenants=tuple(dict.fromkeys(tenant for one in these for tenant in one.tenants)),
     )
 
 
 def listed(names: Iterable[str], characters: int) -> str:
-    """Return as many names as are read at a glance, and how many more there are.
+    """Return names, fit to be shown, as far as they take so many characters, and how many more.
 
-    Args:
-        names: The names, fit to be shown.
-        characters: How many characters they may take together; one is named in any case.
+    One is named in any case.
     """
     every, shown, length = list(names), 0, 0
     for name in every:

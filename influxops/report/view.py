@@ -7,14 +7,14 @@ no name breaks a line or steers a terminal. Every part is made once, and is line
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from influxops.errors import ExitCode
 from influxops.findings import Finding, Kind, Severity
 from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdict
 from influxops.remedy import Remedy
-from influxops.report.groups import About, Group, grouped, listed
+from influxops.report.groups import Group, grouped, listed
 from influxops.report.model import Report
 from influxops.report.wording import (
     COMMAND_LINE,
@@ -29,21 +29,16 @@ from influxops.text import count, moment, one_line, printable, short
 
 __all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 
-#: The worst first: what needs somebody stands where it is seen.
-_ORDER = {
-    verdict: place
-    for place, verdict in enumerate(
-        (
-            Verdict.FAILED,
-            Verdict.UNKNOWN,
-            Verdict.HELD,
-            Verdict.REFUSED,
-            Verdict.PENDING,
-            Verdict.CHANGED,
-            Verdict.OK,
-        )
-    )
-}
+#: The worst first: what needs a person is where it is seen.
+_ORDER = [
+    Verdict.FAILED,
+    Verdict.UNKNOWN,
+    Verdict.HELD,
+    Verdict.REFUSED,
+    Verdict.PENDING,
+    Verdict.CHANGED,
+    Verdict.OK,
+]
 #: What a tenant that is held may still be looked for under: its name and its id are good.
 _LOOKED_FOR = (
     Kind.OVER_CAPACITY,
@@ -128,21 +123,18 @@ class ReportView:
 
     def did(self, tenant: TenantPlan) -> str:
         """Return what was done for a tenant, or is to be done, and where it stands if not right."""
-        marker = self.traits(tenant.target).marker
-        if tenant.verdict is Verdict.PENDING and self.report.dry_run:
-            parts = [to_do(c.action, marker) + _kept_until(c) for c in _told(tenant.changes)]
-            if tenant.over_estimate:
-                parts.append("may find no place")
-            return ", ".join(parts) or tenant.verdict.value
-        parts = [done(c.action, marker) + _kept_until(c) for c in _told(tenant.made)]
-        if tenant.verdict is not Verdict.CHANGED:
+        is_planned = tenant.verdict is Verdict.PENDING and self.report.dry_run
+        words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
+        parts = [self._words(words, change) + _kept_until(change) for change in _told(changes)]
+        if is_planned:
+            parts += ["may find no place"] if tenant.over_estimate else []
+        elif tenant.verdict is not Verdict.CHANGED:
             parts.append(self._standing(tenant))
         return ", ".join(parts) or tenant.verdict.value
 
     def steps(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
-        marker = self.traits(tenant.target).marker
-        return " and ".join(verb(change.action, marker) for change in _told(tenant.changes))
+        return " and ".join(self._words(verb, change) for change in _told(tenant.changes))
 
     def kept(self, tenant: TenantPlan) -> str:
         """Return until when a tenant's data is kept after all changes; empty where that is open."""
@@ -150,7 +142,7 @@ class ReportView:
 
     def retention(self, tenant: TenantPlan) -> str:
         """Return a tenant's retention period, and what it was where it changes."""
-        return retention_change(tenant.before, tenant.after)
+        return _retention_change(tenant.before, tenant.after)
 
     def exists(self, tenant: TenantPlan) -> bool | None:
         """Return whether a tenant has its database, as a dry run found it.
@@ -191,32 +183,34 @@ class ReportView:
         """Return what a finding says, safe to print, without naming whom it is about."""
         return one_line(finding.message)
 
+    def _words(self, words: Callable[[Action, str], str], change: Change) -> str:
+        return words(change.action, self.traits(change.target).marker)
+
     # All of it
 
     @cached_property
     def tenants(self) -> list[TenantPlan]:
         """All tenants, those first that need somebody, then in the order of the report."""
-        return sorted(self.report.tenants, key=lambda tenant: _ORDER[tenant.verdict])
+        return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.verdict))
 
     @cached_property
     def general(self) -> list[Group]:
         """What is about no single tenant, the guards' refusals among it: the causes."""
         found = [
-            self._about(finding, one_line(finding.subject), is_tenant=finding.tenant is not None)
+            self._group(finding, one_line(finding.subject), finding.tenant)
             for finding in self.report.notes
             if finding.kind is not Kind.NO_TENANTS
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            finding = Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)
-            found.append(self._about(finding, "", is_tenant=False))
+            found.append(self._group(Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)))
         return grouped(found)
 
     @cached_property
     def reasons(self) -> list[Group]:
         """Why tenants are not right; those that share a reason are one group."""
         return grouped(
-            self._about(self.reason(tenant), self.label(tenant), tenant.target)
+            self._group(self.reason(tenant), self.label(tenant), tenant.tenant, tenant.target)
             for tenant in self.tenants
             if not self.is_right(tenant)
         )
@@ -225,9 +219,27 @@ class ReportView:
     def also(self) -> list[Group]:
         """What was found about tenants beyond why they are not right."""
         return grouped(
-            self._about(finding, self.label(tenant), tenant.target)
+            self._group(finding, self.label(tenant), tenant.tenant, tenant.target)
             for tenant in self.report.tenants
             for finding in self.notes(tenant)
+        )
+
+    def _group(
+        self,
+        finding: Finding,
+        label: str = "",
+        tenant: str | None = None,
+        target: str | None = None,
+    ) -> Group:
+        return Group(
+            finding.kind,
+            finding.severity,
+            self.message(finding),
+            finding.remedy,
+            self.words.advice(finding.remedy),
+            labels=(label,) if label else (),
+            targets=(target,) if target else (),
+            tenants=(tenant,) if tenant is not None else (),
         )
 
     def notes(self, tenant: TenantPlan) -> tuple[Finding, ...]:
@@ -253,14 +265,12 @@ class ReportView:
         """The changes that were made, or that a dry run would make, by the words for them."""
         report = self.report
         changes = report.planned if report.dry_run else report.changed
-        order = {action: place for place, action in enumerate(Action)}
+        words = to_do if report.dry_run else done
         found: defaultdict[str, list[Change]] = defaultdict(list)
         moved = {change.tenant for change in changes if change.action is Action.MOVE}
-        for change in sorted(changes, key=lambda change: order[change.action]):
-            if change.tenant in moved and change.action is not Action.MOVE:
-                continue  # making the copy is a part of it
-            words = to_do if report.dry_run else done
-            found[words(change.action, self.traits(change.target).marker)].append(change)
+        for change in sorted(changes, key=lambda change: _ACTIONS.index(change.action)):
+            if change.tenant not in moved or change.action is Action.MOVE:
+                found[self._words(words, change)].append(change)
         return found
 
     @cached_property
@@ -273,16 +283,14 @@ class ReportView:
         found: Counter[tuple[int, str]] = Counter({(0, Verdict.OK.value): 0})
         if not report.dry_run:
             found[9, Verdict.FAILED.value] = 0
-        order = {action: place for place, action in enumerate(Action, 1)}
         for tenant in report.tenants:
-            did = _told(tenant.changes if tenant.verdict is Verdict.PENDING else tenant.made)
+            is_pending = tenant.verdict is Verdict.PENDING
+            did = _told(tenant.changes if is_pending else tenant.made)
             if did and self.is_right(tenant) and tenant.verdict is not Verdict.OK:
-                words = to_do if tenant.verdict is Verdict.PENDING else done
-                marker = self.traits(tenant.target).marker
                 # What is dropped to make room for a new one is a part of creating that.
-                actions = [change.action for change in did]
-                first = Action.CREATE if Action.CREATE in actions else actions[0]
-                found[order[first], words(first, marker)] += 1
+                first = next((each for each in did if each.action is Action.CREATE), did[0])
+                words = self._words(to_do if is_pending else done, first)
+                found[1 + _ACTIONS.index(first.action), words] += 1
             else:
                 found[_PLACES[tenant.verdict], self._standing(tenant)] += 1
         return {word: found[place, word] for place, word in sorted(found)}
@@ -359,13 +367,9 @@ class ReportView:
             steps.append(f"see to {what} above, then run it again{done_once}")
         return steps
 
-    def _about(
-        self, finding: Finding, label: str, target: str | None = None, *, is_tenant: bool = True
-    ) -> About:
-        advice = self.words.advice(finding.remedy)
-        return About(finding, self.message(finding), advice, label, target, is_tenant)
 
-
+#: In the order in which a summary has them.
+_ACTIONS = list(Action)
 #: Where a tenant stands, where one word says it better than its verdict.
 _STANDINGS: Mapping[Kind | None, str] = {
     Kind.UNCONFIRMED: "not confirmed",
@@ -395,8 +399,7 @@ def _kept_until(change: Change) -> str:
     return f" (data until {moment(change.until)})"
 
 
-def retention_change(before: Database | None, after: Database | None) -> str:
-    """Return a database's retention period, and what it was where it changes."""
+def _retention_change(before: Database | None, after: Database | None) -> str:
     if after is None:
         return "" if before is None else retention_words(before.retention)
     now = retention_words(after.retention)
