@@ -41,11 +41,7 @@ class Words(Struct, frozen=True):
     commands: Mapping[str, str] = field(default_factory=dict)
 
     def advice(self, remedy: Remedy | Any) -> str:
-        """Return a remedy as a sentence that is safe to print; empty where it says nothing.
-
-        Args:
-            remedy: What to do about something: a remedy, or text.
-        """
+        """Return a remedy, or text, as a sentence safe to print; empty where it says nothing."""
         if not isinstance(remedy, Remedy):
             return one_line(str(remedy or ""))
         match remedy.kind:
@@ -85,32 +81,26 @@ def done(action: Action, marker: str = "") -> str:
         action: What was done.
         marker: The target's own word for what says that a database is complete.
     """
-    return _words(action, marker)[0]
+    return _words(action, marker, 0)
 
 
 def to_do(action: Action, marker: str = "") -> str:
     """Return the words for a change that is to be made: `to create`."""
-    return _words(action, marker)[1]
+    return _words(action, marker, 1)
 
 
 def verb(action: Action, marker: str = "") -> str:
     """Return the beginning of a sentence that a database's name ends: `set retention of`."""
-    return _words(action, marker)[2]
+    return _words(action, marker, 2)
 
 
-def _words(action: Action, marker: str) -> tuple[str, str, str]:
-    if action is Action.COMPLETE and not marker:
-        return _WITHOUT_MARKER
-    made, coming, start = _ACTIONS[action]
-    return made.replace("{}", marker), coming.replace("{}", marker), start.replace("{}", marker)
+def _words(action: Action, marker: str, form: int) -> str:
+    without = action is Action.COMPLETE and not marker
+    return (_WITHOUT_MARKER if without else _ACTIONS[action])[form].replace("{}", marker)
 
 
 def retention_words(value: Retention | Unknown) -> str:
-    """Return a retention period: `30d`, `kept for ever`, or `?` where it is unknown.
-
-    Args:
-        value: Seconds, None where data is kept for ever.
-    """
+    """Return a retention period: `30d`, `kept for ever` for None, `?` where it is unknown."""
     if isinstance(value, Unknown):
         return "?"
     return "kept for ever" if value is None else format_duration(value)
