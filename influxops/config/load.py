@@ -13,11 +13,11 @@ from msgspec import Struct, field
 from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
 from influxops.config.toml import TomlFile, quoted
 from influxops.config.web import WebTable
-from influxops.durations import check_duration, parse_duration, parse_retention
+from influxops.domain.database import UNMANAGED, Retention, Unmanaged
+from influxops.domain.durations import check_duration, parse_duration, parse_retention
+from influxops.domain.naming import Template
+from influxops.domain.text import nearest, one_line, printable
 from influxops.errors import ConfigError
-from influxops.model import UNMANAGED, Retention, Unmanaged
-from influxops.naming import Template
-from influxops.text import nearest, one_line, printable
 
 DEFAULT_FILE = "influxops.toml"
 

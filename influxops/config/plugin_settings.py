@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from influxops.config.settings import PluginSettings, checked, setting
-from influxops.durations import parse_duration
+from influxops.domain.durations import parse_duration
 
 
 class SourceSettings(PluginSettings):

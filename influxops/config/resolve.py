@@ -13,12 +13,13 @@ from msgspec import Struct, field
 from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
-from influxops.durations import format_duration
+from influxops.domain.database import Traits, Unmanaged
+from influxops.domain.durations import format_duration
+from influxops.domain.hint import Remedy
+from influxops.domain.text import one_line, some_of
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
-from influxops.model import Traits, Unmanaged
-from influxops.plugins.discovery import ROLES, Kind, find, implements, misspelt
-from influxops.remedy import Remedy
-from influxops.text import one_line, some_of
+from influxops.plugin_host.discovery import ROLES, Kind, find, implements
+from influxops.plugin_host.validation import misspelt
 
 
 class Resolved(Struct, frozen=True):

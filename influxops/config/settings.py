@@ -23,7 +23,7 @@ from msgspec import NODEFAULT, Struct, field
 from msgspec.structs import replace
 
 from influxops.config.secrets import Secret
-from influxops.text import nearest
+from influxops.domain.text import nearest
 
 
 class Location(Struct, frozen=True):

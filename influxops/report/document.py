@@ -11,9 +11,11 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from influxops.findings import Finding
-from influxops.ledger import Record
-from influxops.model import Change, Database, Outcome, TenantPlan
+from influxops.domain.change import Change, Outcome
+from influxops.domain.database import Database
+from influxops.domain.finding import Finding
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Record
 from influxops.report.model import Report, TargetState
 from influxops.report.wording import COMMAND_LINE, Words
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from influxops.durations import format_duration
-from influxops.ledger import Entry
-from influxops.model import Action, Retention, Unknown
-from influxops.remedy import Remedy, RemedyKind
-from influxops.text import one_line, short
+from influxops.domain.change import Action
+from influxops.domain.database import Retention, Unknown
+from influxops.domain.durations import format_duration
+from influxops.domain.hint import Remedy, RemedyKind
+from influxops.domain.record import Entry
+from influxops.domain.text import one_line, short
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
 _ACTIONS = {

@@ -21,10 +21,11 @@ from influxops.config.load import (
     parse_config,
 )
 from influxops.config.secrets import Secret
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.domain.selection import Scope
+from influxops.domain.text import nearest, printable
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.text import nearest, printable
+from influxops.runtime.context import Context
 
 #: The parameters that Ansible fills from variables, which are not the task's own words then.
 _VARIABLES = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from influxops.config.secrets import Redactor
-from influxops.durations import parse_retention
-from influxops.naming import Template
+from influxops.domain.durations import parse_retention
+from influxops.domain.naming import Template
 from influxops.plugin import (
     ConfigError,
     Secret,

@@ -51,7 +51,11 @@ def _refused(done: Result) -> str:
             "expected a whole number",
         ),
         ('[naming]\ndatabase = "a b {tenant_id}"\n', "influxops.toml:2:", "a database's name"),
-        ('[run]\ntimeout = "1m"\ntimeout = "2m"\n', "influxops.toml:3:", "cannot overwrite a value"),
+        (
+            '[run]\ntimeout = "1m"\ntimeout = "2m"\n',
+            "influxops.toml:3:",
+            "cannot overwrite a value",
+        ),
         ('[placement]\npolicy = "fil"\n', "influxops.toml:2:", "fill"),
         ('[placement]\npins = {acme = "defalt"}\n', "influxops.toml:2:", "default"),
         ('[sources.x]\nkind = "influxdb3"\n', "influxops.toml:2:", "source"),
