@@ -110,15 +110,15 @@ class Duration(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds, of a number or of a duration with units."""
-        from influxops.domain.durations import parse_duration
+        from influxops.domain.durations import parse_seconds
 
         try:
-            seconds = float(value) if str(value).strip().isdigit() else parse_duration(str(value))
+            seconds = parse_seconds(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if seconds <= 0:
             self.fail("it must be more than nothing", param, ctx)
-        return float(seconds)
+        return seconds
 
 
 timeout_option = click.option(

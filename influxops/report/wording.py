@@ -8,11 +8,12 @@ from typing import Any
 from msgspec import Struct, field
 
 from influxops.domain.change import Action
+from influxops.domain.copy import Copied
 from influxops.domain.database import Retention, Unknown
-from influxops.domain.durations import format_duration
+from influxops.domain.durations import format_duration, took
 from influxops.domain.hint import Remedy, RemedyKind
 from influxops.domain.record import Entry
-from influxops.domain.text import one_line, short
+from influxops.domain.text import count, one_line, short, size, some_of
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
 _ACTIONS = {
@@ -121,3 +122,35 @@ def happened(entry: Entry) -> str:
     if entry.message:
         parts.append(entry.message)
     return ", ".join(parts)
+
+
+def format_estimate(copied: Copied) -> str:
+    """Return what there is to copy, and how long that takes at the rate that was measured."""
+    rows = "a number of rows that is not known"
+    if copied.total is not None:
+        rows = ("at most " if copied.at_most else "") + count(copied.total, "row")
+    parts = [f"{rows} in {count(copied.tables, 'table')}"]
+    if copied.bytes:
+        parts.append(f"about {size(copied.bytes)}")
+    if copied.total and copied.rate:
+        rate = f"{copied.rate:,.0f} rows/s"
+        parts.append(
+            f"about {took(copied.total / copied.rate)} at {rate}, measured by reading some of them"
+        )
+    elif copied.total:
+        parts.append("how long it takes was not measured")
+    return ", ".join(parts)
+
+
+def format_copied(copied: Copied, seconds: float | None = None) -> str:
+    """Return how much was copied, in how many seconds, and which tables the copy lacks."""
+    rows = copied.rows if copied.total is None else copied.total
+    text = f"{count(rows, 'row')} in {count(copied.tables, 'table')}"
+    if copied.bytes:
+        text += f", {size(copied.bytes)}"
+    if seconds is not None:
+        text += f" in {took(seconds)}"
+    if copied.unread:
+        names = some_of([one_line(name) for name in copied.unread])
+        text += f", without {names}, which cannot be copied"
+    return text

@@ -45,7 +45,7 @@ def command(
     from influxops.domain.finding import Kind, Severity
     from influxops.domain.selection import Scope
     from influxops.report.document import plain
-    from influxops.report.status import place
+    from influxops.report.status import copies_of, place
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
@@ -54,7 +54,7 @@ def command(
     if found is None:
         ctx.exit(view.report.exit_code or ExitCode.FAILED)
     exists = view.exists(found)
-    copies = _copies(view, found)
+    copies = [{**copy, "url": view.url_of(copy["target"])} for copy in copies_of(found)]
     if output == "json":
         target = None if copies else place(view, found)
         document = {
@@ -114,16 +114,6 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
 def _since(record: Record | None) -> str:
     """Return since when a tenant has its database, as the ledger has it; empty without one."""
     return f"since {record.made:%Y-%m-%d}" if record is not None and record.made else ""
-
-
-def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
-    """Return where a tenant's database is, where that is more than one target."""
-    from influxops.domain.finding import Kind
-
-    if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
-        return []
-    urls = {target.name: target.url for target in view.report.targets}
-    return [{**copy, "url": urls.get(copy["target"])} for copy in tenant.finding.facts["copies"]]
 
 
 def _tell(

@@ -11,14 +11,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.durations import took
 from influxops.domain.hint import Remedy
 from influxops.domain.record import Event, State, Writing
-from influxops.domain.text import count, moment, short, size
+from influxops.domain.text import count, moment, short
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.reconcile.move.copy import Unread, about, copy, without
+from influxops.reconcile.move.copy import Unread, about, copy
 from influxops.reconcile.move.route import is_cut_over
 from influxops.reconcile.move.state import Failed, Hands, Move, Taken, is_written
+from influxops.report.wording import format_copied
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -186,7 +186,7 @@ class Passes:
             record.other,
             record.target or "",
             record.other or "",
-            message=_counted(copied) + without(copied),
+            message=format_copied(copied),
         )
         try:
             found = self.hands.ledger.record(
@@ -294,17 +294,9 @@ class Passes:
         if not self.hands.write({move.plan.tenant: (move, after, entry if keep else None)}):
             return
         way, seconds = move.way, time.monotonic() - move.began
-        message = f"moved from {way.source} to {way.target}: {_counted(copied)} in {took(seconds)}"
-        message += without(copied)
+        message = f"moved from {way.source} to {way.target}: {format_copied(copied, seconds)}"
         if copied.expiring:
             message += f"; {count(copied.expiring, 'row')} about to expire not compared"
         if keep:
             message += f"; its old copy may be dropped after {moment(due)}"
         self.hands.done(move, move.way.target, message, due=due if keep else None)
-
-
-def _counted(copied: Copied) -> str:
-    """Return how much was copied, for people."""
-    rows = copied.rows if copied.total is None else copied.total
-    words = f"{count(rows, 'row')} in {count(copied.tables, 'table')}"
-    return f"{words}, {size(copied.bytes)}" if copied.bytes else words
