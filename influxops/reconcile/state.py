@@ -90,7 +90,7 @@ class Observed(Struct, frozen=True):
         return [t.name for t in self.targets if t.name not in self.inventories]
 
 
-class Draft(Struct, frozen=True):
+class RunState(Struct, frozen=True):
     """What a run knows so far; always enough for a report."""
 
     observed: Observed = field(default_factory=Observed)

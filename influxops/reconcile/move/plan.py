@@ -21,24 +21,24 @@ from influxops.reconcile.plan.blocks import held, hold, not_known
 from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 
 
-class Planner:
+class MovePlanner:
     """Decides who goes where.
 
     Args:
         goal: What the move is for.
         observed: What was read.
-        order: The run's order.
+        request: What the run is asked to do.
     """
 
-    def __init__(self, goal: Goal, observed: Observed, order: Order) -> None:
-        self.goal, self.observed, self.order = goal, observed, order
-        self.recalled, self.rules = observed.recalled, order.rules
-        self.handles = {handle.name: handle for handle in order.targets}
+    def __init__(self, goal: Goal, observed: Observed, request: RunRequest) -> None:
+        self.goal, self.observed, self.request = goal, observed, request
+        self.recalled, self.rules = observed.recalled, request.rules
+        self.handles = {handle.name: handle for handle in request.targets}
         self._placements: dict[str, Placement] = {}
 
     def plan(self, desired: Mapping[str, TenantPlan], context: Context) -> Plan:

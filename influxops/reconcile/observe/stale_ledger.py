@@ -30,7 +30,7 @@ from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import ledger
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, Recalled
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
@@ -60,7 +60,7 @@ class Suspect(Struct, frozen=True):
 def stale_ledger(
     observed: Observed,
     desired: Mapping[str, TenantPlan] | None,
-    order: Order,
+    request: RunRequest,
     scope: Scope,
     context: Context,
 ) -> list[Finding]:
@@ -69,16 +69,16 @@ def stale_ledger(
     Args:
         observed: What was read.
         desired: What each tenant should have; None where sources were not read.
-        order: The run's order.
+        request: What the run is asked to do.
         scope: Whom it is asked for.
         context: The run.
 
     Raises:
         Interrupted: When the run is over.
     """
-    recalled, rules = observed.recalled, order.rules
+    recalled, rules = observed.recalled, request.rules
     # A ledger that is new knows nothing yet.
-    if order.ledger is None or not recalled.is_there or not recalled.servers:
+    if request.ledger is None or not recalled.is_there or not recalled.servers:
         return []
     suspects, missed = _noticed(observed, desired, rules, scope)
     tenants = {each.tenant for each in suspects} | {record.tenant for record, _ in missed}
@@ -86,7 +86,7 @@ def stale_ledger(
         return []
     try:
         # Others go on meanwhile: what they did since is no news to the ledger.
-        memory = order.ledger.memory(context, tenants)
+        memory = request.ledger.memory(context, tenants)
     except Interrupted:
         raise
     except InfluxopsError:
@@ -95,7 +95,7 @@ def stale_ledger(
     others = {id_: r for id_, r in recalled.records.items() if id_ not in tenants}
     known = replace(recalled, records={**others, **fresh.records}, servers=fresh.servers)
     suspects, missed = _noticed(replace(observed, recalled=known), desired, rules, scope)
-    markers = _markers(suspects, order, context)
+    markers = _markers(suspects, request, context)
     asked = None if desired is None else desired.keys()
     return [
         *(_elsewhere(each, observed, asked) for each in suspects if _is_its(each, markers)),
@@ -236,14 +236,14 @@ def _deleted_since(record: Record, inventory: Inventory, recalled: Recalled) -> 
 
 
 def _markers(
-    suspects: Iterable[Suspect], order: Order, context: Context
+    suspects: Iterable[Suspect], request: RunRequest, context: Context
 ) -> dict[tuple[str, str], Marker]:
     """Read what the markers of suspects say; those of tenants that are recorded elsewhere first."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for each in sorted(suspects, key=lambda each: each.record is None):
         if len(names[each.target]) < _MARKERS:
             names[each.target].append(each.database)
-    reading = context.limited(order.rules.reading)
+    reading = context.limited(request.rules.reading)
 
     def read(handle: TargetHandle) -> dict[str, Marker]:
         try:
@@ -252,7 +252,7 @@ def _markers(
             context.check()
             return {}  # it answers no more, and what is not read is not suspected
 
-    handles = [handle for handle in order.targets if names.get(handle.name)]
+    handles = [handle for handle in request.targets if names.get(handle.name)]
     found = in_parallel({handle.full_name: partial(read, handle) for handle in handles}, context)
     return {
         (handle.name, name): marker

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,10 +24,11 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.text import moment, nearest, printable, short, some_of
 from influxops.errors import ConfigError
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
@@ -35,8 +37,8 @@ from influxops.runtime.parallel import in_parallel
 RECENT = timedelta(days=1)
 
 
-class Retire(Struct, frozen=True):
-    """Plans that tenants are retired.
+class Retire(Operation, Struct, frozen=True):
+    """Retires tenants.
 
     Args:
         tenants: Their ids.
@@ -46,16 +48,18 @@ class Retire(Struct, frozen=True):
             database should have; who has none is left alone.
     """
 
+    command: ClassVar[str] = "retire"
+
     tenants: tuple[str, ...]
     after: float | None = None
     renew: bool = False
     found: bool = False
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it.
@@ -65,7 +69,7 @@ class Retire(Struct, frozen=True):
         """
         if not observed.recalled.is_there:
             return Plan({})
-        until = self._until(observed, order)
+        until = self._until(observed, request)
         known = [id_ for id_ in self.tenants if not self.found or id_ in observed.recalled.records]
         records = [*recorded(known, observed)]
         found = [
@@ -88,7 +92,7 @@ class Retire(Struct, frozen=True):
                     else self._found(desired[id_], until, observed, context)
                 )
         plans = {id_: plans[id_] for id_ in self.tenants if id_ in plans}
-        return Plan(with_telemetry(plans, observed, order, context))
+        return Plan(with_telemetry(plans, observed, request, context))
 
     def _found(
         self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
@@ -112,11 +116,11 @@ class Retire(Struct, frozen=True):
         record = Record(plan.tenant, State.READY, plan.database, homes[0], identity)
         return replace(self._planned(record, until, observed, context), record=None)
 
-    def _until(self, observed: Observed, order: Order) -> datetime:
+    def _until(self, observed: Observed, request: RunRequest) -> datetime:
         after = self.after
         if after is None:
-            assert order.ledger is not None
-            after = parse_duration(order.ledger.settings.retire_after)
+            assert request.ledger is not None
+            after = parse_duration(request.ledger.settings.retire_after)
         return observed.recalled.now + timedelta(seconds=after)
 
     def _planned(
@@ -154,20 +158,22 @@ class Retire(Struct, frozen=True):
         return changed(plan, Action.RETIRE, record.target, until=until)
 
 
-class Unretire(Struct, frozen=True):
-    """Plans that tenants which are retiring are kept.
+class Unretire(Operation, Struct, frozen=True):
+    """Keeps tenants which are retiring.
 
     Args:
         tenants: Their ids.
     """
 
+    command: ClassVar[str] = "unretire"
+
     tenants: tuple[str, ...]
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it.
@@ -261,7 +267,7 @@ def changed(
 
 
 def with_telemetry(
-    plans: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
+    plans: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> dict[str, TenantPlan]:
     """Return tenants with what is known of their telemetry, of which there should be none of late.
 
@@ -270,7 +276,7 @@ def with_telemetry(
     Args:
         plans: The tenants; those for which nothing is to be done are not asked about.
         observed: What was read.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
     """
     asked = {id_: plan for id_, plan in plans.items() if plan.changes and _may_hold(plan, observed)}
@@ -278,7 +284,7 @@ def with_telemetry(
     for plan in asked.values():
         names[plan.changes[0].target].append(plan.database)
     context.on_stage("counting", len(asked))
-    handles = [handle for handle in order.targets if handle.name in names]
+    handles = [handle for handle in request.targets if handle.name in names]
     found = in_parallel(
         {h.full_name: partial(h.describe, names[h.name], context) for h in handles}, context
     )
@@ -286,7 +292,7 @@ def with_telemetry(
     result = dict(plans)
     for id_, plan in asked.items():
         known = stats.get(plan.changes[0].target, {}).get(plan.database)
-        result[id_] = _with_telemetry(plan, known, observed, order)
+        result[id_] = _with_telemetry(plan, known, observed, request)
     context.check()
     return result
 
@@ -298,7 +304,7 @@ def _may_hold(plan: TenantPlan, observed: Observed) -> bool:
 
 
 def _with_telemetry(
-    plan: TenantPlan, stats: DatabaseStats | None, observed: Observed, order: Order
+    plan: TenantPlan, stats: DatabaseStats | None, observed: Observed, request: RunRequest
 ) -> TenantPlan:
     inventory = observed.inventories.get(plan.changes[0].target)
     if inventory is None:
@@ -318,7 +324,7 @@ def _with_telemetry(
         return plan
     why = (stats.message if stats else "") or "its target does not tell"
     message = f"when telemetry last came could not be read: {why}"
-    if "recent-telemetry" in order.allow:
+    if "recent-telemetry" in request.allow:
         return _wrote(plan, message)
     remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
     return postponed(plan, Kind.NOT_READ, message, remedy)

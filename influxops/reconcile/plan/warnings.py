@@ -18,7 +18,7 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
 
-class Noticed:
+class PlanWarnings:
     """What is noticed in one planning.
 
     Args:
