@@ -37,7 +37,7 @@ def conclude(
         context: The run.
         origin: Who ran it.
     """
-    records = state.observed.recalled.records
+    records = state.observed.ledger_view.records
     tenants = tuple(
         replace(final, record=record) if (record := records.get(final.tenant)) else final
         for final in (_final(plan, state, context) for plan in state.plan.tenants.values())
@@ -67,9 +67,9 @@ def conclude(
 
 def _counted(observed: Observed) -> LedgerState | None:
     """Return the ledger's state with how many tenants it has in each state now."""
-    if observed.ledger is None or not observed.recalled.is_there:
+    if observed.ledger is None or not observed.ledger_view.is_readable:
         return observed.ledger
-    records = observed.recalled.records
+    records = observed.ledger_view.records
     states = dict(Counter(record.state.value for record in records.values()))
     return replace(observed.ledger, records=len(records), states=states)
 

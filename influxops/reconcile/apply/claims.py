@@ -35,8 +35,8 @@ def reserve(
     Returns:
         What is known now, and those of the batch that are this run's to change.
     """
-    recalled = state.observed.recalled
-    if request.ledger is None or not recalled.is_there:
+    ledger_view = state.observed.ledger_view
+    if request.ledger is None or not ledger_view.is_readable:
         return state, [*batch]
     wanted = [
         _reserved(plan, change.action, change.target, state.observed)
@@ -59,7 +59,7 @@ def reserve(
             tenants[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), record)
         else:
             mine.append(plan)
-    observed = replace(state.observed, recalled=recalled.having(found))
+    observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
     return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine
 
 
@@ -75,7 +75,7 @@ def _reserving(plan: TenantPlan) -> Change | None:
 
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
     """Return the record that takes a place for a tenant."""
-    before = observed.recalled.records.get(plan.tenant)
+    before = observed.ledger_view.records.get(plan.tenant)
     inventory = observed.inventories.get(target)
     record = before or Record(plan.tenant, State.WANTED)
     if action not in (Action.CREATE, Action.DROP):

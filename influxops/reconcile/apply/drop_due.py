@@ -165,7 +165,7 @@ class OldCopies:
             recent: Whether it is enough to look at what came since the pass before began.
         """
         known = self._records.setdefault(
-            plan.tenant, self.state.observed.recalled.records[plan.tenant]
+            plan.tenant, self.state.observed.ledger_view.records[plan.tenant]
         )
         missing = next((n for n in (known.other, known.target) if n not in self._handles), None)
         if missing is not None:
@@ -304,12 +304,12 @@ class OldCopies:
     def _now(self) -> datetime:
         """Return the time by the ledger's clock."""
         passed = timedelta(seconds=time.monotonic() - self._began)
-        return self.state.observed.recalled.now + passed
+        return self.state.observed.ledger_view.now + passed
 
     def _settle(self) -> None:
         """Read again what was dropped, and let the ledger know; also when the run is over."""
-        recalled = self.state.observed.recalled.having(self._records)
-        observed = replace(self.state.observed, recalled=recalled)
+        ledger_view = self.state.observed.ledger_view.with_records(self._records)
+        observed = replace(self.state.observed, ledger_view=ledger_view)
         outcomes = [outcome for _, outcome in self._dropped]
         self._wait_for_writers()
         settled: Mapping[str, TenantPlan] = {}
@@ -350,8 +350,8 @@ class OldCopies:
         except InfluxopsError as error:
             self.state = replace(self.state, notes=(*self.state.notes, failed_ledger(error)))
             return
-        recalled = self.state.observed.recalled.having(found)
-        observed = replace(self.state.observed, recalled=recalled)
+        ledger_view = self.state.observed.ledger_view.with_records(found)
+        observed = replace(self.state.observed, ledger_view=ledger_view)
         events = (*self.state.events, *entries)
         self.state = replace(self.state, observed=observed, events=events)
 

@@ -48,8 +48,8 @@ def record(
         at_end: Whether this is the end of the run, so that also what was read is written.
         with_seen: Whether then also tenants are written of which nothing was changed.
     """
-    recalled = state.observed.recalled
-    if request.ledger is None or not recalled.is_there or context.dry_run:
+    ledger_view = state.observed.ledger_view
+    if request.ledger is None or not ledger_view.is_readable or context.dry_run:
         return state
     writing = _Writer(state, request, context.id).writing(at_end=at_end, with_seen=with_seen)
     state = replace(state, recorded=frozenset(state.settled))
@@ -64,7 +64,9 @@ def record(
         state = replace(state, notes=(*state.notes, replace(note, message=message)))
         lost = [each.tenant for each in writing.records]
         return replace(state, settled={**state.settled, **dict(_undecided(lost, state, error))})
-    return replace(state, observed=replace(state.observed, recalled=recalled.having(found)))
+    return replace(
+        state, observed=replace(state.observed, ledger_view=ledger_view.with_records(found))
+    )
 
 
 def _undecided(
@@ -100,7 +102,7 @@ class _Writer:
 
     def __init__(self, state: RunState, request: RunRequest, run: str) -> None:
         self.state, self.request, self.run = state, request, run
-        self.observed, self.recalled = state.observed, state.observed.recalled
+        self.observed, self.ledger_view = state.observed, state.observed.ledger_view
         self.entries: list[Entry] = []
 
     def writing(self, *, at_end: bool, with_seen: bool) -> Writing:
@@ -113,7 +115,7 @@ class _Writer:
         records = []
         for id_, planned in self.state.plan.tenants.items():
             settled = self.state.settled.get(id_)
-            before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
+            before = self.ledger_view.records.get(id_) or Record(id_, State.WANTED)
             after = before
             if settled is not None and settled.outcomes and id_ not in self.state.recorded:
                 after = self._tried(settled, before)
@@ -126,7 +128,7 @@ class _Writer:
         return Writing(
             tuple(records),
             self._servers(records),
-            self.recalled.renamed,
+            self.ledger_view.renamed,
             self._sources(),
             tuple(self.entries),
         )
@@ -209,7 +211,7 @@ class _Writer:
             return replace(before, state=State.LOST, due=due)
         if plan.verdict is not Verdict.OK or plan.before is None:
             return before
-        if plan.target in self.recalled.replaced and "replaced-server" not in self.request.allow:
+        if plan.target in self.ledger_view.replaced and "replaced-server" not in self.request.allow:
             return before  # nobody said that this is its server
         state = self._state(plan.before, plan.target)
         if before.state is State.UNCONFIRMED and state is not State.READY:
@@ -301,7 +303,7 @@ class _Writer:
 
     @property
     def _now(self) -> datetime:
-        return self.recalled.now
+        return self.ledger_view.now
 
     def _placed(self, record: Record, plan: TenantPlan, made: bool) -> Record:
         target = plan.target or ""
@@ -324,7 +326,7 @@ class _Writer:
         Its tenant was not this run's to judge: it is in no source, or out of the scope.
         """
         written = {record.tenant: record for record in records}
-        known = (written.get(id_, record) for id_, record in self.recalled.records.items())
+        known = (written.get(id_, record) for id_, record in self.ledger_view.records.items())
         inventories = self.observed.inventories
         return {
             record.target
@@ -341,7 +343,7 @@ class _Writer:
         who = self.request.who
         reachable = {state.name for state in self.observed.targets if state.reachable}
         for name, inventory in self.observed.inventories.items():
-            known = self.recalled.replaced.get(name)
+            known = self.ledger_view.replaced.get(name)
             if name not in reachable or not inventory.complete:
                 continue
             if known is not None:
@@ -353,9 +355,13 @@ class _Writer:
                 )
             read: datetime | None = self._now
             if name in missed:  # what was last seen of a target is seen of all that is ready there
-                read = self.recalled.servers[name].read if name in self.recalled.servers else None
+                read = (
+                    self.ledger_view.servers[name].read
+                    if name in self.ledger_view.servers
+                    else None
+                )
             servers.append(Server(name, inventory.identity, read=read))
-        for old, new in self.recalled.renamed.items():
+        for old, new in self.ledger_view.renamed.items():
             self.entries.append(
                 Entry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
             )
@@ -363,12 +369,12 @@ class _Writer:
 
     def _sources(self) -> frozenset[str]:
         """Return the sources that the ledger sees for the first time, where that is allowed."""
-        if self.recalled.sources and "new-source" not in self.request.allow:
+        if self.ledger_view.sources and "new-source" not in self.request.allow:
             return frozenset()
         read = {state.name for state in self.observed.sources if not state.error}
         seen = {each for name, each in identities(self.request.sources).items() if name in read}
-        new = frozenset(seen) - self.recalled.sources
-        for identity in sorted(new if self.recalled.sources else ()):
+        new = frozenset(seen) - self.ledger_view.sources
+        for identity in sorted(new if self.ledger_view.sources else ()):
             self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.request.who))
         return new
 

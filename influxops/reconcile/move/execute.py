@@ -159,7 +159,7 @@ class _MoveExecutor:
 
     def __init__(self, planner: MovePlanner, moves: MovesInProgress) -> None:
         self.planner, self.moves, self.passes = planner, moves, BackfillScheduler(moves)
-        planner.recalled = replace(planner.recalled, records=moves.records)
+        planner.ledger_view = replace(planner.ledger_view, records=moves.records)
 
     def through(self) -> None:
         """Move all of them: what waits for its next pass goes before the next copy."""

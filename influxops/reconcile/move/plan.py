@@ -37,7 +37,7 @@ class MovePlanner:
 
     def __init__(self, goal: Goal, observed: Observed, request: RunRequest) -> None:
         self.goal, self.observed, self.request = goal, observed, request
-        self.recalled, self.rules = observed.recalled, request.rules
+        self.ledger_view, self.rules = observed.ledger_view, request.rules
         self.handles = {handle.name: handle for handle in request.targets}
         self._placements: dict[str, Placement] = {}
 
@@ -65,16 +65,16 @@ class MovePlanner:
             return
         inventory = self.observed.inventories.get(away)
         for id_, plan in desired.items():
-            record = self.recalled.record(id_)
+            record = self.ledger_view.record(id_)
             if record is not None:
                 is_concerned = self._leaves(record, away)
             else:
                 is_concerned = inventory is not None and plan.database in inventory.databases
             if is_concerned:
                 yield plan
-        for id_, record in self.recalled.records.items():
+        for id_, record in self.ledger_view.records.items():
             # No source has them, and yet their data is there.
-            is_there = self.recalled.record(id_) is not None
+            is_there = self.ledger_view.record(id_) is not None
             if id_ not in desired and is_there and self._leaves(record, away):
                 yield TenantPlan(id_, record.database, UNMANAGED)
 
@@ -84,10 +84,10 @@ class MovePlanner:
         Raises:
             ConfigError: When nobody knows it.
         """
-        record = self.recalled.record(id_)
+        record = self.ledger_view.record(id_)
         if record is not None:
             return TenantPlan(id_, record.database, UNMANAGED)
-        if self.observed.sources_complete and self.recalled.is_there:
+        if self.observed.sources_complete and self.ledger_view.is_readable:
             raise ConfigError(
                 f"neither a source nor the ledger knows the tenant {printable(id_)}",
                 hint=nearest(id_, desired) or "`influxops status` shows all that are known",
@@ -103,11 +103,11 @@ class MovePlanner:
 
     def one(self, plan: TenantPlan) -> TenantPlan:
         """Plan for one tenant: that it is moved, or why it is not."""
-        recalled = self.recalled
-        if not recalled.is_there:
-            message = f"the ledger cannot be used ({recalled.error}), so nothing is moved"
+        ledger_view = self.ledger_view
+        if not ledger_view.is_readable:
+            message = f"the ledger cannot be used ({ledger_view.error}), so nothing is moved"
             return not_known(plan, Kind.FAILED_LEDGER, message)
-        record = recalled.record(plan.tenant)
+        record = ledger_view.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
         inventory = self.observed.inventories.get(record.target or "")
@@ -346,7 +346,7 @@ class MovePlanner:
         if inventory is None:
             return
         known = {plan.database for plan in desired.values()}
-        known |= {record.database for record in self.recalled.records.values()}
+        known |= {record.database for record in self.ledger_view.records.values()}
         rest = sorted(inventory.databases.keys() - known)
         if rest:
             yield Finding(
@@ -359,7 +359,7 @@ class MovePlanner:
             )
         old = sorted(
             r.database
-            for r in self.recalled.records.values()
+            for r in self.ledger_view.records.values()
             if r.other == away and r.state is State.READY
         )
         if old:

@@ -114,7 +114,7 @@ class MovesInProgress:
         # These change while the run goes on: each tenant costs the same, however many there are.
         self.tenants = dict(state.plan.tenants)
         self.settled = dict(state.settled)
-        self.records = dict(state.observed.recalled.records)
+        self.records = dict(state.observed.ledger_view.records)
         self.state = state
         self.open: dict[str, MoveProgress] = {}
         self._began = time.monotonic()
@@ -122,10 +122,10 @@ class MovesInProgress:
     @property
     def known(self) -> RunState:
         """What is known by now."""
-        recalled = replace(self.state.observed.recalled, records=self.records)
+        ledger_view = replace(self.state.observed.ledger_view, records=self.records)
         return replace(
             self.state,
-            observed=replace(self.state.observed, recalled=recalled),
+            observed=replace(self.state.observed, ledger_view=ledger_view),
             plan=replace(self.state.plan, tenants=self.tenants),
             settled=self.settled,
             recorded=frozenset(self.settled),
@@ -326,8 +326,8 @@ class MovesInProgress:
 
     def now(self) -> datetime:
         """Return the time by the ledger's clock."""
-        recalled = self.state.observed.recalled
-        return recalled.now + timedelta(seconds=time.monotonic() - self._began)
+        ledger_view = self.state.observed.ledger_view
+        return ledger_view.now + timedelta(seconds=time.monotonic() - self._began)
 
     def entry(
         self,

@@ -68,7 +68,7 @@ def look_closely(
         plan.database
         for plan in desired.values()
         if context.scope.covers(plan.tenant)
-        and (context.verify or _is_in_doubt(observed.recalled.record(plan.tenant)))
+        and (context.verify or _is_in_doubt(observed.ledger_view.record(plan.tenant)))
     }
     if not wanted:
         return observed
@@ -109,9 +109,9 @@ def look_at_busy(
         raise
     except InfluxopsError:
         return state  # they stay as they are: another's
-    known = state.observed.recalled.having(memory.records)
+    known = state.observed.ledger_view.with_records(memory.records)
     observed = observe_again(
-        replace(state.observed, recalled=known), request.targets, request.rules, context
+        replace(state.observed, ledger_view=known), request.targets, request.rules, context
     )
     desired = desire(observed, request.rules, context.check)
     again = plan(

@@ -58,7 +58,7 @@ class Adopt(Operation, Struct, frozen=True):
         Raises:
             ConfigError: When no source knows one of them, or two are to get one database.
         """
-        if not observed.recalled.is_there:
+        if not observed.ledger_view.is_readable:
             return Plan({})
         names = {id_: name or _own(id_, observed, desired) for id_, name in self.names.items()}
         self._refuse_unknown(names, observed, desired)
@@ -66,7 +66,7 @@ class Adopt(Operation, Struct, frozen=True):
         given = {t.id: t.attributes.get("database") for t in observed.tenants if t.id in self.names}
         plans = {}
         for id_, database in names.items():
-            plan = TenantPlan(id_, database, UNMANAGED, record=observed.recalled.record(id_))
+            plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
             if id_ not in desired:
                 plans[id_] = postponed(plan, Kind.NOT_READ, "no source that could be read knows it")
                 continue
@@ -101,7 +101,7 @@ class Adopt(Operation, Struct, frozen=True):
 
 def _own(tenant: str, observed: Observed, desired: Mapping[str, TenantPlan]) -> str:
     """Return the name that a tenant's database should have; empty where it has no valid one."""
-    record = observed.recalled.record(tenant)
+    record = observed.ledger_view.record(tenant)
     if record is not None:
         return record.database
     return desired[tenant].database if tenant in desired else ""
@@ -250,7 +250,7 @@ def _owners(
 ) -> dict[str, list[tuple[str, str | None, str]]]:
     """Return whose databases of some names are: (tenant, target, why), None for any target."""
     found: dict[str, list[tuple[str, str | None, str]]] = {name: [] for name in names}
-    for record in observed.recalled.records.values():
+    for record in observed.ledger_view.records.values():
         if record.database in names and record.state not in (State.WANTED, State.RETIRED):
             for target in filter(None, (record.target, record.other)):
                 found[record.database].append((record.tenant, target, "is recorded for"))
@@ -273,7 +273,7 @@ def _kept_until(
     if request.ledger is None or place is None or plan.database not in place.databases:
         return None
     kept = parse_duration(request.ledger.settings.retire_after)
-    return observed.recalled.now + timedelta(seconds=kept)
+    return observed.ledger_view.now + timedelta(seconds=kept)
 
 
 def _changes(

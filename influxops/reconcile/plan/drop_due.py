@@ -61,14 +61,14 @@ class DropDue(Operation, Struct, frozen=True):
         context: Context,
     ) -> Plan:
         """Plan it."""
-        recalled = observed.recalled
-        if not recalled.is_there:
+        ledger_view = observed.ledger_view
+        if not ledger_view.is_readable:
             return Plan({})
         plans, retired, due = {}, {}, []
-        for number, record in enumerate(recalled.records.values()):
+        for number, record in enumerate(ledger_view.records.values()):
             if number % _LOOK == 0:
                 context.check()
-            target = due_on(record, recalled.now)
+            target = due_on(record, ledger_view.now)
             if target is None or not context.scope.covers(record.tenant, target):
                 continue
             due.append((record, target))
@@ -177,17 +177,17 @@ class DropDue(Operation, Struct, frozen=True):
             observed = replace(observed, closed=state.observed.closed)
         except ConfigError as error:
             why = error.message
-        records = observed.recalled.records
+        records = observed.ledger_view.records
         own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
         plan = Plan({})
-        if not why and observed.recalled.is_there:
-            part = replace(observed, recalled=replace(observed.recalled, records=own))
+        if not why and observed.ledger_view.is_readable:
+            part = replace(observed, ledger_view=replace(observed.ledger_view, records=own))
             plan = self.plan(part, desire(part, request.rules, context.check), request, context)
             plan = guard(plan, observed, request.rules, request.allow)
         tenants = dict(state.plan.tenants)
         still = []
         for before in batch:
-            why = why or observed.recalled.error or "the ledger has changed meanwhile"
+            why = why or observed.ledger_view.error or "the ledger has changed meanwhile"
             now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
             tenants[before.tenant] = now
             if [c.action for c in now.changes] == [c.action for c in before.changes]:
@@ -241,10 +241,10 @@ _LOOK = 1_000
 
 def _waiting(observed: Observed) -> Iterator[Finding]:
     """Tell of the tenants that are not due yet."""
-    now = observed.recalled.now
+    now = observed.ledger_view.now
     later = [
         record.due
-        for record in observed.recalled.records.values()
+        for record in observed.ledger_view.records.values()
         if record.state is State.RETIRING and record.due is not None and record.due > now
     ]
     if later:

@@ -133,9 +133,9 @@ class _EnsurePlanner:
     ) -> None:
         self.observed, self.rules, self.scope, self.check = observed, rules, scope, check
         self.unread = observed.unread
-        self.recalled = observed.recalled
+        self.ledger_view = observed.ledger_view
         self.placement = placement_of(observed, rules)
-        for record in self.recalled.records.values():
+        for record in self.ledger_view.records.values():
             # What another run has reserved is as good as there, though it is not yet.
             place = self.placement.locations.get(record.target or "")
             if record.is_held and place is not None and record.state is State.RESERVED:
@@ -151,7 +151,7 @@ class _EnsurePlanner:
             if number % LOOK == 0:
                 self.check()
             homes = homes_of(plan.database, self.observed) if plan.database else []
-            record = self.recalled.record(plan.tenant)
+            record = self.ledger_view.record(plan.tenant)
             if record is not None:
                 plan = replace(plan, record=record)
                 if record.target in homes or record.target not in self.observed.inventories:
@@ -202,7 +202,7 @@ class _EnsurePlanner:
             if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
                 plan = hold(plan, why)
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
-            plan = replace(plan, record=self.recalled.record(plan.tenant))
+            plan = replace(plan, record=self.ledger_view.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]

@@ -16,7 +16,7 @@ from influxops.domain.record import Memory, Record
 from influxops.domain.text import count, short, some_of
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.observe.ledger import recalled, without_ledger
+from influxops.reconcile.observe.ledger import ledger_view, without_ledger
 from influxops.reconcile.observe.targets import observe_again
 from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.plan.duplicates import contents_in_words, stats_of
@@ -55,8 +55,8 @@ def look_twice(
         raise
     except InfluxopsError as error:
         return without_ledger(replace(observed, inventories=inventories), error.message)
-    known = observed.recalled.having(recalled(memory, inventories).records)
-    return replace(observed, inventories=inventories, recalled=known)
+    known = observed.ledger_view.with_records(ledger_view(memory, inventories).records)
+    return replace(observed, inventories=inventories, ledger_view=known)
 
 
 class Asks(Protocol):
@@ -108,8 +108,8 @@ def look_again(
             inventories[handle.name] = replace(found, databases={**others, **found.databases})
     for now in again.values():
         memory = replace(memory, records={**memory.records, **now.records})
-    known = recalled(memory, inventories)
-    return replace(observed, inventories=inventories, recalled=known), memory
+    known = ledger_view(memory, inventories)
+    return replace(observed, inventories=inventories, ledger_view=known), memory
 
 
 def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
@@ -144,7 +144,7 @@ def refused(plans: Sequence[TenantPlan]) -> str:
 
 def _seemingly(desired: Mapping[str, TenantPlan], observed: Observed) -> dict[str, Record]:
     """Return the records of the tenants that seem to be lost."""
-    records = ((id_, observed.recalled.record(id_)) for id_ in desired)
+    records = ((id_, observed.ledger_view.record(id_)) for id_ in desired)
     return {id_: each for id_, each in records if each is not None and seems_lost(each, observed)}
 
 

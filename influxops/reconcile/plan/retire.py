@@ -67,15 +67,17 @@ class Retire(Operation, Struct, frozen=True):
         Raises:
             ConfigError: When the ledger knows nothing of one of them.
         """
-        if not observed.recalled.is_there:
+        if not observed.ledger_view.is_readable:
             return Plan({})
         until = self._until(observed, request)
-        known = [id_ for id_ in self.tenants if not self.found or id_ in observed.recalled.records]
+        known = [
+            id_ for id_ in self.tenants if not self.found or id_ in observed.ledger_view.records
+        ]
         records = [*recorded(known, observed)]
         found = [
             Record(id_, State.READY, desired[id_].database)
             for id_ in self.tenants
-            if self.found and id_ not in observed.recalled.records and id_ in desired
+            if self.found and id_ not in observed.ledger_view.records and id_ in desired
         ]
         shared = sharing([*records, *found], desired, observed)
         plans = {
@@ -121,7 +123,7 @@ class Retire(Operation, Struct, frozen=True):
         if after is None:
             assert request.ledger is not None
             after = parse_duration(request.ledger.settings.retire_after)
-        return observed.recalled.now + timedelta(seconds=after)
+        return observed.ledger_view.now + timedelta(seconds=after)
 
     def _planned(
         self, record: Record, until: datetime, observed: Observed, context: Context
@@ -181,7 +183,7 @@ class Unretire(Operation, Struct, frozen=True):
         Raises:
             ConfigError: When the ledger knows nothing of one of them.
         """
-        if not observed.recalled.is_there:
+        if not observed.ledger_view.is_readable:
             return Plan({})
         plans = {}
         for record in recorded(self.tenants, observed):
@@ -204,7 +206,7 @@ def recorded(tenants: Iterable[str], observed: Observed) -> Iterable[Record]:
     Raises:
         ConfigError: When the ledger knows nothing of one of them.
     """
-    records = observed.recalled.records
+    records = observed.ledger_view.records
     names = list(dict.fromkeys(tenants))
     unknown = [id_ for id_ in names if id_ not in records]
     if unknown:
@@ -311,7 +313,7 @@ def _with_telemetry(
         why = f"its target {plan.changes[0].target} cannot be read"
         return postponed(plan, Kind.NOT_READ, f"when telemetry last came is not known: {why}")
     tables = [table for table in stats.contents if table.is_telemetry] if stats else []
-    since = observed.recalled.now - RECENT
+    since = observed.ledger_view.now - RECENT
     recent = [table for table in tables if table.last_write and table.last_write > since]
     if recent:
         newest = max(recent, key=_last_write)

@@ -143,7 +143,9 @@ class PlanWarnings:
 
     def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         wanted = {plan.database for plan in desired.values()}
-        owners = {(r.target, r.database): r.tenant for r in self.observed.recalled.records.values()}
+        owners = {
+            (r.target, r.database): r.tenant for r in self.observed.ledger_view.records.values()
+        }
         known, told = recorded.left_behind(self.observed, desired)
         yield from told
         databases = [

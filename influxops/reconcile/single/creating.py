@@ -21,7 +21,7 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.single.noting import confirm
-from influxops.reconcile.state import Observed, Recalled, RunState
+from influxops.reconcile.state import LedgerView, Observed, RunState
 from influxops.runtime.context import Context
 
 
@@ -73,7 +73,7 @@ def _recorded(
     identity = next((place.identity for place in places.values() if place.identity), None)
     observed = Observed(
         inventories={handle.name: Inventory({}, identity=identity)},
-        recalled=Recalled(is_configured=True, records=known),
+        ledger_view=LedgerView(is_configured=True, records=known),
     )
     has_marker = bool(handle.traits.marker)
     state, mine = reserve([*plans.values()], RunState(observed, Plan(plans)), request, context)

@@ -26,14 +26,14 @@ from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, TargetRefused
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.observe.ledger import recalled
+from influxops.reconcile.observe.ledger import ledger_view
 from influxops.reconcile.observe.sources import apart, merged
 from influxops.reconcile.observe.stale_ledger import looks_beside, stale_ledger
 from influxops.reconcile.plan import lost, recorded
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, Recalled
+from influxops.reconcile.state import LedgerView, Observed
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
@@ -127,19 +127,19 @@ def look_up(
         return Looked(waiting, reading.failed, frozenset(reading.good))
     states = tuple(handle.state() for handle in request.targets)
     observed = Observed(tenants, targets=states, closed=known.full, used=known.used or {})
-    observed = replace(observed, recalled=_recalled(memory, {}, request))
+    observed = replace(observed, ledger_view=_recalled(memory, {}, request))
     desired = desire(observed, request.rules, _no_check)
     beside: dict[str, Inventory] = {}
     inventories = _look(desired, observed, request, known, reading, beside, closely=closely)
     observed = replace(
-        observed, inventories=inventories, recalled=_recalled(memory, inventories, request)
+        observed, inventories=inventories, ledger_view=_recalled(memory, inventories, request)
     )
     observed, memory = lost.look_again(desired, observed, request, memory, reading)
     plan = make_plan(observed, desired, request.rules, Scope(), _no_check)
     plan = lost.held_as_lost(plan, request.targets, context)
     judge = _Judge(observed, request, reading, known, memory)
     if beside:
-        held = replace(observed, inventories=beside, recalled=_recalled(memory, beside, request))
+        held = replace(observed, inventories=beside, ledger_view=_recalled(memory, beside, request))
         stale = stale_ledger(held, desired, request, Scope(), context)
         judge.stale = {finding.tenant: finding.message for finding in stale}
     places = {
@@ -222,8 +222,8 @@ def _overridden(tenant: Tenant, asked: Asked) -> Tenant:
 
 def _recalled(
     memory: Memory, inventories: Mapping[str, Inventory], request: RunRequest
-) -> Recalled:
-    return Recalled() if request.ledger is None else recalled(memory, inventories)
+) -> LedgerView:
+    return LedgerView() if request.ledger is None else ledger_view(memory, inventories)
 
 
 def _look(
@@ -248,7 +248,7 @@ def _look(
     for plan in desired.values():
         if not plan.database:
             continue
-        found = observed.recalled.record(plan.tenant)
+        found = observed.ledger_view.record(plan.tenant)
         # A place was reserved only after all the others were asked.
         homes = {found.target, found.other} if found is not None else set()
         where = homes & request.rules.targets.keys() if found and found.target in homes else set()
@@ -304,7 +304,7 @@ class _Judge:
             plan.database,
             plan.target,
             plan=plan,
-            record=self.observed.recalled.records.get(plan.tenant),
+            record=self.observed.ledger_view.records.get(plan.tenant),
             identity=inventory.identity if inventory else None,
         )
         if plan.finding is not None and plan.finding.kind is Kind.BUSY:
@@ -381,7 +381,7 @@ class _Judge:
     def _replaced(self, plan: TenantPlan) -> str | None:
         """Return the target of a tenant that leads to another server than it was promised on."""
         places = (plan.target, plan.record.target if plan.record is not None else None)
-        replaced = self.observed.recalled.replaced
+        replaced = self.observed.ledger_view.replaced
         # Of a target that was not asked, nothing is known.
         asked = {name for name, each in self.observed.inventories.items() if each.identity}
         return next((name for name in places if name in replaced and name in asked), None)

@@ -20,7 +20,7 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.plan.blocks import held
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
-from influxops.reconcile.state import Observed, Recalled, RunState
+from influxops.reconcile.state import LedgerView, Observed, RunState
 from influxops.report.model import Origin, Report
 from influxops.runtime.context import Context
 
@@ -132,7 +132,7 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
     target = places[0].target or ""
     observed = Observed(
         inventories={target: Inventory({}, identity=places[0].identity)},
-        recalled=Recalled(is_configured=True, records=records),
+        ledger_view=LedgerView(is_configured=True, records=records),
     )
     state = record(RunState(observed, Plan(plans)), request, context, at_end=True)
     if state.notes:
