@@ -80,6 +80,21 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def listed(names: Iterable[str], characters: int) -> str:
+    """Return names, fit to be shown, as far as they take so many characters, and how many more.
+
+    One is named in any case.
+    """
+    every, shown, length = list(names), 0, 0
+    for name in every:
+        length += len(name) + 2
+        if shown and length > characters:
+            break
+        shown += 1
+    more = len(every) - shown
+    return ", ".join(every[:shown]) + (f" and {more:,} more" if more else "")
+
+
 def size(number: int) -> str:
     """Return a number of bytes for people: `87 MB`."""
     value, unit = float(number), "B"

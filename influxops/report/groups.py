@@ -56,18 +56,3 @@ def _merged(these: list[Group]) -> Group:
         targets=tuple(dict.fromkeys(target for one in these for target in one.targets)),
         tenants=tuple(dict.fromkeys(tenant for one in these for tenant in one.tenants)),
     )
-
-
-def listed(names: Iterable[str], characters: int) -> str:
-    """Return names, fit to be shown, as far as they take so many characters, and how many more.
-
-    One is named in any case.
-    """
-    every, shown, length = list(names), 0, 0
-    for name in every:
-        length += len(name) + 2
-        if shown and length > characters:
-            break
-        shown += 1
-    more = len(every) - shown
-    return ", ".join(every[:shown]) + (f" and {more:,} more" if more else "")

@@ -17,19 +17,16 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.text import count, moment, one_line, printable, short
 from influxops.errors import ExitCode
-from influxops.report.groups import Group, grouped, listed
+from influxops.report.groups import Group, grouped
 from influxops.report.model import Report
 from influxops.report.wording import (
     COMMAND_LINE,
-    TASK,
     Words,
     done,
     retention_words,
     to_do,
     verb,
 )
-
-__all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 
 #: The worst first: what needs a person is where it is seen.
 _ORDER = [

@@ -14,7 +14,7 @@ from influxops.engine.operations import Ensure
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.report.status import tenant_status
-from influxops.report.view import TASK
+from influxops.report.wording import TASK
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task
 

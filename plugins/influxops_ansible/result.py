@@ -21,7 +21,8 @@ from influxops.errors import InfluxopsError, LockBusy
 from influxops.report.document import finding_document, summary
 from influxops.report.groups import Group
 from influxops.report.model import Report
-from influxops.report.view import TASK, ReportView
+from influxops.report.view import ReportView
+from influxops.report.wording import TASK
 from influxops_ansible.task import Task
 
 #: How much a message tells; the result has all of it.
