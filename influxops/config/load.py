@@ -16,7 +16,7 @@ from influxops.config.web import WebTable
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import check_duration, parse_duration, parse_retention
 from influxops.domain.naming import Template
-from influxops.domain.text import nearest, one_line, printable
+from influxops.domain.text import did_you_mean, one_line, quote
 from influxops.errors import ConfigError
 
 DEFAULT_FILE = "influxops.toml"
@@ -265,7 +265,7 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     mistakes = [
         _mistake(
             author,
-            f"no such table ({nearest(name, known) or 'known: ' + ', '.join(known)})",
+            f"no such table ({did_you_mean(name, known) or 'known: ' + ', '.join(known)})",
             name,
         )
         for name in data
@@ -341,9 +341,9 @@ def _wrong_pins(
     targets = [*names.union(tables if isinstance(tables, Mapping) else ())]
     for tenant, target in pins.items() if isinstance(pins, Mapping) else ():
         if isinstance(target, str) and target not in targets:
-            near = nearest(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
+            near = did_you_mean(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
             message = (
-                f"the pin of {printable(tenant)} names the target {printable(target)}, which is "
+                f"the pin of {quote(tenant)} names the target {quote(target)}, which is "
                 f"not configured ({near})"
             )
             yield _mistake(author, message, "placement", "pins", tenant)

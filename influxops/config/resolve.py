@@ -16,7 +16,7 @@ from influxops.config.toml import TomlFile
 from influxops.domain.database import Traits, Unmanaged
 from influxops.domain.durations import format_duration
 from influxops.domain.hint import Remedy
-from influxops.domain.text import one_line, some_of
+from influxops.domain.text import one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
 from influxops.plugin_host.discovery import ROLES, Kind, find, implements
 from influxops.plugin_host.validation import misspelt
@@ -198,7 +198,7 @@ def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
         return
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
     missing = [hook for hook in ROLES[section.role] if not implements(plugin, hook)]
-    why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {some_of(missing)}"
+    why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {summarize(missing)}"
     raise ConfigError(
         f"{_place(section, 'kind')}{section.written('kind')}: the kind {kind.name!r} is no "
         f"{ROLE_NAMES[section.role]}; {why}"
@@ -277,7 +277,7 @@ def _check_retention(config: Config, targets: Iterable[Resolved]) -> None:
     without = [one_line(item.section.name) for item in targets if item.traits.retention is None]
     if without:
         verb = "keeps" if len(without) == 1 else "keep"
-        message = f"{some_of(without)} {verb} no retention periods"
+        message = f"{summarize(without)} {verb} no retention periods"
         refuse(message, "leave it out, or give it to tenants of other targets alone")
     for item in targets:
         shortest, longest = item.traits.retention or (wanted, wanted)

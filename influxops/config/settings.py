@@ -23,7 +23,7 @@ from msgspec import NODEFAULT, Struct, field
 from msgspec.structs import replace
 
 from influxops.config.secrets import Secret
-from influxops.domain.text import nearest
+from influxops.domain.text import did_you_mean
 
 
 class Location(Struct, frozen=True):
@@ -318,7 +318,8 @@ class PluginSettings:
         mistakes = [
             (
                 name,
-                f"no such setting ({nearest(name, declared) or 'known: ' + ', '.join(declared)})",
+                "no such setting "
+                f"({did_you_mean(name, declared) or 'known: ' + ', '.join(declared)})",
             )
             for name in values
             if name not in declared

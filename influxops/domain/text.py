@@ -12,7 +12,7 @@ _COMPARED = 2_000
 _WHOLE, _CUT = 80, 60
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `did you mean X?` of what could have been written; empty when nothing is near."""
     from difflib import get_close_matches
 
@@ -24,7 +24,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
         words = [each for each in words if each[:1].casefold() == word[:1].casefold()]
         words = words[:_COMPARED]
     matches = same or get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"did you mean {short(matches[0])}?" if matches else ""
+    return f"did you mean {truncate(matches[0])}?" if matches else ""
 
 
 def one_line(text: str) -> str:
@@ -46,14 +46,14 @@ def _is_usual(character: str) -> bool:
     return not unicodedata.combining(character) and unicodedata.is_normalized("NFC", character)
 
 
-def short(text: str) -> str:
+def truncate(text: str) -> str:
     """Return an id or a name on one line; one of more than 80 characters cut, with its length."""
     if len(text) <= _WHOLE:
         return one_line(text)
     return f"{one_line(text[:_CUT])}… ({len(text)} characters)"
 
 
-def printable(text: str, longest: int = _CUT) -> str:
+def quote(text: str, longest: int = _CUT) -> str:
     """Return an id, whatever it holds, in quotes on one line; a longer one cut, with its length."""
     # What is composed in another way looks like another id, but is not: it is written out.
     quoted = repr if text.isascii() or unicodedata.is_normalized("NFC", text) else ascii
@@ -62,25 +62,25 @@ def printable(text: str, longest: int = _CUT) -> str:
     return f"{quoted(text[: longest - 1] + '…')} ({len(text)} characters)"
 
 
-def moment(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """Return a point in time as people read it: `2026-11-24 12:00 UTC`."""
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
+def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Return a number of things: `1 tenant`, `1,000 tenants`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
+def summarize(names: Sequence[str], limit: int = 5) -> str:
     """Return so many names, fit to be shown, and how many more: `a and b`, `a, b and 3 more`."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most:,} more"
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit:,} more"
     *first, last = names or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def listed(names: Iterable[str], characters: int) -> str:
+def join_limited(names: Iterable[str], characters: int) -> str:
     """Return names, fit to be shown, as far as they take so many characters, and how many more.
 
     One is named in any case.

@@ -63,14 +63,14 @@ from influxops.domain.tenant import ATTRIBUTES as ATTRIBUTES
 from influxops.domain.tenant import Tenant as Tenant
 from influxops.domain.tenant import ignored_attributes as ignored_attributes
 from influxops.domain.tenant import meant_attribute as meant_attribute
-from influxops.domain.text import count as count
-from influxops.domain.text import listed as listed
-from influxops.domain.text import moment as moment
-from influxops.domain.text import nearest as nearest
+from influxops.domain.text import did_you_mean as did_you_mean
+from influxops.domain.text import format_time as format_time
+from influxops.domain.text import join_limited as join_limited
 from influxops.domain.text import one_line as one_line
-from influxops.domain.text import printable as printable
-from influxops.domain.text import short as short
-from influxops.domain.text import some_of as some_of
+from influxops.domain.text import pluralize as pluralize
+from influxops.domain.text import quote as quote
+from influxops.domain.text import summarize as summarize
+from influxops.domain.text import truncate as truncate
 from influxops.errors import (
     ConfigError as ConfigError,
 )

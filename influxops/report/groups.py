@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from influxops.domain.finding import Kind, Severity
 from influxops.domain.hint import Remedy
-from influxops.domain.text import count, one_line, some_of
+from influxops.domain.text import one_line, pluralize, summarize
 
 
 class Group(Struct, frozen=True):
@@ -27,7 +27,7 @@ class Group(Struct, frozen=True):
     @property
     def on(self) -> str:
         """Where its tenants' databases are: ` on eu1`; empty where that says nothing."""
-        return f" on {some_of([one_line(name) for name in self.targets])}" if self.targets else ""
+        return f" on {summarize([one_line(name) for name in self.targets])}" if self.targets else ""
 
     def line(self, most: int = 4) -> str:
         """Return it as one sentence that names so many tenants first: its end may be cut off."""
@@ -35,7 +35,7 @@ class Group(Struct, frozen=True):
             return self.message
         if len(self.labels) == 1:
             return f"{self.labels[0]}{self.on}: {self.message}"
-        who = f"{count(len(self.labels), 'tenant')}{self.on} ({some_of(self.labels, most)})"
+        who = f"{pluralize(len(self.labels), 'tenant')}{self.on} ({summarize(self.labels, most)})"
         return f"{who}: {self.message}"
 
 

@@ -15,7 +15,7 @@ from influxops.domain.database import Database, Traits
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
-from influxops.domain.text import count, moment, one_line, printable, short
+from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
 from influxops.report.groups import Group, grouped
 from influxops.report.model import Report
@@ -65,7 +65,7 @@ class ReportView:
 
     def label(self, tenant: TenantPlan) -> str:
         """Return a tenant's name: its database's, or its quoted id where that has no valid one."""
-        return short(tenant.database) or f"tenant {printable(tenant.tenant)}"
+        return truncate(tenant.database) or f"tenant {quote(tenant.tenant)}"
 
     def url(self, tenant: TenantPlan) -> str | None:
         """Return the URL of the target that holds a tenant's database, or will."""
@@ -348,7 +348,7 @@ class ReportView:
         if self.is_unread:
             return f"tenants unknown: no source could be read, {took}"
         counted = ", ".join(f"{number:,} {word}" for word, number in self.counts.items())
-        return f"{count(len(report.tenants), 'tenant')}: {counted}, {took}"
+        return f"{pluralize(len(report.tenants), 'tenant')}: {counted}, {took}"
 
     def next_steps(self) -> list[str]:
         """Return what to do now beyond what stands with each error, the most urgent first."""
@@ -395,7 +395,7 @@ def _told(changes: Sequence[Change]) -> Sequence[Change]:
 def _kept_until(change: Change) -> str:
     if change.until is None or change.action is Action.ADOPT:  # then that is about its old copy
         return ""
-    return f" (data until {moment(change.until)})"
+    return f" (data until {format_time(change.until)})"
 
 
 def _retention_change(before: Database | None, after: Database | None) -> str:

@@ -13,7 +13,7 @@ from influxops.domain.database import Retention, Unknown
 from influxops.domain.durations import format_duration, took
 from influxops.domain.hint import Remedy, RemedyKind
 from influxops.domain.record import Entry
-from influxops.domain.text import count, one_line, short, size, some_of
+from influxops.domain.text import one_line, pluralize, size, summarize, truncate
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
 _ACTIONS = {
@@ -111,7 +111,7 @@ def retention_words(value: Retention | Unknown) -> str:
 def happened(entry: Entry) -> str:
     """Return what an entry of the history tells, without saying of which tenant it is."""
     words = entry.event.value.replace("-", " ")
-    place = " on ".join(part for part in (short(entry.database), entry.target or "") if part)
+    place = " on ".join(part for part in (truncate(entry.database), entry.target or "") if part)
     parts = [f"{words} {place}".rstrip()]
     if entry.ended != "done":
         parts[0] = f"{parts[0]}: {entry.ended}"
@@ -128,8 +128,8 @@ def format_estimate(copied: Copied) -> str:
     """Return what there is to copy, and how long that takes at the rate that was measured."""
     rows = "a number of rows that is not known"
     if copied.total is not None:
-        rows = ("at most " if copied.at_most else "") + count(copied.total, "row")
-    parts = [f"{rows} in {count(copied.tables, 'table')}"]
+        rows = ("at most " if copied.at_most else "") + pluralize(copied.total, "row")
+    parts = [f"{rows} in {pluralize(copied.tables, 'table')}"]
     if copied.bytes:
         parts.append(f"about {size(copied.bytes)}")
     if copied.total and copied.rate:
@@ -145,12 +145,12 @@ def format_estimate(copied: Copied) -> str:
 def format_copied(copied: Copied, seconds: float | None = None) -> str:
     """Return how much was copied, in how many seconds, and which tables the copy lacks."""
     rows = copied.rows if copied.total is None else copied.total
-    text = f"{count(rows, 'row')} in {count(copied.tables, 'table')}"
+    text = f"{pluralize(rows, 'row')} in {pluralize(copied.tables, 'table')}"
     if copied.bytes:
         text += f", {size(copied.bytes)}"
     if seconds is not None:
         text += f" in {took(seconds)}"
     if copied.unread:
-        names = some_of([one_line(name) for name in copied.unread])
+        names = summarize([one_line(name) for name in copied.unread])
         text += f", without {names}, which cannot be copied"
     return text

@@ -7,7 +7,7 @@ from typing import Any
 
 from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import printable, some_of
+from influxops.domain.text import quote, summarize
 from influxops.engine.operations import Ensure
 from influxops_ansible.info import unread, without_lock
 from influxops_ansible.result import Result, Told, attempt, with_advice
@@ -41,7 +41,7 @@ def _places(task: Task) -> Result:
     if nowhere:
         # Whose database may be where nobody can read, is told with what could not be read.
         whys = [_why(tenant, told) for tenant in nowhere if not tenant.unseen_on]
-        reasons = [some_of(whys, _MOST_REASONS), not_read]
+        reasons = [summarize(whys, _MOST_REASONS), not_read]
         return Result(failure="; ".join(filter(None, reasons)))
     warnings = (*missed.warnings, *filter(None, [not_read]))
     return Result({"places": [_place(tenants[id_], told) for id_ in ids]}, warnings)
@@ -66,7 +66,7 @@ def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:
 
 
 def _why(tenant: TenantPlan, told: Told) -> str:
-    name = printable(tenant.tenant)
+    name = quote(tenant.tenant)
     if told.view.exists(tenant) is False and told.view.is_right(tenant):
         return with_advice(
             f"the tenant {name} has no database {tenant.database} yet",

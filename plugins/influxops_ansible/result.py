@@ -16,7 +16,7 @@ from influxops.domain.change import Change
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import short, some_of
+from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.report.document import finding_document, summary
 from influxops.report.groups import Group
@@ -152,13 +152,13 @@ class Told:
         if group.kind is Kind.OVER_CAPACITY:
             # It is about a target; who it is that may find no place there is said here.
             these = [t for t in self.report.tenants if t.over_estimate]
-            names = [short(t.database) for t in these if f"target {t.target}" in group.labels]
+            names = [truncate(t.database) for t in these if f"target {t.target}" in group.labels]
         elif group.remedy == Remedy.allow("unreachable"):
-            names = [short(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
+            names = [truncate(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
         else:
             names = []
         return with_advice(
-            f"{line}: {some_of(names, _MOST_NAMES)}" if names else line, group.advice
+            f"{line}: {summarize(names, _MOST_NAMES)}" if names else line, group.advice
         )
 
 

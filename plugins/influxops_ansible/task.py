@@ -22,7 +22,7 @@ from influxops.config.load import (
 )
 from influxops.config.secrets import Secret
 from influxops.domain.selection import Scope
-from influxops.domain.text import nearest, printable
+from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
 from influxops.runtime.context import Context
@@ -280,9 +280,9 @@ def _named(item: object, where: str) -> Any:
         return _id(item, where)
     for key in item:
         if key not in _TENANT_KEYS:
-            near = nearest(str(key), _TENANT_KEYS)
+            near = did_you_mean(str(key), _TENANT_KEYS)
             raise ConfigError(
-                f"{where}: the key {printable(str(key))} is not known",
+                f"{where}: the key {quote(str(key))} is not known",
                 hint=near or f"known keys: {', '.join(_TENANT_KEYS)}",
             )
     if "id" not in item:

@@ -17,8 +17,8 @@ from influxops.plugin import (
     TargetState,
     TenantPlan,
     Verdict,
-    count,
     one_line,
+    pluralize,
 )
 
 _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO"}
@@ -47,7 +47,7 @@ def header_lines(head: RunHead) -> list[str]:
 
 
 def _source_line(source: SourceState) -> str:
-    found = f"NOT READ: {source.error}" if source.error else count(source.tenants, "tenant")
+    found = f"NOT READ: {source.error}" if source.error else pluralize(source.tenants, "tenant")
     where = f"{source.location} " if source.location else ""  # a plugin need not say it
     return "source    " + one_line(f"{source.name}: {where}({source.kind}), {found}")
 
@@ -67,7 +67,7 @@ def _target_line(target: TargetState) -> str:
 
 
 def _ledger_line(ledger: LedgerState) -> str:
-    found = f"NOT READ: {ledger.error}" if ledger.error else count(ledger.records, "record")
+    found = f"NOT READ: {ledger.error}" if ledger.error else pluralize(ledger.records, "record")
     return "ledger    " + one_line(
         f"{ledger.location} ({ledger.kind}), namespace {ledger.namespace}, {found}"
     )
@@ -76,9 +76,9 @@ def _ledger_line(ledger: LedgerState) -> str:
 def _places(target: TargetState) -> str:
     left = target.places_left
     if left is None:
-        return "" if target.databases is None else count(target.databases, "database")
+        return "" if target.databases is None else pluralize(target.databases, "database")
     guess = " (an estimate)" if target.capacity_is_estimate else ""
-    return f"{left:,} of {count(target.capacity or 0, 'place')} left{guess}"
+    return f"{left:,} of {pluralize(target.capacity or 0, 'place')} left{guess}"
 
 
 def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) -> Iterator[str]:

@@ -23,10 +23,10 @@ from influxops.plugin import (
     Severity,
     TenantPlan,
     Verdict,
-    count,
     one_line,
-    printable,
-    short,
+    pluralize,
+    quote,
+    truncate,
 )
 
 #: Rows of the table, and of those right before the run, unless the user wants all.
@@ -97,7 +97,7 @@ def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
     if rest:
         by_word = Counter(view.did(tenant) for tenant in rest)
         words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
-        line = f"... and {count(len(rest), 'more tenant')}: {words} (-v shows all)"
+        line = f"... and {pluralize(len(rest), 'more tenant')}: {words} (-v shows all)"
         console.print(Padding(Text(line, style="dim"), (0, 0, 1, 1)))
 
 
@@ -118,7 +118,7 @@ def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table
     """Return the table: tenant, database and target always, the others as there is room."""
     columns = {
         "Tenant": [_shown_id(tenant.tenant) for tenant in tenants],
-        "Database": [short(tenant.database) for tenant in tenants],
+        "Database": [truncate(tenant.database) for tenant in tenants],
         "Target": [one_line(tenant.target or "") for tenant in tenants],
         "What": [view.did(tenant) for tenant in tenants],
     }
@@ -148,7 +148,7 @@ def _missing(widths: dict[str, int], width: int) -> int:
 def _shown_id(id_: str) -> str:
     """Return an id as it is where that is plain to see, else quoted."""
     plain = one_line(id_) == id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _ID
-    return id_ if plain else printable(id_, _ID)
+    return id_ if plain else quote(id_, _ID)
 
 
 # Beneath the table

@@ -8,7 +8,7 @@ import click
 
 from influxops.cli.options import common, common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
-from influxops.domain.text import count
+from influxops.domain.text import pluralize
 from influxops.errors import ExitCode
 
 
@@ -57,7 +57,7 @@ def _summary(found: Sequence[bool | None]) -> str:
         return "Nothing that is configured offers a check; `influxops plan` reads all of it."
     failed, noted = found.count(False), found.count(None)
     if failed:
-        return f"{failed} of {count(len(found), 'check')} failed" + (
+        return f"{failed} of {pluralize(len(found), 'check')} failed" + (
             f", {noted} to note" if noted else ""
         )
     good = f"{len(found) - noted} good, {noted} to note"

@@ -9,7 +9,7 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
-from influxops.domain.text import count, printable, short
+from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
         what = (
             f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
         )
-        say(f"{printable(tenant)}: {what}", label="ERR", err=True)
+        say(f"{quote(tenant)}: {what}", label="ERR", err=True)
     found = has_place and record is not None and record.state not in (State.RESERVED, State.LOST)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
 
@@ -141,10 +141,13 @@ def _tell(
         )
         on = tenant.target
         then = f"try {on}, where it may find no place" if full else f"make it on {on}"
-        say(f"{short(tenant.database)} is not there yet; `influxops ensure` would {then}", err=True)
+        say(
+            f"{truncate(tenant.database)} is not there yet; `influxops ensure` would {then}",
+            err=True,
+        )
         return
     advice = f" ({view.advice(tenant)})" if view.advice(tenant) else ""
-    say(f"{printable(tenant.tenant)}: {view.why(tenant)}{advice}", label="ERR", err=True)
+    say(f"{quote(tenant.tenant)}: {view.why(tenant)}{advice}", label="ERR", err=True)
 
 
 def _is_lost(tenant: TenantPlan) -> bool:
@@ -167,5 +170,5 @@ def _contents(copy: Mapping[str, Any]) -> str:
     if rows is None:
         return "rows not read"
     at_most = any(table["at_most"] for table in copy.get("tables") or ())
-    what = ("at most " if at_most else "") + count(rows, "row")
+    what = ("at most " if at_most else "") + pluralize(rows, "row")
     return what + (f", last write {last}" if last else "")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from influxops.domain.copy import Copied, CopyOrder
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import count, one_line, short
+from influxops.domain.text import one_line, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.move.route import route_of
@@ -34,7 +34,7 @@ class Unread(TargetError):
         parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
         if len(tables) > _NAMED:
             parts.append(f"{len(tables) - _NAMED} more")
-        number = count(len(tables), "table")
+        number = pluralize(len(tables), "table")
         super().__init__(
             f"{number} cannot be copied, so that it waits; all others are: {'; '.join(parts)}"
         )
@@ -71,7 +71,7 @@ def copy(
             last = copied
             if copied.stage != stage:
                 stage = copied.stage
-                label = f"{stage} {short(order.database)} to {target.name}"
+                label = f"{stage} {truncate(order.database)} to {target.name}"
                 context.on_stage(label, copied.total or 0)
             said(copied)
     finally:
