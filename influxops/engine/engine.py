@@ -34,7 +34,7 @@ from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.state import Observed
-from influxops.report.model import Origin, Report, RunHead
+from influxops.report.model import Report, RunHead, RunOrigin
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
@@ -256,13 +256,13 @@ class Engine:
         }
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> RunOrigin:
         """Who runs this."""
         try:
             user = getpass.getuser()
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
-        return Origin(user, socket.gethostname(), self.config.path)
+        return RunOrigin(user, socket.gethostname(), self.config.path)
 
     @property
     def _handles(self) -> list[Handle]:

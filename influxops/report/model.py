@@ -63,7 +63,7 @@ class LedgerState(Struct, frozen=True):
     error: str = ""  # why it could not be read; empty where it could
 
 
-class Origin(Struct, frozen=True):
+class RunOrigin(Struct, frozen=True):
     """Who ran what, and with which configuration."""
 
     user: str  # the operating system's user
@@ -81,7 +81,7 @@ class RunHead(Struct, frozen=True):
 
     run_id: str  # unique to this run; the report carries the same
     dry_run: bool
-    origin: Origin
+    origin: RunOrigin
     sources: tuple[SourceState, ...]
     targets: tuple[TargetState, ...]
     ledger: LedgerState | None = None  # None where none is configured
@@ -94,7 +94,7 @@ class Report(Struct, frozen=True, dict=True):
     started: datetime  # in UTC
     seconds: float  # how long it took
     dry_run: bool  # whether nothing was to be written
-    origin: Origin
+    origin: RunOrigin
     #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
     command: str = "ensure"
     sources: tuple[SourceState, ...] = ()
