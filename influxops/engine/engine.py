@@ -34,7 +34,7 @@ from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.state import Observed
-from influxops.report.model import Report, RunHead, RunOrigin
+from influxops.report.model import Report, RunOrigin, RunStart
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
@@ -281,7 +281,7 @@ class Engine:
         return Redactor(values)
 
     def _tell_start(self, context: Context, observed: Observed) -> list[Finding]:
-        head = RunHead(
+        head = RunStart(
             context.id,
             context.dry_run,
             self.origin,

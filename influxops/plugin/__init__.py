@@ -116,8 +116,8 @@ from influxops.report.document import report_document as report_document
 from influxops.report.groups import Group as Group
 from influxops.report.model import LedgerState as LedgerState
 from influxops.report.model import Report as Report
-from influxops.report.model import RunHead as RunHead
 from influxops.report.model import RunOrigin as RunOrigin
+from influxops.report.model import RunStart as RunStart
 from influxops.report.model import SourceState as SourceState
 from influxops.report.model import TargetState as TargetState
 from influxops.report.view import ReportView as ReportView

@@ -76,7 +76,7 @@ class RunOrigin(Struct, frozen=True):
         return f"{self.user}@{self.host}"
 
 
-class RunHead(Struct, frozen=True):
+class RunStart(Struct, frozen=True):
     """What a run works on, once it has read its sources and targets and before it writes."""
 
     run_id: str  # unique to this run; the report carries the same

@@ -11,7 +11,7 @@ from influxops.plugin import (
     LedgerState,
     Report,
     ReportView,
-    RunHead,
+    RunStart,
     Severity,
     SourceState,
     TargetState,
@@ -26,7 +26,7 @@ _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO
 _ALIKE, _CAUSES = 20, 20
 
 
-def header_lines(head: RunHead) -> list[str]:
+def header_lines(head: RunStart) -> list[str]:
     """Return what a run works on.
 
     Args:

@@ -18,8 +18,8 @@ from influxops.plugin import (
     Refusal,
     Remedy,
     Report,
-    RunHead,
     RunOrigin,
+    RunStart,
     Severity,
     SourceState,
     Status,
@@ -184,8 +184,8 @@ def report(
     )
 
 
-def head(of: Report) -> RunHead:
-    return RunHead(of.run_id, of.dry_run, of.origin, of.sources, of.targets)
+def head(of: Report) -> RunStart:
+    return RunStart(of.run_id, of.dry_run, of.origin, of.sources, of.targets)
 
 
 def error(message: str, hint: str | Remedy = "", **about: Any) -> Finding:
