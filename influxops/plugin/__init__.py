@@ -113,7 +113,7 @@ from influxops.errors import (
 from influxops.plugin_host.hookspecs import hookimpl as hookimpl
 from influxops.report.document import database_document as database_document
 from influxops.report.document import report_document as report_document
-from influxops.report.groups import Group as Group
+from influxops.report.groups import FindingGroup as FindingGroup
 from influxops.report.model import LedgerState as LedgerState
 from influxops.report.model import Report as Report
 from influxops.report.model import RunOrigin as RunOrigin

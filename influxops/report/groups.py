@@ -12,7 +12,7 @@ from influxops.domain.hint import Remedy
 from influxops.domain.text import one_line, pluralize, summarize
 
 
-class Group(Struct, frozen=True):
+class FindingGroup(Struct, frozen=True):
     """One thing to tell, and all whom it is about: those that share it are told together."""
 
     kind: Kind
@@ -39,9 +39,9 @@ class Group(Struct, frozen=True):
         return f"{who}: {self.message}"
 
 
-def grouped(found: Iterable[Group]) -> list[Group]:
+def grouped(found: Iterable[FindingGroup]) -> list[FindingGroup]:
     """Return those of tenants that share all they say as one, in order."""
-    alike: dict[tuple[object, ...], list[Group]] = {}
+    alike: dict[tuple[object, ...], list[FindingGroup]] = {}
     for one in found:
         alone = None if one.tenants else one.labels
         key = (one.kind, one.severity, one.message, one.advice, alone)
@@ -49,7 +49,7 @@ def grouped(found: Iterable[Group]) -> list[Group]:
     return [_merged(these) for these in alike.values()]
 
 
-def _merged(these: list[Group]) -> Group:
+def _merged(these: list[FindingGroup]) -> FindingGroup:
     return replace(
         these[0],
         labels=tuple(dict.fromkeys(label for one in these for label in one.labels)),

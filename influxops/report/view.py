@@ -17,7 +17,7 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
-from influxops.report.groups import Group, grouped
+from influxops.report.groups import FindingGroup, grouped
 from influxops.report.model import Report
 from influxops.report.wording import (
     COMMAND_LINE,
@@ -193,7 +193,7 @@ class ReportView:
         return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.verdict))
 
     @cached_property
-    def general(self) -> list[Group]:
+    def general(self) -> list[FindingGroup]:
         """What is about no single tenant, the guards' refusals among it: the causes."""
         found = [
             self._group(finding, one_line(finding.subject), finding.tenant)
@@ -206,7 +206,7 @@ class ReportView:
         return grouped(found)
 
     @cached_property
-    def reasons(self) -> list[Group]:
+    def reasons(self) -> list[FindingGroup]:
         """Why tenants are not right; those that share a reason are one group."""
         return grouped(
             self._group(self.reason(tenant), self.label(tenant), tenant.tenant, tenant.target)
@@ -215,7 +215,7 @@ class ReportView:
         )
 
     @cached_property
-    def also(self) -> list[Group]:
+    def also(self) -> list[FindingGroup]:
         """What was found about tenants beyond why they are not right."""
         return grouped(
             self._group(finding, self.label(tenant), tenant.tenant, tenant.target)
@@ -229,8 +229,8 @@ class ReportView:
         label: str = "",
         tenant: str | None = None,
         target: str | None = None,
-    ) -> Group:
-        return Group(
+    ) -> FindingGroup:
+        return FindingGroup(
             finding.kind,
             finding.severity,
             self.message(finding),
@@ -245,7 +245,7 @@ class ReportView:
         """Return what was found about a tenant beyond why it is not right."""
         return tenant.findings if self.is_right(tenant) else tenant.notes
 
-    def groups(self, severity: Severity) -> list[Group]:
+    def groups(self, severity: Severity) -> list[FindingGroup]:
         """Return all that there is of one severity: the causes, then whom they concern.
 
         What a guard refuses is one group, not one more for the tenants that wait for it.

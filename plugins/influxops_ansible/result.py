@@ -19,7 +19,7 @@ from influxops.domain.plan import TenantPlan
 from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.report.document import finding_document, summary
-from influxops.report.groups import Group
+from influxops.report.groups import FindingGroup
 from influxops.report.model import Report
 from influxops.report.view import ReportView
 from influxops.report.wording import TASK
@@ -147,7 +147,7 @@ class Told:
             for f in self.report.findings
         )
 
-    def _said(self, group: Group) -> str:
+    def _said(self, group: FindingGroup) -> str:
         line = group.line(_MOST_NAMES)
         if group.kind is Kind.OVER_CAPACITY:
             # It is about a target; who it is that may find no place there is said here.

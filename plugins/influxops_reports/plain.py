@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from influxops.plugin import (
     Action,
-    Group,
+    FindingGroup,
     LedgerState,
     Report,
     ReportView,
@@ -111,7 +111,7 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
             yield f"Next: {step}"
 
 
-def _cause_lines(causes: Sequence[Group], *, most: int | None) -> Iterator[str]:
+def _cause_lines(causes: Sequence[FindingGroup], *, most: int | None) -> Iterator[str]:
     """Yield what is about no single tenant, or about very many of them, the worst first."""
     for severity in _LEVELS:
         these = [group for group in causes if group.severity is severity]
@@ -123,7 +123,7 @@ def _cause_lines(causes: Sequence[Group], *, most: int | None) -> Iterator[str]:
 
 def _tenant_lines(
     view: ReportView,
-    many: Sequence[Group],
+    many: Sequence[FindingGroup],
     told: Container[Severity],
     *,
     verbose: bool,

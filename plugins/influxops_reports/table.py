@@ -17,7 +17,7 @@ from rich.text import Text
 
 from influxops.plugin import (
     ExitCode,
-    Group,
+    FindingGroup,
     Report,
     ReportView,
     Severity,
@@ -155,7 +155,7 @@ def _shown_id(id_: str) -> str:
 
 
 def _show_groups(
-    groups: Sequence[Group], severity: Severity, console: Console, *, verbose: bool
+    groups: Sequence[FindingGroup], severity: Severity, console: Console, *, verbose: bool
 ) -> None:
     title, style = _TITLES[severity]
     console.print(Text(title, style=style))
