@@ -121,9 +121,9 @@ from influxops.report.model import RunStart as RunStart
 from influxops.report.model import SourceState as SourceState
 from influxops.report.model import TargetState as TargetState
 from influxops.report.view import ReportView as ReportView
-from influxops.report.wording import COMMAND_LINE as COMMAND_LINE
-from influxops.report.wording import TASK as TASK
-from influxops.report.wording import Words as Words
+from influxops.report.wording import ANSIBLE_STYLE as ANSIBLE_STYLE
+from influxops.report.wording import CLI_STYLE as CLI_STYLE
+from influxops.report.wording import HintStyle as HintStyle
 from influxops.report.wording import retention_words as retention_words
 from influxops.runtime.cancellation import Ending as Ending
 from influxops.runtime.cancellation import LateAnswer as LateAnswer

@@ -17,7 +17,7 @@ from influxops.domain.finding import Finding
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record
 from influxops.report.model import Report, TargetState
-from influxops.report.wording import COMMAND_LINE, Words
+from influxops.report.wording import CLI_STYLE, HintStyle
 
 VERSION = 1
 
@@ -31,7 +31,7 @@ def _plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, Any]:
+def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, Any]:
     """Return a report, of a dry run too, as the document that `docs/report.md` describes.
 
     Args:
@@ -91,7 +91,7 @@ def database_document(database: Database | None) -> dict[str, Any] | None:
     }
 
 
-def finding_document(finding: Finding, words: Words = COMMAND_LINE) -> dict[str, Any]:
+def finding_document(finding: Finding, words: HintStyle = CLI_STYLE) -> dict[str, Any]:
     """Return a finding as plain data; its message is a sentence that is whole by itself."""
     about = ("tenant", "target", "database", "source", "reporter")
     return {
@@ -119,7 +119,7 @@ def _change(change: Change) -> dict[str, Any]:
     return document
 
 
-def _outcome(outcome: Outcome, words: Words) -> dict[str, Any]:
+def _outcome(outcome: Outcome, words: HintStyle) -> dict[str, Any]:
     change = plain(outcome.change)
     return {
         **{name: change[name] for name in ("action", "tenant", "target", "database")},
@@ -131,7 +131,7 @@ def _outcome(outcome: Outcome, words: Words) -> dict[str, Any]:
     }
 
 
-def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: Words) -> dict[str, Any]:
+def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: HintStyle) -> dict[str, Any]:
     """Return a tenant as plain data; its message does not name the tenant again."""
     tried = tuple(outcome.change for outcome in tenant.outcomes)
     changes = tried or (*tenant.changes, *tenant.refused)

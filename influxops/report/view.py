@@ -20,8 +20,8 @@ from influxops.errors import ExitCode
 from influxops.report.groups import FindingGroup, grouped
 from influxops.report.model import Report
 from influxops.report.wording import (
-    COMMAND_LINE,
-    Words,
+    CLI_STYLE,
+    HintStyle,
     done,
     retention_words,
     to_do,
@@ -56,7 +56,7 @@ class ReportView:
         words: What the face's users can do, in their words: `COMMAND_LINE` or `TASK`.
     """
 
-    def __init__(self, report: Report, words: Words = COMMAND_LINE) -> None:
+    def __init__(self, report: Report, words: HintStyle = CLI_STYLE) -> None:
         self.report = report
         self.words = words
         self._targets = {target.name: target for target in report.targets}

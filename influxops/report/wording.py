@@ -29,7 +29,7 @@ _ACTIONS = {
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
 
 
-class Words(Struct, frozen=True):
+class HintStyle(Struct, frozen=True):
     """How one kind of face names what a user can do; in each, `{}` stands for the name.
 
     The command line says `--allow drop`, a task `allow: [drop]`.
@@ -61,13 +61,13 @@ class Words(Struct, frozen=True):
         return one_line(text)
 
 
-COMMAND_LINE = Words(
+CLI_STYLE = HintStyle(
     allow="--allow {}",
     option="--{}",
     command="influxops {}",
     apply="influxops {} makes these changes",
 )
-TASK = Words(
+ANSIBLE_STYLE = HintStyle(
     allow="`allow: [{}]`",
     option="`{}`",
     command="`influxops {}`",

@@ -14,7 +14,7 @@ from influxops.engine.operations import Ensure
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.report.status import tenant_status
-from influxops.report.wording import TASK
+from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task
 
@@ -55,7 +55,7 @@ def _look(task: Task) -> Result:
     entries = ((row, row["exists"] is None or bool(row["message"])) for row in rows)
     values = {
         **shortened(entries, task, failed=bool(failure)),
-        "targets": report_document(report, TASK)["targets"],
+        "targets": report_document(report, ANSIBLE_STYLE)["targets"],
         **told.values,
     }
     return Result(values, warnings, failure)

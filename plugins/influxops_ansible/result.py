@@ -22,7 +22,7 @@ from influxops.report.document import finding_document, summary
 from influxops.report.groups import FindingGroup
 from influxops.report.model import Report
 from influxops.report.view import ReportView
-from influxops.report.wording import TASK
+from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.task import Task
 
 #: How much a message tells; the result has all of it.
@@ -62,7 +62,7 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
             {"findings": [_document(finding)]},
-            failure=with_advice(error.message, TASK.advice(error.remedy)),
+            failure=with_advice(error.message, ANSIBLE_STYLE.advice(error.remedy)),
         )
 
 
@@ -78,7 +78,7 @@ class Told:
             # What may find no place is tried in the run, and the server decides.
             report = replace(report, notes=tuple(map(_softened, report.notes)))
         self.report = report
-        self.view = ReportView(report, TASK)
+        self.view = ReportView(report, ANSIBLE_STYLE)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _softened(finding: Finding) -> Finding:
 
 def _document(finding: Finding) -> dict[str, Any]:
     """Return a finding as plain data; what to do about it is its hint, in a task's words."""
-    document = finding_document(finding, TASK)
+    document = finding_document(finding, ANSIBLE_STYLE)
     del document["remedy"]
     return document
 

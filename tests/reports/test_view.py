@@ -6,14 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.plugin import (
-    COMMAND_LINE,
-    TASK,
+    ANSIBLE_STYLE,
+    CLI_STYLE,
+    HintStyle,
     Kind,
     Remedy,
     ReportView,
     Severity,
     Traits,
-    Words,
     retention_words,
 )
 from influxops.report.model import Report
@@ -60,15 +60,15 @@ from tests.reports.samples import (
 def test_each_face_has_its_own_words_for_what_to_do(
     remedy: Remedy, command_line: str, task: str
 ) -> None:
-    def told(words: Words) -> str:
+    def told(words: HintStyle) -> str:
         (group,) = ReportView(report(notes=[error("m", remedy)]), words).groups(Severity.ERROR)
         return group.advice
 
-    assert (told(COMMAND_LINE), told(TASK)) == (command_line, task)
+    assert (told(CLI_STYLE), told(ANSIBLE_STYLE)) == (command_line, task)
 
 
 def test_causes_come_before_whom_they_concern_and_guards_are_told_once() -> None:
-    groups = ReportView(full_report(), TASK).groups(Severity.ERROR)
+    groups = ReportView(full_report(), ANSIBLE_STYLE).groups(Severity.ERROR)
     assert [group.line() for group in groups] == [
         "target eu2: connection refused",
         "refused by the guard shorter-retention: would be given a shorter retention period: "

@@ -23,14 +23,14 @@ def command(ctx: click.Context, output: str, timeout: float | None) -> None:
     Writes nothing. Ends with 1 when something would keep a run from working.
     """
     from influxops.cli.session import session
-    from influxops.report.wording import COMMAND_LINE
+    from influxops.report.wording import CLI_STYLE
 
     marks = {True: "ok", False: "FAIL", None: "note"}
     quiet = common(ctx).quiet
     found = []
     with session(ctx, timeout=timeout) as (engine, context):
         for section, check in engine.doctor(context):
-            hint = COMMAND_LINE.advice(check.hint)
+            hint = CLI_STYLE.advice(check.hint)
             found.append((section, check, hint))
             context.check()
             if output == "text" and not (quiet and check.ok):
