@@ -22,7 +22,7 @@ from influxops.plugin_host.discovery import ROLES, Kind, find, implements
 from influxops.plugin_host.validation import misspelt
 
 
-class Resolved(Struct, frozen=True):
+class ResolvedSection(Struct, frozen=True):
     """A section with all that was found out about it."""
 
     section: Section
@@ -68,7 +68,7 @@ def _written(
     return origin if origin in variables else section.written(key, variables)
 
 
-def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
+def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[ResolvedSection]:
     """Let each section's plugin check it, and check what the sections say together.
 
     No secret is read: one that cannot be read is its section's own failure, when it is used.
@@ -81,7 +81,7 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
         ConfigError: When the configuration says what cannot be; all mistakes at once.
         PluginError: When a plugin is missing or broken.
     """
-    resolved: list[Resolved] = []
+    resolved: list[ResolvedSection] = []
     mistakes: list[InfluxopsError] = []
     number = Counter((section.role, section.kind) for section in config.sections)
     for section in config.sections:
@@ -109,8 +109,8 @@ def resolve_section(
     kinds: Mapping[str, Kind],
     *,
     use_environment: bool = True,
-    base: Resolved | None = None,
-) -> Resolved:
+    base: ResolvedSection | None = None,
+) -> ResolvedSection:
     """Let one section's plugin check it.
 
     Args:
@@ -176,7 +176,7 @@ def resolve_section(
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     origins = dict.fromkeys(specs, "default") | origins
-    return Resolved(section, kind, plugin, settings, origins, values, frozenset(as_text))
+    return ResolvedSection(section, kind, plugin, settings, origins, values, frozenset(as_text))
 
 
 def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:
@@ -221,7 +221,7 @@ def _place(section: Section, *keys: str) -> str:
     return f"{section.where(*keys)}: " if isinstance(section.author, TomlFile) else ""
 
 
-def _check_remotes(resolved: Iterable[Resolved]) -> None:
+def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
     """Refuse a run between a place that was named and one that nobody named.
 
     Production's registry and this machine's test server (or the reverse) are a mistake: somebody
@@ -246,14 +246,14 @@ def _check_remotes(resolved: Iterable[Resolved]) -> None:
         )
 
 
-def _location(item: Resolved) -> Location | None:
+def _location(item: ResolvedSection) -> Location | None:
     try:
         return item.location
     except ConfigError:
         return None  # a secret that is not there, which its use will tell
 
 
-def _check_names(config: Config, targets: Iterable[Resolved]) -> None:
+def _check_names(config: Config, targets: Iterable[ResolvedSection]) -> None:
     """Refuse a naming template that makes no name which any target takes.
 
     Raises:
@@ -264,7 +264,7 @@ def _check_names(config: Config, targets: Iterable[Resolved]) -> None:
         config.refuse("naming", "database", f"a database's name {rules[0]}")
 
 
-def _check_retention(config: Config, targets: Iterable[Resolved]) -> None:
+def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None:
     """Refuse a default retention period that a target does not keep.
 
     Raises:

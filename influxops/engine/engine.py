@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
-from influxops.config.resolve import Resolved, resolve, resolve_section
+from influxops.config.resolve import ResolvedSection, resolve, resolve_section
 from influxops.config.secrets import Redactor
 from influxops.domain.check import Check
 from influxops.domain.database import DatabaseStats, Inventory
@@ -269,7 +269,7 @@ class Engine:
         ledger = [self.ledger] if self.ledger is not None else []
         return [*self.sources, *self.targets, *ledger, *self.reporters]
 
-    def _reveal(self, resolved: Iterable[Resolved]) -> Redactor:
+    def _reveal(self, resolved: Iterable[ResolvedSection]) -> Redactor:
         """Read every secret once, to know what must not be shown, and what is missing."""
         values = []
         for each in resolved:

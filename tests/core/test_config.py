@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from influxops.config.load import Config, Section, load_config, parse_config
-from influxops.config.resolve import Resolved, resolve
+from influxops.config.resolve import ResolvedSection, resolve
 from influxops.config.toml import TomlFile
 from influxops.plugin import (
     ConfigError,
@@ -561,7 +561,7 @@ def test_importing_the_configuration_loads_no_parser() -> None:
     assert done.stdout == "[]\n"
 
 
-def _url(target: Resolved) -> str:
+def _url(target: ResolvedSection) -> str:
     location = target.location
     assert location is not None
     return location.text
