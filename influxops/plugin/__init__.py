@@ -124,7 +124,7 @@ from influxops.report.view import ReportView as ReportView
 from influxops.report.wording import ANSIBLE_STYLE as ANSIBLE_STYLE
 from influxops.report.wording import CLI_STYLE as CLI_STYLE
 from influxops.report.wording import HintStyle as HintStyle
-from influxops.report.wording import retention_words as retention_words
+from influxops.report.wording import format_retention as format_retention
 from influxops.runtime.cancellation import Ending as Ending
 from influxops.runtime.cancellation import LateAnswer as LateAnswer
 from influxops.runtime.context import Context as Context

@@ -23,7 +23,7 @@ from influxops.report.wording import (
     CLI_STYLE,
     HintStyle,
     done,
-    retention_words,
+    format_retention,
     to_do,
     verb,
 )
@@ -400,8 +400,8 @@ def _kept_until(change: Change) -> str:
 
 def _retention_change(before: Database | None, after: Database | None) -> str:
     if after is None:
-        return "" if before is None else retention_words(before.retention)
-    now = retention_words(after.retention)
+        return "" if before is None else format_retention(before.retention)
+    now = format_retention(after.retention)
     if before is None or before.retention == after.retention:
         return now
-    return f"{now}, was {retention_words(before.retention)}"
+    return f"{now}, was {format_retention(before.retention)}"

@@ -101,14 +101,14 @@ def _words(action: Action, marker: str, form: int) -> str:
     return (_WITHOUT_MARKER if without else _ACTIONS[action])[form].replace("{}", marker)
 
 
-def retention_words(value: Retention | Unknown) -> str:
+def format_retention(value: Retention | Unknown) -> str:
     """Return a retention period: `30d`, `kept for ever` for None, `?` where it is unknown."""
     if isinstance(value, Unknown):
         return "?"
     return "kept for ever" if value is None else format_duration(value)
 
 
-def happened(entry: Entry) -> str:
+def format_entry(entry: Entry) -> str:
     """Return what an entry of the history tells, without saying of which tenant it is."""
     words = entry.event.value.replace("-", " ")
     place = " on ".join(part for part in (truncate(entry.database), entry.target or "") if part)

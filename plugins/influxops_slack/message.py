@@ -23,11 +23,11 @@ from influxops.plugin import (
     Severity,
     TargetState,
     Verdict,
+    format_retention,
     format_time,
     join_limited,
     one_line,
     pluralize,
-    retention_words,
     truncate,
 )
 
@@ -117,8 +117,8 @@ def _place(change: Change) -> str:
         kept = change.until if change.action is not Action.ADOPT else None
         until = f", data until {format_time(kept)}" if kept is not None else ""
         return (change.target or "no target") + until
-    was = "?" if change.before is None else retention_words(change.before.retention)
-    return f"{change.target}, {retention_words(change.after.retention)}, was {was}"
+    was = "?" if change.before is None else format_retention(change.before.retention)
+    return f"{change.target}, {format_retention(change.after.retention)}, was {was}"
 
 
 # Blocks

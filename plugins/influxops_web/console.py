@@ -26,7 +26,7 @@ from influxops.domain.text import format_time, one_line, pluralize, truncate
 from influxops.engine.engine import Engine
 from influxops.provisioner.results import How
 from influxops.provisioner.validation import WrongCall
-from influxops.report.wording import happened, retention_words
+from influxops.report.wording import format_entry, format_retention
 from influxops_web import console_data as data
 from influxops_web import console_words as words
 from influxops_web.auth import operator_of
@@ -398,8 +398,8 @@ def _environment() -> jinja2.Environment:
         "shown": lambda text: truncate(text or ""),
         "line": lambda text: one_line(text or ""),
         "moment": words.until,
-        "retention": lambda seconds: retention_words(seconds) or "not known",
-        "happened": lambda entry: one_line(happened(entry)),
+        "retention": lambda seconds: format_retention(seconds) or "not known",
+        "happened": lambda entry: one_line(format_entry(entry)),
         "number": lambda number: "not known" if number is None else f"{number:,}",
     }
     shared: Mapping[str, Any] = {

@@ -14,7 +14,7 @@ from influxops.plugin import (
     ReportView,
     Severity,
     Traits,
-    retention_words,
+    format_retention,
 )
 from influxops.report.model import Report
 from tests.reports.samples import (
@@ -139,7 +139,7 @@ def test_whether_a_database_exists_is_said_only_where_it_is_known(
 
 
 def test_no_retention_period_is_for_ever() -> None:
-    assert [retention_words(v) for v in (None, 30 * DAY)] == ["kept for ever", "30d"]
+    assert [format_retention(v) for v in (None, 30 * DAY)] == ["kept for ever", "30d"]
 
 
 def _operations(of: Report) -> int:
