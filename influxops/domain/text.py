@@ -95,7 +95,7 @@ def join_limited(names: Iterable[str], characters: int) -> str:
     return ", ".join(every[:shown]) + (f" and {more:,} more" if more else "")
 
 
-def size(number: int) -> str:
+def format_bytes(number: int) -> str:
     """Return a number of bytes for people: `87 MB`."""
     value, unit = float(number), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -10,10 +10,10 @@ from msgspec import Struct, field
 from influxops.domain.change import Action
 from influxops.domain.copy import Copied
 from influxops.domain.database import Retention, Unknown
-from influxops.domain.durations import format_duration, took
+from influxops.domain.durations import format_duration, format_duration_approx
 from influxops.domain.hint import Remedy, RemedyKind
 from influxops.domain.record import Entry
-from influxops.domain.text import one_line, pluralize, size, summarize, truncate
+from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
 _ACTIONS = {
@@ -131,11 +131,12 @@ def format_estimate(copied: Copied) -> str:
         rows = ("at most " if copied.at_most else "") + pluralize(copied.total, "row")
     parts = [f"{rows} in {pluralize(copied.tables, 'table')}"]
     if copied.bytes:
-        parts.append(f"about {size(copied.bytes)}")
+        parts.append(f"about {format_bytes(copied.bytes)}")
     if copied.total and copied.rate:
         rate = f"{copied.rate:,.0f} rows/s"
         parts.append(
-            f"about {took(copied.total / copied.rate)} at {rate}, measured by reading some of them"
+            f"about {format_duration_approx(copied.total / copied.rate)} at {rate}, measured "
+            "by reading some of them"
         )
     elif copied.total:
         parts.append("how long it takes was not measured")
@@ -147,9 +148,9 @@ def format_copied(copied: Copied, seconds: float | None = None) -> str:
     rows = copied.rows if copied.total is None else copied.total
     text = f"{pluralize(rows, 'row')} in {pluralize(copied.tables, 'table')}"
     if copied.bytes:
-        text += f", {size(copied.bytes)}"
+        text += f", {format_bytes(copied.bytes)}"
     if seconds is not None:
-        text += f" in {took(seconds)}"
+        text += f" in {format_duration_approx(seconds)}"
     if copied.unread:
         names = summarize([one_line(name) for name in copied.unread])
         text += f", without {names}, which cannot be copied"
