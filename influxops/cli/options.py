@@ -150,7 +150,7 @@ def complete_targets(
         config = load_config(common(ctx).config)
     except InfluxopsError:
         return []  # nobody reads messages while completing
-    return _items((section.name for section in config.of("targets")), start)
+    return _items((section.name for section in config.by_role("targets")), start)
 
 
 def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:

@@ -193,7 +193,7 @@ class Config(Struct, frozen=True):
         """How long all sources and targets together may take to be read, in seconds."""
         return parse_duration(self.run.reading)
 
-    def of(self, role: Role) -> Iterator[Section]:
+    def by_role(self, role: Role) -> Iterator[Section]:
         """Yield the sections of a role, in their order."""
         return (section for section in self.sections if section.role == role)
 
@@ -278,7 +278,7 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
             mistakes.append(_mistake(author, "expected a table", name))
             continue
         try:
-            tables[name] = table.of(values)
+            tables[name] = table.parse(values)
         except InvalidSettings as error:
             mistakes += [_mistake(author, message, name, key) for key, message in error.mistakes]
     sections: list[Section] = []

@@ -167,7 +167,7 @@ def resolve_section(
                 as_text.add(name)
             origins[name] = variable
     try:
-        settings = plugin.Settings.of(values, as_text)
+        settings = plugin.Settings.parse(values, as_text)
     except InvalidSettings as error:
         for name, message in error.mistakes:
             refuse(name, message, origins)

@@ -255,7 +255,7 @@ class PluginSettings:
     It is no dataclass: making the methods of one takes longer than all that a run does with it.
 
     Args:
-        **values: The settings that somebody gave, checked already: `of` checks them.
+        **values: The settings that somebody gave, checked already: `parse` checks them.
     """
 
     #: The variable that says where this section is, for messages.
@@ -303,7 +303,7 @@ class PluginSettings:
         return found
 
     @classmethod
-    def of(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
+    def parse(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
         """Return the settings that a section's values mean.
 
         Args:

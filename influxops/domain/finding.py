@@ -127,7 +127,7 @@ class Finding(Struct, frozen=True):
 
     @property
     def hint(self) -> str:
-        """What to do about it, in plain words; a face has its own (`Words`)."""
+        """What to do about it, in plain words; a front end has its own (`HintStyle`)."""
         return str(self.remedy)
 
     @property

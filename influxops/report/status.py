@@ -58,7 +58,7 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
     # What a guard refuses to change is no fault of what is there.
     if not message and not tenant.verdict.is_right:
         refused = tenant.verdict is Verdict.REFUSED and exists
-        message = "" if refused else view.why(tenant)
+        message = "" if refused else view.reason_text(tenant)
     record = tenant.record
     waits = record is not None and record.state in (State.WANTED, State.RESERVED)
     if record and waits and exists is False and record.error not in message:

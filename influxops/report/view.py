@@ -53,7 +53,7 @@ class ReportView:
 
     Args:
         report: The report.
-        words: What the face's users can do, in their words: `COMMAND_LINE` or `TASK`.
+        words: How hints are written: `CLI_STYLE` or `ANSIBLE_STYLE`.
     """
 
     def __init__(self, report: Report, words: HintStyle = CLI_STYLE) -> None:
@@ -69,9 +69,9 @@ class ReportView:
 
     def url(self, tenant: TenantPlan) -> str | None:
         """Return the URL of the target that holds a tenant's database, or will."""
-        return self.url_of(tenant.target)
+        return self.target_url(tenant.target)
 
-    def url_of(self, target: str | None) -> str | None:
+    def target_url(self, target: str | None) -> str | None:
         """Return the URL of a target; None where there is no such one."""
         found = self._targets.get(target or "")
         return found.url if found else None
@@ -81,7 +81,7 @@ class ReportView:
         found = self._targets.get(target or "")
         return found.traits if found else Traits()
 
-    def on(self, tenant: TenantPlan) -> str:
+    def target_text(self, tenant: TenantPlan) -> str:
         """Return where a tenant's database is or will be: ` on eu1`; empty where nobody knows.
 
         Of one that is to be moved, from where to where: ` from eu1 to eu2`.
@@ -91,7 +91,7 @@ class ReportView:
             return f" from {one_line(tenant.target or '?')} to {one_line(move.target)}"
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
-    def is_right(self, tenant: TenantPlan) -> bool:
+    def is_ok(self, tenant: TenantPlan) -> bool:
         """Return whether nobody needs to look: it is right, or a dry run would make it so."""
         if tenant.verdict is Verdict.PENDING:
             return self.report.dry_run
@@ -112,7 +112,7 @@ class ReportView:
         }.get(tenant.verdict, tenant.verdict.value)
         return Finding(Kind.NOT_TRIED, Severity.ERROR, message, tenant=tenant.tenant)
 
-    def why(self, tenant: TenantPlan) -> str:
+    def reason_text(self, tenant: TenantPlan) -> str:
         """Return why a tenant is not right, without naming it once more."""
         return self.message(self.reason(tenant))
 
@@ -120,7 +120,7 @@ class ReportView:
         """Return what to do about a tenant that is not right; empty where nothing is known."""
         return self.words.advice(tenant.finding.remedy) if tenant.finding else ""
 
-    def did(self, tenant: TenantPlan) -> str:
+    def action_text(self, tenant: TenantPlan) -> str:
         """Return what was done for a tenant, or is to be done, and where it stands if not right."""
         is_planned = tenant.verdict is Verdict.PENDING and self.report.dry_run
         words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
@@ -131,11 +131,11 @@ class ReportView:
             parts.append(self._standing(tenant))
         return ", ".join(parts) or tenant.verdict.value
 
-    def steps(self, tenant: TenantPlan) -> str:
+    def steps_text(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
         return " and ".join(self._words(verb, change) for change in _told(tenant.changes))
 
-    def kept(self, tenant: TenantPlan) -> str:
+    def kept_text(self, tenant: TenantPlan) -> str:
         """Return until when a tenant's data is kept after all changes; empty where that is open."""
         return "".join(_kept_until(change) for change in tenant.changes).strip()
 
@@ -193,7 +193,7 @@ class ReportView:
         return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.verdict))
 
     @cached_property
-    def general(self) -> list[FindingGroup]:
+    def run_groups(self) -> list[FindingGroup]:
         """What is about no single tenant, the guards' refusals among it: the causes."""
         found = [
             self._group(finding, one_line(finding.subject), finding.tenant)
@@ -206,16 +206,16 @@ class ReportView:
         return grouped(found)
 
     @cached_property
-    def reasons(self) -> list[FindingGroup]:
+    def failure_groups(self) -> list[FindingGroup]:
         """Why tenants are not right; those that share a reason are one group."""
         return grouped(
             self._group(self.reason(tenant), self.label(tenant), tenant.tenant, tenant.target)
             for tenant in self.tenants
-            if not self.is_right(tenant)
+            if not self.is_ok(tenant)
         )
 
     @cached_property
-    def also(self) -> list[FindingGroup]:
+    def extra_groups(self) -> list[FindingGroup]:
         """What was found about tenants beyond why they are not right."""
         return grouped(
             self._group(finding, self.label(tenant), tenant.tenant, tenant.target)
@@ -243,7 +243,7 @@ class ReportView:
 
     def notes(self, tenant: TenantPlan) -> tuple[Finding, ...]:
         """Return what was found about a tenant beyond why it is not right."""
-        return tenant.findings if self.is_right(tenant) else tenant.notes
+        return tenant.findings if self.is_ok(tenant) else tenant.notes
 
     def groups(self, severity: Severity) -> list[FindingGroup]:
         """Return all that there is of one severity: the causes, then whom they concern.
@@ -253,10 +253,10 @@ class ReportView:
         told = {tenant for refusal in self.report.refusals for tenant in refusal.tenants}
         reasons = [
             group
-            for group in self.reasons
+            for group in self.failure_groups
             if group.kind is not Kind.GUARD or not told.issuperset(group.tenants)
         ]
-        every = (*self.general, *reasons, *self.also)
+        every = (*self.run_groups, *reasons, *self.extra_groups)
         return [group for group in every if group.severity is severity]
 
     @cached_property
@@ -285,7 +285,7 @@ class ReportView:
         for tenant in report.tenants:
             is_pending = tenant.verdict is Verdict.PENDING
             did = _told(tenant.changes if is_pending else tenant.made)
-            if did and self.is_right(tenant) and tenant.verdict is not Verdict.OK:
+            if did and self.is_ok(tenant) and tenant.verdict is not Verdict.OK:
                 # What is dropped to make room for a new one is a part of creating that.
                 first = next((each for each in did if each.action is Action.CREATE), did[0])
                 words = self._words(to_do if is_pending else done, first)
@@ -311,15 +311,15 @@ class ReportView:
         return not report.tenants and all(source.error for source in report.sources)
 
     @cached_property
-    def is_troubled(self) -> bool:
+    def needs_attention(self) -> bool:
         """Whether somebody should look: something is an error or a warning."""
         return self.report.exit_code is not ExitCode.OK or any(
             group.severity is not Severity.INFO
-            for group in (*self.general, *self.reasons, *self.also)
+            for group in (*self.run_groups, *self.failure_groups, *self.extra_groups)
         )
 
     @property
-    def is_all_right(self) -> bool:
+    def is_as_desired(self) -> bool:
         """Whether all is as desired; what could not be read is not known to be."""
         report = self.report
         return (
@@ -329,9 +329,9 @@ class ReportView:
         )
 
     @cached_property
-    def not_right(self) -> Mapping[str, int]:
+    def failure_counts(self) -> Mapping[str, int]:
         """How many tenants are not right, by the words for where they stand."""
-        found = Counter(self._standing(t) for t in self.tenants if not self.is_right(t))
+        found = Counter(self._standing(t) for t in self.tenants if not self.is_ok(t))
         return dict(found)
 
     def summary(self) -> str:
@@ -341,8 +341,8 @@ class ReportView:
         if report.interrupted:
             ending = "; interrupted"
         elif report.dry_run:
-            ending = f"; nothing {'to do' if self.is_all_right else 'was written'} (dry run)"
-        elif report.tenants and self.is_all_right:
+            ending = f"; nothing {'to do' if self.is_as_desired else 'was written'} (dry run)"
+        elif report.tenants and self.is_as_desired:
             ending = "; nothing to do"
         took = f"in {report.seconds:.1f} s{ending}"
         if self.is_unread:

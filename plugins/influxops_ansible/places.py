@@ -53,7 +53,7 @@ def _is_known(tenant: TenantPlan, told: Told) -> bool:
     if kind is Kind.IN_TWO_TARGETS or not told.view.exists(tenant):
         return False
     # What is elsewhere than recorded may be a copy, until somebody decides.
-    return kind not in (Kind.MISPLACED, Kind.LOST) or told.view.is_right(tenant)
+    return kind not in (Kind.MISPLACED, Kind.LOST) or told.view.is_ok(tenant)
 
 
 def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:
@@ -67,9 +67,11 @@ def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:
 
 def _why(tenant: TenantPlan, told: Told) -> str:
     name = quote(tenant.tenant)
-    if told.view.exists(tenant) is False and told.view.is_right(tenant):
+    if told.view.exists(tenant) is False and told.view.is_ok(tenant):
         return with_advice(
             f"the tenant {name} has no database {tenant.database} yet",
             "give it one with `influx_tenant_db`",
         )
-    return with_advice(f"the tenant {name}: {told.view.why(tenant)}", told.view.advice(tenant))
+    return with_advice(
+        f"the tenant {name}: {told.view.reason_text(tenant)}", told.view.advice(tenant)
+    )

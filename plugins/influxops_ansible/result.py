@@ -107,7 +107,7 @@ class Told:
 
     def is_open(self, tenant: TenantPlan) -> bool:
         """Return whether a tenant is not as it should be, and nobody acknowledged that."""
-        return not self.view.is_right(tenant) and self.view.severity(tenant) is Severity.ERROR
+        return not self.view.is_ok(tenant) and self.view.severity(tenant) is Severity.ERROR
 
     @property
     def open(self) -> list[str]:

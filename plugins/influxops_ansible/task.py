@@ -237,11 +237,11 @@ class Task(Struct, frozen=True, dict=True):
         kept: list[Section] = []
         if self.named is not None:
             registry = any(name.startswith(_REGISTRY_VARIABLES) for name in os.environ)
-            kept = [s for s in file.of("sources") if registry or s.author != ENVIRONMENT]
+            kept = [s for s in file.by_role("sources") if registry or s.author != ENVIRONMENT]
         name = "task"
         while name in {section.name for section in kept}:
             name += "-"
-        own = self._supplementing(task, name).of("sources")
+        own = self._supplementing(task, name).by_role("sources")
         return replace(file, sections=(*kept, *own, *others))
 
     def _supplementing(self, task: Config, name: str) -> Config:

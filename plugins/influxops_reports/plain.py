@@ -94,18 +94,18 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
         `ERR`, `WARN`, `INFO`, `OK` and `PLAN` lines, then the summary and what to do next.
     """
     view = ReportView(report)
-    if quiet and not view.is_troubled:
+    if quiet and not view.needs_attention:
         return
     told = list(_LEVELS) if verbose else [Severity.ERROR, Severity.WARNING]
     most = math.inf if verbose else _ALIKE
     # A tenant that is not right is told in any case, what is merely worth knowing is not.
-    many = [group for group in view.reasons if len(group.labels) > most]
-    many += [g for g in view.also if len(g.labels) > most and g.severity in told]
-    general = [group for group in view.general if group.severity in told]
+    many = [group for group in view.failure_groups if len(group.labels) > most]
+    many += [g for g in view.extra_groups if len(g.labels) > most and g.severity in told]
+    general = [group for group in view.run_groups if group.severity in told]
     yield from _cause_lines([*general, *many], most=None if verbose else _CAUSES)
     yield from _tenant_lines(view, many, told, verbose=verbose, quiet=quiet)
     yield from view.no_tenants
-    if report.tenants or view.is_troubled:
+    if report.tenants or view.needs_attention:
         yield view.summary()
         for step in view.next_steps():
             yield f"Next: {step}"
@@ -141,22 +141,22 @@ def _tenant_lines(
     several = len(view.report.targets) > 1
     together = {(g.kind, g.severity, g.message, g.advice) for g in many}
     # Advice stands with the first whom it helps.
-    advised = set() if verbose else {group.advice for group in (*view.general, *many)}
+    advised = set() if verbose else {group.advice for group in (*view.run_groups, *many)}
     for tenant in view.report.tenants:
         label = view.label(tenant)
         found = list(view.notes(tenant))
-        if not view.is_right(tenant):
+        if not view.is_ok(tenant):
             found.insert(0, view.reason(tenant))
         elif not quiet:
             yield _right_line(tenant, view, verbose=verbose)
         for finding in found:
             message, advice = view.message(finding), view.words.advice(finding.remedy)
-            is_reason = finding is found[0] and not view.is_right(tenant)
+            is_reason = finding is found[0] and not view.is_ok(tenant)
             if (finding.kind, finding.severity, message, advice) in together or (
                 finding.severity not in told and not is_reason
             ):
                 continue
-            where = f"{view.on(tenant).strip()}: " if several and tenant.target else ""
+            where = f"{view.target_text(tenant).strip()}: " if several and tenant.target else ""
             text = f"{label}: {where if is_reason else ''}{message}"
             yield _line(finding.severity, text, "" if advice in advised else advice)
             if not verbose:
@@ -164,19 +164,19 @@ def _tenant_lines(
 
 
 def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
-    label, on = view.label(tenant), view.on(tenant)
+    label, on = view.label(tenant), view.target_text(tenant)
     if tenant.verdict is Verdict.PENDING:
-        line = f"PLAN {view.steps(tenant) or 'change'} {label}{on}"
+        line = f"PLAN {view.steps_text(tenant) or 'change'} {label}{on}"
         retention = view.retention(tenant)
         if any(change.action is Action.SET_RETENTION for change in tenant.changes):
             line += f": {retention}"
         elif verbose and view.has_retention and retention:
             line += f" (retention: {retention})"
-        if view.kept(tenant):
-            line += f" {view.kept(tenant)}"
+        if view.kept_text(tenant):
+            line += f" {view.kept_text(tenant)}"
         return f"{line} (may find no place)" if tenant.over_estimate else line
     if tenant.verdict is Verdict.CHANGED:
-        return f"OK {label}: {view.did(tenant)}{on if verbose else ''}"
+        return f"OK {label}: {view.action_text(tenant)}{on if verbose else ''}"
     return f"OK {label}: already{on}" if verbose else f"OK {label}"
 
 

@@ -75,7 +75,7 @@ def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> Non
             _show_groups(groups, severity, console, verbose=verbose)
     for sentence in view.no_tenants:
         console.print(Text(sentence))
-    if report.tenants or view.is_troubled:
+    if report.tenants or view.needs_attention:
         console.print(Text(view.summary(), style=_mood(view)))
         for step in view.next_steps():
             console.print(Text(f"Next: {step}", style="bold"))
@@ -84,7 +84,7 @@ def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> Non
 def _mood(view: ReportView) -> str:
     if view.report.exit_code is not ExitCode.OK:
         return "bold red"
-    return "yellow" if view.is_troubled else "bold green"
+    return "yellow" if view.needs_attention else "bold green"
 
 
 # The table
@@ -95,7 +95,7 @@ def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
     console.print(_table(view, shown, console.width))
     rest = [] if verbose else _rest(view.tenants, shown)
     if rest:
-        by_word = Counter(view.did(tenant) for tenant in rest)
+        by_word = Counter(view.action_text(tenant) for tenant in rest)
         words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
         line = f"... and {pluralize(len(rest), 'more tenant')}: {words} (-v shows all)"
         console.print(Padding(Text(line, style="dim"), (0, 0, 1, 1)))
@@ -120,7 +120,7 @@ def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table
         "Tenant": [_shown_id(tenant.tenant) for tenant in tenants],
         "Database": [truncate(tenant.database) for tenant in tenants],
         "Target": [one_line(tenant.target or "") for tenant in tenants],
-        "What": [view.did(tenant) for tenant in tenants],
+        "What": [view.action_text(tenant) for tenant in tenants],
     }
     if view.has_retention:
         columns["Retention"] = [view.retention(tenant) for tenant in tenants]

@@ -66,7 +66,7 @@ class TerminalReporter(Reporter):
         Raises:
             ReporterError: When standard output cannot be written.
         """
-        if self.settings.quiet and not ReportView(report).is_troubled:
+        if self.settings.quiet and not ReportView(report).needs_attention:
             return
         if self.settings.quiet:
             # Who finds this in a mail must see which run it is about; it was not told before.

@@ -80,7 +80,7 @@ def _headline(view: ReportView, since: datetime | None) -> str:
     parts = [f"well again, it was not since {since:%Y-%m-%d %H:%M} UTC"] if since else []
     parts += [f"{len(changes):,} {words}" for words, changes in view.changes.items()]
     states = Counter(tenant.verdict for tenant in report.tenants)
-    parts += [f"{number:,} {words}" for words, number in view.not_right.items()]
+    parts += [f"{number:,} {words}" for words, number in view.failure_counts.items()]
     if view.is_unread:
         parts.append("tenants unknown, no source could be read")
     else:

@@ -97,22 +97,22 @@ def test_ids_that_no_source_knows_are_told_together() -> None:
     notes = [
         error("no source knows it", tenant=f"t{i}", kind=Kind.UNKNOWN_TENANT) for i in range(9)
     ]
-    (group,) = ReportView(report(notes=notes)).general
+    (group,) = ReportView(report(notes=notes)).run_groups
     assert group.line(most=1) == "9 tenants (tenant 't0' and 8 more): no source knows it"
 
 
 def test_what_was_done_is_told_in_the_targets_own_words() -> None:
     marker = ReportView(report([tenant("x", "changed", "create", "add-marker")]))
-    assert marker.did(marker.report.tenants[0]) == "created, marker added"
+    assert marker.action_text(marker.report.tenants[0]) == "created, marker added"
     schemas = (replace(EU1, traits=Traits("PostgreSQL")),)
     plain = ReportView(report([tenant("x", "changed", "create", "add-marker")], targets=schemas))
-    assert plain.did(plain.report.tenants[0]) == "created, completed"
+    assert plain.action_text(plain.report.tenants[0]) == "created, completed"
     assert not plain.has_retention
 
 
 def test_a_database_that_was_made_and_not_finished_is_told_as_made() -> None:
     view = ReportView(report(outcomes=[outcome("x", status="failed", message="m", effect=True)]))
-    assert view.did(view.report.tenants[0]) == "created, failed"
+    assert view.action_text(view.report.tenants[0]) == "created, failed"
     assert [*view.changes] == ["created"]
 
 

@@ -54,13 +54,13 @@ def command(
     if found is None:
         ctx.exit(view.report.exit_code or ExitCode.FAILED)
     exists = view.exists(found)
-    copies = [{**copy, "url": view.url_of(copy["target"])} for copy in copies_of(found)]
+    copies = [{**copy, "url": view.target_url(copy["target"])} for copy in copies_of(found)]
     if output == "json":
         target = None if copies else place(view, found)
         document = {
             "tenant": tenant,
             "target": target,
-            "url": view.url_of(target),
+            "url": view.target_url(target),
             "planned_target": None if copies or target else found.target,
             "database": found.database or None,
             "exists": exists,
@@ -147,7 +147,7 @@ def _tell(
         )
         return
     advice = f" ({view.advice(tenant)})" if view.advice(tenant) else ""
-    say(f"{quote(tenant.tenant)}: {view.why(tenant)}{advice}", label="ERR", err=True)
+    say(f"{quote(tenant.tenant)}: {view.reason_text(tenant)}{advice}", label="ERR", err=True)
 
 
 def _is_lost(tenant: TenantPlan) -> bool:
