@@ -29,7 +29,7 @@ ROLE_NAMES: Mapping[Role, str] = {
     "ledger": "ledger",
 }
 
-#: What stands in for a role that no file configures: the environment's source and target.
+#: The environment's source and target, for roles that no file configures.
 _FROM_ENVIRONMENT: Mapping[Role, tuple[str, str]] = {
     "sources": ("registry", "postgres"),
     "targets": ("default", "influxdb3"),
@@ -127,7 +127,7 @@ class Section(Struct, frozen=True):
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The tables of the configuration that it stands in: `("sources", "registry")`."""
+        """The tables of the configuration of this section: `("sources", "registry")`."""
         return (self.role, self.name) if self.name else (self.role,)
 
     @property
@@ -169,7 +169,7 @@ class Config(Struct, frozen=True):
     run: RunTable = field(default_factory=RunTable)
     web: WebTable = field(default_factory=WebTable)
     sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
-    #: Who wrote the tables, by name; a table that nobody wrote is not there.
+    #: The authors of the tables, by name; a table without one is left out.
     authors: Mapping[str, Author] = field(default_factory=dict)
 
     @property

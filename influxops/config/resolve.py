@@ -222,10 +222,10 @@ def _place(section: Section, *keys: str) -> str:
 
 
 def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
-    """Refuse a run between a place that was named and one that nobody named.
+    """Refuse a run between a location that was configured and a default.
 
-    Production's registry and this machine's test server (or the reverse) are a mistake: somebody
-    set one variable and forgot the other.
+    Production's registry and this machine's test server (or the reverse) are a mistake: one
+    variable was set and the other forgotten.
 
     Raises:
         ConfigError: When one is on another machine, and the other a default.
@@ -238,8 +238,8 @@ def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
         variable = item.settings.location_variable
         key = next((k for k, one in item.settings.declared().items() if variable in one.env), "")
         raise ConfigError(
-            f"{remote[0].name} is on another machine ({remote[1].host}), but nobody said where "
-            f"{item.name} is; its default, {default[1].text}, is probably not meant",
+            f"{remote[0].name} is on another machine ({remote[1].host}), but the location of "
+            f"{item.name} is not configured; its default, {default[1].text}, is probably not meant",
             hint=Remedy.setting(key, "set {}").located(item.name, item.written(key))
             if key
             else "say where it is",
@@ -250,7 +250,7 @@ def _location(item: ResolvedSection) -> Location | None:
     try:
         return item.location
     except ConfigError:
-        return None  # a secret that is not there, which its use will tell
+        return None  # a secret that cannot be read; its use reports that
 
 
 def _check_names(config: Config, targets: Iterable[ResolvedSection]) -> None:

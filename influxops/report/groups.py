@@ -1,4 +1,4 @@
-"""Groups: what several have in common is told once, with the names of all whom it is about."""
+"""Groups: a finding that several tenants share is reported once, with the names of all."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from influxops.domain.text import one_line, pluralize, summarize
 
 
 class FindingGroup(Struct, frozen=True):
-    """One thing to tell, and all whom it is about: those that share it are told together."""
+    """One finding, and the tenants that share it."""
 
     kind: Kind
     severity: Severity
-    message: str  # what is so, without naming whom it is about
+    message: str  # what is wrong, without the name of a tenant
     remedy: Remedy  # what to do about it, as data
-    advice: str  # the same in the face's words; empty where there is nothing to do
-    labels: tuple[str, ...] = ()  # whom it is about, as people call them; empty for the run
+    advice: str  # the same as a sentence; empty where there is nothing to do
+    labels: tuple[str, ...] = ()  # how people call the tenants or targets; empty for the run
     targets: tuple[str, ...] = ()  # the targets of the tenants that it is about
     tenants: tuple[str, ...] = ()  # the ids of the tenants that it is about
 
@@ -35,12 +35,12 @@ class FindingGroup(Struct, frozen=True):
             return self.message
         if len(self.labels) == 1:
             return f"{self.labels[0]}{self.on}: {self.message}"
-        who = f"{pluralize(len(self.labels), 'tenant')}{self.on} ({summarize(self.labels, most)})"
-        return f"{who}: {self.message}"
+        which = f"{pluralize(len(self.labels), 'tenant')}{self.on} ({summarize(self.labels, most)})"
+        return f"{which}: {self.message}"
 
 
 def grouped(found: Iterable[FindingGroup]) -> list[FindingGroup]:
-    """Return those of tenants that share all they say as one, in order."""
+    """Return the findings of tenants that differ only by the tenant as one group, in order."""
     alike: dict[tuple[object, ...], list[FindingGroup]] = {}
     for one in found:
         alone = None if one.tenants else one.labels

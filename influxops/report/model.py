@@ -1,4 +1,4 @@
-"""What a run tells: who made it, what it worked on, where each tenant stands; all frozen."""
+"""The values of a report: the run, what it worked on, the status of each tenant; all frozen."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class RunStart(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True, dict=True):
-    """All that a run tells, for every face."""
+    """The result of a run, for every front end."""
 
     run_id: str  # unique to this run
     started: datetime  # in UTC

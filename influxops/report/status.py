@@ -1,4 +1,4 @@
-"""What each tenant has: the rows of `influxops status` and of the Ansible module's information."""
+"""The rows of `influxops status` and of the Ansible module's information: a database each."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
     copies = copies_of(tenant)
     one = found is not None and not copies
     message = known.message if known else ""
-    # What a guard refuses to change is no fault of what is there.
+    # What a guard refuses to change is no fault of the database.
     if not message and not tenant.verdict.is_right:
         refused = tenant.verdict is Verdict.REFUSED and exists
         message = "" if refused else view.reason_text(tenant)

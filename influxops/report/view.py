@@ -1,4 +1,4 @@
-"""`ReportView`: a report read for people; every face renders from it and words nothing itself.
+"""`ReportView`: a report in the words for people, which every front end renders.
 
 Whatever a tenant, a server or an operating system named is safe to print in all that it returns:
 no name breaks a line or steers a terminal. Every part is made once, and is linear in the tenants.
@@ -28,7 +28,7 @@ from influxops.report.wording import (
     verb,
 )
 
-#: The worst first: what needs a person is where it is seen.
+#: The worst first, where it is seen.
 _ORDER = [
     Verdict.FAILED,
     Verdict.UNKNOWN,
@@ -38,7 +38,7 @@ _ORDER = [
     Verdict.CHANGED,
     Verdict.OK,
 ]
-#: What a tenant that is held may still be looked for under: its name and its id are good.
+#: Reasons for which a tenant is held although its name and id are valid, so it was looked for.
 _LOOKED_FOR = (
     Kind.OVER_CAPACITY,
     Kind.DRAINING,
@@ -49,7 +49,7 @@ _LOOKED_FOR = (
 
 
 class ReportView:
-    """A report as people are told it.
+    """A report in the words for people.
 
     Args:
         report: The report.
@@ -82,7 +82,7 @@ class ReportView:
         return found.traits if found else Traits()
 
     def target_text(self, tenant: TenantPlan) -> str:
-        """Return where a tenant's database is or will be: ` on eu1`; empty where nobody knows.
+        """Return where a tenant's database is or will be: ` on eu1`; empty where that is unknown.
 
         Of one that is to be moved, from where to where: ` from eu1 to eu2`.
         """
@@ -92,17 +92,17 @@ class ReportView:
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
     def is_ok(self, tenant: TenantPlan) -> bool:
-        """Return whether nobody needs to look: it is right, or a dry run would make it so."""
+        """Return whether nobody needs to act: it is as desired, or a dry run would make it so."""
         if tenant.verdict is Verdict.PENDING:
             return self.report.dry_run
         return tenant.verdict.is_right
 
     def severity(self, tenant: TenantPlan) -> Severity:
-        """Return how much it matters that a tenant is not right; acknowledged ones matter less."""
+        """Return how much it matters that a tenant is not ok; acknowledged ones matter less."""
         return tenant.finding.severity if tenant.finding else Severity.ERROR
 
     def reason(self, tenant: TenantPlan) -> Finding:
-        """Return what explains that a tenant is not right."""
+        """Return what explains that a tenant is not ok."""
         if tenant.finding is not None:
             return tenant.finding
         message = {
@@ -113,27 +113,27 @@ class ReportView:
         return Finding(Kind.NOT_TRIED, Severity.ERROR, message, tenant=tenant.tenant)
 
     def reason_text(self, tenant: TenantPlan) -> str:
-        """Return why a tenant is not right, without naming it once more."""
+        """Return why a tenant is not ok, without its name."""
         return self.message(self.reason(tenant))
 
     def advice(self, tenant: TenantPlan) -> str:
-        """Return what to do about a tenant that is not right; empty where nothing is known."""
+        """Return what to do about a tenant that is not ok; empty where that is unknown."""
         return self.words.advice(tenant.finding.remedy) if tenant.finding else ""
 
     def action_text(self, tenant: TenantPlan) -> str:
-        """Return what was done for a tenant, or is to be done, and where it stands if not right."""
+        """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
         is_planned = tenant.verdict is Verdict.PENDING and self.report.dry_run
         words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
-        parts = [self._words(words, change) + _kept_until(change) for change in _told(changes)]
+        parts = [self._words(words, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
             parts += ["may find no place"] if tenant.over_estimate else []
         elif tenant.verdict is not Verdict.CHANGED:
-            parts.append(self._standing(tenant))
+            parts.append(self._status(tenant))
         return ", ".join(parts) or tenant.verdict.value
 
     def steps_text(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
-        return " and ".join(self._words(verb, change) for change in _told(tenant.changes))
+        return " and ".join(self._words(verb, change) for change in _reported(tenant.changes))
 
     def kept_text(self, tenant: TenantPlan) -> str:
         """Return until when a tenant's data is kept after all changes; empty where that is open."""
@@ -147,15 +147,15 @@ class ReportView:
         """Return whether a tenant has its database, as a dry run found it.
 
         Returns:
-            None where nobody can know: a target that cannot be read may hold it, whatever the
-            others say, another server answers than the recorded one, and a tenant that is held for
-            its id or a shared name was not looked for.
+            None where that is unknown: a target that cannot be read may hold it, another server
+            answers than the recorded one, or the tenant is held for its id or a shared name and was
+            not looked for.
         """
         kind = tenant.finding.kind if tenant.finding else None
         if tenant.verdict is Verdict.REFUSED and self._is_on_another_server(tenant):
             return None
         if kind is Kind.LOST:
-            return False  # what is there in its place is not its own
+            return False  # a client's database has its name
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
             return True
         if kind is Kind.INVALID_NAME:
@@ -174,12 +174,12 @@ class ReportView:
         remedy = tenant.finding.remedy if tenant.finding is not None else None
         return remedy == Remedy.allow("replaced-server", remedy.text) if remedy else False
 
-    def _standing(self, tenant: TenantPlan) -> str:
+    def _status(self, tenant: TenantPlan) -> str:
         kind = tenant.finding.kind if tenant.finding is not None else None
-        return _STANDINGS.get(kind, tenant.verdict.value)
+        return _STATUSES.get(kind, tenant.verdict.value)
 
     def message(self, finding: Finding) -> str:
-        """Return what a finding says, safe to print, without naming whom it is about."""
+        """Return the message of a finding, safe to print, without its subject."""
         return one_line(finding.message)
 
     def _words(self, words: Callable[[Action, str], str], change: Change) -> str:
@@ -189,12 +189,12 @@ class ReportView:
 
     @cached_property
     def tenants(self) -> list[TenantPlan]:
-        """All tenants, those first that need somebody, then in the order of the report."""
+        """All tenants, those first that are not ok, then in the order of the report."""
         return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.verdict))
 
     @cached_property
     def run_groups(self) -> list[FindingGroup]:
-        """What is about no single tenant, the guards' refusals among it: the causes."""
+        """What concerns no single tenant, the guards' refusals included: the causes."""
         found = [
             self._group(finding, one_line(finding.subject), finding.tenant)
             for finding in self.report.notes
@@ -207,7 +207,7 @@ class ReportView:
 
     @cached_property
     def failure_groups(self) -> list[FindingGroup]:
-        """Why tenants are not right; those that share a reason are one group."""
+        """Why tenants are not ok; those that share a reason are one group."""
         return grouped(
             self._group(self.reason(tenant), self.label(tenant), tenant.tenant, tenant.target)
             for tenant in self.tenants
@@ -216,7 +216,7 @@ class ReportView:
 
     @cached_property
     def extra_groups(self) -> list[FindingGroup]:
-        """What was found about tenants beyond why they are not right."""
+        """What was found about tenants beyond why they are not ok."""
         return grouped(
             self._group(finding, self.label(tenant), tenant.tenant, tenant.target)
             for tenant in self.report.tenants
@@ -242,13 +242,13 @@ class ReportView:
         )
 
     def notes(self, tenant: TenantPlan) -> tuple[Finding, ...]:
-        """Return what was found about a tenant beyond why it is not right."""
+        """Return what was found about a tenant beyond why it is not ok."""
         return tenant.findings if self.is_ok(tenant) else tenant.notes
 
     def groups(self, severity: Severity) -> list[FindingGroup]:
-        """Return all that there is of one severity: the causes, then whom they concern.
+        """Return all groups of one severity: the causes, then the tenants.
 
-        What a guard refuses is one group, not one more for the tenants that wait for it.
+        What a guard refuses is one group, and not a second one for the tenants that wait for it.
         """
         told = {tenant for refusal in self.report.refusals for tenant in refusal.tenants}
         reasons = [
@@ -274,9 +274,9 @@ class ReportView:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """How many tenants there are of each standing, in the order in which they are told.
+        """How many tenants there are of each status, in the order of a summary.
 
-        A tenant counts once: by the first thing done for it, or by where it stands.
+        A tenant counts once: by the first change made for it, or by its status.
         """
         report = self.report
         found: Counter[tuple[int, str]] = Counter({(0, Verdict.OK.value): 0})
@@ -284,19 +284,19 @@ class ReportView:
             found[9, Verdict.FAILED.value] = 0
         for tenant in report.tenants:
             is_pending = tenant.verdict is Verdict.PENDING
-            did = _told(tenant.changes if is_pending else tenant.made)
+            did = _reported(tenant.changes if is_pending else tenant.made)
             if did and self.is_ok(tenant) and tenant.verdict is not Verdict.OK:
                 # What is dropped to make room for a new one is a part of creating that.
                 first = next((each for each in did if each.action is Action.CREATE), did[0])
                 words = self._words(to_do if is_pending else done, first)
                 found[1 + _ACTIONS.index(first.action), words] += 1
             else:
-                found[_PLACES[tenant.verdict], self._standing(tenant)] += 1
+                found[_PLACES[tenant.verdict], self._status(tenant)] += 1
         return {word: found[place, word] for place, word in sorted(found)}
 
     @property
     def no_tenants(self) -> list[str]:
-        """The sentences that say that a source, read well, holds nobody."""
+        """The sentences that say that a source was read and has no tenants."""
         return [one_line(f.message) for f in self.report.notes if f.kind is Kind.NO_TENANTS]
 
     @property
@@ -312,7 +312,7 @@ class ReportView:
 
     @cached_property
     def needs_attention(self) -> bool:
-        """Whether somebody should look: something is an error or a warning."""
+        """Whether there is an error or a warning."""
         return self.report.exit_code is not ExitCode.OK or any(
             group.severity is not Severity.INFO
             for group in (*self.run_groups, *self.failure_groups, *self.extra_groups)
@@ -320,7 +320,7 @@ class ReportView:
 
     @property
     def is_as_desired(self) -> bool:
-        """Whether all is as desired; what could not be read is not known to be."""
+        """Whether all is as desired; what could not be read does not count as that."""
         report = self.report
         return (
             all(tenant.verdict is Verdict.OK for tenant in report.tenants)
@@ -330,8 +330,8 @@ class ReportView:
 
     @cached_property
     def failure_counts(self) -> Mapping[str, int]:
-        """How many tenants are not right, by the words for where they stand."""
-        found = Counter(self._standing(t) for t in self.tenants if not self.is_ok(t))
+        """How many tenants are not ok, by the words for their status."""
+        found = Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
         return dict(found)
 
     def summary(self) -> str:
@@ -351,7 +351,7 @@ class ReportView:
         return f"{pluralize(len(report.tenants), 'tenant')}: {counted}, {took}"
 
     def next_steps(self) -> list[str]:
-        """Return what to do now beyond what stands with each error, the most urgent first."""
+        """Return what to do now beyond the hint of each error, the most urgent first."""
         report, steps = self.report, []
         if report.interrupted:
             steps.append("run it again: what was done stays done, and the rest follows")
@@ -369,13 +369,13 @@ class ReportView:
 
 #: In the order in which a summary has them.
 _ACTIONS = list(Action)
-#: Where a tenant stands, where one word says it better than its verdict.
-_STANDINGS: Mapping[Kind | None, str] = {
+#: The status of a tenant, where one word says it better than its verdict.
+_STATUSES: Mapping[Kind | None, str] = {
     Kind.UNCONFIRMED: "not confirmed",
     Kind.LOST: "lost",
     Kind.BUSY: "in another run's hands",
 }
-#: Where a summary tells of tenants that nothing was done for; what was done stands between.
+#: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {
     Verdict.OK: 0,
     Verdict.CHANGED: 5,
@@ -387,13 +387,13 @@ _PLACES = {
 }
 
 
-def _told(changes: Sequence[Change]) -> Sequence[Change]:
-    """Return the changes of one tenant that are told: making a copy is a part of moving."""
+def _reported(changes: Sequence[Change]) -> Sequence[Change]:
+    """Return the changes of one tenant to report: creating a copy is a part of moving."""
     return [change for change in changes if change.action is Action.MOVE] or changes
 
 
 def _kept_until(change: Change) -> str:
-    if change.until is None or change.action is Action.ADOPT:  # then that is about its old copy
+    if change.until is None or change.action is Action.ADOPT:  # then it concerns the old copy
         return ""
     return f" (data until {format_time(change.until)})"
 

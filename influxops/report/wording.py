@@ -1,4 +1,4 @@
-"""Words that all faces share: for changes, retention periods, and what to do about a finding."""
+"""Words that all front ends share: changes, retention periods, hints, history, copies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WITHOUT_MARKER = ("completed", "to complete", "complete")
 
 
 class HintStyle(Struct, frozen=True):
-    """How one kind of face names what a user can do; in each, `{}` stands for the name.
+    """How one kind of front end names what a user can do; in each, `{}` is the name.
 
     The command line says `--allow drop`, a task `allow: [drop]`.
     """
@@ -39,7 +39,7 @@ class HintStyle(Struct, frozen=True):
     option: str  # an option of a run
     command: str  # a command to run
     apply: str  # what makes the changes that a dry run found, as a sentence; `{}` is its command
-    #: The commands that such a face has something of its own for.
+    #: What such a front end has instead of commands, by command.
     commands: Mapping[str, str] = field(default_factory=dict)
 
     def advice(self, remedy: Remedy | Any) -> str:
@@ -109,7 +109,7 @@ def format_retention(value: Retention | Unknown) -> str:
 
 
 def format_entry(entry: Entry) -> str:
-    """Return what an entry of the history tells, without saying of which tenant it is."""
+    """Return an entry of the history in words, without its tenant."""
     words = entry.event.value.replace("-", " ")
     place = " on ".join(part for part in (truncate(entry.database), entry.target or "") if part)
     parts = [f"{words} {place}".rstrip()]
