@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
-from influxops.config.resolve import ResolvedSection, resolve, resolve_section
 from influxops.config.secrets import Redactor
 from influxops.domain.check import Check
 from influxops.domain.database import DatabaseStats, Inventory
@@ -23,6 +22,7 @@ from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import Kind, installed
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
+from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile import guards

@@ -28,7 +28,7 @@ from influxops.plugin_host.validation import misspelt
 from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
-    from influxops.config.resolve import ResolvedSection
+    from influxops.plugin_host.resolve import ResolvedSection
 
 
 class Handle:

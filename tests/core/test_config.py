@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from influxops.config.load import Config, Section, load_config, parse_config
-from influxops.config.resolve import ResolvedSection, resolve
 from influxops.config.toml import TomlFile
 from influxops.plugin import (
     ConfigError,
@@ -28,6 +27,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
+from influxops.plugin_host.resolve import ResolvedSection, resolve
 from tests.core.fakes import KINDS, kind
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from influxops.cli.app import cli
 from influxops.config.load import parse_config
-from influxops.config.resolve import resolve_section
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import SourceError
 from influxops.plugin_host import hookspecs
+from influxops.plugin_host.resolve import resolve_section
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, kind

@@ -46,8 +46,8 @@ def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 
 def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
-    from influxops.config.resolve import resolve
     from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.resolve import resolve
 
     for item in resolve(config, installed()):
         prefix = f"{item.section.role}.{item.section.name}"
