@@ -69,7 +69,7 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
     return {
         "tenant": tenant.tenant,
         "target": tenant.target if one else None,
-        "url": view.url(tenant) if one else None,
+        "url": view.target_url(tenant.target) if one else None,
         "database": tenant.database or None,
         "exists": exists,
         "marker": plain(complete) if found else False if exists is False else None,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import Database, Traits
+from influxops.domain.database import Traits
 from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Remedy, RemedyKind
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
@@ -66,10 +66,6 @@ class ReportView:
     def label(self, tenant: TenantPlan) -> str:
         """Return a tenant's name: its database's, or its quoted id where that has no valid one."""
         return truncate(tenant.database) or f"tenant {quote(tenant.tenant)}"
-
-    def url(self, tenant: TenantPlan) -> str | None:
-        """Return the URL of the target that holds a tenant's database, or will."""
-        return self.target_url(tenant.target)
 
     def target_url(self, target: str | None) -> str | None:
         """Return the URL of a target; None where there is no such one."""
@@ -141,7 +137,14 @@ class ReportView:
 
     def retention(self, tenant: TenantPlan) -> str:
         """Return a tenant's retention period, and what it was where it changes."""
-        return _retention_change(tenant.before, tenant.after)
+        before, after = tenant.before, tenant.after
+        if before is None or after is None:
+            known = after or before
+            return format_retention(known.retention) if known else ""
+        was = f", was {format_retention(before.retention)}"
+        return format_retention(after.retention) + (
+            was if before.retention != after.retention else ""
+        )
 
     def exists(self, tenant: TenantPlan) -> bool | None:
         """Return whether a tenant has its database, as a dry run found it.
@@ -152,7 +155,9 @@ class ReportView:
             not looked for.
         """
         kind = tenant.finding.kind if tenant.finding else None
-        if tenant.verdict is Verdict.REFUSED and self._is_on_another_server(tenant):
+        remedy = tenant.finding.remedy if tenant.finding else Remedy.advise("")
+        is_allowance = remedy.kind is RemedyKind.ALLOW and tenant.verdict is Verdict.REFUSED
+        if is_allowance and remedy.value == "replaced-server":
             return None
         if kind is Kind.LOST:
             return False  # a client's database has its name
@@ -168,11 +173,6 @@ class ReportView:
             looked_for = tenant.verdict is Verdict.REFUSED or kind in _LOOKED_FOR
             return False if looked_for and tenant.database else None
         return False
-
-    @staticmethod
-    def _is_on_another_server(tenant: TenantPlan) -> bool:
-        remedy = tenant.finding.remedy if tenant.finding is not None else None
-        return remedy == Remedy.allow("replaced-server", remedy.text) if remedy else False
 
     def _status(self, tenant: TenantPlan) -> str:
         kind = tenant.finding.kind if tenant.finding is not None else None
@@ -396,12 +396,3 @@ def _kept_until(change: Change) -> str:
     if change.until is None or change.action is Action.ADOPT:  # then it concerns the old copy
         return ""
     return f" (data until {format_time(change.until)})"
-
-
-def _retention_change(before: Database | None, after: Database | None) -> str:
-    if after is None:
-        return "" if before is None else format_retention(before.retention)
-    now = format_retention(after.retention)
-    if before is None or before.retention == after.retention:
-        return now
-    return f"{now}, was {format_retention(before.retention)}"

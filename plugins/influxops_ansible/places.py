@@ -61,7 +61,7 @@ def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:
         "tenant": tenant.tenant,
         "database": tenant.database,
         "target": tenant.target,
-        "url": told.view.url(tenant),
+        "url": told.view.target_url(tenant.target),
     }
 
 

@@ -1,4 +1,4 @@
-"""Names, durations, secrets: the small values that everything else stands on."""
+"""Names, durations, secrets: the small values that everything else is built of."""
 
 from __future__ import annotations
 

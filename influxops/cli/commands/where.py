@@ -130,7 +130,12 @@ def _tell(
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
             say("  ".join(filter(None, words)))
     elif exists:
-        words = (tenant.target, view.url(tenant), tenant.database, _since(tenant.record))
+        words = (
+            tenant.target,
+            view.target_url(tenant.target),
+            tenant.database,
+            _since(tenant.record),
+        )
         say("  ".join(filter(None, words)))
         if not _is_elsewhere(tenant):
             return
