@@ -23,7 +23,7 @@ VERSION = 1
 
 
 def plain(value: Any) -> Any:
-    """Return a value of the model as what JSON knows; times in RFC 3339, in UTC."""
+    """Return a value of the model as what JSON writes; times in RFC 3339, in UTC."""
     return to_builtins(value, str_keys=True, enc_hook=_plain)
 
 

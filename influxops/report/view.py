@@ -141,10 +141,8 @@ class ReportView:
         if before is None or after is None:
             known = after or before
             return format_retention(known.retention) if known else ""
-        was = f", was {format_retention(before.retention)}"
-        return format_retention(after.retention) + (
-            was if before.retention != after.retention else ""
-        )
+        now, was = format_retention(after.retention), format_retention(before.retention)
+        return now if after.retention == before.retention else f"{now}, was {was}"
 
     def exists(self, tenant: TenantPlan) -> bool | None:
         """Return whether a tenant has its database, as a dry run found it.

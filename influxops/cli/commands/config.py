@@ -64,6 +64,6 @@ def _value(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    if value is None or value == [] or value == {}:
+    if value is None or value in ([], (), {}):
         return "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
