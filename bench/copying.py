@@ -62,7 +62,7 @@ def copy(source: str, target: str) -> None:
     """Copy the database, and print what it took as JSON."""
     began, copied = time.monotonic(), 0.0
     plugins = [
-        InfluxDB3Target(name, InfluxDB3Settings.of({"url": url}))
+        InfluxDB3Target(name, InfluxDB3Settings.parse({"url": url}))
         for name, url in (("from", source), ("to", target))
     ]
     rows = 0

@@ -19,14 +19,14 @@ from influxops.errors import (
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.report.model import LedgerState, Origin, Report
+from influxops.report.model import LedgerState, Report, RunOrigin
 from influxops.runtime.context import Context
 
 _UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
 
 
 def conclude(
-    state: RunState, operation: Operation, request: RunRequest, context: Context, origin: Origin
+    state: RunState, operation: Operation, request: RunRequest, context: Context, origin: RunOrigin
 ) -> Report:
     """Return the report of a run.
 

@@ -27,7 +27,7 @@ from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.state import RunState
-from influxops.report.model import Origin, Report
+from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import Context
 
 #: What a run without a ledger says once.
@@ -44,7 +44,7 @@ def reconcile(
     operation: Operation,
     request: RunRequest,
     context: Context,
-    origin: Origin,
+    origin: RunOrigin,
     notes: Sequence[Finding] = (),
 ) -> tuple[Report, InfluxopsError | None]:
     """Make a run: a dry one plans, any other also carries the plan out.

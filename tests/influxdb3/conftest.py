@@ -33,7 +33,7 @@ def make_target(server: Double) -> Iterator[MakeTarget]:
     made = []
 
     def make(**settings: Any) -> InfluxDB3Target:
-        target = InfluxDB3Target("eu1", InfluxDB3Settings.of({"url": server.url} | settings))
+        target = InfluxDB3Target("eu1", InfluxDB3Settings.parse({"url": server.url} | settings))
         made.append(target)
         return target
 
@@ -52,7 +52,7 @@ def make_client(server: Double) -> Iterator[MakeClient]:
     made = []
 
     def make(**settings: Any) -> Client:
-        client = Client(InfluxDB3Settings.of({"url": server.url} | settings))
+        client = Client(InfluxDB3Settings.parse({"url": server.url} | settings))
         made.append(client)
         return client
 

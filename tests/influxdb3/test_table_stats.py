@@ -272,7 +272,7 @@ def test_the_setting_says_whose_rows_are_telemetry(api: Api, database: str) -> N
 @pytest.mark.parametrize("value", [[], [""], ["_init"], ["m", "_init"], "m", [1]])
 def test_a_setting_that_names_no_measurement_is_refused(value: object) -> None:
     with pytest.raises(InvalidSettings):
-        InfluxDB3Settings.of({"url": "http://127.0.0.1:1", "telemetry": value})
+        InfluxDB3Settings.parse({"url": "http://127.0.0.1:1", "telemetry": value})
 
 
 # Over time -----------------------------------------------------------------------------------

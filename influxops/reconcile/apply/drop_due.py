@@ -25,7 +25,7 @@ from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Entry, Event, Record, State, Writing
-from influxops.domain.text import count, short, some_of
+from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import apply
 from influxops.reconcile.apply.verify import verify
@@ -379,8 +379,8 @@ def note_of(plan: TenantPlan) -> TenantPlan:
 
 def _rows(copied: Copied) -> str:
     """Return how many rows were copied, and of which tables as far as that is known."""
-    rows, told = copied.rows_by_table, count(copied.rows, "row")
+    rows, told = copied.rows_by_table, pluralize(copied.rows, "row")
     if not rows:
         return told
     named = sorted(rows, key=lambda name: (-rows[name], name))
-    return f"{told} ({some_of([f'{short(name)} {rows[name]:,}' for name in named], _TABLES)})"
+    return f"{told} ({summarize([f'{truncate(name)} {rows[name]:,}' for name in named], _TABLES)})"

@@ -12,7 +12,7 @@ from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Entry, Event, Record, Server, State, Writing
-from influxops.domain.text import moment
+from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
@@ -283,7 +283,7 @@ class _Writer:
         again = change.action is Action.CREATE and before.is_promised
         parts = (
             outcome.message or ("made again, empty: it was lost" if again else change.reason),
-            f"its {data} is kept until {moment(change.until)}" if change.until else "",
+            f"its {data} is kept until {format_time(change.until)}" if change.until else "",
         )
         self.entries.append(
             self.request.entry(

@@ -13,7 +13,7 @@ from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import count, nearest, printable, short, some_of
+from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.move.route import Goal, is_cut_over
 from influxops.reconcile.plan import recorded
@@ -88,8 +88,8 @@ class MovePlanner:
             return TenantPlan(id_, record.database, UNMANAGED)
         if self.observed.sources_complete and self.ledger_view.is_readable:
             raise ConfigError(
-                f"neither a source nor the ledger knows the tenant {printable(id_)}",
-                hint=nearest(id_, desired) or "`influxops status` shows all that are known",
+                f"neither a source nor the ledger knows the tenant {quote(id_)}",
+                hint=did_you_mean(id_, desired) or "`influxops status` shows all that are known",
             )
         plan = TenantPlan(id_, "", UNMANAGED)
         return plan.block(blocked(Kind.UNKNOWN_TENANT, "the ledger does not know it", ""))
@@ -128,7 +128,7 @@ class MovePlanner:
                 return plan.mark_unknown(Kind.NOT_READ, f"the target {name} cannot be read")
         if before is None:
             message = (
-                f"its database {short(record.database)} is not on {record.target}, where it is "
+                f"its database {truncate(record.database)} is not on {record.target}, where it is "
                 "recorded"
             )
             return plan.block(blocked(Kind.LOST, message, Remedy.command("plan", "see {}")))
@@ -246,7 +246,7 @@ class MovePlanner:
             there = self._database(target, record.database)
         assert target is not None
         if there and record.other != target:
-            message = f"a database {short(record.database)} is on {target} already"
+            message = f"a database {truncate(record.database)} is on {target} already"
             advice = "find out what it holds, and drop it there if nobody needs it"
             finding = blocked(Kind.IN_TWO_TARGETS, message, advice)
             copies = {"copies": [{"target": source}, {"target": target}]}
@@ -351,8 +351,8 @@ class MovePlanner:
             yield Finding(
                 Kind.ORPHAN,
                 Severity.WARNING,
-                f"{count(len(rest), 'database')} of no tenant that is known stay: "
-                f"{some_of([short(name) for name in rest])}",
+                f"{pluralize(len(rest), 'database')} of no tenant that is known stay: "
+                f"{summarize([truncate(name) for name in rest])}",
                 "see to them before the server goes",
                 target=away,
             )
@@ -365,8 +365,8 @@ class MovePlanner:
             yield Finding(
                 Kind.RETIRING,
                 Severity.INFO,
-                f"{count(len(old), 'old copy', 'old copies')} of moved tenants, kept until due: "
-                f"{some_of([short(name) for name in old])}",
+                f"{pluralize(len(old), 'old copy', 'old copies')} of moved tenants, kept until "
+                f"due: {summarize([truncate(name) for name in old])}",
                 Remedy.command("retire --due", "{} drops them then"),
                 target=away,
             )

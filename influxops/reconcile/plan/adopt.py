@@ -22,7 +22,7 @@ from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import moment, nearest, printable, short, some_of
+from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.desired import homes_of
@@ -85,7 +85,7 @@ class Adopt(Operation, Struct, frozen=True):
         for name, number in Counter(names.values()).items():
             if number > 1 and name:
                 raise ConfigError(
-                    f"two tenants are to adopt the database {short(name)}",
+                    f"two tenants are to adopt the database {truncate(name)}",
                     hint="a database is one tenant's",
                 )
         if not observed.sources_complete:
@@ -93,8 +93,8 @@ class Adopt(Operation, Struct, frozen=True):
         for id_ in self.names:
             if id_ not in desired:
                 raise ConfigError(
-                    f"no source knows the tenant {printable(id_)}",
-                    hint=nearest(id_, desired) or "add it to the registry first",
+                    f"no source knows the tenant {quote(id_)}",
+                    hint=did_you_mean(id_, desired) or "add it to the registry first",
                 )
 
 
@@ -132,8 +132,7 @@ def _planned(
             return plan.block(
                 blocked(
                     Kind.NAME_COLLISION,
-                    f"the database {short(plan.database)} on {home} {why} tenant "
-                    f"{printable(owner)}",
+                    f"the database {truncate(plan.database)} on {home} {why} tenant {quote(owner)}",
                     "adopt another one, or give that tenant another database first",
                 ),
             )
@@ -184,7 +183,7 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
     if record.state is State.MOVING and record.due is None:
         missing = f"what was not copied yet from {record.target} is not in it"
     else:
-        when = f" {moment(record.made)}" if record.made else ""
+        when = f" {format_time(record.made)}" if record.made else ""
         missing = f"what was written on {record.target} since it was moved there{when} is not in it"
     return Finding(
         Kind.MOVING,
@@ -205,7 +204,7 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
     if record is not None and record.target in homes and record.other in homes:
         homes.remove(record.other)  # what a move has begun, or left behind
     unread = [each for each in observed.unread if context.scope.covers(None, each)]
-    name = short(plan.database)
+    name = truncate(plan.database)
     if len(homes) > 1:
         copies = [{"target": home} for home in homes]
         finding = blocked(
@@ -219,23 +218,23 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
         advice = f"; `--target {shlex.quote(homes[0])}` looks there alone" if homes else ""
         return plan.defer(
             Kind.NOT_READ,
-            f"the database {name} must be found on one target: {also} {some_of(unread)}, which "
+            f"the database {name} must be found on one target: {also} {summarize(unread)}, which "
             "cannot be read",
             f"run it again when it can be read{advice}",
         )
     if homes:
         return homes[0]
     if hidden := [n for n, i in observed.inventories.items() if not i.complete]:
-        where = f"; {some_of(hidden)} may hide it"
+        where = f"; {summarize(hidden)} may hide it"
     else:
         where = ""
     known = [db for n, i in observed.inventories.items() for db in i.databases]
-    place = some_of(sorted(covered)) if covered else "no target"
+    place = summarize(sorted(covered)) if covered else "no target"
     return plan.block(
         blocked(
             Kind.NO_DATABASE,
             f"{place} {'does not hold' if covered else 'holds'} a database called {name}{where}",
-            nearest(plan.database, known) or "see to its name",
+            did_you_mean(plan.database, known) or "see to its name",
         ),
     )
 
@@ -309,7 +308,7 @@ def _notes(
         yield note(
             Kind.RETIRING,
             Severity.WARNING,
-            f"what it has on {where} is its old copy from now on, kept until {moment(kept)}",
+            f"what it has on {where} is its old copy from now on, kept until {format_time(kept)}",
             Remedy.command(
                 "retire --due",
                 f"{{}} copies then what only {where} has, and drops it once there is no more",
@@ -320,15 +319,15 @@ def _notes(
             yield note(
                 Kind.ORPHAN,
                 Severity.WARNING,
-                f"its database {short(name)} on {target} belongs to no tenant from now on",
+                f"its database {truncate(name)} on {target} belongs to no tenant from now on",
                 "influxops leaves it alone; drop it once it holds nothing of worth",
             )
     if given and given != plan.database:
         yield note(
             Kind.CONFLICT,
             Severity.WARNING,
-            f"its source calls its database {short(given)}: it is held until that says "
-            f"{short(plan.database)}",
+            f"its source calls its database {truncate(given)}: it is held until that says "
+            f"{truncate(plan.database)}",
             "correct its `database` in the source",
         )
     wanted, period = desired.retention, plan.before.retention if plan.before else UNKNOWN

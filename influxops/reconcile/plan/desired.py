@@ -16,7 +16,12 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Record
 from influxops.domain.tenant import Tenant, meant_attribute
-from influxops.domain.text import nearest, printable, short, some_of
+from influxops.domain.text import (
+    did_you_mean,
+    quote,
+    summarize,
+    truncate,
+)
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
@@ -76,7 +81,7 @@ def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
 def _recorded_otherwise(tenant: str, given: str, record: Record) -> Finding:
     return blocked(
         Kind.CONFLICT,
-        f"its source calls its database {short(given)}, but {short(record.database)} on "
+        f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
         Remedy.command(
             f"adopt {shlex.quote(tenant)}={shlex.quote(given)}",
@@ -110,7 +115,7 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
         return plan.block(
             blocked(
                 Kind.UNKNOWN_ATTRIBUTE,
-                f"its attribute {printable(wrong)} means nothing",
+                f"its attribute {quote(wrong)} means nothing",
                 f"did you mean {meant_attribute(wrong)}?",
             ),
         )
@@ -128,8 +133,8 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
         return plan.block(
             blocked(
                 Kind.UNKNOWN_TARGET,
-                f"its `target` {printable(unknown_pin)} is not configured",
-                nearest(unknown_pin, rules.targets) or f"targets: {', '.join(rules.targets)}",
+                f"its `target` {quote(unknown_pin)} is not configured",
+                did_you_mean(unknown_pin, rules.targets) or f"targets: {', '.join(rules.targets)}",
             ),
         )
     return plan
@@ -194,9 +199,9 @@ def _hold_collisions(plans: dict[str, TenantPlan], check: Callable[[], None]) ->
 
 def _others(ids: Sequence[str], id_: str) -> str:
     """Name some others of a group; each message stays short however large the group is."""
-    named = [printable(other) for other in ids[: _NAMED + 1] if other != id_][:_NAMED]
+    named = [quote(other) for other in ids[: _NAMED + 1] if other != id_][:_NAMED]
     more = len(ids) - 1 - len(named)
-    return f"{', '.join(named)} and {more:,} more" if more else some_of(named)
+    return f"{', '.join(named)} and {more:,} more" if more else summarize(named)
 
 
 def _hold_alike(
@@ -214,7 +219,7 @@ def _hold_alike(
             other = next(each for each in ids if each != id_)
             finding = blocked(
                 Kind.CASE,
-                f"it differs only by case from {printable(other)}",
+                f"it differs only by case from {quote(other)}",
                 rules.or_in_file("rename one of them, people and tools mix them up", _ACKNOWLEDGE),
             )
             homes = homes_of(plan.database, observed)
@@ -248,11 +253,11 @@ def misspelt(names: Mapping[str, str], plans: Mapping[str, TenantPlan]) -> Itera
     """
     for number, (id_, table) in enumerate(names.items()):
         # A near miss is looked for among all tenants, so only for the first few.
-        hint = nearest(id_, plans) if number < _LOOKED_UP else ""
+        hint = did_you_mean(id_, plans) if number < _LOOKED_UP else ""
         yield Finding(
             Kind.UNKNOWN_TENANT,
             Severity.WARNING if hint else Severity.INFO,
-            f"{table} names {printable(id_)}, which no source knows",
+            f"{table} names {quote(id_)}, which no source knows",
             hint or "take it out, or add it to the registry",
         )
 

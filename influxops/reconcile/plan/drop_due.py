@@ -17,7 +17,7 @@ from influxops.domain.change import Action
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import count, moment
+from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
 from influxops.reconcile.apply.apply import carry_out, still_open
 from influxops.reconcile.apply.claims import reserve
@@ -248,8 +248,8 @@ def _waiting(observed: Observed) -> Iterator[Finding]:
         yield Finding(
             Kind.RETIRING,
             Severity.INFO,
-            f"{count(len(later), 'tenant')} {verb} retiring and not due, the first after "
-            f"{moment(min(later))}",
+            f"{pluralize(len(later), 'tenant')} {verb} retiring and not due, the first after "
+            f"{format_time(min(later))}",
         )
 
 

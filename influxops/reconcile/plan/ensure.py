@@ -17,7 +17,7 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
-from influxops.domain.text import some_of
+from influxops.domain.text import summarize
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.desired import LOOK, homes_of
@@ -405,7 +405,7 @@ class _EnsurePlanner:
     @staticmethod
     def _not_read(plan: TenantPlan, unseen: tuple[str, ...]) -> TenantPlan:
         where = "its target" if plan.pin is not None else "it may be on"
-        names = some_of(unseen) if plan.pin is None else unseen[0]
+        names = summarize(unseen) if plan.pin is None else unseen[0]
         finding = Finding(
             Kind.NOT_READ,
             Severity.ERROR,

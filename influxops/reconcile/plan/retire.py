@@ -22,7 +22,7 @@ from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import moment, nearest, printable, short, some_of
+from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.desired import homes_of
@@ -104,12 +104,12 @@ class Retire(Operation, Struct, frozen=True):
         homes = [home for home in homes_of(plan.database, observed) if plan.pin in (None, home)]
         unread = [name for name in observed.unread if plan.pin in (None, name)]
         if len(homes) > 1:
-            where = f"the database {short(plan.database)} is on {' and on '.join(homes)}"
+            where = f"the database {truncate(plan.database)} is on {' and on '.join(homes)}"
             found = blocked(Kind.IN_TWO_TARGETS, where, "say which: give its `target`")
             facts = {"copies": [{"target": home} for home in homes]}
             return plan.block(replace(found, facts=facts))
         if unread:
-            why = f"it may be on {some_of(unread)}, which cannot be read"
+            why = f"it may be on {summarize(unread)}, which cannot be read"
             return plan.defer(Kind.NOT_READ, why)
         if not homes:
             return replace(plan, retention=UNMANAGED)
@@ -134,7 +134,7 @@ class Retire(Operation, Struct, frozen=True):
         if record.target is None or record.state is State.WANTED or (retired and not plan.before):
             return _noted(plan, "its database was dropped" if retired else "it has no database")
         if record.state is State.RETIRING and not self.renew:
-            due = f": dropped after {moment(record.due)}" if record.due else ""
+            due = f": dropped after {format_time(record.due)}" if record.due else ""
             return _noted(plan, f"it is retiring already{due}")
         if record.state is State.MOVING or record.other is not None:
             return plan.block(on_the_move(record))
@@ -210,8 +210,8 @@ def recorded(tenants: Iterable[str], observed: Observed) -> Iterable[Record]:
     if unknown:
         more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
         raise ConfigError(
-            f"the ledger knows no tenant {printable(unknown[0])}{more}",
-            hint=nearest(unknown[0], records)
+            f"the ledger knows no tenant {quote(unknown[0])}{more}",
+            hint=did_you_mean(unknown[0], records)
             or "`influxops ensure` records the tenants of the registry",
         )
     return [records[id_] for id_ in names]
@@ -315,8 +315,8 @@ def _with_telemetry(
     recent = [table for table in tables if table.last_write and table.last_write > since]
     if recent:
         newest = max(recent, key=_last_write)
-        where = f" in {short(newest.name)}" if newest.name else ""
-        return _wrote(plan, f"telemetry came {moment(_last_write(newest))}{where}")
+        where = f" in {truncate(newest.name)}" if newest.name else ""
+        return _wrote(plan, f"telemetry came {format_time(_last_write(newest))}{where}")
     if stats is not None and all(table.is_known for table in tables):
         # Rows without a time of the newest are not known to be old.
         if any(table.rows and table.last_write is None for table in tables):
@@ -355,7 +355,7 @@ def on_the_move(record: Record) -> Finding:
                 "end that first: run {}",
             ),
         )
-    due = f" before {moment(record.due)}" if record.due else ""
+    due = f" before {format_time(record.due)}" if record.due else ""
     return blocked(
         Kind.MOVING,
         f"it was moved, and the copy that it left on {record.other} is not dropped{due}",
@@ -378,12 +378,12 @@ def _noted(plan: TenantPlan, message: str) -> TenantPlan:
 
 def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
     """Return why a tenant that was dropped cannot be kept any more."""
-    when = f" {moment(record.since)}" if record.since else ""
-    message = f"its database {short(record.database)} was dropped{when}"
+    when = f" {format_time(record.since)}" if record.since else ""
+    message = f"its database {truncate(record.database)} was dropped{when}"
     inventory = observed.inventories.get(record.target or "")
     until = inventory.deleted.get(record.database) if inventory else None
     if until is not None:
-        message += f"; {record.target} keeps its data until {moment(until)}"
+        message += f"; {record.target} keeps its data until {format_time(until)}"
     if plan.before is not None:
         message += "; the one that is there now is another"
     return blocked(

@@ -20,7 +20,7 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.state import LedgerView, Observed, RunState
-from influxops.report.model import Origin, Report
+from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import Context
 
 #: For so long a tenant that no source has may still come: it was wanted before it was registered.
@@ -170,7 +170,7 @@ def confirm(
 
 
 def trouble(
-    places: Sequence[Place], request: RunRequest, context: Context, origin: Origin
+    places: Sequence[Place], request: RunRequest, context: Context, origin: RunOrigin
 ) -> Report:
     """Return a report of tenants that get no database until somebody decides.
 
