@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from influxops.plugin import Context
 from influxops_influxdb3.copy_lines import quoted
 from influxops_influxdb3.errors import QueryFileLimit
-from influxops_influxdb3.flight import in_flight
+from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.marker import MARKER_TABLE
 from influxops_influxdb3.table_stats import MOST_TABLES, table_names
 from influxops_influxdb3.target import read_timestamp
 
 if TYPE_CHECKING:
-    from influxops_influxdb3.client import Client
+    from influxops_influxdb3.http.client import Client
 
 #: `date_bin` begins its spans at multiples of the interval since 1970.
 _ACTIVITY = (

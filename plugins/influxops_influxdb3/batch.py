@@ -28,7 +28,6 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_influxdb3.client import Client, Ping
 from influxops_influxdb3.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -40,8 +39,9 @@ from influxops_influxdb3.errors import (
     ServerFailed,
     TableLimit,
 )
-from influxops_influxdb3.flight import in_flight
-from influxops_influxdb3.http import GRACE
+from influxops_influxdb3.http.client import Client, Ping
+from influxops_influxdb3.http.thread_map import in_flight
+from influxops_influxdb3.http.transport import GRACE
 from influxops_influxdb3.marker import marker
 
 #: Requests under way at once; the server does one change of its catalog at a time (measured).

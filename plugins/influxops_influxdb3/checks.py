@@ -15,8 +15,8 @@ from influxops.plugin import (
     count,
     is_this_machine,
 )
-from influxops_influxdb3.client import Client, Ping
 from influxops_influxdb3.errors import AccessRefused
+from influxops_influxdb3.http.client import Client, Ping
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 #: Clocks may differ by so many seconds; the Date header has whole seconds.

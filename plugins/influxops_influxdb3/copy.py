@@ -32,7 +32,6 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_influxdb3.client import Client
 from influxops_influxdb3.copy_checks import Check
 from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table
 from influxops_influxdb3.copy_missing import Missing
@@ -42,6 +41,7 @@ from influxops_influxdb3.copy_state import LATE, State
 from influxops_influxdb3.copy_tables import Tables
 from influxops_influxdb3.copy_unread import Unread
 from influxops_influxdb3.errors import ConnectionFailed
+from influxops_influxdb3.http.client import Client
 
 #: Seconds between two steps, and between two words about a long one.
 _STEP, _WORD = 3.0, 2.0

@@ -11,7 +11,6 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.plugin import Context, TargetError
-from influxops_influxdb3.client import Client
 from influxops_influxdb3.copy_lines import (
     ALL,
     FIRST,
@@ -26,6 +25,7 @@ from influxops_influxdb3.copy_lines import (
     table_of,
 )
 from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.marker import MARKER_TABLE
 from influxops_influxdb3.time_bounds import File, files_of, in_slices, smaller
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from influxops.plugin import Change, Context, Outcome, Status
-from influxops_influxdb3.client import Client
 from influxops_influxdb3.errors import (
     CHECK_URL,
     AlreadyExists,
@@ -20,7 +19,8 @@ from influxops_influxdb3.errors import (
     Operation,
     WrongServer,
 )
-from influxops_influxdb3.flight import in_flight
+from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.http.thread_map import in_flight
 
 #: Requests under way at once; the server does one change of its catalog at a time (measured).
 _IN_FLIGHT = 2

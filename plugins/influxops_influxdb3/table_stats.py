@@ -31,7 +31,7 @@ from influxops_influxdb3.target import read_timestamp
 from influxops_influxdb3.time_bounds import most_files
 
 if TYPE_CHECKING:
-    from influxops_influxdb3.client import Client
+    from influxops_influxdb3.http.client import Client
 
 _COLUMNS = (
     "SELECT table_name, SUM(CASE WHEN column_name = 'time' THEN 1 ELSE 0 END) AS times "

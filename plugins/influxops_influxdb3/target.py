@@ -38,7 +38,7 @@ from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, Quer
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 if TYPE_CHECKING:
-    from influxops_influxdb3.client import Client, Ping
+    from influxops_influxdb3.http.client import Client, Ping
 
 #: The table that the tenant's devices fill.
 TELEMETRY_TABLE = "telemetry"
@@ -144,7 +144,7 @@ class InfluxDB3Target(Target):
     def _client(self) -> Client:
         """The client, made when it is first needed: http is not imported for nothing."""
         if self._connected is None:
-            from influxops_influxdb3.client import Client
+            from influxops_influxdb3.http.client import Client
 
             self._connected = Client(self.settings)
         return self._connected
@@ -216,7 +216,7 @@ class InfluxDB3Target(Target):
         names: Collection[str],
     ) -> None:
         """Read the markers of some databases themselves, where their table is not missing."""
-        from influxops_influxdb3.flight import in_flight
+        from influxops_influxdb3.http.thread_map import in_flight
 
         asked = [name for name in names if name in databases and databases[name].complete]
 
@@ -289,7 +289,7 @@ class InfluxDB3Target(Target):
         self, names: Collection[str], context: Context
     ) -> Iterator[tuple[str, Marker]]:
         """Read the oldest marker of each database with one query, a few at a time."""
-        from influxops_influxdb3.flight import in_flight
+        from influxops_influxdb3.http.thread_map import in_flight
 
         for name, marker in in_flight(names, partial(self._marker, context), most=_QUERIES):
             if marker is not None:
@@ -326,7 +326,7 @@ class InfluxDB3Target(Target):
     @hookimpl
     def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
         """Count what is in each database and look for its marker, a few at a time."""
-        from influxops_influxdb3.flight import in_flight
+        from influxops_influxdb3.http.thread_map import in_flight
 
         told = set()
         still_open = (name for name in names if context.over is None)

@@ -17,7 +17,7 @@ from influxops_influxdb3.copy_lines import ALL, Span, literal
 from influxops_influxdb3.errors import InfluxDBError, NotFound, QueryFileLimit, WrongServer
 
 if TYPE_CHECKING:
-    from influxops_influxdb3.client import Client
+    from influxops_influxdb3.http.client import Client
 
 _T = TypeVar("_T")
 

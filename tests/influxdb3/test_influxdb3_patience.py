@@ -16,8 +16,8 @@ import pytest
 
 from influxops.plugin import Change, Context, Interrupted, Status
 from influxops_influxdb3 import errors
-from influxops_influxdb3.client import Client
 from influxops_influxdb3.errors import InfluxDBError
+from influxops_influxdb3.http.client import Client
 from tests.influxdb3.conftest import Creates, MakeClient, MakeTarget
 from tests.influxdb3.double import Asked, Double, Told
 
@@ -162,7 +162,7 @@ def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
 def test_a_write_is_left_when_that_moment_has_passed(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.3)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.3)
     context = Context()
     with saying() as raw:
 
@@ -238,7 +238,7 @@ SIZES = {
 def test_an_answer_without_end_is_not_read(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, head: bytes, dripping: bytes
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.LARGEST_ANSWER", 20_000)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.LARGEST_ANSWER", 20_000)
     with saying(head, dripping=dripping) as raw:
         with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
             make_client(url=raw.url).databases(Context())
@@ -249,7 +249,7 @@ def test_an_answer_without_end_is_not_read(
 def test_what_is_packed_counts_unpacked(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.LARGEST_ANSWER", 1_000_000)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.LARGEST_ANSWER", 1_000_000)
     body = gzip.compress(b"[" + b" " * size + b"]")
     head = HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
     with saying(head, body) as raw:
@@ -388,7 +388,7 @@ def test_what_an_earlier_try_may_have_done_is_not_forgotten(
 def test_threads_of_a_batch_end_with_a_run_whose_server_hangs(
     make_target: MakeTarget, creates: Creates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.2)
     monkeypatch.setattr("influxops_influxdb3.batch.GRACE", 0.2)
     context = Context()
     with saying() as raw:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 from influxops.plugin import Context, DeadlineExceeded
 from influxops_influxdb3.errors import Answer, ConnectionFailed, Request
-from influxops_influxdb3.http import Http
+from influxops_influxdb3.http.transport import Http
 
 #: The first wait before another try, and the longest, in seconds; it doubles each time.
 _BACKOFF, _LONGEST_BACKOFF = 0.2, 10.0

@@ -39,9 +39,9 @@ from influxops_influxdb3.errors import (
     error_of,
     read_json,
 )
-from influxops_influxdb3.http import Http
+from influxops_influxdb3.http.retries import ask, read_date
+from influxops_influxdb3.http.transport import Http
 from influxops_influxdb3.settings import InfluxDB3Settings
-from influxops_influxdb3.tries import ask, read_date
 
 _DATABASES = "/api/v3/configure/database"
 _JSON = json_reader.Decoder()
