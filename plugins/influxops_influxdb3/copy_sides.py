@@ -26,7 +26,7 @@ from influxops_influxdb3.copy_lines import (
 )
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.client import Client
-from influxops_influxdb3.marker import MARKER_TABLE
+from influxops_influxdb3.provision.marker import MARKER_TABLE
 from influxops_influxdb3.time_bounds import File, files_of, in_slices, smaller
 
 _DATABASE = (

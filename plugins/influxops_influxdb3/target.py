@@ -249,7 +249,7 @@ class InfluxDB3Target(Target):
         A retention period takes the row away and leaves its table. Only where this run has sent
         it, and it cannot be that old, was it lost.
         """
-        from influxops_influxdb3.marker import marker_time
+        from influxops_influxdb3.provision.marker import marker_time
 
         if isinstance(database.retention, int) and database.name in self._seen(context).marked:
             age = datetime.now(UTC) - marker_time(context.started)
@@ -310,14 +310,14 @@ class InfluxDB3Target(Target):
     @hookimpl
     def influxops_make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
         """Make databases with one request each; see `quick.py`."""
-        from influxops_influxdb3.quick import made
+        from influxops_influxdb3.provision.fast_create import made
 
         return made(self._client, self.settings.cluster_uuid, changes, context)
 
     @hookimpl
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
         """Make all changes as one batch; see `batch.py`."""
-        from influxops_influxdb3.batch import Batch
+        from influxops_influxdb3.provision.batch import Batch
 
         seen = self._seen(context)
         expected = self.settings.cluster_uuid

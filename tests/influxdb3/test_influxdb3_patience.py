@@ -389,7 +389,7 @@ def test_threads_of_a_batch_end_with_a_run_whose_server_hangs(
     make_target: MakeTarget, creates: Creates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.2)
-    monkeypatch.setattr("influxops_influxdb3.batch.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.provision.batch.GRACE", 0.2)
     context = Context()
     with saying() as raw:
         target = make_target(url=raw.url)
