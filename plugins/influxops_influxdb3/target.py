@@ -358,7 +358,7 @@ class InfluxDB3Target(Target):
         Raises:
             TargetError: When the server does not answer as it should.
         """
-        from influxops_influxdb3.table_stats import read_contents
+        from influxops_influxdb3.inspect.stats import read_contents
 
         contents = read_contents(self._client, context, database.name)
         found = dict(contents.tables)
@@ -388,7 +388,7 @@ class InfluxDB3Target(Target):
         self, name: str, since: datetime, until: datetime, step: int, context: Context
     ) -> Iterable[tuple[datetime, int]]:
         """Count the rows of each span; see `activity.py`."""
-        from influxops_influxdb3.activity import activity
+        from influxops_influxdb3.inspect.write_activity import activity
 
         return activity(self._client, name, since, until, step, context)
 

@@ -15,8 +15,8 @@ from influxops.plugin import Context
 from influxops_influxdb3.copy_lines import quoted
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
+from influxops_influxdb3.inspect.stats import MOST_TABLES, table_names
 from influxops_influxdb3.provision.marker import MARKER_TABLE
-from influxops_influxdb3.table_stats import MOST_TABLES, table_names
 from influxops_influxdb3.target import read_timestamp
 
 if TYPE_CHECKING:
