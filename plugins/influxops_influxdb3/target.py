@@ -395,9 +395,9 @@ class InfluxDB3Target(Target):
     @hookimpl
     def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
         """Copy a database to another server; see `copy.py`."""
-        from influxops_influxdb3.copy import Copying
-        from influxops_influxdb3.copy_ahead import ahead
-        from influxops_influxdb3.copy_plan import plan
+        from influxops_influxdb3.copy.ahead import ahead
+        from influxops_influxdb3.copy.estimate import plan
+        from influxops_influxdb3.copy.job import Copying
 
         into = order.into
         if not isinstance(into, InfluxDB3Target):

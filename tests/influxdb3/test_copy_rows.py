@@ -11,8 +11,8 @@ import pytest
 from influxops.plugin import Severity, TargetError
 from influxops_demo.standin.line_protocol import Line, parse_line
 from influxops_demo.testing import StandInOptions, running_stand_in
-from influxops_influxdb3 import copy_missing, copy_slices
-from influxops_influxdb3.copy_lines import (
+from influxops_influxdb3.copy import backfill, slices
+from influxops_influxdb3.copy.line_protocol import (
     FIRST,
     LAST,
     Lines,
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.stand_in
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> int:
     """Make slices small."""
-    for module in (copy_slices, copy_missing):
+    for module in (slices, backfill):
         monkeypatch.setattr(module, "MOST_ROWS", 500)
     return 500
 
@@ -130,7 +130,7 @@ def test_many_rows_are_copied_in_slices(pair: Pair, few_rows: int) -> None:
 def test_one_time_may_have_any_number_of_rows_in_bounded_memory(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (copy_slices, copy_missing):
+    for module in (slices, backfill):
         monkeypatch.setattr(module, "MOST_ROWS", 5_000)
     pair.make()
     rows = 20_000

@@ -18,7 +18,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.plugin import Context, TableStats, short, some_of
-from influxops_influxdb3.copy_lines import format_time, literal, quoted
+from influxops_influxdb3.copy.line_protocol import format_time, literal, quoted
+from influxops_influxdb3.copy.time_bounds import most_files
 from influxops_influxdb3.errors import (
     AccessRefused,
     BadRequest,
@@ -28,7 +29,6 @@ from influxops_influxdb3.errors import (
     ServerFailed,
 )
 from influxops_influxdb3.target import read_timestamp
-from influxops_influxdb3.time_bounds import most_files
 
 if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client

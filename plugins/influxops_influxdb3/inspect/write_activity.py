@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from influxops.plugin import Context
-from influxops_influxdb3.copy_lines import quoted
+from influxops_influxdb3.copy.line_protocol import quoted
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.stats import MOST_TABLES, table_names

@@ -14,11 +14,11 @@ from influxops.plugin import (
     Interrupted,
     TargetError,
 )
-from influxops_influxdb3.copy_lines import Lines
-from influxops_influxdb3.copy_sides import Side
-from influxops_influxdb3.copy_slices import slices
-from influxops_influxdb3.copy_tables import Tables
-from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.copy.endpoints import Side
+from influxops_influxdb3.copy.line_protocol import Lines
+from influxops_influxdb3.copy.slices import slices
+from influxops_influxdb3.copy.tables import Tables
+from influxops_influxdb3.copy.unreadable import Unread
 from influxops_influxdb3.http.client import Client
 
 #: So many rows of one slice, and so many seconds of reading, tell how fast rows can be copied.

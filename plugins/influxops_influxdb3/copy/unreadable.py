@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator
 
 from influxops.plugin import TargetError, one_line
-from influxops_influxdb3.copy_lines import Unwritable
+from influxops_influxdb3.copy.line_protocol import Unwritable
 from influxops_influxdb3.errors import QueryFileLimit, ServerFailed
 
 #: With more of them, something else is wrong.

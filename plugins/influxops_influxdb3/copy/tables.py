@@ -16,10 +16,10 @@ from influxops.plugin import (
     one_line,
     some_of,
 )
-from influxops_influxdb3.copy_lines import Lines, Table, tags_in_order
-from influxops_influxdb3.copy_sides import Side
-from influxops_influxdb3.copy_state import State
-from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.copy.endpoints import Side
+from influxops_influxdb3.copy.line_protocol import Lines, Table, tags_in_order
+from influxops_influxdb3.copy.progress import State
+from influxops_influxdb3.copy.unreadable import Unread
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
 
 #: Tables that InfluxDB 3 Core holds unless it was told otherwise.

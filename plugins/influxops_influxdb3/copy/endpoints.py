@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.plugin import Context, TargetError
-from influxops_influxdb3.copy_lines import (
+from influxops_influxdb3.copy.line_protocol import (
     ALL,
     FIRST,
     LAST,
@@ -24,10 +24,10 @@ from influxops_influxdb3.copy_lines import (
     quoted,
     table_of,
 )
+from influxops_influxdb3.copy.time_bounds import File, files_of, in_slices, smaller
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.provision.marker import MARKER_TABLE
-from influxops_influxdb3.time_bounds import File, files_of, in_slices, smaller
 
 _DATABASE = (
     "SELECT retention_period_ns FROM system.databases WHERE deleted = false AND database_name = {}"

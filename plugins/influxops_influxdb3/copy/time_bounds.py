@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 
 from influxops.plugin import Context
-from influxops_influxdb3.copy_lines import ALL, Span, literal
+from influxops_influxdb3.copy.line_protocol import ALL, Span, literal
 from influxops_influxdb3.errors import InfluxDBError, NotFound, QueryFileLimit, WrongServer
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterable, Iterator
 
 from influxops.plugin import Context, Copied, CopyOrder
-from influxops_influxdb3.copy_lines import FIRST, LAST, Span
-from influxops_influxdb3.copy_missing import Missing
-from influxops_influxdb3.copy_sides import Side, Writer
-from influxops_influxdb3.copy_slices import slices
-from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.copy.backfill import Missing
+from influxops_influxdb3.copy.endpoints import Side, Writer
+from influxops_influxdb3.copy.line_protocol import FIRST, LAST, Span
+from influxops_influxdb3.copy.slices import slices
+from influxops_influxdb3.copy.unreadable import Unread
 from influxops_influxdb3.http.client import Client
 
 #: Seconds between two words.

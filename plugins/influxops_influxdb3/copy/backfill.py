@@ -12,9 +12,9 @@ from hashlib import blake2b
 from typing import Any, ClassVar
 
 from influxops.plugin import one_line
-from influxops_influxdb3.copy_lines import Lines, Span, Table, format_time
-from influxops_influxdb3.copy_sides import Side, Writer
-from influxops_influxdb3.copy_slices import MOST_ROWS, probed
+from influxops_influxdb3.copy.endpoints import Side, Writer
+from influxops_influxdb3.copy.line_protocol import Lines, Span, Table, format_time
+from influxops_influxdb3.copy.slices import MOST_ROWS, probed
 
 #: Rows that differ and are held in memory at once.
 _MOST_DIFFERENT = 5_000

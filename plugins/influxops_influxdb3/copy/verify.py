@@ -7,8 +7,8 @@ from collections.abc import Generator
 from msgspec import Struct
 
 from influxops.plugin import Context, TargetError, count, one_line
-from influxops_influxdb3.copy_lines import Digest, Span, Table
-from influxops_influxdb3.copy_sides import Side
+from influxops_influxdb3.copy.endpoints import Side
+from influxops_influxdb3.copy.line_protocol import Digest, Span, Table
 
 #: Seconds before what differs is read again: rows that were overwritten while they are buffered
 #: read as the old ones now and then.

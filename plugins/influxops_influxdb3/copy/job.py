@@ -32,14 +32,14 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_influxdb3.copy_checks import Check
-from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table
-from influxops_influxdb3.copy_missing import Missing
-from influxops_influxdb3.copy_sides import Side, Writer
-from influxops_influxdb3.copy_slices import slices
-from influxops_influxdb3.copy_state import LATE, State
-from influxops_influxdb3.copy_tables import Tables
-from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.copy.backfill import Missing
+from influxops_influxdb3.copy.endpoints import Side, Writer
+from influxops_influxdb3.copy.line_protocol import FIRST, Digest, Lines, Span, Table
+from influxops_influxdb3.copy.progress import LATE, State
+from influxops_influxdb3.copy.slices import slices
+from influxops_influxdb3.copy.tables import Tables
+from influxops_influxdb3.copy.unreadable import Unread
+from influxops_influxdb3.copy.verify import Check
 from influxops_influxdb3.errors import ConnectionFailed
 from influxops_influxdb3.http.client import Client
 
