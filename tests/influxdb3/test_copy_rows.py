@@ -12,17 +12,8 @@ from influxops.plugin import Severity, TargetError
 from influxops_demo.standin.line_protocol import Line, parse_line
 from influxops_demo.testing import StandInOptions, running_stand_in
 from influxops_influxdb3.copy import backfill, slices
-from influxops_influxdb3.copy.line_protocol import (
-    FIRST,
-    LAST,
-    Lines,
-    Span,
-    Unwritable,
-    format_time,
-    parse_time,
-    table_of,
-    tags_in_order,
-)
+from influxops_influxdb3.copy.line_protocol import Lines, Unwritable, table_of, tags_in_order
+from influxops_influxdb3.queries import FIRST, LAST, Span, format_time, parse_time
 from tests.influxdb3.copies import Pair
 from tests.standin.api import Api
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from influxops.plugin import Context, Copied, CopyOrder
 from influxops_influxdb3.copy.backfill import Missing
 from influxops_influxdb3.copy.endpoints import Side, Writer
-from influxops_influxdb3.copy.line_protocol import FIRST, LAST, Span
 from influxops_influxdb3.copy.slices import slices
 from influxops_influxdb3.copy.unreadable import Unread
 from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.queries import FIRST, LAST, Span
 
 #: Seconds between two words.
 _WORD = 2.0

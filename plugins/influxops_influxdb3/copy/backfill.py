@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from influxops.plugin import one_line
 from influxops_influxdb3.copy.endpoints import Side, Writer
-from influxops_influxdb3.copy.line_protocol import Lines, Span, Table, format_time
+from influxops_influxdb3.copy.line_protocol import Lines, Table
 from influxops_influxdb3.copy.slices import MOST_ROWS, probed
+from influxops_influxdb3.queries import Span, format_time
 
 #: Rows that differ and are held in memory at once.
 _MOST_DIFFERENT = 5_000

@@ -11,36 +11,14 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.plugin import Context, TargetError
-from influxops_influxdb3.copy.line_protocol import (
-    ALL,
-    FIRST,
-    LAST,
-    Digest,
-    Lines,
-    Span,
-    Table,
-    literal,
-    parse_time,
-    quoted,
-    table_of,
-)
+from influxops_influxdb3 import queries
+from influxops_influxdb3.copy.line_protocol import Digest, Lines, Table, table_of
 from influxops_influxdb3.copy.time_bounds import File, files_of, in_slices, smaller
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
 
-_DATABASE = (
-    "SELECT retention_period_ns FROM system.databases WHERE deleted = false AND database_name = {}"
-)
-_TABLES = (
-    "SELECT table_name, series_key_columns FROM system.tables "
-    "WHERE deleted = false AND database_name = {}"
-)
-_TABLE_COUNT = "SELECT COUNT(*) AS n FROM system.tables WHERE deleted = false"
-_COLUMNS = (
-    "SELECT table_name, column_name, data_type FROM information_schema.columns "
-    "WHERE table_schema = 'iox'"
-)
 _SECOND = 1_000_000_000
 
 
@@ -125,16 +103,14 @@ class Side:
         return bool(self._read_database())
 
     def _read_database(self) -> list[dict[str, Any]]:
-        sql = _DATABASE.format(literal(self.database))
-        return self.client.query(self._context, "_internal", sql)
+        return self.client.query(self._context, "_internal", queries.retention_of(self.database))
 
     def tables(self) -> dict[str, str]:
         """Return the series key of each table, by name; without the marker's."""
-        sql = _TABLES.format(literal(self.database))
-        rows = self.client.query(self._context, "_internal", sql)
+        rows = self.client.query(self._context, "_internal", queries.tables_of(self.database))
         found = {str(r["table_name"]): str(r.get("series_key_columns", "")) for r in rows}
         found.pop(MARKER_TABLE, None)
-        self._columns = self._read_columns(_COLUMNS)
+        self._columns = self._read_columns(queries.COLUMNS)
         return dict(sorted(found.items()))
 
     def _read_columns(self, sql: str) -> dict[str, list[tuple[str, str]]]:
@@ -147,7 +123,7 @@ class Side:
 
     def table_count(self) -> int:
         """Return how many tables the server holds, in all databases."""
-        return int(self.client.query(self._context, "_internal", _TABLE_COUNT)[0]["n"])
+        return int(self.client.query(self._context, "_internal", queries.TABLE_COUNT)[0]["n"])
 
     def table(self, name: str, *, again: bool = False) -> Table:
         """Return the columns of a table, none where it is not there.
@@ -160,9 +136,9 @@ class Side:
             TargetError: When it has a type that line protocol cannot write.
         """
         if self._columns is None:
-            self._columns = self._read_columns(_COLUMNS)
+            self._columns = self._read_columns(queries.COLUMNS)
         elif again:
-            found = self._read_columns(f"{_COLUMNS} AND table_name = {literal(name)}")
+            found = self._read_columns(queries.columns_of(name))
             self._columns[name] = found.get(name, [])
         return table_of(name, self._columns.get(name, ()))
 
@@ -199,11 +175,7 @@ class Side:
         Raises:
             QueryFileLimit: When these are too many files for the server.
         """
-        sql = (
-            "SELECT COUNT(*) AS n, MIN(time) AS first, MAX(time) AS last "
-            f"FROM {quoted(table)} WHERE {span.condition}"
-        )
-        row = self.client.query(self._context, self.database, sql)[0]
+        row = self.client.query(self._context, self.database, queries.extent(table, span))[0]
         if not row.get("n"):
             return Extent()
         return Extent(int(row["n"]), parse_time(row["first"]), parse_time(row["last"]))

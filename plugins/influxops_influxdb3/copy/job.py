@@ -34,7 +34,7 @@ from influxops.plugin import (
 )
 from influxops_influxdb3.copy.backfill import Missing
 from influxops_influxdb3.copy.endpoints import Side, Writer
-from influxops_influxdb3.copy.line_protocol import FIRST, Digest, Lines, Span, Table
+from influxops_influxdb3.copy.line_protocol import Digest, Lines, Table
 from influxops_influxdb3.copy.progress import LATE, State
 from influxops_influxdb3.copy.slices import slices
 from influxops_influxdb3.copy.tables import Tables
@@ -42,6 +42,7 @@ from influxops_influxdb3.copy.unreadable import Unread
 from influxops_influxdb3.copy.verify import Check
 from influxops_influxdb3.errors import ConnectionFailed
 from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.queries import FIRST, Span
 
 #: Seconds between two steps, and between two words about a long one.
 _STEP, _WORD = 3.0, 2.0

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.plugin import TargetError
-from influxops_influxdb3.copy.line_protocol import FIRST
+from influxops_influxdb3.queries import FIRST
 
 #: A row is expected within so many nanoseconds of its time; one that comes later is found by
 #: comparing.

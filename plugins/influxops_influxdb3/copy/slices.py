@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from influxops_influxdb3.copy.endpoints import Side
-from influxops_influxdb3.copy.line_protocol import ALL, FIRST, LAST, Span
 from influxops_influxdb3.copy.time_bounds import divide
 from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span
 
 #: A slice has about so many rows at most, unless they all have one time.
 MOST_ROWS = 100_000

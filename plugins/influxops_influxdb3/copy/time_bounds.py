@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 
 from influxops.plugin import Context
-from influxops_influxdb3.copy.line_protocol import ALL, Span, literal
+from influxops_influxdb3 import queries
 from influxops_influxdb3.errors import InfluxDBError, NotFound, QueryFileLimit, WrongServer
+from influxops_influxdb3.queries import ALL, Span
 
 if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
 
 _T = TypeVar("_T")
-
-_FILES = "SELECT min_time, max_time, row_count FROM system.parquet_files WHERE table_name = {}"
 
 
 class File(Struct, frozen=True):
@@ -40,9 +39,8 @@ def files_of(client: Client, context: Context, database: str, table: str) -> lis
         Interrupted: When the run is over.
     """
     found: list[File] = []
-    sql = _FILES.format(literal(table))
     try:
-        for rows in client.rows(context, database, sql, retries=1):
+        for rows in client.rows(context, database, queries.files_of(table), retries=1):
             for row in rows:
                 first, last = int(row["min_time"]), int(row["max_time"])
                 found.append(File(first, last, int(row["row_count"])))

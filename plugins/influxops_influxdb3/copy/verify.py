@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from influxops.plugin import Context, TargetError, count, one_line
 from influxops_influxdb3.copy.endpoints import Side
-from influxops_influxdb3.copy.line_protocol import Digest, Span, Table
+from influxops_influxdb3.copy.line_protocol import Digest, Table
+from influxops_influxdb3.queries import Span
 
 #: Seconds before what differs is read again: rows that were overwritten while they are buffered
 #: read as the old ones now and then.

@@ -9,16 +9,23 @@ column `time`, which a refused write leaves behind, holds no rows and cannot be 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.plugin import Context, TableStats, short, some_of
-from influxops_influxdb3.copy.line_protocol import format_time, literal, quoted
+from influxops.plugin import (
+    UNKNOWN,
+    Context,
+    Database,
+    DatabaseStats,
+    TableStats,
+    Unknown,
+    short,
+    some_of,
+)
 from influxops_influxdb3.copy.time_bounds import most_files
 from influxops_influxdb3.errors import (
     AccessRefused,
@@ -28,21 +35,21 @@ from influxops_influxdb3.errors import (
     QueryFileLimit,
     ServerFailed,
 )
-from influxops_influxdb3.target import read_timestamp
+from influxops_influxdb3.inspect.markers import MarkerCheck
+from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.queries import (
+    FILE_TOTALS,
+    NO_TABLE,
+    TABLES_WITH_TIME,
+    TELEMETRY_TABLE,
+    read_timestamp,
+    row_count,
+)
 
 if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
 
-_COLUMNS = (
-    "SELECT table_name, SUM(CASE WHEN column_name = 'time' THEN 1 ELSE 0 END) AS times "
-    "FROM information_schema.columns WHERE table_schema = 'iox' GROUP BY table_name"
-)
-_FILES = (
-    "SELECT table_name, COUNT(*) AS files, SUM(row_count) AS rows, MAX(max_time) AS last "
-    "FROM system.parquet_files GROUP BY table_name"
-)
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
-_NO_TABLE = re.compile(r"table '.*' not found", re.IGNORECASE)
 #: A statement asks for no more tables.
 MOST_TABLES = 50
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
@@ -74,11 +81,7 @@ class _Part(Struct, frozen=True):
 
     @property
     def sql(self) -> str:
-        bound = "" if self.after is None else f" WHERE time > '{format_time(self.after)}'"
-        return (
-            f"SELECT {literal(self.table)} AS name, COUNT(*) AS count, MAX(time) AS last "
-            f"FROM {quoted(self.table)}{bound}"
-        )
+        return row_count(self.table, self.after)
 
 
 def table_names(client: Client, context: Context, database: str) -> dict[str, bool]:
@@ -87,7 +90,7 @@ def table_names(client: Client, context: Context, database: str) -> dict[str, bo
     Raises:
         NotFound: When there is no such database.
     """
-    rows = client.query(context, database, _COLUMNS)
+    rows = client.query(context, database, TABLES_WITH_TIME)
     return {str(row["table_name"]): bool(row.get("times")) for row in rows}
 
 
@@ -104,6 +107,48 @@ def read_contents(client: Client, context: Context, database: str) -> Contents:
         TargetError: When the server does not answer as it should.
     """
     return _Reading(client, context, database).read()
+
+
+def describe(
+    client: Client,
+    context: Context,
+    database: Database,
+    markers: MarkerCheck,
+    telemetry: Collection[str] | None,
+) -> DatabaseStats:
+    """Describe a database with all its tables.
+
+    Args:
+        client: The server.
+        context: The run.
+        database: The database, as the inventory has it.
+        markers: Looks for its marker.
+        telemetry: The tables whose rows are telemetry; None for all of them.
+
+    Raises:
+        TargetError: When the server does not answer as it should.
+    """
+    contents = read_contents(client, context, database.name)
+    found = dict(contents.tables)
+    marker = found.pop(MARKER_TABLE, None)
+    if marker is None or marker.rows is None:
+        complete: bool | Unknown = UNKNOWN if marker else False
+    else:
+        complete = marker.rows > 0 or markers.without_row(database)
+    tables = tuple(
+        replace(table, is_telemetry=telemetry is None or name in telemetry)
+        for name, table in sorted(found.items())
+    )
+    rows = found.get(TELEMETRY_TABLE)
+    times = [table.last_write for table in tables if table.last_write is not None]
+    return DatabaseStats(
+        database.name,
+        rows.rows if rows else 0,
+        max(times, default=None) if all(table.is_known for table in tables) else None,
+        complete,
+        contents.trouble,
+        tables,
+    )
 
 
 class _Reading:
@@ -128,7 +173,7 @@ class _Reading:
     def _files(self) -> dict[str, _Files]:
         """Return what the files tell, by table; nothing where the server does not answer that."""
         try:
-            rows = self._client.query(self._context, self._database, _FILES, retries=1)
+            rows = self._client.query(self._context, self._database, FILE_TOTALS, retries=1)
         except (AccessRefused, BadRequest, ConnectionFailed, ServerFailed) as error:
             self._context.log.debug("%s: its files are not known: %s", self._database, error.reason)
             return {}
@@ -163,7 +208,7 @@ class _Reading:
             return self._count([replace(part, after=after)])[part.table]
         if isinstance(error, ServerFailed) and error.status != 500:
             raise error
-        if isinstance(error, BadRequest) and _NO_TABLE.search(error.server_message):
+        if isinstance(error, BadRequest) and NO_TABLE.search(error.server_message):
             return TableStats(part.table, 0)  # it was dropped meanwhile
         why = _TOO_MANY_FILES if isinstance(error, QueryFileLimit) else error.reason
         self._trouble.setdefault(why, []).append(short(part.table))

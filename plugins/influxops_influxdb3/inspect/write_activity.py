@@ -8,25 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from influxops.plugin import Context
-from influxops_influxdb3.copy.line_protocol import quoted
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.stats import MOST_TABLES, table_names
 from influxops_influxdb3.provision.marker import MARKER_TABLE
-from influxops_influxdb3.target import read_timestamp
+from influxops_influxdb3.queries import read_timestamp, rows_by_time
 
 if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client
 
-#: `date_bin` begins its spans at multiples of the interval since 1970.
-_ACTIVITY = (
-    "SELECT date_bin(INTERVAL '{step} seconds', time) AS span, COUNT(*) AS count "
-    "FROM {table} WHERE time >= '{since}' AND time < '{until}' GROUP BY 1"
-)
 #: A query begins with that much, of which there are 288 files by default; nothing is halved that
 #: is shorter than one file.
 _WIDEST, _SHORTEST = timedelta(days=2), timedelta(minutes=10)
@@ -91,10 +85,8 @@ def _count(
         QueryFileLimit: When even a short one is.
     """
     since, until = window
-    bounds = {"step": int(step), "since": _literal(since), "until": _literal(until)}
-    sql = " UNION ALL ".join(_ACTIVITY.format(table=quoted(table), **bounds) for table in tables)
     try:
-        rows = client.query(context, name, sql)
+        rows = client.query(context, name, rows_by_time(tables, since, until, step))
     except QueryFileLimit:
         if until - since <= _SHORTEST:
             raise
@@ -108,8 +100,3 @@ def _count(
         if span is not None:
             found[span] += int(row.get("count", 0))
     return found
-
-
-def _literal(time: datetime) -> str:
-    """Return a time as a query has it."""
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
