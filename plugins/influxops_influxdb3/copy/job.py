@@ -115,8 +115,8 @@ class Copying:
                     broken = 0 if settled else broken
             except (_Restarted, ConnectionFailed) as error:
                 broken += 1
-                begun = error.begun if isinstance(error, ConnectionFailed) else True
-                if not begun or broken > _AGAIN:
+                partial = error.partial if isinstance(error, ConnectionFailed) else True
+                if not partial or broken > _AGAIN:
                     raise
                 self._context.log.info("%s; going on from where it was durable", error.message)
                 self._context.pause(0.2 * 2**broken)

@@ -1,4 +1,4 @@
-"""When a request is sent again: after a lost connection, 429 or 5xx, and not for ever."""
+"""When a request is sent again: after a lost connection, 429 or 5xx, within limits."""
 
 from __future__ import annotations
 
@@ -7,86 +7,65 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from influxops.plugin import Context, DeadlineExceeded
-from influxops_influxdb3.errors import Answer, ConnectionFailed, Request
-from influxops_influxdb3.http.transport import Http
+from influxops_influxdb3.errors import ConnectionFailed
+from influxops_influxdb3.http.responses import Request, Response
+from influxops_influxdb3.http.transport import Transport
 
-#: The first wait before another try, and the longest, in seconds; it doubles each time.
+#: The first wait before another attempt, and the longest, in seconds; it doubles each time.
 _BACKOFF, _LONGEST_BACKOFF = 0.2, 10.0
 #: A server that asks for more seconds than this is not waited for.
 _LONGEST_RETRY_AFTER = 60.0
-#: Tries that end because their time has passed: each has taken all of it.
-_SILENT_TRIES = 2
+#: Attempts that end because their time has passed: each has taken all of it.
+_TIMEOUTS = 2
 
 
-def ask(
-    http: Http,
-    retries: int,
-    context: Context,
-    request: Request,
-    method: str,
-    path: str,
-    body: bytes | None,
-    headers: dict[str, str],
-    *,
-    streamed: bool = False,
-) -> Answer:
-    """Ask until there is an answer that will not get better by itself.
-
-    Args:
-        http: The way to the server.
-        retries: How often to try again.
-        context: Whose deadline and cancellation bound it.
-        request: What is asked.
-        method: The HTTP method.
-        path: Path and query below the server's URL.
-        body: The body, None without one.
-        headers: The headers.
-        streamed: Whether the body of a good answer is left to be read piece by piece.
+def send(transport: Transport, context: Context, request: Request, retries: int) -> Response:
+    """Send a request until there is an answer that another attempt would not improve.
 
     Raises:
         ConnectionFailed: When there is no answer.
         NotInfluxDB3: When it cannot be read.
         Interrupted: When the run is over; one that only reads is not waited for then.
     """
-    sent, silent, tries = False, 0, 0
+    sent, timeouts, attempts = False, 0, 0
     while True:
         context.check()
-        tries += 1
-        failed: Answer | ConnectionFailed
+        attempts += 1
+        failed: Response | ConnectionFailed
         try:
-            failed = answer = http.ask(
-                context, request, method, path, body, headers, streamed=streamed
-            )
-            if not answer.may_improve:
-                return answer
+            failed = response = transport.send(context, request)
+            if not response.is_retryable:
+                return response
         except ConnectionFailed as error:
-            failed, sent, silent = error, sent or error.sent, silent + error.silent
-        is_last = tries > retries or silent >= _SILENT_TRIES
-        if is_last or not _wait(context, request, tries, failed):
+            failed, sent, timeouts = error, sent or error.sent, timeouts + error.timed_out
+        is_last = attempts > retries or timeouts >= _TIMEOUTS
+        if is_last or not _wait(context, request, attempts, failed):
             break
-    if isinstance(failed, Answer):
+    if isinstance(failed, Response):
         return failed
     reason = failed.reason
-    if silent and tries > 1:
-        reason += f", tried {'twice' if tries == 2 else f'{tries} times'}"
-    raise request.error(ConnectionFailed, reason, failed.remedy, sent=sent, silent=failed.silent)
+    if timeouts and attempts > 1:
+        reason += f", tried {'twice' if attempts == 2 else f'{attempts} times'}"
+    raise request.error(
+        ConnectionFailed, reason, failed.remedy, sent=sent, timed_out=failed.timed_out
+    )
 
 
 def _wait(
-    context: Context, request: Request, tries: int, failed: Answer | ConnectionFailed
+    context: Context, request: Request, attempts: int, failed: Response | ConnectionFailed
 ) -> bool:
-    """Wait before the next try; return whether there is to be one.
+    """Wait before the next attempt; return whether there is to be one.
 
     Waits double and are shortened at random, so that many clients do not come back together.
     """
-    seconds = min(_BACKOFF * 2.0 ** (tries - 1), _LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
-    if isinstance(failed, Answer):
+    seconds = min(_BACKOFF * 2.0 ** (attempts - 1), _LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+    if isinstance(failed, Response):
         why = f"HTTP {failed.status}"
         asked = _retry_after(failed.headers.get("Retry-After"))
         seconds = seconds if asked is None else asked
     else:
         why = failed.reason
-        if not failed.again:
+        if not failed.retryable:
             return False
     if seconds > _LONGEST_RETRY_AFTER:
         return False
@@ -94,7 +73,7 @@ def _wait(
     try:
         context.pause(seconds)
     except DeadlineExceeded:
-        # The failure tells more than that there is no time for another try.
+        # The failure tells more than that there is no time for another attempt.
         return False
     return True
 

@@ -149,7 +149,7 @@ class Batch:
             if tried.is_broken and not alone:
                 # It is part of what is sent again, unless the server has fallen silent.
                 broken = True
-                if isinstance(tried.error, ConnectionFailed) and tried.error.silent:
+                if isinstance(tried.error, ConnectionFailed) and tried.error.timed_out:
                     self._silent = _Why.of(tried.error)
                 self._note(tried)
             elif self._succeeded(tried):
@@ -237,7 +237,7 @@ class Batch:
         except AlreadyExists:
             tried.doubt = "it was there already, with a retention period that is not known yet"
         except InfluxDBError as error:
-            if not error.answer_lost:
+            if not error.may_have_applied:
                 raise
             tried.doubt = f"the answer to its creation was lost: {error.reason}"
 
@@ -289,7 +289,7 @@ class Batch:
                 return _Why.of(error)
             except InfluxDBError as error:
                 why, again = _Why(error.reason, _VERIFY), True
-                if isinstance(error, ConnectionFailed) and error.silent:
+                if isinstance(error, ConnectionFailed) and error.timed_out:
                     break
             passed = False
         return why
@@ -320,7 +320,7 @@ class Batch:
             self._lost = 0
             return True
         reason, remedy = _reason(error), error.remedy
-        lost = isinstance(error, InfluxDBError) and error.answer_lost
+        lost = isinstance(error, InfluxDBError) and error.may_have_applied
         made = creates and tried.is_there
         if not tried.started:
             self._settle(tried, Status.SKIPPED, f"not tried: {reason}", remedy)
@@ -347,7 +347,7 @@ class Batch:
         why = _Why.of(error)
         if isinstance(error, (ConnectionFailed, ServerFailed)):
             self._lost += 1
-            silent = isinstance(error, ConnectionFailed) and error.silent
+            silent = isinstance(error, ConnectionFailed) and error.timed_out
             self._silent = self._silent or (why if silent else None)
             if silent or self._lost >= _LOST_IN_A_ROW:
                 went = _Why(f"the server went away ({why.message})", why.remedy)
