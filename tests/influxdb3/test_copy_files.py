@@ -17,7 +17,8 @@ import pytest
 from influxops.plugin import Severity
 from influxops_demo.testing import StandInOptions, running_stand_in
 from influxops_influxdb3.copy import backfill, job, slices
-from influxops_influxdb3.copy.time_bounds import File, divide, smaller
+from influxops_influxdb3.copy.time_bounds import divide, smaller
+from influxops_influxdb3.inspect.parquet_files import File
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span
 from tests.influxdb3.copies import Pair, new_database
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy

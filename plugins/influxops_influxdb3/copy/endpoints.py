@@ -13,9 +13,10 @@ from msgspec import Struct
 from influxops.plugin import Context, TargetError
 from influxops_influxdb3 import queries
 from influxops_influxdb3.copy.line_protocol import Digest, Lines, Table, table_of
-from influxops_influxdb3.copy.time_bounds import File, files_of, in_slices, smaller
+from influxops_influxdb3.copy.time_bounds import in_slices, smaller
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.inspect.parquet_files import File, files_of
 from influxops_influxdb3.provision.marker import MARKER_TABLE
 from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
 

@@ -26,19 +26,16 @@ from influxops.plugin import (
     short,
     some_of,
 )
-from influxops_influxdb3.copy.time_bounds import most_files
 from influxops_influxdb3.errors import (
-    AccessRefused,
     BadRequest,
-    ConnectionFailed,
     InfluxDBError,
     QueryFileLimit,
     ServerFailed,
 )
 from influxops_influxdb3.inspect.markers import MarkerCheck
+from influxops_influxdb3.inspect.parquet_files import FileTotals, file_totals, usable_limit
 from influxops_influxdb3.provision.marker import MARKER_TABLE
 from influxops_influxdb3.queries import (
-    FILE_TOTALS,
     NO_TABLE,
     TABLES_WITH_TIME,
     TELEMETRY_TABLE,
@@ -64,19 +61,11 @@ class Contents(Struct, frozen=True):
     trouble: str = ""  # why something is not known
 
 
-class _Files(Struct, frozen=True):
-    """What a table's files tell; zeros where there are none, or nothing tells of them."""
-
-    count: int = 0
-    rows: int = 0  # a row that is in two of them is counted twice
-    last: int = 0  # the newest time of a row, in nanoseconds since 1970
-
-
 class _Part(Struct, frozen=True):
     """What one statement asks of one table."""
 
     table: str
-    files: _Files
+    files: FileTotals
     after: int | None = None  # only rows that are newer, in nanoseconds since 1970; None: all
 
     @property
@@ -162,25 +151,13 @@ class _Reading:
         names = table_names(self._client, self._context, self._database)
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
-        files = self._files() if asked else {}
-        most = most_files(self._client.file_limit)
-        parts = [_part(name, files.get(name, _Files()), most) for name in asked]
+        files = file_totals(self._client, self._context, self._database) if asked else {}
+        most = usable_limit(self._client.file_limit)
+        parts = [_part(name, files.get(name, FileTotals()), most) for name in asked]
         for batch in _batches(parts, most):
             found |= self._count(batch)
         reasons = (f"{some_of(names)}: {why}" for why, names in self._trouble.items())
         return Contents(found, "; ".join(reasons))
-
-    def _files(self) -> dict[str, _Files]:
-        """Return what the files tell, by table; nothing where the server does not answer that."""
-        try:
-            rows = self._client.query(self._context, self._database, FILE_TOTALS, retries=1)
-        except (AccessRefused, BadRequest, ConnectionFailed, ServerFailed) as error:
-            self._context.log.debug("%s: its files are not known: %s", self._database, error.reason)
-            return {}
-        return {
-            str(row["table_name"]): _Files(int(row["files"]), int(row["rows"]), int(row["last"]))
-            for row in rows
-        }
 
     def _count(self, parts: Sequence[_Part]) -> dict[str, TableStats]:
         """Count tables by one statement; by several where one of them hinders it."""
@@ -225,7 +202,7 @@ class _Reading:
         return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)
 
 
-def _part(name: str, files: _Files, most: int) -> _Part:
+def _part(name: str, files: FileTotals, most: int) -> _Part:
     return _Part(name, files, files.last if files.count > most else None)
 
 
