@@ -194,16 +194,16 @@ class InfluxDB3Target(Target):
     ) -> Iterator[tuple[str, Marker]]:
         """Read the oldest marker of each database with one query, a few at a time."""
         read = partial(oldest_marker, self._client, context)
-        for name, marker in in_flight(names, read, most=QUERIES):
+        for name, marker in in_flight(names, read, limit=QUERIES):
             if marker is not None:
                 yield name, marker
 
     @hookimpl
     def influxops_make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
         """Make databases with one request each; see `fast_create.py`."""
-        from influxops_influxdb3.provision.fast_create import made
+        from influxops_influxdb3.provision.fast_create import create_databases
 
-        return made(self._client, self.settings.cluster_uuid, changes, context)
+        return create_databases(self._client, self.settings.cluster_uuid, changes, context)
 
     @hookimpl
     def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
@@ -217,14 +217,14 @@ class InfluxDB3Target(Target):
     @hookimpl
     def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
         """Count what is in each database and look for its marker, a few at a time."""
-        told = set()
+        reported = set()
         still_open = (name for name in names if context.over is None)
-        for name, stats in in_flight(still_open, partial(self._stats, context), most=QUERIES):
-            told.add(name)
+        for name, stats in in_flight(still_open, partial(self._stats, context), limit=QUERIES):
+            reported.add(name)
             yield stats
         ended = context.over
         for name in names:
-            if name not in told:
+            if name not in reported:
                 yield DatabaseStats(name, message=ended.message if ended else "not read")
 
     def _stats(self, context: Context, name: str) -> DatabaseStats:
@@ -256,17 +256,21 @@ class InfluxDB3Target(Target):
     def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
         """Copy a database to another server; see `copy/job.py`."""
         from influxops_influxdb3.copy.ahead import ahead
-        from influxops_influxdb3.copy.estimate import plan
-        from influxops_influxdb3.copy.job import Copying
+        from influxops_influxdb3.copy.endpoints import CopyEndpoint
+        from influxops_influxdb3.copy.estimate import estimate
+        from influxops_influxdb3.copy.job import CopyJob
 
         into = order.into
         if not isinstance(into, InfluxDB3Target):
             raise TargetError(f"{order.database} can be copied to another InfluxDB 3 only")
+        source = CopyEndpoint(self._client, context, order.database)
+        copy = CopyEndpoint(into._client, context, order.database)
         if order.ahead:
-            yield from ahead(self._client, into._client, order, context)
-            return
-        sides = self._client, into._client, into.section, order, context
-        yield from plan(*sides) if order.dry_run else Copying(*sides).run()
+            yield from ahead(source, copy, context)
+        elif order.dry_run:
+            yield from estimate(source, copy, into.section, order, context)
+        else:
+            yield from CopyJob(source, copy, into.section, order, context).run()
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterable[Check]:

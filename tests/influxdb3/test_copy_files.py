@@ -248,7 +248,7 @@ from influxops.plugin import Context, CopyOrder
 from influxops_influxdb3.copy import job
 from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
-job._STEP, slices.MOST_ROWS = 0.0, 100
+job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, paused, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
 order = CopyOrder(database, theirs, progress=progress, paused=bool(paused))
@@ -280,7 +280,7 @@ def test_a_server_that_is_killed_among_many_files_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: str
 ) -> None:
     monkeypatch.setattr(job, "_STEP", 0.0)
-    monkeypatch.setattr(slices, "MOST_ROWS", 200)
+    monkeypatch.setattr(slices, "MAX_ROWS", 200)
     options: StandInOptions = {**OPTIONS, "data_dir": tmp_path}
     with running_stand_in(**OPTIONS) as one, running_stand_in(**options) as other:
         pair = Pair(Api(one.url), Api(other.url), {"retries": 12})
@@ -444,7 +444,7 @@ def test_an_unreadable_table_is_remembered_when_it_goes_on_after_it(
 ) -> None:
     monkeypatch.setattr(job, "_STEP", 0.0)
     for module in (slices, backfill):
-        monkeypatch.setattr(module, "MOST_ROWS", 5)
+        monkeypatch.setattr(module, "MAX_ROWS", 5)
     wire.write(*rows(3, table="bad"), *rows(20))
     wire.proxies[0].before = unreadable("bad")
     # Ended while the table after it is compared: the pass goes on there.

@@ -39,7 +39,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a step of each slice, and slices small."""
     monkeypatch.setattr(job, "_STEP", 0.0)
     for module in (slices, backfill):
-        monkeypatch.setattr(module, "MOST_ROWS", 100)
+        monkeypatch.setattr(module, "MAX_ROWS", 100)
 
 
 def fill(pair: Pair, rows: int = 600) -> None:
@@ -115,7 +115,7 @@ from influxops.plugin import Context, CopyOrder
 from influxops_influxdb3.copy import job
 from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
-job._STEP, slices.MOST_ROWS = 0.0, 100
+job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
 for told in ours.influxops_copy(CopyOrder(database, theirs, progress=progress), Context()):

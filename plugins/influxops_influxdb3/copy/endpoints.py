@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from influxops.plugin import Context, TargetError
 from influxops_influxdb3 import queries
-from influxops_influxdb3.copy.line_protocol import Digest, Lines, Table, table_of
+from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table, table_of
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.client import Client
@@ -31,7 +31,7 @@ class Extent(Struct, frozen=True):
     last: int = 0
 
 
-class Side:
+class CopyEndpoint:
     """A database on a server.
 
     Args:
@@ -58,7 +58,7 @@ class Side:
         """The database and where it is."""
         return f"{self.database} on {self.client.url}"
 
-    def meet(self) -> None:
+    def handshake(self) -> None:
         """Learn which server and process is there, and what its clock says."""
         ping = self.client.ping(self._context)
         self.uuid = self.client.cluster_uuid or ""
@@ -84,7 +84,7 @@ class Side:
         period = rows[0].get("retention_period_ns")
         return period if isinstance(period, int) else None
 
-    def shared_retention(self, copy: Side, *, may_be_shorter: bool) -> int | None:
+    def shared_retention(self, copy: CopyEndpoint, *, may_be_shorter: bool) -> int | None:
         """Return for how many nanoseconds a row stays on both sides; None for ever.
 
         Raises:
@@ -126,19 +126,17 @@ class Side:
         """Return how many tables the server holds, in all databases."""
         return int(self.client.query(self._context, "_internal", queries.TABLE_COUNT)[0]["n"])
 
-    def table(self, name: str, *, again: bool = False) -> Table:
-        """Return the columns of a table, none where it is not there.
+    def table(self, name: str, *, refresh: bool = False) -> Table:
+        """Return the columns of a table, none where there is none of that name.
 
-        Args:
-            name: Its name.
-            again: Whether they are read again, rather than taken as `tables` found them.
+        They are as `tables` read them, unless they are to be refreshed.
 
         Raises:
             TargetError: When it has a type that line protocol cannot write.
         """
         if self._columns is None:
             self._columns = self._read_columns(queries.COLUMNS)
-        elif again:
+        elif refresh:
             found = self._read_columns(queries.columns_of(name))
             self._columns[name] = found.get(name, [])
         return table_of(name, self._columns.get(name, ()))
@@ -148,7 +146,7 @@ class Side:
         known = self.table(table.name)
         if known.may_have_rows and table.columns.keys() <= known.columns.keys():
             return known
-        return self.table(table.name, again=True)
+        return self.table(table.name, refresh=True)
 
     def files(self, table: str) -> list[File] | None:
         """Return the files of a table; None where they are not known."""
@@ -207,14 +205,14 @@ class Side:
                 rows += self.count(table, span) if span.start < span.end else 0
         return rows, True
 
-    def sample(self, table: Table, most: int) -> list[dict[str, Any]]:
-        """Return some rows of a table, at most so many: of its newest file, if it has one."""
+    def sample(self, table: Table, limit: int) -> list[dict[str, Any]]:
+        """Return some rows of a table, at most `limit`: of its newest file, if it has one."""
         files = self.files(table.name)
         newest = max(files, key=lambda file: file.last, default=None) if files else None
         span = ALL if newest is None else Span(newest.first, newest.last + 1)
 
         def read(part: Span) -> list[dict[str, Any]]:
-            sql = f"{table.select(part)} LIMIT {most}"
+            sql = f"{table.select(part)} LIMIT {limit}"
             return self.client.query(self._context, self.database, sql)
 
         return next((rows for _, rows in in_slices(self.client, files, read, span) if rows), [])
@@ -245,7 +243,7 @@ class Side:
 
         A table without columns is none.
         """
-        digest, lines = Digest(), Lines(table)
+        digest, lines = Digest(), LineEncoder(table)
         for rows in self.rows(table, span):
             digest.add(lines.of(rows))
             yield
@@ -256,7 +254,7 @@ class Side:
 _BODY = 2 * 1024 * 1024
 
 
-class Writer:
+class LineWriter:
     """Writes lines to a database, without waiting until they are durable.
 
     The last body is kept back, for it to be the barrier that makes all before it durable.
@@ -266,8 +264,8 @@ class Writer:
         context: The run.
     """
 
-    def __init__(self, side: Side, context: Context) -> None:
-        self._side = side
+    def __init__(self, endpoint: CopyEndpoint, context: Context) -> None:
+        self._endpoint = endpoint
         self._context = context
         self._lines: list[bytes] = []
         self._size = 0
@@ -297,30 +295,30 @@ class Writer:
         """
         if self._lines:
             self._send(no_sync=False)
-            self._look()
+            self._verify_server()
         restarted, self._restarted = self._restarted, False
         return not restarted
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget what is left."""
         self._lines, self._size = [], 0
 
-    def _look(self) -> None:
+    def _verify_server(self) -> None:
         """See that it is still the same server, and whether it is the same process.
 
         Raises:
             WrongServer: When it is another one.
         """
-        process = self._side.process
-        self._side.meet()
-        self._restarted |= self._side.process != process
+        process = self._endpoint.process
+        self._endpoint.handshake()
+        self._restarted |= self._endpoint.process != process
 
     def _send(self, *, no_sync: bool) -> None:
         # A write would make the database on another server, before that one is known by its answer.
-        self._look()
-        side, lines = self._side, self._lines
+        self._verify_server()
+        endpoint, lines = self._endpoint, self._lines
         body = b"\n".join(lines)
-        side.client.write(self._context, side.database, body, no_sync=no_sync, exact=True)
+        endpoint.client.write(self._context, endpoint.database, body, no_sync=no_sync, exact=True)
         self.rows += len(lines)
         self.bytes += len(body)
-        self.forget()
+        self.reset()

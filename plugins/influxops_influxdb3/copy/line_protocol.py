@@ -138,7 +138,7 @@ class Unwritable(TargetError):
     """A row that line protocol cannot write."""
 
 
-class Lines:
+class LineEncoder:
     """Makes the lines of one table.
 
     Args:

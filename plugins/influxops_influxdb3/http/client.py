@@ -75,7 +75,7 @@ class Client:
         self.file_limit = _FILE_LIMIT
         self._lock = threading.Lock()
         # The run, and the cluster-uuids that answered in it, the first one first.
-        self._answered: tuple[str, tuple[str, ...]] = ("", ())
+        self._identities: tuple[str, tuple[str, ...]] = ("", ())
 
     @property
     def url(self) -> str:
@@ -85,7 +85,7 @@ class Client:
     @property
     def cluster_uuid(self) -> str | None:
         """The identity of the server that answered last; every answer carries it."""
-        _, uuids = self._answered
+        _, uuids = self._identities
         return uuids[-1] if uuids else None
 
     def close(self) -> None:
@@ -399,9 +399,9 @@ class Client:
     def _note_identity(self, context: Context, uuid: str | None) -> None:
         """Remember which server answered."""
         with self._lock:
-            run, uuids = self._answered
+            run, uuids = self._identities
             if uuid is not None and (run != context.id or uuid not in uuids):
-                self._answered = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
+                self._identities = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
 
     def _refuse_another_server(self, context: Context, request: Request) -> None:
         """Stop where a run that began on one server meets another, or would write to it.
@@ -409,7 +409,7 @@ class Client:
         Raises:
             WrongServer: Then.
         """
-        run, uuids = self._answered
+        run, uuids = self._identities
         if run != context.id or not uuids:
             return
         wanted, found = uuids[0], uuids[-1]

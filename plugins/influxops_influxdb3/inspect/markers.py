@@ -40,7 +40,7 @@ class MarkerCheck:
         def read(name: str) -> bool | Unknown:
             return self.is_complete(databases[name])
 
-        for name, is_complete in in_flight(asked, read, most=QUERIES):
+        for name, is_complete in in_flight(asked, read, limit=QUERIES):
             # The table stays as long as the database, whatever became of the row.
             marked = databases[name].complete
             databases[name] = replace(databases[name], complete=is_complete, marked=marked)

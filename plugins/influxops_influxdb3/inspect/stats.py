@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
 #: A statement asks for no more tables.
-MOST_TABLES = 50
+MAX_TABLES = 50
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
 _PROBED = timedelta(days=1)
 _NANOSECONDS = 1_000_000_000
@@ -58,7 +58,7 @@ class Contents(Struct, frozen=True):
     """What is in a database."""
 
     tables: Mapping[str, TableStats]  # by name, the marker's among them
-    trouble: str = ""  # why something is not known
+    problem: str = ""  # why something is not known
 
 
 class _Part(Struct, frozen=True):
@@ -95,7 +95,7 @@ def read_contents(client: Client, context: Context, database: str) -> Contents:
         NotFound: When there is no such database.
         TargetError: When the server does not answer as it should.
     """
-    return _Reading(client, context, database).read()
+    return _Collector(client, context, database).read()
 
 
 def describe(
@@ -135,28 +135,28 @@ def describe(
         rows.rows if rows else 0,
         max(times, default=None) if all(table.is_known for table in tables) else None,
         complete,
-        contents.trouble,
+        contents.problem,
         tables,
     )
 
 
-class _Reading:
+class _Collector:
     """One reading of one database."""
 
     def __init__(self, client: Client, context: Context, database: str) -> None:
         self._client, self._context, self._database = client, context, database
-        self._trouble: dict[str, list[str]] = {}
+        self._problems: dict[str, list[str]] = {}
 
     def read(self) -> Contents:
         names = table_names(self._client, self._context, self._database)
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
         files = file_totals(self._client, self._context, self._database) if asked else {}
-        most = usable_limit(self._client.file_limit)
-        parts = [_part(name, files.get(name, FileTotals()), most) for name in asked]
-        for batch in _batches(parts, most):
+        limit = usable_limit(self._client.file_limit)
+        parts = [_part(name, files.get(name, FileTotals()), limit) for name in asked]
+        for batch in _batches(parts, limit):
             found |= self._count(batch)
-        reasons = (f"{some_of(names)}: {why}" for why, names in self._trouble.items())
+        reasons = (f"{some_of(names)}: {why}" for why, names in self._problems.items())
         return Contents(found, "; ".join(reasons))
 
     def _count(self, parts: Sequence[_Part]) -> dict[str, TableStats]:
@@ -188,7 +188,7 @@ class _Reading:
         if isinstance(error, BadRequest) and NO_TABLE.search(error.server_message):
             return TableStats(part.table, 0)  # it was dropped meanwhile
         why = _TOO_MANY_FILES if isinstance(error, QueryFileLimit) else error.reason
-        self._trouble.setdefault(why, []).append(short(part.table))
+        self._problems.setdefault(why, []).append(short(part.table))
         return TableStats(part.table)
 
     def _stats(self, part: _Part, row: Mapping[str, Any]) -> TableStats:
@@ -196,27 +196,27 @@ class _Reading:
         if part.after is None:
             return TableStats(part.table, rows, last_write=last)
         if not part.files.count:
-            self._trouble.setdefault(_TOO_MANY_FILES, []).append(short(part.table))
+            self._problems.setdefault(_TOO_MANY_FILES, []).append(short(part.table))
             return TableStats(part.table, last_write=last)
         newest = last or _moment(part.files.last)
         return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)
 
 
-def _part(name: str, files: FileTotals, most: int) -> _Part:
-    return _Part(name, files, files.last if files.count > most else None)
+def _part(name: str, files: FileTotals, limit: int) -> _Part:
+    return _Part(name, files, files.last if files.count > limit else None)
 
 
 def _a_while_ago() -> int:
     return int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
 
 
-def _batches(parts: Iterable[_Part], most: int) -> Iterator[list[_Part]]:
+def _batches(parts: Iterable[_Part], limit: int) -> Iterator[list[_Part]]:
     """Divide what is asked into statements, each with few tables and so many files at most."""
     batch: list[_Part] = []
     files = 0
     for part in parts:
         touched = part.files.count if part.after is None else 0
-        if batch and (len(batch) == MOST_TABLES or files + touched > most):
+        if batch and (len(batch) == MAX_TABLES or files + touched > limit):
             yield batch
             batch, files = [], 0
         batch.append(part)

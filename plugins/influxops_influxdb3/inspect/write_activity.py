@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from influxops.plugin import Context
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
-from influxops_influxdb3.inspect.stats import MOST_TABLES, table_names
+from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names
 from influxops_influxdb3.provision.marker import MARKER_TABLE
 from influxops_influxdb3.queries import read_timestamp, rows_by_time
 
@@ -51,7 +51,7 @@ def activity(
     """
     names = table_names(client, context, name)
     tables = sorted(t for t, has_time in names.items() if has_time and t != MARKER_TABLE)
-    batches = [tables[at : at + MOST_TABLES] for at in range(0, len(tables), MOST_TABLES)]
+    batches = [tables[at : at + MAX_TABLES] for at in range(0, len(tables), MAX_TABLES)]
     asked = [(batch, window) for window in _windows(since, until) for batch in batches]
 
     def count(each: tuple[Sequence[str], _Window]) -> Counter[datetime]:
@@ -59,7 +59,7 @@ def activity(
         return _count(client, name, batch, window, step, context)
 
     found: Counter[datetime] = Counter()
-    for _, counted in in_flight(asked, count, most=_QUERIES):
+    for _, counted in in_flight(asked, count, limit=_QUERIES):
         found.update(counted)
     return sorted(found.items())
 

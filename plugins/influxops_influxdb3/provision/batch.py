@@ -64,7 +64,7 @@ _VERIFY = Remedy.command("ensure --verify", "once the server is well, run {}")
 _ONE_NODE = Remedy.setting("url", "set {} to one node, or have the proxy keep to one")
 
 
-class _Tried(Struct):
+class _Attempt(Struct):
     """What came of one change's requests."""
 
     change: Change
@@ -79,14 +79,14 @@ class _Tried(Struct):
         return isinstance(self.error, (ConnectionFailed, ServerFailed))
 
 
-class _Why(Struct, frozen=True):
+class _Reason(Struct, frozen=True):
     """Why nothing more is tried, or something is not sure."""
 
     message: str
     remedy: Remedy
 
     @classmethod
-    def of(cls, error: InfluxopsError) -> _Why:
+    def of(cls, error: InfluxopsError) -> _Reason:
         return cls(_reason(error), error.remedy)
 
 
@@ -114,12 +114,12 @@ class Batch:
         self._ping = ping
         self._expected = expected
         self._marked = marked
-        self._end: _Why | None = None
-        self._full: _Why | None = None
-        self._silent: _Why | None = None
+        self._end: _Reason | None = None
+        self._full: _Reason | None = None
+        self._silent: _Reason | None = None
         self._lost = 0
         self._settled: list[Outcome] = []
-        self._written: list[_Tried] = []  # and not yet known to be durable
+        self._written: list[_Attempt] = []  # and not yet known to be durable
 
     def outcomes(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Make the changes; yield one outcome each, DONE only once it is durable."""
@@ -130,12 +130,12 @@ class Batch:
             marking = [change for change in marking if change is not refused]
         # What needs no marker is durable with its answer, and a drop may make room.
         others = (change for change in changes if change.action not in _MARKING)
-        for _, tried in in_flight(self._open(others), self._alter, most=_IN_FLIGHT):
+        for _, tried in in_flight(self._open(others), self._alter, limit=_IN_FLIGHT):
             if self._succeeded(tried):
                 self._settle(tried, Status.UNKNOWN if tried.doubt else Status.DONE, tried.doubt)
             yield from self._ready()
         mark = partial(self._mark, no_sync=True)
-        for _, tried in in_flight(self._open(marking[:-1]), mark, most=_IN_FLIGHT):
+        for _, tried in in_flight(self._open(marking[:-1]), mark, limit=_IN_FLIGHT):
             if self._succeeded(tried):
                 self._note(tried)
             yield from self._ready()
@@ -150,7 +150,7 @@ class Batch:
                 # It is part of what is sent again, unless the server has fallen silent.
                 broken = True
                 if isinstance(tried.error, ConnectionFailed) and tried.error.timed_out:
-                    self._silent = _Why.of(tried.error)
+                    self._silent = _Reason.of(tried.error)
                 self._note(tried)
             elif self._succeeded(tried):
                 passed = True
@@ -178,8 +178,8 @@ class Batch:
         try:
             self._ping = self._client.ping(self._context)
         except (*_STOP, ConnectionFailed, ServerFailed) as error:
-            self._succeeded(_Tried(changes[0], error))
-            self._end = self._end or _Why.of(error)
+            self._succeeded(_Attempt(changes[0], error))
+            self._end = self._end or _Reason.of(error)
             return changes[0]
         except (TargetError, Interrupted):
             pass  # A proxy that does not let it through, perhaps; the writes will tell.
@@ -187,11 +187,11 @@ class Batch:
 
     # One change ------------------------------------------------------------------------------
 
-    def _alter(self, change: Change) -> _Tried:
+    def _alter(self, change: Change) -> _Attempt:
         """Make a change that needs no marker."""
-        tried, context = _Tried(change), self._context
+        tried, context = _Attempt(change), self._context
         if context.over is not None:
-            return _Tried(change, context.over, started=False)
+            return _Attempt(change, context.over, started=False)
         retention = change.after.retention if change.after else None
         try:
             if change.action is Action.DROP:
@@ -213,11 +213,11 @@ class Batch:
             tried.error = error
         return tried
 
-    def _mark(self, change: Change, *, no_sync: bool) -> _Tried:
+    def _mark(self, change: Change, *, no_sync: bool) -> _Attempt:
         """Make a database, if it has to be, and its marker."""
-        tried, context = _Tried(change), self._context
+        tried, context = _Attempt(change), self._context
         if context.over is not None:
-            return _Tried(change, context.over, started=False)
+            return _Attempt(change, context.over, started=False)
         retention = change.after.retention if change.after else None
         try:
             if change.action is Action.CREATE and isinstance(retention, int):
@@ -230,7 +230,7 @@ class Batch:
             tried.is_there |= isinstance(error, TableLimit)
         return tried
 
-    def _create(self, tried: _Tried, retention: int) -> None:
+    def _create(self, tried: _Attempt, retention: int) -> None:
         try:
             self._client.create(self._context, tried.change.database, retention)
             tried.is_there = True
@@ -248,7 +248,7 @@ class Batch:
 
     # Making it durable -----------------------------------------------------------------------
 
-    def _confirm(self, *, passed: bool, again: bool) -> _Why | None:
+    def _confirm(self, *, passed: bool, again: bool) -> _Reason | None:
         """Make sure that all markers that were written are durable.
 
         Args:
@@ -259,9 +259,9 @@ class Batch:
             Why that could not be made sure; None where it could.
         """
         if self._silent is not None:
-            return _Why(self._silent.message, _VERIFY)
+            return _Reason(self._silent.message, _VERIFY)
         context = self._context
-        why: _Why | None = None
+        why: _Reason | None = None
         process, restarted = self._ping.process_id if self._ping else None, False
         for _ in range(_ROUNDS):
             if context is self._context:
@@ -280,15 +280,15 @@ class Batch:
                 # would pass for a barrier. Of several nodes, each has a log of its own.
                 pings = (self._client.ping(context).process_id for _ in range(_PINGS))
                 if restarted or any(other != found for other in pings):
-                    return _Why("another process of the server answers each time", _ONE_NODE)
-                why = _Why("the server was restarted while it was written", _VERIFY)
+                    return _Reason("another process of the server answers each time", _ONE_NODE)
+                why = _Reason("the server was restarted while it was written", _VERIFY)
                 process, restarted, again = found, True, True
             except Interrupted as error:
-                why = why or _Why(error.message, _VERIFY)
+                why = why or _Reason(error.message, _VERIFY)
             except (*_STOP, LimitReached) as error:
-                return _Why.of(error)
+                return _Reason.of(error)
             except InfluxDBError as error:
-                why, again = _Why(error.reason, _VERIFY), True
+                why, again = _Reason(error.reason, _VERIFY), True
                 if isinstance(error, ConnectionFailed) and error.timed_out:
                     break
             passed = False
@@ -297,23 +297,23 @@ class Batch:
     def _send_again(self, context: Context) -> None:
         """Write all markers again, the same points."""
 
-        def write(tried: _Tried) -> None:
+        def write(tried: _Attempt) -> None:
             self._write(tried.change, context, no_sync=True)
             tried.is_there = True
 
         still = (tried for tried in self._written if context.over is None)
-        for _ in in_flight(still, write, most=_IN_FLIGHT):
+        for _ in in_flight(still, write, limit=_IN_FLIGHT):
             pass
         context.check()
 
     # What came of it -------------------------------------------------------------------------
 
-    def _note(self, tried: _Tried) -> None:
+    def _note(self, tried: _Attempt) -> None:
         """Remember a marker that was written, or that is to be sent again."""
         self._written.append(tried)
         self._context.on_progress(1)
 
-    def _succeeded(self, tried: _Tried) -> bool:
+    def _succeeded(self, tried: _Attempt) -> bool:
         """Return whether a change was made; settle one that was not."""
         error, creates = tried.error, tried.change.action is Action.CREATE
         if error is None:
@@ -344,13 +344,13 @@ class Batch:
 
     def _conclude(self, error: InfluxopsError) -> None:
         """See what an error means for the changes that are still to come."""
-        why = _Why.of(error)
+        why = _Reason.of(error)
         if isinstance(error, (ConnectionFailed, ServerFailed)):
             self._lost += 1
             silent = isinstance(error, ConnectionFailed) and error.timed_out
             self._silent = self._silent or (why if silent else None)
             if silent or self._lost >= _LOST_IN_A_ROW:
-                went = _Why(f"the server went away ({why.message})", why.remedy)
+                went = _Reason(f"the server went away ({why.message})", why.remedy)
                 self._end = self._end or went
             return
         self._lost = 0
@@ -363,7 +363,7 @@ class Batch:
 
     def _settle(
         self,
-        tried: _Tried | Change,
+        tried: _Attempt | Change,
         status: Status,
         message: str = "",
         remedy: Remedy | str = "",
@@ -386,7 +386,7 @@ class Batch:
         """Yield the changes that are worth a request; settle the others."""
         for change in changes:
             if self._end is None and (ended := self._context.over) is not None:
-                self._end = _Why.of(ended)
+                self._end = _Reason.of(ended)
             if self._end is not None:
                 message = f"not tried: {self._end.message}"
                 self._settle(change, Status.SKIPPED, message, self._end.remedy)
