@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
@@ -19,7 +20,7 @@ from influxops_influxdb3 import errors
 from influxops_influxdb3.errors import InfluxDBError
 from influxops_influxdb3.http.client import Client
 from tests.influxdb3.conftest import Creates, MakeClient, MakeTarget
-from tests.influxdb3.double import Asked, Double, Told
+from tests.influxdb3.double import Asked, Double, Held, Told
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
@@ -157,6 +158,77 @@ def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
     server.fault = fault
     make_client().write(context, "a", "_init value=1i 1")
     assert server.writes
+
+
+DATA: dict[str, Callable[[Client, Context], object]] = {
+    "drop": lambda client, context: client.delete(
+        context, "a", hard_delete_at=datetime(2030, 1, 1, tzinfo=UTC)
+    ),
+    "copy": lambda client, context: client.write(context, "a", "t v=1i 1", exact=True),
+}
+
+
+@pytest.mark.parametrize("change", DATA.values(), ids=DATA.keys())
+def test_what_drops_or_copies_data_is_not_left_behind_as_soon(
+    server: Double,
+    make_client: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Client, Context], object],
+) -> None:
+    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.0)
+    server.databases = {"a": Held()}
+    context = Context()
+
+    def fault(asked: Asked, number: int) -> None:
+        context.cancel()
+        time.sleep(0.5)  # the moment that it needs
+
+    server.fault = fault
+    change(make_client(), context)
+    assert len(server.asked) == 1
+
+
+def test_an_interrupt_is_answered_within_two_seconds_though_a_create_hangs(
+    make_client: MakeClient,
+) -> None:
+    context = Context()
+    with saying() as raw:
+
+        def cancel() -> None:
+            raw.asked.acquire()
+            context.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        begin = time.monotonic()
+        with pytest.raises(Interrupted):
+            make_client(url=raw.url).create(context, "a")
+        assert time.monotonic() - begin < 3
+        assert raw.requests == 1
+        thread.join()
+
+
+def test_an_interrupt_ends_a_batch_soon_though_the_server_hangs(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    server.max_databases, context = 1000, Context()
+    hanging, cancelled = threading.Event(), []
+
+    def fault(asked: Asked, number: int) -> None:
+        if len(server.writes) > 20:
+            cancelled.append(time.monotonic())
+            context.cancel()
+            hanging.wait(30)
+
+    server.fault = fault
+    outcomes = list(make_target().influxops_ensure(creates(*map(str, range(100))), context))
+    seconds = time.monotonic() - cancelled[0]
+    hanging.set()
+    assert seconds < 4, "nothing more is sent to a server that did not answer in that time"
+    found = Counter(o.status for o in outcomes)
+    assert found[Status.UNCONFIRMED] == 20
+    assert found[Status.UNKNOWN] in (1, 2), "those that were sent"
+    assert found[Status.SKIPPED] == 80 - found[Status.UNKNOWN]
 
 
 def test_a_write_is_left_when_that_moment_has_passed(

@@ -214,8 +214,8 @@ class Client:
 
         With `no_sync` it is not waited for until it is durable. All that was written before an
         ordinary write is durable with it, in whatever database, as long as it is one and the
-        same server process. With `exact` it is said that times are in nanoseconds; else the
-        server takes one of the first hours of 1970 for one in seconds.
+        same server process. Rows of a copy are `exact`: it is said that their times are in
+        nanoseconds; else the server takes one of the first hours of 1970 for one in seconds.
 
         Raises:
             DatabaseLimit: When the server takes no further database.
@@ -233,6 +233,7 @@ class Client:
             query=query,
             # Half a character has no UTF-8; such an id was refused before.
             body=lines.encode(errors="replace") if isinstance(lines, str) else lines,
+            is_of_data=exact,
         )
 
     def query(
@@ -311,6 +312,7 @@ class Client:
             _DATABASES,
             database=database,
             query={"db": database, "hard_delete_at": at},
+            is_of_data=True,
         )
 
     # How a request is made -------------------------------------------------------------------
@@ -346,6 +348,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
         body: bytes | None = None,
+        is_of_data: bool = False,
         is_streamed: bool = False,
         retries: int | None = None,
     ) -> tuple[Request, Response]:
@@ -354,7 +357,7 @@ class Client:
         limit = settings.retries if retries is None else min(retries, settings.retries)
         target = f"{path}?{urlencode(query)}" if query else path
         request = Request(operation, settings.url, database, method, target, body)
-        request.is_streamed = is_streamed
+        request.is_of_data, request.is_streamed = is_of_data, is_streamed
         request.headers["User-Agent"] = f"influxops/{__version__}"
         if settings.token is not None:
             request.token, request.token_origin = self._token(), settings.token.origin

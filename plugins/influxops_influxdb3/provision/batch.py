@@ -1,19 +1,20 @@
-"""Makes all changes of one server in few requests.
+"""Applies all changes of one server in few requests.
 
 The server's write-ahead log is one for all databases, and it waits up to a second for an ordinary
 write to be durable. So each marker goes out without waiting, and the last one of the batch goes
 the ordinary way: the barrier, which makes all of them durable, as long as it is one and the same
-server process. A write also makes what is missing of database and table, so that a tenant without
+server process. A write also creates a missing database and table, so that a tenant without
 a managed retention period costs one request.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from influxops.plugin import (
     Action,
@@ -50,9 +51,9 @@ _IN_FLIGHT = 2
 _ROUNDS = 3
 #: How often a server that seems to have been restarted is asked who it is.
 _PINGS = 3
-#: After so many lost connections in a row, each tried several times, the server counts as gone;
-#: one that has fallen silent does at once, because finding that out takes long.
-_LOST_IN_A_ROW = 2
+#: After so many lost connections in a row, each after several attempts, the server counts as gone;
+#: one that does not answer in time does at once, because finding that out takes long.
+_MAX_FAILURES = 2
 #: A deleted database's data stays for so long.
 _KEPT_AFTER_DELETION = timedelta(hours=72)
 
@@ -65,13 +66,14 @@ _ONE_NODE = Remedy.setting("url", "set {} to one node, or have the proxy keep to
 
 
 class _Attempt(Struct):
-    """What came of one change's requests."""
+    """The requests of one change, and their result."""
 
     change: Change
     error: InfluxopsError | None = None  # why they did not all succeed
-    started: bool = True  # whether anything was tried
-    is_there: bool = False  # whether an answer said that its database is there
+    started: bool = True  # whether a request was sent
+    exists: bool = False  # whether an answer said that its database is there
     doubt: str = ""  # why it may not be what it should be
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def is_broken(self) -> bool:
@@ -114,82 +116,84 @@ class Batch:
         self._ping = ping
         self._expected = expected
         self._marked = marked
-        self._end: _Reason | None = None
+        self._stopped: _Reason | None = None
         self._full: _Reason | None = None
-        self._silent: _Reason | None = None
-        self._lost = 0
-        self._settled: list[Outcome] = []
+        self._timed_out: _Reason | None = None
+        self._failures_in_a_row = 0
+        self._outcomes: list[Outcome] = []
         self._written: list[_Attempt] = []  # and not yet known to be durable
 
     def outcomes(self, changes: Sequence[Change]) -> Iterator[Outcome]:
-        """Make the changes; yield one outcome each, DONE only once it is durable."""
+        """Apply the changes; yield one outcome each, DONE only once it is durable."""
         marking = [change for change in changes if change.action in _MARKING]
         if self._ping is None and (self._expected is not None or len(marking) > 1):
-            refused = self._meet(changes)
+            refused = self._handshake(changes)
             changes = [change for change in changes if change is not refused]
             marking = [change for change in marking if change is not refused]
-        # What needs no marker is durable with its answer, and a drop may make room.
+        # What needs no marker is durable with its answer, and a drop may free a slot.
         others = (change for change in changes if change.action not in _MARKING)
-        for _, tried in in_flight(self._open(others), self._alter, limit=_IN_FLIGHT):
-            if self._succeeded(tried):
-                self._settle(tried, Status.UNKNOWN if tried.doubt else Status.DONE, tried.doubt)
-            yield from self._ready()
+        for _, attempt in in_flight(self._still_open(others), self._alter, limit=_IN_FLIGHT):
+            if self._succeeded(attempt):
+                self._resolve(
+                    attempt, Status.UNKNOWN if attempt.doubt else Status.DONE, attempt.doubt
+                )
+            yield from self._take_outcomes()
         mark = partial(self._mark, no_sync=True)
-        for _, tried in in_flight(self._open(marking[:-1]), mark, limit=_IN_FLIGHT):
-            if self._succeeded(tried):
-                self._note(tried)
-            yield from self._ready()
+        for _, attempt in in_flight(self._still_open(marking[:-1]), mark, limit=_IN_FLIGHT):
+            if self._succeeded(attempt):
+                self._record_written(attempt)
+            yield from self._take_outcomes()
         yield from self._finish(marking[-1:])
 
     def _finish(self, last: Sequence[Change]) -> Iterator[Outcome]:
-        """Send the last marker as the barrier, and settle all that were written."""
+        """Send the last marker as the barrier, and resolve all that were written."""
         alone, passed, broken = not self._written, False, False
-        for change in self._open(last):
-            tried = self._mark(change, no_sync=False)
-            if tried.is_broken and not alone:
-                # It is part of what is sent again, unless the server has fallen silent.
+        for change in self._still_open(last):
+            attempt = self._mark(change, no_sync=False)
+            if attempt.is_broken and not alone:
+                # It is part of what is sent again, unless the server does not answer in time.
                 broken = True
-                if isinstance(tried.error, ConnectionFailed) and tried.error.timed_out:
-                    self._silent = _Reason.of(tried.error)
-                self._note(tried)
-            elif self._succeeded(tried):
+                if isinstance(attempt.error, ConnectionFailed) and attempt.error.timed_out:
+                    self._timed_out = _Reason.of(attempt.error)
+                self._record_written(attempt)
+            elif self._succeeded(attempt):
                 passed = True
-                self._note(tried)
-        yield from self._ready()
+                self._record_written(attempt)
+        yield from self._take_outcomes()
         if not self._written:
             return
         # A marker that was the only one and went the ordinary way is durable by itself.
         why = None if alone and passed else self._confirm(passed=passed, again=broken)
-        for tried in self._written:
+        for attempt in self._written:
             if why is None:
-                status = Status.UNKNOWN if tried.doubt else Status.DONE
-                self._settle(tried, status, tried.doubt, progress=False)
+                status = Status.UNKNOWN if attempt.doubt else Status.DONE
+                self._resolve(attempt, status, attempt.doubt, progress=False)
                 continue
-            status = Status.UNCONFIRMED if tried.is_there else Status.UNKNOWN
-            there = "the database is there, " if tried.is_there else ""
+            status = Status.UNCONFIRMED if attempt.exists else Status.UNKNOWN
+            there = "the database is there, " if attempt.exists else ""
             message = f"{there}its marker is not confirmed: {why.message}"
-            self._settle(tried, status, message, why.remedy, progress=False)
-        yield from self._ready()
+            self._resolve(attempt, status, message, why.remedy, progress=False)
+        yield from self._take_outcomes()
 
-    def _meet(self, changes: Sequence[Change]) -> Change | None:
-        """Learn which server and process is there; return what fails where nobody is."""
+    def _handshake(self, changes: Sequence[Change]) -> Change | None:
+        """Learn which server and process answers; return the change that fails without one."""
         if not changes or self._context.over:
             return None
         try:
             self._ping = self._client.ping(self._context)
         except (*_STOP, ConnectionFailed, ServerFailed) as error:
             self._succeeded(_Attempt(changes[0], error))
-            self._end = self._end or _Reason.of(error)
+            self._stopped = self._stopped or _Reason.of(error)
             return changes[0]
         except (TargetError, Interrupted):
-            pass  # A proxy that does not let it through, perhaps; the writes will tell.
+            pass  # A proxy that does not let it through, perhaps; the writes will show.
         return None
 
     # One change ------------------------------------------------------------------------------
 
     def _alter(self, change: Change) -> _Attempt:
-        """Make a change that needs no marker."""
-        tried, context = _Attempt(change), self._context
+        """Apply a change that needs no marker."""
+        attempt, context = _Attempt(change), self._context
         if context.over is not None:
             return _Attempt(change, context.over, started=False)
         retention = change.after.retention if change.after else None
@@ -206,40 +210,40 @@ class Batch:
                 self._client.clear_retention(context, change.database)
         except NotFound as error:
             if change.action is Action.DROP:
-                tried.doubt = "it was gone already"
+                attempt.doubt = "it was gone already"
             else:
-                tried.error = error
+                attempt.error = error
         except InfluxopsError as error:
-            tried.error = error
-        return tried
+            attempt.error = error
+        return attempt
 
     def _mark(self, change: Change, *, no_sync: bool) -> _Attempt:
-        """Make a database, if it has to be, and its marker."""
-        tried, context = _Attempt(change), self._context
+        """Create a database, if need be, and its marker."""
+        attempt, context = _Attempt(change), self._context
         if context.over is not None:
             return _Attempt(change, context.over, started=False)
         retention = change.after.retention if change.after else None
         try:
             if change.action is Action.CREATE and isinstance(retention, int):
-                self._create(tried, retention)
+                self._create(attempt, retention)
             self._write(change, context, no_sync=no_sync)
-            tried.is_there = True
+            attempt.exists = True
         except InfluxopsError as error:
-            tried.error = error
-            # The write has made the database before it met the limit of tables.
-            tried.is_there |= isinstance(error, TableLimit)
-        return tried
+            attempt.error = error
+            # The write has created the database before it met the limit of tables.
+            attempt.exists |= isinstance(error, TableLimit)
+        return attempt
 
-    def _create(self, tried: _Attempt, retention: int) -> None:
+    def _create(self, attempt: _Attempt, retention: int) -> None:
         try:
-            self._client.create(self._context, tried.change.database, retention)
-            tried.is_there = True
+            self._client.create(self._context, attempt.change.database, retention)
+            attempt.exists = True
         except AlreadyExists:
-            tried.doubt = "it was there already, with a retention period that is not known yet"
+            attempt.doubt = "it was there already, with a retention period that is not known yet"
         except InfluxDBError as error:
             if not error.may_have_applied:
                 raise
-            tried.doubt = f"the answer to its creation was lost: {error.reason}"
+            attempt.doubt = f"the answer to its creation was lost: {error.reason}"
 
     def _write(self, change: Change, context: Context, *, no_sync: bool) -> None:
         self._marked.add(change.database)
@@ -249,30 +253,30 @@ class Batch:
     # Making it durable -----------------------------------------------------------------------
 
     def _confirm(self, *, passed: bool, again: bool) -> _Reason | None:
-        """Make sure that all markers that were written are durable.
+        """Ensure that all markers that were written are durable.
 
         Args:
             passed: Whether the last marker went the ordinary way, and so was the barrier.
             again: Whether that failed, so that all are to be written again.
 
         Returns:
-            Why that could not be made sure; None where it could.
+            Why they may not be; None where they are.
         """
-        if self._silent is not None:
-            return _Reason(self._silent.message, _VERIFY)
+        if self._timed_out is not None:
+            return _Reason(self._timed_out.message, _VERIFY)
         context = self._context
         why: _Reason | None = None
         process, restarted = self._ping.process_id if self._ping else None, False
         for _ in range(_ROUNDS):
             if context is self._context:
-                # What was written is worth a moment more, so that it can be told for sure.
+                # What was written is worth a moment more, to know whether it is durable.
                 context = context.or_grace(GRACE)
             try:
                 if again:
                     self._send_again(context)
                 if not passed:
                     self._write(self._written[-1].change, context, no_sync=False)
-                    self._written[-1].is_there = True
+                    self._written[-1].exists = True
                 found = self._client.ping(context).process_id
                 if None in (process, found) or process == found:
                     return None
@@ -297,73 +301,76 @@ class Batch:
     def _send_again(self, context: Context) -> None:
         """Write all markers again, the same points."""
 
-        def write(tried: _Attempt) -> None:
-            self._write(tried.change, context, no_sync=True)
-            tried.is_there = True
+        def write(attempt: _Attempt) -> None:
+            self._write(attempt.change, context, no_sync=True)
+            attempt.exists = True
 
-        still = (tried for tried in self._written if context.over is None)
+        still = (attempt for attempt in self._written if context.over is None)
         for _ in in_flight(still, write, limit=_IN_FLIGHT):
             pass
         context.check()
 
-    # What came of it -------------------------------------------------------------------------
+    # Results -------------------------------------------------------------------------------
 
-    def _note(self, tried: _Attempt) -> None:
-        """Remember a marker that was written, or that is to be sent again."""
-        self._written.append(tried)
+    def _record_written(self, attempt: _Attempt) -> None:
+        """Note a marker that was written, or that is to be sent again."""
+        self._written.append(attempt)
         self._context.on_progress(1)
 
-    def _succeeded(self, tried: _Attempt) -> bool:
-        """Return whether a change was made; settle one that was not."""
-        error, creates = tried.error, tried.change.action is Action.CREATE
+    def _succeeded(self, attempt: _Attempt) -> bool:
+        """Return whether a change succeeded; resolve one that did not."""
+        error, creates = attempt.error, attempt.change.action is Action.CREATE
         if error is None:
-            self._lost = 0
+            self._failures_in_a_row = 0
             return True
         reason, remedy = _reason(error), error.remedy
         lost = isinstance(error, InfluxDBError) and error.may_have_applied
-        made = creates and tried.is_there
-        if not tried.started:
-            self._settle(tried, Status.SKIPPED, f"not tried: {reason}", remedy)
+        made = creates and attempt.exists
+        if not attempt.started:
+            self._resolve(attempt, Status.SKIPPED, f"not tried: {reason}", remedy)
         elif isinstance(error, Interrupted):
-            self._settle(tried, Status.UNKNOWN, "the run ended while it was tried", effect=made)
+            if time.monotonic() - attempt.began >= GRACE:
+                # It was waited for as long as an interrupt may take; so would be a barrier.
+                self._timed_out = self._timed_out or _Reason.of(error)
+            self._resolve(attempt, Status.UNKNOWN, "the run ended while it was tried", effect=made)
         elif made and lost:
             message = f"the database has been made, the answer to its marker was lost: {reason}"
-            self._settle(tried, Status.UNKNOWN, message, remedy, effect=True)
-        elif made and not tried.doubt:
+            self._resolve(attempt, Status.UNKNOWN, message, remedy, effect=True)
+        elif made and not attempt.doubt:
             message = f"the database has been made, its marker has not: {reason}"
-            self._settle(tried, Status.FAILED, message, remedy, effect=True)
-        elif tried.doubt:
-            message = f"{tried.doubt}; its marker is missing: {reason}"
-            self._settle(tried, Status.UNKNOWN, message, remedy)
+            self._resolve(attempt, Status.FAILED, message, remedy, effect=True)
+        elif attempt.doubt:
+            message = f"{attempt.doubt}; its marker is missing: {reason}"
+            self._resolve(attempt, Status.UNKNOWN, message, remedy)
         elif creates and isinstance(error, DatabaseLimit):
-            self._settle(tried, Status.FULL, reason, remedy)
+            self._resolve(attempt, Status.FULL, reason, remedy)
         else:
-            self._settle(tried, Status.UNKNOWN if lost else Status.FAILED, reason, remedy)
-        self._conclude(error)
+            self._resolve(attempt, Status.UNKNOWN if lost else Status.FAILED, reason, remedy)
+        self._handle_failure(error)
         return False
 
-    def _conclude(self, error: InfluxopsError) -> None:
-        """See what an error means for the changes that are still to come."""
+    def _handle_failure(self, error: InfluxopsError) -> None:
+        """Decide what an error means for the changes that are still to come."""
         why = _Reason.of(error)
         if isinstance(error, (ConnectionFailed, ServerFailed)):
-            self._lost += 1
+            self._failures_in_a_row += 1
             silent = isinstance(error, ConnectionFailed) and error.timed_out
-            self._silent = self._silent or (why if silent else None)
-            if silent or self._lost >= _LOST_IN_A_ROW:
+            self._timed_out = self._timed_out or (why if silent else None)
+            if silent or self._failures_in_a_row >= _MAX_FAILURES:
                 went = _Reason(f"the server went away ({why.message})", why.remedy)
-                self._end = self._end or went
+                self._stopped = self._stopped or went
             return
-        self._lost = 0
+        self._failures_in_a_row = 0
         if isinstance(error, _STOP):
-            self._end = self._end or why
+            self._stopped = self._stopped or why
         elif isinstance(error, (DatabaseLimit, TableLimit)):
-            # At the limit of tables, the next database would be made without its marker too, and
+            # At the limit of tables, the next database would be created without its marker too, and
             # could not hold a table of telemetry either.
             self._full = self._full or why
 
-    def _settle(
+    def _resolve(
         self,
-        tried: _Attempt | Change,
+        attempt: _Attempt | Change,
         status: Status,
         message: str = "",
         remedy: Remedy | str = "",
@@ -371,31 +378,31 @@ class Batch:
         effect: bool = False,
         progress: bool = True,
     ) -> None:
-        change = tried if isinstance(tried, Change) else tried.change
+        change = attempt if isinstance(attempt, Change) else attempt.change
         effect = effect or status is Status.UNCONFIRMED
-        self._settled.append(Outcome(change, status, message, remedy, effect=effect))
+        self._outcomes.append(Outcome(change, status, message, remedy, effect=effect))
         if progress:
             self._context.on_progress(1)
 
-    def _ready(self) -> Iterator[Outcome]:
+    def _take_outcomes(self) -> Iterator[Outcome]:
         """Yield the outcomes that are known."""
-        ready, self._settled = self._settled, []
+        ready, self._outcomes = self._outcomes, []
         yield from ready
 
-    def _open(self, changes: Iterable[Change]) -> Iterator[Change]:
-        """Yield the changes that are worth a request; settle the others."""
+    def _still_open(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """Yield the changes that are worth a request; resolve the others."""
         for change in changes:
-            if self._end is None and (ended := self._context.over) is not None:
-                self._end = _Reason.of(ended)
-            if self._end is not None:
-                message = f"not tried: {self._end.message}"
-                self._settle(change, Status.SKIPPED, message, self._end.remedy)
+            if self._stopped is None and (ended := self._context.over) is not None:
+                self._stopped = _Reason.of(ended)
+            if self._stopped is not None:
+                message = f"not tried: {self._stopped.message}"
+                self._resolve(change, Status.SKIPPED, message, self._stopped.remedy)
             elif self._full is not None and change.action is Action.CREATE:
-                self._settle(change, Status.FULL, self._full.message, self._full.remedy)
+                self._resolve(change, Status.FULL, self._full.message, self._full.remedy)
             else:
                 yield change
 
 
 def _reason(error: InfluxopsError) -> str:
-    """Return why, without what was tried where: an outcome tells that already."""
+    """Return why, without what was tried where: an outcome says that already."""
     return error.reason if isinstance(error, InfluxDBError) else error.message
