@@ -48,7 +48,7 @@ from influxops_influxdb3.settings import InfluxDB3Settings
 if TYPE_CHECKING:
     from influxops_influxdb3.http.client import Client, Ping
 
-#: Databases that InfluxDB 3 Core holds unless it was told otherwise.
+#: Databases that InfluxDB 3 Core holds by default.
 _CORE_CAPACITY = 5
 #: Databases that one query names.
 _NAMED_AT_ONCE = 500

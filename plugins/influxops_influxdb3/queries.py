@@ -37,11 +37,7 @@ TABLE_COUNT = "SELECT COUNT(*) AS n FROM system.tables WHERE deleted = false"
 
 
 def inventory_of(names: Iterable[str]) -> str:
-    """Ask for some databases, and all that were deleted: one may have had the name of one of these.
-
-    Args:
-        names: Valid names, which need no quoting.
-    """
+    """Ask for databases, by valid names, and for all deleted ones, whose names these may be."""
     named = ", ".join(f"'{name}'" for name in names)
     return f"{_DATABASES} WHERE d.database_name IN ({named}) OR d.deleted = true"
 
@@ -99,12 +95,7 @@ def files_of(table: str) -> str:
 
 
 def row_count(table: str, after: int | None) -> str:
-    """Ask for the number of rows and the newest time, with the table's name beside them.
-
-    Args:
-        table: The table.
-        after: Only what is newer counts, in nanoseconds since 1970; None: all.
-    """
+    """Ask for the number of rows, all or those after a time in nanoseconds, and the newest time."""
     bound = "" if after is None else f" WHERE time > '{format_time(after)}'"
     return (
         f"SELECT {literal(table)} AS name, COUNT(*) AS count, MAX(time) AS last "
@@ -123,11 +114,8 @@ def extent(table: str, span: Span) -> str:
 def rows_by_time(tables: Iterable[str], since: datetime, until: datetime, step: int) -> str:
     """Ask for the number of rows in each span of time, a row a table and span.
 
-    Args:
-        tables: The tables.
-        since: The oldest time that counts, to the second.
-        until: The first time that does not count any more, to the second.
-        step: Seconds of a span; it begins at a multiple of that since 1970.
+    A span has `step` seconds, and begins at a multiple of that since 1970; `since` and `until`
+    count to the second.
     """
     bounds = f"time >= '{_to_the_second(since)}' AND time < '{_to_the_second(until)}'"
     return " UNION ALL ".join(
@@ -138,15 +126,7 @@ def rows_by_time(tables: Iterable[str], since: datetime, until: datetime, step: 
 
 
 def rows_of(table: str, columns: Collection[str], infinite: Mapping[str, str], span: Span) -> str:
-    """Ask for the rows in a range of time.
-
-    Args:
-        table: The table.
-        columns: Its columns, without the time.
-        infinite: For each float, the name of a column that tells which infinity it is, if it is
-            one: JSON has no infinity, so that such a field looks like one that is null.
-        span: The range of time.
-    """
+    """Ask for the rows in a range of time; `infinite` is `Table.infinite`."""
     shown = [quoted(name) for name in columns]
     for alias, name in infinite.items():
         column = quoted(name)

@@ -24,17 +24,9 @@ _Parts = tuple[str, dict[str, str], int]
 
 
 class Backfill:
-    """The rows of one table that the copy lacks.
+    """The rows of one table that the copy lacks; `copied` is the table as the copy has it."""
 
-    Args:
-        source: The database that is copied.
-        copy: The database that gets it.
-        writer: Writes to the copy.
-        table: The table as the source has it.
-        copied: The table as the copy has it.
-    """
-
-    #: So many conflicts are told of.
+    #: So many conflicts are reported as examples.
     EXAMPLES: ClassVar[int] = 5
 
     def __init__(

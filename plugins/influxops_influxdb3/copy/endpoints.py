@@ -32,13 +32,7 @@ class Extent(Struct, frozen=True):
 
 
 class CopyEndpoint:
-    """A database on a server.
-
-    Args:
-        client: The server.
-        context: The run.
-        database: The database's name.
-    """
+    """A database on a server."""
 
     def __init__(self, client: Client, context: Context, database: str) -> None:
         self.client = client
@@ -187,9 +181,7 @@ class CopyEndpoint:
     def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
         """Return how many rows a table has, in few queries whatever its files.
 
-        Args:
-            table: Its name.
-            exactly: Whether what is in no file, before and after all of them, is counted too.
+        With `exactly`, what is in no file, before and after all of them, is counted too.
 
         Returns:
             The number, and whether it is only at most that many: files count a row twice that was
@@ -258,10 +250,6 @@ class LineWriter:
     """Writes lines to a database, without waiting until they are durable.
 
     The last body is kept back, for it to be the barrier that makes all before it durable.
-
-    Args:
-        side: Where to.
-        context: The run.
     """
 
     def __init__(self, endpoint: CopyEndpoint, context: Context) -> None:
@@ -290,7 +278,7 @@ class LineWriter:
         """Write what is left and wait until all is durable.
 
         Returns:
-            Whether it is; False where the server was started anew meanwhile, so that what was
+            Whether it is; False where the server was restarted in between, so that what was
             written may be lost.
         """
         if self._lines:

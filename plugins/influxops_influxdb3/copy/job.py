@@ -1,17 +1,17 @@
 """Copies a database to another server while it is in use: passes, made of steps.
 
-The first pass copies all rows. The second one and those after it read both sides anew and compare
-them slice by slice; a slice that differs is copied again. What is as young as the pass before is
-not compared, since it may still grow: it is copied again, and the copy is held against what was
-read. The copying is done once a pass has found nothing new in what was settled. Where nobody can
-write any more, and the source's files are the same before and after, the first pass is the only one
-that reads the source: the copy is held against what it read.
+The first pass copies all rows. Later passes read both sides again and compare them slice by slice;
+a slice that differs is copied again. Rows newer than the previous pass are not compared, since they
+may still grow: they are always copied again, and the copy is verified against what was read. The
+copy is done once a pass has found nothing new in what was settled. Where writers are paused, and
+the source's files are the same before and after, the first pass is the only one that reads the
+source: the copy is verified against what it read.
 
-A table that cannot be read is named, and the others are copied: it is not done then, unless that
-table was to be left out.
+A table that cannot be read is reported, and the others are copied: the copy is not done then,
+unless that table was to be left out.
 
-A step ends with a write that waits until all before it is durable; only then is it told how far
-copying is. Who is killed goes on from there, or from earlier: each row can be copied twice.
+A step ends with a write that waits until all before it is durable; only then is its progress
+reported. A process that was killed resumes there, or earlier: each row can be copied twice.
 """
 
 from __future__ import annotations
@@ -54,18 +54,13 @@ _FLUSHES = 2.0
 
 
 class _Restarted(TargetError):
-    """The server that gets the copy was started anew: what was not durable may be lost."""
+    """The server that gets the copy was restarted: what was not durable may be lost."""
 
 
 class CopyJob:
     """One call of `influxops_copy`.
 
-    Args:
-        source: The database that is copied.
-        copy: The database that gets the rows.
-        target: The name of the target that findings are about.
-        order: What is to be copied.
-        context: The run.
+    Findings are about `target`, the name of the one that gets the copy.
     """
 
     def __init__(
@@ -150,7 +145,7 @@ class CopyJob:
                 raise TargetRefused(
                     f"another server answers at {side.client.url} than the one that the copying "
                     f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
-                    hint="begin anew if that is meant",
+                    hint="start again if that is meant",
                 )
         if order.recent and state.done and order.only_missing:
             settled, total = state.began - LATE, state.total
@@ -209,7 +204,7 @@ class CopyJob:
         yield from self._tables.make()
 
     def _fingerprint(self) -> None:
-        """Note what the files are where nobody is to write any more, and what can be left for that.
+        """Note the source's files where writers are paused, and skip what they prove unchanged.
 
         What was written is in answers, and counts as copied, after two flushes.
         """
@@ -278,10 +273,10 @@ class CopyJob:
                     yield True
 
     def _checkpoint(self) -> Iterator[None]:
-        """Make all that was written durable, and look whether it is there.
+        """Make all that was written durable, and verify that it exists.
 
         Raises:
-            _Restarted: When the server was started anew, so that it may be lost.
+            _Restarted: When the server was restarted, so that it may be lost.
             TargetError: When the copy holds what the source does not.
         """
         if not self._writer.barrier():
@@ -371,7 +366,7 @@ class CopyJob:
         examples = (*self._state.examples, *backfill.examples)[: Backfill.EXAMPLES]
         self._state = replace(self._state, examples=examples)
 
-    # What is told ----------------------------------------------------------------------------
+    # Progress --------------------------------------------------------------------------------
 
     def _count(self, **counts: int) -> None:
         """Count what was found."""

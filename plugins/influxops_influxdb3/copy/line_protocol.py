@@ -40,12 +40,12 @@ class Table(Struct, frozen=True):
     name: str
     columns: Mapping[str, str]
     #: Whether it has a `time` column. A refused write may leave a table without, which holds no
-    #: rows and cannot be queried, until a good one makes it whole.
+    #: rows and cannot be queried, until a good one completes it.
     has_time: bool = True
 
     @property
     def may_have_rows(self) -> bool:
-        """Whether it can be asked for rows: it exists, and was made whole."""
+        """Whether it can be asked for rows: it exists, and is complete."""
         return bool(self.columns) and self.has_time
 
     @property
@@ -79,11 +79,7 @@ class Table(Struct, frozen=True):
 
 
 def table_of(name: str, columns: Iterable[tuple[str, str]]) -> Table:
-    """Return a table with the columns that a server tells of.
-
-    Args:
-        name: Its name.
-        columns: The name and data type of each column.
+    """Return a table of columns, each with its name and the server's data type.
 
     Raises:
         TargetError: When it has a type that line protocol cannot write.
@@ -139,11 +135,7 @@ class Unwritable(TargetError):
 
 
 class LineEncoder:
-    """Makes the lines of one table.
-
-    Args:
-        table: The table, with all columns that its rows may have.
-    """
+    """Encodes the rows of one table, which has all columns that they may have."""
 
     def __init__(self, table: Table) -> None:
         self._table = table

@@ -14,7 +14,7 @@ from influxops_influxdb3.queries import FIRST
 #: A row is expected within so many nanoseconds of its time; one that comes later is found by
 #: comparing.
 LATE: Final = 10 * 1_000_000_000
-#: After so many passes that each found something, it is told that old rows keep coming.
+#: After so many passes that each found something, it is reported that old rows keep coming.
 PASSES: Final = 10
 
 
@@ -73,16 +73,14 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
             pass
         raise TargetError(
             "how far the copy was cannot be read",
-            hint="begin anew: what is in the copy already does no harm",
+            hint="start again: what is in the copy already does no harm",
         )
 
     def after(self, now: int, *, is_unchanged: bool = False) -> CopyState:
         """Return the state after a whole pass: done, or the beginning of the next one.
 
-        Args:
-            now: When the next one begins.
-            is_unchanged: Whether what was read is all that there is and will be, so that it need
-                not be read again to compare.
+        Where `is_unchanged`, what was read is all that there is and will be, so that it need not
+        be read again to compare.
 
         Raises:
             TargetError: When rows are lost again and again.

@@ -24,11 +24,7 @@ def slices(
 
     Rows that come in the meantime are in one of them too, unless their time has been passed.
 
-    Args:
-        side: The database.
-        table: The table's name.
-        start: Where to begin, in nanoseconds since 1970.
-        other: Another database that is asked for the same slices.
+    Where `other` is asked for the same slices, they keep within its limit, too.
 
     Raises:
         QueryFileLimit: When a single moment is in too many files for the server.

@@ -22,20 +22,14 @@ from influxops_influxdb3.copy.progress import CopyState
 from influxops_influxdb3.copy.unreadable import UnreadableTables
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
 
-#: Tables that InfluxDB 3 Core holds unless it was told otherwise.
+#: Tables that InfluxDB 3 Core holds by default.
 _CORE_TABLES = 2_000
-#: Rows whose lines tell how long the lines of a table are.
+#: Rows that are sampled for the length of a table's lines.
 _SAMPLE = 100
 
 
 class TableSync:
-    """The tables of both sides.
-
-    Args:
-        source: The database that is copied.
-        copy: The database that gets the rows.
-        target: The name of the target that findings are about.
-    """
+    """The tables of both sides; findings are about `target`, the name of the copy's."""
 
     def __init__(
         self, source: CopyEndpoint, copy: CopyEndpoint, context: Context, target: str
@@ -128,8 +122,8 @@ class TableSync:
         if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(
-            f"it holds {count(held, 'table')} and would get {wanted} more; InfluxDB 3 Core is "
-            f"thought to hold {_CORE_TABLES:,}",
+            f"it holds {count(held, 'table')} and would get {wanted} more; InfluxDB 3 Core holds "
+            f"{_CORE_TABLES:,} by default",
             "drop tables there, raise the server's limit, or choose another target",
             kind=Kind.OVER_CAPACITY,
             error=True,
@@ -142,12 +136,7 @@ class TableSync:
         return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
 
     def unread(self, reasons: Mapping[str, str], without: Collection[str]) -> Iterator[Finding]:
-        """Yield what is said of tables that cannot be copied.
-
-        Args:
-            reasons: Why not, by name.
-            without: The tables that are to be left out then.
-        """
+        """Yield a finding for each table that cannot be copied, whether it is left out or not."""
         for name, reason in reasons.items():
             left = "it is left out" if name in without else "all others are copied"
             yield self.finding(f"the table {one_line(name)} cannot be copied: {reason}; {left}")

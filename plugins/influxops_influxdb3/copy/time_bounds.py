@@ -61,12 +61,6 @@ def in_slices(
 ) -> Iterator[tuple[Span, _T]]:
     """Ask about a range of time in as many statements as the server's limit wants.
 
-    Args:
-        client: The server, which knows its limit as soon as it has told it.
-        files: The table's files; None where they are not known.
-        ask: Asks about one slice, at the latest when its result is taken.
-        span: The range.
-
     Yields:
         Each slice, in the order of time, with the answer.
 
@@ -88,13 +82,7 @@ def in_slices(
 
 
 def smaller(files: Sequence[File] | None, limit: int, span: Span) -> list[Span]:
-    """Divide a slice that the server has refused, and that is more than a moment.
-
-    Args:
-        files: The table's files; None where they are not known.
-        limit: What the server's limit is thought to be by now.
-        span: The slice.
-    """
+    """Divide a slice that the server has refused, and that is more than a moment."""
     parts = divide([(files or (), limit)], span)
     if len(parts) > 1:
         return parts

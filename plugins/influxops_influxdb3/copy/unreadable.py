@@ -14,11 +14,7 @@ _LIMIT = 100
 
 
 class UnreadableTables:
-    """The tables of one database that cannot be copied.
-
-    Args:
-        found: Is given the name of each, again each time.
-    """
+    """The tables of one database that cannot be copied; `found` gets each name, each time."""
 
     def __init__(self, found: Callable[[str], None] = lambda name: None) -> None:
         self._found = found

@@ -41,6 +41,17 @@ from influxops_influxdb3.http.transport import Transport
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 _DATABASES = "/api/v3/configure/database"
+_ENDPOINTS = {
+    Operation.PING: ("GET", "/ping"),
+    Operation.LIST: ("GET", _DATABASES),
+    Operation.CREATE: ("POST", _DATABASES),
+    Operation.SET_RETENTION: ("PUT", _DATABASES),
+    Operation.CLEAR_RETENTION: ("DELETE", f"{_DATABASES}/retention_period"),
+    Operation.DELETE: ("DELETE", _DATABASES),
+    Operation.CREATE_TABLE: ("POST", "/api/v3/configure/table"),
+    Operation.WRITE: ("POST", "/api/v3/write_lp"),
+    Operation.QUERY: ("POST", "/api/v3/query_sql"),
+}
 _JSON = json_reader.Decoder()
 #: What `--query-file-limit` is by default.
 _FILE_LIMIT = 432
@@ -99,7 +110,7 @@ class Client:
             NotInfluxDB3: When it is another product, or an older InfluxDB.
             AccessRefused: When even that wants a token.
         """
-        request, response = self._send(context, Operation.PING, "GET", "/ping")
+        request, response = self._send(context, Operation.PING)
         body = read_json(response, request) if response.body.strip() else {}
         body = body if isinstance(body, dict) else {}
         version = response.headers.get("x-influxdb-version") or str(body.get("version", ""))
@@ -124,9 +135,7 @@ class Client:
 
     def databases(self, context: Context) -> list[str]:
         """Return the names of the databases that the token may see, without the deleted ones."""
-        request, response = self._send(
-            context, Operation.LIST, "GET", _DATABASES, query={"format": "json"}
-        )
+        request, response = self._send(context, Operation.LIST, query={"format": "json"})
         rows = _rows(read_json(response, request), request)
         return [str(row["iox::database"]) for row in rows if "iox::database" in row]
 
@@ -140,9 +149,7 @@ class Client:
         document = {"db": database}
         if retention is not None:
             document["retention_period"] = format_duration(retention)
-        self._send(
-            context, Operation.CREATE, "POST", _DATABASES, database=database, document=document
-        )
+        self._send(context, Operation.CREATE, database, document=document)
 
     def set_retention(self, context: Context, database: str, retention: int) -> None:
         """Set a database's retention period, in seconds.
@@ -150,14 +157,8 @@ class Client:
         Raises:
             NotFound: When there is no such database.
         """
-        self._send(
-            context,
-            Operation.SET_RETENTION,
-            "PUT",
-            _DATABASES,
-            database=database,
-            document={"db": database, "retention_period": format_duration(retention)},
-        )
+        document = {"db": database, "retention_period": format_duration(retention)}
+        self._send(context, Operation.SET_RETENTION, database, document=document)
 
     def clear_retention(self, context: Context, database: str) -> None:
         """Let a database keep its data for ever.
@@ -165,14 +166,7 @@ class Client:
         Raises:
             NotFound: When there is no such database.
         """
-        self._send(
-            context,
-            Operation.CLEAR_RETENTION,
-            "DELETE",
-            f"{_DATABASES}/retention_period",
-            database=database,
-            query={"db": database},
-        )
+        self._send(context, Operation.CLEAR_RETENTION, database, query={"db": database})
 
     def create_table(
         self,
@@ -192,14 +186,7 @@ class Client:
         """
         columns = [{"name": name, "type": kind} for name, kind in fields.items()]
         document = {"db": database, "table": table, "tags": list(tags), "fields": columns}
-        self._send(
-            context,
-            Operation.CREATE_TABLE,
-            "POST",
-            "/api/v3/configure/table",
-            database=database,
-            document=document,
-        )
+        self._send(context, Operation.CREATE_TABLE, database, document=document)
 
     def write(
         self,
@@ -224,28 +211,19 @@ class Client:
         query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
         if exact:
             query["precision"] = "nanosecond"
-        self._send(
-            context,
-            Operation.WRITE,
-            "POST",
-            "/api/v3/write_lp",
-            database=database,
-            query=query,
-            # Half a character has no UTF-8; such an id was refused before.
-            body=lines.encode(errors="replace") if isinstance(lines, str) else lines,
-            is_of_data=exact,
-        )
+        # Half a character has no UTF-8; such an id was refused before.
+        body = lines.encode(errors="replace") if isinstance(lines, str) else lines
+        self._send(context, Operation.WRITE, database, query=query, body=body, is_of_data=exact)
 
     def query(
         self,
         context: Context,
         database: str,
         sql: str,
-        params: Mapping[str, Any] | None = None,
         *,
         retries: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Ask in SQL, with `$name` for each parameter.
+        """Ask in SQL.
 
         Where it may fail for good, `retries` limits the further attempts below the settings.
 
@@ -257,10 +235,10 @@ class Client:
             BadRequest: When there is no such table, or the query is wrong.
             QueryFileLimit: When the server would have to read more files than it lets itself.
         """
-        document: dict[str, Any] = {"db": database, "q": sql}
-        if params:
-            document["params"] = dict(params)
-        request, response = self._query(context, database, document, retries=retries)
+        document = {"db": database, "q": sql}
+        request, response = self._send(
+            context, Operation.QUERY, database, document=document, retries=retries
+        )
         return _rows(read_json(response, request), request)
 
     def rows(
@@ -279,8 +257,13 @@ class Client:
             ConnectionFailed: Also when the answer breaks off; nothing is asked again then.
         """
         document = {"db": database, "q": sql, "format": "jsonl"}
-        request, response = self._query(
-            context, database, document, is_streamed=True, retries=retries
+        request, response = self._send(
+            context,
+            Operation.QUERY,
+            database,
+            document=document,
+            is_streamed=True,
+            retries=retries,
         )
         if response.chunks is None:
             return
@@ -305,46 +288,17 @@ class Client:
             NotFound: When there is no such database.
         """
         at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._send(
-            context,
-            Operation.DELETE,
-            "DELETE",
-            _DATABASES,
-            database=database,
-            query={"db": database, "hard_delete_at": at},
-            is_of_data=True,
-        )
+        query = {"db": database, "hard_delete_at": at}
+        self._send(context, Operation.DELETE, database, query=query, is_of_data=True)
 
     # How a request is made -------------------------------------------------------------------
-
-    def _query(
-        self,
-        context: Context,
-        database: str,
-        document: Mapping[str, Any],
-        *,
-        is_streamed: bool = False,
-        retries: int | None,
-    ) -> tuple[Request, Response]:
-        return self._send(
-            context,
-            Operation.QUERY,
-            "POST",
-            "/api/v3/query_sql",
-            database=database,
-            document=document,
-            is_streamed=is_streamed,
-            retries=retries,
-        )
 
     def _send(
         self,
         context: Context,
         operation: Operation,
-        method: str,
-        path: str,
-        *,
         database: str | None = None,
+        *,
         query: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
         body: bytes | None = None,
@@ -355,6 +309,7 @@ class Client:
         """Send one request, again where that may help, and return the good answer."""
         settings = self._settings
         limit = settings.retries if retries is None else min(retries, settings.retries)
+        method, path = _ENDPOINTS[operation]
         target = f"{path}?{urlencode(query)}" if query else path
         request = Request(operation, settings.url, database, method, target, body)
         request.is_of_data, request.is_streamed = is_of_data, is_streamed

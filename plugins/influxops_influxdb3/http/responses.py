@@ -200,7 +200,7 @@ def _meaning(
     if status == 404:
         return NotFound, answered, "" if request.database else CHECK_URL
     if status == 409:
-        return AlreadyExists, answered, "somebody else made it meanwhile; run influxops again"
+        return AlreadyExists, answered, "it was created concurrently; run influxops again"
     return BadRequest, answered, ""
 
 

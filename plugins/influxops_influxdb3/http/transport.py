@@ -1,7 +1,7 @@
 """HTTP with one server: one exchange at a time on a connection, each wait bounded by the run.
 
-A request is made in the thread that wants the answer. Whatever is waited for (a connection, an
-answer) ends when the run ends or its own time has passed. What was not sent by then is never sent.
+A request is made in the thread that wants the answer. Each wait (for a connection, for an answer)
+ends when the run ends or its own time has passed. What was not sent before that is never sent.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class _Exchange:
     def __init__(self, context: Context, settings: InfluxDB3Settings, request: Request) -> None:
         self.request = request
         self.began = time.monotonic()
-        self.phase = "connecting"  # for the error that may come of it
+        self.phase = "connecting"  # for the error, if there is one
         self.ending = Ending()
         self._context = context
         self._settings = settings
@@ -356,7 +356,7 @@ def _read_body(received: BaseHTTPResponse) -> bytes:
     return bytes(body)
 
 
-# What urllib3 logs of an answer that is none is told by the error, and not a second time.
+# What urllib3 would log of an answer that is none is in the error already.
 _local = threading.local()
 logging.getLogger("urllib3.connection").addFilter(lambda _: not getattr(_local, "quiet", False))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from influxops.plugin import Database
@@ -41,23 +41,17 @@ def read_inventory(rows: Iterable[dict[str, object]]) -> dict[str, Database]:
 
 def read_deleted(rows: Iterable[dict[str, object]]) -> dict[str, datetime | None]:
     """Return when the data of the newest deleted database of each name goes; None for never."""
-    newest: dict[str, tuple[str, datetime | None]] = {}
-    for row in rows:
-        match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
-        if match is not None and match[2] >= newest.get(match[1], ("", None))[0]:
-            newest[match[1]] = (match[2], read_timestamp(row.get("hard_deletion_time")))
-    return {name: until for name, (_, until) in newest.items()}
+    # Sorted by when they were deleted, so that the newest one of a name is the one that stays.
+    found = sorted(_deleted(rows), key=lambda each: each[1])
+    return {name: read_timestamp(row.get("hard_deletion_time")) for name, _, row in found}
 
 
 def read_deleted_ago(rows: Iterable[dict[str, object]], now: datetime) -> dict[str, float]:
     """Return how many seconds ago the newest deleted database of each name was deleted."""
-    newest: dict[str, str] = {}
-    for row in rows:
-        match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
-        if match is not None:
-            newest[match[1]] = max(match[2], newest.get(match[1], ""))
-    times = {name: read_timestamp(at) for name, at in newest.items()}
-    return {name: (now - at).total_seconds() for name, at in times.items() if at is not None}
+    newest = {
+        name: read_timestamp(at) for name, at in sorted((n, at) for n, at, _ in _deleted(rows))
+    }
+    return {name: (now - at).total_seconds() for name, at in newest.items() if at is not None}
 
 
 def freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[str]:
@@ -67,5 +61,12 @@ def freshly_deleted(rows: Iterable[dict[str, object]], now: datetime) -> set[str
     had in the server's memory, although every answer is good.
     """
     since = f"{now - _FRESHLY_DELETED:%Y%m%dT%H%M%S}"
-    deleted = (_DELETED.fullmatch(str(r.get("database_name"))) for r in rows if r.get("deleted"))
-    return {match[1] for match in deleted if match and match[2] >= since}
+    return {name for name, at, _ in _deleted(rows) if at >= since}
+
+
+def _deleted(rows: Iterable[dict[str, object]]) -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Yield the former name of each deleted database, when it was deleted, and its row."""
+    for row in rows:
+        match = _DELETED.fullmatch(str(row.get("database_name"))) if row.get("deleted") else None
+        if match is not None:
+            yield match[1], match[2], row

@@ -22,13 +22,7 @@ QUERIES = 4
 
 
 class MarkerCheck:
-    """Looks for markers in one run.
-
-    Args:
-        client: The server.
-        context: The run.
-        sent: The databases whose marker this run has sent.
-    """
+    """Looks for markers in one run, which has sent those of the databases `sent`."""
 
     def __init__(self, client: Client, context: Context, sent: Collection[str]) -> None:
         self._client, self._context, self._sent = client, context, sent
@@ -41,7 +35,7 @@ class MarkerCheck:
             return self.is_complete(databases[name])
 
         for name, is_complete in in_flight(asked, read, limit=QUERIES):
-            # The table stays as long as the database, whatever became of the row.
+            # The table stays as long as the database, even where the row does not.
             marked = databases[name].complete
             databases[name] = replace(databases[name], complete=is_complete, marked=marked)
 

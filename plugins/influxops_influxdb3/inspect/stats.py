@@ -86,11 +86,6 @@ def table_names(client: Client, context: Context, database: str) -> dict[str, bo
 def read_contents(client: Client, context: Context, database: str) -> Contents:
     """Count the rows of each table of a database.
 
-    Args:
-        client: The server.
-        context: The run.
-        database: The database's name.
-
     Raises:
         NotFound: When there is no such database.
         TargetError: When the server does not answer as it should.
@@ -105,14 +100,7 @@ def describe(
     markers: MarkerCheck,
     telemetry: Collection[str] | None,
 ) -> DatabaseStats:
-    """Describe a database with all its tables.
-
-    Args:
-        client: The server.
-        context: The run.
-        database: The database, as the inventory has it.
-        markers: Looks for its marker.
-        telemetry: The tables whose rows are telemetry; None for all of them.
+    """Describe a database with all its tables; those of telemetry are all, or those named.
 
     Raises:
         TargetError: When the server does not answer as it should.
@@ -186,7 +174,7 @@ class _Collector:
         if isinstance(error, ServerFailed) and error.status != 500:
             raise error
         if isinstance(error, BadRequest) and NO_TABLE.search(error.server_message):
-            return TableStats(part.table, 0)  # it was dropped meanwhile
+            return TableStats(part.table, 0)  # it was dropped in the meantime
         why = _TOO_MANY_FILES if isinstance(error, QueryFileLimit) else error.reason
         self._problems.setdefault(why, []).append(short(part.table))
         return TableStats(part.table)

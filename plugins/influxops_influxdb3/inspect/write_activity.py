@@ -33,18 +33,10 @@ _Window = tuple[datetime, datetime]
 def activity(
     client: Client, name: str, since: datetime, until: datetime, step: int, context: Context
 ) -> list[tuple[datetime, int]]:
-    """Count the rows of each span of time, in all tables but the marker's.
-
-    Args:
-        client: The server.
-        name: The database.
-        since: The oldest time that counts, to the second.
-        until: The first time that does not count any more.
-        step: Seconds of one span.
-        context: The run.
+    """Count the rows of each span of `step` seconds, in all tables but the marker's.
 
     Returns:
-        When each span that has rows begins, and how many there are.
+        When each span that has rows begins, and how many it has.
 
     Raises:
         TargetError: When it could not be read.

@@ -95,12 +95,9 @@ class _Reason(Struct, frozen=True):
 class Batch:
     """The changes of one server in one run.
 
-    Args:
-        client: The server.
-        context: The run.
-        ping: What the server said of itself earlier in this run; None where it was not asked.
-        expected: The identity of the only server that may be written to; None for any.
-        marked: Gets the names of the databases whose marker was sent.
+    The ping is of earlier in this run; None where there was none. A server of another identity than
+    the expected one, if any, is not written to. `marked` gets the names of the databases whose
+    marker was sent.
     """
 
     def __init__(
@@ -253,14 +250,9 @@ class Batch:
     # Making it durable -----------------------------------------------------------------------
 
     def _confirm(self, *, passed: bool, again: bool) -> _Reason | None:
-        """Ensure that all markers that were written are durable.
+        """Ensure that all markers are durable; return why they may not be, None where they are.
 
-        Args:
-            passed: Whether the last marker went the ordinary way, and so was the barrier.
-            again: Whether that failed, so that all are to be written again.
-
-        Returns:
-            Why they may not be; None where they are.
+        They are not written again where the last one `passed` the ordinary way, as the barrier.
         """
         if self._timed_out is not None:
             return _Reason(self._timed_out.message, _VERIFY)

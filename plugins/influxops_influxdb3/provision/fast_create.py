@@ -31,17 +31,12 @@ _OF_ONE_DATABASE = (BadRequest, NotFound, LimitReached)
 def create_databases(
     client: Client, expected: str | None, changes: Sequence[Change], context: Context
 ) -> Iterator[Outcome]:
-    """Make databases; yield the outcome of each once it is known.
+    """Create databases; yield the outcome of each once it is known.
 
-    Args:
-        client: The server.
-        expected: The identity of the only server that may be written to; None for any.
-        changes: What to make.
-        context: The run.
+    A server of another identity than the expected one, if any, is not written to.
 
     Raises:
-        InfluxDBError: When the server is in trouble.
-        Interrupted: When the run is over.
+        InfluxDBError: When the server fails, whatever the database.
     """
     if expected is not None:
         _refuse_another(client, expected, context)
