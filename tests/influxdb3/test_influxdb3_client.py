@@ -385,6 +385,25 @@ def test_passing_failures_are_tried_again(server: Double, make_client: MakeClien
     assert len(server.asked) == 5
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        Told(500, "Schema error: No field named nocolumn. Valid fields are telemetry.time."),
+        Told(500, "External error: table should have a time column"),
+        Told(501, "not implemented"),
+        Told(505, "HTTP version not supported"),
+    ],
+    ids=["no column", "no time column", "501", "505"],
+)
+def test_what_stays_as_it_is_is_asked_once(
+    server: Double, make_client: MakeClient, told: Told
+) -> None:
+    server.fault = lambda asked, number: told
+    with pytest.raises(errors.ServerFailed):
+        make_client().query(Context(), "a", "SELECT nocolumn FROM telemetry")
+    assert len(server.asked) == 1
+
+
 def test_a_write_is_tried_again_too(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(drop=True) if number == 1 else None
     make_client().write(Context(), "a", "_init value=1i 1")

@@ -40,6 +40,8 @@ _E = TypeVar("_E", bound=InfluxDBError)
 _LONGEST_MESSAGE = 300
 #: Characters of an answer that are looked at for a message.
 _LOOKED_AT = 16_384
+#: Statuses that are the same at each attempt: not implemented, no such version of HTTP.
+_FOR_GOOD = (501, 505)
 _HTML = re.compile(r"\s*(<!doctype html|<html|<head|<body)", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _DATABASE_LIMIT = re.compile(
@@ -125,7 +127,7 @@ class Response(Struct):
         """Whether another attempt may help."""
         if self.status == 500:
             return not (self.is_file_limit or self.is_unreadable)
-        return self.status > 500 or self.status == 429
+        return self.status == 429 or (self.status > 500 and self.status not in _FOR_GOOD)
 
     @property
     def text(self) -> str:
