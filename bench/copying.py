@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import urllib3
 
 from influxops.plugin import Context, CopyOrder
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
 

@@ -134,3 +134,8 @@ class Finding(Struct, frozen=True):
     def sentence(self) -> str:
         """Subject and message: what stands for itself."""
         return f"{self.subject}: {self.message}" if self.subject else self.message
+
+
+def blocked(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
+    """Return the finding for which a tenant is blocked; `TenantPlan.block` says of which."""
+    return Finding(kind, Severity.ERROR, message, remedy)

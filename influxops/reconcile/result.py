@@ -81,14 +81,10 @@ def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
         return settled
     if plan.verdict is not Verdict.PENDING or context.dry_run:
         return plan
-    finding = Finding(
+    finding = plan.error(
         Kind.NOT_TRIED,
-        Severity.ERROR,
         "not tried: the run ended before",
         "run it again",
-        plan.tenant,
-        plan.target,
-        plan.database,
     )
     return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
 

@@ -63,14 +63,14 @@ def reconcile(
     state = RunState(notes=tuple(notes))
     lock = Lock()
     try:
-        with lock.held(request, context):
+        with lock.blocked(request, context):
             for known in steps(operation, request, context, lock, state):
                 state = known
     except (Interrupted, ConfigError, LockBusy) as error:
         state = replace(state, error=error)
     if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
         state = look_for_doubles(operation.plan, request, context, state)
-    state = replace(state, notes=(*state.notes, *lock.findings(request, state)))
+    state = state.note(*lock.findings(request, state))
     report = conclude(state, operation, request, context, origin)
     refused = isinstance(state.error, ConfigError | LockBusy)
     return report, state.error if refused else None

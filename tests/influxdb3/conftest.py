@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from influxops.plugin import Action, Change, Database
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings

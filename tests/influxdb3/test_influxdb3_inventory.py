@@ -20,7 +20,7 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from influxops.plugin import Action, Change, Context, Database, Secret, Status, TargetRefused
-from influxops_demo.testing import running_stand_in, start_stand_in
+from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.errors import InfluxDBError, NotFound

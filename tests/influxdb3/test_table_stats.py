@@ -10,7 +10,7 @@ import pytest
 
 from influxops.config.settings import InvalidSettings
 from influxops.plugin import Context, DatabaseStats, TableStats
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import MakeTarget

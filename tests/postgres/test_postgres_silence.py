@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from influxops.plugin import Context, InfluxopsError, Record, State
-from influxops_demo.testing import StandIn
+from influxops_devserver.testing import StandIn
 from influxops_postgres import PostgresSettings, settings
 from influxops_postgres.ledger_session import installing
 from influxops_postgres.parameters import keepalives, resolve

@@ -14,7 +14,6 @@ from influxops.domain.text import one_line, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.move.route import route_of
-from influxops.reconcile.plan.blocks import hold, not_known
 from influxops.report.wording import format_estimate
 from influxops.runtime.context import Context
 
@@ -146,7 +145,7 @@ def look_ahead(
         raise
     except InfluxopsError as error:
         context.log.debug("%s failed", source.full_name, exc_info=True)
-        return not_known(replace(plan, changes=()), Kind.NOT_READ, error.message, error.remedy)
+        return replace(plan, changes=()).mark_unknown(Kind.NOT_READ, error.message, error.remedy)
     if not found:
         return plan
     copied = found[-1]
@@ -154,7 +153,7 @@ def look_ahead(
     wrong = next((note for note in notes if note.severity is Severity.ERROR), None)
     if wrong is not None:
         plan = replace(plan, changes=(), notes=(*plan.notes, *(n for n in notes if n is not wrong)))
-        return hold(plan, wrong)
+        return plan.block(wrong)
     rest = "what is left of it: " if route.was_cut_over else ""
     message = f"to be moved from {route.source} to {route.target}: {rest}{format_estimate(copied)}"
     note = Finding(
@@ -166,4 +165,4 @@ def look_ahead(
         database=plan.database,
         facts=facts(route.source, route.target, copied),
     )
-    return replace(plan, notes=(*plan.notes, note, *notes))
+    return plan.note(note, *notes)

@@ -8,12 +8,11 @@ from datetime import datetime
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, Database, Traits
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
-from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
@@ -43,7 +42,7 @@ def is_copy(record: Record, home: str) -> bool:
 
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
-    return held(
+    return blocked(
         Kind.MOVING,
         f"the copy on {record.other} belongs to a move, and may hold rows that {record.target} "
         "lacks",
@@ -60,14 +59,13 @@ def busy(plan: TenantPlan, record: Record) -> TenantPlan:
     """Return a tenant that another run has in its hands, or got hold of first."""
     if not record.holder:
         changed = f"another run has changed it meanwhile: it is {record.state}"
-        return hold(plan, held(Kind.BUSY, changed, "run it again"))
+        return plan.block(blocked(Kind.BUSY, changed, "run it again"))
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
     if record.state is State.READY and record.other is not None:
         doing, on = "dropping the old copy of", f" on {record.other}"
-    return hold(
-        plan,
-        held(
+    return plan.block(
+        blocked(
             Kind.BUSY,
             f"another run ({record.holder}) is {doing} its database{on}",
             "run it again when that one has ended",
@@ -116,7 +114,7 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     """Return why a tenant is held whose database is elsewhere than recorded."""
     adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
     if home == record.other and record.state is State.MOVING and record.due is None:
-        return held(
+        return blocked(
             Kind.LOST,
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
             "a move has begun, and perhaps not all of it",
@@ -125,13 +123,13 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
             ),
         )
     if home == record.other:
-        return held(
+        return blocked(
             Kind.MISPLACED,
             f"its database is gone from {record.target}, where it is recorded {_since(record)}; "
             f"what is on {home} is the copy that it left there",
             Remedy.command(adopt, "bring it back if you can; {} makes that copy its database"),
         )
-    return held(
+    return blocked(
         Kind.MISPLACED,
         f"the database {plan.database} is on {home}, but recorded on {record.target}, "
         f"{_since(record)}",
@@ -262,7 +260,7 @@ def why_lost(record: Record, observed: Observed) -> str:
 
 def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
     """Return why a tenant is held whose database a client has created again."""
-    return held(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+    return blocked(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
 
 
 def how_to_go_on(plan: TenantPlan) -> Remedy:
@@ -406,7 +404,7 @@ def sharing(
         if plan.database in owners:
             owners[plan.database].add(id_)
     return {
-        record.tenant: held(
+        record.tenant: blocked(
             Kind.NAME_COLLISION,
             f"its recorded database {truncate(record.database)} is also that of "
             f"{summarize(others)}",

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED
-from influxops.domain.finding import Kind
+from influxops.domain.finding import Kind, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import State
 from influxops.domain.selection import Scope
 from influxops.domain.text import did_you_mean, format_time, quote, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -63,8 +62,8 @@ def with_unknown_tenants(
         # A near miss is looked for among all tenants, so only for the first few.
         hint = did_you_mean(id_, desired) if number < 5 else ""
         left, advice = _left(id_, observed, rules)
-        finding = held(Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
-        tenants[id_] = hold(TenantPlan(id_, "", UNMANAGED), finding)
+        finding = blocked(Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
+        tenants[id_] = TenantPlan(id_, "", UNMANAGED).block(finding)
     return replace(plan, tenants=tenants)
 
 

@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Inventory
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State, Writing
 from influxops.errors import ExitCode, LedgerError
 from influxops.reconcile.ledger.commit import record
-from influxops.reconcile.plan.blocks import held
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.state import LedgerView, Observed, RunState
@@ -119,7 +118,7 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
     for place in places:
         assert place.plan is not None
         before = place.plan.before
-        finding = held(Kind.LOST, place.reason, "") if place.is_lost else None
+        finding = blocked(Kind.LOST, place.reason, "") if place.is_lost else None
         plans[place.tenant] = replace(
             place.plan,
             verdict=Verdict.HELD if place.is_lost else Verdict.OK,
