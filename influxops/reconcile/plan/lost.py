@@ -11,7 +11,7 @@ from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Record
-from influxops.domain.text import count, short, some_of
+from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger
@@ -58,8 +58,8 @@ def look_twice(
 
 def refused(plans: Sequence[TenantPlan]) -> str:
     """Say whose databases are gone, and how many of them clients have created again."""
-    named = some_of([short(plan.database) for plan in plans])
-    message = f"{count(len(plans), 'tenant')} had a database that is gone: {named}"
+    named = summarize([truncate(plan.database) for plan in plans])
+    message = f"{pluralize(len(plans), 'tenant')} had a database that is gone: {named}"
     again = sum(is_recreated(plan.record, plan.before) for plan in plans)
     if not again:
         return message

@@ -1,0 +1,293 @@
+"""From a section of the configuration to its plugin's settings: environment, checks, origins."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec import Struct, field
+
+from influxops.config.load import ROLE_NAMES, Config, Section
+from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
+from influxops.config.toml import TomlFile
+from influxops.domain.database import Traits, Unmanaged
+from influxops.domain.durations import format_duration
+from influxops.domain.hint import Remedy
+from influxops.domain.text import one_line, summarize
+from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
+from influxops.plugin_host.discovery import ROLES, Kind, find, implements
+from influxops.plugin_host.validation import misspelt
+
+
+class ResolvedSection(Struct, frozen=True):
+    """A section with all that was found out about it."""
+
+    section: Section
+    kind: Kind  # its plugin's kind
+    plugin: type[Any]  # its plugin's class
+    settings: PluginSettings  # its settings, checked
+    #: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
+    origins: Mapping[str, str]
+    #: What was said, by setting, before the plugin read it; `as_text` are those from variables.
+    values: Mapping[str, Any] = field(default_factory=dict)
+    as_text: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The name under which its plugin is registered: `target:eu1`."""
+        return self.section.full_name
+
+    @property
+    def location(self) -> Location | None:
+        """Where it reads or writes.
+
+        Raises:
+            ConfigError: When that is a secret which cannot be read.
+        """
+        return self.settings.location()
+
+    @property
+    def traits(self) -> Traits:
+        """What its plugin has, where it is a target."""
+        traits = getattr(self.plugin, "traits", None)
+        return traits if isinstance(traits, Traits) else Traits()
+
+    def written(self, key: str) -> str:
+        """Return how its author writes a setting, or which variable set it."""
+        return _written(self.section, self.settings.declared().get(key), key, self.origins)
+
+
+def _written(
+    section: Section, spec: SettingSpec | None, key: str, origins: Mapping[str, str]
+) -> str:
+    variables = spec.env if spec else ()
+    origin = origins.get(key)
+    return origin if origin in variables else section.written(key, variables)
+
+
+def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[ResolvedSection]:
+    """Let each section's plugin check it, and check what the sections say together.
+
+    No secret is read: one that cannot be read is its section's own failure, when it is used.
+
+    Args:
+        config: The configuration.
+        kinds: The plugins that are installed.
+
+    Raises:
+        ConfigError: When the configuration says what cannot be; all mistakes at once.
+        PluginError: When a plugin is missing or broken.
+    """
+    resolved: list[ResolvedSection] = []
+    mistakes: list[InfluxopsError] = []
+    number = Counter((section.role, section.kind) for section in config.sections)
+    for section in config.sections:
+        # Where several sections are of a kind, one variable cannot mean all of them.
+        alone = number[section.role, section.kind] == 1
+        like = ("sources", section.kind) if section.role == "ledger" else None
+        base = next((r for r in resolved if (r.section.role, r.section.kind) == like), None)
+        try:
+            resolved.append(resolve_section(section, kinds, use_environment=alone, base=base))
+        except (ConfigError, PluginError) as error:
+            mistakes.append(error)
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise ConfigError("\n".join(map(str, mistakes)))
+    _check_remotes(resolved)
+    targets = [item for item in resolved if item.section.role == "targets"]
+    _check_names(config, targets)
+    _check_retention(config, targets)
+    return resolved
+
+
+def resolve_section(
+    section: Section,
+    kinds: Mapping[str, Kind],
+    *,
+    use_environment: bool = True,
+    base: ResolvedSection | None = None,
+) -> ResolvedSection:
+    """Let one section's plugin check it.
+
+    Args:
+        section: The section.
+        kinds: The plugins that are installed.
+        use_environment: Whether the plugin's variables speak for this section.
+        base: A section whose settings hold for this one, too, where this gives no place of its own.
+
+    Raises:
+        ConfigError: When the section says what cannot be; all mistakes at once.
+        PluginError: When the plugin is missing or broken.
+    """
+    try:
+        kind = find(section.kind, kinds, section.role)
+        plugin = kind.load()
+    except PluginUnusable as error:
+        error.message = f"{_place(section, 'kind') or section.full_name + ': '}{error.message}"
+        raise
+    _check_role(section, kind, plugin)
+    try:
+        specs: Mapping[str, SettingSpec] = plugin.Settings.declared()
+    except Exception as error:  # an annotation that names what does not exist
+        raise _broken(section, kind, error) from error
+    values = dict(section.values)
+    origins = {name: section.where(name) for name in values}
+    as_text: set[str] = set()
+    mistakes: list[str] = []
+
+    def refuse(name: str, message: str, origins: Mapping[str, str]) -> None:
+        mistakes.append(_mistake(section, specs.get(name), name, message, origins))
+
+    if base is not None:
+        # Variables have spoken for the other section.
+        if not any(key in values for key in getattr(plugin.Settings, "place", ())):
+            shared = [name for name in base.values if name in specs and name not in values]
+            values |= {name: base.values[name] for name in shared}
+            origins |= {name: base.origins[name] for name in shared}
+            as_text |= base.as_text.intersection(shared)
+    elif use_environment:
+        for name, spec in specs.items():
+            variable = next((each for each in spec.env if os.environ.get(each)), None)
+            if variable is None or (section.outranks_environment and name in values):
+                continue
+            if name in values:
+                # A mistake in what a variable overrides counts, a literal secret above all.
+                try:
+                    spec.read(values[name])
+                except ValueError as error:
+                    refuse(name, str(error), {})
+            if spec.is_secret:
+                values[name] = {"env": variable}
+            else:
+                values[name] = os.environ[variable]
+                as_text.add(name)
+            origins[name] = variable
+    try:
+        settings = plugin.Settings.parse(values, as_text)
+    except InvalidSettings as error:
+        for name, message in error.mistakes:
+            refuse(name, message, origins)
+    except Exception as error:  # whatever a foreign check raises; its words might repeat a value
+        raise _broken(section, kind, error) from error
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    origins = dict.fromkeys(specs, "default") | origins
+    return ResolvedSection(section, kind, plugin, settings, origins, values, frozenset(as_text))
+
+
+def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:
+    return PluginUnusable(
+        f"{section.full_name}: the plugin kind {kind.name!r} of {kind.distribution} broke "
+        f"while it checked its settings: {type(error).__name__}",
+        hint="tell its author",
+    )
+
+
+def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
+    """Refuse a plugin that does not serve as what the section is.
+
+    Raises:
+        ConfigError: When it does not.
+    """
+    roles = kind.roles(plugin)
+    if section.role in roles:
+        return
+    fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
+    missing = [hook for hook in ROLES[section.role] if not implements(plugin, hook)]
+    why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {summarize(missing)}"
+    raise ConfigError(
+        f"{_place(section, 'kind')}{section.written('kind')}: the kind {kind.name!r} is no "
+        f"{ROLE_NAMES[section.role]}; {why}"
+    )
+
+
+def _mistake(
+    section: Section, spec: SettingSpec | None, name: str, message: str, origins: Mapping[str, str]
+) -> str:
+    """Return one line about a setting: where it is, how its author writes it, what is wrong."""
+    if not name:
+        return f"{_place(section)}{section.full_name}: {message}"
+    written = _written(section, spec, name, origins)
+    is_variable = spec is not None and written in spec.env
+    return f"{'' if is_variable else _place(section, name)}{written}: {message}"
+
+
+def _place(section: Section, *keys: str) -> str:
+    """Return `file:line: ` of a key; nothing where there is no file."""
+    return f"{section.where(*keys)}: " if isinstance(section.author, TomlFile) else ""
+
+
+def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
+    """Refuse a run between a location that was configured and a default.
+
+    Production's registry and this machine's test server (or the reverse) are a mistake: one
+    variable was set and the other forgotten.
+
+    Raises:
+        ConfigError: When one is on another machine, and the other a default.
+    """
+    places = [(item, _location(item)) for item in resolved if item.section.role != "reporters"]
+    remote = next(((r, p) for r, p in places if p and p.is_remote and not p.is_default), None)
+    default = next(((r, p) for r, p in places if p and p.is_default), None)
+    if remote and default:
+        item = default[0]
+        variable = item.settings.location_variable
+        key = next((k for k, one in item.settings.declared().items() if variable in one.env), "")
+        raise ConfigError(
+            f"{remote[0].name} is on another machine ({remote[1].host}), but the location of "
+            f"{item.name} is not configured; its default, {default[1].text}, is probably not meant",
+            hint=Remedy.setting(key, "set {}").located(item.name, item.written(key))
+            if key
+            else "say where it is",
+        )
+
+
+def _location(item: ResolvedSection) -> Location | None:
+    try:
+        return item.location
+    except ConfigError:
+        return None  # a secret that cannot be read; its use reports that
+
+
+def _check_names(config: Config, targets: Iterable[ResolvedSection]) -> None:
+    """Refuse a naming template that makes no name which any target takes.
+
+    Raises:
+        ConfigError: When all targets refuse the name of a tenant `x`.
+    """
+    rules = [item.traits.name_rule(config.template.name("x")) for item in targets]
+    if rules and all(rules):
+        config.refuse("naming", "database", f"a database's name {rules[0]}")
+
+
+def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None:
+    """Refuse a default retention period that a target does not keep.
+
+    Raises:
+        ConfigError: When a target knows no retention periods, or not this one.
+    """
+    wanted = config.retention
+    if wanted is None or isinstance(wanted, Unmanaged):
+        return
+    refuse = partial(config.refuse, "database", "retention")
+    without = [one_line(item.section.name) for item in targets if item.traits.retention is None]
+    if without:
+        verb = "keeps" if len(without) == 1 else "keep"
+        message = f"{summarize(without)} {verb} no retention periods"
+        refuse(message, "leave it out, or give it to tenants of other targets alone")
+    for item in targets:
+        shortest, longest = item.traits.retention or (wanted, wanted)
+        limit, than, most, hint = shortest, "shorter", "least", ""
+        if wanted > longest:
+            limit, than, most = longest, "longer", "most"
+            hint = "write `none` to keep data for ever"
+        if not shortest <= wanted <= longest:
+            refuse(
+                f"{format_duration(wanted)} is {than} than the {format_duration(limit)} "
+                f"that {one_line(item.section.name)} keeps at {most}",
+                hint,
+            )

@@ -1,0 +1,220 @@
+"""What the demonstration runs on: a registry, three stand-ins, a configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import urllib3
+
+from influxops.plugin import InfluxopsError
+from influxops_demo.postgres import (
+    EmbeddedPostgres,
+    ended_with_this_process,
+    start_postgres,
+)
+from influxops_devserver.testing import StandIn, StandInFailed, start_stand_in
+
+TARGETS = ("eu1", "eu2", "us1")
+#: What InfluxDB 3 Core holds, and with that each stand-in by default.
+PLACES = 5
+
+#: Variables of the user's own servers; the demonstration must never meet those.
+_FOREIGN = ("PG", "INFLUXDB_", "INFLUXOPS_")
+
+
+#: Devices by tenant. The ids are made up; some are short, some are not, as in real registries.
+DEVICES: Final[Mapping[str, int]] = {
+    "acme": 1_240,
+    "alpine-hydro": 310,
+    "borealis-wind": 865,
+    "brewline": 96,
+    "coldchain-24": 1_012,
+    "delta-irrigation": 540,
+    "fjordtrack": 228,
+    "greenhouse-nl": 417,
+    "harbor-cranes": 73,
+    "metro-lifts": 694,
+    "smartmeter-south": 2_180,
+    "vineyard-sensors": 151,
+}
+
+_TABLE = """
+CREATE TABLE device_registry (
+    device_id    text PRIMARY KEY,
+    tenant_id    text NOT NULL,
+    model        text NOT NULL,
+    firmware     text NOT NULL,
+    serial       bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz
+)
+"""
+
+_DEVICES = """
+INSERT INTO device_registry (device_id, tenant_id, model, firmware, created_at, last_seen_at)
+SELECT %(tenant)s || '-' || lpad(number::text, 5, '0'), %(tenant)s,
+       (ARRAY['TH-200', 'PM-11', 'GW-4G', 'FLOW-3'])[1 + number %% 4],
+       '2.' || number %% 7 || '.' || number %% 3,
+       now() - number * interval '7 hours',
+       CASE WHEN number %% 19 > 0 THEN now() - number %% 60 * interval '1 minute' END
+FROM generate_series(1, %(devices)s) AS number
+"""
+
+
+@dataclass(frozen=True)
+class DemoEnvironment:
+    """All that runs for the demonstration."""
+
+    #: Holds the configuration and the journal.
+    folder: Path
+    #: The registry's server.
+    postgres: EmbeddedPostgres
+    #: By target.
+    stand_ins: Mapping[str, StandIn]
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "influxops.toml"
+
+    @property
+    def journal(self) -> Path:
+        """The file that each change is appended to."""
+        return self.folder / "changes.jsonl"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that the demonstration's commands need."""
+        return {**self.postgres.environment, "INFLUXOPS_CONFIG": str(self.config)}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the demonstration's commands."""
+        own = {name: v for name, v in os.environ.items() if not name.startswith(_FOREIGN)}
+        return {**own, **self.variables}
+
+    def changes(self) -> int:
+        """Count the changes that the journal holds."""
+        if not self.journal.exists():
+            return 0
+        return len(self.journal.read_text(encoding="utf-8").splitlines())
+
+    def databases(self) -> dict[str, list[str]]:
+        """Ask each stand-in itself for its databases, past influxops.
+
+        Raises:
+            InfluxopsError: When one does not answer.
+        """
+        return {target: _databases(stand_in.url) for target, stand_in in self.stand_ins.items()}
+
+
+@contextlib.contextmanager
+def running_environment() -> Iterator[DemoEnvironment]:
+    """Start everything at once; end and remove it all when the block is left, however it is.
+
+    Raises:
+        InfluxopsError: When something does not start; what did start is ended.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="influxops-demo-"))
+    with ThreadPoolExecutor(1 + len(TARGETS)) as pool:
+        registry = pool.submit(_start_registry)
+        stand_ins = {name: pool.submit(start_stand_in, outlives=False) for name in TARGETS}
+        try:
+            try:
+                demo = DemoEnvironment(
+                    folder,
+                    registry.result(),
+                    {name: start.result() for name, start in stand_ins.items()},
+                )
+            except StandInFailed as error:
+                raise InfluxopsError(str(error)) from None
+            demo.config.write_text(_configuration(demo), encoding="utf-8")
+            with ended_with_this_process(demo.postgres):
+                yield demo
+        finally:
+            with _unhurried():
+                # What is still starting has to be up before it can be ended.
+                started = [start.result() for start in stand_ins.values() if not start.exception()]
+                for stand_in in started:
+                    stand_in.process.terminate()
+                for stand_in in started:
+                    stand_in.stop()
+                if not registry.exception():
+                    registry.result().stop()
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_registry() -> EmbeddedPostgres:
+    postgres = start_postgres()
+    try:
+        _fill(postgres.conninfo())
+    except BaseException:
+        postgres.stop()
+        raise
+    return postgres
+
+
+def _fill(conninfo: str) -> None:
+    """Create the table `device_registry`, owned by the user of the connection, with all devices."""
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(_TABLE)
+        connection.cursor().executemany(
+            _DEVICES,
+            [{"tenant": tenant, "devices": devices} for tenant, devices in DEVICES.items()],
+        )
+        connection.execute("CREATE INDEX ON device_registry (tenant_id)")
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("ANALYZE device_registry")
+
+
+@contextlib.contextmanager
+def _unhurried() -> Iterator[None]:
+    """Keep a second Ctrl-C from leaving servers behind; ending them takes a second or two."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _configuration(demo: DemoEnvironment) -> str:
+    """Give the configuration file: the registry comes from PG_HOST and its like."""
+    targets = "".join(
+        f'[targets.{name}]\nkind = "influxdb3"\nurl = "{stand_in.url}"\n\n'
+        for name, stand_in in demo.stand_ins.items()
+    )
+    return (
+        '[sources.registry]\nkind = "postgres"\n\n'
+        f'{targets}[reporters.changes]\nkind = "journal"\n'
+        f"path = {json.dumps(str(demo.journal))}\n"
+    )
+
+
+def _databases(url: str) -> list[str]:
+    try:
+        answer = urllib3.request(
+            "GET", f"{url}/api/v3/configure/database?format=json", timeout=10, retries=False
+        )
+        rows = answer.json()
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
+        raise InfluxopsError(
+            f"the stand-in at {url} does not list its databases: {error}"
+        ) from None
+    names = [row["iox::database"] for row in rows]
+    return sorted(name for name in names if name != "_internal")

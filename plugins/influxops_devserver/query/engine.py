@@ -1,0 +1,177 @@
+"""SQL over one database, by DataFusion: catalog ``public``, schemas ``iox`` and ``system``.
+
+Each query gets a DataFusion session of its own, which costs half a millisecond; what costs more,
+tables as Arrow record batches, is kept as long as they do not change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datafusion import SessionConfig, SessionContext, SQLOptions
+
+from influxops_devserver.errors import ApiError, json_error
+from influxops_devserver.limits import QueryFileLimit
+from influxops_devserver.query.scans import Scan, scans
+from influxops_devserver.query.system_tables import parquet_files, system_tables, tokens_table
+from influxops_devserver.storage.catalog import Catalog, Database, Table
+from influxops_devserver.storage.files import File
+from influxops_devserver.storage.rows import empty_batch
+from influxops_devserver.storage.tokens import Tokens
+from influxops_devserver.storage.wal import WriteAheadLog
+
+_READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
+
+
+class QueryEngine:
+    """Answers SQL.
+
+    Args:
+        unreadable_table: The name of tables that no query can read; with its schema for one of
+            the server's own.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        tokens: Tokens,
+        wal: WriteAheadLog,
+        *,
+        with_auth: bool,
+        unreadable_table: str | None,
+    ) -> None:
+        self._catalog = catalog
+        self._tokens = tokens
+        self._wal = wal
+        self._with_auth = with_auth
+        self._unreadable_table = unreadable_table
+        self._started_ms = time.time_ns() // 10**6
+        self._system: tuple[int, dict[str, Any]] = (-1, {})
+
+    async def run(self, database: str, sql: str, params: dict[str, Any] | None = None) -> list[Any]:
+        """Run one read-only statement and return its record batches.
+
+        Placeholders have their values in `params`, by name without the dollar sign.
+
+        Raises:
+            ApiError: No such database, or DataFusion refuses the statement or fails to run it.
+        """
+        found = self._catalog.database(database)
+        if found is None:
+            raise json_error(404, f"query error: database not found: {database}")
+        # The event loop is the only one to change rows and catalog, so what the thread needs of
+        # them is taken here.
+        files = {t.name: self._wal.files.of(found.id, t.id) for t in found.tables.values()}
+        tables = {_name("iox", t.name): self._batches(found, t) for t in found.tables.values()}
+        for name, batch in self._system_tables(found, files).items():
+            tables[_name("system", name)] = [batch]
+        return await asyncio.to_thread(_run, tables, sql, params, self._check(found, files))
+
+    def _check(
+        self, database: Database, files: Mapping[str, list[File]]
+    ) -> Callable[[Scan], None] | None:
+        """Return what raises for a scan that is refused; None where none can be."""
+        limit, unreadable = self._catalog.limits.query_files, self._unreadable_table
+        many = {name: list(found) for name, found in files.items() if len(found) > limit}
+        without_time = {
+            table.name: frozenset(table.columns)
+            for table in database.tables.values()
+            if "time" not in table.columns
+        }
+        if not many and not without_time and not unreadable:
+            return None
+
+        def check(scan: Scan) -> None:
+            if scan.table == unreadable:
+                raise ApiError(500, f"External error: cannot read a record batch of {unreadable}")
+            if without_time.get(scan.table) == scan.columns:
+                raise ApiError(500, "table should have a time column")
+            files_read = [
+                file
+                for file in many.get(scan.table, ())
+                if file.first <= scan.last and file.last >= scan.first
+            ]
+            # Each scan counts alone.
+            if len(files_read) > limit:
+                raise QueryFileLimit(limit)
+
+        return check
+
+    def _batches(self, database: Database, table: Table) -> list[Any]:
+        batches = self._wal.batches(database, table.id) or [empty_batch(table.columns)]
+        if database.retention_seconds is not None and "time" in table.columns:
+            # Hidden, not gone: a longer period shows these rows again.
+            oldest = time.time_ns() - database.retention_seconds * 10**9
+            cutoff = pa.scalar(max(oldest, -(2**63)), type=pa.timestamp("ns"))
+            batches = [b.filter(pc.greater_equal(b.column("time"), cutoff)) for b in batches]
+        return batches
+
+    def _system_tables(self, database: Database, files: Mapping[str, list[File]]) -> dict[str, Any]:
+        if database.id != 0:
+            return {"parquet_files": parquet_files(files)}
+        version, tables = self._system
+        if version != self._catalog.version:
+            tables = system_tables(self._catalog, started_ms=self._started_ms)
+            self._system = (self._catalog.version, tables)
+        return tables | {"tokens": tokens_table(self._tokens, with_auth=self._with_auth)}
+
+
+def _run(
+    tables: Mapping[str, list[Any]],
+    sql: str,
+    params: dict[str, Any] | None,
+    check: Callable[[Scan], None] | None,
+) -> list[Any]:
+    """Run a statement, in a thread, over record batches by the qualified names of their tables."""
+    config = (
+        SessionConfig()
+        .with_create_default_catalog_and_schema(True)
+        .with_default_catalog_and_schema("public", "iox")
+        .with_information_schema(True)
+        # One partition keeps rows in the order in which they are, and is quickest for small data.
+        .with_target_partitions(1)
+        .set("datafusion.sql_parser.map_string_types_to_utf8view", "false")
+    )
+    context = SessionContext(config)
+    context.sql("CREATE SCHEMA system").collect()
+    for name, batches in tables.items():
+        context.register_record_batches(name, [batches])
+    try:
+        frame = context.sql(sql, _READ_ONLY, param_values=params)
+    except Exception as error:
+        raise _not_planned(_words(error)) from None
+    try:
+        if check is not None:
+            for scan in scans(frame.optimized_logical_plan()):
+                check(scan)
+        return list(frame.collect())
+    except ApiError:
+        raise
+    except Exception as error:
+        text = f"query error: error while executing plan: {_words(error)}"
+        raise ApiError(500, text) from None
+
+
+def _not_planned(text: str) -> ApiError:
+    if text.startswith(("Error during planning", "SQL error")):
+        return ApiError(400, text)
+    return ApiError(405 if text.startswith("This feature is not implemented") else 500, text)
+
+
+def _words(error: Exception) -> str:
+    # The recorded server's version of DataFusion does not break lines here.
+    return (
+        str(error)
+        .removeprefix("DataFusion error: ")
+        .replace("\nValid fields are", " Valid fields are")
+    )
+
+
+def _name(schema: str, table: str) -> str:
+    quoted = table.replace('"', '""')
+    return f'public.{schema}."{quoted}"'

@@ -1,0 +1,183 @@
+"""Copies only rows that the copy lacks: once the tenant writes to it, what it has is newer.
+
+A row is known by its table, its tags and its time. Where both sides have it, a field that only the
+source has is added: as the server would have merged the two writes. A field that both have with
+different values is kept as the copy has it: a conflict, which is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+from influxops.plugin import one_line
+from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Table
+from influxops_influxdb3.copy.slices import MAX_ROWS, probed
+from influxops_influxdb3.queries import Span, format_time
+
+#: Rows that differ and are held in memory at once.
+_MAX_DIFFERENT = 5_000
+
+_Parts = tuple[str, dict[str, str], int]
+
+
+class Backfill:
+    """The rows of one table that the copy lacks; `copied` is the table as the copy has it."""
+
+    #: So many conflicts are reported as examples.
+    EXAMPLES: ClassVar[int] = 5
+
+    def __init__(
+        self,
+        source: CopyEndpoint,
+        copy: CopyEndpoint,
+        writer: LineWriter,
+        table: Table,
+        copied: Table,
+    ) -> None:
+        self._source = source
+        self._copy = copy
+        self._writer = writer
+        self._table = table
+        self._copied = copied
+        self._ours = LineEncoder(table)
+        self._theirs = LineEncoder(copied)
+        self.empty = 0
+        self.seen = 0  # rows of the source
+        self.conflicts = 0
+        self.examples: list[str] = []
+
+    def copy(self, span: Span) -> Iterator[None]:
+        """Copy what is missing in a range of time.
+
+        Where the copy has too many rows there to remember, it is divided; where these all have one
+        time, they are gone through in several rounds.
+        """
+        if (yield from self._round(span, 1, 0)):
+            return
+        for part, rows in probed(self._copy, self._copied.name, span):
+            rounds = -(-rows // MAX_ROWS) or 1
+            if rounds > 1:
+                # Most often there is nothing to do, which is found out by reading both sides once.
+                ours = yield from self._source.digest(self._table, part)
+                theirs = yield from self._copy.digest(self._copied, part)
+                if ours == theirs:
+                    self.seen += ours.count
+                    continue
+            for number in range(rounds):
+                yield from self._round(part, rounds, number, is_probed=True)
+
+    def _round(
+        self, span: Span, rounds: int, number: int, *, is_probed: bool = False
+    ) -> Generator[None, None, bool]:
+        """Copy what is missing of a share of the rows.
+
+        Returns:
+            Whether that was done; False where there are too many rows to remember.
+        """
+        known: dict[bytes, bytes] = {}
+        for found in self._copy.rows(self._copied, span):
+            for row in found:
+                key, fields, time = self._theirs.parts(row)
+                name = _hash(f"{key} {time}")
+                if _share(name) % rounds == number:
+                    known[name] = _hash(",".join(fields.values()))
+            if len(known) > 2 * MAX_ROWS and not is_probed:
+                return False
+            yield None
+        different: dict[bytes, _Parts] = {}
+        for found in self._source.rows(self._table, span):
+            self.seen += 0 if number else len(found)
+            self._compare(found, known, different, rounds, number)
+            yield None
+            if len(different) >= _MAX_DIFFERENT:
+                yield from self._merge(span, different)
+        yield from self._merge(span, different)
+        return True
+
+    def _compare(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        known: Mapping[bytes, bytes],
+        different: dict[bytes, _Parts],
+        rounds: int,
+        number: int,
+    ) -> None:
+        """Write the rows whose key is not known; remember those that differ."""
+        lines = []
+        for row in rows:
+            parts = key, fields, time = self._ours.parts(row)
+            name = _hash(f"{key} {time}")
+            if _share(name) % rounds != number:
+                continue
+            values = ",".join(fields.values())
+            if not fields:
+                self.empty += 1
+            elif name not in known:
+                lines.append(f"{key} {values} {time}".encode())
+            elif known[name] != _hash(values):
+                different[name] = parts
+        self._writer.add(lines)
+
+    def _merge(self, span: Span, different: dict[bytes, _Parts]) -> Iterator[None]:
+        """Add the fields that the copy lacks of rows that both have; count the conflicts."""
+        if not different:
+            return
+        differ: dict[bytes, dict[str, str]] = {}
+        for found in self._copy.rows(self._copied, span):
+            lines = []
+            for row in found:
+                key, theirs, time = self._theirs.parts(row)
+                name = _hash(f"{key} {time}")
+                parts = different.pop(name, None)
+                if parts is None:
+                    continue
+                _, ours, _ = parts
+                lacking = [text for field, text in ours.items() if field not in theirs]
+                if lacking:
+                    lines.append(f"{key} {','.join(lacking)} {time}".encode())
+                if _conflict(ours, theirs):
+                    differ[name] = ours
+            self._writer.add(lines)
+            yield None
+        different.clear()
+        yield from self._confirm(span, differ)
+
+    def _confirm(self, span: Span, differ: dict[bytes, dict[str, str]]) -> Iterator[None]:
+        """Read rows that differ a second time, and count those that still do.
+
+        A row that was overwritten while it is buffered reads as the old one now and then.
+        """
+        if not differ:
+            return
+        for found in self._source.rows(self._table, span):
+            for row in found:
+                key, fields, time = self._ours.parts(row)
+                if (name := _hash(f"{key} {time}")) in differ:
+                    differ[name] = fields
+            yield None
+        for found in self._copy.rows(self._copied, span):
+            for row in found:
+                key, theirs, time = self._theirs.parts(row)
+                ours = differ.get(_hash(f"{key} {time}"))
+                if ours is None or not _conflict(ours, theirs):
+                    continue
+                self.conflicts += 1
+                if len(self.examples) < self.EXAMPLES:
+                    self.examples.append(f"{one_line(key)} at {format_time(time)}")
+            yield None
+
+
+def _conflict(ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
+    """Return whether a field that both have has different values."""
+    return any(theirs.get(field, text) != text for field, text in ours.items())
+
+
+def _share(name: bytes) -> int:
+    return int.from_bytes(name[:4])
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,312 @@
+"""One side of a copy: a database on a server, and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from msgspec import Struct
+
+from influxops.plugin import Context, TargetError
+from influxops_influxdb3 import queries
+from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table, table_of
+from influxops_influxdb3.copy.time_bounds import in_slices, smaller
+from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.inspect.parquet_files import File, files_of
+from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
+
+_SECOND = 1_000_000_000
+
+
+class Extent(Struct, frozen=True):
+    """How many rows there are, and the first and the last time of them; zeros without any."""
+
+    count: int = 0
+    first: int = 0
+    last: int = 0
+
+
+class CopyEndpoint:
+    """A database on a server."""
+
+    def __init__(self, client: Client, context: Context, database: str) -> None:
+        self.client = client
+        self.database = database
+        self._context = context
+        self.uuid = ""
+        self.process: str | None = None
+        self.edition: str | None = None
+        #: The server's clock is ahead of this machine's by so many nanoseconds.
+        self._ahead = 0
+        self._columns: dict[str, list[tuple[str, str]]] | None = None
+        #: False once `system.parquet_files` did not answer: it is not asked again.
+        self._lists_files = True
+
+    @property
+    def name(self) -> str:
+        """The database and where it is."""
+        return f"{self.database} on {self.client.url}"
+
+    def handshake(self) -> None:
+        """Learn which server and process is there, and what its clock says."""
+        ping = self.client.ping(self._context)
+        self.uuid = self.client.cluster_uuid or ""
+        self.process, self.edition = ping.process_id, ping.edition
+        if ping.clock is not None:
+            ahead = (ping.clock - datetime.now(UTC)).total_seconds()
+            # The header has whole seconds.
+            self._ahead = int(ahead * _SECOND) if abs(ahead) > 2 else 0
+
+    def now(self) -> int:
+        """Return the time by the server's clock."""
+        return int(datetime.now(UTC).timestamp()) * _SECOND + self._ahead
+
+    def retention(self) -> int | None:
+        """Return the retention period in nanoseconds, None where data is kept for ever.
+
+        Raises:
+            TargetError: When there is no such database.
+        """
+        rows = self._read_database()
+        if not rows:
+            raise TargetError(f"there is no database {self.name}")
+        period = rows[0].get("retention_period_ns")
+        return period if isinstance(period, int) else None
+
+    def shared_retention(self, copy: CopyEndpoint, *, may_be_shorter: bool) -> int | None:
+        """Return for how many nanoseconds a row stays on both sides; None for ever.
+
+        Raises:
+            TargetError: When a database is not there, or the copy would lose rows.
+        """
+        ours, theirs = self.retention(), copy.retention()
+        shorter = theirs is not None and (ours is None or theirs < ours)
+        if shorter and not may_be_shorter:
+            raise TargetError(
+                f"{copy.name} has a shorter retention period than {self.name}: it would lose rows",
+                hint="set the retention period of the copy first",
+            )
+        return min((p for p in (ours, theirs) if p is not None), default=None)
+
+    def exists(self) -> bool:
+        """Return whether the database is there."""
+        return bool(self._read_database())
+
+    def _read_database(self) -> list[dict[str, Any]]:
+        return self.client.query(self._context, "_internal", queries.retention_of(self.database))
+
+    def tables(self) -> dict[str, str]:
+        """Return the series key of each table, by name; without the marker's."""
+        rows = self.client.query(self._context, "_internal", queries.tables_of(self.database))
+        found = {str(r["table_name"]): str(r.get("series_key_columns", "")) for r in rows}
+        found.pop(MARKER_TABLE, None)
+        self._columns = self._read_columns(queries.COLUMNS)
+        return dict(sorted(found.items()))
+
+    def _read_columns(self, sql: str) -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for rows in self.client.rows(self._context, self.database, sql):
+            for row in rows:
+                columns = found.setdefault(str(row["table_name"]), [])
+                columns.append((str(row["column_name"]), str(row["data_type"])))
+        return found
+
+    def table_count(self) -> int:
+        """Return how many tables the server holds, in all databases."""
+        return int(self.client.query(self._context, "_internal", queries.TABLE_COUNT)[0]["n"])
+
+    def table(self, name: str, *, refresh: bool = False) -> Table:
+        """Return the columns of a table, none where there is none of that name.
+
+        They are as `tables` read them, unless they are to be refreshed.
+
+        Raises:
+            TargetError: When it has a type that line protocol cannot write.
+        """
+        if self._columns is None:
+            self._columns = self._read_columns(queries.COLUMNS)
+        elif refresh:
+            found = self._read_columns(queries.columns_of(name))
+            self._columns[name] = found.get(name, [])
+        return table_of(name, self._columns.get(name, ()))
+
+    def like(self, table: Table) -> Table:
+        """Return this side's own table of that name, read again where it lacked columns."""
+        known = self.table(table.name)
+        if known.may_have_rows and table.columns.keys() <= known.columns.keys():
+            return known
+        return self.table(table.name, refresh=True)
+
+    def files(self, table: str) -> list[File] | None:
+        """Return the files of a table; None where they are not known."""
+        if not self._lists_files:
+            return None
+        files = files_of(self.client, self._context, self.database, table)
+        self._lists_files = files is not None
+        return files
+
+    def fingerprint(self, tables: Iterable[str]) -> str:
+        """Return what changes with the files of tables; empty where these are not known."""
+        found = blake2b(digest_size=16)
+        for name in tables:
+            self._context.check()
+            files = self.files(name)
+            if files is None:
+                return ""
+            listed = sorted((file.first, file.last, file.rows) for file in files)
+            found.update(repr((name, listed)).encode())
+        return found.hexdigest()
+
+    def extent(self, table: str, span: Span) -> Extent:
+        """Count the rows of a table in a range of time.
+
+        Raises:
+            QueryFileLimit: When these are too many files for the server.
+        """
+        row = self.client.query(self._context, self.database, queries.extent(table, span))[0]
+        if not row.get("n"):
+            return Extent()
+        return Extent(int(row["n"]), parse_time(row["first"]), parse_time(row["last"]))
+
+    def count(self, table: str, span: Span, files: Sequence[File] | None = None) -> int:
+        """Count the rows of a table in a range of time, in as many queries as it takes."""
+        found = in_slices(self.client, files, partial(self.extent, table), span)
+        return sum(extent.count for _, extent in found)
+
+    def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
+        """Return how many rows a table has, in few queries whatever its files.
+
+        With `exactly`, what is in no file, before and after all of them, is counted too.
+
+        Returns:
+            The number, and whether it is only at most that many: files count a row twice that was
+            written twice.
+        """
+        files = self.files(table)
+        if not files:
+            return self.count(table, ALL), False
+        rows = sum(file.rows for file in files)
+        if exactly:
+            first, last = min(file.first for file in files), max(file.last for file in files)
+            for span in (Span(FIRST, first), Span(last + 1, LAST + 1)):
+                rows += self.count(table, span) if span.start < span.end else 0
+        return rows, True
+
+    def sample(self, table: Table, limit: int) -> list[dict[str, Any]]:
+        """Return some rows of a table, at most `limit`: of its newest file, if it has one."""
+        files = self.files(table.name)
+        newest = max(files, key=lambda file: file.last, default=None) if files else None
+        span = ALL if newest is None else Span(newest.first, newest.last + 1)
+
+        def read(part: Span) -> list[dict[str, Any]]:
+            sql = f"{table.select(part)} LIMIT {limit}"
+            return self.client.query(self._context, self.database, sql)
+
+        return next((rows for _, rows in in_slices(self.client, files, read, span) if rows), [])
+
+    def rows(self, table: Table, span: Span) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows of a table in a range of time, some at a time, in no order.
+
+        Raises:
+            ConnectionFailed: Also when they break off.
+            QueryFileLimit: When a single moment is in too many files for the server.
+        """
+        todo = [span] if table.may_have_rows else []
+        while todo:
+            part = todo.pop()
+            try:
+                # What is refused is refused before a row comes.
+                for rows in self.client.rows(self._context, self.database, table.select(part)):
+                    self._context.check()
+                    yield rows
+            except QueryFileLimit:
+                if part.is_moment:
+                    raise
+                files = self.files(table.name)
+                todo += reversed(smaller(files, self.client.file_limit, part))
+
+    def digest(self, table: Table, span: Span) -> Generator[None, None, Digest]:
+        """Read the rows of a table in a range of time, and return their digest.
+
+        A table without columns is none.
+        """
+        digest, lines = Digest(), LineEncoder(table)
+        for rows in self.rows(table, span):
+            digest.add(lines.of(rows))
+            yield
+        return digest
+
+
+#: Bytes of a request's body; the server takes 10 MiB, and each one is held in memory.
+_BODY = 2 * 1024 * 1024
+
+
+class LineWriter:
+    """Writes lines to a database, without waiting until they are durable.
+
+    The last body is kept back, for it to be the barrier that makes all before it durable.
+    """
+
+    def __init__(self, endpoint: CopyEndpoint, context: Context) -> None:
+        self._endpoint = endpoint
+        self._context = context
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._restarted = False
+        self.rows = 0
+        self.bytes = 0
+
+    @property
+    def added(self) -> int:
+        """How many rows were written, or are still to be sent."""
+        return self.rows + len(self._lines)
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Write lines, sooner or later."""
+        for line in lines:
+            if self._size + len(line) >= _BODY and self._lines:
+                self._send(no_sync=True)
+            self._lines.append(line)
+            self._size += len(line) + 1
+
+    def barrier(self) -> bool:
+        """Write what is left and wait until all is durable.
+
+        Returns:
+            Whether it is; False where the server was restarted in between, so that what was
+            written may be lost.
+        """
+        if self._lines:
+            self._send(no_sync=False)
+            self._verify_server()
+        restarted, self._restarted = self._restarted, False
+        return not restarted
+
+    def reset(self) -> None:
+        """Forget what is left."""
+        self._lines, self._size = [], 0
+
+    def _verify_server(self) -> None:
+        """See that it is still the same server, and whether it is the same process.
+
+        Raises:
+            WrongServer: When it is another one.
+        """
+        process = self._endpoint.process
+        self._endpoint.handshake()
+        self._restarted |= self._endpoint.process != process
+
+    def _send(self, *, no_sync: bool) -> None:
+        # A write would make the database on another server, before that one is known by its answer.
+        self._verify_server()
+        endpoint, lines = self._endpoint, self._lines
+        body = b"\n".join(lines)
+        endpoint.client.write(self._context, endpoint.database, body, no_sync=no_sync, exact=True)
+        self.rows += len(lines)
+        self.bytes += len(body)
+        self.reset()

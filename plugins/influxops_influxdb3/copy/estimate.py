@@ -1,0 +1,103 @@
+"""What copying a database would take, and what stands in the way: nothing is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from influxops.plugin import (
+    ConfigError,
+    Context,
+    Copied,
+    CopyOrder,
+    Finding,
+    Interrupted,
+    TargetError,
+)
+from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.line_protocol import LineEncoder
+from influxops_influxdb3.copy.slices import slices
+from influxops_influxdb3.copy.tables import TableSync
+from influxops_influxdb3.copy.unreadable import UnreadableTables
+
+#: So many rows of one slice, and so many seconds of reading, tell how fast rows can be copied.
+_SAMPLE, _SAMPLING = 50_000, 3.0
+#: Each row is read about so often: to copy it, and on both sides to compare it, and when nobody can
+#: write to the old place any more.
+_READ = 5
+
+
+def estimate(
+    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyOrder, context: Context
+) -> Iterator[Copied]:
+    """Yield one value: tables, rows, about how many bytes, and findings about `target`.
+
+    Raises:
+        TargetError: When the source cannot be read.
+        Interrupted: When the run is over.
+    """
+    tables = TableSync(source, copy, context, target)
+    source.handshake()
+    source.retention()
+    tables.read(copy_is_there=False)
+    findings = list(_blockers(source, copy, tables))
+    findings += tables.without_time_findings()
+    unread = UnreadableTables()
+    for name, reason in tables.uncopyable.items():
+        unread.add(name, reason)
+    rows, size, most, largest, at_most = 0, 0.0, 0, "", False
+    for name in tables.series_keys:
+        context.check()
+        with unread.table(name):
+            found, is_bound = source.total(name)
+            size += found * tables.line_bytes(name) if found else 0
+            rows, at_most = rows + found, at_most or is_bound
+            if found > most:
+                most, largest = found, name
+    findings += tables.unread(unread.reasons, order.without_tables)
+    yield Copied(
+        stage="planning",
+        total=rows,
+        at_most=at_most,
+        tables=len(tables.series_keys.keys() - unread.reasons.keys()),
+        bytes=round(size),
+        rate=_rate(source, largest, context) if most else 0.0,
+        unread=unread.reasons,
+        findings=tuple(findings),
+    )
+
+
+def _rate(source: CopyEndpoint, name: str, context: Context) -> float:
+    """Return how many rows a second can be copied, by reading some and making lines of them."""
+    table = source.table(name)
+    lines, read, began = LineEncoder(table), 0, time.monotonic()
+    for span in slices(source, name):
+        for rows in source.rows(table, span):
+            lines.of(rows)
+            read += len(rows)
+            context.check()
+            if read >= _SAMPLE or time.monotonic() - began >= _SAMPLING:
+                break
+        if read:
+            break
+    return read / (time.monotonic() - began) / _READ
+
+
+def _blockers(source: CopyEndpoint, copy: CopyEndpoint, tables: TableSync) -> Iterator[Finding]:
+    """Yield what would be refused, as far as that can be known."""
+    try:
+        copy.handshake()
+        if copy.uuid and copy.uuid == source.uuid:
+            yield tables.finding(f"it is the server that holds {copy.database}", error=True)
+            return
+        there = copy.exists()
+        tables.read(copy_is_there=there)
+        if there:
+            yield from filter(None, tables.conflicts())
+        limit = tables.limit()
+        if limit is not None:
+            yield limit
+    except Interrupted:
+        raise
+    except (TargetError, ConfigError) as error:
+        yield tables.refusal(error)

@@ -1,0 +1,398 @@
+"""Copies a database to another server while it is in use: passes, made of steps.
+
+The first pass copies all rows. Later passes read both sides again and compare them slice by slice;
+a slice that differs is copied again. Rows newer than the previous pass are not compared, since they
+may still grow: they are always copied again, and the copy is verified against what was read. The
+copy is done once a pass has found nothing new in what was settled. Where writers are paused, and
+the source's files are the same before and after, the first pass is the only one that reads the
+source: the copy is verified against what it read.
+
+A table that cannot be read is reported, and the others are copied: the copy is not done then,
+unless that table was to be left out.
+
+A step ends with a write that waits until all before it is durable; only then is its progress
+reported. A process that was killed resumes there, or earlier: each row can be copied twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
+
+from msgspec.structs import replace
+
+from influxops.plugin import (
+    Context,
+    Copied,
+    CopyOrder,
+    Finding,
+    Remedy,
+    Severity,
+    TargetError,
+    TargetRefused,
+)
+from influxops_influxdb3.copy.backfill import Backfill
+from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
+from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table
+from influxops_influxdb3.copy.progress import LATE, CopyState
+from influxops_influxdb3.copy.slices import slices
+from influxops_influxdb3.copy.tables import TableSync
+from influxops_influxdb3.copy.unreadable import UnreadableTables
+from influxops_influxdb3.copy.verify import SliceCheck
+from influxops_influxdb3.errors import ConnectionFailed
+from influxops_influxdb3.queries import FIRST, Span
+
+#: Seconds between two steps, and between two words about a long one.
+_STEP, _REPORT_INTERVAL = 3.0, 2.0
+#: What a retention period is about to take away is not compared.
+_EXPIRING = 3600 * 1_000_000_000
+#: How often a step is done again whose answers broke off.
+_ATTEMPTS = 4
+#: Seconds in which a server flushes twice by default: what was answered is in its answers then.
+_FLUSHES = 2.0
+
+
+class _Restarted(TargetError):
+    """The server that gets the copy was restarted: what was not durable may be lost."""
+
+
+class CopyJob:
+    """One call of `influxops_copy`.
+
+    Findings are about `target`, the name of the one that gets the copy.
+    """
+
+    def __init__(
+        self,
+        source: CopyEndpoint,
+        copy: CopyEndpoint,
+        target: str,
+        order: CopyOrder,
+        context: Context,
+    ) -> None:
+        self._order = order
+        self._context = context
+        self._source, self._copy = source, copy
+        self._tables = TableSync(source, copy, context, target)
+        self._writer = LineWriter(copy, context)
+        self._retention: int | None = None
+        self._total: int | None = None
+        self._at_most = False
+        self._are_read = False  # whether tables were read, and no pass has begun since
+        self._checks: list[SliceCheck] = []
+        self._findings: list[Finding] = []
+        self._unread = UnreadableTables(self._skip)
+        self._rows_by_table: Counter[str] = Counter()
+        self._reported_at = 0.0
+        #: How far copying is, and how much of that is durable and was checked.
+        self._state = self._durable = CopyState("", "", 0)
+
+    def run(self) -> Iterator[Copied]:
+        """Copy; yield how far that is.
+
+        Raises:
+            TargetError: When it cannot go on.
+            Interrupted: When the run is over.
+        """
+        self._source.handshake()
+        self._copy.handshake()
+        self._refuse_itself()
+        self._durable = self._initial_state()
+        # Once the tenant writes to the copy, its period is what is wanted.
+        later = self._order.only_missing
+        self._retention = self._source.shared_retention(self._copy, may_be_shorter=later)
+        yield from self._prepare()
+        self._fingerprint()
+        failures = 0
+        while not self._durable.done:
+            try:
+                for is_durable in self._run_pass():
+                    if is_durable or self._is_report_due():
+                        yield self._progress()
+                    failures = 0 if is_durable else failures
+            except (_Restarted, ConnectionFailed) as error:
+                failures += 1
+                partial = error.partial if isinstance(error, ConnectionFailed) else True
+                if not partial or failures > _ATTEMPTS:
+                    raise
+                self._context.log.info("%s; going on from where it was durable", error.message)
+                self._context.pause(0.2 * 2**failures)
+
+    # Before anything is copied ---------------------------------------------------------------
+
+    def _initial_state(self) -> CopyState:
+        """Return from where to go on.
+
+        Raises:
+            TargetError: When the progress is of other servers, or cannot be read.
+        """
+        order, source, copy = self._order, self._source, self._copy
+        fresh = CopyState(
+            source.uuid,
+            copy.uuid,
+            source.now(),
+            missing=order.only_missing,
+            without=order.without_tables,
+        )
+        if not order.progress:
+            return fresh
+        state = CopyState.decode(order.progress)
+        without = tuple(dict.fromkeys((*state.without, *order.without_tables)))
+        state, fresh = replace(state, without=without), replace(fresh, without=without)
+        for was, side in ((state.source, source), (state.copy, copy)):
+            if was != side.uuid:
+                raise TargetRefused(
+                    f"another server answers at {side.client.url} than the one that the copying "
+                    f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
+                    hint="start again if that is meant",
+                )
+        if order.recent and state.done and order.only_missing:
+            settled, total = state.began - LATE, state.total
+            return replace(fresh, settled=settled, partial=True, total=total)
+        if state.missing != order.only_missing or (state.done and state.missing):
+            return fresh
+        if not state.done:
+            return state
+        again = state.again(source.now())
+        # What was not read then is to be looked at from its beginning.
+        return replace(again, files="") if state.unread else again
+
+    def _refuse_itself(self) -> None:
+        if self._source.uuid and self._source.uuid == self._copy.uuid:
+            raise TargetRefused(
+                f"{self._source.client.url} and {self._copy.client.url} lead to one and the same "
+                "server",
+                hint=Remedy.setting("url"),
+            )
+
+    def _prepare(self) -> Iterator[Copied]:
+        """Make the tables, and count the rows.
+
+        Raises:
+            TargetError: When something stands in the way.
+        """
+        for finding in self._make_tables():
+            if finding is not None and finding.severity is Severity.ERROR:
+                raise TargetError(
+                    f"{self._order.database} cannot be copied to {self._copy.client.url}: "
+                    f"{finding.message}",
+                    hint=finding.remedy,
+                )
+            if finding is not None:
+                self._findings.append(finding)
+            if self._is_report_due():
+                yield self._progress()
+        self._findings += self._tables.without_time_findings()
+        self._are_read = True
+        if self._durable.total is not None or self._durable.missing:
+            yield self._progress()
+            return
+        total = 0
+        for name in self._tables.series_keys:
+            with self._unread.table(name):
+                rows, is_bound = self._source.total(name, exactly=False)
+                total, self._at_most = total + rows, self._at_most or is_bound
+            if self._is_report_due():
+                yield self._progress()
+        self._total = total
+        yield self._progress()
+
+    def _make_tables(self) -> Iterator[Finding | None]:
+        self._tables.read()
+        yield from self._tables.conflicts()
+        yield from self._tables.make()
+
+    def _fingerprint(self) -> None:
+        """Note the source's files where writers are paused, and skip what they prove unchanged.
+
+        What was written is in answers, and counts as copied, after two flushes.
+        """
+        state = self._durable
+        if not self._order.paused or state.missing or state.done:
+            return
+        self._context.pause(_FLUSHES)
+        if (state.table, state.time) != ("", FIRST):
+            return
+        files = self._source.fingerprint(self._tables.series_keys)
+        is_same = state.number > 1 and files != "" and files == state.files
+        self._durable = replace(state, files=files, partial=is_same)
+
+    def _skip(self, name: str) -> None:
+        """Note that this pass could not read a table."""
+        if name not in self._state.unread:
+            self._state = replace(self._state, unread=(*self._state.unread, name))
+
+    # Steps and passes ------------------------------------------------------------------------
+
+    def _run_pass(self) -> Iterator[bool]:
+        """Do a pass from where it is durable on; yield whether another part of it is by now."""
+        self._state = self._durable
+        self._writer.reset()
+        self._checks.clear()
+        began = time.monotonic()
+        for is_slice_done in self._pass():
+            if is_slice_done and time.monotonic() - began >= _STEP:
+                for _ in self._checkpoint():
+                    yield False
+                self._durable = self._state
+                yield True
+                began = time.monotonic()
+            else:
+                yield False
+        for _ in self._checkpoint():
+            yield False
+        state, is_unchanged = self._state, False
+        if self._order.paused and state.number == 1 and state.files:
+            is_unchanged = self._source.fingerprint(self._tables.series_keys) == state.files
+        self._durable = state.after(self._source.now(), is_unchanged=is_unchanged)
+        yield True
+
+    def _pass(self) -> Iterator[bool]:
+        """Go through all tables; yield whether a slice of them is finished."""
+        if not self._are_read:
+            self._tables.read()
+            for _ in self._tables.make():
+                yield False
+        self._are_read = False
+        for name, reason in self._tables.uncopyable.items():
+            self._unread.add(name, reason)
+        at = self._state
+        start = at.settled if at.partial else FIRST
+        copy = None if at.number == 1 and not at.missing else self._copy
+        for name in self._tables.series_keys:
+            if name < at.table:
+                continue
+            with self._unread.table(name):
+                table = self._source.table(name)
+                begin = max(start, at.time) if name == at.table else start
+                for span in slices(self._source, name, begin, other=copy):
+                    for _ in self._slice(table, span):
+                        yield False
+                    self._state = replace(self._state, table=name, time=span.end)
+                    yield True
+
+    def _checkpoint(self) -> Iterator[None]:
+        """Make all that was written durable, and verify that it exists.
+
+        Raises:
+            _Restarted: When the server was restarted, so that it may be lost.
+            TargetError: When the copy holds what the source does not.
+        """
+        if not self._writer.barrier():
+            raise _Restarted(
+                f"another process of {self._copy.client.url} answers than before",
+                hint="do several nodes answer there? Each has a log of its own; name one of them",
+            )
+        for check in self._checks:
+            if check.span.start < self._oldest() - _EXPIRING // 2:
+                # It took so long that rows may have expired; the next pass tells.
+                continue
+            with self._unread.table(check.table.name):
+                new, lost = yield from check.verify(self._source, self._copy, self._context)
+                self._count(new=new, lost=lost)
+        self._checks.clear()
+
+    def _slice(self, table: Table, span: Span) -> Iterator[None]:
+        """Do with one slice what the pass is for."""
+        state = self._state
+        if state.number == 1 and not state.missing:
+            digest = yield from self._copy_rows(table, span)
+            self._count(seen=digest.count)
+            if state.files:
+                self._checks.append(SliceCheck(table, span, digest))
+            return
+        oldest = self._oldest()
+        if span.start < oldest:
+            gone = Span(span.start, min(span.end, oldest))
+            rows = self._source.count(table.name, gone)
+            self._count(expiring=rows, seen=rows)
+            yield None
+        start = max(span.start, oldest)
+        if start >= span.end:
+            return
+        if state.missing:
+            yield from self._copy_missing(table, Span(start, span.end))
+            return
+        middle = span.end if state.partial else min(max(start, state.settled), span.end)
+        if start < middle:
+            yield from self._compare(table, Span(start, middle))
+        if middle < span.end:
+            digest = yield from self._copy_and_check(table, Span(middle, span.end))
+            self._count(seen=digest.count)
+
+    def _oldest(self) -> int:
+        """Return the time from which on rows stay long enough to be compared."""
+        if self._retention is None:
+            return FIRST
+        return max(self._source.now() - self._retention + _EXPIRING, FIRST)
+
+    def _copy_rows(self, table: Table, span: Span) -> Generator[None, None, Digest]:
+        """Copy a slice, and return the digest of what was read."""
+        digest, lines = Digest(), LineEncoder(table)
+        for rows in self._source.rows(table, span):
+            found = lines.of(rows)
+            digest.add(found)
+            self._writer.add(found)
+            self._context.on_progress(len(rows))
+            yield None
+        self._count(empty=lines.empty)
+        return digest
+
+    def _copy_and_check(self, table: Table, span: Span) -> Generator[None, None, Digest]:
+        digest = yield from self._copy_rows(table, span)
+        self._checks.append(SliceCheck(table, span, digest))
+        return digest
+
+    def _compare(self, table: Table, span: Span) -> Iterator[None]:
+        """Compare a slice, and copy it again where it differs."""
+        ours = yield from self._source.digest(table, span)
+        theirs = yield from self._copy.digest(self._copy.like(table), span)
+        self._context.on_progress(ours.count)
+        self._count(seen=ours.count)
+        if ours == theirs:
+            return
+        self._count(new=max(ours.count - theirs.count, 1))
+        yield from self._copy_and_check(table, span)
+
+    def _copy_missing(self, table: Table, span: Span) -> Iterator[None]:
+        """Copy the rows of a slice whose keys the copy lacks."""
+        backfill = Backfill(self._source, self._copy, self._writer, table, self._copy.like(table))
+        before = self._writer.added
+        yield from backfill.copy(span)
+        self._rows_by_table[table.name] += self._writer.added - before
+        self._context.on_progress(backfill.seen)
+        self._count(empty=backfill.empty, conflicts=backfill.conflicts, seen=backfill.seen)
+        examples = (*self._state.examples, *backfill.examples)[: Backfill.EXAMPLES]
+        self._state = replace(self._state, examples=examples)
+
+    # Progress --------------------------------------------------------------------------------
+
+    def _count(self, **counts: int) -> None:
+        """Count what was found."""
+        self._state = self._state.counted(**counts)
+
+    def _is_report_due(self) -> bool:
+        """Whether it is time for a word."""
+        return time.monotonic() - self._reported_at >= _REPORT_INTERVAL
+
+    def _progress(self) -> Copied:
+        """Return how far copying is."""
+        self._reported_at, state = time.monotonic(), self._durable
+        is_counted = state.total is not None
+        unread = self._unread.reasons_of(state.unread)
+        return Copied(
+            stage=state.stage,
+            progress=state.encode(),
+            rows=self._writer.rows,
+            rows_by_table={name: n for name, n in self._rows_by_table.items() if n},
+            total=state.total if is_counted else self._total,
+            at_most=self._at_most and not is_counted,
+            tables=len(self._tables.series_keys.keys() - unread.keys()),
+            bytes=self._writer.bytes,
+            conflicts=state.conflicts,
+            expiring=state.expiring,
+            unread=unread,
+            done=state.done and unread.keys() <= set(state.without),
+            findings=(*self._findings, *self._tables.findings(state, self._unread)),
+        )

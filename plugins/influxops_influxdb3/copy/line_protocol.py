@@ -1,0 +1,255 @@
+"""From a row as JSON to its line of line protocol: exactly, and always the same text.
+
+The line is what is written to the copy, and what both sides are compared by: two rows are the same
+if their lines are. Columns have the order of their names, so that it does not matter in which
+order a server gives them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+from msgspec import Struct
+
+from influxops.plugin import TargetError, one_line
+from influxops_influxdb3.queries import Span, parse_time, rows_of
+
+#: The type of each column, as `information_schema.columns` calls it and as tables are made with
+#: it; a tag has none.
+_TYPES: dict[str, str] = {
+    "Boolean": "bool",
+    "Float64": "float64",
+    "Int64": "int64",
+    "UInt64": "uint64",
+    "Utf8": "utf8",
+    "Utf8View": "utf8",
+}
+TAG: Final = ""
+_IN_NAME = re.compile(r"\\[\n\t]|[\\,= ]")
+_IN_MEASUREMENT = re.compile(r"[\\, ]")
+_UNWRITABLE = re.compile(r"(?<!\\)[\n\t]|\\\Z|\A\Z")
+_MOST_CACHED = 50_000
+
+
+class Table(Struct, frozen=True):
+    """A table's columns: their types by name, TAG for a tag, without the time."""
+
+    name: str
+    columns: Mapping[str, str]
+    #: Whether it has a `time` column. A refused write may leave a table without, which holds no
+    #: rows and cannot be queried, until a good one completes it.
+    has_time: bool = True
+
+    @property
+    def may_have_rows(self) -> bool:
+        """Whether it can be asked for rows: it exists, and is complete."""
+        return bool(self.columns) and self.has_time
+
+    @property
+    def tags(self) -> list[str]:
+        """The names of its tags."""
+        return [name for name, kind in self.columns.items() if kind == TAG]
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The types of its fields, by name."""
+        return {name: kind for name, kind in self.columns.items() if kind != TAG}
+
+    @property
+    def infinite(self) -> dict[str, str]:
+        """For each float, a column of the answer that tells which infinity it is, if it is one.
+
+        JSON has no infinity, so that such a field looks like one that is null.
+        """
+        names = {}
+        for name, kind in self.columns.items():
+            if kind == "float64":
+                alias = f"{name} infinite"
+                while alias in self.columns:
+                    alias += "?"
+                names[alias] = name
+        return names
+
+    def select(self, span: Span) -> str:
+        """Return the query for its rows in a range of time."""
+        return rows_of(self.name, self.columns, self.infinite, span)
+
+
+def table_of(name: str, columns: Iterable[tuple[str, str]]) -> Table:
+    """Return a table of columns, each with its name and the server's data type.
+
+    Raises:
+        TargetError: When it has a type that line protocol cannot write.
+    """
+    found, has_time = {}, False
+    for column, kind in sorted(columns):
+        if column == "time":
+            has_time = True
+            continue
+        if kind.startswith("Dictionary"):
+            found[column] = TAG
+        elif kind in _TYPES:
+            found[column] = _TYPES[kind]
+        else:
+            raise TargetError(
+                f"the column {one_line(column)} of the table {one_line(name)} has the type "
+                f"{one_line(kind)}, which cannot be copied"
+            )
+    return Table(name, found, has_time)
+
+
+def tags_in_order(series_key: str, tags: Iterable[str]) -> list[str] | None:
+    """Return tags in the order of a series key, as the server tells it: joined by `, `.
+
+    A name may hold that itself, so the tags that there are decide where one ends.
+
+    Returns:
+        The tags; None where the series key is not made of just these.
+    """
+    left, found = set(tags), list[str]()
+
+    def read(rest: str) -> bool:
+        if not left:
+            return not rest
+        for tag in sorted(left, key=len, reverse=True):
+            after = rest.removeprefix(tag)
+            if after == rest and tag:
+                continue
+            if (after.startswith(", ") and len(left) > 1) or (not after and len(left) == 1):
+                left.remove(tag)
+                found.append(tag)
+                if read(after.removeprefix(", ")):
+                    return True
+                left.add(tag)
+                found.pop()
+        return False
+
+    return found if read(series_key) else None
+
+
+class Unwritable(TargetError):
+    """A row that line protocol cannot write."""
+
+
+class LineEncoder:
+    """Encodes the rows of one table, which has all columns that they may have."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._measurement = _IN_MEASUREMENT.sub(r"\\\g<0>", table.name)
+        self._tags = {name: f",{_name(name)}=" for name in table.tags}
+        self._fields: dict[str, tuple[str, Callable[[Any], str]]] = {}
+        for name, kind in table.fields.items():
+            self._fields[name] = (f"{_name(name)}=", _WRITERS[kind])
+        for alias, name in table.infinite.items():
+            self._fields[alias] = (f"{_name(name)}=", _infinite)
+        #: Rows without a field, which cannot be written.
+        self.empty = 0
+        self._escaped: dict[str, str] = {}
+
+    def of(self, rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """Return the lines of rows; those without a field are counted and left out.
+
+        Raises:
+            Unwritable: When a row holds what line protocol cannot write.
+        """
+        lines = []
+        tags, writers, escaped = self._tags, self._fields, self._escaped
+        for row in rows:
+            # As `parts` does, and written out: most of the time of a copy is spent here.
+            key, fields = self._measurement, []
+            for name, value in row.items():
+                if value is None or name == "time":
+                    continue
+                tag = tags.get(name)
+                if tag is None:
+                    prefix, write = writers[name]
+                    fields.append(prefix + write(value))
+                else:
+                    key += tag + (escaped.get(value) or self._escape(name, value, row))
+            if fields:
+                lines.append(f"{key} {','.join(fields)} {parse_time(row['time'])}".encode())
+            else:
+                self.empty += 1
+        return lines
+
+    def parts(self, row: Mapping[str, Any]) -> tuple[str, dict[str, str], int]:
+        """Return measurement and tags, the fields by name, and the time of a row."""
+        key, fields, tags, writers = self._measurement, {}, self._tags, self._fields
+        escaped = self._escaped
+        time = None
+        for name, value in row.items():
+            if value is None:
+                # What JSON has no number for is null, and told by a column of its own.
+                continue
+            tag = tags.get(name)
+            if tag is not None:
+                text = escaped.get(value)
+                if text is None:
+                    text = self._escape(name, value, row)
+                key += tag + text
+            elif name == "time":
+                time = value
+            else:
+                prefix, write = writers[name]
+                fields[name] = prefix + write(value)
+        return key, fields, parse_time(time)
+
+    def _escape(self, name: str, value: str, row: Mapping[str, Any]) -> str:
+        """Return a tag's value as line protocol has it."""
+        if _UNWRITABLE.search(value):
+            raise Unwritable(
+                f"the row at {row.get('time')} of the table {one_line(self._table.name)} cannot "
+                f"be written: its tag {one_line(name)} is {one_line(value)!r}, which line "
+                "protocol cannot hold"
+            )
+        if len(self._escaped) >= _MOST_CACHED:
+            self._escaped.clear()
+        text = self._escaped[value] = _name(value)
+        return text
+
+
+def _name(text: str) -> str:
+    """Return a name or the value of a tag as line protocol has it.
+
+    A line break or a tab can only be there after a backslash, which stands for itself then.
+    """
+    return _IN_NAME.sub(lambda m: m[0] if len(m[0]) > 1 else f"\\{m[0]}", text)
+
+
+def _infinite(sign: int) -> str:
+    # What overflows is read as infinite; there is no other way to write it.
+    return "1e999" if sign > 0 else "-1e999"
+
+
+def _text(value: str) -> str:
+    if "\\" in value or '"' in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{value}"'
+
+
+#: A float's text is the shortest one that is read as just this number.
+_WRITERS: dict[str, Callable[[Any], str]] = {
+    "bool": {True: "t", False: "f"}.__getitem__,
+    "float64": repr,
+    "int64": "%di".__mod__,
+    "uint64": "%du".__mod__,
+    "utf8": _text,
+}
+
+
+class Digest(Struct):
+    """How many rows there are, and what they are, whatever their order."""
+
+    count: int = 0
+    total: int = 0
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Add the lines of rows."""
+        of = int.from_bytes
+        hashes = [of(blake2b(line, digest_size=16).digest()) for line in lines]
+        self.count += len(hashes)
+        self.total = (self.total + sum(hashes)) % (1 << 128)

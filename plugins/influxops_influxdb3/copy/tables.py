@@ -1,0 +1,207 @@
+"""The tables of a copy: made first, with the tags in the order of the source."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+
+from influxops.plugin import (
+    Context,
+    Finding,
+    InfluxopsError,
+    Kind,
+    Severity,
+    TargetError,
+    one_line,
+    pluralize,
+    summarize,
+)
+from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, tags_in_order
+from influxops_influxdb3.copy.progress import CopyState
+from influxops_influxdb3.copy.unreadable import UnreadableTables
+from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
+
+#: Tables that InfluxDB 3 Core holds by default.
+_CORE_TABLES = 2_000
+#: Rows that are sampled for the length of a table's lines.
+_SAMPLE = 100
+
+
+class TableSync:
+    """The tables of both sides; findings are about `target`, the name of the copy's."""
+
+    def __init__(
+        self, source: CopyEndpoint, copy: CopyEndpoint, context: Context, target: str
+    ) -> None:
+        self._source = source
+        self._copy = copy
+        self._context = context
+        self._target = target
+        #: The series key of each table of the source that can be copied, by name.
+        self.series_keys: dict[str, str] = {}
+        #: Tables that a refused write left without a `time` column: they hold no rows.
+        self.without_time: list[str] = []
+        #: Why other tables cannot be copied, by name.
+        self.uncopyable: dict[str, str] = {}
+        self._existing: dict[str, str] = {}
+        self._seen: set[str] = set()
+
+    def read(self, *, copy_is_there: bool = True) -> None:
+        """Read which tables there are on both sides."""
+        self.series_keys, self.without_time, self.uncopyable = self._source.tables(), [], {}
+        self._existing = self._copy.tables() if copy_is_there else {}
+        for name in list(self.series_keys):
+            try:
+                table = self._source.table(name)
+            except TargetError as error:
+                self.uncopyable[name] = error.message
+            else:
+                if table.columns and not table.has_time:
+                    self.without_time.append(name)
+        for name in (*self.without_time, *self.uncopyable):
+            del self.series_keys[name]
+
+    @property
+    def missing(self) -> list[str]:
+        """The tables that the copy lacks."""
+        return [name for name in self.series_keys if name not in self._existing]
+
+    def conflicts(self) -> Iterator[Finding | None]:
+        """Look at each table that both have, once; yield None, or what is wrong with it."""
+        for name in self.series_keys:
+            if name not in self._existing or name in self._seen:
+                continue
+            self._context.check()
+            self._seen.add(name)
+            ours, theirs = self._source.table(name).columns, self._copy.table(name).columns
+            wrong = [c for c, kind in ours.items() if theirs.get(c, kind) != kind]
+            if wrong:
+                what = f"{one_line(name)} has another type there of {summarize(wrong)}"
+                yield self.finding(f"the table {what}", error=True)
+                continue
+            wanted, found = self._order(name, ours), self._existing[name]
+            if wanted is not None and not ", ".join(wanted).startswith(found):
+                order = f"{one_line(found)}, not {one_line(self.series_keys[name])}"
+                yield self.finding(
+                    f"the table {one_line(name)} is there already with its tags in another order "
+                    f"({order}): its rows are the same ones, queries may be slower"
+                )
+                continue
+            yield None
+
+    def make(self) -> Iterator[Finding | None]:
+        """Make the tables that the copy lacks; yield None for each, or what was noticed.
+
+        Raises:
+            TargetError: When the server takes no further table, for one.
+        """
+        for name in self.missing:
+            self._context.check()
+            table = self._source.table(name)
+            tags = self._order(name, table.columns)
+            if tags is None:
+                yield self.finding(
+                    f"the order of the tags of the table {one_line(name)} is not known "
+                    f"({one_line(self.series_keys[name])}): its first row makes it"
+                )
+            elif tags:
+                client, database = self._copy.client, self._copy.database
+                with contextlib.suppress(AlreadyExists):
+                    client.create_table(self._context, database, name, tags, table.fields)
+                self._copy.table(name, refresh=True)
+                yield None
+            else:
+                # The server makes no table without tags by itself; the first row does.
+                yield None
+            self._existing[name] = self.series_keys[name]
+
+    def limit(self) -> Finding | None:
+        """Return what stands in the way of so many tables, as far as it is known."""
+        held, wanted = self._copy.table_count(), len(self.missing)
+        if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
+            return None
+        return self.finding(
+            f"it holds {pluralize(held, 'table')} and would get {wanted} more; "
+            f"InfluxDB 3 Core holds {_CORE_TABLES:,} by default",
+            "drop tables there, raise the server's limit, or choose another target",
+            kind=Kind.OVER_CAPACITY,
+            error=True,
+        )
+
+    def line_bytes(self, name: str) -> float:
+        """Return about how many bytes the lines of a table have."""
+        table = self._source.table(name)
+        lines = LineEncoder(table).of(self._source.sample(table, _SAMPLE))
+        return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
+
+    def unread(self, reasons: Mapping[str, str], without: Collection[str]) -> Iterator[Finding]:
+        """Yield a finding for each table that cannot be copied, whether it is left out or not."""
+        for name, reason in reasons.items():
+            left = "it is left out" if name in without else "all others are copied"
+            yield self.finding(f"the table {one_line(name)} cannot be copied: {reason}; {left}")
+
+    def findings(self, state: CopyState, unread: UnreadableTables) -> Iterator[Finding]:
+        """Yield what is said of a copy that came as far as this."""
+        yield from self.unread(unread.reasons_of(state.unread), state.without)
+        if state.empty:
+            yield self.finding(
+                f"left out: {pluralize(state.empty, 'row')} without a value in any field, "
+                "which cannot be written"
+            )
+        if state.conflicts:
+            yield self.finding(
+                f"{pluralize(state.conflicts, 'row')} with other values in the copy, which "
+                "were kept: " + "; ".join(state.examples)
+            )
+        if state.done and state.new:
+            yield self.finding(
+                f"rows with old times keep coming: the last of {state.number} passes found "
+                f"{state.new} new ones"
+            )
+
+    def without_time_findings(self) -> Iterator[Finding]:
+        """Yield what is said of the tables that hold no rows."""
+        if self.without_time:
+            which = summarize([one_line(name) for name in self.without_time])
+            number = pluralize(len(self.without_time), "table")
+            yield self.finding(
+                f"{number} without a time column, left by a refused write: {which}. Without rows "
+                "there is nothing to copy",
+                severity=Severity.INFO,
+            )
+
+    def finding(
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        kind: Kind = Kind.NOTE,
+        error: bool = False,
+        severity: Severity = Severity.WARNING,
+    ) -> Finding:
+        """Return something that was noticed about the copy."""
+        return Finding(
+            kind,
+            Severity.ERROR if error else severity,
+            message,
+            remedy,
+            target=self._target,
+            database=self._copy.database,
+        )
+
+    def refusal(self, error: InfluxopsError) -> Finding:
+        """Return what an error means for copying."""
+        reason = error.reason if isinstance(error, InfluxDBError) else error.message
+        return Finding(
+            Kind.REFUSED,
+            Severity.ERROR,
+            reason,
+            error.remedy,
+            target=self._target,
+            database=self._copy.database,
+        )
+
+    def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
+        """Return a table's tags in their order."""
+        return tags_in_order(self.series_keys[name], Table(name, columns).tags)

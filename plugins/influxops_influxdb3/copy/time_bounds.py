@@ -1,0 +1,121 @@
+"""Bounds of time for queries: a server refuses one that touches more files than its limit.
+
+What is only in the write-ahead log is in no file and may have any time, so the slices of a table
+cover all of time, without gaps.
+Where the files are not known, slices are found by halving what is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.inspect.parquet_files import File, usable_limit
+from influxops_influxdb3.queries import ALL, Span
+
+if TYPE_CHECKING:
+    from influxops_influxdb3.http.client import Client
+
+_T = TypeVar("_T")
+
+
+def divide(
+    sides: Sequence[tuple[Sequence[File], int]], span: Span = ALL, most_rows: int | None = None
+) -> list[Span]:
+    """Divide a range of time into slices that follow upon each other, as few as possible.
+
+    Args:
+        sides: The files on each server that will be asked, and its limit (`Client.file_limit`).
+        span: The range.
+        most_rows: About how many rows a slice may have, by what the files say; None: any number.
+
+    Returns:
+        The slices. Where many files overlap, or one has too many rows, one may still be too large.
+    """
+    coming = [
+        (number, file)
+        for number, (files, _) in enumerate(sides)
+        for file in files
+        if file.first < span.end and file.last >= span.start
+    ]
+    coming.sort(key=lambda each: each[1].first)
+    touched = [_Touched(usable_limit(limit), most_rows) for _, limit in sides]
+    found, begin = list[Span](), span.start
+    for number, file in coming:
+        first = file.first
+        if first > begin and not touched[number].takes(file):
+            found.append(Span(begin, first))
+            begin = first
+            for each in touched:
+                each.begin(first)
+        touched[number].add(file)
+    return [*found, Span(begin, span.end)]
+
+
+def in_slices(
+    client: Client,
+    files: Sequence[File] | None,
+    ask: Callable[[Span], _T],
+    span: Span = ALL,
+) -> Iterator[tuple[Span, _T]]:
+    """Ask about a range of time in as many statements as the server's limit wants.
+
+    Yields:
+        Each slice, in the order of time, with the answer.
+
+    Raises:
+        QueryFileLimit: When a single moment is in too many files.
+    """
+    todo = [span] if files is None else divide([(files, client.file_limit)], span)
+    todo.reverse()
+    while todo:
+        part = todo.pop()
+        try:
+            answer = ask(part)
+        except QueryFileLimit:
+            if part.is_moment:
+                raise
+            todo += reversed(smaller(files, client.file_limit, part))
+        else:
+            yield part, answer
+
+
+def smaller(files: Sequence[File] | None, limit: int, span: Span) -> list[Span]:
+    """Divide a slice that the server has refused, and that is more than a moment."""
+    parts = divide([(files or (), limit)], span)
+    if len(parts) > 1:
+        return parts
+    touched = [file for file in files or () if file.first < span.end and file.last >= span.start]
+    if touched:
+        first = max(span.start, min(file.first for file in touched))
+        end = min(span.end, max(file.last for file in touched) + 1)
+        if span.start < (middle := (first + end) // 2) < span.end:
+            return [Span(span.start, middle), Span(middle, span.end)]
+    return [*span.halves()]
+
+
+class _Touched:
+    """The files on one server that the open slice touches."""
+
+    def __init__(self, most_files: int, most_rows: int | None) -> None:
+        self._most_files, self._most_rows = most_files, most_rows
+        self._files: list[File] = []
+        self._rows = 0
+
+    def takes(self, file: File) -> bool:
+        """Return whether the slice may touch a further file."""
+        if not self._files:
+            return True
+        is_small = self._most_rows is None or self._rows + file.rows <= self._most_rows
+        return len(self._files) < self._most_files and is_small
+
+    def add(self, file: File) -> None:
+        """Note that the slice touches a file."""
+        self._files.append(file)
+        self._rows += file.rows
+
+    def begin(self, time: int) -> None:
+        """Begin another slice, which touches what has not ended yet."""
+        self._files = [file for file in self._files if file.last >= time]
+        self._rows = sum(file.rows for file in self._files)

@@ -1,0 +1,405 @@
+"""A client of InfluxDB 3's HTTP API: what influxops needs of it, typed.
+
+The facts come from recorded exchanges with InfluxDB 3 Core 3.10. A client may be used from
+several threads; it keeps connections alive and never follows a redirect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from msgspec import Struct
+from msgspec import json as json_reader
+
+from influxops.plugin import (
+    ConfigError,
+    Context,
+    Remedy,
+    SettingError,
+    __version__,
+    format_duration,
+)
+from influxops_influxdb3.errors import (
+    CHECK_URL,
+    InfluxDBError,
+    NotInfluxDB3,
+    Operation,
+    QueryFileLimit,
+    WrongServer,
+)
+from influxops_influxdb3.http.responses import Request, Response, error_of, read_json
+from influxops_influxdb3.http.retries import read_date, send
+from influxops_influxdb3.http.transport import Transport
+from influxops_influxdb3.settings import InfluxDB3Settings
+
+_DATABASES = "/api/v3/configure/database"
+_ENDPOINTS = {
+    Operation.PING: ("GET", "/ping"),
+    Operation.LIST: ("GET", _DATABASES),
+    Operation.CREATE: ("POST", _DATABASES),
+    Operation.SET_RETENTION: ("PUT", _DATABASES),
+    Operation.CLEAR_RETENTION: ("DELETE", f"{_DATABASES}/retention_period"),
+    Operation.DELETE: ("DELETE", _DATABASES),
+    Operation.CREATE_TABLE: ("POST", "/api/v3/configure/table"),
+    Operation.WRITE: ("POST", "/api/v3/write_lp"),
+    Operation.QUERY: ("POST", "/api/v3/query_sql"),
+}
+_JSON = json_reader.Decoder()
+#: What `--query-file-limit` is by default.
+_FILE_LIMIT = 432
+_VERSION = re.compile(r"v?(\d+)\.")
+
+
+class Ping(Struct, frozen=True):
+    """Which server answers."""
+
+    version: str  # the server's version
+    edition: str | None  # `Core`, `Enterprise`, or None where it does not say
+    process_id: str | None  # what differs after a restart; None where it does not say
+    clock: datetime | None  # the server's time, to the second; None where it does not say
+
+
+class Client:
+    """One InfluxDB 3 server.
+
+    Every operation takes the run that it works for, whose deadline and cancellation bound it,
+    and raises an `InfluxDBError` that says what failed and what to do, `ConfigError` where the
+    token cannot be read, or `Interrupted`. Each is safe to repeat, and is tried again where that
+    may help.
+
+    Raises:
+        SettingError: When certificates cannot be loaded.
+    """
+
+    def __init__(self, settings: InfluxDB3Settings) -> None:
+        self._settings = settings
+        self._transport = Transport(settings)
+        #: How many files a query may touch: what servers are started with, until this one says so.
+        self.file_limit = _FILE_LIMIT
+        self._lock = threading.Lock()
+        # The run, and the cluster-uuids that answered in it, the first one first.
+        self._identities: tuple[str, tuple[str, ...]] = ("", ())
+
+    @property
+    def url(self) -> str:
+        """Where the server is, without secrets."""
+        return self._settings.url
+
+    @property
+    def cluster_uuid(self) -> str | None:
+        """The identity of the server that answered last; every answer carries it."""
+        _, uuids = self._identities
+        return uuids[-1] if uuids else None
+
+    def close(self) -> None:
+        """Close the connections; they are opened again when needed."""
+        self._transport.close()
+
+    def ping(self, context: Context) -> Ping:
+        """Ask which server answers.
+
+        Raises:
+            NotInfluxDB3: When it is another product, or an older InfluxDB.
+            AccessRefused: When even that wants a token.
+        """
+        request, response = self._send(context, Operation.PING)
+        body = read_json(response, request) if response.body.strip() else {}
+        body = body if isinstance(body, dict) else {}
+        version = response.headers.get("x-influxdb-version") or str(body.get("version", ""))
+        number = _VERSION.match(version)
+        if number is None or int(number[1]) < 3:
+            what = f"this is InfluxDB {version}" if number else "this is no InfluxDB"
+            raise request.error(
+                NotInfluxDB3,
+                f"{what}; influxops needs InfluxDB 3",
+                CHECK_URL,
+                status=response.status,
+            )
+        product = str(body.get("product_name", ""))
+        build = product.rpartition(" ")[2] if product.startswith("InfluxDB 3 ") else None
+        process = body.get("process_id")
+        return Ping(
+            version=version,
+            edition=response.headers.get("x-influxdb-build") or build,
+            process_id=str(process) if process else None,
+            clock=read_date(response.headers.get("date")),
+        )
+
+    def databases(self, context: Context) -> list[str]:
+        """Return the names of the databases that the token may see, without the deleted ones."""
+        request, response = self._send(context, Operation.LIST, query={"format": "json"})
+        rows = _rows(read_json(response, request), request)
+        return [str(row["iox::database"]) for row in rows if "iox::database" in row]
+
+    def create(self, context: Context, database: str, retention: int | None = None) -> None:
+        """Create a database, with a retention period in seconds or without one.
+
+        Raises:
+            AlreadyExists: When it is there, whatever its retention period.
+            DatabaseLimit: When the server takes no further one.
+        """
+        document = {"db": database}
+        if retention is not None:
+            document["retention_period"] = format_duration(retention)
+        self._send(context, Operation.CREATE, database, document=document)
+
+    def set_retention(self, context: Context, database: str, retention: int) -> None:
+        """Set a database's retention period, in seconds.
+
+        Raises:
+            NotFound: When there is no such database.
+        """
+        document = {"db": database, "retention_period": format_duration(retention)}
+        self._send(context, Operation.SET_RETENTION, database, document=document)
+
+    def clear_retention(self, context: Context, database: str) -> None:
+        """Let a database keep its data for ever.
+
+        Raises:
+            NotFound: When there is no such database.
+        """
+        self._send(context, Operation.CLEAR_RETENTION, database, query={"db": database})
+
+    def create_table(
+        self,
+        context: Context,
+        database: str,
+        table: str,
+        tags: Sequence[str],
+        fields: Mapping[str, str],
+    ) -> None:
+        """Create a table with at least one tag, in the order of its series key.
+
+        The type of a field is `utf8`, `int64`, `uint64`, `float64` or `bool`.
+
+        Raises:
+            AlreadyExists: When it is there, whatever its columns.
+            TableLimit: When the server takes no further table.
+        """
+        columns = [{"name": name, "type": kind} for name, kind in fields.items()]
+        document = {"db": database, "table": table, "tags": list(tags), "fields": columns}
+        self._send(context, Operation.CREATE_TABLE, database, document=document)
+
+    def write(
+        self,
+        context: Context,
+        database: str,
+        lines: str | bytes,
+        *,
+        no_sync: bool = False,
+        exact: bool = False,
+    ) -> None:
+        """Write line protocol, times in nanoseconds; a missing database or table is created.
+
+        With `no_sync` it is not waited for until it is durable. All that was written before an
+        ordinary write is durable with it, in whatever database, as long as it is one and the
+        same server process. Rows of a copy are `exact`: it is said that their times are in
+        nanoseconds; else the server takes one of the first hours of 1970 for one in seconds.
+
+        Raises:
+            DatabaseLimit: When the server takes no further database.
+            TableLimit: When it takes no further table; the database was created all the same.
+        """
+        query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
+        if exact:
+            query["precision"] = "nanosecond"
+        # Half a character has no UTF-8; such an id was refused before.
+        body = lines.encode(errors="replace") if isinstance(lines, str) else lines
+        self._send(context, Operation.WRITE, database, query=query, body=body, is_of_data=exact)
+
+    def query(
+        self,
+        context: Context,
+        database: str,
+        sql: str,
+        *,
+        retries: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Ask in SQL.
+
+        Where it may fail for good, `retries` limits the further attempts below the settings.
+
+        Returns:
+            One dictionary a row; null fields are left out.
+
+        Raises:
+            NotFound: When there is no such database.
+            BadRequest: When there is no such table, or the query is wrong.
+            QueryFileLimit: When the server would have to read more files than it lets itself.
+        """
+        document = {"db": database, "q": sql}
+        request, response = self._send(
+            context, Operation.QUERY, database, document=document, retries=retries
+        )
+        return _rows(read_json(response, request), request)
+
+    def rows(
+        self, context: Context, database: str, sql: str, *, retries: int | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Ask in SQL, and read the rows as they come: for answers of any size.
+
+        Yields:
+            Some rows at a time, one dictionary a row; null fields are left out. Integers are
+            exact, also unsigned ones of 64 bits.
+
+        Raises:
+            NotFound: When there is no such database.
+            BadRequest: When there is no such table, or the query is wrong.
+            QueryFileLimit: When the server would have to read more files than it lets itself.
+            ConnectionFailed: Also when the answer breaks off; nothing is asked again then.
+        """
+        document = {"db": database, "q": sql, "format": "jsonl"}
+        request, response = self._send(
+            context,
+            Operation.QUERY,
+            database,
+            document=document,
+            is_streamed=True,
+            retries=retries,
+        )
+        if response.chunks is None:
+            return
+        rest = b""
+        with contextlib.closing(response.chunks) as chunks:
+            for chunk in chunks:
+                head, end, tail = chunk.rpartition(b"\n")
+                if end:
+                    yield _json_lines(rest + head, request)
+                    rest = tail
+                else:
+                    rest += tail
+        if rest.strip():
+            yield _json_lines(rest, request)
+
+    def delete(self, context: Context, database: str, *, hard_delete_at: datetime) -> None:
+        """Delete a database: its name is free at once, its data stays until `hard_delete_at`.
+
+        The server takes a time that has passed, by its own clock, for "now".
+
+        Raises:
+            NotFound: When there is no such database.
+        """
+        at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        query = {"db": database, "hard_delete_at": at}
+        self._send(context, Operation.DELETE, database, query=query, is_of_data=True)
+
+    # How a request is made -------------------------------------------------------------------
+
+    def _send(
+        self,
+        context: Context,
+        operation: Operation,
+        database: str | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        document: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        is_of_data: bool = False,
+        is_streamed: bool = False,
+        retries: int | None = None,
+    ) -> tuple[Request, Response]:
+        """Send one request, again where that may help, and return the good answer."""
+        settings = self._settings
+        limit = settings.retries if retries is None else min(retries, settings.retries)
+        method, path = _ENDPOINTS[operation]
+        target = f"{path}?{urlencode(query)}" if query else path
+        request = Request(operation, settings.url, database, method, target, body)
+        request.is_of_data, request.is_streamed = is_of_data, is_streamed
+        request.headers["User-Agent"] = f"influxops/{__version__}"
+        if settings.token is not None:
+            request.token, request.token_origin = self._token(), settings.token.origin
+            request.headers["Authorization"] = f"Bearer {request.token}"
+        if document is not None:
+            request.body = json.dumps(document, separators=(",", ":")).encode()
+            request.headers["Content-Type"] = "application/json"
+        elif body is not None:
+            request.headers["Content-Type"] = "text/plain; charset=utf-8"
+        if operation.changes:
+            self._refuse_another_server(context, request)
+        began, status = time.monotonic(), "no answer"
+        try:
+            response = send(self._transport, context, request, limit)
+            status = str(response.status)
+        finally:
+            ms = (time.monotonic() - began) * 1000
+            context.log.debug(
+                "%s %s %s: %s after %.0f ms", method, path, database or "-", status, ms
+            )
+        try:
+            self._note_identity(context, response.headers.get("cluster-uuid"))
+            self._refuse_another_server(context, request)
+            if not response.is_good:
+                error = error_of(response, request)
+                if isinstance(error, QueryFileLimit) and error.limit:
+                    self.file_limit = min(self.file_limit, error.limit)
+                raise error
+        except InfluxDBError:
+            if response.chunks is not None:
+                response.chunks.close()
+            raise
+        return request, response
+
+    def _token(self) -> str:
+        """Read the token, again for each request: a file may have been rotated."""
+        try:
+            return self._settings.read_token()
+        except SettingError as error:
+            raise ConfigError(error.message, hint=Remedy.setting("token")) from None
+
+    def _note_identity(self, context: Context, uuid: str | None) -> None:
+        """Remember which server answered."""
+        with self._lock:
+            run, uuids = self._identities
+            if uuid is not None and (run != context.id or uuid not in uuids):
+                self._identities = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
+
+    def _refuse_another_server(self, context: Context, request: Request) -> None:
+        """Stop where a run that began on one server meets another, or would write to it.
+
+        Raises:
+            WrongServer: Then.
+        """
+        run, uuids = self._identities
+        if run != context.id or not uuids:
+            return
+        wanted, found = uuids[0], uuids[-1]
+        if found == wanted and request.operation.changes:
+            wanted = self._settings.cluster_uuid or wanted
+        if found != wanted:
+            raise request.error(
+                WrongServer,
+                f"another server answers there: its cluster-uuid is {found}, not {wanted}",
+                "does the URL lead to several servers? Each needs a target of its own",
+            )
+
+
+def _rows(document: object, request: Request) -> list[dict[str, Any]]:
+    """Check that an answer is a list of rows.
+
+    Raises:
+        NotInfluxDB3: When it is something else.
+    """
+    if isinstance(document, list) and all(isinstance(row, dict) for row in document):
+        return document
+    raise request.error(NotInfluxDB3, "it answered JSON that is no list of rows", CHECK_URL)
+
+
+def _json_lines(text: bytes, request: Request) -> list[dict[str, Any]]:
+    """Read JSON lines.
+
+    Raises:
+        NotInfluxDB3: When they are something else.
+    """
+    try:
+        rows = _JSON.decode_lines(text)
+    except (ValueError, RecursionError):
+        rows = None
+    return _rows(rows, request)

@@ -1,0 +1,51 @@
+"""Work on several things at once, in a few threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def in_flight(
+    items: Iterable[_T], work: Callable[[_T], _R], *, limit: int
+) -> Iterator[tuple[_T, _R]]:
+    """Work on items in a few threads, and yield each with its result, as they get ready.
+
+    An item is taken only when there is a thread for it, so that the iterable can still change
+    its mind after each result. It is the iterable's business to end when the run is over, and
+    the work's to be over soon after that, as requests are. What the work raises is raised.
+    """
+    todo: SimpleQueue[_T | None] = SimpleQueue()
+    done: SimpleQueue[tuple[_T, _R | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        while (item := todo.get()) is not None:
+            try:
+                done.put((item, work(item), None))
+            except BaseException as error:
+                done.put((item, None, error))
+
+    source, flying, threads = iter(items), 0, 0
+    try:
+        while True:
+            while flying < limit and (item := next(source, None)) is not None:
+                todo.put(item)
+                flying += 1
+                if threads < flying:
+                    threads += 1
+                    threading.Thread(target=run, name="influxdb3", daemon=True).start()
+            if not flying:
+                return
+            item, result, error = done.get()
+            flying -= 1
+            if error is not None:
+                raise error
+            yield item, result  # type: ignore[misc]
+    finally:
+        for _ in range(threads):
+            todo.put(None)

@@ -1,0 +1,218 @@
+"""How much is in each table of a database, and when it was last written to.
+
+Three queries a database, whatever its tables: their columns, their files, and one statement that
+counts all of them. A server refuses a query that touches more than its limit of files, three days
+of a table by default. So a table with more of them is not counted: its files tell how many rows it
+has at most, and only what is newer than they are is asked of the table itself. A table without a
+column `time`, which a refused write leaves behind, holds no rows and cannot be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.plugin import (
+    UNKNOWN,
+    Context,
+    Database,
+    DatabaseStats,
+    TableStats,
+    Unknown,
+    summarize,
+    truncate,
+)
+from influxops_influxdb3.errors import (
+    BadRequest,
+    InfluxDBError,
+    QueryFileLimit,
+    ServerFailed,
+)
+from influxops_influxdb3.inspect.markers import MarkerCheck
+from influxops_influxdb3.inspect.parquet_files import FileTotals, file_totals, usable_limit
+from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.queries import (
+    NO_TABLE,
+    TABLES_WITH_TIME,
+    TELEMETRY_TABLE,
+    read_timestamp,
+    row_count,
+)
+
+if TYPE_CHECKING:
+    from influxops_influxdb3.http.client import Client
+
+_TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
+#: A statement asks for no more tables.
+MAX_TABLES = 50
+#: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
+_PROBED = timedelta(days=1)
+_NANOSECONDS = 1_000_000_000
+
+
+class Contents(Struct, frozen=True):
+    """What is in a database."""
+
+    tables: Mapping[str, TableStats]  # by name, the marker's among them
+    problem: str = ""  # why something is not known
+
+
+class _Part(Struct, frozen=True):
+    """What one statement asks of one table."""
+
+    table: str
+    files: FileTotals
+    after: int | None = None  # only rows that are newer, in nanoseconds since 1970; None: all
+
+    @property
+    def sql(self) -> str:
+        return row_count(self.table, self.after)
+
+
+def table_names(client: Client, context: Context, database: str) -> dict[str, bool]:
+    """Return the names of a database's tables, each with whether it has a column `time`.
+
+    Raises:
+        NotFound: When there is no such database.
+    """
+    rows = client.query(context, database, TABLES_WITH_TIME)
+    return {str(row["table_name"]): bool(row.get("times")) for row in rows}
+
+
+def read_contents(client: Client, context: Context, database: str) -> Contents:
+    """Count the rows of each table of a database.
+
+    Raises:
+        NotFound: When there is no such database.
+        TargetError: When the server does not answer as it should.
+    """
+    return _Collector(client, context, database).read()
+
+
+def describe(
+    client: Client,
+    context: Context,
+    database: Database,
+    markers: MarkerCheck,
+    telemetry: Collection[str] | None,
+) -> DatabaseStats:
+    """Describe a database with all its tables; those of telemetry are all, or those named.
+
+    Raises:
+        TargetError: When the server does not answer as it should.
+    """
+    contents = read_contents(client, context, database.name)
+    found = dict(contents.tables)
+    marker = found.pop(MARKER_TABLE, None)
+    if marker is None or marker.rows is None:
+        complete: bool | Unknown = UNKNOWN if marker else False
+    else:
+        complete = marker.rows > 0 or markers.without_row(database)
+    tables = tuple(
+        replace(table, is_telemetry=telemetry is None or name in telemetry)
+        for name, table in sorted(found.items())
+    )
+    rows = found.get(TELEMETRY_TABLE)
+    times = [table.last_write for table in tables if table.last_write is not None]
+    return DatabaseStats(
+        database.name,
+        rows.rows if rows else 0,
+        max(times, default=None) if all(table.is_known for table in tables) else None,
+        complete,
+        contents.problem,
+        tables,
+    )
+
+
+class _Collector:
+    """One reading of one database."""
+
+    def __init__(self, client: Client, context: Context, database: str) -> None:
+        self._client, self._context, self._database = client, context, database
+        self._problems: dict[str, list[str]] = {}
+
+    def read(self) -> Contents:
+        names = table_names(self._client, self._context, self._database)
+        found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
+        asked = sorted(name for name, has_time in names.items() if has_time)
+        files = file_totals(self._client, self._context, self._database) if asked else {}
+        limit = usable_limit(self._client.file_limit)
+        parts = [_part(name, files.get(name, FileTotals()), limit) for name in asked]
+        for batch in _batches(parts, limit):
+            found |= self._count(batch)
+        reasons = (f"{summarize(names)}: {why}" for why, names in self._problems.items())
+        return Contents(found, "; ".join(reasons))
+
+    def _count(self, parts: Sequence[_Part]) -> dict[str, TableStats]:
+        """Count tables by one statement; by several where one of them hinders it."""
+        sql = " UNION ALL ".join(part.sql for part in parts)
+        try:
+            # What one table hinders is soon asked again, without it.
+            tries = 0 if len(parts) > 1 else 1
+            rows = self._client.query(self._context, self._database, sql, retries=tries)
+        except (BadRequest, QueryFileLimit, ServerFailed) as error:
+            if len(parts) == 1:
+                return {parts[0].table: self._without(parts[0], error)}
+            middle = len(parts) // 2
+            return self._count(parts[:middle]) | self._count(parts[middle:])
+        told = {str(row["name"]): row for row in rows}
+        return {part.table: self._stats(part, told.get(part.table, {})) for part in parts}
+
+    def _without(self, part: _Part, error: InfluxDBError) -> TableStats:
+        """Return what is known of a table that cannot be counted.
+
+        Raises:
+            ServerFailed: When it is no fault of the table's.
+        """
+        if isinstance(error, QueryFileLimit) and part.after is None:
+            after = part.files.last if part.files.count else _a_while_ago()
+            return self._count([replace(part, after=after)])[part.table]
+        if isinstance(error, ServerFailed) and error.status != 500:
+            raise error
+        if isinstance(error, BadRequest) and NO_TABLE.search(error.server_message):
+            return TableStats(part.table, 0)  # it was dropped in the meantime
+        why = _TOO_MANY_FILES if isinstance(error, QueryFileLimit) else error.reason
+        self._problems.setdefault(why, []).append(truncate(part.table))
+        return TableStats(part.table)
+
+    def _stats(self, part: _Part, row: Mapping[str, Any]) -> TableStats:
+        rows, last = int(row.get("count", 0)), read_timestamp(row.get("last"))
+        if part.after is None:
+            return TableStats(part.table, rows, last_write=last)
+        if not part.files.count:
+            self._problems.setdefault(_TOO_MANY_FILES, []).append(truncate(part.table))
+            return TableStats(part.table, last_write=last)
+        newest = last or _moment(part.files.last)
+        return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)
+
+
+def _part(name: str, files: FileTotals, limit: int) -> _Part:
+    return _Part(name, files, files.last if files.count > limit else None)
+
+
+def _a_while_ago() -> int:
+    return int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
+
+
+def _batches(parts: Iterable[_Part], limit: int) -> Iterator[list[_Part]]:
+    """Divide what is asked into statements, each with few tables and so many files at most."""
+    batch: list[_Part] = []
+    files = 0
+    for part in parts:
+        touched = part.files.count if part.after is None else 0
+        if batch and (len(batch) == MAX_TABLES or files + touched > limit):
+            yield batch
+            batch, files = [], 0
+        batch.append(part)
+        files += touched
+    if batch:
+        yield batch
+
+
+def _moment(nanoseconds: int) -> datetime:
+    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest // 1000)
