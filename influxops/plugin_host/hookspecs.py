@@ -75,7 +75,7 @@ def influxops_ensure(changes: Sequence[Change], context: Context) -> Iterator[Ou
 
 @hookspec(firstresult=True)
 def influxops_find(ids: Collection[str], context: Context) -> Iterable[Tenant]:  # type: ignore[empty-body]
-    """Look up single tenants of a source, for an application's `Provisioner`. Optional.
+    """Look up single tenants of a source, where a run is about some. Optional.
 
     It gives those that are there, each just as `influxops_tenants` would, at a cost that grows
     with the ids and not with the source. It must not write.
@@ -91,7 +91,7 @@ def influxops_find(ids: Collection[str], context: Context) -> Iterable[Tenant]: 
 
 @hookspec(firstresult=True)
 def influxops_look(names: Collection[str], context: Context) -> Inventory:  # type: ignore[empty-body]
-    """Look at single databases of a target, for an application's `Provisioner`. Optional.
+    """Look at single databases of a target, where a run is about some tenants. Optional.
 
     It gives an inventory with those of them that are there, at a cost that does not grow with
     what else the target holds. `complete` is about these databases. It must not write.

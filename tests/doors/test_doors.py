@@ -216,10 +216,14 @@ def test_every_door_gives_the_same_answer(
     assert word in answer.reason
 
 
+@pytest.mark.parametrize("capacity", ["", "capacity = 10"], ids=["estimated", "unexpected"])
 @pytest.mark.parametrize("door", DOORS)
-def test_a_full_server_is_not_tried_and_no_row_of_the_history(world: World, door: str) -> None:
-    with world.case(targets=("five", "b")) as case:
+def test_a_server_that_is_full_is_no_row_of_the_history(
+    world: World, door: str, capacity: str
+) -> None:
+    with world.case(targets=("five", "b"), options={"five": capacity}) as case:
         assert DOORS[door](case).is_there
+        assert case.homes == {"b"}
         assert case.history() == ["created done"]
 
 

@@ -8,7 +8,7 @@ them) is left to full runs.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -93,7 +93,7 @@ def observe_selected(
             a tenant on.
     """
     reading = _Reading(context)
-    given = reading.ask(_reads(asked, request, known, context))
+    given = reading.ask(_reads(asked, request, known, context, reports))
     if reading.failed:
         return Selected(None, reading.failed, frozenset(reading.good))
     ledger = request.ledger
@@ -125,6 +125,7 @@ def observe_selected(
         state = replace(ledger.state(), records=len(memory.records))
         observed = with_memory(observed, ReadLedger(state, memory, []), request.sources)
     observed = _with_facts(observed, memory, counted, whole)
+    observed = replace(observed, targets=tuple(_described(observed, request)))
     return Selected(observed, reading.failed, frozenset(reading.good), counted)
 
 
@@ -164,7 +165,11 @@ class _Reading:
 
 
 def _reads(
-    asked: Mapping[str, Asked], request: RunRequest, known: Known, context: Context
+    asked: Mapping[str, Asked],
+    request: RunRequest,
+    known: Known,
+    context: Context,
+    reports: bool,
 ) -> dict[str, Callable[[], Any]]:
     """Return what reads tenants in all sources, and what the ledger has of them."""
     calls: dict[str, Callable[[], Any]] = {
@@ -173,7 +178,7 @@ def _reads(
     ledger = request.ledger
     if ledger is not None:
         calls[ledger.full_name] = partial(ledger.memory, context, [*asked])
-        if known.used is None and chooses(request):
+        if known.used is None and (reports or chooses(request)):
             calls[_COUNTS] = partial(ledger.counts, context)
     return calls
 
@@ -371,6 +376,21 @@ def _with_facts(
         # What a tenant has reserved for itself is not taken by another one.
         used[name] = counted.get(name, 0) + unrecorded - reserved[name]
     return replace(observed, used=used, learned=tuple(learned))
+
+
+def _described(observed: Observed, request: RunRequest) -> Iterator[TargetState]:
+    """Yield the states of targets, with what is known of those that were only looked at."""
+    learned = {server.target for server in observed.learned}
+    for state in observed.targets:
+        inventory = observed.inventories.get(state.name)
+        if inventory is None or not state.reachable:
+            yield state
+            continue
+        known = observed.ledger_view.servers.get(state.name)
+        is_counted = state.name in learned or (known is not None and known.unrecorded is not None)
+        used = observed.used.get(state.name) if is_counted else state.databases
+        described = describe(state, inventory, request.rules)
+        yield replace(described, databases=used)
 
 
 def _server(

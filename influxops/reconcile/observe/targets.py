@@ -71,8 +71,13 @@ def observe_again(
     for each in results:
         name = each.state.name
         if each.inventory is not None:
-            inventories[name] = _with_facts(each.inventory, inventories.get(name), looked)
+            before = inventories.get(name)
+            inventories[name] = _with_facts(each.inventory, before, looked)
             states[name] = each.state
+            if looked is not None and before is not None:
+                there = before.databases.keys(), each.inventory.databases.keys()
+                were, are = (len(looked[name] & names) for names in there)
+                states[name] = _looked_again(observed, each.state, are - were)
         else:
             states[name] = replace(states[name], reachable=False, error=each.state.error)
             closed.setdefault(name, "it cannot be read any more")
@@ -84,6 +89,19 @@ def observe_again(
         findings=tuple(findings),
         closed=closed,
     )
+
+
+def _looked_again(observed: Observed, state: TargetState, more: int) -> TargetState:
+    """Return a target's state where single databases of it were looked at again.
+
+    Args:
+        observed: What was read before.
+        state: Its state by that look.
+        more: How many more of these databases it holds now.
+    """
+    known = next((each for each in observed.targets if each.name == state.name), state)
+    number = known.databases + more if known.databases is not None else None
+    return replace(known, reachable=True, error="", identity=state.identity, databases=number)
 
 
 def _with_facts(
