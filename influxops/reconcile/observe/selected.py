@@ -7,8 +7,8 @@ them) is left to full runs.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from influxops.domain.database import Inventory
 from influxops.domain.naming import DEFAULT_TEMPLATE
 from influxops.domain.plan import TenantPlan
-from influxops.domain.record import Memory, Server, State
+from influxops.domain.record import Memory
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe.ledger import ReadLedger, ledger_view, with_memory
+from influxops.reconcile.observe.server_facts import described, with_facts
 from influxops.reconcile.observe.sources import apart, merged
 from influxops.reconcile.observe.stale_ledger import looks_beside
 from influxops.reconcile.observe.targets import describe, slow_hint, unreachable
@@ -124,8 +125,8 @@ def observe_selected(
     if ledger is not None:
         state = replace(ledger.state(), records=len(memory.records))
         observed = with_memory(observed, ReadLedger(state, memory, []), request.sources)
-    observed = _with_facts(observed, memory, counted, whole)
-    observed = replace(observed, targets=tuple(_described(observed, request)))
+    observed = with_facts(observed, memory, counted, whole)
+    observed = replace(observed, targets=tuple(described(observed, request)))
     return Selected(observed, reading.failed, frozenset(reading.good), counted)
 
 
@@ -346,67 +347,6 @@ def _look_at(
         raise TargetError(
             f"no answer within {request.rules.reading:g} s", hint=slow_hint(request.rules)
         ) from None
-
-
-def _with_facts(
-    observed: Observed,
-    memory: Memory,
-    counted: Mapping[str, int] | None,
-    whole: Collection[str],
-) -> Observed:
-    """Return what was read with what is known of targets that were only looked at."""
-    servers = observed.ledger_view.servers
-    inventories = {
-        name: _known(inventory, servers.get(name))
-        for name, inventory in observed.inventories.items()
-    }
-    observed = replace(observed, inventories=inventories)
-    if counted is None:
-        return observed
-    reserved = Counter(r.target for r in memory.records.values() if r.state is State.RESERVED)
-    used, learned = {}, []
-    for name, inventory in inventories.items():
-        server = servers.get(name)
-        unrecorded = server.unrecorded if server is not None else None
-        if unrecorded is None:
-            unrecorded = max(len(inventory.databases) - counted.get(name, 0), 0)
-            if name in whole and inventory.complete:
-                facts = inventory.identity, inventory.edition, inventory.capacity
-                learned.append(_server(name, *facts, unrecorded))
-        # What a tenant has reserved for itself is not taken by another one.
-        used[name] = counted.get(name, 0) + unrecorded - reserved[name]
-    return replace(observed, used=used, learned=tuple(learned))
-
-
-def _described(observed: Observed, request: RunRequest) -> Iterator[TargetState]:
-    """Yield the states of targets, with what is known of those that were only looked at."""
-    learned = {server.target for server in observed.learned}
-    for state in observed.targets:
-        inventory = observed.inventories.get(state.name)
-        if inventory is None or not state.reachable:
-            yield state
-            continue
-        known = observed.ledger_view.servers.get(state.name)
-        is_counted = state.name in learned or (known is not None and known.unrecorded is not None)
-        used = observed.used.get(state.name) if is_counted else state.databases
-        described = describe(state, inventory, request.rules)
-        yield replace(described, databases=used)
-
-
-def _server(
-    name: str, identity: str | None, edition: str | None, capacity: int | None, unrecorded: int
-) -> Server:
-    return Server(name, identity, edition=edition, capacity=capacity, unrecorded=unrecorded)
-
-
-def _known(inventory: Inventory, server: Server | None) -> Inventory:
-    if server is None or inventory.identity not in (None, server.identity):
-        return inventory
-    return replace(
-        inventory,
-        edition=inventory.edition or server.edition,
-        capacity=server.capacity if inventory.capacity is None else inventory.capacity,
-    )
 
 
 def may_be_anothers(plan: TenantPlan, observed: Observed, request: RunRequest) -> bool:
