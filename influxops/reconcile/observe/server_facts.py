@@ -53,7 +53,8 @@ def described(observed: Observed, request: RunRequest) -> Iterator[TargetState]:
         if inventory is None or not state.reachable:
             yield state
             continue
-        known = observed.ledger_view.servers.get(state.name)
+        view = observed.ledger_view
+        known = view.servers.get(state.name) if state.name not in view.replaced else None
         is_counted = state.name in learned or (known is not None and known.unrecorded is not None)
         used = observed.used.get(state.name) if is_counted else state.databases
         described = describe(state, inventory, request.rules)
