@@ -12,8 +12,8 @@ from psycopg import sql
 from influxops.config.web import WebTable
 from influxops.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
-from influxops_postgres.commit import CommitUnknown, NotCommitted
-from influxops_postgres.errors import reason
+from influxops_postgres.connection.commit import CommitUnknown, NotCommitted
+from influxops_postgres.connection.errors import reason
 
 #: The service's own table of tenants, which a source reads.
 TENANTS = "tenants"

@@ -23,7 +23,7 @@ from influxops.ledger import Record
 from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import Rules
-from influxops_postgres.commit import CommitUnknown, confirming, was_committed
+from influxops_postgres.connection.commit import CommitUnknown, confirming, was_committed
 from influxops_web.auth import FIND, Claim, Operator, Sessions
 from influxops_web.limits import Logins
 from influxops_web.metrics import Metrics

@@ -11,9 +11,10 @@ import psycopg
 import pytest
 
 from influxops.plugin import Context, Interrupted, LedgerError
-from influxops_postgres import PostgresLedger, ledger_schema
-from influxops_postgres.commit import CommitUnknown, confirmed, confirming
-from influxops_postgres.ledger_session import LedgerSession, installing, write
+from influxops_postgres import PostgresLedger
+from influxops_postgres.connection.commit import CommitUnknown, confirmed, confirming
+from influxops_postgres.ledger import schema as ledger_schema
+from influxops_postgres.ledger.transaction import LedgerSession, installing, write
 from tests.pg import TestDatabase
 from tests.pg_proxy import PgProxy, Then, end, pg_proxy, wait_for_checkpoint_to_age
 from tests.postgres.conftest import MakeLedger

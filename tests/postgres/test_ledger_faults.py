@@ -30,8 +30,9 @@ from influxops.plugin import (
     Writing,
 )
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_postgres import PostgresLedger, ledger_session
-from influxops_postgres.ledger_errors import RIGHTS
+from influxops_postgres import PostgresLedger
+from influxops_postgres.ledger import transaction as ledger_session
+from influxops_postgres.ledger.errors import RIGHTS
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger
 from tests.postgres.test_postgres_standby import _catch_up

@@ -13,14 +13,15 @@ import pytest
 
 from influxops.migrations import Migration, migrations
 from influxops.plugin import Context, LedgerError, Record, State, Wanted, Writing
-from influxops_postgres import PostgresLedger, ledger_schema
-from influxops_postgres.ledger_session import installing
+from influxops_postgres import PostgresLedger
+from influxops_postgres.ledger import schema as ledger_schema
+from influxops_postgres.ledger.transaction import installing
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger
 
 #: The versions that this program knows, and one that it does not.
-KNOWN = [each.version for each in migrations("influxops_postgres")]
+KNOWN = [each.version for each in migrations("influxops_postgres.ledger")]
 NEWEST, LATER = KNOWN[-1], KNOWN[-1] + 1
 _LATER = Migration(LATER, "notes", "ALTER TABLE tenants ADD COLUMN note text;\n")
 
@@ -34,7 +35,7 @@ def cli(tmp_path: Path, database: TestDatabase) -> Cli:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this be a later program, with one more migration."""
-    known = (*migrations("influxops_postgres"), _LATER)
+    known = (*migrations("influxops_postgres.ledger"), _LATER)
     monkeypatch.setattr(ledger_schema, "migrations", lambda package: known)
 
 
@@ -104,7 +105,7 @@ def test_an_installation_that_fails_leaves_nothing_behind(
     make_ledger: MakeLedger, monkeypatch: pytest.MonkeyPatch, database: TestDatabase
 ) -> None:
     broken = (
-        *migrations("influxops_postgres"),
+        *migrations("influxops_postgres.ledger"),
         Migration(LATER, "x", _LATER.text + "SELECT 1/0;\n"),
     )
     with monkeypatch.context() as patch:
@@ -152,7 +153,7 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
     make_ledger: MakeLedger, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = make_ledger()
-    first = migrations("influxops_postgres")[:1]
+    first = migrations("influxops_postgres.ledger")[:1]
     with monkeypatch.context() as patch:
         patch.setattr(ledger_schema, "migrations", lambda package: first)
         assert versions(ledger) == [1]
@@ -172,7 +173,7 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
 def test_an_earlier_program_leaves_the_schema_of_a_later_one_alone(
     ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = (*migrations("influxops_postgres"), _LATER)
+    known = (*migrations("influxops_postgres.ledger"), _LATER)
     with monkeypatch.context() as patch:
         patch.setattr(ledger_schema, "migrations", lambda package: known)
         assert versions(ledger) == [LATER]

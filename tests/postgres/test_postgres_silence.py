@@ -12,9 +12,10 @@ import pytest
 
 from influxops.plugin import Context, InfluxopsError, Record, State
 from influxops_demo.testing import StandIn
-from influxops_postgres import PostgresSettings, settings
-from influxops_postgres.ledger_session import installing
-from influxops_postgres.parameters import keepalives, resolve
+from influxops_postgres import PostgresSettings
+from influxops_postgres.connection import settings
+from influxops_postgres.connection.conninfo import keepalives, resolve
+from influxops_postgres.ledger.transaction import installing
 from tests.integration.command import Cli
 from tests.line_proxy import LineProxy, line_proxy
 from tests.pg import TestDatabase
