@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from influxops.migrations import Migration, migrations
 from influxops.plugin import Context, LedgerError, Record, State, Wanted, Writing
 from influxops_postgres import PostgresLedger
-from influxops_postgres.ledger import schema as ledger_schema
+from influxops_postgres.connection.migrations import Migration, migrations
+from influxops_postgres.ledger import schema
 from influxops_postgres.ledger.transaction import installing
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
@@ -36,7 +36,7 @@ def cli(tmp_path: Path, database: TestDatabase) -> Cli:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this be a later program, with one more migration."""
     known = (*migrations("influxops_postgres.ledger"), _LATER)
-    monkeypatch.setattr(ledger_schema, "migrations", lambda package: known)
+    monkeypatch.setattr(schema, "steps", lambda: known)
 
 
 def versions(ledger: PostgresLedger) -> list[int]:
@@ -109,7 +109,7 @@ def test_an_installation_that_fails_leaves_nothing_behind(
         Migration(LATER, "x", _LATER.text + "SELECT 1/0;\n"),
     )
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda package: broken)
+        patch.setattr(schema, "steps", lambda: broken)
         with pytest.raises(LedgerError, match="division by zero; nothing was written"):
             versions(make_ledger())
     assert all(not isinstance(each, LedgerError) for each in uses(make_ledger()).values())
@@ -155,7 +155,7 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
     ledger = make_ledger()
     first = migrations("influxops_postgres.ledger")[:1]
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda package: first)
+        patch.setattr(schema, "steps", lambda: first)
         assert versions(ledger) == [1]
     database.execute(_OF_VERSION_1)
     with psycopg.connect(database.conninfo) as connection:
@@ -175,7 +175,7 @@ def test_an_earlier_program_leaves_the_schema_of_a_later_one_alone(
 ) -> None:
     known = (*migrations("influxops_postgres.ledger"), _LATER)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda package: known)
+        patch.setattr(schema, "steps", lambda: known)
         assert versions(ledger) == [LATER]
     told = refusal(ledger)
     knows = f"is of version {LATER}, and this influxops knows no more than version {NEWEST}"

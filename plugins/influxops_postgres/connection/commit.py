@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -18,6 +18,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from influxops.plugin import Context, Interrupted
+from influxops_postgres.connection.errors import CommitUnknown, NotCommitted
+from influxops_postgres.connection.pool import connected
+from influxops_postgres.connection.settings import ConnectionSettings
 
 #: Identifies a transaction: its number, and the server that it is on, and when it began there.
 _IDENTITY = sql.SQL(
@@ -45,31 +48,11 @@ _PAUSE = 0.1
 _UNDO = 5.0
 
 
-class NotCommitted(psycopg.OperationalError):
-    """A transaction was not committed: nothing of it is stored."""
-
-
-class CommitUnknown(psycopg.OperationalError):
-    """The answer to a COMMIT was lost: whether the transaction is stored is not known.
-
-    Args:
-        reason: Why the answer was lost.
-        identity: What `outcome_query` takes.
-    """
-
-    def __init__(self, reason: str, identity: Sequence[str | None]) -> None:
-        super().__init__(
-            "the connection broke while a transaction was committed, and whether it was is not "
-            f"known: {' '.join(reason.split())}"
-        )
-        self.identity = [*identity]
-
-
 def identity(number: sql.SQL) -> sql.Composed:
     """Return what identifies a transaction, to be read within it.
 
     Args:
-        number: Its number, of the type xid8.
+        number: Gives its number, of the type xid8.
     """
     return _IDENTITY.format(number=number)
 
@@ -160,50 +143,24 @@ async def confirming(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[
     _check_answer(answer.statusmessage)
 
 
-async def was_committed(
-    identity: Sequence[str | None],
-    connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]],
-    seconds: float,
+def was_committed(
+    settings: ConnectionSettings, context: Context, lost: CommitUnknown
 ) -> bool | None:
     """Ask the server how a transaction ended; return None where it cannot tell in time.
 
     Args:
-        identity: Of the transaction, as `CommitUnknown` has it.
-        connect: Makes a new connection.
-        seconds: What asking may take.
+        context: Limits what asking may take, on new connections.
     """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while True:
-                with contextlib.suppress(psycopg.Error):
-                    async with await connect() as connection:
-                        cursor = connection.cursor(row_factory=tuple_row)
-                        row = await (await cursor.execute(outcome_query(identity))).fetchone()
-                    status = row[0] if row else None
-                    if status != "in progress":
-                        return None if status is None else bool(status == "committed")
-                await asyncio.sleep(_PAUSE)
+    with contextlib.suppress(Interrupted):
+        while True:
+            with contextlib.suppress(psycopg.Error, settings.error):
+                with connected(settings, context) as connection:
+                    row = connection.execute(outcome_query(lost.identity)).fetchone()
+                status = row["status"] if row else None
+                if status != "in progress":
+                    return None if status is None else bool(status == "committed")
+            context.pause(_PAUSE)
     return None
-
-
-def check_run(context: Context, error: psycopg.Error) -> None:
-    """Raise what ended a run, if that is why something failed.
-
-    Args:
-        context: The run.
-        error: What failed; whether a transaction was committed stays unknown.
-
-    Raises:
-        Interrupted: When the run is over.
-    """
-    try:
-        context.check()
-    except Interrupted as over:
-        if not isinstance(error, CommitUnknown):
-            raise
-        raise type(over)(
-            f"{over.message}; {error}", hint="look whether it was done before you run it again"
-        ) from error
 
 
 def _check_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:

@@ -1,6 +1,6 @@
-"""From settings to libpq's connection parameters, without connecting.
+"""From what is configured to libpq's connection parameters, without connecting.
 
-Who wins: a setting (a variable PG_*, then PG*, then the file), the connection string, a service
+Precedence: a setting (a variable PG_*, then PG*, then the file), the connection string, a service
 file, and last the defaults, which are for this machine only.
 """
 
@@ -8,31 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from influxops.plugin import ConfigError, Remedy, is_this_machine
+from influxops.plugin import is_this_machine
 
-if TYPE_CHECKING:
-    from influxops_postgres.connection.settings import ConnectionSettings
-
-#: libpq's keyword of each setting that is handed on.
-_KEYWORDS = {
-    "host": "host",
-    "port": "port",
-    "database": "dbname",
-    "user": "user",
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
-    "sslcert": "sslcert",
-    "sslkey": "sslkey",
-}
-_WITH_DEFAULTS = ("host", "port", "database", "user")
-_DEFAULT_PASSWORD = "iot_dev"
 _DEFAULT_PORT = "5432"
-
 
 #: They notice within a minute that the other machine is gone, and keep what stands between from
 #: forgetting an idle connection.
@@ -53,11 +36,21 @@ class Parameters(Struct, frozen=True):
     keywords: dict[str, str]  # what libpq is given, but for the password
     text: str  # the same for people: `iot@db.example:5433/iotcloud`
     host: str | None  # the host, one of another machine first; None for a Unix socket
-    is_default: bool  # whether nobody said which host
+    is_default: bool  # whether no host is configured
+
+    @property
+    def keepalives(self) -> dict[str, int]:
+        """What notices that the server is gone without a word; what is configured wins over it.
+
+        Nothing where a service file is read: its own parts would lose against what is passed.
+        """
+        if "service" in self.keywords or os.environ.get("PGSERVICE"):
+            return {}
+        return dict(_KEEPALIVES)
 
 
 def parse_dsn(dsn: str) -> dict[str, str]:
-    """Return the keywords of a connection string or URI.
+    """Return the keywords of a connection string or URI, its password among them.
 
     A URI that libpq may understand in another way than its author is refused: a `/` or `@` in a
     password makes the rest of it a part of the host's or the database's name, which are shown.
@@ -88,26 +81,26 @@ _NO_DSN = (
 )
 
 
-def resolve(settings: ConnectionSettings) -> Parameters:
+def resolve(
+    dsn: Mapping[str, str], given: Mapping[str, str], defaults: Mapping[str, str]
+) -> Parameters:
     """Return where a database is.
 
-    Raises:
-        ConfigError: When a secret connection string cannot be read or understood.
+    Args:
+        dsn: The keywords of the connection string.
+        given: libpq's keywords that are configured apart from it, and win over it.
+        defaults: Those that count where nothing else says anything.
     """
-    keywords = dsn_keywords(settings)
-    keywords.pop("password", None)
-    for name, keyword in _KEYWORDS.items():
-        if name in settings.given and getattr(settings, name) is not None:
-            keywords[keyword] = str(getattr(settings, name))
-    if "host" in settings.given:
+    keywords = {name: value for name, value in dsn.items() if name != "password"}
+    keywords |= given
+    if "host" in given:
         keywords.pop("hostaddr", None)  # it was the address of the host that the DSN named
     service = keywords.get("service") or os.environ.get("PGSERVICE", "")
     address = keywords.get("hostaddr") or os.environ.get("PGHOSTADDR", "")
     is_default = not (service or address or "host" in keywords)
     if not service:
         # A service's own parts would lose against what is passed, so none is passed with one.
-        for name in _WITH_DEFAULTS:
-            keywords.setdefault(_KEYWORDS[name], str(getattr(settings, name)))
+        keywords = {**defaults, **keywords}
     keywords.setdefault("application_name", "influxops")
     return Parameters(
         keywords=keywords,
@@ -117,83 +110,7 @@ def resolve(settings: ConnectionSettings) -> Parameters:
     )
 
 
-def keepalives(parameters: Parameters) -> dict[str, int]:
-    """Return what notices that the server is gone without a word; what is configured wins over it.
-
-    Nothing where a service file is read: its own parts would lose against what is passed.
-    """
-    if "service" in parameters.keywords or os.environ.get("PGSERVICE"):
-        return {}
-    return dict(_KEEPALIVES)
-
-
-def password(settings: ConnectionSettings, parameters: Parameters) -> str | None:
-    """Return the password, read at the last moment.
-
-    Args:
-        settings: The section's settings.
-        parameters: What `resolve` made of them.
-
-    Returns:
-        What to hand to libpq; None where libpq finds one by itself, or needs none.
-
-    Raises:
-        ConfigError: When it cannot be read, or when the default password would go to another
-            machine.
-    """
-    if settings.password is not None:
-        return settings.password.reveal()
-    given = dsn_keywords(settings).get("password")
-    if given:
-        return given
-    if _libpq_has_credentials(parameters.keywords):
-        return None
-    if parameters.host is not None and not is_this_machine(parameters.host):
-        raise ConfigError(
-            f"the {settings.what_is_there} is on another machine ({parameters.host}), and the "
-            "default password is for this machine only",
-            hint=Remedy.setting(
-                "password",
-                "check the name of the host; if it is right, set {}, or give libpq a password "
-                "file or a client certificate",
-            ),
-        )
-    return _DEFAULT_PASSWORD
-
-
-def check_password(settings: ConnectionSettings, section: str) -> None:
-    """Refuse what cannot work before anything is tried.
-
-    Args:
-        settings: The section's settings.
-        section: What it is called in a message: `source registry`.
-
-    Raises:
-        ConfigError: As `password` does.
-    """
-    try:
-        password(settings, resolve(settings))
-    except ConfigError as error:
-        raise ConfigError(f"{section}: {error.message}", hint=error.remedy) from None
-
-
-def dsn_keywords(settings: ConnectionSettings) -> dict[str, str]:
-    """Return the keywords of the connection string, its password among them; none without one.
-
-    Raises:
-        ConfigError: When it is secret, and cannot be read or understood.
-    """
-    if settings.dsn is None:
-        return {}
-    if isinstance(settings.dsn, str):
-        return parse_dsn(settings.dsn)
-    try:
-        return parse_dsn(settings.dsn.reveal().strip())
-    except ValueError as error:
-        raise ConfigError(f"the {settings.dsn.origin} holds {error}") from None
-
-
-def _libpq_has_credentials(keywords: dict[str, str]) -> bool:
+def libpq_has_credentials(keywords: Mapping[str, str]) -> bool:
     """Return whether libpq would find a password or a certificate by itself."""
     variables = ("PGPASSWORD", "PGSERVICE", "PGSSLCERT")
     if any(os.environ.get(name) for name in variables):
@@ -207,7 +124,7 @@ def _libpq_has_credentials(keywords: dict[str, str]) -> bool:
 def _exists(path: str) -> bool:
     try:
         return Path(path).expanduser().exists()
-    except (OSError, RuntimeError):  # not to be looked at, or nobody's home
+    except (OSError, RuntimeError):  # not to be looked at, or no home directory
         return False
 
 

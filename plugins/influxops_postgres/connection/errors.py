@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 
-from influxops.plugin import Remedy, SourceError
-
-if TYPE_CHECKING:
-    from influxops_postgres.connection.settings import ConnectionSettings, PostgresSettings
+from influxops.plugin import Context, InfluxopsError, Interrupted, Remedy
+from influxops_postgres.connection.settings import ConnectionSettings
 
 #: What psycopg and libpq put in front of the reason.
 _PREFIX = re.compile(
@@ -64,7 +63,67 @@ _NO_ANSWER = (
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The server, or what stands in between, said nothing for as long as it may."""
+    """The server, or what is in between, said nothing for as long as it may."""
+
+
+class NotCommitted(psycopg.OperationalError):
+    """A transaction was not committed: nothing of it is stored."""
+
+
+class CommitUnknown(psycopg.OperationalError):
+    """The answer to a COMMIT was lost: whether the transaction is stored is not known.
+
+    Args:
+        reason: Why the answer was lost.
+        identity: What `outcome_query` takes.
+    """
+
+    def __init__(self, reason: str, identity: Sequence[str | None]) -> None:
+        super().__init__(
+            "the connection broke while a transaction was committed, and whether it was is not "
+            f"known: {' '.join(reason.split())}"
+        )
+        self.identity = [*identity]
+
+
+def reason(error: BaseException) -> str:
+    """Return what PostgreSQL or libpq says of an error, in one line."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return " ".join(error.diag.message_primary.split())
+    return next(iter(_reasons(str(error))), type(error).__name__)
+
+
+@contextlib.contextmanager
+def explained(
+    context: Context, explain: Callable[[psycopg.Error], InfluxopsError]
+) -> Iterator[None]:
+    """Raise what psycopg raises in the block as an error that says what to do.
+
+    Raises:
+        InfluxopsError: What `explain` makes of it.
+        Interrupted: When the reason was that the run is over.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        check_run(context, error)
+        raise explain(error) from error
+
+
+def check_run(context: Context, error: psycopg.Error) -> None:
+    """Raise what ended a run, if that is why something failed.
+
+    Raises:
+        Interrupted: When the run is over; it says so where a commit may have been done.
+    """
+    try:
+        context.check()
+    except Interrupted as over:
+        if not isinstance(error, CommitUnknown):
+            raise
+        raise type(over)(
+            f"{over.message}; {error}", hint="look whether it was done before you run it again"
+        ) from error
 
 
 def broken_hint(error: psycopg.Error) -> str:
@@ -87,7 +146,6 @@ def in_setting(settings: ConnectionSettings, name: str, text: str) -> Remedy:
     """Return a remedy that lies in a setting, or in the connection string that stands for it.
 
     Args:
-        settings: The section's settings.
         name: The setting; empty where it lies in none.
         text: What to do; `{}` stands for the setting.
     """
@@ -97,19 +155,17 @@ def in_setting(settings: ConnectionSettings, name: str, text: str) -> Remedy:
 
 
 def connection_error(
-    error: psycopg.Error, place: str, timeout: float | None, settings: ConnectionSettings
-) -> SourceError:
+    error: psycopg.Error, timeout: float | None, settings: ConnectionSettings
+) -> InfluxopsError:
     """Return the error that says why there is no connection.
 
     Args:
-        error: What psycopg raised.
-        place: Who was to connect where, as `iot@db.example/iotcloud`.
         timeout: The seconds that were waited for each address.
-        settings: The section's settings.
     """
+    place = settings.parameters().text
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         within = f" within {timeout:g} s" if timeout else ""
-        return SourceError(
+        return settings.error(
             f"cannot connect to {place}: no answer{within}",
             hint=in_setting(
                 settings,
@@ -123,90 +179,7 @@ def connection_error(
         (in_setting(settings, name, text) for part, name, text in _CONNECT_HINTS if part in why),
         _pooler_hint(why),
     )
-    return SourceError(f"cannot connect to {place}: {why}", hint=hint)
-
-
-def query_error(error: psycopg.Error, place: str, settings: PostgresSettings) -> SourceError:
-    """Return the error that says why a query failed.
-
-    Args:
-        error: What psycopg raised.
-        place: Whose query it was, where.
-        settings: The section's settings.
-    """
-    why = reason(error)
-    if error.sqlstate in (None, PROTOCOL_VIOLATION):
-        return SourceError(f"{place}: {broken(error)}", hint=broken_hint(error))
-    hint: str | Remedy = ""
-    match error.sqlstate:
-        case "57014":
-            why, hint = _cancelled(why, settings)
-        case "42501":
-            hint = _grant(settings, place.partition("@")[0])
-        case "40001":
-            hint = "read the primary, or raise max_standby_streaming_delay on this standby"
-        case "25006":
-            why = f"{_what(settings)} tries to write ({why})"
-            hint = "sources only read"
-        case "42601" if error.diag.source_function == "exec_parse_message":
-            # Where PostgreSQL refuses several commands in one; what it says is translated.
-            why = f"{_what(settings)} is more than one statement"
-            hint = Remedy.setting("query", "write one SELECT in {}, without a semicolon inside")
-            if settings.query is None:
-                hint = Remedy.setting("where", "write one condition in {}, without a semicolon")
-        case state if state[:2] in ("53", "57"):
-            hint = "try again when the server has recovered"
-        case state:
-            why = f"{_what(settings)} fails: {why}"
-            hint = _correct(settings, state)
-    return SourceError(f"{place}: {why}", hint=hint)
-
-
-def reason(error: psycopg.Error) -> str:
-    """Return what PostgreSQL or libpq says of an error, in one line."""
-    return error.diag.message_primary or next(iter(_reasons(str(error))), "unknown error")
-
-
-def _what(settings: PostgresSettings) -> str:
-    """Return what is running, to be read as the subject of a sentence."""
-    if settings.query is not None:
-        return "the query"
-    return f"reading {settings.table}{' with that condition' if settings.where else ''}"
-
-
-def _cancelled(why: str, settings: PostgresSettings) -> tuple[str, str | Remedy]:
-    """Return why a query was cancelled; what the server says of it may be translated."""
-    if "user request" in why:
-        return "somebody cancelled the query on the server", "run it again"
-    hint = Remedy.setting(
-        "statement_timeout", "raise {}, or make an index on the column with the tenant ids"
-    )
-    if "statement timeout" in why and settings.statement_timeout:
-        allowed = f"{settings.statement_timeout:g} s"
-        return f"the query took longer than the {allowed} allowed", hint
-    return f"the query was cancelled: {why}", hint
-
-
-def _grant(settings: PostgresSettings, user: str) -> str:
-    if settings.query is not None:
-        return f"grant {user} SELECT on what the query reads"
-    grant = f"GRANT SELECT ON {settings.table} TO {user}"
-    if len(settings.table_parts) > 1:
-        return f"GRANT USAGE ON SCHEMA {settings.table_parts[0]} TO {user}; {grant}"
-    return grant
-
-
-def _correct(settings: PostgresSettings, state: str) -> Remedy:
-    """Return where a mistake in SQL lies: the table's name and column were looked up before."""
-    if settings.query is not None:
-        return Remedy.setting("query", "correct {}, or the view that it reads; try it in psql")
-    if settings.where is not None:
-        view = "" if state.startswith("42") else ", or the view that it is put to"
-        return Remedy.setting("where", "correct {}" + view + "; try it in psql")
-    return Remedy.advise(
-        f"if {settings.table} is a view, correct that; "
-        f"SELECT {settings.column} FROM {settings.table} in psql shows it"
-    )
+    return settings.error(f"cannot connect to {place}: {why}", hint=hint)
 
 
 def _reasons(message: str) -> list[str]:

@@ -1,58 +1,55 @@
-"""What the configuration says of a registry, and of a ledger, in PostgreSQL."""
+"""How to reach a database in PostgreSQL: what every section that does shares."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from influxops.plugin import (
     ConfigError,
-    Context,
-    LedgerSettings,
+    InfluxopsError,
     Location,
     PluginSettings,
+    Remedy,
     Secret,
-    SettingError,
-    SourceSettings,
+    is_this_machine,
     setting,
 )
+from influxops_postgres.connection.conninfo import (
+    Parameters,
+    libpq_has_credentials,
+    parse_dsn,
+    resolve,
+)
 
-if TYPE_CHECKING:
-    import psycopg
-
-_PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
-_TABLE = re.compile(rf"({_PART})(?:\.({_PART}))?")
-#: The settings that a query of one's own takes the place of.
-_DEFAULT_QUERY = ("table", "column", "where")
 #: The most seconds that PostgreSQL's statement_timeout takes.
 LONGEST_STATEMENT = 2_147_483
 #: Seconds beyond `statement_timeout` after which a server that says nothing is given up.
 _SLACK = 5.0
-#: The most bytes of a name in PostgreSQL; it cuts off what is longer.
-_LONGEST_NAME = 63
+#: libpq's keyword of each setting that is handed on.
+_KEYWORDS = {
+    "host": "host",
+    "port": "port",
+    "database": "dbname",
+    "user": "user",
+    "sslmode": "sslmode",
+    "sslrootcert": "sslrootcert",
+    "sslcert": "sslcert",
+    "sslkey": "sslkey",
+}
+_WITH_DEFAULTS = ("host", "port", "database", "user")
+_DEFAULT_PASSWORD = "iot_dev"
+#: Keywords that are secret.
+_SECRET = frozenset({"password", "sslpassword"})
 
 
 def _parse_dsn(value: Secret | str) -> Secret | str:
-    if isinstance(value, str):
-        from influxops_postgres.connection.conninfo import parse_dsn
-
-        if {"password", "sslpassword"} & parse_dsn(value).keys():
-            raise ValueError(
-                "a connection string with a password is never written here, only where it is: "
-                "`env`, the name of a variable, or `file`, a path; or leave the password out and "
-                "set `password`"
-            )
-    return value
-
-
-def _parse_table(value: str) -> str:
-    if _TABLE.fullmatch(value) is None:
+    if isinstance(value, str) and _SECRET & parse_dsn(value).keys():
         raise ValueError(
-            'no name of a table: write table, schema.table, or "a name with a . in it" in '
-            "double quotes"
+            "a connection string with a password is never written here, only where it is: "
+            "`env`, the name of a variable, or `file`, a path; or leave the password out and "
+            "set `password`"
         )
     return value
 
@@ -65,8 +62,10 @@ class ConnectionSettings(PluginSettings):
     """
 
     location_variable: ClassVar[str] = "PG_HOST"
-    #: What is there, for messages.
-    what_is_there: ClassVar[str] = "database"
+    #: What the database holds, for messages.
+    content: ClassVar[str] = "database"
+    #: What is raised where it cannot be reached.
+    error: ClassVar[type[InfluxopsError]] = InfluxopsError
 
     dsn: Secret | str | None = setting(
         None,
@@ -132,190 +131,118 @@ class ConnectionSettings(PluginSettings):
         """The seconds that an answer may take; None for no limit."""
         return self.statement_timeout + _SLACK if self.statement_timeout else None
 
+    def dsn_keywords(self) -> dict[str, str]:
+        """Return the keywords of the connection string, its password among them; none without one.
+
+        Raises:
+            ConfigError: When it is secret, and cannot be read or understood.
+        """
+        if self.dsn is None:
+            return {}
+        if isinstance(self.dsn, str):
+            return parse_dsn(self.dsn)
+        try:
+            return parse_dsn(self.dsn.reveal().strip())
+        except ValueError as error:
+            raise ConfigError(f"the {self.dsn.origin} holds {error}") from None
+
+    def parameters(self) -> Parameters:
+        """Return where the database is, and as whom it is reached.
+
+        Raises:
+            ConfigError: When a secret connection string cannot be read or understood.
+        """
+        values = {name: getattr(self, name) for name in _KEYWORDS}
+        return resolve(
+            self.dsn_keywords(),
+            {
+                _KEYWORDS[name]: str(value)
+                for name, value in values.items()
+                if name in self.given and value is not None
+            },
+            {_KEYWORDS[name]: str(values[name]) for name in _WITH_DEFAULTS},
+        )
+
     def keywords(self) -> dict[str, Any]:
         """Return what psycopg takes to connect, the password included.
 
         Raises:
-            ConfigError: When a secret cannot be read.
+            ConfigError: When a secret cannot be read, or when the default password would go to
+                another machine.
         """
-        from influxops_postgres.connection.conninfo import keepalives, password, resolve
-
-        parameters = resolve(self)
-        keywords: dict[str, Any] = {
-            **keepalives(parameters),
+        parameters = self.parameters()
+        password = self._password(parameters)
+        return {
+            **parameters.keepalives,
             **parameters.keywords,
             "client_encoding": "UTF8",
+            **({} if password is None else {"password": password}),
         }
-        secret = password(self, parameters)
-        if secret is not None:
-            keywords["password"] = secret
-        return keywords
+
+    def check_password(self, section: str) -> None:
+        """Refuse what cannot work before anything is tried.
+
+        Args:
+            section: What the section is called in a message: `source registry`.
+
+        Raises:
+            ConfigError: As `keywords` does.
+        """
+        try:
+            self._password(self.parameters())
+        except ConfigError as error:
+            raise ConfigError(f"{section}: {error.message}", hint=error.remedy) from None
+
+    def _password(self, parameters: Parameters) -> str | None:
+        """Return the password, read at the last moment; None where libpq finds or needs none."""
+        if self.password is not None:
+            return self.password.reveal()
+        given = self.dsn_keywords().get("password")
+        if given:
+            return given
+        if libpq_has_credentials(parameters.keywords):
+            return None
+        if parameters.host is not None and not is_this_machine(parameters.host):
+            raise ConfigError(
+                f"the {self.content} is on another machine ({parameters.host}), and the default "
+                "password is for this machine only",
+                hint=Remedy.setting(
+                    "password",
+                    "check the name of the host; if it is right, set {}, or give libpq a password "
+                    "file or a client certificate",
+                ),
+            )
+        return _DEFAULT_PASSWORD
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret, and the password that is part of a secret connection string."""
         yield from super().secrets()
         if isinstance(self.dsn, Secret):
-            from influxops_postgres.connection.conninfo import dsn_keywords
-
             with contextlib.suppress(ConfigError):  # the string itself is missing or no good
-                for name in {"password", "sslpassword"} & (keywords := dsn_keywords(self)).keys():
+                keywords = self.dsn_keywords()
+                for name in _SECRET & keywords.keys():
                     yield Secret.given(keywords[name], f"the password of the {self.dsn.origin}")
 
-
-class PostgresSettings(ConnectionSettings, SourceSettings):
-    """A registry in PostgreSQL: how to reach it, and where its tenants are."""
-
-    what_is_there: ClassVar[str] = "registry"
-
-    lock: str = setting(
-        "default",
-        description="The name of the lock that keeps runs on one registry database apart, whatever "
-        "they read of it. Give registries that share a database and have nothing to do with each "
-        "other different names.",
-        min_length=1,
-    )
-    lock_timeout: float = setting(
-        10.0, description="Seconds to wait for another run on the same registry.", ge=0
-    )
-    table: str = setting(
-        "device_registry",
-        description="Table or view with the tenants, as it is spelt in the database; with "
-        "its schema if that is not searched (`iot.device_registry`). A name that has a dot in it "
-        "is written in double quotes.",
-        parse=_parse_table,
-    )
-    column: str = setting(
-        "tenant_id",
-        description="Column with the tenant ids, as it is spelt in the database.",
-        min_length=1,
-    )
-    where: str | None = setting(
-        None,
-        description="An SQL condition on the table's rows, which you write and which is sent as "
-        "it is: `deleted_at IS NULL`.",
-        min_length=1,
-    )
-    query: str | None = setting(
-        None,
-        description="A SELECT of your own in place of table, column and where. Its column "
-        "`tenant_id` is the id; the columns `database`, `retention` and `target` are the tenant's "
-        "attributes, NULL meaning the default. A retention may be an `interval` of days and less; "
-        "months have no fixed length.",
-        min_length=1,
-    )
-
-    def check(self) -> None:
-        """Refuse a query beside what it takes the place of.
-
-        Raises:
-            SettingError: When there is one.
-        """
-        declared = self.declared()
-        given = [
-            f"`{name}`" for name in _DEFAULT_QUERY if getattr(self, name) != declared[name].default
-        ]
-        if self.query is not None and given:
-            raise SettingError(
-                f"it excludes {' and '.join(given)}: a query of your own says itself what is read",
-                "query",
-            )
-
-    def connect(self, context: Context) -> AbstractContextManager[psycopg.Connection[Any]]:
-        """Connect for as long as the block and the run last; what the block runs is committed.
-
-        Raises:
-            SourceError: When that fails; the message says why.
-            Interrupted: When the run is over.
-        """
-        from influxops_postgres.connection.connection import connected
-
-        return connected(self, context)
-
-    @property
-    def gives_ids_only(self) -> bool:
-        """Whether a tenant of it has no attributes: those come from a query alone."""
-        return self.query is None
-
-    @property
-    def table_parts(self) -> tuple[str, ...]:
-        """The table's name, after that of its schema if one is given; unquoted."""
-        match = _TABLE.fullmatch(self.table)
-        assert match is not None, "parsing has seen to it"
-        return tuple(
-            part[1:-1].replace('""', '"') if part.startswith('"') else part
-            for part in match.groups()
-            if part is not None
-        )
-
-    @property
-    def what(self) -> str:
-        """What is read, in a word or two."""
-        return "own query" if self.query is not None else f"{self.table}.{self.column}"
-
     def location(self) -> Location:
-        """Return where the registry is: `iot@db.example/iotcloud (device_registry.tenant_id)`.
+        """Return where the section reads or writes: `iot@db.example/iotcloud (schema influxops)`.
 
         Raises:
             ConfigError: When a connection string that is secret cannot be read.
         """
-        from influxops_postgres.connection.conninfo import resolve
-
-        parameters = resolve(self)
+        parameters = self.parameters()
         return Location(
             text=f"{parameters.text} ({self.what})",
             host=parameters.host,
             is_default=parameters.is_default,
-            subject=self.table if self.query is None else "",
+            subject=self.subject,
         )
 
+    @property
+    def what(self) -> str:
+        """What of the database the section is about, in a word or two."""
+        return self.content
 
-def _parse_schema(value: str) -> str:
-    if "\0" in value or len(value.encode()) > _LONGEST_NAME:
-        raise ValueError(f"no name of a schema: it has at most {_LONGEST_NAME} bytes")
-    if {"$", "%"}.intersection(value):
-        raise ValueError("no name of a schema that influxops makes: it has a $ or a %")
-    if value.startswith("pg_") or value == "information_schema":
-        raise ValueError("this name is PostgreSQL's own; choose another one")
-    return value
-
-
-class PostgresLedgerSettings(ConnectionSettings, LedgerSettings):
-    """A ledger in PostgreSQL: how to reach it, and which schema it has."""
-
-    what_is_there: ClassVar[str] = "ledger"
-    place: ClassVar[tuple[str, ...]] = ("dsn", "host")
-
-    schema: str = setting(
-        "influxops",
-        description="The schema that holds the ledger's tables and nothing else; "
-        "`influxops ledger install` makes it.",
-        min_length=1,
-        parse=_parse_schema,
-    )
-
-    def location(self) -> Location:
-        """Return where the ledger is: `iot@db.example/iotcloud (schema influxops)`.
-
-        Raises:
-            ConfigError: When a connection string that is secret cannot be read.
-        """
-        from influxops_postgres.connection.conninfo import resolve
-
-        parameters = resolve(self)
-        return Location(
-            text=f"{parameters.text} (schema {self.schema})",
-            host=parameters.host,
-            is_default=parameters.is_default,
-            subject=self.schema,
-        )
-
-    def connect(self, context: Context) -> AbstractContextManager[psycopg.Connection[Any]]:
-        """Connect for as long as the block and the run last; what the block runs is committed.
-
-        Raises:
-            LedgerError: When that fails; the message says why.
-            Interrupted: When the run is over.
-        """
-        from influxops_postgres.ledger.transaction import connected
-
-        return connected(self, context)
+    @property
+    def subject(self) -> str:
+        """The table or schema that the section is about; empty where it is no single one."""
+        return ""

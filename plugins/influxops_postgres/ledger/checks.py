@@ -10,18 +10,14 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.plugin import Check, Context, LedgerError, Remedy, count
+from influxops_postgres.connection.advisory_locks import HELD
 from influxops_postgres.connection.connection import Connection
-from influxops_postgres.connection.conninfo import resolve
-from influxops_postgres.connection.settings import PostgresLedgerSettings
-from influxops_postgres.ledger import schema as ledger_schema
-from influxops_postgres.ledger.errors import missing_rights
-from influxops_postgres.ledger.transaction import (
-    HELD,
-    LedgerSession,
-    connected,
-    explained,
-    reading,
-)
+from influxops_postgres.connection.errors import explained
+from influxops_postgres.connection.pool import connected
+from influxops_postgres.ledger import schema
+from influxops_postgres.ledger.errors import ledger_error, missing_rights
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
+from influxops_postgres.ledger.transaction import LedgerSession, reading
 
 #: Seconds that the clocks of the server and of this machine may differ: the ledger's times are the
 #: server's, and what is due is reckoned here.
@@ -78,8 +74,8 @@ def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check
     name = "connection"
     try:
         with connected(settings, context) as connection:
-            place = resolve(settings).text
-            with explained(connection, place, settings, context):
+            place = settings.parameters().text
+            with explained(context, lambda error: ledger_error(error, connection, place, settings)):
                 is_writable = yield from _server(connection, place)
                 name = "rights"
                 grants = missing_rights(connection, settings)
@@ -90,7 +86,7 @@ def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check
             return
         name = "schema"
         with reading(settings, context) as session:
-            version = ledger_schema.newest()
+            version = schema.newest()
             yield Check("schema", True, f"{settings.schema} is of version {version}")
             what = "read and write" if is_writable else "read"
             yield Check("rights", True, f"{user} may {what} the ledger")
@@ -109,7 +105,7 @@ def contents(session: LedgerSession) -> Contents:
         found.setdefault(row["namespace"], {})[row["state"]] = row["tenants"]
     row = session.connection.execute(_HISTORY.format(history=history)).fetchone() or {}
     return Contents(
-        ledger_schema.newest(),
+        schema.newest(),
         tuple(Namespace(name, states) for name, states in found.items()),
         row["entries"],
         row["first"],

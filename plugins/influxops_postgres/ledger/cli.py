@@ -45,8 +45,8 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
     make tables in a schema that is there.
     """
     from influxops.plugin import ConfigError, count
-    from influxops_postgres.connection.settings import PostgresLedgerSettings
     from influxops_postgres.ledger import schema as ledger_schema
+    from influxops_postgres.ledger.settings import PostgresLedgerSettings
     from influxops_postgres.ledger.transaction import installing
 
     if after and not as_sql:
@@ -76,8 +76,8 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
 def status(ctx: click.Context, output: str, timeout: float | None) -> None:
     """Show the schema's version, the tenants of each namespace by state, and the history's size."""
     from influxops.plugin import count
-    from influxops_postgres.connection.settings import PostgresLedgerSettings
     from influxops_postgres.ledger.checks import contents
+    from influxops_postgres.ledger.settings import PostgresLedgerSettings
     from influxops_postgres.ledger.transaction import reading
 
     with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from influxops.plugin import LedgerError, TransactionLost
 from influxops_postgres.connection.errors import reason
-from influxops_postgres.connection.settings import PostgresLedgerSettings
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
 
 #: How long it waits for another transaction; the application's setting holds again afterwards.
 _PATIENCE = "50ms"
@@ -32,7 +32,7 @@ SELECT {namespace}, id, 'wanted' FROM unnest({ids}::text[]) AS id ORDER BY id CO
 """)
 
 
-def want(
+def enqueue(
     settings: PostgresLedgerSettings, tenants: Sequence[str], connection: Any
 ) -> Awaitable[None] | None:
     """Note tenants that should have a database, in a transaction that is under way or a new one.

@@ -9,11 +9,17 @@ import psycopg
 from psycopg import sql
 
 from influxops.plugin import LedgerError, Remedy, some_of
-from influxops_postgres.connection.commit import CommitUnknown, NotCommitted
 from influxops_postgres.connection.connection import Connection
-from influxops_postgres.connection.errors import PROTOCOL_VIOLATION, broken, broken_hint, reason
-from influxops_postgres.connection.settings import PostgresLedgerSettings
+from influxops_postgres.connection.errors import (
+    PROTOCOL_VIOLATION,
+    CommitUnknown,
+    NotCommitted,
+    broken,
+    broken_hint,
+    reason,
+)
 from influxops_postgres.ledger import schema as ledger_schema
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
 
 NOT_WRITTEN = "nothing was written"
 

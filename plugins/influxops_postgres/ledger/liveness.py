@@ -1,76 +1,58 @@
-"""A run of the ledger lives while it holds the advisory lock of its id.
-
-The lock belongs to a transaction on a connection of its own, as the registry's does (lock.py): it
-goes with the process, however that ends, and holds through a pooler.
-"""
+"""A run of the ledger is alive while it holds the advisory lock of its id."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from psycopg import sql
 
-from influxops.plugin import Context, LedgerError, LockBusy, SourceError
-from influxops_postgres.connection.advisory_locks import begin, kept, take
-from influxops_postgres.connection.connection import Connection, Kept, connect
-from influxops_postgres.connection.conninfo import resolve
-from influxops_postgres.connection.settings import PostgresLedgerSettings
-from influxops_postgres.ledger.transaction import run_key
+from influxops.plugin import Context, LedgerError, LockBusy
+from influxops_postgres.connection.advisory_locks import hold, key_of, take
+from influxops_postgres.connection.connection import Connection
+from influxops_postgres.connection.pool import IdleConnections
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
 
 #: A machine that is gone without a word is noticed after a minute, and not after two hours: until
-#: then its run seems to live. It also keeps what stands between from forgetting the connection.
+#: then its run seems to be alive. It also keeps what stands between from forgetting the connection.
 _KEEPALIVE = sql.SQL(
     "SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; "
     "SET LOCAL tcp_keepalives_count = 3; SET LOCAL application_name = {name}"
 )
 
 
-@contextlib.contextmanager
-def living(
-    settings: PostgresLedgerSettings, context: Context, again: Kept | None = None
-) -> Iterator[None]:
-    """Let this run live in the ledger. It waits for nobody.
+def run_key(namespace: str, run: str) -> int:
+    """Return the key of the lock that a run holds for as long as it is alive."""
+    return key_of("run", namespace, run)
 
-    Args:
-        settings: The ledger's.
-        context: The run.
-        again: Has connections, and keeps this one, where there are any to be kept.
+
+def liveness(
+    settings: PostgresLedgerSettings, context: Context, idle: IdleConnections
+) -> AbstractContextManager[None]:
+    """Return a context in which this run is alive in the ledger. It waits for no other run.
 
     Raises:
         LockBusy: When another run has this one's id.
         LedgerError: When there is no lock to be had: on a standby, or without a connection. On
-            leaving, when the connection broke meanwhile, and the lock with it.
+            leaving, when the connection broke in the block, and the lock with it.
         Interrupted: When the run is over.
     """
-    place = resolve(settings).text
-    try:
-        connection = again.take(settings, context) if again is not None else None
-        connection = connection or connect(settings, context)
-    except SourceError as error:
-        raise LedgerError(error.message, hint=error.remedy) from error
-    with kept(
-        connection,
+    place = settings.parameters().text
+    return hold(
+        settings,
         context,
         lambda connection: _take(connection, settings, context, place),
-        lambda why, hint: LedgerError(f"{place}: no lock: {why}", hint=hint),
-        LedgerError(
+        primary="have the ledger's section lead to the primary",
+        broke=LedgerError(
             f"{place}: the connection by which this run lives in the ledger broke during the run",
             hint="run it again: what it had in its hands may have been taken by another one",
         ),
-        again,
-    ):
-        yield
+        idle=idle,
+    )
 
 
 def _take(
     connection: Connection, settings: PostgresLedgerSettings, context: Context, place: str
 ) -> None:
-    if begin(connection):
-        raise LedgerError(
-            f"{place} is a standby, and a standby holds no locks",
-            hint="have the ledger's section lead to the primary",
-        )
     connection.execute(_KEEPALIVE.format(name=f"influxops {context.id}"))
     if not take(connection, run_key(settings.namespace, context.id)):
         raise LockBusy(f"{place}: another run has the id {context.id}", hint="run it again")

@@ -17,11 +17,10 @@ from influxops.plugin import (
     Writing,
     hookimpl,
 )
-from influxops_postgres.connection.conninfo import check_password
-from influxops_postgres.connection.settings import PostgresLedgerSettings
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
 
 if TYPE_CHECKING:
-    from influxops_postgres.connection.connection import Kept
+    from influxops_postgres.connection.pool import IdleConnections
 
 # psycopg is imported by the modules that talk to the server, when one is first talked to.
 
@@ -38,23 +37,23 @@ class PostgresLedger(Ledger):
 
     def __init__(self, section: str, settings: PostgresLedgerSettings) -> None:
         super().__init__(section, settings)
-        check_password(settings, "ledger")
-        self._connections: Kept | None = None
+        settings.check_password("ledger")
+        self._connections: IdleConnections | None = None
 
     @property
-    def _kept(self) -> Kept:
+    def _idle(self) -> IdleConnections:
         """The connections of one transaction that the next one takes."""
-        from influxops_postgres.connection.connection import Kept
+        from influxops_postgres.connection.pool import IdleConnections
 
-        self._connections = self._connections or Kept()
+        self._connections = self._connections or IdleConnections()
         return self._connections
 
     @hookimpl
     def influxops_close(self) -> None:
         """Close the connections that were kept."""
-        kept, self._connections = self._connections, None
-        if kept is not None:
-            kept.close()
+        idle, self._connections = self._connections, None
+        if idle is not None:
+            idle.close()
 
     @hookimpl
     def influxops_records(self, context: Context, tenants: Collection[str] | None) -> Memory:
@@ -62,7 +61,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger.store import memory
         from influxops_postgres.ledger.transaction import reading
 
-        with reading(self.settings, context, self._kept) as session:
+        with reading(self.settings, context, self._idle) as session:
             return memory(session, tenants)
 
     @hookimpl
@@ -71,7 +70,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger.store import reserve
         from influxops_postgres.ledger.transaction import write
 
-        return write(self.settings, context, lambda session: reserve(session, records), self._kept)
+        return write(self.settings, context, lambda session: reserve(session, records), self._idle)
 
     @hookimpl
     def influxops_record(self, writing: Writing, context: Context) -> Iterable[Record]:
@@ -79,7 +78,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger.store import record
         from influxops_postgres.ledger.transaction import write
 
-        return write(self.settings, context, lambda session: record(session, writing), self._kept)
+        return write(self.settings, context, lambda session: record(session, writing), self._idle)
 
     @hookimpl
     def influxops_history(self, wanted: Wanted, context: Context) -> Iterable[Entry]:
@@ -87,7 +86,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger.store import history
         from influxops_postgres.ledger.transaction import reading
 
-        with reading(self.settings, context, self._kept) as session:
+        with reading(self.settings, context, self._idle) as session:
             return history(session, wanted)
 
     @hookimpl
@@ -96,7 +95,7 @@ class PostgresLedger(Ledger):
         from influxops_postgres.ledger.store import counts
         from influxops_postgres.ledger.transaction import reading
 
-        with reading(self.settings, context, self._kept) as session:
+        with reading(self.settings, context, self._idle) as session:
             return counts(session)
 
     @hookimpl
@@ -104,16 +103,16 @@ class PostgresLedger(Ledger):
         self, tenants: Sequence[str], connection: Any, context: Context
     ) -> Awaitable[None] | None:
         """Note in an application's transaction, under a savepoint, that tenants are wanted."""
-        from influxops_postgres.ledger.enqueue import want
+        from influxops_postgres.ledger.enqueue import enqueue
 
-        return want(self.settings, tenants, connection)
+        return enqueue(self.settings, tenants, connection)
 
     @hookimpl
     def influxops_lock(self, context: Context) -> AbstractContextManager[None]:
         """Return the context in which this run lives."""
-        from influxops_postgres.ledger.liveness import living
+        from influxops_postgres.ledger.liveness import liveness
 
-        return living(self.settings, context, self._kept)
+        return liveness(self.settings, context, self._idle)
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterator[Check]:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from influxops.migrations import Migration, migrations
-from influxops_postgres.connection.commit import confirmed
+from influxops_postgres.connection import migrations
+from influxops_postgres.connection.advisory_locks import key_of
 from influxops_postgres.connection.connection import Connection
-
-_PACKAGE = "influxops_postgres.ledger"
+from influxops_postgres.connection.migrations import Migration
 
 #: What each transaction begins with.
 _PREPARE = sql.SQL("""\
@@ -30,16 +29,15 @@ SET LOCAL search_path = {schema};
 _LOCKED = sql.SQL("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE;\n")
 _DONE = sql.SQL("INSERT INTO migrations (version, name) VALUES ({version}, {name});\n")
 
-_IS_THERE = sql.SQL("""
-SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE n.nspname = {name} AND c.relname = 'migrations') AS there
-""")
-_VERSION = sql.SQL("SELECT coalesce(max(version), 0) AS version FROM {schema}.migrations")
+
+def steps() -> tuple[Migration, ...]:
+    """Return the steps of the schema, in their order."""
+    return migrations.migrations("influxops_postgres.ledger")
 
 
 def newest() -> int:
     """Return the version of the schema that this program works with."""
-    return migrations(_PACKAGE)[-1].version
+    return steps()[-1].version
 
 
 def script(schema: str, after: int = 0) -> str:
@@ -51,7 +49,7 @@ def script(schema: str, after: int = 0) -> str:
     """
     parts = (
         f"-- {each.version}: {each.name}\nBEGIN;\n{_text(each, schema)}COMMIT;\n"
-        for each in migrations(_PACKAGE)
+        for each in steps()
         if each.version > after
     )
     return "\n".join(parts)
@@ -59,33 +57,26 @@ def script(schema: str, after: int = 0) -> str:
 
 def version(connection: Connection, schema: str) -> int:
     """Return the version of the schema that is there; 0 where there is none."""
-    there = connection.execute(_IS_THERE.format(name=schema)).fetchone()
-    if not (there and there["there"]):
-        return 0
-    row = connection.execute(_VERSION.format(schema=sql.Identifier(schema))).fetchone()
-    assert row is not None, "an aggregate gives one row"
-    return int(row["version"])
+    return migrations.version(connection, schema, "migrations")
 
 
 def install(connection: Connection, schema: str) -> Iterator[Migration]:
-    """Run what is missing, each step in a transaction of its own.
+    """Run what is missing, each step in a transaction of its own, and yield each that is done."""
+    lock = sql.SQL("SELECT pg_advisory_xact_lock({})").format(lock_key(schema))
 
-    Yields:
-        Each step, once it is done.
-    """
-    for each in migrations(_PACKAGE):
-        with confirmed(connection):
-            connection.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(lock_key(schema)))
-            if version(connection, schema) >= each.version:
-                continue
-            connection.execute(_text(each, schema).encode())
-        yield each
+    def missing() -> Migration | None:
+        connection.execute(lock)
+        installed = version(connection, schema)
+        return next((each for each in steps() if each.version > installed), None)
+
+    def run(step: Migration) -> None:
+        connection.execute(_text(step, schema).encode())
+
+    return migrations.upgrade(connection, missing, run)
 
 
 def lock_key(schema: str) -> int:
     """Return the key of the lock that installations of one schema take."""
-    from influxops_postgres.connection.advisory_locks import key_of
-
     return key_of("install", schema)
 
 

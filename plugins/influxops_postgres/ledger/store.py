@@ -33,8 +33,10 @@ from influxops.plugin import (
     Writing,
     printable,
 )
+from influxops_postgres.connection.advisory_locks import HELD
 from influxops_postgres.ledger.errors import RIGHTS
-from influxops_postgres.ledger.transaction import HELD, LedgerSession, run_key
+from influxops_postgres.ledger.liveness import run_key
+from influxops_postgres.ledger.transaction import LedgerSession
 
 #: The columns of a record that are read as they are, in the order of its fields.
 _RECORD = (

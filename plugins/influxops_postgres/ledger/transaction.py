@@ -12,21 +12,14 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.migrations import Migration
-from influxops.plugin import Context, LedgerError, SourceError
-from influxops_postgres.connection import connection as session
-from influxops_postgres.connection.advisory_locks import key_of
-from influxops_postgres.connection.commit import (
-    CommitUnknown,
-    check_run,
-    commit,
-    identity,
-    outcome_query,
-)
-from influxops_postgres.connection.connection import Connection, Kept, Row
-from influxops_postgres.connection.conninfo import resolve
-from influxops_postgres.connection.settings import LONGEST_STATEMENT, PostgresLedgerSettings
-from influxops_postgres.ledger import schema as ledger_schema
+from influxops.plugin import Context, LedgerError
+from influxops_postgres.connection.commit import commit, identity, was_committed
+from influxops_postgres.connection.connection import Connection, Row
+from influxops_postgres.connection.errors import CommitUnknown, explained
+from influxops_postgres.connection.migrations import Migration
+from influxops_postgres.connection.pool import IdleConnections, connected
+from influxops_postgres.connection.settings import LONGEST_STATEMENT
+from influxops_postgres.ledger import schema
 from influxops_postgres.ledger.errors import (
     NOT_WRITTEN,
     install_error,
@@ -35,6 +28,7 @@ from influxops_postgres.ledger.errors import (
     other_version,
     write_error,
 )
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
 
 T = TypeVar("T")
 
@@ -64,23 +58,6 @@ _IDENTITY = identity(
     )
 )
 
-#: Gives the keys of all advisory locks that are held in this database.
-HELD = sql.SQL("""
-SELECT (classid::bigint << 32) | objid::bigint AS key FROM pg_locks
- WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-""")
-
-
-def run_key(namespace: str, run: str) -> int:
-    """Return the key of the lock that a run holds as long as it lives.
-
-    Args:
-        namespace: The ledger's namespace.
-        run: The run's id.
-    """
-    return key_of("run", namespace, run)
-
 
 class LedgerSession(Struct, frozen=True):
     """A transaction on a ledger whose schema is this program's."""
@@ -97,31 +74,8 @@ class LedgerSession(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def connected(
-    settings: PostgresLedgerSettings, context: Context, kept: Kept | None = None
-) -> Iterator[Connection]:
-    """Connect for as long as the block and the run last.
-
-    Args:
-        settings: Where.
-        context: The run.
-        kept: Has connections, and keeps this one if the block ends well.
-
-    Raises:
-        LedgerError: When that fails; the message says why.
-        Interrupted: When the run is over.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            connection = stack.enter_context(session.connected(settings, context, kept))
-        except SourceError as error:
-            raise LedgerError(error.message, hint=error.remedy) from error
-        yield connection
-
-
-@contextlib.contextmanager
 def reading(
-    settings: PostgresLedgerSettings, context: Context, kept: Kept | None = None
+    settings: PostgresLedgerSettings, context: Context, idle: IdleConnections | None = None
 ) -> Iterator[LedgerSession]:
     """Open a read-only transaction in which every statement sees the same data.
 
@@ -129,45 +83,15 @@ def reading(
         LedgerError: When the ledger cannot be read; the message says why.
         Interrupted: When the run is over.
     """
-    place = resolve(settings).text
+    place = settings.parameters().text
     with (
-        connected(settings, context, kept) as connection,
-        explained(connection, place, settings, context),
+        connected(settings, context, idle) as connection,
+        explained(context, lambda error: ledger_error(error, connection, place, settings)),
     ):
         row = _begin(connection, settings, context, _READS)
         _check_version(row, settings, place)
         yield LedgerSession(connection, settings, context, place, row["standby"])
         connection.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def explained(
-    connection: Connection,
-    place: str,
-    settings: PostgresLedgerSettings,
-    context: Context,
-    *,
-    installs: bool = False,
-) -> Iterator[None]:
-    """Let what psycopg raises in the block be a LedgerError that says what to do.
-
-    Args:
-        connection: What the block uses.
-        place: Who works where, for the message.
-        settings: The section's settings.
-        context: The run.
-        installs: Whether the block makes the schema, which needs other rights.
-
-    Raises:
-        LedgerError: When it raises something.
-        Interrupted: When that was because the run is over.
-    """
-    try:
-        yield
-    except psycopg.Error as error:
-        check_run(context, error)
-        explain = install_error if installs else ledger_error
-        raise explain(error, connection, place, settings) from error
 
 
 def installing(settings: PostgresLedgerSettings, context: Context) -> Iterator[Migration]:
@@ -180,23 +104,23 @@ def installing(settings: PostgresLedgerSettings, context: Context) -> Iterator[M
         LedgerError: When it cannot be run, or a newer program has been there.
         Interrupted: When the run is over; what was done stays done.
     """
-    place = resolve(settings).text
+    place = settings.parameters().text
     with (
         connected(settings, context) as connection,
-        explained(connection, place, settings, context, installs=True),
+        explained(context, lambda error: install_error(error, connection, place, settings)),
     ):
-        found = ledger_schema.version(connection, settings.schema)
-        if found > ledger_schema.newest():
+        found = schema.version(connection, settings.schema)
+        if found > schema.newest():
             raise other_version(found, settings, place)
         connection.limit(context, None)  # a step may take as long as there are rows to change
-        yield from ledger_schema.install(connection, settings.schema)
+        yield from schema.install(connection, settings.schema)
 
 
 def write(
     settings: PostgresLedgerSettings,
     context: Context,
     work: Callable[[LedgerSession], T],
-    kept: Kept | None = None,
+    idle: IdleConnections | None = None,
 ) -> T:
     """Return what some work gives, all of it written in one transaction, or nothing.
 
@@ -207,14 +131,14 @@ def write(
             which, and why.
         Interrupted: When the run is over; nothing was written.
     """
-    place = resolve(settings).text
+    place = settings.parameters().text
     tries = 0
     while True:
         tries += 1
         try:
-            with connected(settings, context, kept) as connection:
+            with connected(settings, context, idle) as connection:
                 return _written(connection, settings, context, place, work)
-        except _Again as again:
+        except _RetryTransaction as again:
             if tries >= _MOST_TRIES:
                 raise LedgerError(
                     f"{place}: other runs write to the ledger all the time: {again}; {NOT_WRITTEN}",
@@ -223,7 +147,7 @@ def write(
         context.pause(random.uniform(0.1, 1) * _AGAIN)
 
 
-class _Again(Exception):
+class _RetryTransaction(Exception):
     """The transaction was undone because of another one, and may succeed the next time."""
 
 
@@ -246,43 +170,23 @@ def _written(
         result = work(LedgerSession(connection, settings, context, place, False))
         commit(connection, row["identity"])
     except CommitUnknown as error:
-        if _was_committed(settings, context, place, error):
+        rest = context.or_grace(_FIND_OUT).limited(_FIND_OUT)
+        is_stored = was_committed(settings, rest, error)
+        if is_stored is None:
+            raise LedgerError(
+                f"{place}: {error}",
+                hint="run it again: it goes by what the ledger and the servers hold",
+            ) from error
+        if is_stored:
             return result
-        raise _Again(str(error)) from error
+        raise _RetryTransaction(str(error)) from error
     except psycopg.Error as error:
         context.check()
         if is_passing(error):
-            raise _Again(str(error.diag.message_primary)) from error
+            raise _RetryTransaction(str(error.diag.message_primary)) from error
         explain = ledger_error if row is None else write_error
         raise explain(error, connection, place, settings) from error
     return result
-
-
-def _was_committed(
-    settings: PostgresLedgerSettings, context: Context, place: str, lost: CommitUnknown
-) -> bool:
-    """Ask the server how a transaction ended, on a new connection.
-
-    Raises:
-        LedgerError: When nobody can tell.
-    """
-    rest = context.or_grace(_FIND_OUT).limited(_FIND_OUT)
-    try:
-        while True:
-            with connected(settings, rest) as connection:
-                row = connection.execute(outcome_query(lost.identity)).fetchone()
-            status = row["status"] if row else None
-            if status in ("committed", "aborted"):
-                return bool(status == "committed")
-            if status is None:
-                break
-            rest.pause(_AGAIN)
-    except (LedgerError, psycopg.Error):
-        pass
-    raise LedgerError(
-        f"{place}: {lost}",
-        hint="run it again: it goes by what the ledger and the servers hold",
-    )
 
 
 def _begin(
@@ -309,5 +213,5 @@ def _begin(
 
 
 def _check_version(row: Row, settings: PostgresLedgerSettings, place: str) -> None:
-    if row["version"] != ledger_schema.newest():
+    if row["version"] != schema.newest():
         raise other_version(row["version"], settings, place)

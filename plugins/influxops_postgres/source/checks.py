@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from influxops.plugin import Check, Context, Finding, Kind, Severity, SourceError, Tenant, count
-from influxops_postgres.connection.connection import Session, reading
 from influxops_postgres.connection.errors import in_setting
-from influxops_postgres.connection.settings import PostgresSettings
 from influxops_postgres.source.registry import (
     LARGE_LAG,
     Table,
@@ -20,6 +18,8 @@ from influxops_postgres.source.registry import (
     read,
     replay_lag,
 )
+from influxops_postgres.source.settings import PostgresSettings
+from influxops_postgres.source.transaction import Session, reading
 
 #: From so many rows on, a table wants an index on the tenant ids.
 _LARGE = 100_000

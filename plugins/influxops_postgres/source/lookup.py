@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 
 from influxops.plugin import Tenant
-from influxops_postgres.connection.connection import Session, Texts
 from influxops_postgres.source.registry import check_columns, identifier, tenants_of
+from influxops_postgres.source.transaction import Session, TextResult
 
 _AFTER = sql.SQL("SELECT 1 AS one")
 
@@ -79,7 +79,7 @@ def _of_query(
     return [tenant for tenant in tenants if tenant.id in wanted]
 
 
-def _texts(session: Session, queries: Sequence[sql.Composed]) -> Texts:
+def _texts(session: Session, queries: Sequence[sql.Composed]) -> TextResult:
     """Return what the first of some queries gives that the column's type allows."""
     *first, last = queries
     for query in first:

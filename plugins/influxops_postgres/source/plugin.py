@@ -7,11 +7,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from influxops.plugin import Check, Context, Finding, Source, Tenant, hookimpl
-from influxops_postgres.connection.conninfo import check_password
-from influxops_postgres.connection.settings import PostgresSettings
+from influxops_postgres.source.settings import PostgresSettings
 
 if TYPE_CHECKING:
-    from influxops_postgres.connection.connection import Kept
+    from influxops_postgres.connection.pool import IdleConnections
 
 # psycopg is imported by the modules that talk to the server, when one is first talked to.
 
@@ -28,14 +27,14 @@ class PostgresSource(Source):
 
     def __init__(self, section: str, settings: PostgresSettings) -> None:
         super().__init__(section, settings)
-        check_password(settings, f"source {section}")
-        self._kept: Kept | None = None
+        settings.check_password(f"source {section}")
+        self._idle: IdleConnections | None = None
 
     @hookimpl
     def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
         """Read every tenant, in one read-only transaction."""
-        from influxops_postgres.connection.connection import reading
         from influxops_postgres.source.registry import read
+        from influxops_postgres.source.transaction import reading
 
         with reading(self.settings, context) as session:
             return list(read(session))
@@ -43,11 +42,12 @@ class PostgresSource(Source):
     @hookimpl
     def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
         """Look up single tenants, in one read-only transaction."""
-        from influxops_postgres.connection.connection import Kept, reading
+        from influxops_postgres.connection.pool import IdleConnections
         from influxops_postgres.source.lookup import find
+        from influxops_postgres.source.transaction import reading
 
-        self._kept = self._kept or Kept()
-        with reading(self.settings, context, self._kept) as session:
+        self._idle = self._idle or IdleConnections()
+        with reading(self.settings, context, self._idle) as session:
             return find(session, ids)
 
     @hookimpl
@@ -60,13 +60,13 @@ class PostgresSource(Source):
     @hookimpl
     def influxops_lock(self, context: Context) -> AbstractContextManager[None]:
         """Return the registry's advisory lock, which a standby does not have."""
-        from influxops_postgres.connection.advisory_locks import held
+        from influxops_postgres.source.run_lock import run_lock
 
-        return held(self.settings, context)
+        return run_lock(self.settings, context)
 
     @hookimpl
     def influxops_close(self) -> None:
         """Close the connection that was kept."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+        if self._idle is not None:
+            self._idle.close()
+            self._idle = None

@@ -23,9 +23,10 @@ from influxops.plugin import (
     short,
     some_of,
 )
-from influxops_postgres.connection.connection import Row, Session, Texts
+from influxops_postgres.connection.connection import Row
 from influxops_postgres.connection.errors import in_setting
-from influxops_postgres.connection.settings import PostgresSettings
+from influxops_postgres.source.settings import PostgresSettings
+from influxops_postgres.source.transaction import Session, TextResult
 
 #: From so many rows a tenant on, skip. One skip was measured to cost as much as scanning 40 rows to
 #: 230, by machine and cache (bench/postgres_skip_scan.py); near that, both take milliseconds.
@@ -283,7 +284,7 @@ def _read_query(session: Session) -> tuple[list[Tenant | Finding], Row]:
     return items, found.after
 
 
-def tenants_of(found: Texts) -> tuple[list[Tenant], int]:
+def tenants_of(found: TextResult) -> tuple[list[Tenant], int]:
     """Return the tenants that a query of one's own gave, sorted, and how many rows have no id."""
     position = found.names.index(_ID)
     attributes = [(i, name) for i, name in enumerate(found.names) if name in ATTRIBUTES]

@@ -10,10 +10,10 @@ import psycopg
 from influxops.context import Context
 from influxops.errors import LedgerError
 from influxops.remedy import Remedy
-from influxops_postgres.connection.commit import CommitUnknown, check_run
+from influxops_postgres.connection.errors import CommitUnknown, check_run, reason
 from influxops_queue.db import schema
 from influxops_queue.db import triggers as trigger
-from influxops_queue.db.settings import LedgerPlace, reason
+from influxops_queue.db.settings import LedgerPlace
 from influxops_queue.db.triggers import Registry
 
 

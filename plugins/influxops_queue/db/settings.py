@@ -107,8 +107,3 @@ def short(name: str) -> str:
     digest = hashlib.sha256(name.encode()).hexdigest()[:12]
     kept = name.encode()[: _LONGEST_NAME - 13].decode(errors="ignore")
     return f"{kept} {digest}"
-
-
-def reason(error: psycopg.Error) -> str:
-    """Return what the server says, in one line."""
-    return " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())

@@ -21,7 +21,8 @@ from influxops.context import Context
 from influxops.errors import ConfigError, LedgerError, SourceError
 from influxops.plugins.handles import SourceHandle
 from influxops_postgres.connection.commit import confirmed
-from influxops_queue.db.settings import LedgerPlace, RegistryPlace, queue_schema, reason, short
+from influxops_postgres.connection.errors import reason
+from influxops_queue.db.settings import LedgerPlace, RegistryPlace, queue_schema, short
 
 #: What a registry may be for this, and what the others are called.
 _TABLES = ("r", "p")

@@ -18,7 +18,7 @@ import psycopg
 
 from influxops.errors import ConfigError
 from influxops_postgres.connection.connection import cut
-from influxops_queue.db.settings import reason
+from influxops_postgres.connection.errors import reason
 
 Connection = psycopg.AsyncConnection[Any]
 

@@ -27,8 +27,9 @@ from psycopg_pool import AsyncConnectionPool
 from influxops.config.load import Config
 from influxops.errors import ConfigError, InfluxopsError
 from influxops_postgres.connection.commit import confirming
+from influxops_postgres.connection.errors import reason
 from influxops_queue.db.queries import FIRST, Connection, Depth, Tables
-from influxops_queue.db.settings import CHANNEL, LedgerPlace, reason
+from influxops_queue.db.settings import CHANNEL, LedgerPlace
 from influxops_queue.worker import connections
 from influxops_queue.worker.connections import Connections
 from influxops_queue.worker.health import Health
