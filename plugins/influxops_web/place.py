@@ -12,8 +12,8 @@ from psycopg import sql
 from influxops.config.web import WebTable
 from influxops.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
+from influxops_postgres import PostgresSettings
 from influxops_postgres.connection.errors import CommitUnknown, NotCommitted, reason
-from influxops_postgres.source.settings import PostgresSettings
 
 #: The service's own table of tenants, which a source reads.
 TENANTS = "tenants"

@@ -26,6 +26,12 @@ _INTERVAL = 1186
 # length: such a text is left as it is, and the engine holds the one tenant that has it.
 _FIXED_INTERVAL = re.compile(r"(?=.)(?:(\d+) days?)?(?:(?:^| )(\d+):(\d\d):(\d\d))?", re.ASCII)
 
+_BEGIN = sql.SQL(
+    "{rollback}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+    "SET LOCAL intervalstyle = postgres; SET LOCAL row_security = {row_security}; "
+    "SET LOCAL statement_timeout = {limit}"
+)
+
 
 class TextResult(Struct, frozen=True):
     """What a query gave, as text."""
@@ -42,6 +48,27 @@ class Session(Struct, frozen=True):
     settings: PostgresSettings
     context: Context
     place: str  # who reads where, for messages
+
+    def begin(self, *, row_security: bool) -> None:
+        """Begin the transaction, or begin another one in its place, in one round trip.
+
+        Args:
+            row_security: Whether row-level security may filter rows. PostgreSQL refuses a query
+                that it would filter where it may not.
+        """
+        limit = self.context.remaining(self.settings.statement_timeout or None)
+        # Not by connection options: those would replace PGOPTIONS, and poolers refuse them.
+        self.connection.execute(
+            _BEGIN.format(
+                limit=math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT)),
+                rollback=sql.SQL("" if self._is_idle else "ROLLBACK; "),
+                row_security=sql.SQL("on" if row_security else "off"),
+            )
+        )
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
     def row(self, query: sql.Composed | sql.SQL, values: Mapping[str, Any] | None = None) -> Row:
         """Return the one row of a query."""
@@ -119,9 +146,16 @@ def _seconds(interval: str) -> str:
 
 @contextlib.contextmanager
 def reading(
-    settings: PostgresSettings, context: Context, idle: IdleConnections | None = None
+    settings: PostgresSettings,
+    context: Context,
+    idle: IdleConnections | None = None,
+    *,
+    row_security: bool = False,
 ) -> Iterator[Session]:
     """Open a read-only transaction on a connection of its own.
+
+    Args:
+        row_security: As `Session.begin` takes it.
 
     Raises:
         SourceError: When the server cannot be reached or fails; the message says why.
@@ -130,21 +164,10 @@ def reading(
     place = settings.parameters().text
     with connected(settings, context, idle) as connection:
         try:
-            connection.execute(_begin(settings, context))
-            yield Session(connection, settings, context, place)
+            session = Session(connection, settings, context, place)
+            session.begin(row_security=row_security)
+            yield session
             connection.execute("COMMIT")
         except psycopg.Error as error:
             context.check()
             raise query_error(error, place, settings) from error
-
-
-def _begin(settings: PostgresSettings, context: Context) -> sql.Composed:
-    """Return what opens the transaction and limits it, in one round trip.
-
-    Not by connection options: those would replace PGOPTIONS, and poolers refuse them.
-    """
-    limit = context.remaining(settings.statement_timeout or None)
-    return sql.SQL(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL intervalstyle = postgres; "
-        "SET LOCAL statement_timeout = {}"
-    ).format(math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT)))
