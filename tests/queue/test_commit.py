@@ -12,7 +12,7 @@ from influxops.engine import Engine
 from influxops.errors import Interrupted
 from influxops_queue.db.connect import ask
 from influxops_queue.db.queries import Connection, Tables
-from influxops_queue.db.settings import queue_place
+from influxops_queue.db.settings import queue_ledger
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase
@@ -80,7 +80,7 @@ def test_a_command_that_is_ended_at_its_commit_says_so_too(
         Engine(load_config(cli.folder / "influxops.toml")) as engine,
         pytest.raises(Interrupted, match="whether it was is not known"),
     ):
-        ask(queue_place(engine), context, hint)
+        ask(queue_ledger(engine), context, hint)
     assert rows(db, "SELECT count(*) FROM influxops_queue.hints") == [(1,)]
 
 

@@ -39,7 +39,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
       1    tenants could not be made, or no worker is alive
     """
     from influxops_queue.db.connect import ask
-    from influxops_queue.db.settings import queue_place
+    from influxops_queue.db.settings import queue_ledger
 
     most = None if output == "json" else _SHOWN
 
@@ -47,7 +47,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
         return await tables.depth(connection), await tables.troubled(connection, most)
 
     with configured(ctx, timeout) as (engine, context):
-        settings = queue_place(engine)
+        settings = queue_ledger(engine)
         assert engine.ledger is not None
         with engine.ledger.guard():
             depth, troubled = ask(settings, context, read)
@@ -179,7 +179,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
     """
     from influxops.plugin import count, printable
     from influxops_queue.db.connect import ask
-    from influxops_queue.db.settings import queue_place
+    from influxops_queue.db.settings import queue_ledger
 
     async def hurry(tables: Tables, connection: Connection) -> tuple[int, dict[str, Any], Depth]:
         states = await tables.states(connection, tenants)
@@ -196,7 +196,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         if not tenant.strip() or any("\ud800" <= each <= "\udfff" for each in tenant):
             raise click.BadParameter(f"{printable(tenant)} is no tenant's id")
     with configured(ctx, timeout) as (engine, context):
-        settings = queue_place(engine)
+        settings = queue_ledger(engine)
         assert engine.ledger is not None
         with engine.ledger.guard():
             begun, states, depth = ask(settings, context, hurry)

@@ -16,20 +16,17 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from influxops_queue.db.settings import CHANNEL, LedgerPlace, queue_schema
-from influxops_queue.worker.connections import BEAT, LIMIT
+from influxops_postgres import PostgresLedgerSettings
+from influxops_postgres.connection.advisory_locks import HELD
+from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT, queue_schema
 
 Connection = psycopg.AsyncConnection[Any]
 
 #: The longest name of a queue, in bytes: procrastinate makes channels of it, which take 63.
 _LONGEST_QUEUE = 32
 
-# The keys of all advisory locks that are held: a run that has a tenant in its hands holds one.
-_HELD = sql.SQL("""
-ARRAY(SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
-       WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-""")
+# The keys of all advisory locks that are held: a run that has claimed a tenant holds one.
+_HELD = sql.SQL("ARRAY({})").format(HELD)
 _GATE = sql.SQL(
     "SELECT set_config('lock_timeout', '5s', true), "
     "pg_advisory_xact_lock(hashtextextended({schema} || '/' || %(namespace)s::text, 0))"
@@ -162,7 +159,7 @@ class Tables:
         settings: The ledger's.
     """
 
-    def __init__(self, settings: LedgerPlace) -> None:
+    def __init__(self, settings: PostgresLedgerSettings) -> None:
         self.schema = queue_schema(settings)
         self._namespace = settings.namespace
         self._names = {

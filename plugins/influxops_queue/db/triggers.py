@@ -20,9 +20,11 @@ from psycopg.rows import dict_row
 from influxops.context import Context
 from influxops.errors import ConfigError, LedgerError, SourceError
 from influxops.plugins.handles import SourceHandle
+from influxops_postgres import PostgresLedgerSettings, PostgresSettings
 from influxops_postgres.connection.commit import confirmed
 from influxops_postgres.connection.errors import reason
-from influxops_queue.db.settings import LedgerPlace, RegistryPlace, queue_schema, short
+from influxops_postgres.connection.pool import connected
+from influxops_queue.db.settings import queue_schema, short
 
 #: What a registry may be for this, and what the others are called.
 _TABLES = ("r", "p")
@@ -107,7 +109,7 @@ class Registry(Struct, frozen=True):
 
 
 def registries(
-    sources: list[SourceHandle], ledger: LedgerPlace, context: Context
+    sources: list[SourceHandle], ledger: PostgresLedgerSettings, context: Context
 ) -> list[Registry]:
     """Look at the registries of all sources, and refuse what can have no triggers.
 
@@ -123,10 +125,10 @@ def registries(
         Interrupted: When the run is over.
     """
     found = []
-    with ledger.connect(context) as ours:
+    with connected(ledger, context) as ours:
         for handle in sources:
             settings = handle.resolved.settings
-            if not isinstance(settings, RegistryPlace):
+            if not isinstance(settings, PostgresSettings):
                 continue
             if handle.missing is not None:
                 raise handle.missing
@@ -146,7 +148,7 @@ def registries(
 
 
 def _registry(
-    source: str, settings: RegistryPlace, ours: psycopg.Connection[Any], context: Context
+    source: str, settings: PostgresSettings, ours: psycopg.Connection[Any], context: Context
 ) -> Registry:
     if settings.query is not None:
         raise _refused(
@@ -156,7 +158,7 @@ def _registry(
         )
     table = sql.Identifier(*settings.table_parts)
     with (
-        settings.connect(context) as theirs,
+        connected(settings, context) as theirs,
         ours.transaction(),
         theirs.transaction(),
         theirs.cursor(row_factory=dict_row) as cursor,
@@ -200,7 +202,7 @@ def _registry(
 
 
 def install(
-    connection: psycopg.Connection[Any], registry: Registry, ledger: LedgerPlace
+    connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
     """Make what a registry lacks, in a transaction of its own.
 

@@ -26,10 +26,12 @@ from psycopg_pool import AsyncConnectionPool
 
 from influxops.config.load import Config
 from influxops.errors import ConfigError, InfluxopsError
+from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
+from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import reason
 from influxops_queue.db.queries import FIRST, Connection, Depth, Tables
-from influxops_queue.db.settings import CHANNEL, LedgerPlace
+from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT
 from influxops_queue.worker import connections
 from influxops_queue.worker.connections import Connections
 from influxops_queue.worker.health import Health
@@ -64,7 +66,7 @@ class Worker:
     """
 
     def __init__(
-        self, config: Config, settings: LedgerPlace, options: Options, health: Health
+        self, config: Config, settings: PostgresLedgerSettings, options: Options, health: Health
     ) -> None:
         self._settings, self._options, self._health = settings, options, health
         self._tables = Tables(settings)
@@ -74,7 +76,7 @@ class Worker:
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
-        self._connections = Connections(connections.LIMIT)
+        self._connections = Connections(LIMIT)
         self._jobs = Jobs(
             self._tables,
             self._making,
@@ -97,9 +99,8 @@ class Worker:
             ConfigError: When there is one.
             psycopg.Error: When PostgreSQL cannot be reached.
         """
-        location = self._settings.location()
-        keywords = connections.connecting(self._settings.keywords())
-        await connections.check_pooling(keywords, location.text if location else "the ledger")
+        keywords = async_keywords(self._settings)
+        await connections.check_pooling(keywords, self._settings.location().text)
 
     async def run(self) -> None:
         """Work until it is told to stop.
@@ -119,7 +120,10 @@ class Worker:
                 except ConfigError:
                     raise
                 except (psycopg.Error, exceptions.ProcrastinateException, OSError) as error:
-                    self._say("the ledger's database", _reason(error))
+                    # procrastinate raises its own errors, from psycopg's.
+                    cause = error.__cause__
+                    broken = cause if isinstance(cause, psycopg.Error) else error
+                    self._say("the ledger's database", reason(broken))
                 except Exception:
                     log.exception("a worker broke; it begins anew")
                 tries = 0 if time.monotonic() - began > _STEADY else tries + 1
@@ -144,8 +148,8 @@ class Worker:
     async def _session(self) -> None:
         """Work for as long as the connections hold."""
         left_behind = self._connections.backends
-        self._connections = lines = Connections(connections.LIMIT)
-        keywords = connections.connecting(self._settings.keywords())
+        self._connections = lines = Connections(LIMIT)
+        keywords = async_keywords(self._settings)
         app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(
                 connection_class=lines.kind,
@@ -153,7 +157,7 @@ class Worker:
                 configure=self._configure,
                 min_size=2,
                 max_size=self._parallel + 4,
-                timeout=connections.LIMIT,
+                timeout=LIMIT,
             )
         )
         self._jobs.register(app)
@@ -210,11 +214,11 @@ class Worker:
             psycopg.Error: When there are none in time.
         """
         try:
-            async with asyncio.timeout(connections.LIMIT):
+            async with asyncio.timeout(LIMIT):
                 await app.open_async()
         except TimeoutError:
             raise psycopg.OperationalError(
-                f"no connection within {connections.LIMIT:g} s, or too few: a worker keeps up to "
+                f"no connection within {LIMIT:g} s, or too few: a worker keeps up to "
                 f"{self._parallel + 6}"
             ) from None
 
@@ -259,7 +263,7 @@ class Worker:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             self._wake.set()
             while True:
-                async for _ in connection.notifies(timeout=connections.BEAT):
+                async for _ in connection.notifies(timeout=BEAT):
                     self._wake.set()
                 await connection.execute("SELECT 1")  # others see by it that the worker lives
 
@@ -374,10 +378,3 @@ class Worker:
 
 class _Blind(Exception):
     """Nothing could be found out about anybody."""
-
-
-def _reason(error: Exception) -> str:
-    cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
-    if isinstance(cause, psycopg.Error):
-        return reason(cause)
-    return " ".join((str(cause) or type(cause).__name__).split())
