@@ -11,7 +11,7 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import Interrupted
 from influxops_queue.db.connect import ask
-from influxops_queue.db.queries import Connection, Tables
+from influxops_queue.db.queries import Connection, Queries
 from influxops_queue.db.settings import queue_ledger
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn
@@ -73,7 +73,7 @@ def test_a_command_that_is_ended_at_its_commit_says_so_too(
     proxy.before = AtCommit("INSERT INTO hints", Then.LOSE_ANSWER)
     proxy.after = context.cancel
 
-    async def hint(tables: Tables, connection: Connection) -> None:
+    async def hint(tables: Queries, connection: Connection) -> None:
         await connection.execute("INSERT INTO hints VALUES ('default', 'acme')")
 
     with (

@@ -243,7 +243,7 @@ def test_a_worker_that_cannot_read_the_ledger_any_more_is_not_healthy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     health = Health()
-    health.troubles["the ledger's database"] = "connection refused"
+    health.problems["the ledger's database"] = "connection refused"
     server = serve(health, "127.0.0.1", 0)
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/healthz"

@@ -16,7 +16,7 @@ from influxops_postgres.connection.connection import async_keywords, cut
 from influxops_postgres.connection.errors import explained
 from influxops_postgres.connection.pool import connected
 from influxops_queue.db.install import explain
-from influxops_queue.db.queries import Connection, Tables
+from influxops_queue.db.queries import Connection, Queries
 from influxops_queue.db.schema import check_installed
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ _ANSWER = 30.0
 def ask(
     settings: PostgresLedgerSettings,
     context: Context,
-    work: Callable[[Tables, Connection], Awaitable[T]],
+    work: Callable[[Queries, Connection], Awaitable[T]],
 ) -> T:
     """Return what some work gives that reads or writes the queue, in one transaction.
 
@@ -36,7 +36,7 @@ def ask(
         LedgerError: When the queue is not installed, or cannot be read.
         Interrupted: When the run is over.
     """
-    tables = Tables(settings)
+    queries = Queries(settings)
 
     async def call() -> T:
         loop = asyncio.get_running_loop()
@@ -47,8 +47,8 @@ def ask(
             with context.ends(lambda: loop.call_soon_threadsafe(cut, connection)):
                 async with connection, confirming(connection):
                     path = sql.SQL("SET LOCAL search_path = {}")
-                    await connection.execute(path.format(sql.Identifier(tables.schema)))
-                    return await work(tables, connection)
+                    await connection.execute(path.format(sql.Identifier(queries.schema)))
+                    return await work(queries, connection)
         finally:
             late.cancel()
 

@@ -74,7 +74,7 @@ SELECT extract(epoch FROM clock_timestamp() - backend_start)::float8 FROM pg_sta
    AND coalesce(state_change > clock_timestamp() - make_interval(secs => {alive}), true)
  ORDER BY 1
 """)
-_TROUBLED = sql.SQL("""
+_FAILED = sql.SQL("""
 SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() - since)::float8
   FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('wanted', 'reserved')
    AND error <> '' ORDER BY since, tenant LIMIT %(most)s::int
@@ -87,21 +87,21 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(
  WHERE NOT EXISTS (SELECT FROM procrastinate_jobs
                     WHERE queueing_lock = %(lock)s::text AND status = 'todo')
 """)
-_POSTPONE = sql.SQL("""
+_RESCHEDULE = sql.SQL("""
 UPDATE procrastinate_jobs
    SET args = %(args)s::jsonb, scheduled_at = now() + make_interval(secs => %(delay)s::float8)
  WHERE queueing_lock = %(lock)s::text AND status = 'todo' RETURNING id
 """)
-_HASTEN = sql.SQL("""
-WITH hastened AS (
+_RUN_NOW = sql.SQL("""
+WITH hurried AS (
     UPDATE procrastinate_jobs SET scheduled_at = NULL
      WHERE queue_name = %(queue)s::text AND status = 'todo' AND scheduled_at > now()
        AND (%(locks)s::text[] IS NULL OR queueing_lock = ANY (%(locks)s))
     RETURNING id)
 SELECT count(*), count(pg_notify('procrastinate_queue_v1#' || %(queue)s::text,
-       json_build_object('type', 'job_inserted', 'job_id', id)::text)) FROM hastened
+       json_build_object('type', 'job_inserted', 'job_id', id)::text)) FROM hurried
 """)
-_ADVANCE = sql.SQL("""
+_BRING_FORWARD = sql.SQL("""
 UPDATE procrastinate_jobs SET scheduled_at = now() + make_interval(secs => %(delay)s::float8)
  WHERE queueing_lock = %(lock)s::text AND status = 'todo'
    AND scheduled_at > now() + make_interval(secs => %(delay)s::float8)
@@ -134,7 +134,7 @@ class Job(Struct, frozen=True):
     after: float | None  # seconds until it is to begin, where it was put off
 
 
-class Troubled(Struct, frozen=True):
+class FailedTenant(Struct, frozen=True):
     """A tenant that could not be made."""
 
     tenant: str
@@ -143,7 +143,7 @@ class Troubled(Struct, frozen=True):
     waits: float  # seconds since it was wanted
 
 
-class Depth(Struct, frozen=True):
+class QueueStats(Struct, frozen=True):
     """What stands in the queue."""
 
     hints: int  # how many the workers have not looked at
@@ -152,7 +152,7 @@ class Depth(Struct, frozen=True):
     workers: tuple[float, ...]  # seconds for which each worker that is alive has worked
 
 
-class Tables:
+class Queries:
     """The statements, for one ledger.
 
     Args:
@@ -231,25 +231,25 @@ class Tables:
         rows = await self._rows(connection, _RESERVED, target=target, after=after, most=most)
         return dict(rows)
 
-    async def depth(self, connection: Connection) -> Depth:
+    async def stats(self, connection: Connection) -> QueueStats:
         """Return what stands in the queue."""
         queues = [self.queue, self.full_queue]
         workers = await self._rows(connection, _WORKERS, name=self.worker_name)
-        return Depth(
+        return QueueStats(
             int((await self._rows(connection, _HINTS))[0][0]),
             tuple(Waiting(*row) for row in await self._rows(connection, _WAITING)),
             tuple(Job(*row) for row in await self._rows(connection, _JOBS, queues=queues)),
             tuple(seconds for (seconds,) in workers),
         )
 
-    async def troubled(self, connection: Connection, most: int | None) -> list[Troubled]:
+    async def failed(self, connection: Connection, most: int | None) -> list[FailedTenant]:
         """Return the tenants that could not be made, who waits longest first.
 
         Args:
             connection: A connection.
             most: How many; None for all.
         """
-        return [Troubled(*row) for row in await self._rows(connection, _TROUBLED, most=most)]
+        return [FailedTenant(*row) for row in await self._rows(connection, _FAILED, most=most)]
 
     async def defer(
         self,
@@ -281,19 +281,19 @@ class Tables:
             delay=delay,
         )
 
-    async def postpone(
+    async def reschedule(
         self, connection: Connection, task: str, target: str, *, delay: float, tries: int
     ) -> None:
         """Put a job off that could not be done now, with whatever has come for it meanwhile."""
         lock, args = self.lock(task, target), _args(target, tries)
-        if not await self._rows(connection, _POSTPONE, lock=lock, args=args, delay=delay):
+        if not await self._rows(connection, _RESCHEDULE, lock=lock, args=args, delay=delay):
             await self.defer(connection, task, target, delay=delay, tries=tries)
 
-    async def advance(self, connection: Connection, task: str, delay: float) -> None:
+    async def bring_forward(self, connection: Connection, task: str, delay: float) -> None:
         """Let a job that was put off begin after so many seconds, if not before."""
-        await self._rows(connection, _ADVANCE, lock=self.lock(task), delay=delay)
+        await self._rows(connection, _BRING_FORWARD, lock=self.lock(task), delay=delay)
 
-    async def hasten(self, connection: Connection, locks: Sequence[str] | None = None) -> int:
+    async def run_now(self, connection: Connection, locks: Sequence[str] | None = None) -> int:
         """Let jobs that were put off begin now; return how many those are.
 
         Args:
@@ -301,7 +301,7 @@ class Tables:
             locks: The locks of these jobs; None for all.
         """
         rows = await self._rows(
-            connection, _HASTEN, queue=self.queue, locks=None if locks is None else [*locks]
+            connection, _RUN_NOW, queue=self.queue, locks=None if locks is None else [*locks]
         )
         return int(rows[0][0])
 

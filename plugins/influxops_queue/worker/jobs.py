@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from influxops.errors import InfluxopsError
 from influxops_postgres.connection.commit import confirming
-from influxops_queue.db.queries import Connection, Tables
+from influxops_queue.db.queries import Connection, Queries
 from influxops_queue.worker.health import Health
 from influxops_queue.worker.provisioning import Making
 from influxops_queue.worker.reconcile_job import full_run
@@ -54,7 +54,7 @@ class Jobs:
     """What one worker does for jobs, and how it puts them into the queue.
 
     Args:
-        tables: The statements.
+        queries: The statements.
         making: Does the work.
         options: How the worker works.
         health: Is told how it goes.
@@ -65,7 +65,7 @@ class Jobs:
 
     def __init__(
         self,
-        tables: Tables,
+        queries: Queries,
         making: Making,
         options: Options,
         health: Health,
@@ -74,23 +74,23 @@ class Jobs:
         connection: Callable[[], contextlib.AbstractAsyncContextManager[Connection]],
         in_thread: _InThread,
     ) -> None:
-        self._tables, self._making, self._options = tables, making, options
+        self._queries, self._making, self._options = queries, making, options
         self._health, self._stop = health, stopping
         self._connection, self._in_thread = connection, in_thread
 
     async def defer(self, connection: Connection, task: str, target: str = "", **how: Any) -> None:
-        """Put a job into the queue, as `Tables.defer` does, unless it is there.
+        """Put a job into the queue, as `Queries.defer` does, unless it is there.
 
         Args:
             connection: A connection in no transaction.
             task: The task's name.
             target: The target that it is about.
-            **how: What else `Tables.defer` takes.
+            **how: What else `Queries.defer` takes.
         """
         # Another worker may just be deferring the same.
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):
-                await self._tables.defer(connection, task, target, **how)
+                await self._queries.defer(connection, task, target, **how)
 
     def register(self, app: procrastinate.App) -> None:
         """Let an app do them."""
@@ -114,14 +114,14 @@ class Jobs:
         about = f"{task} {target}".strip()
         try:
             await work
-            self._health.say(about, "")
+            self._health.report_problem(about, "")
         except psycopg.Error as error:
             log.info("%s: %s", about, error)
             raise  # whoever looks around tells of it, and puts the job into the queue again
         except Exception as error:
             if isinstance(error, InfluxopsError):
                 if not self._stop.is_set():  # what ends at the end is no trouble
-                    self._health.say(about, error.message)
+                    self._health.report_problem(about, error.message)
             else:
                 log.exception("%s broke; it is tried again", about)
             async with self._connection() as connection:
@@ -132,7 +132,7 @@ class Jobs:
     ) -> None:
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):
-                await self._tables.postpone(
+                await self._queries.reschedule(
                     connection, task, target, delay=max(delay, backoff(tries)), tries=tries + 1
                 )
 
@@ -145,7 +145,7 @@ class Jobs:
         after, others, waiting, trouble, more = "", set[str](), 0, "", True
         while more and not trouble and not self._stop.is_set():
             async with self._connection() as connection:
-                waits = await self._tables.reserved(connection, target, after, BATCH)
+                waits = await self._queries.reserved(connection, target, after, BATCH)
             more = len(waits) == BATCH
             if not waits:
                 break
@@ -153,7 +153,7 @@ class Jobs:
             after = [*waits][-1]
             made = await self._in_thread(self._making.make, target, [*waits])
             took = time.monotonic() - began
-            self._health.ready([waits[id_] + took for id_ in made.ready])
+            self._health.observe_latency([waits[id_] + took for id_ in made.ready])
             others |= made.targets
             waiting, trouble = waiting + made.waiting, made.trouble
         async with self._connection() as connection:
@@ -163,7 +163,7 @@ class Jobs:
                 await self._put_off(connection, "make", target, tries)
             elif more:
                 await self.defer(connection, "make", target)
-            elif waiting and await self._tables.reserved(connection, target, "", 1):
+            elif waiting and await self._queries.reserved(connection, target, "", 1):
                 delay = backoff(tries)
                 await self.defer(connection, "make", target, delay=delay, tries=tries + 1)
             if waiting:
@@ -174,7 +174,7 @@ class Jobs:
         began, after, targets = time.monotonic(), "", set[str]()
         while not self._stop.is_set():
             async with self._connection() as connection:
-                ids = await self._tables.wanted(connection, after, BATCH, tried=True)
+                ids = await self._queries.wanted(connection, after, BATCH, tried=True)
             if not ids:
                 break
             after = ids[-1]
@@ -185,7 +185,7 @@ class Jobs:
         async with self._connection() as connection:
             for target in targets:
                 await self.defer(connection, "make", target)
-            if await self._tables.wanted(connection, "", 1, tried=True):
+            if await self._queries.wanted(connection, "", 1, tried=True):
                 tries = 0 if targets else tries + 1
                 delay = max(backoff(tries), (time.monotonic() - began) / _SHARE)
                 await self.defer(connection, "again", delay=delay, tries=tries)
@@ -198,18 +198,18 @@ class Jobs:
             ended = await self._in_thread(
                 full_run, self._making.engines, self._options.full_timeout
             )
-            self._health.ran(ended)
+            self._health.observe_run(ended)
         except InfluxopsError as error:
             log.warning("no full run: %s", error.message)
             delay = min(delay, _FULL_AGAIN)
-            self._health.ran(None)
+            self._health.observe_run(None)
         except Exception:
             log.exception("a full run broke")
             delay = min(delay, _FULL_AGAIN)
-            self._health.ran(None)
+            self._health.observe_run(None)
         async with self._connection() as connection:
             delay = 0.0 if self._stop.is_set() else delay
-            await self.defer(connection, "full", delay=delay, queue=self._tables.full_queue)
+            await self.defer(connection, "full", delay=delay, queue=self._queries.full_queue)
 
 
 def backoff(tries: int) -> float:

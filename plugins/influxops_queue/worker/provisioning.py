@@ -66,7 +66,7 @@ class Making:
 
     def __init__(self, config: Config, on_back: Callable[[str], None]) -> None:
         self.engines = Engines(config, None)
-        self._on_back = on_back
+        self._on_target_recovered = on_back
         self._stopping = threading.Event()
         with Engine(config) as engine:
             self.targets = [handle.name for handle in engine.targets]
@@ -294,4 +294,4 @@ class Making:
         if not circuit.is_open:
             target = circuit.name.removeprefix("target:")
             log.warning("%s answers again", target)
-            self._on_back(target)
+            self._on_target_recovered(target)
