@@ -39,7 +39,6 @@ class Connection(psycopg.Connection[Row]):
         """Let waits end with a run.
 
         Args:
-            context: The run.
             seconds: The seconds that each wait may take; None for as many as the run has.
         """
         self._context, self._seconds = context, seconds

@@ -74,7 +74,6 @@ class CommitUnknown(psycopg.OperationalError):
     """The answer to a COMMIT was lost: whether the transaction is stored is not known.
 
     Args:
-        reason: Why the answer was lost.
         identity: What `outcome_query` takes.
     """
 

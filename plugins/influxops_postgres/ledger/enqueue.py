@@ -38,8 +38,6 @@ def enqueue(
     """Note tenants that should have a database, in a transaction that is under way or a new one.
 
     Args:
-        settings: The ledger's.
-        tenants: The tenants' ids.
         connection: A connection of psycopg 3.
 
     Returns:

@@ -51,13 +51,7 @@ def is_passing(error: psycopg.Error) -> bool:
 
 
 def other_version(found: int, settings: PostgresLedgerSettings, place: str) -> LedgerError:
-    """Return the error that says that the schema is of another version.
-
-    Args:
-        found: The version that is there.
-        settings: The section's settings.
-        place: Who looked where.
-    """
+    """Return the error that says that the schema is of another version."""
     wanted = ledger_schema.newest()
     what = f"{place}: the ledger's schema {settings.schema} is of version {found}"
     if found < wanted:
@@ -75,10 +69,8 @@ def ledger_error(
     """Return the error that says why the ledger could not be used.
 
     Args:
-        error: What psycopg raised.
         connection: Where; it is looked up which rights are missing.
         place: Who wanted to use it where, as `iot@db.example/iotcloud`.
-        settings: The section's settings.
     """
     why, hint = _why(error, connection, settings)
     return LedgerError(f"{place}: {why}", hint=hint)
@@ -112,7 +104,6 @@ def missing_rights(connection: Connection, settings: PostgresLedgerSettings) -> 
 
     Args:
         connection: Outside of a transaction.
-        settings: The section's settings.
     """
     wanted = sql.SQL(", ").join(
         sql.SQL("({}, {})").format(table, right)

@@ -189,7 +189,6 @@ def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
     """Read records, servers and sources.
 
     Args:
-        session: A transaction.
         tenants: The ids of those that are wanted; None for all.
 
     Raises:

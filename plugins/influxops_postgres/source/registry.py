@@ -204,7 +204,6 @@ def ids_query(settings: PostgresSettings, *, skip: bool) -> sql.Composed:
     """Return the query for the ids as text, each with the number of its rows if it is known.
 
     Args:
-        settings: Which table, column and condition.
         skip: Whether to scan an index by skips; right only where `Table.has_index` is.
     """
     where: sql.Composable = sql.SQL("")

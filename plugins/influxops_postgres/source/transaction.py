@@ -88,7 +88,6 @@ class Session(Struct, frozen=True):
         that influxops reads durations.
 
         Args:
-            query: The query.
             after: A query that gives one row; it runs right after in the same round trip.
 
         Raises:
@@ -153,9 +152,6 @@ def reading(
     row_security: bool = False,
 ) -> Iterator[Session]:
     """Open a read-only transaction on a connection of its own.
-
-    Args:
-        row_security: As `Session.begin` takes it.
 
     Raises:
         SourceError: When the server cannot be reached or fails; the message says why.

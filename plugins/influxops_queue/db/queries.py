@@ -153,11 +153,7 @@ class QueueStats(Struct, frozen=True):
 
 
 class Queries:
-    """The statements, for one ledger.
-
-    Args:
-        settings: The ledger's.
-    """
+    """The statements, for one ledger."""
 
     def __init__(self, settings: PostgresLedgerSettings) -> None:
         self.schema = queue_schema(settings)
@@ -199,9 +195,7 @@ class Queries:
         """Take hints; they are back if the transaction is not committed.
 
         Args:
-            connection: A connection.
             after: Where to go on, `FIRST` for the beginning.
-            most: How many.
 
         Returns:
             The tenants, and where to go on.
@@ -216,9 +210,7 @@ class Queries:
         """Return tenants without a place whose ids come after another one, in order.
 
         Args:
-            connection: A connection.
             after: That id.
-            most: How many.
             tried: Whether those are meant that something stood in the way of.
         """
         rows = await self._rows(connection, _WANTED, after=after, most=most, tried=tried)
@@ -246,7 +238,6 @@ class Queries:
         """Return the tenants that could not be made, who waits longest first.
 
         Args:
-            connection: A connection.
             most: How many; None for all.
         """
         return [FailedTenant(*row) for row in await self._rows(connection, _FAILED, most=most)]
@@ -265,8 +256,6 @@ class Queries:
 
         Args:
             connection: A connection in no transaction: this may fail because of another worker.
-            task: The task's name.
-            target: The target that it is about.
             delay: Seconds before it begins.
             tries: How often it was tried in vain by now.
             queue: The queue; that of all workers where left out.
@@ -297,7 +286,6 @@ class Queries:
         """Let jobs that were put off begin now; return how many those are.
 
         Args:
-            connection: A connection.
             locks: The locks of these jobs; None for all.
         """
         rows = await self._rows(

@@ -114,9 +114,7 @@ def registries(
     """Look at the registries of all sources, and refuse what can have no triggers.
 
     Args:
-        sources: The configured sources.
         ledger: The settings of the ledger, whose database they must be in.
-        context: The run.
 
     Raises:
         ConfigError: When a registry can have no triggers, or there is none; the message says why.
@@ -208,8 +206,6 @@ def install(
 
     Args:
         connection: The ledger's, in the registry's database.
-        registry: The table.
-        ledger: The ledger's settings.
 
     Yields:
         Each trigger that was made, by what fires it: `INSERT`.

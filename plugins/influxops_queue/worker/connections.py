@@ -124,7 +124,6 @@ async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
     It sets nothing, for what a worker sets there would hold for other programs.
 
     Args:
-        keywords: What psycopg takes to connect.
         place: Where that is, for the message.
 
     Raises:

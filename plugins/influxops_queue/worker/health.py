@@ -260,8 +260,6 @@ def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
     """Answer health checks and Prometheus in threads of their own.
 
     Args:
-        health: What to tell.
-        host: The address to listen on.
         port: The port, 0 for a free one.
 
     Returns:

@@ -54,13 +54,7 @@ class Jobs:
     """What one worker does for jobs, and how it puts them into the queue.
 
     Args:
-        queries: The statements.
-        making: Does the work.
-        options: How the worker works.
-        health: Is told how it goes.
         stopping: Set when what is under way is to end.
-        connection: Lends a connection.
-        in_thread: Makes a call in a thread.
     """
 
     def __init__(
@@ -83,8 +77,6 @@ class Jobs:
 
         Args:
             connection: A connection in no transaction.
-            task: The task's name.
-            target: The target that it is about.
             **how: What else `Queries.defer` takes.
         """
         # Another worker may just be deferring the same.

@@ -60,7 +60,6 @@ class Making:
     """What one worker has at hand: engines, circuits, and what completes databases.
 
     Args:
-        config: The configuration.
         on_back: Called with the name of a target that answers again.
     """
 
@@ -100,9 +99,6 @@ class Making:
     def place(self, ids: Sequence[str]) -> Placed:
         """Find out where tenants go, and reserve their places in the ledger.
 
-        Args:
-            ids: The tenants.
-
         Raises:
             InfluxopsError: When that could not be found out or written: nothing was done.
         """
@@ -141,12 +137,7 @@ class Making:
         return placed
 
     def make(self, target: str, ids: Sequence[str]) -> Made:
-        """Make the databases of tenants that have a place on a target.
-
-        Args:
-            target: The name of the target.
-            ids: The tenants.
-        """
+        """Make the databases of tenants that have a place on a target."""
         made = Made(trouble=self.away(target))
         if made.trouble:
             return made

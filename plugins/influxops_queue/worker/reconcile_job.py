@@ -12,7 +12,6 @@ def full_run(engines: Engines, timeout: float) -> ExitCode:
     """Make a run over all tenants, and drop what is due; the reporters are told of both.
 
     Args:
-        engines: Lends an engine.
         timeout: Seconds that each of the two may take.
 
     Returns:

@@ -30,8 +30,6 @@ def run(
     """Work until the run is over.
 
     Args:
-        config: The configuration.
-        settings: The ledger's.
         context: The run: its end is the worker's.
         full_every: Seconds between two full runs, None for none.
         listen: Host and port of the health endpoint, None for none.

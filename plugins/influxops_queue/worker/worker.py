@@ -56,14 +56,7 @@ _MOST_TARGETS = 16
 
 
 class Worker:
-    """One worker, in an event loop of its own.
-
-    Args:
-        config: The configuration.
-        settings: The ledger's.
-        options: How it works.
-        health: Is told how it is.
-    """
+    """One worker, in an event loop of its own."""
 
     def __init__(
         self, config: Config, settings: PostgresLedgerSettings, options: Options, health: Health
