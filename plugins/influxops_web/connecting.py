@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 
-from influxops.context import Context
 from influxops.errors import InfluxopsError
+from influxops.runtime.context import Context
 from influxops_postgres.connection.connection import cut
 from influxops_postgres.connection.errors import check_run
 from influxops_web.place import Place, explained

@@ -9,7 +9,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import sql
 
-from influxops.context import Context
+from influxops.runtime.context import Context
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
 from influxops_postgres.connection.connection import async_keywords, cut

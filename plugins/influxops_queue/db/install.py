@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from influxops.context import Context
+from influxops.domain.hint import Remedy
 from influxops.errors import LedgerError
-from influxops.remedy import Remedy
+from influxops.runtime.context import Context
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.errors import CommitUnknown, explained, reason
 from influxops_postgres.connection.pool import connected

@@ -17,8 +17,8 @@ from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from influxops.domain.hint import Remedy
 from influxops.errors import LedgerError
-from influxops.remedy import Remedy
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection import migrations
 from influxops_queue.db.settings import queue_schema

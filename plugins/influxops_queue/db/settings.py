@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
 from influxops_postgres import PostgresLedgerSettings
 
