@@ -2,7 +2,8 @@
 
 psycopg leaves `connection.transaction()` and `with connect()` without a COMMIT and without an
 exception where the connection broke and the block itself ended well. It also takes a COMMIT that
-was answered with ROLLBACK for one that succeeded. What an answer stands on is committed here.
+was answered with ROLLBACK for one that succeeded. What an acknowledgement depends on is committed
+here.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from influxops.plugin import is_this_machine
 
 _DEFAULT_PORT = "5432"
 
-#: They notice within a minute that the other machine is gone, and keep what stands between from
+#: They notice within a minute that the other machine is gone, and keep what is in between from
 #: forgetting an idle connection.
 _KEEPALIVES = {
     "keepalives_idle": 20,
@@ -26,7 +26,7 @@ _KEEPALIVES = {
     "tcp_user_timeout": 50_000,  # in milliseconds
 }
 
-#: A URI of which nobody can mistake where the password ends: one `@`, before any `/` and `?`.
+#: A URI in which it is clear where the password ends: one `@`, before any `/` and `?`.
 _CLEAR_URI = re.compile(r"postgres(?:ql)?://[^@/?]*@?[^@]*", re.DOTALL)
 
 

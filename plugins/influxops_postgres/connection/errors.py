@@ -182,8 +182,8 @@ def connection_error(
 
 
 def _reasons(message: str) -> list[str]:
-    """Return each reason once, without who says so and the advice that libpq adds."""
+    """Return each reason once, without the prefix and the advice that libpq adds."""
     summary, several, details = message.partition("All failures were:")
     lines = (details if several else summary).strip().splitlines()
-    told = (_PREFIX.sub("", line).strip() for line in lines if not line.startswith("\t"))
-    return list(dict.fromkeys(line for line in told if line))
+    reported = (_PREFIX.sub("", line).strip() for line in lines if not line.startswith("\t"))
+    return list(dict.fromkeys(line for line in reported if line))

@@ -21,7 +21,7 @@ from influxops_postgres.ledger.transaction import LedgerSession, reading
 
 _HOLDERS = sql.SQL("""
 WITH held AS MATERIALIZED ({held})
-SELECT holder_key = ANY (ARRAY(SELECT key FROM held)) AS lives, count(*) AS tenants,
+SELECT holder_key = ANY (ARRAY(SELECT key FROM held)) AS is_alive, count(*) AS tenants,
        count(DISTINCT holder) AS runs
   FROM {tenants} WHERE namespace = {namespace} AND holder <> '' GROUP BY 1
 """)
@@ -56,7 +56,7 @@ class Contents(Struct, frozen=True):
 
 
 def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check]:
-    """Look at the server, the schema, the rights on it, and the runs that live.
+    """Look at the server, the schema, the rights on it, and the runs that are alive.
 
     Raises:
         Interrupted: When the run is over.
@@ -125,12 +125,12 @@ def _runs(session: LedgerSession) -> Check:
         tenants=session.table("tenants"),
         namespace=sql.Literal(session.settings.namespace),
     )
-    rows = {row["lives"]: row for row in session.connection.execute(query)}
-    living, dead = rows.get(True), rows.get(False)
+    rows = {row["is_alive"]: row for row in session.connection.execute(query)}
+    alive, dead = rows.get(True), rows.get(False)
     words = []
-    if living:
+    if alive:
         words.append(
-            f"{count(living['runs'], 'run')} at work on {count(living['tenants'], 'tenant')}"
+            f"{count(alive['runs'], 'run')} at work on {count(alive['tenants'], 'tenant')}"
         )
     if dead:
         words.append(

@@ -13,7 +13,7 @@ from influxops_postgres.connection.pool import IdleConnections
 from influxops_postgres.ledger.settings import PostgresLedgerSettings
 
 #: A machine that is gone without a word is noticed after a minute, and not after two hours: until
-#: then its run seems to be alive. It also keeps what stands between from forgetting the connection.
+#: then its run seems to be alive. It also keeps what is in between from forgetting the connection.
 _KEEPALIVE = sql.SQL(
     "SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; "
     "SET LOCAL tcp_keepalives_count = 3; SET LOCAL application_name = {name}"

@@ -40,7 +40,7 @@ _MOST_TRIES = 50
 _FIND_OUT = 10.0
 
 # What is read of the clocks is in UTC. 100,000 records are sorted in memory. The lock that reading
-# `migrations` takes keeps whoever installs another version waiting until this has ended.
+# `migrations` takes keeps an installation of another version waiting until this has ended.
 _BEGIN = sql.SQL(
     "BEGIN ISOLATION LEVEL {level}; SET LOCAL statement_timeout = {limit}; "
     "SET LOCAL timezone = 'UTC'; SET LOCAL work_mem = '64MB'; "
@@ -65,7 +65,7 @@ class LedgerSession(Struct, frozen=True):
     connection: Connection
     settings: PostgresLedgerSettings
     context: Context
-    place: str  # who works where, for messages
+    place: str  # user, host and database, for messages
     is_standby: bool
 
     def table(self, name: str) -> sql.Identifier:
@@ -127,7 +127,7 @@ def write(
     It is done again where it met the transaction of another run.
 
     Raises:
-        LedgerError: When nothing was written, or when nobody knows whether; the message says
+        LedgerError: When nothing was written, or when it is not known whether; the message says
             which, and why.
         Interrupted: When the run is over; nothing was written.
     """

@@ -137,7 +137,7 @@ def _tenants(session: Session) -> Iterator[Check]:
         else in_setting(session.settings, "database", "is {} the right one, and the table?"),
     )
     for item in items:
-        # That it is a standby was told above.
+        # That it is a standby was reported above.
         if isinstance(item, Finding) and item.kind is not Kind.STANDBY:
             ok = False if item.severity is Severity.ERROR else None
             yield Check(_NAMES.get(item.kind, "tenants"), ok, item.message, item.remedy)

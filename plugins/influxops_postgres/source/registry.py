@@ -274,7 +274,7 @@ def check_columns(session: Session, names: list[str]) -> None:
     """Refuse a query whose columns do not say what is meant.
 
     Raises:
-        SourceError: When there is no `tenant_id`, a name stands twice, or one is misspelt.
+        SourceError: When there is no `tenant_id`, a name occurs twice, or one is misspelt.
     """
 
     def refuse(message: str, hint: str) -> SourceError:

@@ -47,7 +47,7 @@ class Session(Struct, frozen=True):
     connection: Connection
     settings: PostgresSettings
     context: Context
-    place: str  # who reads where, for messages
+    place: str  # user, host and database, for messages
 
     def begin(self, *, row_security: bool) -> None:
         """Begin the transaction, or begin another one in its place, in one round trip.

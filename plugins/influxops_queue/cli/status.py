@@ -21,7 +21,7 @@ from influxops.plugin.cli import (
 if TYPE_CHECKING:
     from influxops_queue.db.queries import Connection, FailedTenant, Job, Queries, QueueStats
 
-#: Tenants that are told of by name in text.
+#: Tenants that are named in text.
 _SHOWN = 20
 
 

@@ -1,4 +1,4 @@
-"""`influxops worker`: makes what the queue asks for, until it is told to stop."""
+"""`influxops worker`: creates what the queue asks for, until it is stopped."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
             with engine.ledger.guard(), connected(settings, context) as connection:
                 check_installed(connection, settings)
         except Interrupted:
-            return  # told to stop before it began, which is no fault
+            return  # stopped before it began, which is no failure
         engine.close()
         run(
             engine.config,

@@ -1,4 +1,4 @@
-"""Installs the queue: its schema, and on request what notes each change of a registry."""
+"""Installs the queue: its schema, and on request the triggers on registries."""
 
 from __future__ import annotations
 

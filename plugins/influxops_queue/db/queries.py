@@ -121,7 +121,7 @@ class Waiting(Struct, frozen=True):
     target: str  # where their place is reserved; empty without one
     tried: bool  # whether something stood in the way
     tenants: int  # how many there are
-    free: int  # how many of them no living run has in its hands
+    free: int  # how many of them no live run has claimed
     oldest: float  # seconds for which the oldest has waited
 
 
@@ -135,7 +135,7 @@ class Job(Struct, frozen=True):
 
 
 class FailedTenant(Struct, frozen=True):
-    """A tenant that could not be made."""
+    """A tenant whose database could not be created."""
 
     tenant: str
     target: str  # the target where a place is reserved for it; empty without one
@@ -144,7 +144,7 @@ class FailedTenant(Struct, frozen=True):
 
 
 class QueueStats(Struct, frozen=True):
-    """What stands in the queue."""
+    """What is in the queue."""
 
     hints: int  # how many the workers have not looked at
     waiting: tuple[Waiting, ...]
@@ -211,7 +211,7 @@ class Queries:
 
         Args:
             after: That id.
-            tried: Whether those are meant that something stood in the way of.
+            tried: Whether to return those that failed before, or the others.
         """
         rows = await self._rows(connection, _WANTED, after=after, most=most, tried=tried)
         return [id_ for (id_,) in rows]
@@ -224,7 +224,7 @@ class Queries:
         return dict(rows)
 
     async def stats(self, connection: Connection) -> QueueStats:
-        """Return what stands in the queue."""
+        """Return what is in the queue."""
         queues = [self.queue, self.full_queue]
         workers = await self._rows(connection, _WORKERS, name=self.worker_name)
         return QueueStats(
@@ -235,7 +235,7 @@ class Queries:
         )
 
     async def failed(self, connection: Connection, most: int | None) -> list[FailedTenant]:
-        """Return the tenants that could not be made, who waits longest first.
+        """Return the tenants whose databases could not be created, the longest waiting first.
 
         Args:
             most: How many; None for all.
@@ -257,7 +257,7 @@ class Queries:
         Args:
             connection: A connection in no transaction: this may fail because of another worker.
             delay: Seconds before it begins.
-            tries: How often it was tried in vain by now.
+            tries: Failed attempts so far.
             queue: The queue; that of all workers where left out.
         """
         await self._rows(
@@ -273,7 +273,7 @@ class Queries:
     async def reschedule(
         self, connection: Connection, task: str, target: str, *, delay: float, tries: int
     ) -> None:
-        """Put a job off that could not be done now, with whatever has come for it meanwhile."""
+        """Put a job off that could not be done now, with what was queued for it in the meantime."""
         lock, args = self.lock(task, target), _args(target, tries)
         if not await self._rows(connection, _RESCHEDULE, lock=lock, args=args, delay=delay):
             await self.defer(connection, task, target, delay=delay, tries=tries)
@@ -298,7 +298,7 @@ class Queries:
         await self._rows(connection, _HINT, ids=[*ids])
 
     async def notify(self, connection: Connection) -> None:
-        """Tell all workers that there may be something to do."""
+        """Notify all workers that there may be something to do."""
         await self._rows(connection, _NOTIFY)
 
     async def states(

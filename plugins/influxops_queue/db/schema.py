@@ -1,8 +1,8 @@
 """The queue's schema: procrastinate's tables, and influxops' own beside them.
 
 procrastinate keeps no note of what it has installed, so the table `installed` has one row for each
-step, of either. A schema that is made anew gets procrastinate's as it is now; one that is there,
-what came since, in its order.
+step, of either. A new schema gets procrastinate's as it is now; an existing one gets the steps that
+are newer, in their order.
 """
 
 from __future__ import annotations

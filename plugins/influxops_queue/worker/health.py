@@ -1,4 +1,4 @@
-"""How a worker is: for a health check, and for Prometheus."""
+"""The state of a worker: for a health check, and for Prometheus."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86_400)
 
 
 class Health(Collector):
-    """What a worker tells of itself."""
+    """The problems and figures of a worker."""
 
     def __init__(self) -> None:
         self.problems: dict[str, str] = {}  # why it cannot work, by what that is about
@@ -77,21 +77,21 @@ class Health(Collector):
             return
         self.problems[about] = why
         if why:
-            log.warning("%s: %s; it goes on by itself", about, why)
+            log.warning("%s: %s; retrying automatically", about, why)
         else:
             log.warning("%s: all is well again", about)
 
     def record_queue_stats(self, stats: QueueStats) -> None:
-        """Note what stands in the queue, as it was just read."""
+        """Record what is in the queue, as it was just read."""
         self._stats, self._seen = stats, time.monotonic()
 
     def observe_latency(self, seconds: Iterable[float]) -> None:
-        """Note how long tenants waited whose databases are there now."""
+        """Record how long tenants waited whose databases exist now."""
         for each in seconds:
             self._ready.observe(each)
 
     def observe_run(self, code: ExitCode | None) -> None:
-        """Note how a full run ended; None where there was none to be made."""
+        """Record how a full run ended; None where none could be made."""
         result = "broken" if code is None else "ok" if code is ExitCode.OK else "failed"
         self._runs.labels(result).inc()
         self._ended.set_to_current_time()
@@ -105,7 +105,7 @@ class Health(Collector):
         return f"the ledger was last read {age:.0f} s ago{': ' if why else ''}{why}"
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what stands in the queue, as it was last read."""
+        """Yield what is in the queue, as it was last read."""
         stats = self._stats
         if stats is None:
             return
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log nothing: who watches asks all the time."""
+        """Log nothing: monitoring asks all the time."""
 
 
 def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
@@ -266,7 +266,7 @@ def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
         The server; `server_address` says where it answers.
 
     Raises:
-        OSError: When nobody can listen there.
+        OSError: When it cannot listen there.
     """
     server = _Server((host, port), health)
     threading.Thread(target=server.serve_forever, name="influxops-health", daemon=True).start()

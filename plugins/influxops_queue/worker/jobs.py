@@ -1,7 +1,7 @@
-"""The jobs: each says "look again", and what there is to do stands in the ledger.
+"""The jobs: each says "look again", and what there is to do is in the ledger.
 
 A job that cannot do its work now puts itself off as another job. procrastinate's own retries are
-not for this: a job that is tried again would meet the one that was put into the queue meanwhile,
+not for this: a job that is tried again would meet the one that was queued in the meantime,
 with the same lock.
 """
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 BATCH = 500
 #: Seconds before another try: the first wait, which doubles, and the longest.
 SOON, _LONGEST = 0.5, 15.0
-#: Looking at who cannot be placed takes no more than this share of a worker's time.
+#: Looking at tenants that cannot be placed takes no more than this share of a worker's time.
 _SHARE = 0.1
 #: Seconds before a full run that could not be made is tried again, at most.
 _FULL_AGAIN = 60.0
@@ -109,7 +109,7 @@ class Jobs:
             self._health.report_problem(about, "")
         except psycopg.Error as error:
             log.info("%s: %s", about, error)
-            raise  # whoever looks around tells of it, and puts the job into the queue again
+            raise  # the worker's poll reports it, and queues the job again
         except Exception as error:
             if isinstance(error, InfluxopsError):
                 if not self._stop.is_set():  # what ends at the end is no trouble
@@ -129,7 +129,7 @@ class Jobs:
                 )
 
     async def _make(self, target: str, tries: int) -> None:
-        """Make the databases of all who have a place on a target."""
+        """Create the databases of all tenants that have a slot on a target."""
         if target not in self._making.targets:  # another worker's configuration has it
             async with self._connection() as connection:
                 await self._put_off(connection, "make", target, tries)
@@ -162,7 +162,7 @@ class Jobs:
                 await self.defer(connection, "again", delay=SOON)
 
     async def _again(self, tries: int) -> None:
-        """Look again at who could not be placed."""
+        """Retry the tenants that could not be placed."""
         began, after, targets = time.monotonic(), "", set[str]()
         while not self._stop.is_set():
             async with self._connection() as connection:
@@ -205,5 +205,5 @@ class Jobs:
 
 
 def backoff(tries: int) -> float:
-    """Return for how many seconds to wait after so many tries in vain."""
+    """Return for how many seconds to wait after so many failed attempts."""
     return min(SOON * 2.0 ** min(tries, 20), _LONGEST) * random.uniform(0.5, 1.0)

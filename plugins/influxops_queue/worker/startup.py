@@ -33,10 +33,10 @@ def run(
         context: The run: its end is the worker's.
         full_every: Seconds between two full runs, None for none.
         listen: Host and port of the health endpoint, None for none.
-        tell: Says what somebody at the terminal should know.
+        tell: Shows a line on the terminal.
 
     Raises:
-        ConfigError: When nobody can listen there, or a pooler in between lends connections by the
+        ConfigError: When it cannot listen there, or a pooler in between lends connections by the
             transaction.
     """
     health = Health()

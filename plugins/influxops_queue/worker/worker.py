@@ -1,9 +1,9 @@
-"""A worker: takes hints, and does what jobs say, until it is told to stop.
+"""A worker: takes hints, and runs jobs, until it is stopped.
 
     NOTIFY, or every few seconds ─▶ take hints: look up, reserve ─▶ a job a target ─▶ make
 
-Nothing depends on a notification or on a job: what is wanted stands in the ledger, and every
-worker looks now and then whether a job is missing for it, or belongs to a worker that died.
+Nothing depends on a notification or on a job: what is wanted is in the ledger, and every
+worker checks now and then whether a job is missing for it, or belongs to a worker that died.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Worker:
         await connections.check_pooling(keywords, self._settings.location().text)
 
     async def run(self) -> None:
-        """Work until it is told to stop.
+        """Work until it is stopped.
 
         Raises:
             ConfigError: When a pooler has come in between that lends connections by the
@@ -118,7 +118,7 @@ class Worker:
                     broken = cause if isinstance(cause, psycopg.Error) else error
                     self._say("the ledger's database", reason(broken))
                 except Exception:
-                    log.exception("a worker broke; it begins anew")
+                    log.exception("a worker broke; it starts again")
                 tries = 0 if time.monotonic() - began > _STEADY else tries + 1
                 await self._pause(backoff(tries))
         finally:
@@ -128,7 +128,7 @@ class Worker:
             self._threads.shutdown(wait=False)
 
     async def _end_in_time(self) -> None:
-        """Interrupt what is under way some seconds after the worker is to stop."""
+        """Interrupt what is still running some seconds after the worker is to stop."""
         await self._stop.wait()
         await asyncio.sleep(_GRACE)
         self._making.engines.close()
@@ -248,7 +248,7 @@ class Worker:
 
     async def _listen(self, keywords: dict[str, Any]) -> None:
         """Wake up with each notification."""
-        # By this name others see that the worker lives.
+        # By this name others see that the worker is alive.
         keywords = {**keywords, "application_name": self._queries.worker_name}
         connection = await self._connections.open(keywords)
         async with connection:
@@ -258,10 +258,10 @@ class Worker:
             while True:
                 async for _ in connection.notifies(timeout=BEAT):
                     self._wake.set()
-                await connection.execute("SELECT 1")  # others see by it that the worker lives
+                await connection.execute("SELECT 1")  # others see by it that the worker is alive
 
     async def _take_hints(self) -> None:
-        """Look, whenever there is something new, where it goes."""
+        """Take hints whenever there are new ones."""
         while not self._stop.is_set():
             waits = [asyncio.create_task(each.wait()) for each in (self._wake, self._stop)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -312,7 +312,7 @@ class Worker:
         return hint, wanted[-1] if wanted else tenant
 
     async def _poll(self) -> None:
-        """See now and then that nothing is left behind."""
+        """Defer now and then the jobs that are missing."""
         while not self._stop.is_set():
             await self._prune_stalled_jobs()
             async with self._connection() as connection:
@@ -323,7 +323,7 @@ class Worker:
             await self._pause(_POLL * random.uniform(0.8, 1.2))
 
     async def _prune_stalled_jobs(self) -> None:
-        """Remove the jobs of workers that died; what they were about still stands in the ledger."""
+        """Remove the jobs of workers that died; what they were about is still in the ledger."""
         assert self._app is not None
         manager = self._app.job_manager
         for queue in (self._queries.queue, self._queries.full_queue):
