@@ -30,11 +30,11 @@ class ServerChecks(Struct, frozen=True):
     is_read_only: bool  # whether this transaction is
 
 
-def check_server(connection: Connection, place: str) -> ServerChecks:
+def check_server(connection: Connection, location: str) -> ServerChecks:
     """Ask a server for its version, its role and its time.
 
     Args:
-        place: Who asks where, as `iot@db.example/iotcloud`.
+        location: Who asks where, as `iot@db.example/iotcloud`.
     """
     before = time.time()
     row = connection.execute(_SERVER).fetchone()
@@ -43,7 +43,9 @@ def check_server(connection: Connection, place: str) -> ServerChecks:
     # The server read its clock at some time between these two.
     apart = max(before - row["clock"], row["clock"] - after, 0.0)
     return ServerChecks(
-        Check("connection", True, f"{place} answers (PostgreSQL {row['version'].split(' ')[0]})"),
+        Check(
+            "connection", True, f"{location} answers (PostgreSQL {row['version'].split(' ')[0]})"
+        ),
         Check(
             "clock",
             apart <= _CLOCK,

@@ -82,6 +82,19 @@ def connect(settings: ConnectionSettings, context: Context) -> Connection:
     return connection
 
 
+def statement_limit(settings: ConnectionSettings, context: Context) -> int:
+    """Return what a transaction's statement_timeout is, in milliseconds; 0 for none.
+
+    It is set in the transaction and not by a connection's options: those would replace PGOPTIONS,
+    and poolers refuse them.
+
+    Raises:
+        Interrupted: When the run is over.
+    """
+    limit = context.remaining(settings.statement_timeout or None)
+    return math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT))
+
+
 def async_keywords(settings: ConnectionSettings) -> dict[str, Any]:
     """Return what psycopg takes for an asynchronous connection, the password included.
 

@@ -148,8 +148,8 @@ def _text(keywords: dict[str, str], service: str) -> str:
     ports = keywords.get("port", _DEFAULT_PORT).split(",")
     if len(ports) == 1:
         ports *= len(hosts)
-    places = (
+    hosts_and_ports = (
         name if port in ("", _DEFAULT_PORT) else f"{name}:{port}"
         for name, port in zip(hosts, ports, strict=False)
     )
-    return f"{user}{','.join(places)}{database}"
+    return f"{user}{','.join(hosts_and_ports)}{database}"

@@ -161,11 +161,11 @@ def connection_error(
     Args:
         timeout: The seconds that were waited for each address.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         within = f" within {timeout:g} s" if timeout else ""
         return settings.error(
-            f"cannot connect to {place}: no answer{within}",
+            f"cannot connect to {location}: no answer{within}",
             hint=in_setting(
                 settings,
                 "host",
@@ -178,7 +178,7 @@ def connection_error(
         (in_setting(settings, name, text) for part, name, text in _CONNECT_HINTS if part in why),
         _pooler_hint(why),
     )
-    return settings.error(f"cannot connect to {place}: {why}", hint=hint)
+    return settings.error(f"cannot connect to {location}: {why}", hint=hint)
 
 
 def _reasons(message: str) -> list[str]:

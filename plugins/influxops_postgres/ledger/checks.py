@@ -64,9 +64,11 @@ def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check
     name = "connection"
     try:
         with connected(settings, context) as connection:
-            place = settings.parameters().text
-            with explained(context, lambda error: ledger_error(error, connection, place, settings)):
-                is_writable = yield from _server(connection, place)
+            location = settings.parameters().text
+            with explained(
+                context, lambda error: ledger_error(error, connection, location, settings)
+            ):
+                is_writable = yield from _server(connection, location)
                 name = "rights"
                 grants = missing_rights(connection, settings)
                 user = connection.info.user
@@ -104,9 +106,9 @@ def contents(session: LedgerSession) -> Contents:
     )
 
 
-def _server(connection: Connection, place: str) -> Generator[Check, None, bool]:
+def _server(connection: Connection, location: str) -> Generator[Check, None, bool]:
     """Look at the server; return whether it can be written to."""
-    server = check_server(connection, place)
+    server = check_server(connection, location)
     yield server.connection
     primary = "have the ledger's section lead to the primary, as a user who may write"
     if server.is_standby:

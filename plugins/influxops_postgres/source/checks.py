@@ -69,7 +69,7 @@ def _look(session: Session) -> Iterator[Check]:
 
 
 def _server(session: Session) -> Iterator[Check]:
-    server = check_server(session.connection, session.place)
+    server = check_server(session.connection, session.location)
     yield server.connection
     if server.is_standby:
         yield _standby(replay_lag(session))

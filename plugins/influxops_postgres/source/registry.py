@@ -224,7 +224,7 @@ def _verbatim(text: str) -> sql.SQL:
 def _read_table(session: Session, table: Table) -> tuple[list[Tenant | Finding], Row]:
     settings = session.settings
     skip = table.skipping_pays and settings.where is None
-    session.context.log.debug("%s: %s", session.place, "skip scan" if skip else "full scan")
+    session.context.log.debug("%s: %s", session.location, "skip scan" if skip else "full scan")
     found = session.texts(ids_query(settings, skip=skip), AFTER)
     ids: list[str] = []
     empty: list[int | None] = []
@@ -278,7 +278,7 @@ def check_columns(session: Session, names: list[str]) -> None:
     """
 
     def refuse(message: str, hint: str) -> SourceError:
-        return SourceError(f"{session.place}: {message}", hint=Remedy.setting("query", hint))
+        return SourceError(f"{session.location}: {message}", hint=Remedy.setting("query", hint))
 
     if not names:
         raise refuse("the query has no columns", "select tenant_id in {}")
@@ -366,7 +366,7 @@ def _no_table(session: Session) -> SourceError:
     )
     if not there:
         hint = in_setting(session.settings, "database", "there are no tables in it: check {}")
-    return SourceError(f"{session.place} has no table {wanted}", hint=hint)
+    return SourceError(f"{session.location} has no table {wanted}", hint=hint)
 
 
 def _some_tables(schema: list[str], tables: list[Row]) -> str:
@@ -398,6 +398,6 @@ def _no_column(session: Session, names: dict[str, str]) -> SourceError:
     near = difflib.get_close_matches(settings.column, columns, n=1)
     there = (near[0] if near else ", ".join(columns[:8])).replace("{}", "")
     return SourceError(
-        f"{session.place}: {settings.table} has no column {settings.column}",
+        f"{session.location}: {settings.table} has no column {settings.column}",
         hint=Remedy.setting("column", f"there is {there}: set {{}}" if there else "set {}"),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,9 +12,8 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.plugin import Context, Remedy, SourceError
-from influxops_postgres.connection.connection import Connection, Row
+from influxops_postgres.connection.connection import Connection, Row, statement_limit
 from influxops_postgres.connection.pool import IdleConnections, connected
-from influxops_postgres.connection.settings import LONGEST_STATEMENT
 from influxops_postgres.source.errors import query_error
 from influxops_postgres.source.settings import PostgresSettings
 
@@ -47,20 +45,18 @@ class Session(Struct, frozen=True):
     connection: Connection
     settings: PostgresSettings
     context: Context
-    place: str  # user, host and database, for messages
+    location: str  # user, host and database, for messages
 
     def begin(self, *, row_security: bool) -> None:
-        """Begin the transaction, or begin another one in its place, in one round trip.
+        """Begin the transaction, or begin another one instead, in one round trip.
 
         Args:
             row_security: Whether row-level security may filter rows. PostgreSQL refuses a query
                 that it would filter where it may not.
         """
-        limit = self.context.remaining(self.settings.statement_timeout or None)
-        # Not by connection options: those would replace PGOPTIONS, and poolers refuse them.
         self.connection.execute(
             _BEGIN.format(
-                limit=math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT)),
+                limit=statement_limit(self.settings, self.context),
                 rollback=sql.SQL("" if self._is_idle else "ROLLBACK; "),
                 row_security=sql.SQL("on" if row_security else "off"),
             )
@@ -102,7 +98,7 @@ class Session(Struct, frozen=True):
         result = cursor.pgresult
         if result is None or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
             raise SourceError(
-                f"{self.place}: the query gives no rows",
+                f"{self.location}: the query gives no rows",
                 hint=Remedy.setting("query", "write one SELECT in {}"),
             )
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
@@ -126,7 +122,7 @@ class Session(Struct, frozen=True):
             text = value.decode()
         except UnicodeDecodeError:
             raise SourceError(
-                f"{self.place}: {value!r} is not UTF-8",
+                f"{self.location}: {value!r} is not UTF-8",
                 hint="the database is SQL_ASCII, so PostgreSQL converts nothing: correct the row",
             ) from None
         if type_ == _CHAR:
@@ -157,13 +153,13 @@ def reading(
         SourceError: When the server cannot be reached or fails; the message says why.
         Interrupted: When the run is over.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     with connected(settings, context, idle) as connection:
         try:
-            session = Session(connection, settings, context, place)
+            session = Session(connection, settings, context, location)
             session.begin(row_security=row_security)
             yield session
             connection.execute("COMMIT")
         except psycopg.Error as error:
             context.check()
-            raise query_error(error, place, settings) from error
+            raise query_error(error, location, settings) from error
