@@ -43,7 +43,8 @@ def liveness(
         lambda connection: _take(connection, settings, context, location),
         primary="have the ledger's section lead to the primary",
         broke=LedgerError(
-            f"{location}: the connection by which this run lives in the ledger broke during the run",
+            f"{location}: the connection by which this run lives in the ledger broke during the "
+            "run",
             hint="run it again: what it had in its hands may have been taken by another one",
         ),
         idle=idle,

@@ -139,7 +139,8 @@ def write(
         except _RetryTransaction as again:
             if tries >= _MOST_TRIES:
                 raise LedgerError(
-                    f"{location}: other runs write to the ledger all the time: {again}; {NOT_WRITTEN}",
+                    f"{location}: other runs write to the ledger all the time: {again}; "
+                    f"{NOT_WRITTEN}",
                     hint="try again",
                 ) from again
         context.pause(random.uniform(0.1, 1) * _AGAIN)
