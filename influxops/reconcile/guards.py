@@ -196,7 +196,7 @@ def known(allow: Iterable[str]) -> frozenset[str]:
 
 
 def guard(
-    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, absent: bool = False
+    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, drops: bool = False
 ) -> Plan:
     """Return a plan without what the guards refuse.
 
@@ -205,13 +205,13 @@ def guard(
         observed: What was read.
         rules: What the configuration says.
         allow: The names of the guards that are allowed.
-        absent: Whether the plan takes databases away.
+        drops: Whether the plan takes databases away.
     """
     active = {name: each for name, each in GUARDS.items() if name not in allow}
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}
     for id_, tenant in plan.tenants.items():
-        if absent and "unreachable" in allow and _is_only_unseen(tenant):
+        if drops and "unreachable" in allow and _is_only_unseen(tenant):
             tenant = replace(tenant, verdict=Verdict.OK, finding=None)
         for name, each in active.items():
             if name == "lost" and id_ in rules.recreate:
@@ -238,7 +238,7 @@ def guard(
     ]
     if "replaced-server" in active:
         refusals += _replaced_servers(refused.get("replaced-server", ()), observed)
-    if not absent and "empty-source" in active and observed.sources_complete:
+    if not drops and "empty-source" in active and observed.sources_complete:
         empty = [*_empty_source(plan, observed, rules)]
         refusals += empty
         if empty:  # what is retired, or dropped for that, may be gone from the registry by mistake

@@ -16,6 +16,7 @@ from influxops.errors import (
     Interrupted,
     LockBusy,
 )
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import Order
 from influxops.reconcile.state import Draft, Observed
 from influxops.report.model import LedgerState, Origin, Report
@@ -24,11 +25,14 @@ from influxops.runtime.context import Context
 _UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
 
 
-def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Report:
+def conclude(
+    draft: Draft, operation: Operation, order: Order, context: Context, origin: Origin
+) -> Report:
     """Return the report of a run.
 
     Args:
         draft: What it knows.
+        operation: What it did.
         order: What it was asked to do.
         context: The run.
         origin: Who ran it.
@@ -48,7 +52,7 @@ def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Re
         seconds=context.seconds,
         dry_run=context.dry_run,
         origin=origin,
-        command=order.command,
+        command=operation.command,
         sources=draft.observed.sources,
         targets=draft.observed.targets,
         ledger=_counted(draft.observed),
@@ -57,7 +61,7 @@ def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Re
         refusals=draft.plan.refusals,
         notes=tuple(notes),
         exit_code=code,
-        is_limited=context.scope.is_limited or order.planner is not None,
+        is_limited=context.scope.is_limited or not operation.reconciles,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -12,10 +12,12 @@ from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.finding import Finding, Kind
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion
+from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.blocks import held, hold
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import GRACE, Order
 from influxops.reconcile.state import Draft, Observed
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
@@ -38,6 +40,33 @@ def still_open(draft: Draft) -> list[TenantPlan]:
         for plan in draft.plan.tenants.values()
         if plan.changes and plan.tenant not in draft.settled
     ]
+
+
+def execute_plan(
+    draft: Draft, plan_again: Callable[[Observed], Plan], order: Order, context: Context
+) -> Iterator[Draft]:
+    """Claim, change, read again and record, batch by batch, while something is open.
+
+    Args:
+        draft: What is known.
+        plan_again: Plans from what was read since: a target that is full takes no more.
+        order: The run's order.
+        context: The run.
+
+    Raises:
+        Interrupted: When the run is over; what was yielded last is what is known.
+    """
+    while batch := next_batch(draft):
+        context.check()
+        draft, batch = reserve(batch, draft, order, context)
+        yield draft
+        if batch:
+            draft = carry_out(batch, draft, order, context)
+            yield draft
+            yield (draft := record(draft, order, context.or_grace(GRACE)))
+        context.check()
+        if still_open(draft) or draft.observed.closed:
+            yield (draft := replace(draft, plan=replan(draft, plan_again(draft.observed))))
 
 
 def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context) -> Draft:

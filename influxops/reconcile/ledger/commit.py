@@ -31,19 +31,27 @@ _EVENTS = {
 }
 
 
-def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False) -> Draft:
+def record(
+    draft: Draft,
+    order: Order,
+    context: Context,
+    *,
+    at_end: bool = False,
+    with_seen: bool = False,
+) -> Draft:
     """Write what came of a run to the ledger, as far as it is not there yet.
 
     Args:
         draft: What is known.
         order: The run's order.
         context: The run, or the grace that one which is over still has.
-        at_end: Whether this is the end of the run, so that also what was found is written.
+        at_end: Whether this is the end of the run, so that also what was read is written.
+        with_seen: Whether then also tenants are written of which nothing was changed.
     """
     recalled = draft.observed.recalled
     if order.ledger is None or not recalled.is_there or context.dry_run:
         return draft
-    writing = _Writer(draft, order, context.id).writing(at_end=at_end)
+    writing = _Writer(draft, order, context.id).writing(at_end=at_end, with_seen=with_seen)
     draft = replace(draft, recorded=frozenset(draft.settled))
     if not writing:
         return draft
@@ -95,11 +103,12 @@ class _Writer:
         self.observed, self.recalled = draft.observed, draft.observed.recalled
         self.entries: list[Entry] = []
 
-    def writing(self, *, at_end: bool) -> Writing:
+    def writing(self, *, at_end: bool, with_seen: bool) -> Writing:
         """Return all of it.
 
         Args:
-            at_end: Whether what was found, and not changed, is written too.
+            at_end: Whether what was read is written too.
+            with_seen: Whether then also tenants are written of which nothing was changed.
         """
         records = []
         for id_, planned in self.draft.plan.tenants.items():
@@ -108,7 +117,7 @@ class _Writer:
             after = before
             if settled is not None and settled.outcomes and id_ not in self.draft.recorded:
                 after = self._tried(settled, before)
-            elif settled is None and at_end and self.order.ensures:
+            elif settled is None and at_end and with_seen:
                 after = self._seen(planned, before)
             if after != before or (at_end and before.holder == self.run):
                 records.append(after)  # what this run took, and did not come to, is let go

@@ -18,7 +18,7 @@ from influxops.domain.text import count, moment, short, size
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy, without
 from influxops.reconcile.move.route import is_cut_over
-from influxops.reconcile.move.state import Failed, Hands, Move, Taken, is_written
+from influxops.reconcile.move.state import Failed, Hands, MoveProgress, Taken, is_written
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -45,7 +45,7 @@ class Passes:
     def __init__(self, hands: Hands) -> None:
         self.hands = hands
         self._waiting: list[_Queued] = []
-        self._moves: dict[int, Move] = {}
+        self._moves: dict[int, MoveProgress] = {}
         self._number = 0
 
     @property
@@ -53,11 +53,11 @@ class Passes:
         """When the next pass of one that was cut over is due; None where there is none."""
         return self._waiting[0].at if self._waiting else None
 
-    def next(self) -> Move:
+    def next(self) -> MoveProgress:
         """Return the move whose pass is due first."""
         return self._moves.pop(heapq.heappop(self._waiting).number)
 
-    def step(self, move: Move) -> None:
+    def step(self, move: MoveProgress) -> None:
         """Take the next step of one tenant; what fails ends it alone."""
         try:
             if is_cut_over(move.record):
@@ -77,7 +77,7 @@ class Passes:
             self.hands.context.log.debug("moving %s failed", move.plan.database, exc_info=True)
             self.hands.fail(move, Failed(error.message, error.remedy))
 
-    def _look(self, move: Move) -> None:
+    def _look(self, move: MoveProgress) -> None:
         """Find out whether the new place of a move that is taken up again holds newer rows.
 
         The ledger may have been restored from a backup: then the move has ended since, and its
@@ -105,7 +105,9 @@ class Passes:
             "was the ledger restored from a backup? Then the move had ended before",
         )
 
-    def _copy(self, move: Move, *, only_missing: bool = False, recent: bool = False) -> Copied:
+    def _copy(
+        self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
+    ) -> Copied:
         """Copy once to the end, and note how far it is on the way.
 
         Args:
@@ -140,7 +142,7 @@ class Passes:
         self._keep(move)
         return copied
 
-    def _unread(self, move: Move, error: Unread) -> Failed:
+    def _unread(self, move: MoveProgress, error: Unread) -> Failed:
         """Return why a tenant waits for somebody to leave out tables."""
         names = (*error.left_out, *error.tables)
         options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
@@ -148,7 +150,7 @@ class Passes:
         remedy = Remedy.command(again, "mend or drop them there, or leave them out for good: {}")
         return Failed(error.message, again=remedy)
 
-    def _keep(self, move: Move) -> None:
+    def _keep(self, move: MoveProgress) -> None:
         """Let the ledger know how far a move is, and make sure that it is still this run's.
 
         Raises:
@@ -162,7 +164,7 @@ class Passes:
             raise Taken(found)
         move.record, move.kept = found, time.monotonic()
 
-    def _cut_over(self, move: Move) -> None:
+    def _cut_over(self, move: MoveProgress) -> None:
         """Let the ledger say that the tenant is on its new target, in one write."""
         if self.hands.goal.writers_paused:
             move.is_paused = self._is_quiet(move)
@@ -205,7 +207,7 @@ class Passes:
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
 
-    def _is_quiet(self, move: Move) -> bool:
+    def _is_quiet(self, move: MoveProgress) -> bool:
         """Return whether two passes in a row, some seconds apart, found nothing to copy.
 
         They may look at a part of it, since nobody is to write: the pass after the cut-over looks
@@ -224,12 +226,12 @@ class Passes:
         )
         return False
 
-    def _queue(self, move: Move, seconds: float) -> None:
+    def _queue(self, move: MoveProgress, seconds: float) -> None:
         self._number += 1
         self._moves[self._number] = move
         heapq.heappush(self._waiting, _Queued(time.monotonic() + seconds, self._number))
 
-    def _next_pass(self, move: Move) -> None:
+    def _next_pass(self, move: MoveProgress) -> None:
         """Copy what only the old place has; the tenant is done once nothing more can come."""
         if not self.hands.has(move.way.source, move.plan.database):
             self._without_source(move)
@@ -259,7 +261,7 @@ class Passes:
                 f"let that look the place up anew ({move.way.target}), then run it again",
             )
 
-    def _without_source(self, move: Move) -> None:
+    def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old place cannot be read any more, as somebody allowed."""
         gone = move.way.source in self.hands.draft.observed.inventories
         what = "is gone" if gone else "cannot be read"
@@ -271,7 +273,7 @@ class Passes:
         )
         self._finish(move, keep=not gone)
 
-    def _finish(self, move: Move, *, keep: bool = True) -> None:
+    def _finish(self, move: MoveProgress, *, keep: bool = True) -> None:
         """The tenant is where it should be, with all its rows; its old copy is kept for a while."""
         record = move.record
         due = self.hands.now() + timedelta(seconds=self.hands.goal.retire_after)

@@ -12,13 +12,16 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
+from influxops.config.plugin_settings import LedgerSettings
 from influxops.domain.change import Action, Change, Status
 from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
+from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Entry, Event, Record, State, Writing
@@ -29,7 +32,8 @@ from influxops.reconcile.move.backfill import Passes
 from influxops.reconcile.move.copy import look_ahead
 from influxops.reconcile.move.plan import Planner
 from influxops.reconcile.move.route import Goal, way_of
-from influxops.reconcile.move.state import Failed, Hands, Move
+from influxops.reconcile.move.state import Failed, Hands, MoveProgress
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import Order
 from influxops.reconcile.state import Draft, Observed
@@ -39,26 +43,62 @@ from influxops.runtime.context import Context
 _AT_ONCE = 16
 
 
-class Mover:
-    """Plans moves and carries them out; what `Order` takes as planner.
+class Move(Operation):
+    """Moves the tenants of the run's scope to another target, with all that their databases hold.
 
     Args:
-        goal: What the move is for.
+        to: The target that they go to.
+        writers_paused: Whether somebody says that nobody writes to them in the meantime.
+        retire_after: Seconds for which the old copies are kept; None for what the ledger's
+            settings say.
+        without_tables: Tables that do not keep a tenant from being moved where they cannot be
+            copied; one that can be is copied all the same.
     """
 
-    def __init__(self, goal: Goal) -> None:
-        self.goal = goal
+    command: ClassVar[str] = "move"
+    without_ledger: ClassVar[str] = (
+        "moving a tenant takes a ledger, which knows at any time where it is"
+    )
+    _away: str | None = None  # the target that all recorded tenants leave
 
-    def __call__(
+    def __init__(
+        self,
+        to: str | None = None,
+        *,
+        writers_paused: bool = False,
+        retire_after: float | None = None,
+        without_tables: Iterable[str] = (),
+    ) -> None:
+        self._to, self._writers_paused = to, writers_paused
+        self._retire_after, self._without_tables = retire_after, tuple(without_tables)
+
+    def _goal(self, settings: LedgerSettings) -> Goal:
+        after = self._retire_after
+        return Goal(
+            self._to,
+            self._away,
+            self._writers_paused,
+            parse_duration(settings.cache_ttl),
+            parse_duration(settings.retire_after) if after is None else int(after),
+            self._without_tables,
+        )
+
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         order: Order,
         context: Context,
     ) -> Plan:
-        """Plan who is moved where; a dry run also finds out what there is to copy."""
-        self.goal.refuse(order.rules.targets)
-        self._planner = Planner(self.goal, observed, order)
+        """Plan who is moved where; a dry run also finds out what there is to copy.
+
+        Raises:
+            ConfigError: When a target is not configured.
+        """
+        assert order.ledger is not None
+        goal = self._goal(order.ledger.settings)
+        goal.refuse(order.rules.targets)
+        self._planner = Planner(goal, observed, order)
         plan = self._planner.plan(desired, context)
         if not context.dry_run:
             return plan
@@ -67,18 +107,20 @@ class Mover:
         tenants = dict(plan.tenants)
         for each in to_do:
             tenants[each.tenant] = look_ahead(
-                each, self._planner.handles, self.goal.without_tables, context
+                each, self._planner.handles, goal.without_tables, context
             )
             context.on_progress(1)
         return replace(plan, tenants=tenants)
 
-    def carry_out(self, draft: Draft, order: Order, context: Context) -> Iterator[Draft]:
-        """Move whom the plan says; yield what is known at the end, or when the run is over.
+    def execute(
+        self, draft: Draft, desired: Mapping[str, TenantPlan], order: Order, context: Context
+    ) -> Iterator[Draft]:
+        """MoveProgress whom the plan says; yield what is known at the end, or when the run is over.
 
         Raises:
             Interrupted: When the run is over.
         """
-        hands = Hands(self.goal, draft, order, context)
+        hands = Hands(self._planner.goal, draft, order, context)
         try:
             _Work(self._planner, hands).through()
         except Interrupted as error:
@@ -86,6 +128,21 @@ class Mover:
             yield hands.known
             raise
         yield hands.known
+
+
+class Drain(Move):
+    """Moves all recorded tenants of a target to where placement puts them among the others.
+
+    Args:
+        target: The target that they leave.
+        **options: What `Move` takes.
+    """
+
+    command: ClassVar[str] = "drain"
+
+    def __init__(self, target: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._away = target
 
 
 class _Work:
@@ -101,9 +158,9 @@ class _Work:
         planner.recalled = replace(planner.recalled, records=hands.records)
 
     def through(self) -> None:
-        """Move all of them: what waits for its next pass goes before the next copy."""
+        """MoveProgress all of them: what waits for its next pass goes before the next copy."""
         to_do = deque(plan for plan in self.hands.tenants.values() if plan.changes)
-        ready: deque[Move] = deque()
+        ready: deque[MoveProgress] = deque()
         while to_do or ready or self.passes.next_at is not None:
             self.hands.context.check()
             at = self.passes.next_at
@@ -131,7 +188,7 @@ class _Work:
 
     # Before anything is copied ---------------------------------------------------------------
 
-    def _begin(self, batch: Sequence[TenantPlan]) -> tuple[list[Move], list[TenantPlan]]:
+    def _begin(self, batch: Sequence[TenantPlan]) -> tuple[list[MoveProgress], list[TenantPlan]]:
         """Take tenants into this run's hands, and make their databases.
 
         Returns:
@@ -153,7 +210,7 @@ class _Work:
         moves = [move for move in moves if move.plan.tenant in self.hands.open]
         return self._make(moves)
 
-    def _take(self, plans: Sequence[TenantPlan]) -> list[Move]:
+    def _take(self, plans: Sequence[TenantPlan]) -> list[MoveProgress]:
         """Reserve tenants: from here on they are moving."""
         wanted = {plan.tenant: self._moving(plan) for plan in plans}
         if not wanted:
@@ -174,7 +231,7 @@ class _Work:
                 self.hands.tenants[plan.tenant] = busy(
                     replace(plan, changes=(), after=plan.before), record
                 )
-        moves = [Move(plan, way_of(plan), found[plan.tenant]) for plan in mine]
+        moves = [MoveProgress(plan, way_of(plan), found[plan.tenant]) for plan in mine]
         # From here on each is let go of, however the run ends.
         self.hands.open.update({move.plan.tenant: move for move in moves})
         try:
@@ -186,7 +243,7 @@ class _Work:
             return self._not_taken(mine, error)
         return moves
 
-    def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[Move]:
+    def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[MoveProgress]:
         """Leave tenants alone, because the ledger cannot be told that they are moving."""
         for plan in plans:
             self.hands.open.pop(plan.tenant, None)
@@ -228,7 +285,7 @@ class _Work:
         to = record.other or way.target if way.is_given_up else way.target
         return self.hands.entry(Event.MOVING, plan, way.source, way.source, to, message=again)
 
-    def _make(self, moves: Sequence[Move]) -> tuple[list[Move], list[TenantPlan]]:
+    def _make(self, moves: Sequence[MoveProgress]) -> tuple[list[MoveProgress], list[TenantPlan]]:
         """Make the databases that are missing on the new targets, as any other."""
         making = [
             replace(move.plan, target=move.way.target, changes=changes, retention=_wanted(changes))
@@ -262,7 +319,7 @@ class _Work:
         self.hands.context.check()
         return ready, again
 
-    def _elsewhere(self, move: Move) -> list[TenantPlan]:
+    def _elsewhere(self, move: MoveProgress) -> list[TenantPlan]:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.way.target
         why = self.hands.draft.observed.closed.get(target, "it is full")
@@ -277,7 +334,7 @@ class _Work:
         self.hands.tenants[plan.tenant] = plan
         return [plan] if plan.changes else []
 
-    def _not_made(self, move: Move, failed: Failed) -> None:
+    def _not_made(self, move: MoveProgress, failed: Failed) -> None:
         """End a move whose database could not be made: where nothing is there, it is none."""
         is_there = any(o.effect or o.status in (Status.UNKNOWN, Status.DONE) for o in move.made)
         if is_there or move.progress:
@@ -288,12 +345,12 @@ class _Work:
             self.hands.settle(move.plan, failed, Status.SKIPPED, move.made)
 
     @staticmethod
-    def _back(move: Move) -> Record:
+    def _back(move: MoveProgress) -> Record:
         """Return the record of a tenant as it was before this run."""
         assert move.plan.record is not None
         return replace(move.plan.record, version=move.record.version)
 
-    def _give_up(self, move: Move) -> None:
+    def _give_up(self, move: MoveProgress) -> None:
         """End a move that somebody does not want any more; what was copied is dropped later."""
         record = move.record
         inventory = self.hands.draft.observed.inventories.get(record.other or "")

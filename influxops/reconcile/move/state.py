@@ -24,7 +24,7 @@ from influxops.reconcile.state import Draft
 from influxops.runtime.context import Context
 
 
-class Move:
+class MoveProgress:
     """One tenant on its way."""
 
     def __init__(self, plan: TenantPlan, way: Way, record: Record) -> None:
@@ -116,7 +116,7 @@ class Hands:
         self.settled = dict(draft.settled)
         self.records = dict(draft.observed.recalled.records)
         self.draft = draft
-        self.open: dict[str, Move] = {}
+        self.open: dict[str, MoveProgress] = {}
         self._began = time.monotonic()
 
     @property
@@ -133,7 +133,7 @@ class Hands:
 
     def done(
         self,
-        move: Move,
+        move: MoveProgress,
         target: str,
         message: str,
         *,
@@ -174,7 +174,7 @@ class Hands:
         )
         self.open.pop(plan.tenant, None)
 
-    def fail(self, move: Move, failed: Failed, *, kind: Kind | None = None) -> None:
+    def fail(self, move: MoveProgress, failed: Failed, *, kind: Kind | None = None) -> None:
         """End one tenant's move for now: it goes on from there when it is run again."""
         tenant = move.plan.tenant
         if isinstance(failed, Taken):
@@ -183,7 +183,7 @@ class Hands:
         elif self.write({tenant: (move, self._left(move, failed), self.failure(move, failed))}):
             self._say_failed(move, failed, kind or failed.kind)
 
-    def _say_failed(self, move: Move, failed: Failed, kind: Kind) -> None:
+    def _say_failed(self, move: MoveProgress, failed: Failed, kind: Kind) -> None:
         if is_cut_over(move.record):
             stands = f"it is on {move.way.target}, and the last rows on {move.way.source} are open"
         else:
@@ -197,17 +197,17 @@ class Hands:
         self.settle(move.plan, told, Status.FAILED, move.made, move)
 
     @staticmethod
-    def _left(move: Move, failed: Failed) -> Record:
+    def _left(move: MoveProgress, failed: Failed) -> Record:
         """Return the record of a tenant that is left on its way, to go on from there."""
         tries = move.record.tries + 1
         return replace(move.record, progress=move.progress, error=failed.message, tries=tries)
 
-    def failure(self, move: Move, failed: Failed) -> Entry:
+    def failure(self, move: MoveProgress, failed: Failed) -> Entry:
         """Return the line of the history that says why a move did not end."""
         ended, place = Status.FAILED.value, move.record.target
         return self.entry(Event.MOVING, move.plan, place, ended=ended, message=failed.message)
 
-    def write(self, ended: Mapping[str, tuple[Move, Record, Entry | None]]) -> bool:
+    def write(self, ended: Mapping[str, tuple[MoveProgress, Record, Entry | None]]) -> bool:
         """Write the records of tenants, and let go of them.
 
         Returns:
@@ -239,7 +239,7 @@ class Hands:
                 self.tenants[tenant] = busy(replace(move.plan, changes=()), found[tenant])
         return whole
 
-    def _not_recorded(self, move: Move, error: InfluxopsError) -> None:
+    def _not_recorded(self, move: MoveProgress, error: InfluxopsError) -> None:
         """Say that the ledger could not be told where a tenant stands."""
         tenant = move.plan.tenant
         self.open.pop(tenant, None)
@@ -257,7 +257,7 @@ class Hands:
         failed: Failed,
         status: Status,
         made: tuple[Outcome, ...] = (),
-        move: Move | None = None,
+        move: MoveProgress | None = None,
     ) -> None:
         """Say why a tenant was not moved."""
         is_over = move is not None and is_cut_over(move.record)
@@ -303,7 +303,7 @@ class Hands:
             if tenant not in self.settled and self.tenants[tenant].changes:
                 self._say_failed(move, failed, Kind.INTERRUPTED)
 
-    def warn(self, move: Move, message: str, remedy: str) -> None:
+    def warn(self, move: MoveProgress, message: str, remedy: str) -> None:
         """Note what somebody should know of a move."""
         move.notes[message] = Finding(
             Kind.MOVING,

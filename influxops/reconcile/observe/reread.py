@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from influxops.domain.change import Outcome, Status
 from influxops.domain.finding import Kind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.targets import observe_again, unread
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.duplicates import describe_copies
-from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.request import GRACE, Order
 from influxops.reconcile.state import Draft, Observed
 from influxops.runtime.context import Context
+
+#: Plans what is observed and desired, as `Operation.plan` does.
+PlanFunction = Callable[[Observed, Mapping[str, TenantPlan], Order, Context], Plan]
 
 
 def reread(
@@ -90,14 +92,14 @@ def _is_in_doubt(record: Record | None) -> bool:
     return record.state in (State.UNCONFIRMED, State.RESERVED)
 
 
-def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
+def look_at_busy(plan: PlanFunction, draft: Draft, order: Order, context: Context) -> Draft:
     """Look once more at the tenants that other runs had in their hands."""
     busy = {
         id_
-        for id_, plan in draft.plan.tenants.items()
-        if plan.finding is not None and plan.finding.kind is Kind.BUSY
+        for id_, each in draft.plan.tenants.items()
+        if each.finding is not None and each.finding.kind is Kind.BUSY
     }
-    if not busy or order.ledger is None or order.planner is not None or context.dry_run:
+    if not busy or order.ledger is None:
         return draft
     try:
         memory = order.ledger.memory(context, busy)
@@ -110,12 +112,8 @@ def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
         replace(draft.observed, recalled=known), order.targets, order.rules, context
     )
     desired = desire(observed, order.rules, context.check)
-    again = make_plan(
-        observed,
-        {id_: plan for id_, plan in desired.items() if id_ in busy},
-        order.rules,
-        context.scope,
-        context.check,
+    again = plan(
+        observed, {id_: each for id_, each in desired.items() if id_ in busy}, order, context
     )
     return _settle_busy(replace(draft, observed=observed), again.tenants)
 
@@ -134,23 +132,23 @@ def _settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
     return replace(draft, plan=replace(draft.plan, tenants=tenants))
 
 
-def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:
+def look_for_doubles(plan: PlanFunction, order: Order, context: Context, draft: Draft) -> Draft:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)
     known = [handle for handle in order.targets if handle.name in draft.observed.inventories]
     observed = observe_again(draft.observed, known, order.rules, grace)
     desired = desire(observed, order.rules, lambda: None)
-    again = make_plan(observed, desired, order.rules, context.scope, lambda: None)
+    again = plan(observed, desired, order, grace)
     again = describe_copies(again, order.targets, grace)
     settled = dict(draft.settled)
     tenants = dict(draft.plan.tenants)
-    for id_, plan in again.tenants.items():
-        if plan.finding is None or plan.finding.kind is not Kind.IN_TWO_TARGETS:
+    for id_, double in again.tenants.items():
+        if double.finding is None or double.finding.kind is not Kind.IN_TWO_TARGETS:
             continue
         for known_plans in (settled, tenants):
-            if id_ in known_plans and known_plans[id_].finding != plan.finding:
+            if id_ in known_plans and known_plans[id_].finding != double.finding:
                 known_plans[id_] = replace(
-                    known_plans[id_], verdict=Verdict.HELD, finding=plan.finding
+                    known_plans[id_], verdict=Verdict.HELD, finding=double.finding
                 )
     return replace(
         draft, observed=observed, settled=settled, plan=replace(draft.plan, tenants=tenants)

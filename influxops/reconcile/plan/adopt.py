@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.text import moment, nearest, printable, short, some_of
 from influxops.errors import ConfigError
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost
@@ -32,17 +34,19 @@ from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 
 
-class Adopt(Struct, frozen=True):
-    """Plans that databases become tenants', whatever they are called.
+class Adopt(Operation, Struct, frozen=True):
+    """Makes databases tenants', whatever they are called.
 
     Args:
         names: The database's name of each tenant, by its id; None for the one that it should have,
             as it is recorded or the plan would have it.
     """
 
+    command: ClassVar[str] = "adopt"
+
     names: Mapping[str, str | None]
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],

@@ -8,6 +8,7 @@ that; what moved tenants left behind takes more (dropping.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy, note_o
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.observe.observe import observe
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.blocks import hold, postponed
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.recorded import (
@@ -46,23 +48,19 @@ from influxops.runtime.context import Context
 _AT_ONCE, _COPIES, _READINGS = 200, 16, 20
 
 
-class Due(Struct, frozen=True):
+class DropDue(Operation, Struct, frozen=True):
     """Drops what is due: databases of retired tenants, and what moved ones left behind."""
 
-    def __call__(
+    command: ClassVar[str] = "retire --due"
+
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         order: Order,
         context: Context,
     ) -> Plan:
-        """Plan it.
-
-        Raises:
-            TypeError: When something else would carry it out, without reading again.
-        """
-        if order.planner is not self:
-            raise TypeError("Due executes what it planned: it has to be the run's planner itself")
+        """Plan it."""
         recalled = observed.recalled
         if not recalled.is_there:
             return Plan({})
@@ -133,7 +131,9 @@ class Due(Struct, frozen=True):
             plan = replace(plan, changes=(change,), notes=(*plan.notes, _was_gone(plan)))
         return plan
 
-    def carry_out(self, draft: Draft, order: Order, context: Context) -> Iterator[Draft]:
+    def execute(
+        self, draft: Draft, desired: Mapping[str, TenantPlan], order: Order, context: Context
+    ) -> Iterator[Draft]:
         """Drop what is planned, after it was claimed, read again and planned again.
 
         Raises:
@@ -145,7 +145,7 @@ class Due(Struct, frozen=True):
             yield draft
             if not batch:
                 continue
-            draft, batch = _plan_again(batch, draft, order, context)
+            draft, batch = self._plan_again(batch, draft, order, context)
             yield draft
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
@@ -157,6 +157,45 @@ class Due(Struct, frozen=True):
                 for known in OldCopies(draft, order, context).drop(copies):
                     yield (draft := known)
 
+    def _plan_again(
+        self, batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
+    ) -> tuple[Draft, list[TenantPlan]]:
+        """Read everything again, and plan from that for the tenants that this run has claimed.
+
+        Returns:
+            What is known now, and those of the batch for which the same is still to be done.
+        """
+        observed, why = draft.observed, ""
+        try:
+            observed = observe(order.sources, order.targets, order.rules, context, order.ledger)
+            observed = replace(observed, closed=draft.observed.closed)
+        except ConfigError as error:
+            why = error.message
+        records = observed.recalled.records
+        own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
+        plan = Plan({})
+        if not why and observed.recalled.is_there:
+            part = replace(observed, recalled=replace(observed.recalled, records=own))
+            plan = self.plan(part, desire(part, order.rules, context.check), order, context)
+            plan = guard(plan, observed, order.rules, order.allow)
+        tenants = dict(draft.plan.tenants)
+        still = []
+        for before in batch:
+            why = why or observed.recalled.error or "the ledger has changed meanwhile"
+            now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
+            tenants[before.tenant] = now
+            if [c.action for c in now.changes] == [c.action for c in before.changes]:
+                still.append(now)
+        refusals = tuple(dict.fromkeys((*draft.plan.refusals, *plan.refusals)))
+        return (
+            replace(
+                draft,
+                observed=observed,
+                plan=replace(draft.plan, tenants=tenants, refusals=refusals),
+            ),
+            still,
+        )
+
 
 def _next_batch(draft: Draft) -> list[TenantPlan]:
     """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
@@ -165,47 +204,6 @@ def _next_batch(draft: Draft) -> list[TenantPlan]:
     others = [plan for plan in waiting if not drops_old_copy(plan)]
     share = len(draft.plan.tenants) // _READINGS
     return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
-
-
-def _plan_again(
-    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
-) -> tuple[Draft, list[TenantPlan]]:
-    """Read everything again, and plan from that for the tenants that this run has claimed.
-
-    Returns:
-        What is known now, and those of the batch for which the same is still to be done.
-    """
-    assert order.planner is not None
-    observed, why = draft.observed, ""
-    try:
-        observed = observe(order.sources, order.targets, order.rules, context, order.ledger)
-        observed = replace(observed, closed=draft.observed.closed)
-    except ConfigError as error:
-        why = error.message
-    records = observed.recalled.records
-    own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
-    plan = Plan({})
-    if not why and observed.recalled.is_there:
-        part = replace(observed, recalled=replace(observed.recalled, records=own))
-        plan = order.planner(part, desire(part, order.rules, context.check), order, context)
-        plan = guard(plan, observed, order.rules, order.allow)
-    tenants = dict(draft.plan.tenants)
-    still = []
-    for before in batch:
-        why = why or observed.recalled.error or "the ledger has changed meanwhile"
-        now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
-        tenants[before.tenant] = now
-        if [c.action for c in now.changes] == [c.action for c in before.changes]:
-            still.append(now)
-    refusals = tuple(dict.fromkeys((*draft.plan.refusals, *plan.refusals)))
-    return (
-        replace(
-            draft,
-            observed=observed,
-            plan=replace(draft.plan, tenants=tenants, refusals=refusals),
-        ),
-        still,
-    )
 
 
 def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | None:

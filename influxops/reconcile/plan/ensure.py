@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
@@ -16,13 +18,80 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import some_of
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.blocks import acknowledge, held, hold, not_known
 from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import Noticed
 from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import Order
 from influxops.reconcile.state import Observed
+from influxops.runtime.context import Context
+
+
+class Ensure(Operation, Struct, frozen=True):
+    """Gives tenants what they should have: a complete database, with its retention period.
+
+    Args:
+        recreate: Ids of tenants whose lost database is created again, empty.
+        only_create: Whether nothing is changed but what creates, completes or keeps a database.
+    """
+
+    command: ClassVar[str] = "ensure"
+    needs_ledger: ClassVar[bool] = False
+    reconciles: ClassVar[bool] = True
+
+    recreate: frozenset[str] = frozenset()
+    only_create: bool = False
+
+    def plan(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it."""
+        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
+        if not self.only_create:
+            return plan
+        tenants = {id_: _only_creating(each) for id_, each in plan.tenants.items()}
+        return replace(plan, tenants=tenants)
+
+
+class Drop(Operation, Struct, frozen=True):
+    """Drops the databases of the tenants that the run's scope names, at once."""
+
+    command: ClassVar[str] = "ensure"
+    needs_ledger: ClassVar[bool] = False
+    reconciles: ClassVar[bool] = True
+    drops: ClassVar[bool] = True
+
+    def plan(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it."""
+        rules, scope = order.rules, context.scope
+        return make_plan(observed, desired, rules, scope, context.check, absent=True)
+
+
+_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
+
+
+def _only_creating(plan: TenantPlan) -> TenantPlan:
+    if plan.is_replacement:
+        return plan  # for the guards, which refuse it
+    kept = tuple(change for change in plan.changes if change.action in _CREATING)
+    if len(kept) == len(plan.changes):
+        return plan
+    if kept:
+        return replace(plan, changes=kept)
+    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)
 
 
 def make_plan(

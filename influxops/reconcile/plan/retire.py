@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.text import moment, nearest, printable, short, some_of
 from influxops.errors import ConfigError
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
@@ -35,8 +37,8 @@ from influxops.runtime.parallel import in_parallel
 RECENT = timedelta(days=1)
 
 
-class Retire(Struct, frozen=True):
-    """Plans that tenants are retired.
+class Retire(Operation, Struct, frozen=True):
+    """Retires tenants.
 
     Args:
         tenants: Their ids.
@@ -46,12 +48,14 @@ class Retire(Struct, frozen=True):
             database should have; who has none is left alone.
     """
 
+    command: ClassVar[str] = "retire"
+
     tenants: tuple[str, ...]
     after: float | None = None
     renew: bool = False
     found: bool = False
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
@@ -154,16 +158,18 @@ class Retire(Struct, frozen=True):
         return changed(plan, Action.RETIRE, record.target, until=until)
 
 
-class Unretire(Struct, frozen=True):
-    """Plans that tenants which are retiring are kept.
+class Unretire(Operation, Struct, frozen=True):
+    """Keeps tenants which are retiring.
 
     Args:
         tenants: Their ids.
     """
 
+    command: ClassVar[str] = "unretire"
+
     tenants: tuple[str, ...]
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],

@@ -18,7 +18,6 @@ from influxops.errors import InfluxopsError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.ledger.commit import record
-from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.request import GRACE, Order
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.single.noting import confirm
@@ -237,34 +236,3 @@ def _completion(place: Place) -> Change:
     after = Database(place.database, complete=True)
     before = Database(place.database, complete=False)
     return Change(Action.COMPLETE, place.tenant, place.target or "", place.database, before, after)
-
-
-class OnlyCreating:
-    """Plans as any run does, but leaves out what does not make, complete or keep a database."""
-
-    ensures = True  # what it finds is recorded, as in any run
-
-    def __call__(
-        self,
-        observed: Observed,
-        desired: Mapping[str, TenantPlan],
-        order: Order,
-        context: Context,
-    ) -> Plan:
-        """Plan it."""
-        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
-        return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
-
-
-_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
-
-
-def _creating(plan: TenantPlan) -> TenantPlan:
-    if plan.is_replacement:
-        return plan  # for the guards, which refuse it
-    kept = tuple(change for change in plan.changes if change.action in _CREATING)
-    if len(kept) == len(plan.changes):
-        return plan
-    if kept:
-        return replace(plan, changes=kept)
-    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)
