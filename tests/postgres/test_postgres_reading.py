@@ -514,6 +514,19 @@ def test_row_level_security_that_may_hide_tenants_is_a_warning(
         assert hidden(source) == []
 
 
+def test_single_tenants_are_looked_up_among_those_that_row_level_security_shows(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    _hide(database)
+    source = make_source()
+    try:
+        found = source.influxops_find(["acme", "globex"], Context())
+        assert [tenant.id for tenant in found] == ["acme"]
+        assert ids(source) == ["acme"]
+    finally:
+        source.influxops_close()
+
+
 def test_a_view_of_somebody_who_sees_everything_hides_nothing(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
