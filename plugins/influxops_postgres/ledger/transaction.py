@@ -34,8 +34,9 @@ T = TypeVar("T")
 _AGAIN = 0.2
 #: How often a transaction is tried whose run has no limit of time.
 _MOST_TRIES = 50
-#: Seconds to find out whether a transaction was committed whose connection broke at that.
-_FIND_OUT = 10.0
+#: Seconds to find out whether a transaction was committed whose connection broke at that; and where
+#: the run is over.
+_FIND_OUT, _GRACE = 10.0, 3.0
 
 # What is read of the clocks is in UTC. 100,000 records are sorted in memory. The lock that reading
 # `migrations` takes keeps an installation of another version waiting until this has ended.
@@ -169,7 +170,7 @@ def _written(
         result = work(LedgerSession(connection, settings, context, location, False))
         commit(connection, row["identity"])
     except CommitUnknown as error:
-        rest = context.or_grace(_FIND_OUT).limited(_FIND_OUT)
+        rest = context.or_grace(_GRACE).limited(_FIND_OUT)
         is_stored = was_committed(settings, rest, error)
         if is_stored is None:
             raise LedgerError(
