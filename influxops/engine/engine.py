@@ -31,7 +31,7 @@ from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.observe.targets import refuse_one_server_twice
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.policy import Rules, TargetPolicy
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.state import Observed
 from influxops.report.model import Origin, Report, RunHead
@@ -131,14 +131,14 @@ class Engine:
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
-        order = self._order(context, allow, tell=tell)
-        order = replace(order, rules=replace(self.rules, recreate=operation.recreate))
+        request = self._order(context, allow, tell=tell)
+        request = replace(request, rules=replace(self.rules, recreate=operation.recreate))
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
             for handle in self.reporters
             if handle.missing is not None
         ]
-        report, error = reconcile(operation, order, context, self.origin, late)
+        report, error = reconcile(operation, request, context, self.origin, late)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
         # Who watches must not go on seeing the last good run. A mistaken scope is a slip of
@@ -167,8 +167,8 @@ class Engine:
             raise self.ledger.missing
         return self.ledger
 
-    def _order(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> Order:
-        return Order(
+    def _order(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> RunRequest:
+        return RunRequest(
             self.sources,
             self.targets,
             self.rules,
@@ -187,10 +187,10 @@ class Engine:
         """What can be done for single tenants, without reading everything."""
         from influxops.engine.single import SingleTenants  # what no command needs
 
-        order = Order(
+        request = RunRequest(
             self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
         )
-        return SingleTenants(self, order)
+        return SingleTenants(self, request)
 
     def doctor(self, context: Context) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.

@@ -12,8 +12,8 @@ from typing import ClassVar
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 
@@ -34,7 +34,7 @@ class Operation:
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it; the guards have not looked at the plan yet.
@@ -48,20 +48,24 @@ class Operation:
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it, without what the guards refuse."""
-        plan = self.plan(observed, desired, order, context)
-        return guard(plan, observed, order.rules, order.allow, drops=self.drops)
+        plan = self.plan(observed, desired, request, context)
+        return guard(plan, observed, request.rules, request.allow, drops=self.drops)
 
     def execute(
-        self, draft: Draft, desired: Mapping[str, TenantPlan], order: Order, context: Context
-    ) -> Iterator[Draft]:
+        self,
+        state: RunState,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Iterator[RunState]:
         """Carry out what was planned; yield what is known after each step.
 
         Raises:
             Interrupted: When the run is over; what was yielded last is what is known.
         """
-        plan_again = partial(self.guarded_plan, desired=desired, order=order, context=context)
-        return execute_plan(draft, plan_again, order, context)
+        plan_again = partial(self.guarded_plan, desired=desired, request=request, context=context)
+        return execute_plan(state, plan_again, request, context)

@@ -19,7 +19,7 @@ from influxops.reconcile.state import Observed
 GRACE = 5.0
 
 
-class Order(Struct, frozen=True):
+class RunRequest(Struct, frozen=True):
     """What a run is asked to do, and what it has to do it with."""
 
     sources: Sequence[SourceHandle]

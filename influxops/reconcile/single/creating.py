@@ -18,10 +18,10 @@ from influxops.errors import InfluxopsError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.ledger.commit import record
-from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.single.noting import confirm
-from influxops.reconcile.state import Draft, Observed, Recalled
+from influxops.reconcile.state import LedgerView, Observed, RunState
 from influxops.runtime.context import Context
 
 
@@ -35,7 +35,7 @@ class Failed(Struct, frozen=True):
 def make(
     places: Sequence[Place],
     handle: TargetHandle,
-    order: Order,
+    request: RunRequest,
     context: Context,
     tell: Callable[[Place], None],
 ) -> Failed | None:
@@ -44,7 +44,7 @@ def make(
     Args:
         places: The tenants, all of this target.
         handle: The target.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
         tell: Called with each tenant as it stands then, as soon as that is known.
 
@@ -52,19 +52,19 @@ def make(
         What is wrong with the target, or the ledger; None where all is well.
     """
     by_id = {place.tenant: place for place in places}
-    if order.ledger is None:
+    if request.ledger is None:
         return _made(by_id, handle, context, lambda place, outcome: tell(place))
     try:
-        with order.ledger.guard(), order.ledger.lock(context):
-            return _recorded(by_id, handle, order, context, tell)
+        with request.ledger.guard(), request.ledger.lock(context):
+            return _recorded(by_id, handle, request, context, tell)
     except InfluxopsError as error:
-        return Failed(order.ledger.full_name, error)
+        return Failed(request.ledger.full_name, error)
 
 
 def _recorded(
     places: Mapping[str, Place],
     handle: TargetHandle,
-    order: Order,
+    request: RunRequest,
     context: Context,
     tell: Callable[[Place], None],
 ) -> Failed | None:
@@ -73,19 +73,19 @@ def _recorded(
     identity = next((place.identity for place in places.values() if place.identity), None)
     observed = Observed(
         inventories={handle.name: Inventory({}, identity=identity)},
-        recalled=Recalled(is_configured=True, records=known),
+        ledger_view=LedgerView(is_configured=True, records=known),
     )
     has_marker = bool(handle.traits.marker)
-    draft, mine = reserve([*plans.values()], Draft(observed, Plan(plans)), order, context)
-    if draft.settled:  # nothing could be reserved
-        assert order.ledger is not None
-        note = draft.notes[-1]
-        return Failed(order.ledger.full_name, InfluxopsError(note.message, hint=note.remedy))
+    state, mine = reserve([*plans.values()], RunState(observed, Plan(plans)), request, context)
+    if state.settled:  # nothing could be reserved
+        assert request.ledger is not None
+        note = state.notes[-1]
+        return Failed(request.ledger.full_name, InfluxopsError(note.message, hint=note.remedy))
     for id_ in plans.keys() - {plan.tenant for plan in mine}:
-        finding = draft.plan.tenants[id_].finding
+        finding = state.plan.tenants[id_].finding
         reason = finding.message if finding is not None else ""
         tell(replace(places[id_], step=Step.BUSY, reason=reason))
-    tenants, settled = dict(draft.plan.tenants), {}
+    tenants, settled = dict(state.plan.tenants), {}
     ended: list[Place] = []
 
     def note_outcome(place: Place, outcome: Outcome) -> None:
@@ -116,8 +116,8 @@ def _recorded(
             )
             unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
             settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
-    draft = replace(draft, plan=replace(draft.plan, tenants=tenants), settled=settled)
-    record(draft, order, context.or_grace(GRACE), at_end=True)
+    state = replace(state, plan=replace(state.plan, tenants=tenants), settled=settled)
+    record(state, request, context.or_grace(GRACE), at_end=True)
     for place in ended:
         tell(place)
     return failed
@@ -184,14 +184,14 @@ def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Pla
 
 
 def complete(
-    places: Sequence[Place], handle: TargetHandle, order: Order, context: Context
+    places: Sequence[Place], handle: TargetHandle, request: RunRequest, context: Context
 ) -> list[Outcome]:
     """Complete databases that were made quickly, or found; record those that were seen to be.
 
     Args:
         places: The tenants, all of this target.
         handle: The target.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
 
     Returns:
@@ -201,7 +201,7 @@ def complete(
         InfluxopsError: When they could not be looked at, or recorded.
     """
     changes = [_completion(place) for place in places]
-    looks = order.ledger is not None and handle.implements("influxops_look")
+    looks = request.ledger is not None and handle.implements("influxops_look")
     found = [p.database for p in places if p.step is Step.THERE] if looks else []
     before = handle.look(found, context) if found else Inventory({})
     to_do = [c for c in changes if not _is_complete(c.database, before)]
@@ -212,7 +212,7 @@ def complete(
     # A marker is lost where a database of the same name was deleted moments before.
     seen = handle.look([change.database for change in changes], context)
     good = [place for place in places if _is_complete(place.database, seen)]
-    confirm(good, seen, order, context)
+    confirm(good, seen, request, context)
     return [
         replace(outcome, status=Status.UNCONFIRMED, message="its marker is not there")
         if outcome.status is Status.DONE and _is_incomplete(outcome.change.database, seen)
