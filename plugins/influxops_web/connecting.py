@@ -10,8 +10,8 @@ import psycopg
 
 from influxops.errors import InfluxopsError
 from influxops.runtime.context import Context
-from influxops_postgres.commit import check_run
-from influxops_postgres.session import cut
+from influxops_postgres.connection.connection import cut
+from influxops_postgres.connection.errors import check_run
 from influxops_web.place import Place, explained
 
 #: Seconds that connecting may take, and the first answer, which a pooler without a free connection

@@ -12,8 +12,8 @@ from psycopg import sql
 from influxops.config.web import WebTable
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
-from influxops_postgres.commit import CommitUnknown, NotCommitted
-from influxops_postgres.errors import reason
+from influxops_postgres import PostgresSettings
+from influxops_postgres.connection.errors import CommitUnknown, NotCommitted, reason
 
 #: The service's own table of tenants, which a source reads.
 TENANTS = "tenants"
@@ -45,6 +45,7 @@ class Place(Struct, frozen=True):
     """The database of the service, and what its tables are called."""
 
     text: str  # fit to be shown: `iot@db.example/iotcloud`
+    settings: PostgresSettings  # of the source that reads the tenants
     keywords: Mapping[str, Any]  # for psycopg, with the password: never to be shown
     schema: str
     web: WebTable
@@ -87,7 +88,7 @@ def place_of(engine: Engine) -> Place:
     for handle in engine.sources:
         settings = handle.resolved.settings
         parts = _table(settings)
-        if isinstance(settings, InPostgres) and parts[-1:] == (TENANTS,):
+        if isinstance(settings, PostgresSettings) and parts[-1:] == (TENANTS,):
             if getattr(settings, "where", None):
                 raise ConfigError(
                     f"{handle.full_name} reads only a part of the service's tenants",
@@ -96,7 +97,7 @@ def place_of(engine: Engine) -> Place:
             location = handle.location
             text = location.text.partition(" (")[0] if location else handle.full_name
             schema = parts[0] if len(parts) > 1 else "public"
-            return Place(text, settings.keywords(), schema, engine.config.web)
+            return Place(text, settings, settings.keywords(), schema, engine.config.web)
     raise ConfigError("no source reads the service's table of tenants", hint=_WHAT_TO_WRITE)
 
 

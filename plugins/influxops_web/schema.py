@@ -11,8 +11,8 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.errors import ConfigError
-from influxops.runtime.sql_migrations import Migration, migrations
-from influxops_postgres.commit import confirmed
+from influxops_postgres.connection.commit import confirmed
+from influxops_postgres.connection.migrations import Migration, migrations
 from influxops_web.place import TENANTS, Place
 
 Connection = psycopg.Connection[Any]

@@ -23,7 +23,8 @@ from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.validation import Rules
 from influxops.runtime.context import Context
-from influxops_postgres.commit import CommitUnknown, confirming, was_committed
+from influxops_postgres.connection.commit import confirming, was_committed
+from influxops_postgres.connection.errors import CommitUnknown
 from influxops_web.auth import FIND, Claim, Operator, Sessions
 from influxops_web.limits import Logins
 from influxops_web.metrics import Metrics
@@ -45,8 +46,8 @@ _PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
 _RECONNECT = 2.0
 #: Seconds that it may keep one.
 _WORK = 5.0
-#: Seconds that finding out about a COMMIT may take whose answer was lost, and connecting for that.
-_FIND_OUT, _CONNECT = 5.0, 2
+#: Seconds that finding out about a COMMIT may take whose answer was lost.
+_FIND_OUT = 5.0
 #: Seconds that reading the ledger may take.
 _LEDGER = 5.0
 #: Seconds more than that after which a request gives it up: a reading ends itself, but one that
@@ -149,15 +150,12 @@ class Service:
             async with self.connection() as connection, confirming(connection):
                 yield connection
         except CommitUnknown as lost:
-            is_stored = await was_committed(lost.identity, self._connect, _FIND_OUT)
+            asking = Context(_FIND_OUT)
+            is_stored = await asyncio.to_thread(was_committed, self.place.settings, asking, lost)
             if is_stored:
                 return
             log.error("%s: %s", self.place.text, lost if is_stored is None else "rolled back")
             raise (unknown() if is_stored is None else away()) from lost
-
-    async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        keywords = {"connect_timeout": _CONNECT, **self.place.keywords, "autocommit": True}
-        return await psycopg.AsyncConnection.connect(**keywords)
 
     async def operator(self, claim: Claim) -> Operator | None:
         """Return who asks; None where the token is not known, revoked or over.

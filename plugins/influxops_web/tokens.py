@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from msgspec import Struct
 
-from influxops_postgres.commit import confirmed
+from influxops_postgres.connection.commit import confirmed
 from influxops_web.place import Place
 
 #: How a token begins, so that it is recognised where it has got lost.

@@ -15,7 +15,7 @@ from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.runtime.context import Context
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_postgres.commit import confirmed
+from influxops_postgres.connection.commit import confirmed
 from influxops_web import connecting
 from influxops_web.place import Place, place_of
 from tests.integration.command import Cli

@@ -133,7 +133,7 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
         inventories={target: Inventory({}, identity=places[0].identity)},
         ledger_view=LedgerView(is_configured=True, records=records),
     )
-    state = record(RunState(observed, Plan(plans)), request, context, at_end=True)
+    state = record(RunState(observed, Plan(plans)), request, context, at_end=True, with_seen=True)
     if state.notes:
         raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
 
