@@ -16,8 +16,8 @@ from influxops.engine import Engine
 from influxops.ledger import Record, State
 from influxops.provisioner import Ensured, WrongCall
 from influxops_web import store
-from influxops_web.auth import COOKIE
 from influxops_web.problems import Problem, documented
+from influxops_web.security.sessions import COOKIE
 from influxops_web.service import Service
 from influxops_web.values import (
     TENANT_ID,

@@ -15,10 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from influxops import __version__
-from influxops_web import api, devices, login, watching
+from influxops_web import api, devices, watching
 from influxops_web.console import Console
-from influxops_web.gate import Gate
 from influxops_web.problems import Problem, ProblemDetails, answer
+from influxops_web.security import login
+from influxops_web.security.middleware import Gate
 from influxops_web.service import Service
 
 _ROUTERS = (api.router, devices.router, login.router, watching.router)

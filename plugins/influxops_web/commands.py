@@ -140,10 +140,10 @@ def create(
 
     Only its SHA-256 is stored: nobody can print it again.
     """
-    from influxops_web import tokens
+    from influxops_web.security import api_keys
 
     with _database(ctx, timeout) as (connection, place):
-        number, made = tokens.create(connection, place, tokens.Role(role), name, expires)
+        number, made = api_keys.create(connection, place, api_keys.Role(role), name, expires)
     put(made)
     if not common(ctx).quiet:
         say(f"token {number} of the role {role}: keep it, it is not shown again", err=True)
@@ -159,10 +159,10 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     from datetime import UTC, datetime
 
     from influxops.text import moment
-    from influxops_web import tokens
+    from influxops_web.security import api_keys
 
     with _database(ctx, timeout) as (connection, place):
-        found = tokens.tokens(connection, place)
+        found = api_keys.tokens(connection, place)
     now = datetime.now(UTC)
     rows = []
     for each in found:
@@ -188,10 +188,10 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
 def revoke(ctx: click.Context, number: int, timeout: float | None) -> None:
     """Revoke a token by its number; its sessions end with it."""
     from influxops.errors import ConfigError
-    from influxops_web import tokens
+    from influxops_web.security import api_keys
 
     with _database(ctx, timeout) as (connection, place):
-        if not tokens.revoke(connection, place, number):
+        if not api_keys.revoke(connection, place, number):
             raise ConfigError(
                 f"there is no token {number}", hint="`influxops token list` shows them"
             )

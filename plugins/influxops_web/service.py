@@ -24,13 +24,13 @@ from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import Rules
 from influxops_postgres.commit import CommitUnknown, confirming, was_committed
-from influxops_web.auth import FIND, Claim, Operator, Sessions
-from influxops_web.limits import Logins
 from influxops_web.metrics import Metrics
 from influxops_web.place import Place
 from influxops_web.problems import away, unknown
 from influxops_web.schema import Devices
-from influxops_web.tokens import Role
+from influxops_web.security.api_keys import Role
+from influxops_web.security.rate_limits import Logins
+from influxops_web.security.sessions import FIND, Claim, Operator, Sessions
 from influxops_web.values import Fleet
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.stand_in
 LIMITS = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
-from influxops_web import connections
+from influxops_web.security import connections
 connections.HEADER = {header}
 """
 SERVES = """

@@ -13,7 +13,7 @@ from fastapi import Request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from msgspec import Struct
 
-from influxops_web.tokens import PREFIX, Role, digest
+from influxops_web.security.api_keys import PREFIX, Role, digest
 
 COOKIE = "pulse_session"
 CSRF_HEADER = "x-csrf-token"
