@@ -15,7 +15,7 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.ledger import Record, State
 from influxops.provisioner import Ensured, WrongCall
-from influxops_web import store
+from influxops_web.db import queries
 from influxops_web.problems import Problem, documented
 from influxops_web.security.sessions import COOKIE
 from influxops_web.service import Service
@@ -81,7 +81,7 @@ async def create_tenant(new: NewTenant, request: Request) -> Created:
     except WrongCall as error:
         raise Problem(422, "no-such-id", str(error)) from None
     async with service.transaction() as connection:
-        if not await store.add_tenant(connection, service, new.tenant_id, new.name):
+        if not await queries.add_tenant(connection, service, new.tenant_id, new.name):
             raise Problem(409, "tenant-exists", f"there is a tenant {new.tenant_id} already")
         await service.provisioner.aensure(new.tenant_id, connection=connection)
     found = await service.ensure(new.tenant_id)
@@ -101,7 +101,7 @@ async def list_tenants(
     """List tenants by pages, in the order of their ids."""
     service = service_of(request)
     async with service.connection() as connection:
-        rows, total = await store.page_of_tenants(
+        rows, total = await queries.page_of_tenants(
             connection, service, page=page, per_page=per_page, search=search, status=status
         )
     pages = max(1, -(-total // per_page))
@@ -124,7 +124,7 @@ async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
     """Return a tenant, and what the ledger has of its database."""
     service = service_of(request)
     async with service.connection() as connection:
-        row = await store.tenant(connection, service, tenant_id)
+        row = await queries.tenant(connection, service, tenant_id)
     return await _shown(service, tenant_id, row)
 
 
@@ -136,7 +136,7 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
     if not given:
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
     async with service.transaction() as connection:
-        row = await store.change_tenant(connection, service, tenant_id, given)
+        row = await queries.change_tenant(connection, service, tenant_id, given)
     return await _shown(service, tenant_id, row)
 
 
@@ -145,10 +145,10 @@ async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
     """Count a tenant's devices and telemetry; what InfluxDB does not tell in time is null."""
     service = service_of(request)
     async with service.connection() as connection:
-        row = await store.tenant(connection, service, tenant_id)
+        row = await queries.tenant(connection, service, tenant_id)
         if row is None:
             raise no_tenant(tenant_id)
-        stats = await store.device_stats(connection, service, tenant_id)
+        stats = await queries.device_stats(connection, service, tenant_id)
     found = {"telemetry_count": None, **await service.check(tenant_id)}
     return TenantStats(
         tenant_id=tenant_id,
@@ -164,7 +164,7 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     """See to it that a tenant has its database."""
     service = service_of(request)
     async with service.connection() as connection:
-        if await store.tenant(connection, service, tenant_id) is None:
+        if await queries.tenant(connection, service, tenant_id) is None:
             raise no_tenant(tenant_id)
     return provisioned(await service.ensure(tenant_id))
 

@@ -23,7 +23,7 @@ from influxops.command import (
 if TYPE_CHECKING:
     import psycopg
 
-    from influxops_web.place import Place
+    from influxops_web.db.connect import Place
 
 #: What the extra brings, by the names that it is imported as.
 _EXTRA = (
@@ -62,8 +62,7 @@ def _database(
         InfluxopsError: When PostgreSQL complains in the block; it says what to do.
     """
     from influxops.cli.session import session
-    from influxops_web.connecting import connected
-    from influxops_web.place import place_of
+    from influxops_web.db.connect import connected, place_of
 
     with session(ctx, timeout=timeout) as (engine, context):
         place = place_of(engine)
@@ -87,7 +86,7 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
     Running it again changes nothing. A table of tenants or devices that is there stays as it is.
     """
     from influxops.text import count
-    from influxops_web import schema
+    from influxops_web.db import schema
 
     with _database(ctx, timeout) as (connection, place):
         steps = []

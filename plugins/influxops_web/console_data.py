@@ -16,7 +16,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 
 from influxops.ledger import Entry, Event, State
-from influxops_web.place import Place
+from influxops_web.db.connect import Place
 
 #: Rows of a page.
 TENANTS_A_PAGE = 50

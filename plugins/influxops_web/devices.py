@@ -10,8 +10,8 @@ import psycopg
 from fastapi import APIRouter, Request
 
 from influxops.durations import parse_duration
-from influxops_web import store
 from influxops_web.api import ALWAYS, SECURED, WRITES, no_tenant, service_of
+from influxops_web.db import queries
 from influxops_web.problems import Problem, documented
 from influxops_web.values import NewDevice, Registered
 
@@ -51,9 +51,9 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
     ttl = parse_duration(service.web.activation)
     try:
         async with service.transaction() as connection:
-            if await store.tenant(connection, service, new.tenant_id) is None:
+            if await queries.tenant(connection, service, new.tenant_id) is None:
                 raise no_tenant(new.tenant_id)
-            row = await store.add_device(connection, service, values, code_digest(code), ttl)
+            row = await queries.add_device(connection, service, values, code_digest(code), ttl)
             await service.provisioner.aensure(new.tenant_id, connection=connection)
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None

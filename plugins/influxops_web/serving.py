@@ -18,9 +18,8 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import ConfigError, ExitCode, LedgerError
 from influxops_web.app import create_app
-from influxops_web.connecting import connected
-from influxops_web.place import other_databases, place_of
-from influxops_web.schema import identity, look
+from influxops_web.db.connect import connected, other_databases, place_of
+from influxops_web.db.schema import identity, look
 from influxops_web.security.connections import LimitedProtocol, on_loop_error
 from influxops_web.service import Service
 

@@ -16,8 +16,8 @@ from influxops.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.commit import confirmed
-from influxops_web import connecting
-from influxops_web.place import Place, place_of
+from influxops_web.db import connect
+from influxops_web.db.connect import Place, place_of
 from tests.integration.command import Cli
 from tests.line_proxy import line_proxy
 from tests.pg import TestDatabase, new_database
@@ -47,7 +47,7 @@ def place(folder: Path, conninfo: str, monkeypatch: pytest.MonkeyPatch) -> Place
 def test_a_command_gives_up_a_server_that_gives_no_first_answer(
     tmp_path: Path, db: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "_FIRST", 0.5)
+    monkeypatch.setattr(connect, "_FIRST", 0.5)
     with contextlib.ExitStack() as stack:
         proxy = stack.enter_context(line_proxy(db.server.port))
         proxy.silent_at = b"SELECT"
@@ -58,7 +58,7 @@ def test_a_command_gives_up_a_server_that_gives_no_first_answer(
             began = time.monotonic()
             with (
                 pytest.raises(InfluxopsError) as caught,
-                connecting.connected(place(tmp_path, conninfo, monkeypatch), Context()),
+                connect.connected(place(tmp_path, conninfo, monkeypatch), Context()),
             ):
                 pass
             assert time.monotonic() - began < SLACK
@@ -75,7 +75,7 @@ def test_a_server_that_falls_silent_keeps_no_command_beyond_its_time(
         began = time.monotonic()
         with (
             pytest.raises(Interrupted),
-            connecting.connected(
+            connect.connected(
                 place(tmp_path, there, monkeypatch), Context(timeout=2)
             ) as connection,
         ):
@@ -93,7 +93,7 @@ def test_a_command_that_is_ended_at_its_commit_does_not_know_whether_that_was_do
         there = place(tmp_path, proxy.conninfo(db), monkeypatch)
         with (
             pytest.raises(Interrupted, match="whether it was is not known"),
-            connecting.connected(there, context) as connection,
+            connect.connected(there, context) as connection,
             confirmed(connection),
         ):
             connection.execute("CREATE TABLE made ()")
@@ -107,6 +107,6 @@ def test_a_connection_that_breaks_in_a_command_says_why(
         there = place(tmp_path, proxy.conninfo(db), monkeypatch)
         with (
             pytest.raises(InfluxopsError, match=": consuming input failed: "),
-            connecting.connected(there, Context()) as connection,
+            connect.connected(there, Context()) as connection,
         ):
             connection.execute("SELECT version()")

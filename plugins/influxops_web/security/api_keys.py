@@ -12,7 +12,7 @@ import psycopg
 from msgspec import Struct
 
 from influxops_postgres.commit import confirmed
-from influxops_web.place import Place
+from influxops_web.db.connect import Place
 
 #: How a token begins, so that it is recognised where it has got lost.
 PREFIX = "iop_"

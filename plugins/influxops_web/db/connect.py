@@ -1,7 +1,8 @@
-"""Where the service keeps its tables: in the database of the source that reads its tenants."""
+"""Where the service keeps its tables, the database of the source of its tenants, and a connection."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,10 +11,12 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.config.web import WebTable
+from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
-from influxops_postgres.commit import CommitUnknown, NotCommitted
+from influxops_postgres.commit import CommitUnknown, NotCommitted, check_run
 from influxops_postgres.errors import reason
+from influxops_postgres.session import cut
 
 #: The service's own table of tenants, which a source reads.
 TENANTS = "tenants"
@@ -31,6 +34,11 @@ _TABLES = (
     "operator_audit_log",
     "influxops_web_migrations",
 )
+#: Seconds that connecting may take, and the first answer, which a pooler without a free connection
+#: never gives.
+_CONNECT, _FIRST = 5.0, 30.0
+#: Seconds that the server has to take note of a cancellation.
+_CANCEL = 1.0
 
 
 @runtime_checkable
@@ -153,3 +161,54 @@ def explained(error: psycopg.Error, place: Place) -> InfluxopsError:
     elif error.sqlstate is None:
         hint = "check the `dsn` of [sources.tenants]; does PostgreSQL run and listen there?"
     return InfluxopsError(f"{place.text}: {said}", hint=hint)
+
+
+@contextlib.contextmanager
+def connected(
+    place: Place, context: Context, keywords: Mapping[str, str] | None = None
+) -> Iterator[psycopg.Connection[Any]]:
+    """Yield a connection in autocommit mode, for as long as the run may take.
+
+    Args:
+        place: Where, for messages.
+        context: The run; when it ends, what waits ends.
+        keywords: What psycopg takes; None for the place's own.
+
+    Raises:
+        InfluxopsError: When PostgreSQL complains, in the block too.
+        Interrupted: When the run is over.
+    """
+    arguments: dict[str, Any] = {"connect_timeout": int(_CONNECT)}
+    arguments |= {**(place.keywords if keywords is None else keywords), "autocommit": True}
+    arguments["prepare_threshold"] = None  # a pooler in between may not keep them
+    try:
+        connection = context.detached(lambda: psycopg.connect(**arguments))
+
+        def abort() -> None:
+            _abort(connection)
+
+        with connection:
+            with context.ends(abort, within=_FIRST) as ending:
+                try:
+                    connection.execute("SELECT 1")
+                except psycopg.Error as error:
+                    context.check()
+                    if ending.error is None:
+                        raise
+                    raise InfluxopsError(
+                        f"{place.text}: no answer within {_FIRST:g} s",
+                        hint="see whether the server is well; a pooler in between may have no "
+                        "free connection",
+                    ) from error
+            with context.ends(abort):
+                yield connection
+    except psycopg.Error as error:
+        check_run(context, error)
+        raise explained(error, place) from error
+
+
+def _abort(connection: psycopg.Connection[Any]) -> None:
+    """End what a connection is at, whether the server answers or not."""
+    with contextlib.suppress(psycopg.Error):
+        connection.cancel_safe(timeout=_CANCEL)
+    cut(connection)

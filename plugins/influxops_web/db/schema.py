@@ -13,11 +13,11 @@ from psycopg import sql
 from influxops.errors import ConfigError
 from influxops.migrations import Migration, migrations
 from influxops_postgres.commit import confirmed
-from influxops_web.place import TENANTS, Place
+from influxops_web.db.connect import TENANTS, Place
 
 Connection = psycopg.Connection[Any]
 
-_PACKAGE = "influxops_web"
+_PACKAGE = "influxops_web.db"
 #: The key of the advisory lock that upgrades take: "iopsweb" as a number.
 _LOCK = 0x696F7073776562
 _MIGRATIONS = """
