@@ -15,14 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from influxops import __version__
-from influxops_web import api, devices, watching
+from influxops_web.api import devices, health, tenants
+from influxops_web.api.problems import Problem, ProblemDetails, answer
 from influxops_web.console import Console
-from influxops_web.problems import Problem, ProblemDetails, answer
 from influxops_web.security import login
 from influxops_web.security.middleware import Gate
 from influxops_web.service import Service
 
-_ROUTERS = (api.router, devices.router, login.router, watching.router)
+_ROUTERS = (tenants.router, devices.router, login.router, health.router)
 _KINDS = {
     400: "not-readable",
     404: "not-found",

@@ -28,9 +28,9 @@ from influxops.report.words import happened, retention_words
 from influxops.text import count, moment, one_line, short
 from influxops_web import console_data as data
 from influxops_web import console_words as words
+from influxops_web.api.problems import Problem
 from influxops_web.console_look import SPANS, Contents, Looker, Place
 from influxops_web.console_work import Works
-from influxops_web.problems import Problem
 from influxops_web.security.sessions import operator_of
 from influxops_web.service import Service
 

@@ -24,14 +24,14 @@ from influxops.provisioner import Ensured, Provisioner
 from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import Rules
 from influxops_postgres.commit import CommitUnknown, confirming, was_committed
+from influxops_web.api.metrics import Metrics
+from influxops_web.api.problems import away, unknown
+from influxops_web.api.schemas import Fleet
 from influxops_web.db.connect import Place
 from influxops_web.db.schema import Devices
-from influxops_web.metrics import Metrics
-from influxops_web.problems import away, unknown
 from influxops_web.security.api_keys import Role
 from influxops_web.security.rate_limits import Logins
 from influxops_web.security.sessions import FIND, Claim, Operator, Sessions
-from influxops_web.values import Fleet
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[dict[str, Any]]

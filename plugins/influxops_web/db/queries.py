@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg import sql
 
+from influxops_web.api.schemas import DeviceStats, Status
 from influxops_web.service import Connection, Service
-from influxops_web.values import DeviceStats, Status
 
 Row = dict[str, Any]
 

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from influxops_web.api import SECURED, service_of
-from influxops_web.problems import Problem, documented
+from influxops_web.api.problems import Problem, documented
+from influxops_web.api.schemas import Who
+from influxops_web.api.tenants import SECURED, service_of
 from influxops_web.security.api_keys import digest
 from influxops_web.security.sessions import COOKIE, Claim, is_form, media_type, operator_of
-from influxops_web.values import Who
 
 router = APIRouter(tags=["session"])
 

@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from influxops_web.problems import Problem, answer, away, is_api, wants_page
+from influxops_web.api.problems import Problem, answer, away, is_api, wants_page
 from influxops_web.security.sessions import Operator, brings_csrf, media_type, without_tokens
 from influxops_web.service import Service, log
 

@@ -15,11 +15,8 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.ledger import Record, State
 from influxops.provisioner import Ensured, WrongCall
-from influxops_web.db import queries
-from influxops_web.problems import Problem, documented
-from influxops_web.security.sessions import COOKIE
-from influxops_web.service import Service
-from influxops_web.values import (
+from influxops_web.api.problems import Problem, documented
+from influxops_web.api.schemas import (
     TENANT_ID,
     Created,
     Fleet,
@@ -35,6 +32,9 @@ from influxops_web.values import (
     Waiting,
     place,
 )
+from influxops_web.db import queries
+from influxops_web.security.sessions import COOKIE
+from influxops_web.service import Service
 
 #: What the gate has checked already; these are for OpenAPI.
 SECURED = [

@@ -10,10 +10,10 @@ import psycopg
 from fastapi import APIRouter, Request
 
 from influxops.durations import parse_duration
-from influxops_web.api import ALWAYS, SECURED, WRITES, no_tenant, service_of
+from influxops_web.api.problems import Problem, documented
+from influxops_web.api.schemas import NewDevice, Registered
+from influxops_web.api.tenants import ALWAYS, SECURED, WRITES, no_tenant, service_of
 from influxops_web.db import queries
-from influxops_web.problems import Problem, documented
-from influxops_web.values import NewDevice, Registered
 
 router = APIRouter(
     prefix="/api/admin", tags=["devices"], dependencies=SECURED, responses=documented(*ALWAYS)

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from influxops_web.api import service_of
-from influxops_web.metrics import CONTENT_TYPE
-from influxops_web.problems import documented
+from influxops_web.api.metrics import CONTENT_TYPE
+from influxops_web.api.problems import documented
+from influxops_web.api.tenants import service_of
 
 router = APIRouter(tags=["watching"])
 
