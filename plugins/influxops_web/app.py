@@ -17,7 +17,7 @@ from starlette.routing import Match
 from influxops import __version__
 from influxops_web.api import devices, health, tenants
 from influxops_web.api.problems import Problem, ProblemDetails, answer
-from influxops_web.console import Console
+from influxops_web.console.routes import Console
 from influxops_web.security import login
 from influxops_web.security.middleware import Gate
 from influxops_web.service import Service

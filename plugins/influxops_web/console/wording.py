@@ -10,8 +10,8 @@ from msgspec import Struct
 from influxops.findings import Severity
 from influxops.ledger import State
 from influxops.text import count, moment
-from influxops_web.console_data import UNRECORDED, Row
-from influxops_web.console_look import Contents
+from influxops_web.console.pages import UNRECORDED, Row
+from influxops_web.console.servers import Contents
 
 #: What each state of the ledger means.
 STATES = {

@@ -26,11 +26,11 @@ from influxops.engine import Engine
 from influxops.provisioner.values import How, WrongCall
 from influxops.report.words import happened, retention_words
 from influxops.text import count, moment, one_line, short
-from influxops_web import console_data as data
-from influxops_web import console_words as words
 from influxops_web.api.problems import Problem
-from influxops_web.console_look import SPANS, Contents, Looker, Place
-from influxops_web.console_work import Works
+from influxops_web.console import pages as data
+from influxops_web.console import wording as words
+from influxops_web.console.runs import Works
+from influxops_web.console.servers import SPANS, Contents, Looker, Place
 from influxops_web.security.sessions import operator_of
 from influxops_web.service import Service
 
@@ -88,7 +88,9 @@ class Console:
     def mount(self, app: FastAPI) -> None:
         """Add what the pages look like, and the page that says what went wrong."""
         app.mount("/assets", _Assets(directory=_bootstrap()))
-        app.mount("/static", _Assets(directory=str(files("influxops_web").joinpath("static"))))
+        app.mount(
+            "/static", _Assets(directory=str(files("influxops_web.console").joinpath("static")))
+        )
         app.state.error_page = self.error
 
     def close(self) -> None:
@@ -135,7 +137,7 @@ class Console:
         contents, where = await self._ask(row, chosen)
         plot = None
         if contents is not None and contents.activity is not None:
-            from influxops_web.console_plot import plot as draw
+            from influxops_web.console.chart import plot as draw
 
             plot = draw(contents.activity, chosen.words)
         return self._page(
@@ -389,7 +391,7 @@ def _link(path: str, **query: Any) -> str:
 
 def _environment() -> jinja2.Environment:
     pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("influxops_web"),
+        loader=jinja2.PackageLoader("influxops_web.console"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
