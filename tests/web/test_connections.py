@@ -36,7 +36,7 @@ connections.HEADER = {header}
 """
 SERVES = """
 import asyncio, sys
-from influxops_web import serving
+from influxops_web import server
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -50,9 +50,9 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(size).encode()})
 
-with serving._listening("127.0.0.1", 0) as listener:
+with server._listening("127.0.0.1", 0) as listener:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    asyncio.run(serving._run(serving._Server(serving.server_settings(app)), listener, url))
+    asyncio.run(server._run(server._Server(server.server_settings(app)), listener, url))
 """
 
 

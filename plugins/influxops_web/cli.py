@@ -240,6 +240,6 @@ def serve(
     if proxies and not proxy_headers:
         raise ConfigError("--trusted-proxy goes with --proxy-headers")
     _needs_extra()
-    from influxops_web.serving import serve as run
+    from influxops_web.server import serve as run
 
     run(ctx, host, port, proxies or ("127.0.0.1", "::1") if proxy_headers else ())
