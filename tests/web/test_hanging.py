@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -100,6 +102,28 @@ def test_a_request_under_way_is_answered_before_the_service_ends(
             holding.let_go.set()
     assert (answer.status, answer.json()["influxdb_provisioned"]) == (201, False)
     assert web.process.wait(60) == 0
+
+
+def test_a_page_says_why_a_server_is_not_asked_instead_of_waiting_for_it(
+    behind: tuple[Web, Proxy],
+) -> None:
+    web, proxy = behind
+    assert web.ask("POST", "/operator/tenants", json={"tenant_id": "before"}).status == 201
+    holding = _Holding(proxy)
+    try:
+        assert web.ask("POST", "/operator/tenants", json={"tenant_id": "late"}).status == 201
+        until(lambda: server(web)["trouble"] is not None)
+        for path in ("/fleet", "/tenant?id=before"):
+            page = web.ask("GET", path, headers={"Accept": "text/html"})
+            text = html.unescape(page.data.decode())
+            assert server(web)["trouble"] in text
+    finally:
+        holding.let_go.set()
+
+
+def server(web: Web) -> dict[str, Any]:
+    found: dict[str, Any] = web.ask("GET", "/operator/fleet").json()["servers"][0]
+    return found
 
 
 def states(web: Web) -> dict[str, int]:

@@ -163,7 +163,7 @@ class Looker:
 
     async def _ask(self, target: str, ask: Callable[[Engine, Context], T]) -> T | str:
         """Return what a target said, or why it said nothing."""
-        known = self._trouble().get(f"targets.{target}")
+        known = self._trouble().get(f"target:{target}")
         if known:
             return known
         late = LATE.format(self._budget)
