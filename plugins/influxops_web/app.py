@@ -19,7 +19,7 @@ from influxops_web.api import devices, health, tenants
 from influxops_web.api.problems import Problem, ProblemDetails, answer
 from influxops_web.console.routes import Console
 from influxops_web.security import login
-from influxops_web.security.middleware import Gate
+from influxops_web.security.middleware import AccessMiddleware
 from influxops_web.service import Service
 
 _ROUTERS = (tenants.router, devices.router, login.router, health.router)
@@ -79,7 +79,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    app.add_middleware(Gate, service=service)
+    app.add_middleware(AccessMiddleware, service=service)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

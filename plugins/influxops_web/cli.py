@@ -23,11 +23,11 @@ from influxops.command import (
 if TYPE_CHECKING:
     import psycopg
 
-    from influxops_web.db.connect import Place
+    from influxops_web.db.connect import DatabaseLocation
 
 #: What the extra brings, by the names that it is imported as.
 _EXTRA = (
-    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "psycopg_pool", "pygal"),
+    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "psycopg_pool"),
     *("python_multipart", "uvicorn"),
 )
 
@@ -55,19 +55,19 @@ def _needs_extra() -> None:
 @contextlib.contextmanager
 def _database(
     ctx: click.Context, timeout: float | None = None
-) -> Iterator[tuple[psycopg.Connection[Any], Place]]:
+) -> Iterator[tuple[psycopg.Connection[Any], DatabaseLocation]]:
     """Yield a connection to the service's database, in autocommit mode.
 
     Raises:
         InfluxopsError: When PostgreSQL complains in the block; it says what to do.
     """
     from influxops.cli.session import session
-    from influxops_web.db.connect import connected, place_of
+    from influxops_web.db.connect import connected, locate_database
 
     with session(ctx, timeout=timeout) as (engine, context):
-        place = place_of(engine)
-        with connected(place, context) as connection:
-            yield connection, place
+        location = locate_database(engine)
+        with connected(location, context) as connection:
+            yield connection, location
 
 
 @click.group("db", short_help="Make the tables of the service in PostgreSQL.")
@@ -88,15 +88,15 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
     from influxops.text import count
     from influxops_web.db import schema
 
-    with _database(ctx, timeout) as (connection, place):
+    with _database(ctx, timeout) as (connection, location):
         steps = []
-        for step in schema.upgrade(connection, place):
+        for step in schema.upgrade(connection, location):
             steps.append(step)
             if not common(ctx).quiet:
                 say(f"installed version {step.version} ({step.name})")
     if not common(ctx).quiet:
         what = f"{count(len(steps), 'step')} done" if steps else "nothing to do"
-        say(f"{place.text}: {what}, the tables are of version {schema.newest()}")
+        say(f"{location.text}: {what}, the tables are of version {schema.newest()}")
 
 
 @click.group("token", short_help="Make, list and revoke the tokens of operators.")
@@ -141,8 +141,8 @@ def create(
     """
     from influxops_web.security import api_keys
 
-    with _database(ctx, timeout) as (connection, place):
-        number, made = api_keys.create(connection, place, api_keys.Role(role), name, expires)
+    with _database(ctx, timeout) as (connection, location):
+        number, made = api_keys.create(connection, location, api_keys.Role(role), name, expires)
     put(made)
     if not common(ctx).quiet:
         say(f"token {number} of the role {role}: keep it, it is not shown again", err=True)
@@ -160,8 +160,8 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     from influxops.text import moment
     from influxops_web.security import api_keys
 
-    with _database(ctx, timeout) as (connection, place):
-        found = api_keys.tokens(connection, place)
+    with _database(ctx, timeout) as (connection, location):
+        found = api_keys.tokens(connection, location)
     now = datetime.now(UTC)
     rows = []
     for each in found:
@@ -189,8 +189,8 @@ def revoke(ctx: click.Context, number: int, timeout: float | None) -> None:
     from influxops.errors import ConfigError
     from influxops_web.security import api_keys
 
-    with _database(ctx, timeout) as (connection, place):
-        if not api_keys.revoke(connection, place, number):
+    with _database(ctx, timeout) as (connection, location):
+        if not api_keys.revoke(connection, location, number):
             raise ConfigError(
                 f"there is no token {number}", hint="`influxops token list` shows them"
             )

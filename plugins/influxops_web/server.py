@@ -18,8 +18,8 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import ConfigError, ExitCode, LedgerError
 from influxops_web.app import create_app
-from influxops_web.db.connect import connected, other_databases, place_of
-from influxops_web.db.schema import identity, look
+from influxops_web.db.connect import connected, locate_database, other_databases
+from influxops_web.db.schema import database_identity, read_tables
 from influxops_web.security.connections import LimitedProtocol, on_loop_error
 from influxops_web.service import Service
 
@@ -94,16 +94,16 @@ def _service(engine: Engine, context: Context) -> Service:
         ConfigError: When something is not.
         InfluxopsError: When PostgreSQL is away.
     """
-    place = place_of(engine)
-    others = [*other_databases(engine, place)]
-    with connected(place, context) as connection:
-        devices, key = look(connection, place)
-        here = identity(connection)
+    location = locate_database(engine)
+    others = [*other_databases(engine, location)]
+    with connected(location, context) as connection:
+        device_table, key = read_tables(connection, location)
+        here = database_identity(connection)
     for name, keywords in others:
-        with connected(place, context, keywords) as connection:
-            if identity(connection) != here:
+        with connected(location, context, keywords) as connection:
+            if database_identity(connection) != here:
                 raise ConfigError(
-                    f"{name} is in another database than the service's tables ({place.text})",
+                    f"{name} is in another database than the service's tables ({location.text})",
                     hint="put them in one database: a tenant is noted in one transaction",
                 )
     assert engine.ledger is not None, "its database was just looked at"
@@ -111,7 +111,7 @@ def _service(engine: Engine, context: Context) -> Service:
         engine.ledger.memory(context, ())
     except LedgerError as error:  # PostgreSQL is there, so it is not installed, or not ours
         raise ConfigError(error.message, hint=error.remedy) from error
-    return Service(engine.config, place, devices, key)
+    return Service(engine, location, device_table, key)
 
 
 @contextlib.contextmanager

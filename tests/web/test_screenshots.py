@@ -78,7 +78,7 @@ def test_the_console_looks_as_readme_shows_it(demo: tuple[str, str], tmp_path: P
             ):
                 page.goto(path)
                 taken(page, tmp_path / f"{name}-{scheme}.png")
-            assert page.get_by_role("img").evaluate("image => image.naturalWidth") > 0
+            assert page.get_by_role("img").locator("rect").count() > 0
             if scheme == "light" and os.environ.get("UPDATE_SCREENSHOTS"):
                 page.screenshot(path=README)
             context.close()

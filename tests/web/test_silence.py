@@ -17,7 +17,7 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.commit import confirmed
 from influxops_web.db import connect
-from influxops_web.db.connect import Place, place_of
+from influxops_web.db.connect import DatabaseLocation, locate_database
 from tests.integration.command import Cli
 from tests.line_proxy import line_proxy
 from tests.pg import TestDatabase, new_database
@@ -35,13 +35,13 @@ def db(postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
         yield db
 
 
-def place(folder: Path, conninfo: str, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Return the service's place, as a configuration with this connection string has it."""
+def location(folder: Path, conninfo: str, monkeypatch: pytest.MonkeyPatch) -> DatabaseLocation:
+    """The location of the service's database, as a configuration with this string has it."""
     monkeypatch.setenv("DSN", conninfo)
     cli = Cli(folder, {})
     write_config(cli, "http://127.0.0.1:9")
     with Engine(load_config(folder / "influxops.toml")) as engine:
-        return place_of(engine)
+        return locate_database(engine)
 
 
 def test_a_command_gives_up_a_server_that_gives_no_first_answer(
@@ -58,7 +58,7 @@ def test_a_command_gives_up_a_server_that_gives_no_first_answer(
             began = time.monotonic()
             with (
                 pytest.raises(InfluxopsError) as caught,
-                connect.connected(place(tmp_path, conninfo, monkeypatch), Context()),
+                connect.connected(location(tmp_path, conninfo, monkeypatch), Context()),
             ):
                 pass
             assert time.monotonic() - began < SLACK
@@ -76,7 +76,7 @@ def test_a_server_that_falls_silent_keeps_no_command_beyond_its_time(
         with (
             pytest.raises(Interrupted),
             connect.connected(
-                place(tmp_path, there, monkeypatch), Context(timeout=2)
+                location(tmp_path, there, monkeypatch), Context(timeout=2)
             ) as connection,
         ):
             connection.execute("SELECT version()")
@@ -90,7 +90,7 @@ def test_a_command_that_is_ended_at_its_commit_does_not_know_whether_that_was_do
     with pg_proxy(db.server.port) as proxy:
         proxy.before = lambda query, pid: Then.LOSE_ANSWER if query == "COMMIT" else Then.PASS_ON
         proxy.after = context.cancel
-        there = place(tmp_path, proxy.conninfo(db), monkeypatch)
+        there = location(tmp_path, proxy.conninfo(db), monkeypatch)
         with (
             pytest.raises(Interrupted, match="whether it was is not known"),
             connect.connected(there, context) as connection,
@@ -104,7 +104,7 @@ def test_a_connection_that_breaks_in_a_command_says_why(
 ) -> None:
     with pg_proxy(db.server.port) as proxy:
         proxy.before = lambda query, pid: Then.CUT if "version" in query else Then.PASS_ON
-        there = place(tmp_path, proxy.conninfo(db), monkeypatch)
+        there = location(tmp_path, proxy.conninfo(db), monkeypatch)
         with (
             pytest.raises(InfluxopsError, match=": consuming input failed: "),
             connect.connected(there, Context()) as connection,

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request
 from influxops.durations import parse_duration
 from influxops_web.api.problems import Problem, documented
 from influxops_web.api.schemas import NewDevice, Registered
-from influxops_web.api.tenants import ALWAYS, SECURED, WRITES, no_tenant, service_of
-from influxops_web.db import queries
+from influxops_web.api.tenants import ALWAYS, SECURED, WRITES, registered, service_of
+from influxops_web.db.devices import add_device
 
 router = APIRouter(
     prefix="/api/admin", tags=["devices"], dependencies=SECURED, responses=documented(*ALWAYS)
@@ -44,16 +44,17 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
     request.state.tenant = new.tenant_id
     code = new_code()
     values = {"tenant_id": new.tenant_id}
-    if new.device_id or not service.devices.makes_ids:
+    if new.device_id or not service.device_table.makes_ids:
         values["device_id"] = new.device_id or uuid.uuid4().hex
-    if new.name and "name" in service.devices.present:
+    if new.name and "name" in service.device_table.present:
         values["name"] = new.name
     ttl = parse_duration(service.web.activation)
     try:
         async with service.transaction() as connection:
-            if await queries.tenant(connection, service, new.tenant_id) is None:
-                raise no_tenant(new.tenant_id)
-            row = await queries.add_device(connection, service, values, code_digest(code), ttl)
+            await registered(connection, service, new.tenant_id)
+            device_id, expires_at = await add_device(
+                connection, service.location, values, code_digest(code), ttl
+            )
             await service.provisioner.aensure(new.tenant_id, connection=connection)
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None
@@ -63,8 +64,8 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
     found = await service.ensure(new.tenant_id)
     return Registered(
         tenant_id=new.tenant_id,
-        device_id=row["device_id"],
+        device_id=device_id,
         activation_code=code,
-        activation_expires_at=row["expires_at"],
+        activation_expires_at=expires_at,
         influxdb_provisioned=bool(found),
     )

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 MEDIA_TYPE = "application/problem+json"
-#: Seconds after which it is worth trying again, where PostgreSQL is away.
+#: Seconds after which it is worth trying again, where PostgreSQL is unavailable.
 RETRY_AFTER = 2
 
 
@@ -110,17 +110,17 @@ def wants_page(request: Request) -> bool:
     return not is_api(request.url.path) and "text/html" in request.headers.get("accept", "")
 
 
-def away(retry: int = RETRY_AFTER) -> Problem:
-    """Return the problem that PostgreSQL is away."""
+def database_unavailable() -> Problem:
+    """Return the problem that the service's database does not answer."""
     return Problem(
         503,
         "database-away",
         "the service's database does not answer; nothing was done, try again",
-        headers={"Retry-After": str(retry)},
+        headers={"Retry-After": str(RETRY_AFTER)},
     )
 
 
-def unknown() -> Problem:
+def outcome_unknown() -> Problem:
     """Return the problem that it is not known whether a write was stored."""
     return Problem(
         503,

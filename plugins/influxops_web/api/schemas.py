@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -94,7 +94,7 @@ class Created(BaseModel):
     )
 
 
-class Place(BaseModel):
+class InfluxInfo(BaseModel):
     """What the ledger has of a tenant's database."""
 
     state: str | None = Field(description="`wanted`, `ready`, …; null: nothing is recorded.")
@@ -111,7 +111,7 @@ class Tenant(BaseModel):
     name: str
     status: str
     created_at: datetime
-    influxdb: Place
+    influxdb: InfluxInfo
 
 
 class TenantPage(BaseModel):
@@ -264,23 +264,10 @@ class Fleet(BaseModel):
     states: dict[str, int] = Field(description="How many tenants stand where, by state.")
 
 
-class Who(BaseModel):
+class SessionInfo(BaseModel):
     """Who asks."""
 
     who: str
     role: str
     via: str
     csrf_token: str | None = Field(description="For writes with the cookie; null with a token.")
-
-
-def place(record: Any) -> Place:
-    """Return what the ledger's record of a tenant says, or that there is none."""
-    if record is None:
-        return Place(state=None, database=None, target=None, since=None, error=None)
-    return Place(
-        state=record.state.value,
-        database=record.database or None,
-        target=record.target,
-        since=record.since,
-        error=record.error or None,
-    )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import Counter
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from influxops.context import Context
-from influxops.engine import Engine
-from influxops.ledger import Record, State
-from influxops.provisioner import Ensured, WrongCall
+from influxops.provisioner import WrongCall
 from influxops_web.api.problems import Problem, documented
 from influxops_web.api.schemas import (
     TENANT_ID,
     Created,
+    DeviceStats,
     Fleet,
+    InfluxInfo,
     NewTenant,
     Provisioned,
     Server,
@@ -30,9 +25,10 @@ from influxops_web.api.schemas import (
     TenantPage,
     TenantStats,
     Waiting,
-    place,
 )
 from influxops_web.db import queries
+from influxops_web.db.connect import AsyncConnection
+from influxops_web.db.devices import devices
 from influxops_web.security.sessions import COOKIE
 from influxops_web.service import Service
 
@@ -49,9 +45,7 @@ router = APIRouter(
 )
 
 TenantPath = Annotated[str, Path(pattern=TENANT_ID, description="The tenant's id.")]
-#: Seconds for which the fleet is known, and that reading all of the ledger may take.
-_FLEET, _READING = 2.0, 10.0
-#: So many of who waits are named.
+#: Tenants that wait for a database and are named.
 _NAMED = 100
 
 
@@ -60,11 +54,6 @@ def service_of(request: Request) -> Service:
     found = request.app.state.service
     assert isinstance(found, Service)
     return found
-
-
-def no_tenant(id_: str) -> Problem:
-    """Return the problem that there is no such tenant."""
-    return Problem(404, "no-such-tenant", f"there is no tenant {id_}")
 
 
 @router.post("/tenants", status_code=201, responses=documented(*WRITES, 409))
@@ -81,7 +70,7 @@ async def create_tenant(new: NewTenant, request: Request) -> Created:
     except WrongCall as error:
         raise Problem(422, "no-such-id", str(error)) from None
     async with service.transaction() as connection:
-        if not await queries.add_tenant(connection, service, new.tenant_id, new.name):
+        if not await queries.add_tenant(connection, service.location, new.tenant_id, new.name):
             raise Problem(409, "tenant-exists", f"there is a tenant {new.tenant_id} already")
         await service.provisioner.aensure(new.tenant_id, connection=connection)
     found = await service.ensure(new.tenant_id)
@@ -100,23 +89,49 @@ async def list_tenants(
 ) -> TenantPage:
     """List tenants by pages, in the order of their ids."""
     service = service_of(request)
+    wanted = queries.TenantFilter(search, status=status.value if status else "", page=page)
     async with service.connection() as connection:
-        rows, total = await queries.page_of_tenants(
-            connection, service, page=page, per_page=per_page, search=search, status=status
+        rows, total = await queries.registered_tenants(
+            connection, service.location, wanted, per_page
         )
     pages = max(1, -(-total // per_page))
     if page > pages:
         raise Problem(404, "no-such-page", f"there is no page {page}: the last one is {pages}")
-    records = await service.records([row["tenant_id"] for row in rows]) if rows else {}
-    tenants = [Tenant(**row, influxdb=place(records.get(row["tenant_id"]))) for row in rows]
+    tenants = [_shown(row) for row in rows]
     return TenantPage(tenants=tenants, page=page, per_page=per_page, pages=pages, total=total)
 
 
-async def _shown(service: Service, tenant_id: str, row: Mapping[str, Any] | None) -> Tenant:
-    """Return a tenant with what the ledger has of its database, unless it was not found."""
-    if row is None:
-        raise no_tenant(tenant_id)
-    return Tenant(**row, influxdb=place((await service.records([tenant_id])).get(tenant_id)))
+async def registered(
+    connection: AsyncConnection, service: Service, tenant_id: str
+) -> queries.TenantRow:
+    """Read a tenant of the service's table.
+
+    Raises:
+        Problem: When there is none of that id (404).
+    """
+    row = await queries.tenant(connection, service.location, tenant_id)
+    if row is None or row.status is None:
+        raise Problem(404, "no-such-tenant", f"there is no tenant {tenant_id}")
+    return row
+
+
+def _shown(row: queries.TenantRow) -> Tenant:
+    registered: dict[str, Any] = {
+        "name": row.name,
+        "status": row.status,
+        "created_at": row.created_at,
+    }
+    return Tenant(
+        tenant_id=row.tenant,
+        influxdb=InfluxInfo(
+            state=row.state,
+            database=row.database or None,
+            target=row.target,
+            since=row.since,
+            error=row.error or None,
+        ),
+        **registered,
+    )
 
 
 @router.get("/tenants/{tenant_id}", responses=documented(404))
@@ -124,8 +139,7 @@ async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
     """Return a tenant, and what the ledger has of its database."""
     service = service_of(request)
     async with service.connection() as connection:
-        row = await queries.tenant(connection, service, tenant_id)
-    return await _shown(service, tenant_id, row)
+        return _shown(await registered(connection, service, tenant_id))
 
 
 @router.patch("/tenants/{tenant_id}", responses=documented(*WRITES, 404))
@@ -136,8 +150,9 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
     if not given:
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
     async with service.transaction() as connection:
-        row = await queries.change_tenant(connection, service, tenant_id, given)
-    return await _shown(service, tenant_id, row)
+        await queries.change_tenant(connection, service.location, tenant_id, given)
+        row = await registered(connection, service, tenant_id)
+    return _shown(row)
 
 
 @router.get("/tenants/{tenant_id}/stats", responses=documented(404))
@@ -145,17 +160,19 @@ async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
     """Count a tenant's devices and telemetry; what InfluxDB does not tell in time is null."""
     service = service_of(request)
     async with service.connection() as connection:
-        row = await queries.tenant(connection, service, tenant_id)
-        if row is None:
-            raise no_tenant(tenant_id)
-        stats = await queries.device_stats(connection, service, tenant_id)
-    found = {"telemetry_count": None, **await service.check(tenant_id)}
+        row = await registered(connection, service, tenant_id)
+        found = await devices(connection, service.location, service.device_table, tenant_id)
     return TenantStats(
         tenant_id=tenant_id,
-        name=row["name"],
-        status=row["status"],
-        stats=stats,
-        influxdb=Telemetry(**found),
+        name=row.name or "",
+        status=row.status or "",
+        stats=DeviceStats(
+            devices=found.total,
+            active_devices=found.active,
+            last_device_at=found.last_device_at,
+            last_seen_at=found.last_seen_at,
+        ),
+        influxdb=Telemetry(**{"telemetry_count": None, **await service.check(tenant_id)}),
     )
 
 
@@ -164,13 +181,8 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     """See to it that a tenant has its database."""
     service = service_of(request)
     async with service.connection() as connection:
-        if await queries.tenant(connection, service, tenant_id) is None:
-            raise no_tenant(tenant_id)
-    return provisioned(await service.ensure(tenant_id))
-
-
-def provisioned(found: Ensured) -> Provisioned:
-    """Return what became of a tenant's database."""
+        await registered(connection, service, tenant_id)
+    found = await service.ensure(tenant_id)
     return Provisioned(
         tenant_id=found.tenant,
         influxdb_provisioned=bool(found),
@@ -184,70 +196,30 @@ def provisioned(found: Ensured) -> Provisioned:
 @router.get("/fleet")
 async def fleet(request: Request) -> Fleet:
     """Tell how full the servers are, and who waits for a database and why."""
-    return await fleet_of(service_of(request))
-
-
-async def fleet_of(service: Service) -> Fleet:
-    """Return how full the servers are, and who waits, as it was a few seconds ago at most.
-
-    It takes all of the ledger to tell, so those who ask at once share one reading of it.
-
-    Raises:
-        Problem: When the ledger cannot be read (503).
-    """
-    if service.fleet is not None and time.monotonic() - service.fleet[0] <= _FLEET:
-        return service.fleet[1]
-    if service.reading_fleet is None or service.reading_fleet.done():
-        service.reading_fleet = asyncio.create_task(_read_fleet(service))
-    # They share a failure, too: nobody waits for one reading after another.
-    found = await asyncio.shield(service.reading_fleet)
-    service.fleet = (time.monotonic(), found)
-    return found
-
-
-async def _read_fleet(service: Service) -> Fleet:
+    service = service_of(request)
     trouble = service.provisioner.health()["trouble"]
-
-    def read(engine: Engine, context: Context) -> Fleet:
-        assert engine.ledger is not None, "the service was started with one"
-        records = engine.ledger.memory(context).records.values()
-        counts = engine.ledger.counts(context)
-        waiting = [record for record in records if record.state in _WAITING]
-        waiting.sort(key=_longest)
-        servers = []
-        for handle in engine.targets:
-            capacity = handle.settings.capacity
-            servers.append(
-                Server(
-                    name=handle.name,
-                    url=handle.location.text if handle.location else "",
-                    state=handle.settings.state,
-                    databases=None if counts is None else counts.get(handle.name, 0),
-                    capacity=capacity if isinstance(capacity, int) else None,
-                    trouble=trouble.get(handle.full_name),
-                )
+    async with service.connection() as connection:
+        recorded = await queries.targets(connection, service.location)
+        states = await queries.states(connection, service.location)
+        waiting, total = await queries.waiting(connection, service.location, _NAMED)
+    return Fleet(
+        servers=[
+            Server(
+                name=target.name,
+                url=target.url,
+                state=target.state,
+                databases=recorded[target.name].tenants if target.name in recorded else 0,
+                capacity=target.capacity if isinstance(target.capacity, int) else None,
+                trouble=trouble.get(target.section),
             )
-        return Fleet(
-            servers=servers,
-            waiting=[_waiting(record) for record in waiting[:_NAMED]],
-            waiting_total=len(waiting),
-            states=Counter(record.state.value for record in records),
-        )
-
-    return await service.with_engine(read, _READING)
-
-
-_WAITING = (State.WANTED, State.RESERVED, State.UNCONFIRMED, State.LOST)
-
-
-def _longest(record: Record) -> tuple[float, str]:
-    return (record.since.timestamp() if record.since else 0.0, record.tenant)
-
-
-def _waiting(record: Record) -> Waiting:
-    return Waiting(
-        tenant_id=record.tenant,
-        state=record.state.value,
-        since=record.since,
-        error=record.error or None,
+            for target in service.targets.values()
+        ],
+        waiting=[
+            Waiting(
+                tenant_id=each.tenant, state=each.state, since=each.since, error=each.error or None
+            )
+            for each in waiting
+        ],
+        waiting_total=total,
+        states=states,
     )

@@ -1,92 +1,92 @@
-"""The plot of a tenant's telemetry over time, as an image in the page: no script draws it."""
+"""The chart of a tenant's telemetry over time: where its bars, marks and labels are.
+
+The template `chart.svg` draws it as a part of the page, so that it has the page's colours.
+"""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from msgspec import Struct
 
 from influxops.text import count
 
-#: Pixels, of which the page shows as many as fit.
-_WIDTH, _HEIGHT = 900, 260
+#: Units of the drawing between two bars.
+_GAP = 6
 #: Labels below the bars.
 _LABELS = 6
 #: Marks on the left, the one at 0 left out.
 _MARKS = 5
-#: An image knows whether its reader wants dark pages, and nothing else of the page. The library's
-#: own rules name the chart, so these have to insist.
-_COLOURS = """
-.background { fill: transparent !important }
-.rect { fill: #0b5ed7 !important; stroke: none !important; fill-opacity: 1 !important }
-text { fill: #343a40 !important }
-.axis .line { stroke: #ced4da !important }
-.text-overlay { display: none }
-@media (prefers-color-scheme: dark) {
-  .rect { fill: #6ea8fe !important }
-  text { fill: #ced4da !important }
-  .axis .line { stroke: #495057 !important }
-}
-"""
 
 
-class Plot(Struct, frozen=True):
-    """A plot, and the same in words."""
+class Bar(Struct, frozen=True):
+    """One span of time; positions are in the units of the drawing."""
 
-    image: str  # a `data:` URL; empty where there is nothing to draw
-    words: str  # what it shows, for who does not see it
-    rows: Sequence[tuple[str, int]]  # when each span begins, and its rows: the same as a table
+    time: str  # when it begins
+    rows: int
+    x: float
+    y: float
+    width: float
+    height: float
+    is_labelled: bool
 
 
-def plot(activity: Sequence[tuple[datetime, int]], words: str) -> Plot:
-    """Draw how many rows were written in each span of time.
+class Mark(Struct, frozen=True):
+    """A line across the chart that says how many rows that height is."""
+
+    rows: int
+    y: float
+
+
+class Chart(Struct, frozen=True):
+    """A chart, and the same in words."""
+
+    # The size of the drawing in its own units, and the edges of what the bars fill of it.
+    WIDTH: ClassVar[int] = 900
+    HEIGHT: ClassVar[int] = 260
+    LEFT: ClassVar[int] = 80
+    RIGHT: ClassVar[int] = 860
+    TOP: ClassVar[int] = 15
+    BASE: ClassVar[int] = 225
+
+    words: str  # what it shows, for a reader who does not see it
+    bars: Sequence[Bar]
+    marks: Sequence[Mark]  # none where no rows were written: there is nothing to draw
+
+
+def chart(activity: Sequence[tuple[datetime, int]], words: str) -> Chart:
+    """Lay out how many rows were written in each span of time.
 
     Args:
         activity: When each span begins, and how many rows there are, in order.
         words: How far back it goes: "the last 24 hours".
     """
-    import pygal  # only who looks at a tenant needs it
-    from pygal.style import Style
-
-    said = _in_words(activity, words)
+    most = max((rows for _, rows in activity), default=0)
+    marks = _marks(most) if most else []
+    top = marks[-1] if marks else 1
     is_daily = len(activity) > 1 and (activity[1][0] - activity[0][0]).days >= 1
-    times = [f"{at:%Y-%m-%d}" if is_daily else f"{at:%m-%d %H:%M}" for at, _ in activity]
-    numbers = [number for _, number in activity]
-    rows = tuple(zip(times, numbers, strict=True))
-    if not any(numbers):
-        return Plot("", said, rows)
-    chart = pygal.Bar(
-        width=_WIDTH,
-        height=_HEIGHT,
-        style=Style(
-            background="transparent",
-            plot_background="transparent",
-            font_family="system-ui, sans-serif",
-            label_font_size=14,
-            major_label_font_size=14,
-        ),
-        css=["file://style.css", "file://graph.css", f"inline:{_COLOURS}"],
-        js=[],
-        show_legend=False,
-        margin=10,
-        spacing=4,
-        x_labels_major_every=max(1, len(times) // _LABELS),
-        show_minor_x_labels=False,
-        truncate_label=-1,
-        value_formatter=lambda value: f"{value:,.0f}",
-        disable_xml_declaration=True,
-        explicit_size=True,
-        print_values=False,
-        show_x_guides=False,
-        no_data_text="",
-    )
-    chart.x_labels = times
-    chart.y_labels = _marks(max(numbers))
-    chart.add("rows", numbers)
-    image = base64.b64encode(chart.render().encode()).decode("ascii")
-    return Plot(f"data:image/svg+xml;base64,{image}", said, rows)
+    pattern = "%Y-%m-%d" if is_daily else "%m-%d %H:%M"
+    step = (Chart.RIGHT - Chart.LEFT) / max(1, len(activity))
+    labelled = max(1, len(activity) // _LABELS)
+    bars = [
+        Bar(
+            f"{at:{pattern}}",
+            rows,
+            round(Chart.LEFT + number * step + _GAP / 2, 1),
+            _y(rows, top),
+            round(step - _GAP, 1),
+            round(Chart.BASE - _y(rows, top), 1),
+            number % labelled == 0,
+        )
+        for number, (at, rows) in enumerate(activity)
+    ]
+    return Chart(_in_words(activity, words), bars, [Mark(rows, _y(rows, top)) for rows in marks])
+
+
+def _y(rows: int, top: int) -> float:
+    return round(Chart.BASE - (Chart.BASE - Chart.TOP) * rows / top, 1)
 
 
 def _marks(most: int) -> list[int]:

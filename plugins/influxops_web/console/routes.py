@@ -21,24 +21,26 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
-from influxops.durations import parse_duration
-from influxops.engine import Engine
+from influxops.provisioner.engines import Engines
 from influxops.provisioner.values import How, WrongCall
 from influxops.report.words import happened, retention_words
 from influxops.text import count, moment, one_line, short
 from influxops_web.api.problems import Problem
-from influxops_web.console import pages as data
-from influxops_web.console import wording as words
-from influxops_web.console.runs import Works
-from influxops_web.console.servers import SPANS, Contents, Looker, Place
+from influxops_web.console import wording
+from influxops_web.console.chart import chart
+from influxops_web.console.runs import Act, OperatorRuns
+from influxops_web.console.servers import SPANS, Contents, LiveStatus, ServerUsage, Span
+from influxops_web.db import history, queries
+from influxops_web.db.devices import Devices, devices
+from influxops_web.db.queries import TenantRow
 from influxops_web.security.sessions import operator_of
 from influxops_web.service import Service
 
 #: Pages that come later than this are not asked for by a link.
 _LAST_PAGE = 1_000_000
 _BIGGEST = 2**63 - 1
-#: Tables of a database that are named; how many more there are is said.
-_TABLES = 20
+#: Tables of a database that are named, and tenants that wait; how many more there are is said.
+_TABLES, _WAITING_SHOWN = 20, 50
 
 Id = Annotated[str, Query(max_length=4000)]
 Named = Annotated[str, Form(alias="id", max_length=4000)]
@@ -53,17 +55,10 @@ class Console:
     """
 
     def __init__(self, service: Service) -> None:
-        self._service = service
-        budget = service.web.budget
-        with_trouble = service.provisioner.health
-        self._looker = Looker(service.config, budget, lambda: with_trouble()["trouble"])
-        self._works = Works(service.config, budget)
-        with Engine(service.config) as engine:
-            assert engine.ledger is not None, "the service was started with one"
-            settings = engine.ledger.settings
-        schema = str(getattr(settings, "schema", ""))  # which a ledger in PostgreSQL has
-        self._names = data.Names(service.place, schema, settings.namespace)
-        self._kept = parse_duration(settings.retire_after)
+        self._service, self._location = service, service.location
+        self._engines = Engines(service.config, None)
+        self._servers = LiveStatus(service, self._engines)
+        self._runs = OperatorRuns(service.config, self._engines)
         self._pages = _environment()
         self.router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
         for path, page in (
@@ -95,8 +90,9 @@ class Console:
 
     def close(self) -> None:
         """End what is under way."""
-        self._works.close()
-        self._looker.close()
+        self._runs.close()
+        self._engines.close()
+        self._servers.close()
 
     # Pages -----------------------------------------------------------------------------------
 
@@ -115,11 +111,11 @@ class Console:
     ) -> Any:
         """Show the tenants, or those that are looked for."""
         q, target = q.replace("\0", ""), target.replace("\0", "")
-        state = state if state in data.STATES else ""
-        status = status if status in data.STATUSES else ""
-        asked = data.Asked(q, state, status, target, page)
+        state = state if state in queries.STATES else ""
+        status = status if status in queries.STATUSES else ""
+        asked = queries.TenantFilter(q, state, status, target, page)
         async with self._service.transaction() as connection:
-            found = await data.tenants(connection, self._names, asked)
+            found = await queries.tenants(connection, self._location, asked)
         chosen = {"q": q, "state": state, "status": status, "target": target}
 
         def paged(number: int) -> str:
@@ -135,11 +131,9 @@ class Console:
         chosen = SPANS.get(span, SPANS["24h"])
         row, lines, devices = await self._read(request, id)
         contents, where = await self._ask(row, chosen)
-        plot = None
+        drawn = None
         if contents is not None and contents.activity is not None:
-            from influxops_web.console.chart import plot as draw
-
-            plot = draw(contents.activity, chosen.words)
+            drawn = chart(contents.activity, chosen.words)
         return self._page(
             request,
             "tenant.html",
@@ -148,30 +142,33 @@ class Console:
             devices=devices,
             contents=contents,
             where=where,
-            url=self._looker.urls.get(row.target or ""),
-            plot=plot,
+            url=self._url(row.target),
+            chart=drawn,
             span=chosen,
-            findings=words.findings(row, contents, where),
-            work=self._works.of(row.tenant),
-            ensured=words.ENSURED.get(ensured),
+            notices=wording.notices(row, contents, where),
+            run=self._runs.of(row.tenant),
+            ensured=wording.ENSURED.get(ensured),
             can_move=row.state in ("ready", "moving") and bool(self._others(row)),
         )
 
     async def fleet(self, request: Request) -> Any:
         """Show the servers, and who waits for one."""
         async with self._service.transaction() as connection:
-            held = {each.target: each for each in await data.held(connection, self._names)}
-            waiting, total = await data.waiting(connection, self._names)
-        places = await self._looker.places()
+            recorded = await queries.targets(connection, self._location)
+            waiting, total = await queries.waiting(
+                connection, self._location, _WAITING_SHOWN, failed=True
+            )
+        usage = await self._servers.usage()
+        targets = self._service.targets
         servers = [
             {
                 "name": name,
-                "url": self._looker.urls.get(name),
-                "held": held.get(name) or data.Held(name, {}, 0),
-                "place": places.get(name) or Place(trouble="not configured any more"),
-                "is_draining": name in self._looker.draining,
+                "url": self._url(name),
+                "recorded": recorded.get(name) or queries.TargetSummary(name, {}, 0),
+                "usage": usage.get(name) or ServerUsage(trouble="not configured any more"),
+                "is_draining": name in targets and targets[name].state == "draining",
             }
-            for name in dict.fromkeys([*self._looker.urls, *held])
+            for name in dict.fromkeys([*targets, *recorded])
         ]
         return self._page(request, "fleet.html", servers=servers, waiting=waiting, total=total)
 
@@ -180,8 +177,8 @@ class Console:
     ) -> Any:
         """Show the runs that changed something."""
         async with self._service.transaction() as connection:
-            found = await data.runs(connection, self._names, before)
-        more = found[-1].last if len(found) == data.RUNS_A_PAGE else None
+            found = await history.runs(connection, self._location, before)
+        more = found[-1].last if len(found) == history.RUNS_A_PAGE else None
         return self._page(request, "runs.html", runs=found, more=more, is_first=before is None)
 
     async def run(
@@ -189,10 +186,10 @@ class Console:
     ) -> Any:
         """Show what one run did."""
         async with self._service.transaction() as connection:
-            found = await data.run(connection, self._names, _storable(id), after)
+            found = await history.run(connection, self._location, _storable(id), after)
         if not found and not after:
             raise Problem(404, "no-such-run", f"the history has no run {short(id)}")
-        lines = found[: data.ENTRIES_A_PAGE]
+        lines = found[: history.ENTRIES_A_PAGE]
         more = lines[-1].id if len(found) > len(lines) else None
         return self._page(request, "run.html", id=id, lines=lines, more=more, after=after)
 
@@ -217,7 +214,9 @@ class Console:
     async def ask_retire(self, request: Request, id: Id = "") -> Any:
         """Ask whether a tenant is to be retired."""
         row, _, devices = await self._read(request, id)
-        return self._page(request, "retire.html", row=row, devices=devices, kept=self._kept)
+        return self._page(
+            request, "retire.html", row=row, devices=devices, kept=self._service.retire_after
+        )
 
     async def retire(
         self, request: Request, id: Named, recent: Annotated[bool, Form()] = False
@@ -227,118 +226,120 @@ class Console:
 
         row, _, _ = await self._read(request, id)
         allow = ("recent-telemetry",) if recent else ()
-        await self._works.do(
+        return await self._start(
+            request,
             row.tenant,
             "retire",
-            operator_of(request).who,
             lambda engine, context: engine.execute(
                 context, planner=Retire((row.tenant,)), command="retire", allow=allow
             ),
-            endless=False,
         )
-        return _see(_link("/tenant", id=row.tenant))
 
     async def unretire(self, request: Request, id: Named) -> Any:
         """Keep a tenant that is retiring."""
         from influxops.reconcile.retire import Unretire
 
         row, _, _ = await self._read(request, id)
-        await self._works.do(
+        return await self._start(
+            request,
             row.tenant,
             "keep",
-            operator_of(request).who,
             lambda engine, context: engine.execute(
                 context, planner=Unretire((row.tenant,)), command="unretire"
             ),
-            endless=False,
         )
-        return _see(_link("/tenant", id=row.tenant))
 
     async def ask_move(self, request: Request, id: Id = "") -> Any:
         """Ask where a tenant is to be moved."""
         row, _, _ = await self._read(request, id)
-        return self._page(request, "move.html", row=row, others=self._others(row), kept=self._kept)
+        return self._page(
+            request, "move.html", row=row, others=self._others(row), kept=self._service.retire_after
+        )
 
     async def move(
         self, request: Request, id: Named, to: Annotated[str, Form(max_length=200)]
     ) -> Any:
         """Move a tenant to another target."""
         row, _, _ = await self._read(request, id)
-        if to not in self._looker.urls:
+        if to not in self._service.targets:
             raise Problem(422, "no-such-target", f"no target {short(to)} is configured")
-        await self._works.do(
+        return await self._start(
+            request,
             row.tenant,
             f"move to {to}",
-            operator_of(request).who,
             lambda engine, context: engine.move(context, to=to),
             endless=True,
         )
-        return _see(_link("/tenant", id=row.tenant))
 
     # How -------------------------------------------------------------------------------------
 
+    async def _start(
+        self, request: Request, tenant: str, what: str, act: Act, *, endless: bool = False
+    ) -> RedirectResponse:
+        """Begin a run for a tenant, and answer with the tenant's page."""
+        who, wait = operator_of(request).who, self._service.web.budget
+        await self._runs.start(tenant, what, who, act, wait=wait, endless=endless)
+        return _see(_link("/tenant", id=tenant))
+
     async def _read(
         self, request: Request, id_: str
-    ) -> tuple[data.Row, list[data.Line], data.Devices]:
+    ) -> tuple[TenantRow, list[history.Line], Devices]:
         """Return what the database has of a tenant.
 
         Raises:
-            Problem: When nobody knows it.
+            Problem: When there is no such tenant (404).
         """
         id_ = _storable(id_)
         request.state.tenant = id_  # for the audit log
+        table, where = self._service.device_table, self._location
         async with self._service.transaction() as connection:
-            row = await data.tenant(connection, self._names, id_)
-            present = self._service.devices.present
-            devices = await data.devices(connection, self._names, id_, present)
-            if row is None and devices.total:
-                row = data.Row(id_)  # the registry has it, and no run has seen it yet
+            row = await queries.tenant(connection, where, id_)
+            found = await devices(connection, where, table, id_)
+            if row is None and found.total:
+                row = TenantRow(id_)  # the registry has it, and no run has seen it yet
             if row is None:
                 raise Problem(404, "no-such-tenant", f"there is no tenant {short(id_)}")
-            return row, await data.history(connection, self._names, id_), devices
+            return row, await history.history(connection, where, id_), found
 
-    async def _ask(self, row: data.Row, span: Any) -> tuple[Contents | None, str]:
-        """Return what a tenant's server says, and what speaks against that place.
+    async def _ask(self, row: TenantRow, span: Span) -> tuple[Contents | None, str]:
+        """Return what a tenant's server says, and what speaks against that location.
 
-        Where the ledger has no place yet: None, and why.
+        Where the ledger has no location yet: None, and why.
         """
-        if row.state in words.PLACED and row.target and row.database:
+        if row.state in wording.PLACED and row.target and row.database:
             # The ledger may have been restored, and another server hold what is newer.
             contents, doubt = await asyncio.gather(
-                self._looker.contents(row.target, row.database, span), self._doubt(row)
+                self._servers.contents(row.target, row.database, span), self._doubt(row)
             )
             return contents, doubt
         if row.state == "retired":
             return None, ""
-        try:
-            found = await asyncio.wait_for(
-                self._service.provisioner.awhere(row.tenant), self._service.web.budget
-            )
-        except TimeoutError:
-            return None, "no server answered in time"
-        except WrongCall as error:
-            return None, str(error)
+        found = await self._service.where(row.tenant)
+        if isinstance(found, str):
+            return None, found
         state = "it is there" if found else "this place is reserved"
         on = f"{state}: {found.database} on {found.target}" if found.target else ""
         return None, "; ".join(filter(None, (found.reason, on)))
 
-    async def _doubt(self, row: data.Row) -> str:
+    async def _doubt(self, row: TenantRow) -> str:
         """Return why a tenant may not be where the ledger has it; empty where nothing says so."""
         if row.state != "ready" or row.status is None:  # what no source has is said anyway
             return ""
-        try:
-            found = await asyncio.wait_for(
-                self._service.provisioner.awhere(row.tenant), self._service.web.budget
-            )
-        except (TimeoutError, WrongCall):
-            return ""
-        return found.reason if found.how is How.FAILED else ""
+        found = await self._service.where(row.tenant)
+        return "" if isinstance(found, str) or found.how is not How.FAILED else found.reason
 
-    def _others(self, row: data.Row) -> dict[str, str]:
+    def _url(self, target: str | None) -> str | None:
+        """Return where a target is; None where it is not configured."""
+        found = self._service.targets.get(target or "")
+        return found.url if found is not None else None
+
+    def _others(self, row: TenantRow) -> dict[str, str]:
         """Return the targets that a tenant could be moved to, and where they are."""
-        draining = self._looker.draining
-        urls = self._looker.urls.items()
-        return {name: url for name, url in urls if name != row.target and name not in draining}
+        return {
+            target.name: target.url
+            for target in self._service.targets.values()
+            if target.name != row.target and target.state != "draining"
+        }
 
     def _page(self, request: Request, name: str, code: int = 200, **values: Any) -> HTMLResponse:
         operator = request.scope.get("state", {}).get("operator")
@@ -346,7 +347,7 @@ class Console:
             me=operator,
             csrf=operator.csrf if operator is not None else "",
             path=request.url.path,
-            targets=self._looker.urls,
+            targets=[*self._service.targets],
             now=datetime.now(UTC),
             **values,
         )
@@ -400,7 +401,7 @@ def _environment() -> jinja2.Environment:
     pages.filters |= {
         "shown": lambda text: short(text or ""),
         "line": lambda text: one_line(text or ""),
-        "moment": words.until,
+        "moment": wording.until,
         "retention": lambda seconds: retention_words(seconds) or "not known",
         "happened": lambda entry: one_line(happened(entry)),
         "number": lambda number: "not known" if number is None else f"{number:,}",
@@ -410,12 +411,12 @@ def _environment() -> jinja2.Environment:
         "link": _link,
         "count": count,
         "moment": moment,
-        "STATES": words.STATES,
-        "COLOURS": words.COLOURS,
+        "STATES": wording.STATES,
+        "COLOURS": wording.COLOURS,
         "SPANS": SPANS,
         "TABLES": _TABLES,
-        "STATUSES": data.STATUSES,
-        "PLACED": words.PLACED,
+        "STATUSES": queries.STATUSES,
+        "PLACED": wording.PLACED,
     }
     pages.globals |= shared
     return pages

@@ -1,8 +1,8 @@
 """What an operator has begun on a page and what takes longer than a page may: retiring, moving.
 
-It is done as the command line does it, in a thread of this process; a page waits for it for the
-budget, and shows afterwards how far it is or how it ended. What ends with the process is gone on
-with by doing it again: the ledger knows how far it was.
+It is carried out as the command line does it, in a thread of this process; a page waits for it for
+a moment, and shows afterwards how far it is or how it ended. What ends with the process is resumed
+by doing it again: the ledger knows how far it was.
 """
 
 from __future__ import annotations
@@ -20,128 +20,128 @@ from influxops.config.load import Config
 from influxops.context import Context, Scope
 from influxops.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError
+from influxops.provisioner.engines import Engines
 from influxops.report.model import Report
 from influxops.report.view import ReportView
 from influxops.text import one_line
 
-#: What is done at once; the rest waits for its turn.
+#: Runs at once; the others wait for their turn.
 _THREADS = 4
-#: Tenants whose last work is remembered.
+#: Tenants whose last run is remembered.
 _REMEMBERED = 1_000
 
 Act = Callable[[Engine, Context], Report]
 
 
-class Work(Struct, frozen=True):
-    """What was begun for a tenant."""
+class OperatorRun(Struct, frozen=True):
+    """A run that an operator has begun for a tenant."""
 
     tenant: str
     what: str  # in the words of a button: "retire"
     who: str  # the operator
     began: datetime
     ended: datetime | None = None  # None while it is under way
-    well: bool = False  # whether it ended well
-    lines: tuple[str, ...] = ()  # what came of it
+    succeeded: bool = False
+    lines: tuple[str, ...] = ()  # its result
     stage: str = ""  # what is being done now
 
 
-class Works:
-    """Does it.
+class OperatorRuns:
+    """Carries out what operators begin, and knows the last run of each tenant.
 
     Args:
         config: The configuration.
-        budget: Seconds that a page waits for it.
+        engines: Lends the engines that carry it out.
     """
 
-    def __init__(self, config: Config, budget: float) -> None:
-        self._config, self._budget = config, budget
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-work")
+    def __init__(self, config: Config, engines: Engines) -> None:
+        self._config, self._engines = config, engines
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-operator")
         self._lock = threading.Lock()
-        self._works: dict[str, Work] = {}
-        self._running: set[Context] = set()
+        self._runs: dict[str, OperatorRun] = {}
+        self._contexts: set[Context] = set()
         self._closed = False
 
     def close(self) -> None:
         """End what is under way, as Ctrl-C does."""
         with self._lock:
             self._closed = True
-            running = [*self._running]
-        for context in running:
+            contexts = [*self._contexts]
+        for context in contexts:
             context.cancel()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def of(self, tenant: str) -> Work | None:
+    def of(self, tenant: str) -> OperatorRun | None:
         """Return what was begun last for a tenant; None where nothing was."""
-        return self._works.get(tenant)
+        return self._runs.get(tenant)
 
-    async def do(self, tenant: str, what: str, who: str, act: Act, *, endless: bool) -> Work:
-        """Begin something for a tenant, and wait for it for the budget.
+    async def start(
+        self, tenant: str, what: str, who: str, act: Act, *, wait: float, endless: bool = False
+    ) -> None:
+        """Begin a run for a tenant, unless one is under way.
 
         Args:
             tenant: Its id.
             what: What is done, in the words of a button.
             who: The operator.
             act: Does it.
+            wait: Seconds to wait for its end.
             endless: Whether it may take as long as it takes.
-
-        Returns:
-            How far it is. Where something is under way for this tenant already, that.
         """
         with self._lock:
-            found = self._works.get(tenant)
+            found = self._runs.get(tenant)
             if found is not None and found.ended is None:
-                return found
-            self._forget()
-            work = self._works[tenant] = Work(tenant, what, who, datetime.now(UTC))
-        future: Future[None] = self._threads.submit(self._do, work, act, endless)
-        await asyncio.wait([asyncio.wrap_future(future)], timeout=self._budget)
-        return self._works.get(tenant, work)
+                return
+            self._evict()
+            run = self._runs[tenant] = OperatorRun(tenant, what, who, datetime.now(UTC))
+        future: Future[None] = self._threads.submit(self._carry_out, run, act, endless)
+        await asyncio.wait([asyncio.wrap_future(future)], timeout=wait)
 
-    def _do(self, work: Work, act: Act, endless: bool) -> None:
-        well = False
+    def _carry_out(self, run: OperatorRun, act: Act, endless: bool) -> None:
+        succeeded = False
         lines: tuple[str, ...] = ("this is a fault in influxops; its log says more",)
         try:
-            well, lines = self._done(work, act, endless)
+            report = self._report(run, act, endless)
+            succeeded, lines = report.exit_code is ExitCode.OK, lines_of(report)
         except InfluxopsError as error:
             lines = tuple(filter(None, (one_line(error.message), one_line(str(error.remedy)))))
         finally:
-            ended = replace(work, ended=datetime.now(UTC), well=well, lines=lines)
+            ended = replace(run, ended=datetime.now(UTC), succeeded=succeeded, lines=lines)
             with self._lock:
-                self._works[work.tenant] = ended
+                self._runs[run.tenant] = ended
 
-    def _done(self, work: Work, act: Act, endless: bool) -> tuple[bool, tuple[str, ...]]:
+    def _report(self, run: OperatorRun, act: Act, endless: bool) -> Report:
         def stage(label: str, total: int | None) -> None:
             with self._lock:
-                self._works[work.tenant] = replace(work, stage=label)
+                self._runs[run.tenant] = replace(run, stage=label)
 
         context = Context(
             None if endless else self._config.timeout,
-            scope=Scope(frozenset([work.tenant])),
+            scope=Scope(frozenset([run.tenant])),
             on_stage=stage,
         )
         with self._lock:
-            self._running.add(context)
+            self._contexts.add(context)
             if self._closed:
                 context.cancel()
         try:
-            with Engine(self._config) as engine:
-                report = act(engine, context)
+            with self._engines.borrow() as (engine, _):
+                return act(engine, context)
         finally:
             with self._lock:
-                self._running.discard(context)
-        return report.exit_code is ExitCode.OK, lines_of(report)
+                self._contexts.discard(context)
 
-    def _forget(self) -> None:
-        """Let go of what ended longest ago, where there is too much."""
-        if len(self._works) < _REMEMBERED:
+    def _evict(self) -> None:
+        """Forget the run that ended longest ago, where too many are remembered."""
+        if len(self._runs) < _REMEMBERED:
             return
-        old = next((id_ for id_, work in self._works.items() if work.ended is not None), None)
+        old = next((id_ for id_, run in self._runs.items() if run.ended is not None), None)
         if old is not None:
-            del self._works[old]
+            del self._runs[old]
 
 
 def lines_of(report: Report) -> tuple[str, ...]:
-    """Return what came of a run for one tenant, in lines."""
+    """Return the result of a run for one tenant, in lines."""
     view = ReportView(report)
     lines = [f"{group.line()}{_then(group.advice)}" for group in view.general]
     for tenant in view.tenants:

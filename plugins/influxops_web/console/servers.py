@@ -7,7 +7,7 @@ server that hangs are few, and a page does not wait for one of them to be free e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -15,26 +15,23 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.config.load import Config
 from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.model import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
+from influxops.model import UNKNOWN, DatabaseStats, TableStats, Unknown
 from influxops.provisioner.engines import Engines
+from influxops_web.service import ConfiguredTarget, Service
 
 #: Servers that are asked at once.
 _THREADS = 8
 #: The part of the budget that a server gets; the rest is for the page itself.
 _SHARE = 0.8
 
-#: Why nothing is known of a server that did not answer in time.
-LATE = "no answer within {:g} s"
-
 T = TypeVar("T")
 
 
 class Span(Struct, frozen=True):
-    """How far back a plot goes, and how fine it is."""
+    """How far back a chart goes, and how fine it is."""
 
     key: str
     words: str  # as part of a sentence: "the last 24 hours"
@@ -76,8 +73,8 @@ class Contents(Struct, frozen=True):
     trouble: str = ""  # why something is not known
 
 
-class Place(Struct, frozen=True):
-    """What a server said of itself."""
+class ServerUsage(Struct, frozen=True):
+    """How full a server is, as it says itself."""
 
     databases: int | None = None  # how many it holds; None: not read
     capacity: int | None = None  # how many it takes; None: no limit is known
@@ -86,40 +83,22 @@ class Place(Struct, frozen=True):
     version: str | None = None
     trouble: str = ""  # why it is not known
 
-    @property
-    def left(self) -> int | None:
-        """How many databases still fit; None where that is unknown."""
-        if self.capacity is None or self.databases is None:
-            return None
-        return max(0, self.capacity - self.databases)
 
-
-class Looker:
+class LiveStatus:
     """Asks the servers for the console.
 
     Args:
-        config: The configuration.
-        budget: Seconds that a page may wait.
-        trouble: Returns what is known to be wrong with servers now, by section: they are not
-            asked.
+        service: Knows the targets, how long a page may wait, and which of them are in trouble:
+            those are not asked.
+        engines: Lends the engines that ask.
     """
 
-    def __init__(
-        self, config: Config, budget: float, trouble: Callable[[], Mapping[str, str]]
-    ) -> None:
-        self._engines = Engines(config, None)
-        self._budget, self._trouble = budget, trouble
+    def __init__(self, service: Service, engines: Engines) -> None:
+        self._service, self._engines = service, engines
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-console")
-        with Engine(config) as engine:
-            #: Where each target is, by its name.
-            self.urls = {t.name: t.location.text if t.location else "" for t in engine.targets}
-            self._capacities = {t.name: t.settings.capacity for t in engine.targets}
-            #: Which targets take no new tenants.
-            self.draining = {t.name for t in engine.targets if t.settings.state == "draining"}
 
     def close(self) -> None:
-        """End what is under way."""
-        self._engines.close()
+        """Wait for the threads, once the engines were closed."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def contents(self, target: str, database: str, span: Span) -> Contents:
@@ -128,9 +107,9 @@ class Looker:
         Args:
             target: Its name.
             database: The name of the tenant's database.
-            span: What the plot shows.
+            span: What the chart shows.
         """
-        if target not in self.urls:
+        if target not in self._service.targets:
             return Contents(trouble=f"no target {target} is configured")
 
         def ask(engine: Engine, context: Context) -> Contents:
@@ -139,53 +118,55 @@ class Looker:
         found = await self._ask(target, ask)
         return Contents(trouble=found) if isinstance(found, str) else found
 
-    async def places(self) -> dict[str, Place]:
+    async def usage(self) -> dict[str, ServerUsage]:
         """Ask all targets at once how many databases they hold, and how many they take."""
 
-        async def one(target: str) -> Place:
-            def ask(engine: Engine, context: Context) -> Place:
-                found = engine.target(target).inventory(context)
-                said = self._capacities[target]  # by who configured it
-                capacity = found.capacity if said is None else said
-                return Place(
+        async def one(target: ConfiguredTarget) -> ServerUsage:
+            def ask(engine: Engine, context: Context) -> ServerUsage:
+                found = engine.target(target.name).inventory(context)
+                is_set = target.capacity is not None
+                capacity = target.capacity if is_set else found.capacity
+                return ServerUsage(
                     len(found.databases),
-                    None if capacity == "unlimited" else capacity,
-                    said is None,
+                    capacity if isinstance(capacity, int) else None,
+                    not is_set,
                     found.edition,
                     found.version,
                 )
 
-            found = await self._ask(target, ask)
-            return Place(trouble=found) if isinstance(found, str) else found
+            found = await self._ask(target.name, ask)
+            return ServerUsage(trouble=found) if isinstance(found, str) else found
 
-        found = await asyncio.gather(*map(one, self.urls))
-        return dict(zip(self.urls, found, strict=True))
+        targets = self._service.targets
+        found = await asyncio.gather(*map(one, targets.values()))
+        return dict(zip(targets, found, strict=True))
 
     async def _ask(self, target: str, ask: Callable[[Engine, Context], T]) -> T | str:
         """Return what a target said, or why it said nothing."""
-        known = self._trouble().get(f"target:{target}")
+        section = self._service.targets[target].section
+        known = self._service.provisioner.health()["trouble"].get(section)
         if known:
-            return known
-        late = LATE.format(self._budget)
+            return str(known)
+        budget = self._service.web.budget
 
         def work() -> T | str:
             try:
                 with self._engines.borrow() as (engine, run):
-                    return ask(engine, run.limited(self._budget * _SHARE))
+                    return ask(engine, run.limited(budget * _SHARE))
             except InfluxopsError as error:
                 return error.message
 
         loop = asyncio.get_running_loop()
         try:
             # What still waits for a thread then is never begun.
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, work), self._budget)
+            return await asyncio.wait_for(loop.run_in_executor(self._threads, work), budget)
         except TimeoutError:
-            return late
+            return f"no answer within {budget:g} s"
 
 
 def _contents(engine: Engine, context: Context, target: str, database: str, span: Span) -> Contents:
     handle = engine.target(target)
-    found: Database | None = handle.look([database], context).databases.get(database)
+    found = handle.look([database], context).databases.get(database)
     if found is None:
         return Contents(exists=False)
     known = Contents(True, found.retention, complete=found.complete, marked=found.is_marked)

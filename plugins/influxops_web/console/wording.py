@@ -10,8 +10,8 @@ from msgspec import Struct
 from influxops.findings import Severity
 from influxops.ledger import State
 from influxops.text import count, moment
-from influxops_web.console.pages import UNRECORDED, Row
 from influxops_web.console.servers import Contents
+from influxops_web.db.queries import UNRECORDED, TenantRow
 
 #: What each state of the ledger means.
 STATES = {
@@ -49,7 +49,7 @@ ENSURED = {
 }
 
 
-class Found(Struct, frozen=True):
+class Notice(Struct, frozen=True):
     """Something that an operator should know about a tenant."""
 
     severity: Severity
@@ -57,7 +57,7 @@ class Found(Struct, frozen=True):
     advice: str = ""  # what to do; empty where there is nothing to do
 
 
-def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found]:
+def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[Notice]:
     """Return what is to be said about a tenant, the worst first.
 
     Args:
@@ -68,7 +68,7 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
     found = []
     if contents is not None and doubt:
         found.append(
-            Found(
+            Notice(
                 Severity.ERROR,
                 f"whether {row.target} is its place is not known: {doubt}",
                 "`influxops plan` says what to do",
@@ -80,7 +80,7 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
         found.append(_recreated(row, contents))
     elif row.state == State.LOST:
         found.append(
-            Found(
+            Notice(
                 Severity.ERROR,
                 f"its database {row.database} was on {row.target}, and is gone",
                 "restore it; `influxops ensure --help` says how it is made anew, empty, where the "
@@ -89,7 +89,7 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
         )
     elif contents is not None and contents.exists is False and row.state == State.READY:
         found.append(
-            Found(
+            Notice(
                 Severity.ERROR,
                 f"{row.target} does not have the database {row.database}, which was there",
                 "run `influxops status` to see whether the server was replaced",
@@ -97,11 +97,11 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
         )
     if row.error:
         again = f" ({row.tries} tries)" if row.tries and row.tries > 1 else ""
-        found.append(Found(Severity.ERROR, f"the last try failed{again}: {row.error}"))
+        found.append(Notice(Severity.ERROR, f"the last try failed{again}: {row.error}"))
     if contents is not None and contents.trouble:
         known = "not known now" if contents.exists is None else "not all is known"
         found.append(
-            Found(
+            Notice(
                 Severity.WARNING,
                 f"what is in the database is {known}: {contents.trouble}"
                 if contents.exists is None
@@ -111,11 +111,11 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
         )
     if contents is not None and contents.complete is False and not is_recreated:
         found.append(
-            Found(Severity.WARNING, "the database lacks its marker", "press Ensure, or wait")
+            Notice(Severity.WARNING, "the database lacks its marker", "press Ensure, or wait")
         )
     if row.state is None:
         found.append(
-            Found(
+            Notice(
                 Severity.WARNING,
                 "the ledger has no record of it: no run has seen it yet",
                 "press Ensure, or wait for the next run",
@@ -123,29 +123,29 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
         )
     elif row.status is None and row.state != State.RETIRED:
         found.append(
-            Found(
+            Notice(
                 Severity.INFO,
                 "the service's table of tenants does not have it: another source does, or did",
             )
         )
     if row.status == "suspended":
-        found.append(Found(Severity.INFO, "it is suspended; its database is kept all the same"))
+        found.append(Notice(Severity.INFO, "it is suspended; its database is kept all the same"))
     if row.due is not None and row.state == State.RETIRING:
-        found.append(Found(Severity.WARNING, f"its data is kept until {moment(row.due)}"))
+        found.append(Notice(Severity.WARNING, f"its data is kept until {moment(row.due)}"))
     elif row.due is not None and row.other:
         found.append(
-            Found(Severity.INFO, f"its old copy on {row.other} is kept until {moment(row.due)}")
+            Notice(Severity.INFO, f"its old copy on {row.other} is kept until {moment(row.due)}")
         )
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda each: order.index(each.severity))
 
 
-def _recreated(row: Row, contents: Contents) -> Found:
+def _recreated(row: TenantRow, contents: Contents) -> Notice:
     """Return what is to be said of a database that a client has created in place of a lost one."""
     rows = "an unknown number of rows"
     if contents.rows is not None:
         rows = ("at most " if contents.at_most else "") + count(contents.rows, "row")
-    return Found(
+    return Notice(
         Severity.ERROR,
         f"its database {row.database} is gone from {row.target}; a client has created another one "
         f"of that name, which holds {rows}",

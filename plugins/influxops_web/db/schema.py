@@ -13,7 +13,7 @@ from psycopg import sql
 from influxops.errors import ConfigError
 from influxops.migrations import Migration, migrations
 from influxops_postgres.commit import confirmed
-from influxops_web.db.connect import TENANTS, Place
+from influxops_web.db.connect import TENANTS, DatabaseLocation
 
 Connection = psycopg.Connection[Any]
 
@@ -36,27 +36,27 @@ def newest() -> int:
     return migrations(_PACKAGE)[-1].version
 
 
-def version(connection: Connection, place: Place) -> int:
+def version(connection: Connection, location: DatabaseLocation) -> int:
     """Return the version of the tables that are there; 0 where there are none."""
     there = connection.execute(
         "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = %s AND c.relname = 'influxops_web_migrations'",
-        [place.schema],
+        [location.schema],
     ).fetchone()
     if there is None:
         return 0
-    query = place.sql("SELECT coalesce(max(version), 0) FROM {influxops_web_migrations}")
+    query = location.sql("SELECT coalesce(max(version), 0) FROM {influxops_web_migrations}")
     row = connection.execute(query).fetchone()
     assert row is not None, "an aggregate gives one row"
     return int(row[0])
 
 
-def upgrade(connection: Connection, place: Place) -> Iterator[Migration]:
+def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migration]:
     """Run what is missing, each step in a transaction of its own.
 
     Args:
         connection: In autocommit mode.
-        place: Which tables.
+        location: Which tables.
 
     Yields:
         Each step, once it is done.
@@ -64,117 +64,121 @@ def upgrade(connection: Connection, place: Place) -> Iterator[Migration]:
     Raises:
         ConfigError: When a newer program has been there.
     """
-    found = version(connection, place)
+    found = version(connection, location)
     if found > newest():
-        raise _newer(found, place)
+        raise _newer(found, location)
     for each in migrations(_PACKAGE):
         with confirmed(connection):
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            if version(connection, place) >= each.version:
+            if version(connection, location) >= each.version:
                 continue
             connection.execute(
-                sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(place.schema))
+                sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(location.schema))
             )
-            connection.execute(place.sql(_MIGRATIONS))
-            if each.name != "devices" or not _columns(connection, place, place.web.devices):
-                connection.execute(place.sql(each.text))
+            connection.execute(location.sql(_MIGRATIONS))
+            if each.name != "devices" or not _columns(connection, location, location.web.devices):
+                connection.execute(location.sql(each.text))
             connection.execute(
-                place.sql("INSERT INTO {influxops_web_migrations} (version, name) VALUES (%s, %s)"),
+                location.sql(
+                    "INSERT INTO {influxops_web_migrations} (version, name) VALUES (%s, %s)"
+                ),
                 [each.version, each.name],
             )
         yield each
     connection.execute(
-        place.sql(
+        location.sql(
             "INSERT INTO {operator_keys} (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
         ),
         [SESSION_KEY, secrets.token_bytes(32)],
     )
 
 
-def _newer(found: int, place: Place) -> ConfigError:
+def _newer(found: int, location: DatabaseLocation) -> ConfigError:
     return ConfigError(
-        f"{place.text}: the service's tables are of version {found}, this program knows {newest()}",
+        f"{location.text}: the service's tables are of version {found}, this program knows {newest()}",
         hint="install the newer influxops here too",
     )
 
 
-def _columns(connection: Connection, place: Place, table: str) -> dict[str, bool]:
+def _columns(connection: Connection, location: DatabaseLocation, table: str) -> dict[str, bool]:
     """Return the columns of a table, and whether each must be given; none where it is not there."""
     rows = connection.execute(
         "SELECT a.attname, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' "
         "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
         "JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped",
-        [place.schema, table],
+        [location.schema, table],
     )
     return {name: bool(must) for name, must in rows}
 
 
-class Devices(Struct, frozen=True):
+class DeviceTable(Struct, frozen=True):
     """What the table of devices is like."""
 
     present: frozenset[str]  # which of the columns that the service knows it has
     makes_ids: bool  # whether it gives a device its id itself
 
 
-def look(connection: Connection, place: Place) -> tuple[Devices, bytes]:
+def read_tables(connection: Connection, location: DatabaseLocation) -> tuple[DeviceTable, bytes]:
     """Return what the table of devices is like, and the key that cookies are signed with.
 
     Raises:
         ConfigError: When the tables are not as the service needs them; it says what to do.
     """
-    found = version(connection, place)
+    found = version(connection, location)
     if found > newest():
-        raise _newer(found, place)
+        raise _newer(found, location)
     key = None
     if found:
-        query = place.sql("SELECT value FROM {operator_keys} WHERE name = %s")
+        query = location.sql("SELECT value FROM {operator_keys} WHERE name = %s")
         key = connection.execute(query, [SESSION_KEY]).fetchone()
     if found < newest() or key is None:
         raise ConfigError(
-            f"{place.text}: the tables of the service are not there, or of an older version",
+            f"{location.text}: the tables of the service are not there, or of an older version",
             hint="run `influxops db upgrade`",
         )
-    tenants = _columns(connection, place, TENANTS)
+    tenants = _columns(connection, location, TENANTS)
     lacking = [n for n in ("tenant_id", "name", "status", "created_at") if n not in tenants]
     if lacking:
         raise ConfigError(
-            f"{place.text}: the table {TENANTS} has no column {', '.join(lacking)}",
+            f"{location.text}: the table {TENANTS} has no column {', '.join(lacking)}",
             hint="add what is missing; the service does not change a table that was there before",
         )
-    return _devices(connection, place), bytes(key[0])
+    return _devices(connection, location), bytes(key[0])
 
 
-def _devices(connection: Connection, place: Place) -> Devices:
-    table, columns = place.web.devices, place.columns
-    there = _columns(connection, place, table)
-    lacking = [n for n in ("device_id", "tenant_id", *place.web.columns) if columns[n] not in there]
-    lacking += [name for name in place.web.device_values if name not in there]
+def _devices(connection: Connection, location: DatabaseLocation) -> DeviceTable:
+    table, columns = location.web.devices, location.columns
+    there = _columns(connection, location, table)
+    lacking = [
+        n for n in ("device_id", "tenant_id", *location.web.columns) if columns[n] not in there
+    ]
+    lacking += [name for name in location.web.device_values if name not in there]
     if lacking:
         names = ", ".join(columns.get(name, name) for name in dict.fromkeys(lacking))
         raise ConfigError(
-            f"{place.text}: the table {table} has no column {names}",
+            f"{location.text}: the table {table} has no column {names}",
             hint="map it in `columns` of [web], or correct `devices` of [web]",
         )
-    given = {*columns.values(), *place.web.device_values}
+    given = {*columns.values(), *location.web.device_values}
     left = [name for name, must in there.items() if must and name not in given]
     if left:
         raise ConfigError(
-            f"{place.text}: a new device needs {', '.join(left)} in {table}, and nobody says what",
+            f"{location.text}: a new device needs {', '.join(left)} in {table}, and nobody says what",
             hint="write a value for each into `device_values` of [web], or give it a default",
         )
     present = frozenset(name for name, column in columns.items() if column in there)
-    return Devices(present, not there[columns["device_id"]])
+    return DeviceTable(present, not there[columns["device_id"]])
 
 
-_WHO = (
+_IDENTITY = (
     "SELECT current_database(), pg_postmaster_start_time(), "
     "(SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
 
-def identity(connection: Connection) -> tuple[Any, ...]:
+def database_identity(connection: Connection) -> tuple[Any, ...]:
     """Return what tells a database from every other."""
-    row = connection.execute(_WHO).fetchone()
+    row = connection.execute(_IDENTITY).fetchone()
     assert row is not None, "it gives one row"
     return tuple(row)

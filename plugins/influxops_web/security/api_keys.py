@@ -12,7 +12,7 @@ import psycopg
 from msgspec import Struct
 
 from influxops_postgres.commit import confirmed
-from influxops_web.db.connect import Place
+from influxops_web.db.connect import DatabaseLocation
 
 #: How a token begins, so that it is recognised where it has got lost.
 PREFIX = "iop_"
@@ -47,13 +47,17 @@ def digest(token: str) -> bytes:
 
 
 def create(
-    connection: psycopg.Connection[Any], place: Place, role: Role, name: str, ttl: float | None
+    connection: psycopg.Connection[Any],
+    location: DatabaseLocation,
+    role: Role,
+    name: str,
+    ttl: float | None,
 ) -> tuple[int, str]:
     """Make a token.
 
     Args:
         connection: Where.
-        place: Which tables.
+        location: Which tables.
         role: What it lets its bearer do.
         name: Whose it is, for the audit log.
         ttl: Seconds for which it is good; None for no end.
@@ -64,7 +68,7 @@ def create(
     token = PREFIX + secrets.token_urlsafe(32)
     with confirmed(connection):
         row = connection.execute(
-            place.sql(
+            location.sql(
                 "INSERT INTO {operator_tokens} (hash, role, name, expires_at) "
                 "VALUES (%s, %s, %s, now() + make_interval(secs => %s)) RETURNING id"
             ),
@@ -74,10 +78,10 @@ def create(
     return int(row[0]), token
 
 
-def tokens(connection: psycopg.Connection[Any], place: Place) -> list[Token]:
+def tokens(connection: psycopg.Connection[Any], location: DatabaseLocation) -> list[Token]:
     """Return all tokens, the oldest first."""
     rows = connection.execute(
-        place.sql(
+        location.sql(
             "SELECT id, role, name, created_at, created_by, expires_at, revoked_at "
             "FROM {operator_tokens} ORDER BY id"
         )
@@ -85,7 +89,7 @@ def tokens(connection: psycopg.Connection[Any], place: Place) -> list[Token]:
     return [Token(*row) for row in rows]
 
 
-def revoke(connection: psycopg.Connection[Any], place: Place, number: int) -> bool:
+def revoke(connection: psycopg.Connection[Any], location: DatabaseLocation, number: int) -> bool:
     """Revoke a token, and with it all sessions that were begun with it.
 
     Returns:
@@ -93,4 +97,4 @@ def revoke(connection: psycopg.Connection[Any], place: Place, number: int) -> bo
     """
     query = "UPDATE {operator_tokens} SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s"
     with confirmed(connection):
-        return connection.execute(place.sql(query), [number]).rowcount == 1
+        return connection.execute(location.sql(query), [number]).rowcount == 1

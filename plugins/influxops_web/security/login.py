@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from influxops_web.api.problems import Problem, documented
-from influxops_web.api.schemas import Who
+from influxops_web.api.schemas import SessionInfo
 from influxops_web.api.tenants import SECURED, service_of
 from influxops_web.security.api_keys import digest
-from influxops_web.security.sessions import COOKIE, Claim, is_form, media_type, operator_of
+from influxops_web.security.sessions import COOKIE, Credentials, is_form, media_type, operator_of
 
 router = APIRouter(tags=["session"])
 
@@ -42,7 +42,7 @@ _TOKEN_BODY = {
 @router.post(
     "/login",
     openapi_extra=_TOKEN_BODY,
-    response_model=Who,
+    response_model=SessionInfo,
     responses={
         303: {"description": "After a form: go to the page that was asked for."},
         **documented(400, 401, 403, 408, 413, 415, 422, 429, 503),
@@ -61,7 +61,7 @@ async def log_in(request: Request) -> Response:
         )
     token, after = await _given(request)
     request.state.after = _local(after)  # for the next try, where this token is no good
-    operator = await service.operator(Claim("cookie", hash=digest(token)))
+    operator = await service.operator(Credentials("cookie", hash=digest(token)))
     if operator is None:
         raise Problem(
             401,
@@ -143,10 +143,10 @@ async def log_out(request: Request) -> Response:
 
 
 @router.get("/session", dependencies=SECURED, responses=documented(401, 422, 503))
-async def session(request: Request) -> Who:
+async def session(request: Request) -> SessionInfo:
     """Tell who asks, and the CSRF token that writes with the cookie need."""
     operator = operator_of(request)
-    return Who(
+    return SessionInfo(
         who=operator.who,
         role=operator.role.value,
         via=operator.via,

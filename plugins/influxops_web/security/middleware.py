@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from influxops_web.api.problems import Problem, answer, away, is_api, wants_page
+from influxops_web.api.problems import Problem, answer, database_unavailable, is_api, wants_page
 from influxops_web.security.sessions import Operator, brings_csrf, media_type, without_tokens
 from influxops_web.service import Service, log
 
@@ -42,7 +42,7 @@ _HEADERS = {
 }
 
 
-class Gate:
+class AccessMiddleware:
     """Lets in who may, and remembers who asked.
 
     Args:
@@ -58,10 +58,10 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _Passage(self._app, self._service, scope, receive, send).go()
+        await _RequestHandler(self._app, self._service, scope, receive, send).handle()
 
 
-class _Passage:
+class _RequestHandler:
     """One request on its way."""
 
     def __init__(
@@ -78,7 +78,7 @@ class _Passage:
         self._withheld = False
         self._state = scope.setdefault("state", {})
 
-    async def go(self) -> None:
+    async def handle(self) -> None:
         try:
             refusal = await self._refusal()
             if refusal is not None:
@@ -110,8 +110,8 @@ class _Passage:
                 self._refuse_other_sites()
                 self._replay(await self._body())
             return None
-        claim = self._service.sessions.claim(self._request)
-        operator = await self._service.operator(claim) if claim is not None else None
+        credentials = self._service.sessions.credentials(self._request)
+        operator = await self._service.operator(credentials) if credentials is not None else None
         if operator is None:
             if not self._writes and wants_page(self._request):
                 query = self._scope["query_string"].decode("ascii", "replace")
@@ -197,7 +197,9 @@ class _Passage:
             if not await self._audited() and self._status < 400 and not self._writes:
                 # What nobody can write down is not shown.
                 self._withheld, self._status = True, 503
-                await answer(away(), self._request)(self._scope, self._receive, self._pass_on)
+                await answer(database_unavailable(), self._request)(
+                    self._scope, self._receive, self._pass_on
+                )
         if not self._withheld:
             await self._pass_on(message)
 

@@ -16,7 +16,7 @@ _SPAN = 60.0
 _ALL = 30
 
 
-class Logins:
+class LoginRateLimit:
     """Counts attempts to log in.
 
     Args:

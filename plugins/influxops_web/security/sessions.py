@@ -51,7 +51,7 @@ class Operator(Struct, frozen=True):
         return self.role is Role.ADMIN
 
 
-class Claim(Struct, frozen=True):
+class Credentials(Struct, frozen=True):
     """What a request says of who asks, before anybody has looked it up."""
 
     via: str
@@ -83,12 +83,12 @@ class Sessions:
         """Return what a write with this cookie must bring along: nobody else can compute it."""
         return hmac.new(self._key, f"csrf {cookie}".encode(), hashlib.sha256).hexdigest()
 
-    def claim(self, request: Request) -> Claim | None:
+    def credentials(self, request: Request) -> Credentials | None:
         """Return what a request says of who asks; None where that is nothing of any use."""
         given = request.headers.get("authorization")
         if given is not None:
             match = _BEARER.fullmatch(given)
-            return Claim("token", hash=digest(match[1])) if match else None
+            return Credentials("token", hash=digest(match[1])) if match else None
         cookie = request.cookies.get(COOKIE, "")
         if not cookie or len(cookie) > _LONGEST_COOKIE:
             return None
@@ -97,7 +97,7 @@ class Sessions:
             number = int(found[0])
         except (BadSignature, ValueError, TypeError, LookupError):
             return None
-        return Claim("cookie", token=number, csrf=self.csrf(cookie))
+        return Credentials("cookie", token=number, csrf=self.csrf(cookie))
 
 
 def brings_csrf(request: Request, body: bytes, wanted: str) -> bool:
