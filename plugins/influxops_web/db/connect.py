@@ -1,4 +1,4 @@
-"""Where the service keeps its tables, the database of the source of its tenants, and a connection."""
+"""The service's database, where the source of its tenants is, and a connection to it."""
 
 from __future__ import annotations
 

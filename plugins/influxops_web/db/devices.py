@@ -43,8 +43,8 @@ WITH own AS (
 )
 SELECT (SELECT count(*) FROM own) AS total,
        (SELECT count(*) FROM own WHERE status = 'active') AS active,
-       (SELECT max(created_at) FROM own) AS last_device, (SELECT max(last_seen_at) FROM own) AS seen,
-       own.*
+       (SELECT max(created_at) FROM own) AS last_device,
+       (SELECT max(last_seen_at) FROM own) AS seen, own.*
   FROM (SELECT) AS always
   LEFT JOIN (SELECT * FROM own ORDER BY device COLLATE "C" LIMIT %(limit)s) AS own ON true
  ORDER BY own.device COLLATE "C"

@@ -95,7 +95,8 @@ def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migr
 
 def _newer(found: int, location: DatabaseLocation) -> ConfigError:
     return ConfigError(
-        f"{location.text}: the service's tables are of version {found}, this program knows {newest()}",
+        f"{location.text}: the service's tables are of version {found}, this program knows "
+        f"{newest()}",
         hint="install the newer influxops here too",
     )
 
@@ -164,7 +165,8 @@ def _devices(connection: Connection, location: DatabaseLocation) -> DeviceTable:
     left = [name for name, must in there.items() if must and name not in given]
     if left:
         raise ConfigError(
-            f"{location.text}: a new device needs {', '.join(left)} in {table}, and nobody says what",
+            f"{location.text}: a new device needs {', '.join(left)} in {table}, and nobody says "
+            "what",
             hint="write a value for each into `device_values` of [web], or give it a default",
         )
     present = frozenset(name for name, column in columns.items() if column in there)
