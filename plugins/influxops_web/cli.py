@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,9 +21,7 @@ from influxops.command import (
 )
 
 if TYPE_CHECKING:
-    import psycopg
-
-    from influxops_web.db.connect import DatabaseLocation
+    from influxops_web.db.connect import Connection, DatabaseLocation
 
 #: What the extra brings, by the names that it is imported as.
 _EXTRA = (
@@ -55,18 +53,18 @@ def _needs_extra() -> None:
 @contextlib.contextmanager
 def _database(
     ctx: click.Context, timeout: float | None = None
-) -> Iterator[tuple[psycopg.Connection[Any], DatabaseLocation]]:
+) -> Iterator[tuple[Connection, DatabaseLocation]]:
     """Yield a connection to the service's database, in autocommit mode.
 
     Raises:
         InfluxopsError: When PostgreSQL complains in the block; it says what to do.
     """
     from influxops.cli.session import session
-    from influxops_web.db.connect import connected, locate_database
+    from influxops_web.db.connect import connect, locate_database
 
     with session(ctx, timeout=timeout) as (engine, context):
         location = locate_database(engine)
-        with connected(location, context) as connection:
+        with connect(location, context) as connection:
             yield connection, location
 
 

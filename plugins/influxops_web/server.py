@@ -18,7 +18,7 @@ from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import ConfigError, ExitCode, LedgerError
 from influxops_web.app import create_app
-from influxops_web.db.connect import connected, locate_database, other_databases
+from influxops_web.db.connect import connect, locate_database, other_databases
 from influxops_web.db.schema import database_identity, read_tables
 from influxops_web.security.connections import LimitedProtocol, on_loop_error
 from influxops_web.service import Service
@@ -96,11 +96,11 @@ def _service(engine: Engine, context: Context) -> Service:
     """
     location = locate_database(engine)
     others = [*other_databases(engine, location)]
-    with connected(location, context) as connection:
+    with connect(location, context) as connection:
         device_table, key = read_tables(connection, location)
         here = database_identity(connection)
-    for name, keywords in others:
-        with connected(location, context, keywords) as connection:
+    for name, settings in others:
+        with connect(location, context, settings) as connection:
             if database_identity(connection) != here:
                 raise ConfigError(
                     f"{name} is in another database than the service's tables ({location.text})",

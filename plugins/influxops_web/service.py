@@ -15,12 +15,15 @@ from msgspec import Struct
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from influxops.context import Context
 from influxops.durations import parse_duration
 from influxops.engine import Engine
 from influxops.errors import TransactionLost
 from influxops.provisioner import Ensured, Provisioner, WrongCall
 from influxops.provisioner.values import Rules
-from influxops_postgres.commit import CommitUnknown, confirming, was_committed
+from influxops_postgres.connection.commit import confirming, was_committed
+from influxops_postgres.connection.connection import async_keywords
+from influxops_postgres.connection.errors import CommitUnknown, reason
 from influxops_web.api.metrics import Metrics
 from influxops_web.api.problems import database_unavailable, outcome_unknown
 from influxops_web.db.connect import AsyncConnection, DatabaseLocation
@@ -38,8 +41,8 @@ _PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
 _RECONNECT = 2.0
 #: Seconds that it may keep one.
 _WORK = 5.0
-#: Seconds that finding out about a COMMIT may take whose answer was lost, and connecting for that.
-_FIND_OUT, _CONNECT = 5.0, 2
+#: Seconds that finding out about a COMMIT may take whose answer was lost.
+_FIND_OUT = 5.0
 _AUDIT = """
 INSERT INTO {operator_audit_log}
        (token_id, who, role, via, method, path, tenant, status, address)
@@ -100,11 +103,9 @@ class Service:
         self._pool = AsyncConnectionPool(
             connection_class=AsyncConnection,
             kwargs={
-                "connect_timeout": 5,
-                **self.location.keywords,
+                **async_keywords(self.location.settings),
                 "autocommit": True,
                 "row_factory": dict_row,
-                "prepare_threshold": None,  # a pooler in between may not keep them
             },
             min_size=1,
             max_size=self.web.connections,
@@ -142,7 +143,7 @@ class Service:
         except (psycopg.Error, TransactionLost, TimeoutError) as error:
             if isinstance(error, PoolTimeout):
                 self._away = time.monotonic()
-            log.error("%s: %s", self.location.text, _reason(error))
+            log.error("%s: %s", self.location.text, reason(error))
             raise database_unavailable() from error
 
     @contextlib.asynccontextmanager
@@ -157,15 +158,12 @@ class Service:
             async with self.connection() as connection, confirming(connection):
                 yield connection
         except CommitUnknown as lost:
-            is_stored = await was_committed(lost.identity, self._connect, _FIND_OUT)
+            settings, asking = self.location.settings, Context(_FIND_OUT)
+            is_stored = await asyncio.to_thread(was_committed, settings, asking, lost)
             if is_stored:
                 return
             log.error("%s: %s", self.location.text, lost if is_stored is None else "rolled back")
             raise (outcome_unknown() if is_stored is None else database_unavailable()) from lost
-
-    async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        keywords = {"connect_timeout": _CONNECT, **self.location.keywords, "autocommit": True}
-        return await psycopg.AsyncConnection.connect(**keywords)
 
     async def operator(self, credentials: Credentials) -> Operator | None:
         """Return who asks; None where the token is not known, revoked or over.
@@ -259,9 +257,3 @@ async def _works(connection: AsyncConnection) -> bool:
     except (psycopg.Error, TimeoutError):
         return False
     return True
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        return error.diag.message_primary
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -18,7 +18,7 @@ from influxops_postgres import (
     PostgresSettings,
     PostgresSource,
 )
-from influxops_postgres.ledger_session import installing
+from influxops_postgres.ledger.transaction import installing
 from tests.pg import TestDatabase, new_database, postgres_server, standby_of
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from influxops.config.settings import InvalidSettings
 from influxops.plugin import ConfigError, Context, DeadlineExceeded, SourceError, Tenant
-from influxops_postgres import PostgresSettings, PostgresSource, session
+from influxops_postgres import PostgresSettings, PostgresSource
+from influxops_postgres.connection import connection as session
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
 

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from influxops_demo.testing import running_stand_in
-from influxops_postgres import session
+from influxops_postgres.connection import connection as session
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen

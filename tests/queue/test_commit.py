@@ -10,9 +10,9 @@ from influxops.config.load import load_config
 from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import Interrupted
-from influxops_queue.asking import ask
-from influxops_queue.settings import queue_place
-from influxops_queue.tables import Connection, Tables
+from influxops_queue.db.connect import ask
+from influxops_queue.db.queries import Connection, Tables
+from influxops_queue.db.settings import queue_place
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase

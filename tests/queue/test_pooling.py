@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from influxops.errors import ConfigError
-from influxops_queue.connections import check_pooling, connecting
+from influxops_queue.worker.connections import check_pooling, connecting
 from tests.pg import TestDatabase
 from tests.pgbouncer import pgbouncer
 

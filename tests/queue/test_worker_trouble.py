@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from influxops_demo.testing import StandIn, running_stand_in
-from influxops_queue.health import Health, serve
+from influxops_queue.worker.health import Health, serve
 from tests.integration.command import STUCK, Cli
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
@@ -248,7 +248,7 @@ def test_a_worker_that_cannot_read_the_ledger_any_more_is_not_healthy(
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/healthz"
         assert urllib3.request("GET", url).status == 200
-        monkeypatch.setattr("influxops_queue.health._STALE", 0.0)
+        monkeypatch.setattr("influxops_queue.worker.health._STALE", 0.0)
         answer = urllib3.request("GET", url, retries=False)
         assert answer.status == 503
         assert answer.data.decode() == (

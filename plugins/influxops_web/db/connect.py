@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any
 
 import psycopg
 from msgspec import Struct
@@ -16,10 +17,18 @@ from influxops.config.web import WebTable
 from influxops.context import Context
 from influxops.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
-from influxops_postgres.commit import CommitUnknown, NotCommitted, check_run
-from influxops_postgres.errors import reason
-from influxops_postgres.session import cut
+from influxops_postgres.connection.errors import (
+    PROTOCOL_VIOLATION,
+    CommitUnknown,
+    NotCommitted,
+    broken_hint,
+    explained,
+    reason,
+)
+from influxops_postgres.connection.pool import connected
+from influxops_postgres.connection.settings import ConnectionSettings
 
+Connection = psycopg.Connection[dict[str, Any]]
 AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
 
 #: The service's own table of tenants, which a source reads.
@@ -39,33 +48,17 @@ _TABLES = (
     "influxops_web_migrations",
 )
 _LEDGER_TABLES = {"records": "tenants", "history": "history", "servers": "servers"}
-#: Seconds that connecting may take, and the first answer, which a pooler without a free connection
-#: never gives.
-_CONNECT, _FIRST = 5.0, 30.0
-#: Seconds that the server has to take note of a cancellation.
-_CANCEL = 1.0
-
-
-@runtime_checkable
-class InPostgres(Protocol):
-    """Settings of a section that is in a PostgreSQL database."""
-
-    def keywords(self) -> Mapping[str, Any]:
-        """Return what psycopg takes to get there."""
 
 
 class DatabaseLocation(Struct, frozen=True):
     """The database of the service, and what its tables are called."""
 
     text: str  # fit to be shown: `iot@db.example/iotcloud`
-    keywords: Mapping[str, Any]  # for psycopg, with the password: never to be shown
+    settings: ConnectionSettings  # of the source that reads the service's tenants
     schema: str  # of the service's tables
     web: WebTable
     ledger_schema: str = ""  # empty where no ledger in PostgreSQL is configured
     namespace: str = ""  # which of the ledger's tenants are meant
-
-    def __repr__(self) -> str:
-        return f"DatabaseLocation({self.text})"
 
     @property
     def columns(self) -> dict[str, str]:
@@ -105,17 +98,16 @@ def locate_database(engine: Engine) -> DatabaseLocation:
     for handle in engine.sources:
         settings = handle.resolved.settings
         parts = _table(settings)
-        if isinstance(settings, InPostgres) and parts[-1:] == (TENANTS,):
+        if isinstance(settings, ConnectionSettings) and parts[-1:] == (TENANTS,):
             if getattr(settings, "where", None):
                 raise ConfigError(
                     f"{handle.full_name} reads only a part of the service's tenants",
                     hint="take its `where` out: a suspended tenant keeps its database",
                 )
-            endpoint = handle.location
             ledger = engine.ledger.settings if engine.ledger is not None else None
             return DatabaseLocation(
-                endpoint.text.partition(" (")[0] if endpoint else handle.full_name,
-                settings.keywords(),
+                settings.parameters().text,
+                settings,
                 parts[0] if len(parts) > 1 else "public",
                 engine.config.web,
                 getattr(ledger, "schema", ""),
@@ -131,39 +123,53 @@ def _table(settings: object) -> tuple[str, ...]:
     return tuple(getattr(settings, "table_parts", ()))
 
 
-def ledger_keywords(engine: Engine) -> Mapping[str, Any]:
-    """Return what psycopg takes to get to the ledger.
+def other_databases(
+    engine: Engine, location: DatabaseLocation
+) -> Iterator[tuple[str, ConnectionSettings]]:
+    """Yield what must be in the service's own database: the ledger and the table of devices.
 
     Raises:
         ConfigError: When there is no ledger in PostgreSQL; it says what to write.
     """
     from influxops.cli.ledger import needs_ledger
 
-    settings = needs_ledger(engine).settings
-    if not isinstance(settings, InPostgres):
+    ledger = needs_ledger(engine).settings
+    if not isinstance(ledger, ConnectionSettings):
         raise ConfigError("the service needs a ledger in PostgreSQL", hint='kind = "postgres"')
-    return settings.keywords()
-
-
-def other_databases(
-    engine: Engine, location: DatabaseLocation
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield what must be in the service's own database: the ledger and the table of devices."""
-    yield "the ledger", ledger_keywords(engine)
+    yield "the ledger", ledger
     for handle in engine.sources:
         settings = handle.resolved.settings
-        if isinstance(settings, InPostgres) and _table(settings)[-1:] == (location.web.devices,):
-            yield handle.full_name, settings.keywords()
+        if isinstance(settings, ConnectionSettings) and _table(settings)[-1:] == (
+            location.web.devices,
+        ):
+            yield handle.full_name, settings
 
 
-def explained(error: psycopg.Error, location: DatabaseLocation) -> InfluxopsError:
-    """Return the error that says what PostgreSQL complains about, and what to do.
+@contextlib.contextmanager
+def connect(
+    location: DatabaseLocation, context: Context, settings: ConnectionSettings | None = None
+) -> Iterator[Connection]:
+    """Yield a connection in autocommit mode, whose waits end with the run.
 
     Args:
-        error: What psycopg raised.
-        location: Where.
+        location: Where, for messages.
+        context: The run.
+        settings: Of another section that should lead to the same database; None for its own.
+
+    Raises:
+        InfluxopsError: When PostgreSQL complains, in the block too; it says what to do.
+        Interrupted: When the run is over.
     """
-    said = reason(error)
+    with (
+        connected(settings or location.settings, context) as connection,
+        explained(context, partial(_explanation, location)),
+    ):
+        connection.execute("SELECT 1")  # a pooler without a free connection does not answer
+        connection.limit(context, None)  # a step of an upgrade takes as long as the run may
+        yield connection
+
+
+def _explanation(location: DatabaseLocation, error: psycopg.Error) -> InfluxopsError:
     if isinstance(error, psycopg.errors.UndefinedTable):
         return ConfigError(
             f"{location.text}: the tables of the service are not there, or not all of them",
@@ -176,60 +182,9 @@ def explained(error: psycopg.Error, location: DatabaseLocation) -> InfluxopsErro
         hint = "look whether it is there, or run it again"
     elif isinstance(error, NotCommitted):
         hint = "run it again"
-    elif error.sqlstate is None:
-        hint = "check the `dsn` of [sources.tenants]; does PostgreSQL run and listen there?"
-    return InfluxopsError(f"{location.text}: {said}", hint=hint)
-
-
-@contextlib.contextmanager
-def connected(
-    location: DatabaseLocation, context: Context, keywords: Mapping[str, str] | None = None
-) -> Iterator[psycopg.Connection[Any]]:
-    """Yield a connection in autocommit mode, for as long as the run may take.
-
-    Args:
-        location: Where, for messages.
-        context: The run; when it ends, what waits ends.
-        keywords: What psycopg takes; None for those of the location.
-
-    Raises:
-        InfluxopsError: When PostgreSQL complains, in the block too.
-        Interrupted: When the run is over.
-    """
-    arguments: dict[str, Any] = {"connect_timeout": int(_CONNECT)}
-    arguments |= {**(location.keywords if keywords is None else keywords), "autocommit": True}
-    arguments["prepare_threshold"] = None  # a pooler in between may not keep them
-    try:
-        connection = context.detached(lambda: psycopg.connect(**arguments))
-
-        def abort() -> None:
-            _abort(connection)
-
-        with connection:
-            with context.ends(abort, within=_FIRST) as ending:
-                try:
-                    connection.execute("SELECT 1")
-                except psycopg.Error as error:
-                    context.check()
-                    if ending.error is None:
-                        raise
-                    raise InfluxopsError(
-                        f"{location.text}: no answer within {_FIRST:g} s",
-                        hint="see whether the server is well; a pooler in between may have no "
-                        "free connection",
-                    ) from error
-            with context.ends(abort):
-                yield connection
-    except psycopg.Error as error:
-        check_run(context, error)
-        raise explained(error, location) from error
-
-
-def _abort(connection: psycopg.Connection[Any]) -> None:
-    """End what a connection is at, whether the server answers or not."""
-    with contextlib.suppress(psycopg.Error):
-        connection.cancel_safe(timeout=_CANCEL)
-    cut(connection)
+    elif error.sqlstate in (None, PROTOCOL_VIOLATION):
+        hint = broken_hint(error)
+    return InfluxopsError(f"{location.text}: {reason(error)}", hint=hint)
 
 
 async def fetch(

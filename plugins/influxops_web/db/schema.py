@@ -6,16 +6,13 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 from msgspec import Struct
 from psycopg import sql
 
 from influxops.errors import ConfigError
-from influxops.migrations import Migration, migrations
-from influxops_postgres.commit import confirmed
-from influxops_web.db.connect import TENANTS, DatabaseLocation
-
-Connection = psycopg.Connection[Any]
+from influxops_postgres.connection import migrations
+from influxops_postgres.connection.migrations import Migration
+from influxops_web.db.connect import TENANTS, Connection, DatabaseLocation
 
 _PACKAGE = "influxops_web.db"
 #: The key of the advisory lock that upgrades take: "iopsweb" as a number.
@@ -33,30 +30,27 @@ SESSION_KEY = "session"
 
 def newest() -> int:
     """Return the version of the schema that this program works with."""
-    return migrations(_PACKAGE)[-1].version
+    return migrations.migrations(_PACKAGE)[-1].version
 
 
-def version(connection: Connection, location: DatabaseLocation) -> int:
-    """Return the version of the tables that are there; 0 where there are none."""
-    there = connection.execute(
-        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = %s AND c.relname = 'influxops_web_migrations'",
-        [location.schema],
-    ).fetchone()
-    if there is None:
-        return 0
-    query = location.sql("SELECT coalesce(max(version), 0) FROM {influxops_web_migrations}")
-    row = connection.execute(query).fetchone()
-    assert row is not None, "an aggregate gives one row"
-    return int(row[0])
+def _version(connection: Connection, location: DatabaseLocation) -> int:
+    """Return the version of the tables, 0 without any.
+
+    Raises:
+        ConfigError: When a newer program has made them.
+    """
+    found = migrations.version(connection, location.schema, "influxops_web_migrations")
+    if found > newest():
+        raise ConfigError(
+            f"{location.text}: the service's tables are of version {found}, this program knows "
+            f"{newest()}",
+            hint="install the newer influxops here too",
+        )
+    return found
 
 
 def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migration]:
     """Run what is missing, each step in a transaction of its own.
-
-    Args:
-        connection: In autocommit mode.
-        location: Which tables.
 
     Yields:
         Each step, once it is done.
@@ -64,27 +58,27 @@ def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migr
     Raises:
         ConfigError: When a newer program has been there.
     """
-    found = version(connection, location)
-    if found > newest():
-        raise _newer(found, location)
-    for each in migrations(_PACKAGE):
-        with confirmed(connection):
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            if version(connection, location) >= each.version:
-                continue
-            connection.execute(
-                sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(location.schema))
-            )
-            connection.execute(location.sql(_MIGRATIONS))
-            if each.name != "devices" or not _columns(connection, location, location.web.devices):
-                connection.execute(location.sql(each.text))
-            connection.execute(
-                location.sql(
-                    "INSERT INTO {influxops_web_migrations} (version, name) VALUES (%s, %s)"
-                ),
-                [each.version, each.name],
-            )
-        yield each
+
+    def missing() -> Migration | None:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        found = _version(connection, location)
+        steps = migrations.migrations(_PACKAGE)
+        return next((step for step in steps if step.version > found), None)
+
+    def run(step: Migration) -> None:
+        connection.execute(
+            sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(location.schema))
+        )
+        connection.execute(location.sql(_MIGRATIONS))
+        if step.name != "devices" or not _columns(connection, location, location.web.devices):
+            connection.execute(location.sql(step.text))
+        connection.execute(
+            location.sql("INSERT INTO {influxops_web_migrations} (version, name) VALUES (%s, %s)"),
+            [step.version, step.name],
+        )
+
+    _version(connection, location)
+    yield from migrations.upgrade(connection, missing, run)
     connection.execute(
         location.sql(
             "INSERT INTO {operator_keys} (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -93,24 +87,16 @@ def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migr
     )
 
 
-def _newer(found: int, location: DatabaseLocation) -> ConfigError:
-    return ConfigError(
-        f"{location.text}: the service's tables are of version {found}, this program knows "
-        f"{newest()}",
-        hint="install the newer influxops here too",
-    )
-
-
 def _columns(connection: Connection, location: DatabaseLocation, table: str) -> dict[str, bool]:
     """Return the columns of a table, and whether each must be given; none where it is not there."""
     rows = connection.execute(
-        "SELECT a.attname, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' "
+        "SELECT a.attname AS name, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS must "
         "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
         "JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped",
         [location.schema, table],
     )
-    return {name: bool(must) for name, must in rows}
+    return {row["name"]: row["must"] for row in rows}
 
 
 class DeviceTable(Struct, frozen=True):
@@ -126,9 +112,7 @@ def read_tables(connection: Connection, location: DatabaseLocation) -> tuple[Dev
     Raises:
         ConfigError: When the tables are not as the service needs them; it says what to do.
     """
-    found = version(connection, location)
-    if found > newest():
-        raise _newer(found, location)
+    found = _version(connection, location)
     key = None
     if found:
         query = location.sql("SELECT value FROM {operator_keys} WHERE name = %s")
@@ -145,7 +129,7 @@ def read_tables(connection: Connection, location: DatabaseLocation) -> tuple[Dev
             f"{location.text}: the table {TENANTS} has no column {', '.join(lacking)}",
             hint="add what is missing; the service does not change a table that was there before",
         )
-    return _devices(connection, location), bytes(key[0])
+    return _devices(connection, location), bytes(key["value"])
 
 
 def _devices(connection: Connection, location: DatabaseLocation) -> DeviceTable:
@@ -174,13 +158,13 @@ def _devices(connection: Connection, location: DatabaseLocation) -> DeviceTable:
 
 
 _IDENTITY = (
-    "SELECT current_database(), pg_postmaster_start_time(), "
-    "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    "SELECT current_database() AS name, pg_postmaster_start_time() AS started, "
+    "(SELECT oid FROM pg_database WHERE datname = current_database()) AS oid"
 )
 
 
-def database_identity(connection: Connection) -> tuple[Any, ...]:
+def database_identity(connection: Connection) -> dict[str, Any]:
     """Return what tells a database from every other."""
     row = connection.execute(_IDENTITY).fetchone()
     assert row is not None, "it gives one row"
-    return tuple(row)
+    return row

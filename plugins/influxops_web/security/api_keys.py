@@ -6,13 +6,11 @@ import hashlib
 import secrets
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-import psycopg
 from msgspec import Struct
 
-from influxops_postgres.commit import confirmed
-from influxops_web.db.connect import DatabaseLocation
+from influxops_postgres.connection.commit import confirmed
+from influxops_web.db.connect import Connection, DatabaseLocation
 
 #: How a token begins, so that it is recognised where it has got lost.
 PREFIX = "iop_"
@@ -47,7 +45,7 @@ def digest(token: str) -> bytes:
 
 
 def create(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     location: DatabaseLocation,
     role: Role,
     name: str,
@@ -56,8 +54,8 @@ def create(
     """Make a token.
 
     Args:
-        connection: Where.
-        location: Which tables.
+        connection: In autocommit mode.
+        location: Knows the names of the tables.
         role: What it lets its bearer do.
         name: Whose it is, for the audit log.
         ttl: Seconds for which it is good; None for no end.
@@ -75,10 +73,10 @@ def create(
             [digest(token), role.value, name, ttl],
         ).fetchone()
     assert row is not None, "it returns the row"
-    return int(row[0]), token
+    return int(row["id"]), token
 
 
-def tokens(connection: psycopg.Connection[Any], location: DatabaseLocation) -> list[Token]:
+def tokens(connection: Connection, location: DatabaseLocation) -> list[Token]:
     """Return all tokens, the oldest first."""
     rows = connection.execute(
         location.sql(
@@ -86,10 +84,10 @@ def tokens(connection: psycopg.Connection[Any], location: DatabaseLocation) -> l
             "FROM {operator_tokens} ORDER BY id"
         )
     )
-    return [Token(*row) for row in rows]
+    return [Token(**row) for row in rows]
 
 
-def revoke(connection: psycopg.Connection[Any], location: DatabaseLocation, number: int) -> bool:
+def revoke(connection: Connection, location: DatabaseLocation, number: int) -> bool:
     """Revoke a token, and with it all sessions that were begun with it.
 
     Returns:

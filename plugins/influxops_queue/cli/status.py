@@ -1,0 +1,212 @@
+"""`influxops queue status` and `influxops queue retry`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influxops.command import (
+    common,
+    common_options,
+    configured,
+    format_option,
+    say,
+    say_json,
+    show_table,
+    timeout_option,
+)
+
+if TYPE_CHECKING:
+    from influxops_queue.db.queries import Connection, Depth, Job, Tables, Troubled
+
+#: Tenants that are told of by name in text.
+_SHOWN = 20
+
+
+@click.command("status", short_help="Show what waits, for whom, and who works.")
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def status(ctx: click.Context, output: str, timeout: float | None) -> None:
+    """Show how many tenants wait for their databases, why, and whether workers are alive.
+
+    \b
+    Exit codes:
+      0    nothing stands in the way of anybody
+      1    tenants could not be made, or no worker is alive
+    """
+    from influxops_queue.db.connect import ask
+    from influxops_queue.db.settings import queue_place
+
+    most = None if output == "json" else _SHOWN
+
+    async def read(tables: Tables, connection: Connection) -> tuple[Depth, list[Troubled]]:
+        return await tables.depth(connection), await tables.troubled(connection, most)
+
+    with configured(ctx, timeout) as (engine, context):
+        settings = queue_place(engine)
+        assert engine.ledger is not None
+        with engine.ledger.guard():
+            depth, troubled = ask(settings, context, read)
+        location = engine.ledger.location
+        where = f"{location.text if location else 'the ledger'}, namespace {settings.namespace}"
+    if output == "json":
+        say_json(_document(settings.namespace, depth, troubled))
+    else:
+        _show(where, depth, troubled, quiet=common(ctx).quiet)
+    ctx.exit(1 if troubled or not depth.workers else 0)
+
+
+def _document(namespace: str, depth: Depth, troubled: Sequence[Troubled]) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "namespace": namespace,
+        "workers": [{"works_seconds": round(seconds, 1)} for seconds in depth.workers],
+        "hints": depth.hints,
+        "waiting": [
+            {
+                "state": each.state,
+                "target": each.target or None,
+                "tried": each.tried,
+                "tenants": each.tenants,
+                "oldest_seconds": round(each.oldest, 1),
+            }
+            for each in depth.waiting
+        ],
+        "jobs": [
+            {
+                "task": job.task,
+                "target": job.target or None,
+                "status": job.status,
+                "begins_in_seconds": None if job.after is None else round(job.after, 1),
+            }
+            for job in depth.jobs
+        ],
+        "troubled": [
+            {
+                "tenant": each.tenant,
+                "target": each.target or None,
+                "reason": each.reason,
+                "waits_seconds": round(each.waits, 1),
+            }
+            for each in troubled
+        ],
+    }
+
+
+def _show(where: str, depth: Depth, troubled: Sequence[Troubled], *, quiet: bool) -> None:
+    if not quiet:
+        say(where)
+        say(f"workers: {len(depth.workers) or 'none'} alive")
+        say(f"hints: {depth.hints:,}")
+        say(f"full run: {_when(_jobs(depth, 'full'))}")
+        rows = [*_rows(depth)]
+        if rows:
+            say("")
+            show_table(("tenants", "wait for", "since", "on", "job"), rows)
+        else:
+            say("no tenant waits")
+    tried = sum(each.tenants for each in depth.waiting if each.tried)
+    for each in troubled:
+        on = f" (on {each.target})" if each.target else ""
+        why = f"{each.tenant}{on}: {each.reason}"
+        say(f"{why}; waits for {_span(each.waits)}", label="ERR", err=True)
+    if tried > len(troubled):
+        say(f"and {tried - len(troubled):,} more: --format json has them all", err=True)
+    if troubled:
+        say(
+            "`influxops queue retry` tries again now; `influxops plan TENANT` tells what to do",
+            err=True,
+        )
+    if not depth.workers:
+        say("no worker is alive: start one with `influxops worker`", label="ERR", err=True)
+
+
+def _rows(depth: Depth) -> Iterator[tuple[str, ...]]:
+    for each in depth.waiting:
+        placed = each.state == "reserved"
+        task = "make" if placed else "again" if each.tried else ""
+        jobs = [j for j in _jobs(depth, task) if j.target == (each.target if placed else "")]
+        what = "their database" if placed else "another try" if each.tried else "a place"
+        yield (
+            f"{each.tenants:,}",
+            what,
+            _span(each.oldest),
+            each.target if placed else "-",
+            _when(jobs) if task else "-",
+        )
+
+
+def _jobs(depth: Depth, task: str) -> list[Job]:
+    return [job for job in depth.jobs if job.task == task]
+
+
+def _when(jobs: Sequence[Job]) -> str:
+    if any(job.status == "doing" for job in jobs):
+        return "under way"
+    if not jobs:
+        return "none"
+    after = min(job.after or 0.0 for job in jobs)
+    return f"in {_span(after)}" if after else "due"
+
+
+def _span(seconds: float) -> str:
+    """Return a span of time as people say it: its largest unit or two."""
+    whole = round(seconds)
+    for size, unit, smaller, name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "m"),
+        (60, "m", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size}{unit}" + (f"{rest}{name}" if rest else "")
+    return f"{whole}s"
+
+
+@click.command("retry", short_help="Try again now what waits for a later try.")
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@timeout_option
+@common_options
+@click.pass_context
+def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -> None:
+    """Let workers try again now, for all that wait or for some tenants.
+
+    Workers do it; this command does not wait for them. See `influxops queue status`.
+    """
+    from influxops.plugin import count, printable
+    from influxops_queue.db.connect import ask
+    from influxops_queue.db.settings import queue_place
+
+    async def hurry(tables: Tables, connection: Connection) -> tuple[int, dict[str, Any], Depth]:
+        states = await tables.states(connection, tenants)
+        locks = None
+        if tenants:
+            await tables.hint(connection, tenants)
+            targets = {target for state, target in states.values() if state == "reserved"}
+            locks = [tables.lock("make", target) for target in targets if target]
+        begun = await tables.hasten(connection, locks)
+        await tables.notify(connection)
+        return begun, dict(states), await tables.depth(connection)
+
+    for tenant in tenants:
+        if not tenant.strip() or any("\ud800" <= each <= "\udfff" for each in tenant):
+            raise click.BadParameter(f"{printable(tenant)} is no tenant's id")
+    with configured(ctx, timeout) as (engine, context):
+        settings = queue_place(engine)
+        assert engine.ledger is not None
+        with engine.ledger.guard():
+            begun, states, depth = ask(settings, context, hurry)
+    if not common(ctx).quiet:
+        for tenant in tenants:
+            state = states.get(tenant, ("", None))[0]
+            about = f"it is {state}" if state else "the ledger does not know it"
+            say(f"{tenant}: {about}; looked at again now")
+        if not tenants:
+            what = f"{count(begun, 'job')} put off" if begun else "no job was put off"
+            say(f"{what}{', begins now' if begun == 1 else ', begin now' if begun else ''}")
+    if not depth.workers:
+        say("no worker is alive: start one with `influxops worker`", label="WARN", err=True)
