@@ -27,7 +27,7 @@ from influxops_web.service import Service
 _GRACE = 10
 #: Connections that may wait to be accepted. Where that fails, asyncio tries so often at once.
 _BACKLOG = 128
-#: Seconds that looking at the database before the start may take.
+#: Seconds that checking the database before the start may take.
 _START = 30.0
 
 
@@ -42,7 +42,7 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
 
     Raises:
         ConfigError: When something is not configured.
-        InfluxopsError: When PostgreSQL is away.
+        InfluxopsError: When PostgreSQL is unavailable.
     """
     from influxops.cli.session import session
 
@@ -88,11 +88,11 @@ def _level(ctx: click.Context) -> int:
 
 
 def _service(engine: Engine, context: Context) -> Service:
-    """Return the service, once everything that it needs is there.
+    """Return the service, once everything that it needs was checked.
 
     Raises:
-        ConfigError: When something is not.
-        InfluxopsError: When PostgreSQL is away.
+        ConfigError: When something is missing.
+        InfluxopsError: When PostgreSQL is unavailable.
     """
     location = locate_database(engine)
     others = [*other_databases(engine, location)]
@@ -137,7 +137,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs it."""
+    """A server that leaves signals to its caller."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -24,7 +24,6 @@ from influxops.provisioner.values import Rules
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import CommitUnknown, reason
-from influxops_web.api.metrics import Metrics
 from influxops_web.api.problems import database_unavailable, outcome_unknown
 from influxops_web.db.connect import AsyncConnection, DatabaseLocation
 from influxops_web.db.schema import DeviceTable
@@ -34,12 +33,12 @@ from influxops_web.security.sessions import FIND, Credentials, Operator, Session
 
 log = logging.getLogger("influxops.web")
 
-#: Seconds that a request waits for a connection; and for so long after one waited in vain, less.
-_PATIENT, _AWAY, _IMPATIENT = 8.0, 5.0, 0.5
-#: Seconds after which the pool stops to try for itself: who comes then makes it try at once, and
-#: does not wait for the end of a pause that has become long while PostgreSQL was away.
+#: Seconds that a request waits for a connection; fewer for a while after one that got none.
+_WAIT, _RECENTLY, _SHORT_WAIT = 8.0, 5.0, 0.5
+#: Seconds after which the pool stops its own attempts: the next request makes it try at once, and
+#: does not wait for the end of a pause that has become long while PostgreSQL was unavailable.
 _RECONNECT = 2.0
-#: Seconds that it may keep one.
+#: Seconds that a request may keep it.
 _WORK = 5.0
 #: Seconds that finding out about a COMMIT may take whose answer was lost.
 _FIND_OUT = 5.0
@@ -93,9 +92,8 @@ class Service:
         self.provisioner = Provisioner(engine.config, budget=self.web.budget)
         self.sessions = Sessions(key, parse_duration(self.web.session))
         self.logins = LoginRateLimit(self.web.logins)
-        self.metrics = Metrics(self.provisioner)
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
-        self._away = -_AWAY  # when a request last waited for a connection and got none
+        self._waited_at = -_RECENTLY  # when a request last waited for a connection and got none
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -130,19 +128,19 @@ class Service:
         Nothing but PostgreSQL is waited for in the block.
 
         Raises:
-            Problem: When PostgreSQL is away (503).
+            Problem: When PostgreSQL is unavailable (503).
         """
         assert self._pool is not None, "the service runs"
-        is_away = time.monotonic() - self._away < _AWAY
+        is_unavailable = time.monotonic() - self._waited_at < _RECENTLY
         try:
-            lent = _lent(self._pool, _IMPATIENT if is_away else _PATIENT)
+            lent = _lent(self._pool, _SHORT_WAIT if is_unavailable else _WAIT)
             async with lent as connection, asyncio.timeout(_WORK):
                 yield connection
         except (psycopg.IntegrityError, psycopg.DataError, CommitUnknown):
             raise
         except (psycopg.Error, TransactionLost, TimeoutError) as error:
             if isinstance(error, PoolTimeout):
-                self._away = time.monotonic()
+                self._waited_at = time.monotonic()
             log.error("%s: %s", self.location.text, reason(error))
             raise database_unavailable() from error
 
@@ -151,8 +149,8 @@ class Service:
         """Yield a connection in a transaction, which is committed where this ends without an error.
 
         Raises:
-            Problem: When PostgreSQL is away (503) and nothing was written, or when it is not known
-                whether it was; the problem says which.
+            Problem: When PostgreSQL is unavailable (503) and nothing was written, or when it is
+                unknown whether it was; the problem says which.
         """
         try:
             async with self.connection() as connection, confirming(connection):
@@ -166,10 +164,10 @@ class Service:
             raise (outcome_unknown() if is_stored is None else database_unavailable()) from lost
 
     async def operator(self, credentials: Credentials) -> Operator | None:
-        """Return who asks; None where the token is not known, revoked or over.
+        """Return the operator; None where the token is unknown, revoked or expired.
 
         Raises:
-            Problem: When PostgreSQL is away.
+            Problem: When PostgreSQL is unavailable (503).
         """
         async with self.connection() as connection:
             query = self.location.sql(FIND)
@@ -187,7 +185,7 @@ class Service:
         """Write a line of the audit log.
 
         Raises:
-            Problem: When PostgreSQL is away.
+            Problem: When PostgreSQL is unavailable (503).
         """
         async with self.connection() as connection:
             await connection.execute(self.location.sql(_AUDIT), entry)
@@ -195,7 +193,7 @@ class Service:
     # InfluxDB --------------------------------------------------------------------------------
 
     async def ensure(self, tenant: str) -> Ensured:
-        """See to it that a tenant has its database, and wait for the budget at most."""
+        """Ensure that a tenant has its database; it takes no longer than the budget."""
         found = await self.provisioner.aensure(tenant)
         if not found:
             log.warning("%s: no database yet: %s", tenant, found.reason)
@@ -211,7 +209,7 @@ class Service:
             return str(error)
 
     async def check(self, tenant: str) -> dict[str, Any]:
-        """Return what `Provisioner.check` tells, within the budget."""
+        """Return what `Provisioner.check` does, within the budget."""
         budget = self.web.budget
         try:
             found = self.provisioner.acheck(tenant, timeout=budget)
@@ -227,7 +225,7 @@ async def _lent(
     """Yield a connection that works; those that the server has closed are replaced.
 
     The pool's own check waits longer after each one that it finds closed: after a restart of
-    PostgreSQL, when all of them are, nobody would get one in time.
+    PostgreSQL, when all of them are, no request would get one in time.
     """
     end = time.monotonic() + seconds
     while True:

@@ -19,7 +19,7 @@ router = APIRouter(
     prefix="/api/admin", tags=["devices"], dependencies=SECURED, responses=documented(*ALWAYS)
 )
 
-#: Letters and digits that nobody takes for each other.
+#: Letters and digits that cannot be mistaken for each other.
 _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -37,7 +37,7 @@ def code_digest(code: str) -> bytes:
 async def register_device(new: NewDevice, request: Request) -> Registered:
     """Register a device of a tenant, with an activation code that is good for a while.
 
-    Both are written in one transaction. Then the tenant's database is seen to, as when the tenant
+    Both are written in one transaction. Then the tenant's database is ensured, as when the tenant
     is created.
     """
     service = service_of(request)

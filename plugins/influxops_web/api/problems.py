@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): what every answer says that is no good one."""
+"""Problem details (RFC 9457): the body of every answer with an error status."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def outcome_unknown() -> Problem:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI is told of the problems that an endpoint may answer with."""
+    """Return the responses in OpenAPI for the problems that an endpoint may answer with."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,

@@ -32,7 +32,7 @@ from influxops_web.db.devices import devices
 from influxops_web.security.sessions import COOKIE
 from influxops_web.service import Service
 
-#: What the gate has checked already; these are for OpenAPI.
+#: The middleware has checked them already; these are for OpenAPI.
 SECURED = [
     Security(HTTPBearer(auto_error=False, description="A token of `influxops token create`.")),
     Security(APIKeyCookie(name=COOKIE, auto_error=False, description="Got by POST /login.")),
@@ -58,10 +58,10 @@ def service_of(request: Request) -> Service:
 
 @router.post("/tenants", status_code=201, responses=documented(*WRITES, 409))
 async def create_tenant(new: NewTenant, request: Request) -> Created:
-    """Create a tenant, and its database, if InfluxDB is there.
+    """Create a tenant, and its database if InfluxDB is available.
 
-    If it is not, the tenant is created nevertheless: that its database is wanted is noted in the
-    same transaction, and it is made as soon as it can be.
+    If it is not, the tenant is created nevertheless: its database is enqueued in the same
+    transaction, and created as soon as it can be.
     """
     service = service_of(request)
     request.state.tenant = new.tenant_id
@@ -178,7 +178,7 @@ async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
 
 @router.post("/tenants/{tenant_id}/ensure", responses=documented(*WRITES, 404))
 async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
-    """See to it that a tenant has its database."""
+    """Ensure that a tenant has its database."""
     service = service_of(request)
     async with service.connection() as connection:
         await registered(connection, service, tenant_id)
@@ -195,7 +195,7 @@ async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
 
 @router.get("/fleet")
 async def fleet(request: Request) -> Fleet:
-    """Tell how full the servers are, and who waits for a database and why."""
+    """Return how full the servers are, and which tenants wait for a database and why."""
     service = service_of(request)
     trouble = service.provisioner.health()["trouble"]
     async with service.connection() as connection:

@@ -1,9 +1,8 @@
 """The console: pages for people, on the same service and with the same rules as the API.
 
 The server makes every page; there is no script, so nothing waits for one, and none can be brought
-in. Who may come in, and who may write, the gate decides. What PostgreSQL has is read in one
-transaction, which is over before a server of InfluxDB is asked; that one is never waited for
-longer than the budget.
+in. The middleware decides on access. What PostgreSQL has is read in one transaction, which ends
+before a server of InfluxDB is asked; no page waits for that one longer than the budget.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ class Console:
     async def tenant(
         self, request: Request, id: Id = "", span: Search = "24h", ensured: Search = ""
     ) -> Any:
-        """Show all that is known of a tenant."""
+        """Show what is known of a tenant."""
         chosen = SPANS.get(span, SPANS["24h"])
         row, lines, devices = await self._read(request, id)
         contents, where = await self._ask(row, chosen)
@@ -152,7 +151,7 @@ class Console:
         )
 
     async def fleet(self, request: Request) -> Any:
-        """Show the servers, and who waits for one."""
+        """Show the servers, and the tenants that wait for a database."""
         async with self._service.transaction() as connection:
             recorded = await queries.targets(connection, self._location)
             waiting, total = await queries.waiting(
@@ -203,7 +202,7 @@ class Console:
     # What is done ----------------------------------------------------------------------------
 
     async def ensure(self, request: Request, id: Named) -> Any:
-        """See to it that a tenant has its database."""
+        """Ensure that a tenant has its database."""
         row, _, _ = await self._read(request, id)
         try:
             how = (await self._service.ensure(row.tenant)).how
@@ -401,7 +400,6 @@ def _environment() -> jinja2.Environment:
     pages.filters |= {
         "shown": lambda text: short(text or ""),
         "line": lambda text: one_line(text or ""),
-        "moment": wording.until,
         "retention": lambda seconds: retention_words(seconds) or "not known",
         "happened": lambda entry: one_line(happened(entry)),
         "number": lambda number: "not known" if number is None else f"{number:,}",

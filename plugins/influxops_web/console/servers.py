@@ -1,7 +1,7 @@
-"""What the servers themselves say, for a page: asked all at once, and never waited for long.
+"""The servers' own state for a page: all are asked at once, each within the budget.
 
-What was not answered within the budget is said to be unknown, with why. Threads that wait for a
-server that hangs are few, and a page does not wait for one of them to be free either.
+What is not answered in time is unknown, with a reason. Few threads wait for a server that hangs,
+and a page does not wait for a free thread beyond the budget either.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ SPANS = {
 class Contents(Struct, frozen=True):
     """What a server said of one database."""
 
-    exists: bool | None = None  # None where nobody can know now
+    exists: bool | None = None  # None where it is unknown
     retention: int | Unknown | None = UNKNOWN  # seconds; None: for ever
     rows: int | None = None  # in all tables; None: not read
     at_most: bool = False  # whether there may be fewer
-    tables: Sequence[TableStats] = ()  # what its target tells of each
+    tables: Sequence[TableStats] = ()  # each, as its target counts it
     last_write: datetime | None = None
     complete: bool | Unknown = UNKNOWN
     #: Whether it was ever marked as complete: what a client creates is not.

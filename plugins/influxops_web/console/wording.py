@@ -1,9 +1,8 @@
-"""What the console's pages say in words: states, findings, what became of a button."""
+"""The words of the console's pages: states, notices, the results of buttons."""
 
 from __future__ import annotations
 
 import shlex
-from datetime import datetime
 
 from msgspec import Struct
 
@@ -37,10 +36,10 @@ COLOURS = {
     State.LOST: "danger",
     UNRECORDED: "warning",
 }
-#: States in which a tenant has a place on a target.
+#: States in which a tenant has a database on a target, or a slot for one.
 PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
 
-#: What became of `ensure`, by what is in the page's address then.
+#: The result of `ensure`, by the word in the page's address.
 ENSURED = {
     "known": "The database is there.",
     "created": "The database was made just now.",
@@ -65,83 +64,65 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
         contents: What its server said; None where there is none to ask.
         doubt: Why its database may not be where the ledger has it; empty where nothing says so.
     """
-    found = []
+    found: list[Notice] = []
+
+    def add(severity: Severity, message: str, advice: str = "") -> None:
+        found.append(Notice(severity, message, advice))
+
     if contents is not None and doubt:
-        found.append(
-            Notice(
-                Severity.ERROR,
-                f"whether {row.target} is its place is not known: {doubt}",
-                "`influxops plan` says what to do",
-            )
+        add(
+            Severity.ERROR,
+            f"whether {row.target} is its place is not known: {doubt}",
+            "`influxops plan` says what to do",
         )
     is_promised = row.state is not None and State(row.state).is_promised
     is_recreated = is_promised and contents is not None and contents.marked is False
     if contents is not None and is_recreated:
         found.append(_recreated(row, contents))
     elif row.state == State.LOST:
-        found.append(
-            Notice(
-                Severity.ERROR,
-                f"its database {row.database} was on {row.target}, and is gone",
-                "restore it; `influxops ensure --help` says how it is made anew, empty, where the "
-                "data is given up",
-            )
+        add(
+            Severity.ERROR,
+            f"its database {row.database} was on {row.target}, and is gone",
+            "restore it; `influxops ensure --help` says how it is made anew, empty, where the "
+            "data is given up",
         )
     elif contents is not None and contents.exists is False and row.state == State.READY:
-        found.append(
-            Notice(
-                Severity.ERROR,
-                f"{row.target} does not have the database {row.database}, which was there",
-                "run `influxops status` to see whether the server was replaced",
-            )
+        add(
+            Severity.ERROR,
+            f"{row.target} does not have the database {row.database}, which was there",
+            "run `influxops status` to see whether the server was replaced",
         )
     if row.error:
         again = f" ({row.tries} tries)" if row.tries and row.tries > 1 else ""
-        found.append(Notice(Severity.ERROR, f"the last try failed{again}: {row.error}"))
+        add(Severity.ERROR, f"the last try failed{again}: {row.error}")
     if contents is not None and contents.trouble:
-        known = "not known now" if contents.exists is None else "not all is known"
-        found.append(
-            Notice(
-                Severity.WARNING,
-                f"what is in the database is {known}: {contents.trouble}"
-                if contents.exists is None
-                else f"{known} of the database: {contents.trouble}",
-                "the rest of this page comes from the ledger, and is known",
-            )
+        known = (
+            "what is in the database is not known now"
+            if contents.exists is None
+            else "not all is known of the database"
         )
+        advice = "the rest of this page comes from the ledger, and is known"
+        add(Severity.WARNING, f"{known}: {contents.trouble}", advice)
     if contents is not None and contents.complete is False and not is_recreated:
-        found.append(
-            Notice(Severity.WARNING, "the database lacks its marker", "press Ensure, or wait")
-        )
+        add(Severity.WARNING, "the database lacks its marker", "press Ensure, or wait")
     if row.state is None:
-        found.append(
-            Notice(
-                Severity.WARNING,
-                "the ledger has no record of it: no run has seen it yet",
-                "press Ensure, or wait for the next run",
-            )
-        )
+        message = "the ledger has no record of it: no run has seen it yet"
+        add(Severity.WARNING, message, "press Ensure, or wait for the next run")
     elif row.status is None and row.state != State.RETIRED:
-        found.append(
-            Notice(
-                Severity.INFO,
-                "the service's table of tenants does not have it: another source does, or did",
-            )
-        )
+        message = "the service's table of tenants does not have it: another source does, or did"
+        add(Severity.INFO, message)
     if row.status == "suspended":
-        found.append(Notice(Severity.INFO, "it is suspended; its database is kept all the same"))
+        add(Severity.INFO, "it is suspended; its database is kept all the same")
     if row.due is not None and row.state == State.RETIRING:
-        found.append(Notice(Severity.WARNING, f"its data is kept until {moment(row.due)}"))
+        add(Severity.WARNING, f"its data is kept until {moment(row.due)}")
     elif row.due is not None and row.other:
-        found.append(
-            Notice(Severity.INFO, f"its old copy on {row.other} is kept until {moment(row.due)}")
-        )
+        add(Severity.INFO, f"its old copy on {row.other} is kept until {moment(row.due)}")
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
-    return sorted(found, key=lambda each: order.index(each.severity))
+    return sorted(found, key=lambda notice: order.index(notice.severity))
 
 
 def _recreated(row: TenantRow, contents: Contents) -> Notice:
-    """Return what is to be said of a database that a client has created in place of a lost one."""
+    """Return the notice about a database that a client has created in place of a lost one."""
     rows = "an unknown number of rows"
     if contents.rows is not None:
         rows = ("at most " if contents.at_most else "") + count(contents.rows, "row")
@@ -152,8 +133,3 @@ def _recreated(row: TenantRow, contents: Contents) -> Notice:
         f"restore it if you can; `influxops adopt {shlex.quote(row.tenant)}` takes what clients "
         "have written since as the tenant's",
     )
-
-
-def until(time: datetime | None) -> str:
-    """Return a point in time in words; what is not there is said not to be."""
-    return moment(time) if time is not None else "never"

@@ -75,7 +75,6 @@ class TargetSummary(Struct, frozen=True):
     target: str
     states: Mapping[str, int]  # how many tenants, by their state
     coming: int  # how many are on their way to it
-    identity: str | None = None  # of the server that was read last
     read: datetime | None = None  # when it was last read in full
 
     @property
@@ -152,7 +151,7 @@ SELECT names.target,
        coalesce((SELECT json_object_agg(state, number ORDER BY state) FROM counted
                   WHERE counted.target = names.target), '{{}}'::json) AS states,
        coalesce((SELECT number FROM coming WHERE coming.target = names.target), 0) AS coming,
-       servers.identity, servers.read
+       servers.read
   FROM (SELECT target FROM counted UNION SELECT target FROM coming
         UNION SELECT target FROM servers) AS names
   LEFT JOIN servers ON servers.target = names.target

@@ -164,7 +164,7 @@ _IDENTITY = (
 
 
 def database_identity(connection: Connection) -> dict[str, Any]:
-    """Return what tells a database from every other."""
+    """Return what identifies a database among all others."""
     row = connection.execute(_IDENTITY).fetchone()
     assert row is not None, "it gives one row"
     return row

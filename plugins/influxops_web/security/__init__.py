@@ -1,1 +1,1 @@
-"""Who may come in: sessions, tokens of operators, and what a client may send and keep open."""
+"""Access: sessions, operators' tokens, and limits on what a client may send and keep open."""

@@ -1,4 +1,4 @@
-"""Tokens of operators: made, listed and revoked; only their SHA-256 is stored."""
+"""Operators' tokens: created, listed and revoked; only their SHA-256 is stored."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Token(Struct, frozen=True):
 def digest(token: str) -> bytes:
     """Return what is stored of a token.
 
-    32 random bytes cannot be guessed, so a plain hash is enough; and looking one up by its hash
-    tells by its time nothing about others.
+    32 random bytes cannot be guessed, so a plain hash is enough; the time that a lookup by hash
+    takes says nothing about other tokens.
     """
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
@@ -51,7 +51,7 @@ def create(
     name: str,
     ttl: float | None,
 ) -> tuple[int, str]:
-    """Make a token.
+    """Create a token.
 
     Args:
         connection: In autocommit mode.
@@ -61,7 +61,7 @@ def create(
         ttl: Seconds for which it is good; None for no end.
 
     Returns:
-        Its id, and the token itself, which nobody can read again.
+        Its id, and the token itself, which cannot be read again.
     """
     token = PREFIX + secrets.token_urlsafe(32)
     with confirmed(connection):

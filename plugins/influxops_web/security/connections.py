@@ -1,4 +1,4 @@
-"""What a client may keep open: its request's header comes in time, and there is a limit.
+"""Limits on connections: how many, and within which time a request's header must arrive.
 
 uvicorn limits what runs (`limit_concurrency`) and what waits after an answer
 (`timeout_keep_alive`), but neither a connection that says nothing nor one that stops in a header.

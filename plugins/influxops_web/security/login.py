@@ -136,7 +136,7 @@ def _local(path: str) -> str:
     },
 )
 async def log_out(request: Request) -> Response:
-    """End the session in this browser: take the cookie away."""
+    """End the session in this browser: delete the cookie."""
     answer = RedirectResponse("/login", 303) if is_form(request) else Response(status_code=204)
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
     return answer
@@ -144,7 +144,7 @@ async def log_out(request: Request) -> Response:
 
 @router.get("/session", dependencies=SECURED, responses=documented(401, 422, 503))
 async def session(request: Request) -> SessionInfo:
-    """Tell who asks, and the CSRF token that writes with the cookie need."""
+    """Return the operator, and the CSRF token that writes with the cookie need."""
     operator = operator_of(request)
     return SessionInfo(
         who=operator.who,

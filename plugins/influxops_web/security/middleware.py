@@ -1,4 +1,4 @@
-"""The gate before every endpoint: it decides who comes in, and writes down who came.
+"""Access to every endpoint: authenticates, authorizes, limits and audits each request.
 
 Everything but a few paths is for operators: an endpoint that says nothing about it is closed. The
 role goes by the method. What a request brings is limited here, and read before anything is parsed.
@@ -17,14 +17,15 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from influxops_web.api.health import Metrics
 from influxops_web.api.problems import Problem, answer, database_unavailable, is_api, wants_page
 from influxops_web.security.sessions import Operator, brings_csrf, media_type, without_tokens
 from influxops_web.service import Service, log
 
-#: What anybody may read.
+#: What needs no credentials.
 _OPEN = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/favicon.ico")
 _OPEN_FOLDERS = ("/assets/", "/static/")
-#: Who gets in here is the endpoint's own business; that somebody tried is written down.
+#: The endpoint itself authenticates here; each attempt is audited.
 _LOGIN = "/login"
 #: What reads, and changes nothing.
 _READS = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -43,26 +44,29 @@ _HEADERS = {
 
 
 class AccessMiddleware:
-    """Lets in who may, and remembers who asked.
+    """Lets requests of operators through, and writes the audit log.
 
     Args:
-        app: What is behind it.
+        app: Answers the requests that are let through.
         service: Knows the operators.
+        metrics: Counts the requests.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
+    def __init__(self, app: ASGIApp, service: Service, metrics: Metrics) -> None:
+        self._app, self._service, self._metrics = app, service, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        await _RequestHandler(self._app, self._service, scope, receive, send).handle()
+        handler = _RequestHandler(self._app, self._service, scope, receive, send)
+        await handler.handle()
+        handler.count(self._metrics)
 
 
 class _RequestHandler:
-    """One request on its way."""
+    """One request."""
 
     def __init__(
         self, app: ASGIApp, service: Service, scope: Scope, receive: Receive, send: Send
@@ -93,12 +97,11 @@ class _RequestHandler:
             if not self._status:
                 fault = Problem(500, "fault", "this is a fault in influxops; the log says more")
                 await answer(fault, self._request)(self._scope, self._receive, self._answer)
-        self._told()
 
-    # Who may ---------------------------------------------------------------------------------
+    # Access ----------------------------------------------------------------------------------
 
     async def _refusal(self) -> Response | None:
-        """Return the answer for who may not come in; None for who may.
+        """Return the answer to a request without access; None for one with access.
 
         Raises:
             Problem: When the answer is one.
@@ -174,7 +177,7 @@ class _RequestHandler:
                         raise too_large
         except TimeoutError:
             raise Problem(408, "too-slow", "the body did not arrive in time") from None
-        except ClientDisconnect:  # nobody reads the answer, but it is counted and written down
+        except ClientDisconnect:  # the answer is not read, but counted and audited
             raise Problem(400, "incomplete", "the body did not arrive in full") from None
         return bytes(found)
 
@@ -195,7 +198,7 @@ class _RequestHandler:
         if message["type"] == "http.response.start" and not self._status:
             self._status = message["status"]
             if not await self._audited() and self._status < 400 and not self._writes:
-                # What nobody can write down is not shown.
+                # What cannot be audited is not shown.
                 self._withheld, self._status = True, 503
                 await answer(database_unavailable(), self._request)(
                     self._scope, self._receive, self._pass_on
@@ -211,7 +214,7 @@ class _RequestHandler:
         await self._send(message)
 
     async def _audited(self) -> bool:
-        """Write down who asked for what; return whether that was done, or is not needed."""
+        """Write the request to the audit log; return whether that was done, or is not needed."""
         if self._is_open or self._status == 429:  # a flood of attempts is not to fill the disk
             return True
         who = self._operator
@@ -239,11 +242,10 @@ class _RequestHandler:
             return False
         return True
 
-    def _told(self) -> None:
-        """Count it, and write a line of the log."""
+    def count(self, metrics: Metrics) -> None:
+        """Count the request, and write a line of the log."""
         seconds = time.perf_counter() - self._began
         route = getattr(self._scope.get("route"), "path", "none")
-        metrics = self._service.metrics
         method = self._method if self._method in _METHODS else "other"
         metrics.requests.labels(method, route, self._status).inc()
         metrics.seconds.labels(route).observe(seconds)

@@ -1,7 +1,7 @@
-"""How often anybody may try to log in.
+"""Limits on attempts to log in.
 
-The counts are this process's own, in memory: a token cannot be guessed anyhow, and what is kept
-back is work and noise. Nothing grows: what is older than a minute goes.
+The counts are of this process, in memory: a token cannot be guessed anyhow, and the limit only
+keeps work and noise low. Attempts older than a minute are forgotten.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who asks: an operator's token, or the signed cookie that was got with one."""
+"""Operators and their credentials: a token, or the signed cookie that a login with one sets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ COOKIE = "pulse_session"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf_token"
 _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE | re.ASCII)
-#: What looks like a token, wherever it has got to.
+#: What looks like a token, anywhere in a text.
 _TOKEN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{8,}}")
-#: Longer cookies were not made here.
+#: A longer cookie is not one of this service.
 _LONGEST_COOKIE = 512
 
 FIND = """
@@ -32,7 +32,7 @@ SELECT id, role, name FROM {operator_tokens}
 
 
 class Operator(Struct, frozen=True):
-    """Who asks."""
+    """An operator, as a request has authenticated."""
 
     token: int  # the token's id
     role: Role
@@ -52,7 +52,7 @@ class Operator(Struct, frozen=True):
 
 
 class Credentials(Struct, frozen=True):
-    """What a request says of who asks, before anybody has looked it up."""
+    """What a request brings to authenticate, not looked up yet."""
 
     via: str
     hash: bytes | None = None  # of the token
@@ -80,11 +80,11 @@ class Sessions:
         return str(self._signer.dumps([token, secrets.token_urlsafe(16)]))
 
     def csrf(self, cookie: str) -> str:
-        """Return what a write with this cookie must bring along: nobody else can compute it."""
+        """Return what a write with this cookie must bring along: only this service knows it."""
         return hmac.new(self._key, f"csrf {cookie}".encode(), hashlib.sha256).hexdigest()
 
     def credentials(self, request: Request) -> Credentials | None:
-        """Return what a request says of who asks; None where that is nothing of any use."""
+        """Return the credentials of a request; None where it has none of a valid form."""
         given = request.headers.get("authorization")
         if given is not None:
             match = _BEARER.fullmatch(given)
@@ -128,7 +128,7 @@ def without_tokens(text: str) -> str:
 
 
 def operator_of(request: Request) -> Operator:
-    """Return who asks; the gate has let them in."""
+    """Return the operator that the middleware has let in."""
     found = request.scope["state"]["operator"]
     assert isinstance(found, Operator)
     return found
