@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from influxops.findings import Kind
-from influxops.model import TenantPlan
-from influxops.text import printable, some_of
+from influxops.domain.finding import Kind
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import printable, some_of
 from influxops_ansible.info import unread, without_lock
 from influxops_ansible.result import Result, Told, attempt, with_advice
 from influxops_ansible.task import Task, id_of

@@ -15,16 +15,17 @@ from msgspec.structs import replace
 from influxops.config.load import (
     ENVIRONMENT,
     Config,
-    Program,
+    ConfigAuthor,
     Section,
     load_config,
     parse_config,
 )
 from influxops.config.secrets import Secret
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.domain.selection import Scope
+from influxops.domain.text import nearest, printable
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.text import nearest, printable
+from influxops.runtime.context import Context
 
 #: The parameters that Ansible fills from variables, which are not the task's own words then.
 _VARIABLES = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
@@ -99,7 +100,7 @@ class Task(Struct, frozen=True, dict=True):
         called |= {"ledger": "ledger"}
         if self.named is None:
             called["sources.task"] = "source"
-        author = Program("the task", called)
+        author = ConfigAuthor("the task", called)
         own = {**self._tables(), **self._sources()}
         path = self.parameters.get("config")
         # A URL that a variable gives stands back for a file that the task names.

@@ -15,12 +15,12 @@ from msgspec import Struct
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from influxops.context import Context
-from influxops.durations import parse_duration
-from influxops.engine import Engine
+from influxops.domain.durations import parse_duration
+from influxops.engine.engine import Engine
 from influxops.errors import TransactionLost
 from influxops.provisioner import Ensured, Provisioner, WrongCall
-from influxops.provisioner.values import Rules
+from influxops.provisioner.validation import Rules
+from influxops.runtime.context import Context
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import CommitUnknown, reason

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from influxops.config.load import load_config
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import Interrupted
+from influxops.runtime.context import Context
 from influxops_queue.db.connect import ask
 from influxops_queue.db.queries import Connection, Tables
 from influxops_queue.db.settings import queue_place

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from psycopg import sql
 
-from influxops.context import Context
 from influxops.errors import LedgerError
+from influxops.runtime.context import Context
 from influxops_postgres.connection.commit import confirming
 from influxops_queue.db.install import explained
 from influxops_queue.db.queries import Connection, Tables

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from influxops.context import Context
+from influxops.domain.hint import Remedy
 from influxops.errors import LedgerError
-from influxops.remedy import Remedy
+from influxops.runtime.context import Context
 from influxops_postgres.connection.errors import CommitUnknown, check_run, reason
 from influxops_queue.db import schema
 from influxops_queue.db import triggers as trigger

@@ -9,7 +9,7 @@ import uuid
 import psycopg
 from fastapi import APIRouter, Request
 
-from influxops.durations import parse_duration
+from influxops.domain.durations import parse_duration
 from influxops_web.api.problems import Problem, documented
 from influxops_web.api.schemas import NewDevice, Registered
 from influxops_web.api.tenants import ALWAYS, SECURED, WRITES, registered, service_of

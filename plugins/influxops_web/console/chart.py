@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from influxops.text import count
+from influxops.domain.text import count
 
 #: Units of the drawing between two bars.
 _GAP = 6

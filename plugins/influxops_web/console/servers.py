@@ -15,11 +15,11 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.domain.database import UNKNOWN, DatabaseStats, TableStats, Unknown
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.model import UNKNOWN, DatabaseStats, TableStats, Unknown
-from influxops.provisioner.engines import Engines
+from influxops.provisioner.engine_pool import Engines
+from influxops.runtime.context import Context
 from influxops_web.service import ConfiguredTarget, Service
 
 #: Servers that are asked at once.

@@ -6,9 +6,9 @@ import shlex
 
 from msgspec import Struct
 
-from influxops.findings import Severity
-from influxops.ledger import State
-from influxops.text import count, moment
+from influxops.domain.finding import Severity
+from influxops.domain.record import State
+from influxops.domain.text import count, moment
 from influxops_web.console.servers import Contents
 from influxops_web.db.queries import UNRECORDED, TenantRow
 

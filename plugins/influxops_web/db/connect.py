@@ -14,9 +14,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from influxops.config.web import WebTable
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
+from influxops.runtime.context import Context
 from influxops_postgres.connection.errors import (
     PROTOCOL_VIOLATION,
     CommitUnknown,
@@ -131,7 +131,7 @@ def other_databases(
     Raises:
         ConfigError: When there is no ledger in PostgreSQL; it says what to write.
     """
-    from influxops.cli.ledger import needs_ledger
+    from influxops.cli.session import needs_ledger
 
     ledger = needs_ledger(engine).settings
     if not isinstance(ledger, ConnectionSettings):

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from influxops.ledger import Entry, Event
+from influxops.domain.record import Entry, Event
 from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
 
 #: Rows of a page, and entries on a tenant's page.

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from influxops.ledger import State
+from influxops.domain.record import State
 from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
 
 #: Tenants on a page of the console's list.
