@@ -13,7 +13,6 @@ from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from influxops.config.web import WebTable
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
 from influxops.runtime.context import Context
@@ -27,6 +26,7 @@ from influxops_postgres.connection.errors import (
 )
 from influxops_postgres.connection.pool import connected
 from influxops_postgres.connection.settings import ConnectionSettings
+from influxops_web.settings import WebSettings
 
 Connection = psycopg.Connection[dict[str, Any]]
 AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
@@ -56,7 +56,7 @@ class DatabaseLocation(Struct, frozen=True):
     text: str  # fit to be shown: `iot@db.example/iotcloud`
     settings: ConnectionSettings  # of the source that reads the service's tenants
     schema: str  # of the service's tables
-    web: WebTable
+    web: WebSettings
     ledger_schema: str = ""  # empty where no ledger in PostgreSQL is configured
     namespace: str = ""  # which of the ledger's tenants are meant
 
@@ -89,7 +89,9 @@ def locate_database(engine: Engine) -> DatabaseLocation:
     Raises:
         ConfigError: When no source reads them; it says what to write.
     """
-    unknown = sorted(engine.config.web.columns.keys() - set(COLUMNS))
+    found = engine.config.plugin_tables.get("web")
+    web = found if isinstance(found, WebSettings) else WebSettings()
+    unknown = sorted(web.columns.keys() - set(COLUMNS))
     if unknown:
         raise ConfigError(
             f"`columns` of [web] maps {', '.join(unknown)}, which the service does not use",
@@ -109,7 +111,7 @@ def locate_database(engine: Engine) -> DatabaseLocation:
                 settings.parameters().text,
                 settings,
                 parts[0] if len(parts) > 1 else "public",
-                engine.config.web,
+                web,
                 getattr(ledger, "schema", ""),
                 ledger.namespace if ledger is not None else "",
             )

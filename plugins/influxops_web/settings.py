@@ -1,21 +1,12 @@
-"""The table `[web]`: what the HTTP service goes by."""
+"""The table `[web]`: the settings of the HTTP service."""
 
 from __future__ import annotations
 
 from influxops.config.settings import PluginSettings, setting
-from influxops.domain.durations import parse_duration
-
-#: The longest lifetime of a session and of an activation code, in seconds.
-_LONGEST = 365 * 86400
+from influxops.domain.durations import check_duration
 
 
-def _lifetime(text: str) -> str:
-    if not 1 <= parse_duration(text) <= _LONGEST:
-        raise ValueError("it must be from one second to 365 days")
-    return text
-
-
-class WebTable(PluginSettings):
+class WebSettings(PluginSettings):
     """The table `[web]`."""
 
     devices: str = setting(
@@ -34,10 +25,10 @@ class WebTable(PluginSettings):
         {}, description="What further columns of that table hold for a new device, by column."
     )
     activation: str = setting(
-        "24h", description="How long the activation code of a device is good.", parse=_lifetime
+        "24h", description="How long the activation code of a device is good.", parse=check_duration
     )
     session: str = setting(
-        "12h", description="How long a login with the session cookie lasts.", parse=_lifetime
+        "12h", description="How long a login with the session cookie lasts.", parse=check_duration
     )
     logins: int = setting(
         10,
