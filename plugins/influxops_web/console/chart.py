@@ -46,7 +46,7 @@ class Chart(Struct, frozen=True):
     # The size of the drawing in its own units, and the edges of what the bars fill of it.
     WIDTH: ClassVar[int] = 900
     HEIGHT: ClassVar[int] = 260
-    LEFT: ClassVar[int] = 80
+    LEFT: ClassVar[int] = 96
     RIGHT: ClassVar[int] = 860
     TOP: ClassVar[int] = 15
     BASE: ClassVar[int] = 225

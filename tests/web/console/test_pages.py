@@ -17,7 +17,8 @@ from tests.integration.command import Cli
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import new_database
 from tests.provisioner.conftest import until as eventually
-from tests.web.browser import (
+from tests.web.conftest import REGISTRY, Web, install, serving, write_config
+from tests.web.console.browser import (
     NARROW,
     Scheme,
     accessible,
@@ -26,7 +27,6 @@ from tests.web.browser import (
     running_chromium,
     shifted,
 )
-from tests.web.conftest import REGISTRY, Web, install, serving, write_config
 
 pytestmark = needs_chromium
 

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.provisioner.conftest import until
 from tests.web.conftest import Web
-from tests.web.test_auth import kind
+from tests.web.security.test_auth import kind
 
 pytestmark = pytest.mark.stand_in
 

@@ -16,11 +16,11 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.integration.command import PROGRAM, Cli
-from tests.web.browser import Scheme, needs_chromium, running_chromium, shifted
+from tests.web.console.browser import Scheme, needs_chromium, running_chromium, shifted
 
 pytestmark = [pytest.mark.stand_in, needs_chromium]
 
-README = Path(__file__).parents[2] / "docs" / "images" / "console.png"
+README = Path(__file__).parents[3] / "docs" / "images" / "console.png"
 #: As README has it: what fits beside its text.
 SIZE = (1000, 900)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.web.conftest import Web
-from tests.web.test_auth import log_in
+from tests.web.security.test_auth import log_in
 
 pytestmark = pytest.mark.stand_in
 

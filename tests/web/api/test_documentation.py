@@ -20,7 +20,7 @@ from tests.web.conftest import Web, serving
 
 pytestmark = pytest.mark.stand_in
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "service.md").read_text()
 
 

@@ -24,7 +24,7 @@ from tests.integration.servers import Influx
 from tests.pg import new_database
 from tests.pg_proxy import PgProxy, Then, end, pg_proxy, wait_for_checkpoint_to_age
 from tests.web.conftest import REGISTRY, Web, install, serving, write_config
-from tests.web.test_auth import kind
+from tests.web.security.test_auth import kind
 
 pytestmark = pytest.mark.stand_in
 

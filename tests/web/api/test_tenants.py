@@ -11,7 +11,7 @@ import pytest
 
 from tests.provisioner.conftest import until
 from tests.web.conftest import Web
-from tests.web.test_auth import kind
+from tests.web.security.test_auth import kind
 
 pytestmark = pytest.mark.stand_in
 
