@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from influxops.cli.options import Duration
+from influxops.domain.text import count, moment
+from influxops.errors import ConfigError
 from influxops.plugin.cli import (
     common,
     common_options,
+    configured,
     format_option,
     put,
     say,
@@ -40,8 +43,6 @@ def _needs_extra() -> None:
     """
     import importlib.util
 
-    from influxops.errors import ConfigError
-
     absent = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if absent:
         raise ConfigError(
@@ -59,10 +60,9 @@ def _database(
     Raises:
         InfluxopsError: When PostgreSQL complains in the block; it says what to do.
     """
-    from influxops.cli.session import session
     from influxops_web.db.connect import connect, locate_database
 
-    with session(ctx, timeout=timeout) as (engine, context):
+    with configured(ctx, timeout=timeout) as (engine, context):
         location = locate_database(engine)
         with connect(location, context) as connection:
             yield connection, location
@@ -83,7 +83,6 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
 
     Running it again changes nothing. A table of tenants or devices that is there stays as it is.
     """
-    from influxops.domain.text import count
     from influxops_web.db import schema
 
     with _database(ctx, timeout) as (connection, location):
@@ -155,7 +154,6 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     """List the tokens: their numbers, roles and ends, never the tokens themselves."""
     from datetime import UTC, datetime
 
-    from influxops.domain.text import moment
     from influxops_web.security import api_keys
 
     with _database(ctx, timeout) as (connection, location):
@@ -184,7 +182,6 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
 @click.pass_context
 def revoke(ctx: click.Context, number: int, timeout: float | None) -> None:
     """Revoke a token by its number; its sessions end with it."""
-    from influxops.errors import ConfigError
     from influxops_web.security import api_keys
 
     with _database(ctx, timeout) as (connection, location):
@@ -233,8 +230,6 @@ def serve(
       1    PostgreSQL is away
       2    something is not configured or not installed; the message says what to write
     """
-    from influxops.errors import ConfigError
-
     if proxies and not proxy_headers:
         raise ConfigError("--trusted-proxy goes with --proxy-headers")
     _needs_extra()

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode, LedgerError
-from influxops.plugin.cli import common, say
+from influxops.plugin.cli import common, configured, say
 from influxops.runtime.context import Context
 from influxops_web.app import create_app
 from influxops_web.db.connect import connect, locate_database, other_databases
@@ -44,9 +44,7 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
         ConfigError: When something is not configured.
         InfluxopsError: When PostgreSQL is unavailable.
     """
-    from influxops.cli.session import session
-
-    with session(ctx, timeout=_START) as (engine, context):
+    with configured(ctx, timeout=_START) as (engine, context):
         service = _service(engine, context)
     logging.getLogger("influxops").setLevel(_level(ctx))
     with _listening(host, port) as listener:

@@ -24,6 +24,7 @@ from influxops.domain.text import count, moment, one_line, short
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.results import How
 from influxops.provisioner.validation import WrongCall
+from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.wording import happened, retention_words
 from influxops_web.api.problems import Problem
 from influxops_web.console import wording
@@ -222,8 +223,6 @@ class Console:
         self, request: Request, id: Named, recent: Annotated[bool, Form()] = False
     ) -> Any:
         """Retire a tenant."""
-        from influxops.reconcile.plan.retire import Retire
-
         row, _, _ = await self._read(request, id)
         allow = ("recent-telemetry",) if recent else ()
         return await self._start(
@@ -237,8 +236,6 @@ class Console:
 
     async def unretire(self, request: Request, id: Named) -> Any:
         """Keep a tenant that is retiring."""
-        from influxops.reconcile.plan.retire import Unretire
-
         row, _, _ = await self._read(request, id)
         return await self._start(
             request,
