@@ -35,8 +35,6 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
     """Run the service until a signal ends it.
 
     Args:
-        ctx: The command's context.
-        host: The address to listen on.
         port: The port; 0 for a free one.
         proxies: The proxies whose headers are believed; none for no header at all.
 
@@ -60,7 +58,6 @@ def server_settings(app: ASGIApp, proxies: Sequence[str] = ()) -> uvicorn.Config
     """Return how uvicorn serves an application.
 
     Args:
-        app: The application.
         proxies: The proxies whose headers are believed; none for no header at all.
     """
     return uvicorn.Config(

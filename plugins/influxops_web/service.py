@@ -65,8 +65,6 @@ class Service:
 
     Args:
         engine: What is configured, and checked; it is not kept.
-        location: The database of the service.
-        device_table: What its table of devices is like.
         key: What session cookies are signed with.
     """
 

@@ -49,10 +49,8 @@ class Problem(Exception):
     """Ends a request with problem details.
 
     Args:
-        status: The HTTP status.
         kind: What programs go by: `no-such-tenant`.
         detail: What is wrong, and what to do; it repeats no secret.
-        headers: Further headers.
         errors: What is wrong with single fields: where, and what.
     """
 

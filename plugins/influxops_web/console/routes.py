@@ -8,27 +8,20 @@ before a server of InfluxDB is asked; no page waits for that one longer than the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-import jinja2
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
 
-from influxops import __version__
-from influxops.domain.text import count, moment, one_line, short
+from influxops.domain.text import short
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.results import How
 from influxops.provisioner.validation import WrongCall
 from influxops.reconcile.plan.retire import Retire, Unretire
-from influxops.report.wording import happened, retention_words
 from influxops_web.api.problems import Problem
 from influxops_web.console import wording
 from influxops_web.console.chart import chart
+from influxops_web.console.pages import Pages, link, mount_assets
 from influxops_web.console.runs import Act, OperatorRuns
 from influxops_web.console.servers import SPANS, Contents, LiveStatus, ServerUsage, Span
 from influxops_web.db import history, queries
@@ -40,8 +33,8 @@ from influxops_web.service import Service
 #: Pages that come later than this are not asked for by a link.
 _LAST_PAGE = 1_000_000
 _BIGGEST = 2**63 - 1
-#: Tables of a database that are named, and tenants that wait; how many more there are is said.
-_TABLES, _WAITING_SHOWN = 20, 50
+#: Tenants that wait and are named; how many more there are is said.
+_WAITING_SHOWN = 50
 
 Id = Annotated[str, Query(max_length=4000)]
 Named = Annotated[str, Form(alias="id", max_length=4000)]
@@ -49,18 +42,14 @@ Search = Annotated[str, Query(max_length=200)]
 
 
 class Console:
-    """The pages.
-
-    Args:
-        service: What the endpoints share.
-    """
+    """The pages."""
 
     def __init__(self, service: Service) -> None:
         self._service, self._location = service, service.location
         self._engines = Engines(service.config, None)
         self._servers = LiveStatus(service, self._engines)
         self._runs = OperatorRuns(service.config, self._engines)
-        self._pages = _environment()
+        self._pages = Pages()
         self.router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
         for path, page in (
             ("/", self.tenants),
@@ -83,10 +72,7 @@ class Console:
 
     def mount(self, app: FastAPI) -> None:
         """Add what the pages look like, and the page that says what went wrong."""
-        app.mount("/assets", _Assets(directory=_bootstrap()))
-        app.mount(
-            "/static", _Assets(directory=str(files("influxops_web.console").joinpath("static")))
-        )
+        mount_assets(app)
         app.state.error_page = self.error
 
     def close(self) -> None:
@@ -120,7 +106,7 @@ class Console:
         chosen = {"q": q, "state": state, "status": status, "target": target}
 
         def paged(number: int) -> str:
-            return _link("/", **chosen, page=number if number > 1 else "")
+            return link("/", **chosen, page=number if number > 1 else "")
 
         code = 404 if page > max(found.pages, 1) else 200
         return self._page(request, "tenants.html", code, found=found, asked=asked, paged=paged)
@@ -210,7 +196,7 @@ class Console:
             how = (await self._service.ensure(row.tenant)).how
         except WrongCall:
             how = How.FAILED  # no database can have this id; the page says why
-        return _see(_link("/tenant", id=row.tenant, ensured=how.value))
+        return _see(link("/tenant", id=row.tenant, ensured=how.value))
 
     async def ask_retire(self, request: Request, id: Id = "") -> Any:
         """Ask whether a tenant is to be retired."""
@@ -276,7 +262,7 @@ class Console:
         """Begin a run for a tenant, and answer with the tenant's page."""
         who, wait = operator_of(request).who, self._service.web.budget
         await self._runs.start(tenant, what, who, act, wait=wait, endless=endless)
-        return _see(_link("/tenant", id=tenant))
+        return _see(link("/tenant", id=tenant))
 
     async def _read(
         self, request: Request, id_: str
@@ -339,30 +325,7 @@ class Console:
         }
 
     def _page(self, request: Request, name: str, code: int = 200, **values: Any) -> HTMLResponse:
-        operator = request.scope.get("state", {}).get("operator")
-        text = self._pages.get_template(name).render(
-            me=operator,
-            csrf=operator.csrf if operator is not None else "",
-            path=request.url.path,
-            targets=[*self._service.targets],
-            now=datetime.now(UTC),
-            **values,
-        )
-        return HTMLResponse(text, code)
-
-
-class _Assets(StaticFiles):
-    """Files that a browser may keep: their addresses name the version."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        response = super().file_response(*args, **options)
-        response.headers["cache-control"] = "public, max-age=86400"
-        return response
-
-
-def _bootstrap() -> str:
-    """Return the folder of Bootstrap's stylesheets, which a package carries."""
-    return str(files("js_lib_bootstrap5").joinpath("static", "js-lib-bootstrap5", "css"))
+        return self._pages.page(request, name, code, targets=[*self._service.targets], **values)
 
 
 def _storable(text: str) -> str:
@@ -379,40 +342,3 @@ def _storable(text: str) -> str:
 def _see(address: str) -> RedirectResponse:
     """Return the answer to a form: the page to look at now."""
     return RedirectResponse(address, 303)
-
-
-def _link(path: str, **query: Any) -> str:
-    """Return an address; what is empty is left out."""
-    given = {name: value for name, value in query.items() if value not in ("", None)}
-    return f"{path}?{urlencode(given)}" if given else path
-
-
-def _environment() -> jinja2.Environment:
-    pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("influxops_web.console"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters |= {
-        "shown": lambda text: short(text or ""),
-        "line": lambda text: one_line(text or ""),
-        "retention": lambda seconds: retention_words(seconds) or "not known",
-        "happened": lambda entry: one_line(happened(entry)),
-        "number": lambda number: "not known" if number is None else f"{number:,}",
-    }
-    shared: Mapping[str, Any] = {
-        "version": __version__,
-        "link": _link,
-        "count": count,
-        "moment": moment,
-        "STATES": wording.STATES,
-        "COLOURS": wording.COLOURS,
-        "SPANS": SPANS,
-        "TABLES": _TABLES,
-        "STATUSES": queries.STATUSES,
-        "PLACED": wording.PLACED,
-    }
-    pages.globals |= shared
-    return pages

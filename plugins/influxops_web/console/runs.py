@@ -48,12 +48,7 @@ class OperatorRun(Struct, frozen=True):
 
 
 class OperatorRuns:
-    """Carries out what operators begin, and knows the last run of each tenant.
-
-    Args:
-        config: The configuration.
-        engines: Lends the engines that carry it out.
-    """
+    """Carries out what operators begin, and knows the last run of each tenant."""
 
     def __init__(self, config: Config, engines: Engines) -> None:
         self._config, self._engines = config, engines
@@ -82,10 +77,7 @@ class OperatorRuns:
         """Begin a run for a tenant, unless one is under way.
 
         Args:
-            tenant: Its id.
             what: What is done, in the words of a button.
-            who: The operator.
-            act: Does it.
             wait: Seconds to wait for its end.
             endless: Whether it may take as long as it takes.
         """

@@ -90,7 +90,6 @@ class LiveStatus:
     Args:
         service: Knows the targets, how long a page may wait, and which of them are in trouble:
             those are not asked.
-        engines: Lends the engines that ask.
     """
 
     def __init__(self, service: Service, engines: Engines) -> None:
@@ -105,8 +104,6 @@ class LiveStatus:
         """Ask a target for what it holds of a tenant.
 
         Args:
-            target: Its name.
-            database: The name of the tenant's database.
             span: What the chart shows.
         """
         if target not in self._service.targets:

@@ -72,7 +72,6 @@ class DatabaseLocation(Struct, frozen=True):
         Args:
             text: The statement, a literal of this program. `{records}`, `{history}` and
                 `{servers}` are the ledger's.
-            **more: Further parts.
         """
         names: dict[str, sql.Composable] = {
             name: sql.Identifier(self.schema, name) for name in _TABLES
@@ -153,8 +152,6 @@ def connect(
     """Yield a connection in autocommit mode, whose waits end with the run.
 
     Args:
-        location: Where, for messages.
-        context: The run.
         settings: Of another section that should lead to the same database; None for its own.
 
     Raises:
@@ -198,11 +195,8 @@ async def fetch(
     """Return the rows of a query; points in time are in UTC, whatever the server's time zone.
 
     Args:
-        connection: To the service's database.
         location: Knows the names of the tables and the ledger's namespace.
         query: A literal of this program.
-        values: Its parameters.
-        **parts: Further parts of the query.
     """
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(

@@ -95,9 +95,7 @@ async def add_device(
 
     Args:
         connection: With a transaction.
-        location: Knows the names of the tables.
         values: What is given of the device, by the service's names of the columns.
-        code_hash: SHA-256 of the activation code.
         ttl: Seconds for which the code is good.
 
     Returns:

@@ -90,8 +90,6 @@ async def runs(
     """Read the newest runs that changed something, the newest first.
 
     Args:
-        connection: To the service's database.
-        location: Knows the names of the tables.
         before: The id of an entry: only runs that were over before it; None for the newest.
     """
     values = {"before": before, "limit": RUNS_A_PAGE}
@@ -104,9 +102,6 @@ async def run(
     """Read what a run did, the oldest first.
 
     Args:
-        connection: To the service's database.
-        location: Knows the names of the tables.
-        id_: The run's id.
         after: The id of the entry after which the page begins; 0 for the first page.
     """
     values = {"run": id_, "after": after, "limit": ENTRIES_A_PAGE + 1}

@@ -260,9 +260,6 @@ async def waiting(
     """Read the tenants that wait for a database, those first that wait longest.
 
     Args:
-        connection: To the service's database.
-        location: Knows the names of the tables.
-        limit: How many are returned at most.
         failed: Whether those are meant, too, that have a database and whose last attempt failed.
 
     Returns:

@@ -54,9 +54,6 @@ def create(
     """Create a token.
 
     Args:
-        connection: In autocommit mode.
-        location: Knows the names of the tables.
-        role: What it lets its bearer do.
         name: Whose it is, for the audit log.
         ttl: Seconds for which it is good; None for no end.
 

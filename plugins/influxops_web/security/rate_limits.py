@@ -31,9 +31,6 @@ class LoginRateLimit:
     def try_one(self, address: str) -> int:
         """Count an attempt.
 
-        Args:
-            address: Where it comes from.
-
         Returns:
             0 where it may be made; else the seconds after which it is worth trying again.
         """

@@ -64,7 +64,6 @@ class Sessions:
     """Signs and reads session cookies.
 
     Args:
-        key: The key, which the database keeps.
         lifetime: Seconds that a session lasts.
     """
 
