@@ -158,39 +158,6 @@ class Telemetry(BaseModel):
 class TenantStats(BaseModel):
     """What a tenant has."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "tenant_id": "acme",
-                    "name": "Acme",
-                    "status": "active",
-                    "stats": {
-                        "devices": 12,
-                        "active_devices": 11,
-                        "last_device_at": "2026-03-01T10:00:00Z",
-                        "last_seen_at": None,
-                    },
-                    "influxdb": {
-                        "exists": True,
-                        "telemetry_count": 123456,
-                        "rows": 123456,
-                        "tables": [
-                            {
-                                "name": "telemetry",
-                                "rows": 123456,
-                                "at_most": False,
-                                "last_write": "2026-03-01T10:00:00Z",
-                            }
-                        ],
-                        "last_write": "2026-03-01T10:00:00Z",
-                        "error": None,
-                    },
-                }
-            ]
-        }
-    )
-
     tenant_id: str
     name: str
     status: str
