@@ -163,17 +163,17 @@ class _RequestHandler:
     # What it brings --------------------------------------------------------------------------
 
     async def _body(self) -> bytes:
-        most = self._service.web.body_limit
-        too_large = Problem(413, "too-large", f"the body is larger than {most:,} bytes")
+        limit = self._service.web.body_limit
+        too_large = Problem(413, "too-large", f"the body is larger than {limit:,} bytes")
         length = self._request.headers.get("content-length", "0")
-        if length.isdigit() and (len(length) > 12 or int(length) > most):
+        if length.isdigit() and (len(length) > 12 or int(length) > limit):
             raise too_large
         found = bytearray()
         try:
             async with asyncio.timeout(_ARRIVES):
                 async for part in self._request.stream():
                     found += part
-                    if len(found) > most:
+                    if len(found) > limit:
                         raise too_large
         except TimeoutError:
             raise Problem(408, "too-slow", "the body did not arrive in time") from None
