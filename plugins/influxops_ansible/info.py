@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import some_of
+from influxops.engine.operations import Ensure
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.report.status import tenant_status
@@ -43,7 +44,7 @@ def _look(task: Task) -> Result:
     if task.named == []:
         return Result({"targets": [], **nothing(task)})
     with task.engine(dry_run=True) as (engine, context):
-        report = without_lock(engine.execute(context, tell=False))
+        report = without_lock(engine.run(Ensure(), context, tell=False))
         told, missed = Told(report), Told(unread(report))
         rows = map(_row, tenant_status(engine, told.view, context))
     warnings, failure = told.warnings, ""

@@ -8,6 +8,7 @@ from typing import Any
 from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import printable, some_of
+from influxops.engine.operations import Ensure
 from influxops_ansible.info import unread, without_lock
 from influxops_ansible.result import Result, Told, attempt, with_advice
 from influxops_ansible.task import Task, id_of
@@ -30,7 +31,7 @@ def _places(task: Task) -> Result:
     if not ids:
         return Result({"places": []})
     with task.engine(dry_run=True) as (engine, context):
-        told = Told(without_lock(engine.execute(context, tell=False)))
+        told = Told(without_lock(engine.run(Ensure(), context, tell=False)))
     tenants = {tenant.tenant: tenant for tenant in told.report.tenants}
     missed = Told(unread(told.report))
     not_read = missed.failure

@@ -14,10 +14,10 @@ from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from influxops.domain.text import short
+from influxops.engine.operations import Move, Retire, Unretire
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.results import How
 from influxops.provisioner.validation import WrongCall
-from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops_web.api.problems import Problem
 from influxops_web.console import wording
 from influxops_web.console.chart import chart
@@ -215,9 +215,7 @@ class Console:
             request,
             row.tenant,
             "retire",
-            lambda engine, context: engine.execute(
-                context, planner=Retire((row.tenant,)), command="retire", allow=allow
-            ),
+            lambda engine, context: engine.run(Retire((row.tenant,)), context, allow=allow),
         )
 
     async def unretire(self, request: Request, id: Named) -> Any:
@@ -227,9 +225,7 @@ class Console:
             request,
             row.tenant,
             "keep",
-            lambda engine, context: engine.execute(
-                context, planner=Unretire((row.tenant,)), command="unretire"
-            ),
+            lambda engine, context: engine.run(Unretire((row.tenant,)), context),
         )
 
     async def ask_move(self, request: Request, id: Id = "") -> Any:
@@ -250,7 +246,7 @@ class Console:
             request,
             row.tenant,
             f"move to {to}",
-            lambda engine, context: engine.move(context, to=to),
+            lambda engine, context: engine.run(Move(to), context),
             endless=True,
         )
 

@@ -13,7 +13,6 @@ from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from influxops.cli.session import needs_ledger
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
 from influxops.runtime.context import Context
@@ -133,7 +132,7 @@ def other_databases(
     Raises:
         ConfigError: When there is no ledger in PostgreSQL; it says what to write.
     """
-    ledger = needs_ledger(engine).settings
+    ledger = engine.needs_ledger().settings
     if not isinstance(ledger, ConnectionSettings):
         raise ConfigError("the service needs a ledger in PostgreSQL", hint='kind = "postgres"')
     yield "the ledger", ledger
