@@ -77,18 +77,18 @@ def hold(
         InfluxopsError: What `take` raises, `broke`, or `settings.error` where no lock can be had.
         Interrupted: When the run is over.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     with connected(settings, context, idle) as connection:
         try:
             if _begin(connection):
                 raise settings.error(
-                    f"{place} is a standby, and a standby holds no locks", hint=primary
+                    f"{location} is a standby, and a standby holds no locks", hint=primary
                 )
             take(connection)
         except psycopg.Error as error:
             context.check()
             raise settings.error(
-                f"{place}: no lock: {reason(error)}", hint=broken_hint(error)
+                f"{location}: no lock: {reason(error)}", hint=broken_hint(error)
             ) from error
         yield
         try:

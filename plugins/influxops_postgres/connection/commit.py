@@ -2,7 +2,8 @@
 
 psycopg leaves `connection.transaction()` and `with connect()` without a COMMIT and without an
 exception where the connection broke and the block itself ended well. It also takes a COMMIT that
-was answered with ROLLBACK for one that succeeded. What an answer stands on is committed here.
+was answered with ROLLBACK for one that succeeded. What an acknowledgement depends on is committed
+here.
 """
 
 from __future__ import annotations
@@ -151,9 +152,10 @@ def was_committed(
     Args:
         context: Limits what asking may take, on new connections.
     """
-    with contextlib.suppress(Interrupted):
+    with contextlib.suppress(Interrupted, psycopg.Error):
         while True:
-            with contextlib.suppress(psycopg.Error, settings.error):
+            # A server that restarts may answer the next time.
+            with contextlib.suppress(psycopg.OperationalError, settings.error):
                 with connected(settings, context) as connection:
                     row = connection.execute(outcome_query(lost.identity)).fetchone()
                 status = row["status"] if row else None

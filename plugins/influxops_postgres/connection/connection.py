@@ -39,7 +39,6 @@ class Connection(psycopg.Connection[Row]):
         """Let waits end with a run.
 
         Args:
-            context: The run.
             seconds: The seconds that each wait may take; None for as many as the run has.
         """
         self._context, self._seconds = context, seconds
@@ -81,6 +80,19 @@ def connect(settings: ConnectionSettings, context: Context) -> Connection:
         raise connection_error(error, timeout, settings) from error
     connection.limit(context, settings.longest_wait)
     return connection
+
+
+def statement_limit(settings: ConnectionSettings, context: Context) -> int:
+    """Return what a transaction's statement_timeout is, in milliseconds; 0 for none.
+
+    It is set in the transaction and not by a connection's options: those would replace PGOPTIONS,
+    and poolers refuse them.
+
+    Raises:
+        Interrupted: When the run is over.
+    """
+    limit = context.remaining(settings.statement_timeout or None)
+    return math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT))
 
 
 def async_keywords(settings: ConnectionSettings) -> dict[str, Any]:

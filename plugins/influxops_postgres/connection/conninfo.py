@@ -17,7 +17,7 @@ from influxops.plugin import is_this_machine
 
 _DEFAULT_PORT = "5432"
 
-#: They notice within a minute that the other machine is gone, and keep what stands between from
+#: They notice within a minute that the other machine is gone, and keep what is in between from
 #: forgetting an idle connection.
 _KEEPALIVES = {
     "keepalives_idle": 20,
@@ -26,7 +26,7 @@ _KEEPALIVES = {
     "tcp_user_timeout": 50_000,  # in milliseconds
 }
 
-#: A URI of which nobody can mistake where the password ends: one `@`, before any `/` and `?`.
+#: A URI in which it is clear where the password ends: one `@`, before any `/` and `?`.
 _CLEAR_URI = re.compile(r"postgres(?:ql)?://[^@/?]*@?[^@]*", re.DOTALL)
 
 
@@ -148,8 +148,8 @@ def _text(keywords: dict[str, str], service: str) -> str:
     ports = keywords.get("port", _DEFAULT_PORT).split(",")
     if len(ports) == 1:
         ports *= len(hosts)
-    places = (
+    hosts_and_ports = (
         name if port in ("", _DEFAULT_PORT) else f"{name}:{port}"
         for name, port in zip(hosts, ports, strict=False)
     )
-    return f"{user}{','.join(places)}{database}"
+    return f"{user}{','.join(hosts_and_ports)}{database}"

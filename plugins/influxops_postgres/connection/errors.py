@@ -74,7 +74,6 @@ class CommitUnknown(psycopg.OperationalError):
     """The answer to a COMMIT was lost: whether the transaction is stored is not known.
 
     Args:
-        reason: Why the answer was lost.
         identity: What `outcome_query` takes.
     """
 
@@ -162,11 +161,11 @@ def connection_error(
     Args:
         timeout: The seconds that were waited for each address.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         within = f" within {timeout:g} s" if timeout else ""
         return settings.error(
-            f"cannot connect to {place}: no answer{within}",
+            f"cannot connect to {location}: no answer{within}",
             hint=in_setting(
                 settings,
                 "host",
@@ -179,12 +178,12 @@ def connection_error(
         (in_setting(settings, name, text) for part, name, text in _CONNECT_HINTS if part in why),
         _pooler_hint(why),
     )
-    return settings.error(f"cannot connect to {place}: {why}", hint=hint)
+    return settings.error(f"cannot connect to {location}: {why}", hint=hint)
 
 
 def _reasons(message: str) -> list[str]:
-    """Return each reason once, without who says so and the advice that libpq adds."""
+    """Return each reason once, without the prefix and the advice that libpq adds."""
     summary, several, details = message.partition("All failures were:")
     lines = (details if several else summary).strip().splitlines()
-    told = (_PREFIX.sub("", line).strip() for line in lines if not line.startswith("\t"))
-    return list(dict.fromkeys(line for line in told if line))
+    reported = (_PREFIX.sub("", line).strip() for line in lines if not line.startswith("\t"))
+    return list(dict.fromkeys(line for line in reported if line))

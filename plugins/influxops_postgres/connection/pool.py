@@ -14,7 +14,7 @@ from influxops_postgres.connection.connection import Connection, connect
 from influxops_postgres.connection.errors import NoAnswer
 from influxops_postgres.connection.settings import ConnectionSettings
 
-#: Seconds for which an idle connection is used again; what stands between forgets it later.
+#: Seconds for which an idle connection is used again; what is in between forgets it later.
 _MAX_IDLE = 60.0
 #: Seconds that an idle connection may take to show that it still works.
 _PROBE = 3.0

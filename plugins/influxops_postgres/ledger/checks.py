@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 
@@ -11,6 +10,7 @@ from psycopg import sql
 
 from influxops.plugin import Check, Context, LedgerError, Remedy, count
 from influxops_postgres.connection.advisory_locks import HELD
+from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.connection import Connection
 from influxops_postgres.connection.errors import explained
 from influxops_postgres.connection.pool import connected
@@ -19,19 +19,9 @@ from influxops_postgres.ledger.errors import ledger_error, missing_rights
 from influxops_postgres.ledger.settings import PostgresLedgerSettings
 from influxops_postgres.ledger.transaction import LedgerSession, reading
 
-#: Seconds that the clocks of the server and of this machine may differ: the ledger's times are the
-#: server's, and what is due is reckoned here.
-_CLOCK = 5
-
-_SERVER = sql.SQL("""
-SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
-       current_setting('transaction_read_only') = 'on' AS read_only,
-       extract(epoch FROM clock_timestamp())::float8 AS clock
-""")
-
 _HOLDERS = sql.SQL("""
 WITH held AS MATERIALIZED ({held})
-SELECT holder_key = ANY (ARRAY(SELECT key FROM held)) AS lives, count(*) AS tenants,
+SELECT holder_key = ANY (ARRAY(SELECT key FROM held)) AS is_alive, count(*) AS tenants,
        count(DISTINCT holder) AS runs
   FROM {tenants} WHERE namespace = {namespace} AND holder <> '' GROUP BY 1
 """)
@@ -66,7 +56,7 @@ class Contents(Struct, frozen=True):
 
 
 def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check]:
-    """Look at the server, the schema, the rights on it, and the runs that live.
+    """Look at the server, the schema, the rights on it, and the runs that are alive.
 
     Raises:
         Interrupted: When the run is over.
@@ -74,9 +64,11 @@ def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check
     name = "connection"
     try:
         with connected(settings, context) as connection:
-            place = settings.parameters().text
-            with explained(context, lambda error: ledger_error(error, connection, place, settings)):
-                is_writable = yield from _server(connection, place)
+            location = settings.parameters().text
+            with explained(
+                context, lambda error: ledger_error(error, connection, location, settings)
+            ):
+                is_writable = yield from _server(connection, location)
                 name = "rights"
                 grants = missing_rights(connection, settings)
                 user = connection.info.user
@@ -114,30 +106,19 @@ def contents(session: LedgerSession) -> Contents:
     )
 
 
-def _server(connection: Connection, place: str) -> Generator[Check, None, bool]:
+def _server(connection: Connection, location: str) -> Generator[Check, None, bool]:
     """Look at the server; return whether it can be written to."""
-    before = time.time()
-    row = connection.execute(_SERVER).fetchone()
-    after = time.time()
-    assert row is not None, "a SELECT without FROM gives one row"
-    version = f"PostgreSQL {row['version'].split(' ')[0]}"
-    yield Check("connection", True, f"{place} answers ({version})")
+    server = check_server(connection, location)
+    yield server.connection
     primary = "have the ledger's section lead to the primary, as a user who may write"
-    if row["standby"]:
+    if server.is_standby:
         yield Check("role", False, "a standby: plans can read it, and no run can write", primary)
-    elif row["read_only"]:
+    elif server.is_read_only:
         yield Check("role", False, "transactions are read-only here: no run can write", primary)
     else:
         yield Check("role", True, "a primary")
-    # The server read its clock somewhere between our two looks.
-    apart = max(before - row["clock"], row["clock"] - after, 0.0)
-    yield Check(
-        "clock",
-        apart <= _CLOCK,
-        f"PostgreSQL's and this machine's differ by {apart:.1f} s",
-        "" if apart <= _CLOCK else "have both keep time by NTP",
-    )
-    return not (row["standby"] or row["read_only"])
+    yield server.clock
+    return not (server.is_standby or server.is_read_only)
 
 
 def _runs(session: LedgerSession) -> Check:
@@ -146,12 +127,12 @@ def _runs(session: LedgerSession) -> Check:
         tenants=session.table("tenants"),
         namespace=sql.Literal(session.settings.namespace),
     )
-    rows = {row["lives"]: row for row in session.connection.execute(query)}
-    living, dead = rows.get(True), rows.get(False)
+    rows = {row["is_alive"]: row for row in session.connection.execute(query)}
+    alive, dead = rows.get(True), rows.get(False)
     words = []
-    if living:
+    if alive:
         words.append(
-            f"{count(living['runs'], 'run')} at work on {count(living['tenants'], 'tenant')}"
+            f"{count(alive['runs'], 'run')} at work on {count(alive['tenants'], 'tenant')}"
         )
     if dead:
         words.append(

@@ -1,7 +1,7 @@
-"""Notes in an application's own transaction that tenants should have a database.
+"""Enqueues tenants that should have a database, in an application's own transaction.
 
-Under a savepoint: whatever fails leaves the transaction as it was. A tenant that somebody else is
-just noting makes it wait for that one's commit, so it waits for a moment only.
+Under a savepoint: a failure leaves the transaction as it was. A tenant that another transaction is
+just enqueuing makes it wait for that commit, so it waits for a moment only.
 """
 
 from __future__ import annotations
@@ -35,11 +35,9 @@ SELECT {namespace}, id, 'wanted' FROM unnest({ids}::text[]) AS id ORDER BY id CO
 def enqueue(
     settings: PostgresLedgerSettings, tenants: Sequence[str], connection: Any
 ) -> Awaitable[None] | None:
-    """Note tenants that should have a database, in a transaction that is under way or a new one.
+    """Enqueue tenants that should have a database, in an open transaction or a new one.
 
     Args:
-        settings: The ledger's.
-        tenants: The tenants' ids.
         connection: A connection of psycopg 3.
 
     Returns:
@@ -97,7 +95,7 @@ def _begins(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) 
 
 
 def _is_alone(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Return whether the note is a transaction of its own: what was done before is committed."""
+    """Return whether this is a transaction of its own: what was done before is committed."""
     return connection.autocommit and _is_idle(connection)
 
 

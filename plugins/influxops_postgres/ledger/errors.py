@@ -50,16 +50,10 @@ def is_passing(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected)
 
 
-def other_version(found: int, settings: PostgresLedgerSettings, place: str) -> LedgerError:
-    """Return the error that says that the schema is of another version.
-
-    Args:
-        found: The version that is there.
-        settings: The section's settings.
-        place: Who looked where.
-    """
+def other_version(found: int, settings: PostgresLedgerSettings, location: str) -> LedgerError:
+    """Return the error that says that the schema is of another version."""
     wanted = ledger_schema.newest()
-    what = f"{place}: the ledger's schema {settings.schema} is of version {found}"
+    what = f"{location}: the ledger's schema {settings.schema} is of version {found}"
     if found < wanted:
         hint = Remedy.command("ledger install", "run {}: it makes the new version of the old one")
         return LedgerError(f"{what}, and this influxops works with version {wanted}", hint=hint)
@@ -70,38 +64,36 @@ def other_version(found: int, settings: PostgresLedgerSettings, place: str) -> L
 
 
 def ledger_error(
-    error: psycopg.Error, connection: Connection, place: str, settings: PostgresLedgerSettings
+    error: psycopg.Error, connection: Connection, location: str, settings: PostgresLedgerSettings
 ) -> LedgerError:
     """Return the error that says why the ledger could not be used.
 
     Args:
-        error: What psycopg raised.
         connection: Where; it is looked up which rights are missing.
-        place: Who wanted to use it where, as `iot@db.example/iotcloud`.
-        settings: The section's settings.
+        location: Who wanted to use it where, as `iot@db.example/iotcloud`.
     """
     why, hint = _why(error, connection, settings)
-    return LedgerError(f"{place}: {why}", hint=hint)
+    return LedgerError(f"{location}: {why}", hint=hint)
 
 
 def write_error(
-    error: psycopg.Error, connection: Connection, place: str, settings: PostgresLedgerSettings
+    error: psycopg.Error, connection: Connection, location: str, settings: PostgresLedgerSettings
 ) -> LedgerError:
     """Return the same for an error that undid a transaction which was to write."""
     if isinstance(error, CommitUnknown):
-        return LedgerError(f"{place}: {error}", hint="run it again")
+        return LedgerError(f"{location}: {error}", hint="run it again")
     why, hint = _why(error, connection, settings)
-    return LedgerError(f"{place}: {why}; {NOT_WRITTEN}", hint=hint)
+    return LedgerError(f"{location}: {why}; {NOT_WRITTEN}", hint=hint)
 
 
 def install_error(
-    error: psycopg.Error, connection: Connection, place: str, settings: PostgresLedgerSettings
+    error: psycopg.Error, connection: Connection, location: str, settings: PostgresLedgerSettings
 ) -> LedgerError:
     """Return the same for an error that kept the schema from being made."""
     if error.sqlstate != "42501":
-        return write_error(error, connection, place, settings)
+        return write_error(error, connection, location, settings)
     return LedgerError(
-        f"{place}: the ledger cannot be installed: {reason(error)}",
+        f"{location}: the ledger cannot be installed: {reason(error)}",
         hint="have a DBA run what `influxops ledger install --sql` prints, and grant what "
         "docs/ledger.md lists",
     )
@@ -112,7 +104,6 @@ def missing_rights(connection: Connection, settings: PostgresLedgerSettings) -> 
 
     Args:
         connection: Outside of a transaction.
-        settings: The section's settings.
     """
     wanted = sql.SQL(", ").join(
         sql.SQL("({}, {})").format(table, right)

@@ -13,7 +13,7 @@ from influxops_postgres.connection.pool import IdleConnections
 from influxops_postgres.ledger.settings import PostgresLedgerSettings
 
 #: A machine that is gone without a word is noticed after a minute, and not after two hours: until
-#: then its run seems to be alive. It also keeps what stands between from forgetting the connection.
+#: then its run seems to be alive. It also keeps what is in between from forgetting the connection.
 _KEEPALIVE = sql.SQL(
     "SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; "
     "SET LOCAL tcp_keepalives_count = 3; SET LOCAL application_name = {name}"
@@ -36,14 +36,15 @@ def liveness(
             leaving, when the connection broke in the block, and the lock with it.
         Interrupted: When the run is over.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     return hold(
         settings,
         context,
-        lambda connection: _take(connection, settings, context, place),
+        lambda connection: _take(connection, settings, context, location),
         primary="have the ledger's section lead to the primary",
         broke=LedgerError(
-            f"{place}: the connection by which this run lives in the ledger broke during the run",
+            f"{location}: the connection by which this run lives in the ledger broke during the "
+            "run",
             hint="run it again: what it had in its hands may have been taken by another one",
         ),
         idle=idle,
@@ -51,8 +52,8 @@ def liveness(
 
 
 def _take(
-    connection: Connection, settings: PostgresLedgerSettings, context: Context, place: str
+    connection: Connection, settings: PostgresLedgerSettings, context: Context, location: str
 ) -> None:
     connection.execute(_KEEPALIVE.format(name=f"influxops {context.id}"))
     if not take(connection, run_key(settings.namespace, context.id)):
-        raise LockBusy(f"{place}: another run has the id {context.id}", hint="run it again")
+        raise LockBusy(f"{location}: another run has the id {context.id}", hint="run it again")

@@ -1,4 +1,4 @@
-"""The plugin `postgres` for a ledger: what was promised is remembered, in a schema of its own."""
+"""The plugin `postgres` for a ledger: which tenant is provisioned where, in its own schema."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PostgresLedger(Ledger):
-    """Remembers in PostgreSQL which tenant was promised which database, where.
+    """Records in PostgreSQL which tenant was provisioned with which database, where.
 
     Raises:
         ConfigError: When the default password would go to another machine.
@@ -66,7 +66,7 @@ class PostgresLedger(Ledger):
 
     @hookimpl
     def influxops_reserve(self, records: Sequence[Record], context: Context) -> Iterable[Record]:
-        """Take tenants into this run's hands, in one transaction."""
+        """Claim tenants for this run, in one transaction."""
         from influxops_postgres.ledger.store import reserve
         from influxops_postgres.ledger.transaction import write
 
@@ -74,7 +74,7 @@ class PostgresLedger(Ledger):
 
     @hookimpl
     def influxops_record(self, writing: Writing, context: Context) -> Iterable[Record]:
-        """Write what came of a run, in one transaction."""
+        """Write the results of a run, in one transaction."""
         from influxops_postgres.ledger.store import record
         from influxops_postgres.ledger.transaction import write
 
@@ -109,14 +109,14 @@ class PostgresLedger(Ledger):
 
     @hookimpl
     def influxops_lock(self, context: Context) -> AbstractContextManager[None]:
-        """Return the context in which this run lives."""
+        """Return a context in which this run is alive in the ledger."""
         from influxops_postgres.ledger.liveness import liveness
 
         return liveness(self.settings, context, self._idle)
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterator[Check]:
-        """Look at the server, the schema, the rights on it, and the runs that live."""
+        """Look at the server, the schema, the rights on it, and the runs that are alive."""
         from influxops_postgres.ledger.checks import checks
 
         return checks(self.settings, context)

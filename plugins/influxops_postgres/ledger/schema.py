@@ -44,7 +44,6 @@ def script(schema: str, after: int = 0) -> str:
     """Return all that installing runs, as a script for psql.
 
     Args:
-        schema: The schema's name.
         after: The version that is there already; 0 for none.
     """
     parts = (

@@ -189,7 +189,6 @@ def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
     """Read records, servers and sources.
 
     Args:
-        session: A transaction.
         tenants: The ids of those that are wanted; None for all.
 
     Raises:
@@ -222,7 +221,7 @@ def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
     row = session.connection.execute(_LIVES.format(held=HELD, key=key)).fetchone()
     if not (row and row["lives"]):
         raise LedgerError(
-            f"{session.place}: this run lost the lock by which others see that it lives; "
+            f"{session.location}: this run lost the lock by which others see that it lives; "
             "nothing was written",
             hint="run it again",
         )
@@ -266,7 +265,7 @@ def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> Ent
         return Entry(Event(event), *values)
     except ValueError:
         raise LedgerError(
-            f"{session.place}: entry {number} of the history has an unknown event, "
+            f"{session.location}: entry {number} of the history has an unknown event, "
             f"{printable(event)}",
             hint="update influxops here, if a newer one has been at work there",
         ) from None
@@ -328,7 +327,7 @@ def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Re
             wrong = f"the state {state}, and no {'database' if target else 'target'}"
         if known is None or wrong:
             raise LedgerError(
-                f"{session.place}: the record of {printable(tenant)} has {wrong}",
+                f"{session.location}: the record of {printable(tenant)} has {wrong}",
                 hint=f"correct its row in {session.settings.schema}.tenants; somebody edited it",
             )
         found.append(Record(tenant, known, database, target, *rest))
@@ -380,7 +379,7 @@ def _clean(session: LedgerSession, value: _Sent | Entry) -> _Sent | Entry:
     if isinstance(value, _Sent) and not foreign.keys() <= _FREE:
         name = min(foreign.keys() - _FREE)
         raise LedgerError(
-            f"{session.place}: {printable(value.tenant)} cannot be recorded: its {name} has a "
+            f"{session.location}: {printable(value.tenant)} cannot be recorded: its {name} has a "
             "character that PostgreSQL does not store; nothing was written",
             hint="leave that tenant out, or give it another id",
         )

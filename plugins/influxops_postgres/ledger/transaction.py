@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -14,11 +13,10 @@ from psycopg import sql
 
 from influxops.plugin import Context, LedgerError
 from influxops_postgres.connection.commit import commit, identity, was_committed
-from influxops_postgres.connection.connection import Connection, Row
+from influxops_postgres.connection.connection import Connection, Row, statement_limit
 from influxops_postgres.connection.errors import CommitUnknown, explained
 from influxops_postgres.connection.migrations import Migration
 from influxops_postgres.connection.pool import IdleConnections, connected
-from influxops_postgres.connection.settings import LONGEST_STATEMENT
 from influxops_postgres.ledger import schema
 from influxops_postgres.ledger.errors import (
     NOT_WRITTEN,
@@ -36,11 +34,12 @@ T = TypeVar("T")
 _AGAIN = 0.2
 #: How often a transaction is tried whose run has no limit of time.
 _MOST_TRIES = 50
-#: Seconds to find out whether a transaction was committed whose connection broke at that.
-_FIND_OUT = 10.0
+#: Seconds to find out whether a transaction was committed whose connection broke at that; and where
+#: the run is over.
+_FIND_OUT, _GRACE = 10.0, 3.0
 
 # What is read of the clocks is in UTC. 100,000 records are sorted in memory. The lock that reading
-# `migrations` takes keeps whoever installs another version waiting until this has ended.
+# `migrations` takes keeps an installation of another version waiting until this has ended.
 _BEGIN = sql.SQL(
     "BEGIN ISOLATION LEVEL {level}; SET LOCAL statement_timeout = {limit}; "
     "SET LOCAL timezone = 'UTC'; SET LOCAL work_mem = '64MB'; "
@@ -65,7 +64,7 @@ class LedgerSession(Struct, frozen=True):
     connection: Connection
     settings: PostgresLedgerSettings
     context: Context
-    place: str  # who works where, for messages
+    location: str  # user, host and database, for messages
     is_standby: bool
 
     def table(self, name: str) -> sql.Identifier:
@@ -83,14 +82,14 @@ def reading(
         LedgerError: When the ledger cannot be read; the message says why.
         Interrupted: When the run is over.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     with (
         connected(settings, context, idle) as connection,
-        explained(context, lambda error: ledger_error(error, connection, place, settings)),
+        explained(context, lambda error: ledger_error(error, connection, location, settings)),
     ):
         row = _begin(connection, settings, context, _READS)
-        _check_version(row, settings, place)
-        yield LedgerSession(connection, settings, context, place, row["standby"])
+        _check_version(row, settings, location)
+        yield LedgerSession(connection, settings, context, location, row["standby"])
         connection.execute("COMMIT")
 
 
@@ -104,14 +103,14 @@ def installing(settings: PostgresLedgerSettings, context: Context) -> Iterator[M
         LedgerError: When it cannot be run, or a newer program has been there.
         Interrupted: When the run is over; what was done stays done.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     with (
         connected(settings, context) as connection,
-        explained(context, lambda error: install_error(error, connection, place, settings)),
+        explained(context, lambda error: install_error(error, connection, location, settings)),
     ):
         found = schema.version(connection, settings.schema)
         if found > schema.newest():
-            raise other_version(found, settings, place)
+            raise other_version(found, settings, location)
         connection.limit(context, None)  # a step may take as long as there are rows to change
         yield from schema.install(connection, settings.schema)
 
@@ -127,21 +126,22 @@ def write(
     It is done again where it met the transaction of another run.
 
     Raises:
-        LedgerError: When nothing was written, or when nobody knows whether; the message says
+        LedgerError: When nothing was written, or when it is not known whether; the message says
             which, and why.
         Interrupted: When the run is over; nothing was written.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     tries = 0
     while True:
         tries += 1
         try:
             with connected(settings, context, idle) as connection:
-                return _written(connection, settings, context, place, work)
+                return _written(connection, settings, context, location, work)
         except _RetryTransaction as again:
             if tries >= _MOST_TRIES:
                 raise LedgerError(
-                    f"{place}: other runs write to the ledger all the time: {again}; {NOT_WRITTEN}",
+                    f"{location}: other runs write to the ledger all the time: {again}; "
+                    f"{NOT_WRITTEN}",
                     hint="try again",
                 ) from again
         context.pause(random.uniform(0.1, 1) * _AGAIN)
@@ -155,26 +155,26 @@ def _written(
     connection: Connection,
     settings: PostgresLedgerSettings,
     context: Context,
-    place: str,
+    location: str,
     work: Callable[[LedgerSession], T],
 ) -> T:
     row = None
     try:
         row = _begin(connection, settings, context, _WRITES, _IDENTITY)
-        _check_version(row, settings, place)
+        _check_version(row, settings, location)
         if row["standby"]:
             raise LedgerError(
-                f"{place} is a standby, and only its primary can be written to; {NOT_WRITTEN}",
+                f"{location} is a standby, and only its primary can be written to; {NOT_WRITTEN}",
                 hint="have the ledger's section lead to the primary",
             )
-        result = work(LedgerSession(connection, settings, context, place, False))
+        result = work(LedgerSession(connection, settings, context, location, False))
         commit(connection, row["identity"])
     except CommitUnknown as error:
-        rest = context.or_grace(_FIND_OUT).limited(_FIND_OUT)
+        rest = context.or_grace(_GRACE).limited(_FIND_OUT)
         is_stored = was_committed(settings, rest, error)
         if is_stored is None:
             raise LedgerError(
-                f"{place}: {error}",
+                f"{location}: {error}",
                 hint="run it again: it goes by what the ledger and the servers hold",
             ) from error
         if is_stored:
@@ -185,7 +185,7 @@ def _written(
         if is_passing(error):
             raise _RetryTransaction(str(error.diag.message_primary)) from error
         explain = ledger_error if row is None else write_error
-        raise explain(error, connection, place, settings) from error
+        raise explain(error, connection, location, settings) from error
     return result
 
 
@@ -197,10 +197,9 @@ def _begin(
     known_by: sql.Composable = _NO_IDENTITY,
 ) -> Row:
     """Begin a transaction and limit it; return what is to be known, in one round trip."""
-    limit = context.remaining(settings.statement_timeout or None)
     begin = _BEGIN.format(
         level=level,
-        limit=math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT)),
+        limit=statement_limit(settings, context),
         identity=known_by,
         migrations=sql.Identifier(settings.schema, "migrations"),
     )
@@ -212,6 +211,6 @@ def _begin(
     return row
 
 
-def _check_version(row: Row, settings: PostgresLedgerSettings, place: str) -> None:
+def _check_version(row: Row, settings: PostgresLedgerSettings, location: str) -> None:
     if row["version"] != schema.newest():
-        raise other_version(row["version"], settings, place)
+        raise other_version(row["version"], settings, location)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from influxops.plugin import Check, Context, Finding, Kind, Severity, SourceError, Tenant, count
+from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.errors import in_setting
 from influxops_postgres.source.registry import (
     LARGE_LAG,
@@ -23,8 +24,6 @@ from influxops_postgres.source.transaction import Session, reading
 
 #: From so many rows on, a table wants an index on the tenant ids.
 _LARGE = 100_000
-#: Seconds that the clocks of the server and of this machine may differ: a marker's time is ours.
-_CLOCK = 5
 
 #: What a finding is about, in a word or two.
 _NAMES = {
@@ -32,11 +31,6 @@ _NAMES = {
     Kind.HIDDEN_ROWS: "row security",
     Kind.UNKNOWN_ATTRIBUTE: "columns",
 }
-
-_SERVER = sql.SQL("""
-SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
-       extract(epoch FROM clock_timestamp())::float8 AS clock
-""")
 
 _RIGHTS = sql.SQL("""
 SELECT has_column_privilege(c.oid, %(column)s, 'SELECT')
@@ -75,23 +69,13 @@ def _look(session: Session) -> Iterator[Check]:
 
 
 def _server(session: Session) -> Iterator[Check]:
-    before = time.time()
-    row = session.row(_SERVER)
-    after = time.time()
-    version = f"PostgreSQL {row['version'].split(' ')[0]}"
-    yield Check("connection", True, f"{session.place} answers ({version})")
-    if row["standby"]:
+    server = check_server(session.connection, session.location)
+    yield server.connection
+    if server.is_standby:
         yield _standby(replay_lag(session))
     else:
         yield Check("role", True, "a primary")
-    # The server read its clock somewhere between our two looks.
-    apart = max(before - row["clock"], row["clock"] - after, 0.0)
-    yield Check(
-        "clock",
-        apart <= _CLOCK,
-        f"PostgreSQL's and this machine's differ by {apart:.1f} s",
-        "" if apart <= _CLOCK else "have both keep time by NTP",
-    )
+    yield server.clock
 
 
 def _standby(lag: float | None) -> Check:
@@ -153,7 +137,7 @@ def _tenants(session: Session) -> Iterator[Check]:
         else in_setting(session.settings, "database", "is {} the right one, and the table?"),
     )
     for item in items:
-        # That it is a standby was told above.
+        # That it is a standby was reported above.
         if isinstance(item, Finding) and item.kind is not Kind.STANDBY:
             ok = False if item.severity is Severity.ERROR else None
             yield Check(_NAMES.get(item.kind, "tenants"), ok, item.message, item.remedy)

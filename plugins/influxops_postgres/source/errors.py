@@ -9,21 +9,21 @@ from influxops_postgres.connection.errors import PROTOCOL_VIOLATION, broken, bro
 from influxops_postgres.source.settings import PostgresSettings
 
 
-def query_error(error: psycopg.Error, place: str, settings: PostgresSettings) -> SourceError:
+def query_error(error: psycopg.Error, location: str, settings: PostgresSettings) -> SourceError:
     """Return the error that says why a query failed.
 
     Args:
-        place: Who reads where, as `iot@db.example/iotcloud`.
+        location: Who reads where, as `iot@db.example/iotcloud`.
     """
     why = reason(error)
     if error.sqlstate in (None, PROTOCOL_VIOLATION):
-        return SourceError(f"{place}: {broken(error)}", hint=broken_hint(error))
+        return SourceError(f"{location}: {broken(error)}", hint=broken_hint(error))
     hint: str | Remedy = ""
     match error.sqlstate:
         case "57014":
             why, hint = _cancelled(why, settings)
         case "42501":
-            hint = _grant(settings, place.partition("@")[0])
+            hint = _grant(settings, location.partition("@")[0])
         case "40001":
             hint = "read the primary, or raise max_standby_streaming_delay on this standby"
         case "25006":
@@ -40,7 +40,7 @@ def query_error(error: psycopg.Error, place: str, settings: PostgresSettings) ->
         case state:
             why = f"{_what(settings)} fails: {why}"
             hint = _correct(settings, state)
-    return SourceError(f"{place}: {why}", hint=hint)
+    return SourceError(f"{location}: {why}", hint=hint)
 
 
 def _what(settings: PostgresSettings) -> str:

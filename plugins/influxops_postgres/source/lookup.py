@@ -34,7 +34,6 @@ def find(session: Session, ids: Collection[str]) -> list[Tenant]:
     """Return those of some tenants that the registry has.
 
     Args:
-        session: A transaction.
         ids: Their ids; none, to find out whether the registry can be read.
 
     Raises:

@@ -47,7 +47,7 @@ class PostgresSource(Source):
         from influxops_postgres.source.transaction import reading
 
         self._idle = self._idle or IdleConnections()
-        with reading(self.settings, context, self._idle) as session:
+        with reading(self.settings, context, self._idle, row_security=True) as session:
             return find(session, ids)
 
     @hookimpl

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator
 
+import psycopg
 from msgspec import Struct
 from psycopg import sql
 
@@ -37,6 +39,9 @@ _ID = "tenant_id"
 
 #: How many tables a hint lists.
 _MOST_TABLES = 10
+
+#: A name in a message of PostgreSQL, whatever the quotation marks of its language.
+_QUOTED = re.compile(r'["„“«»]\s*(.+?)\s*["“”«»]')
 
 #: How far behind, in seconds, a standby is worth a warning.
 LARGE_LAG = 60
@@ -90,49 +95,8 @@ UNION ALL
 SELECT NULL, NULL WHERE EXISTS (SELECT FROM {table} WHERE {column} IS NULL)
 """)
 
-# What a transaction has read it holds locks on, so the locks tell which of it row-level security
-# filters, whatever the query and however many views are in between. A view reads as its owner.
-# Nothing is hidden where a policy lets the reader see every row, and none restricts that again.
-AFTER = sql.SQL("""
-WITH touched AS (SELECT DISTINCT relation AS oid FROM pg_locks
-                  WHERE pid = pg_backend_pid() AND locktype = 'relation'),
-reads AS (SELECT c.oid, c.relowner AS owner, c.relforcerowsecurity AS forced,
-                 coalesce(through.reader, me.oid) AS reader
-            FROM touched JOIN pg_class c USING (oid)
-            JOIN pg_roles me ON me.rolname = current_user
-            LEFT JOIN LATERAL (
-                 SELECT CASE WHEN array_to_string(v.reloptions, ' ')
-                                  ~ 'security_invoker=(true|on|yes|1)' THEN NULL
-                             ELSE v.relowner END AS reader
-                   FROM pg_depend d
-                   JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> c.oid
-                   JOIN touched ON touched.oid = w.ev_class
-                   JOIN pg_class v ON v.oid = w.ev_class
-                  WHERE d.classid = 'pg_rewrite'::regclass
-                    AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
-                 ) AS through ON true
-           WHERE c.relrowsecurity
-             AND NOT EXISTS (SELECT FROM pg_inherits i JOIN touched p ON p.oid = i.inhparent
-                              WHERE i.inhrelid = c.oid)),
-policies AS (SELECT p.polrelid, p.polpermissive AS permissive, p.polroles AS roles,
-                    coalesce(pg_get_expr(p.polqual, p.polrelid) = 'true', false) AS sees_all
-               FROM pg_policy p WHERE p.polcmd IN ('r', '*')),
-hidden AS (SELECT DISTINCT reads.oid::regclass::text AS name, quote_ident(r.rolname) AS reader
-             FROM reads JOIN pg_roles r ON r.oid = reads.reader
-             LEFT JOIN LATERAL (
-                  SELECT bool_or(permissive AND sees_all) AS everything,
-                         bool_or(NOT permissive AND NOT sees_all) AS restricted
-                    FROM policies p
-                   WHERE p.polrelid = reads.oid
-                     AND EXISTS (SELECT FROM unnest(p.roles) AS role
-                                  WHERE role = 0 OR pg_has_role(r.oid, role, 'USAGE'))
-                  ) AS policy ON true
-            WHERE NOT r.rolsuper AND NOT r.rolbypassrls
-              AND (reads.forced OR NOT pg_has_role(r.oid, reads.owner, 'USAGE'))
-              AND (policy.everything AND NOT policy.restricted) IS NOT TRUE)
-SELECT pg_is_in_recovery() AS standby,
-       array(SELECT ARRAY[name, reader] FROM hidden ORDER BY 1 LIMIT 5) AS hidden
-""")
+#: Runs right after the tenants are read, in the same round trip.
+AFTER = sql.SQL("SELECT pg_is_in_recovery() AS standby")
 
 # On an idle primary the last replayed transaction grows old although nothing is missing; so a
 # standby that is connected and has replayed all that it received is not behind.
@@ -205,21 +169,28 @@ def read(session: Session) -> Iterator[Tenant | Finding]:
         SourceError: When the table or the column is missing, or the own query has no
             column `tenant_id`, two of one name, or one whose name is misspelt.
     """
-    if session.settings.query is not None:
-        items, after = _read_query(session)
-    else:
-        items, after = _read_table(session, look_up(session))
+    try:
+        items, after = _read(session)
+    except psycopg.errors.InsufficientPrivilege as error:
+        # Where PostgreSQL refuses a query that row-level security filters; the text is translated.
+        if error.diag.source_function != "check_enable_rls":
+            raise
+        session.begin(row_security=True)
+        items, after = _read(session)
+        items.append(_hidden_finding(session, error))
     yield from items
-    for name, reader in after["hidden"]:
-        yield _hidden_finding(name, reader)
     if after["standby"]:
         yield _standby_finding(replay_lag(session))
 
 
+def _read(session: Session) -> tuple[list[Tenant | Finding], Row]:
+    if session.settings.query is not None:
+        return _read_query(session)
+    return _read_table(session, look_up(session))
+
+
 def replay_lag(session: Session) -> float | None:
     """Return how many seconds a standby is behind; None where it does not know."""
-    import psycopg
-
     try:
         with session.connection.transaction():  # some managed services lack these functions
             lag: float | None = session.row(_LAG)["lag"]
@@ -233,7 +204,6 @@ def ids_query(settings: PostgresSettings, *, skip: bool) -> sql.Composed:
     """Return the query for the ids as text, each with the number of its rows if it is known.
 
     Args:
-        settings: Which table, column and condition.
         skip: Whether to scan an index by skips; right only where `Table.has_index` is.
     """
     where: sql.Composable = sql.SQL("")
@@ -254,7 +224,7 @@ def _verbatim(text: str) -> sql.SQL:
 def _read_table(session: Session, table: Table) -> tuple[list[Tenant | Finding], Row]:
     settings = session.settings
     skip = table.skipping_pays and settings.where is None
-    session.context.log.debug("%s: %s", session.place, "skip scan" if skip else "full scan")
+    session.context.log.debug("%s: %s", session.location, "skip scan" if skip else "full scan")
     found = session.texts(ids_query(settings, skip=skip), AFTER)
     ids: list[str] = []
     empty: list[int | None] = []
@@ -304,11 +274,11 @@ def check_columns(session: Session, names: list[str]) -> None:
     """Refuse a query whose columns do not say what is meant.
 
     Raises:
-        SourceError: When there is no `tenant_id`, a name stands twice, or one is misspelt.
+        SourceError: When there is no `tenant_id`, a name occurs twice, or one is misspelt.
     """
 
     def refuse(message: str, hint: str) -> SourceError:
-        return SourceError(f"{session.place}: {message}", hint=Remedy.setting("query", hint))
+        return SourceError(f"{session.location}: {message}", hint=Remedy.setting("query", hint))
 
     if not names:
         raise refuse("the query has no columns", "select tenant_id in {}")
@@ -350,13 +320,17 @@ def _empty_finding(session: Session, counts: list[int | None]) -> Finding:
     return Finding(Kind.EMPTY_ID, Severity.ERROR, message, hint)
 
 
-def _hidden_finding(name: str, reader: str) -> Finding:
+def _hidden_finding(session: Session, error: psycopg.Error) -> Finding:
+    quoted = _QUOTED.search(str(error.diag.message_primary))
+    name = quoted[1] if quoted else session.settings.what
+    user = session.connection.info.user
+    role = sql.Identifier(user).as_string(session.connection)
     return Finding(
         Kind.HIDDEN_ROWS,
         Severity.WARNING,
-        f"row-level security may hide rows of {name} from {reader}, and tenants with them",
-        f"let it see all of them: CREATE POLICY influxops ON {name} FOR SELECT TO {reader} "
-        "USING (true)",
+        f"row-level security may hide rows of {name} from {user}, and tenants with them",
+        "read a view whose owner sees all of them, or let this user see them: "
+        f"ALTER ROLE {role} BYPASSRLS",
     )
 
 
@@ -392,7 +366,7 @@ def _no_table(session: Session) -> SourceError:
     )
     if not there:
         hint = in_setting(session.settings, "database", "there are no tables in it: check {}")
-    return SourceError(f"{session.place} has no table {wanted}", hint=hint)
+    return SourceError(f"{session.location} has no table {wanted}", hint=hint)
 
 
 def _some_tables(schema: list[str], tables: list[Row]) -> str:
@@ -424,6 +398,6 @@ def _no_column(session: Session, names: dict[str, str]) -> SourceError:
     near = difflib.get_close_matches(settings.column, columns, n=1)
     there = (near[0] if near else ", ".join(columns[:8])).replace("{}", "")
     return SourceError(
-        f"{session.place}: {settings.table} has no column {settings.column}",
+        f"{session.location}: {settings.table} has no column {settings.column}",
         hint=Remedy.setting("column", f"there is {there}: set {{}}" if there else "set {}"),
     )

@@ -54,24 +54,26 @@ def run_lock(settings: PostgresSettings, context: Context) -> AbstractContextMan
             leaving, when the connection broke in the block, and the lock with it.
         Interrupted: When the run is over.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     return hold(
         settings,
         context,
-        lambda connection: _take(connection, settings, context, place),
+        lambda connection: _take(connection, settings, context, location),
         primary="read the registry's primary where several runs may meet",
-        broke=SourceError(f"{place}: the connection with the lock broke during the run"),
+        broke=SourceError(f"{location}: the connection with the lock broke during the run"),
     )
 
 
-def _take(connection: Connection, settings: PostgresSettings, context: Context, place: str) -> None:
+def _take(
+    connection: Connection, settings: PostgresSettings, context: Context, location: str
+) -> None:
     key = lock_key(settings.lock)
     until = time.monotonic() + settings.lock_timeout
     while not take(connection, key):
         left = context.remaining(until - time.monotonic())
         if left is None or left <= _TOO_LITTLE:
             raise LockBusy(
-                f"another run holds the lock of {place}: {_holder(connection, key)}",
+                f"another run holds the lock of {location}: {_holder(connection, key)}",
                 hint=Remedy.setting("lock_timeout", "wait for it to end, or raise {}"),
             )
         context.pause(min(_AGAIN, 0.9 * left))

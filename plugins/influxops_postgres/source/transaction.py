@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,9 +12,8 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.plugin import Context, Remedy, SourceError
-from influxops_postgres.connection.connection import Connection, Row
+from influxops_postgres.connection.connection import Connection, Row, statement_limit
 from influxops_postgres.connection.pool import IdleConnections, connected
-from influxops_postgres.connection.settings import LONGEST_STATEMENT
 from influxops_postgres.source.errors import query_error
 from influxops_postgres.source.settings import PostgresSettings
 
@@ -25,6 +23,12 @@ _INTERVAL = 1186
 # As the IntervalStyle `postgres` writes it. Months and years have no match, for they have no
 # length: such a text is left as it is, and the engine holds the one tenant that has it.
 _FIXED_INTERVAL = re.compile(r"(?=.)(?:(\d+) days?)?(?:(?:^| )(\d+):(\d\d):(\d\d))?", re.ASCII)
+
+_BEGIN = sql.SQL(
+    "{rollback}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+    "SET LOCAL intervalstyle = postgres; SET LOCAL row_security = {row_security}; "
+    "SET LOCAL statement_timeout = {limit}"
+)
 
 
 class TextResult(Struct, frozen=True):
@@ -41,7 +45,26 @@ class Session(Struct, frozen=True):
     connection: Connection
     settings: PostgresSettings
     context: Context
-    place: str  # who reads where, for messages
+    location: str  # user, host and database, for messages
+
+    def begin(self, *, row_security: bool) -> None:
+        """Begin the transaction, or begin another one instead, in one round trip.
+
+        Args:
+            row_security: Whether row-level security may filter rows. PostgreSQL refuses a query
+                that it would filter where it may not.
+        """
+        self.connection.execute(
+            _BEGIN.format(
+                limit=statement_limit(self.settings, self.context),
+                rollback=sql.SQL("" if self._is_idle else "ROLLBACK; "),
+                row_security=sql.SQL("on" if row_security else "off"),
+            )
+        )
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
     def row(self, query: sql.Composed | sql.SQL, values: Mapping[str, Any] | None = None) -> Row:
         """Return the one row of a query."""
@@ -61,7 +84,6 @@ class Session(Struct, frozen=True):
         that influxops reads durations.
 
         Args:
-            query: The query.
             after: A query that gives one row; it runs right after in the same round trip.
 
         Raises:
@@ -76,7 +98,7 @@ class Session(Struct, frozen=True):
         result = cursor.pgresult
         if result is None or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
             raise SourceError(
-                f"{self.place}: the query gives no rows",
+                f"{self.location}: the query gives no rows",
                 hint=Remedy.setting("query", "write one SELECT in {}"),
             )
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
@@ -100,7 +122,7 @@ class Session(Struct, frozen=True):
             text = value.decode()
         except UnicodeDecodeError:
             raise SourceError(
-                f"{self.place}: {value!r} is not UTF-8",
+                f"{self.location}: {value!r} is not UTF-8",
                 hint="the database is SQL_ASCII, so PostgreSQL converts nothing: correct the row",
             ) from None
         if type_ == _CHAR:
@@ -119,7 +141,11 @@ def _seconds(interval: str) -> str:
 
 @contextlib.contextmanager
 def reading(
-    settings: PostgresSettings, context: Context, idle: IdleConnections | None = None
+    settings: PostgresSettings,
+    context: Context,
+    idle: IdleConnections | None = None,
+    *,
+    row_security: bool = False,
 ) -> Iterator[Session]:
     """Open a read-only transaction on a connection of its own.
 
@@ -127,24 +153,13 @@ def reading(
         SourceError: When the server cannot be reached or fails; the message says why.
         Interrupted: When the run is over.
     """
-    place = settings.parameters().text
+    location = settings.parameters().text
     with connected(settings, context, idle) as connection:
         try:
-            connection.execute(_begin(settings, context))
-            yield Session(connection, settings, context, place)
+            session = Session(connection, settings, context, location)
+            session.begin(row_security=row_security)
+            yield session
             connection.execute("COMMIT")
         except psycopg.Error as error:
             context.check()
-            raise query_error(error, place, settings) from error
-
-
-def _begin(settings: PostgresSettings, context: Context) -> sql.Composed:
-    """Return what opens the transaction and limits it, in one round trip.
-
-    Not by connection options: those would replace PGOPTIONS, and poolers refuse them.
-    """
-    limit = context.remaining(settings.statement_timeout or None)
-    return sql.SQL(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL intervalstyle = postgres; "
-        "SET LOCAL statement_timeout = {}"
-    ).format(math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT)))
+            raise query_error(error, location, settings) from error

@@ -30,11 +30,11 @@ def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
     Running it again changes nothing. Triggers need the ledger in the registry's database.
     """
     from influxops_queue.db.install import installing
-    from influxops_queue.db.settings import queue_place, queue_schema
+    from influxops_queue.db.settings import queue_ledger, queue_schema
     from influxops_queue.db.triggers import registries
 
     with configured(ctx, timeout) as (engine, context):
-        settings = queue_place(engine)
+        settings = queue_ledger(engine)
         assert engine.ledger is not None
         with engine.ledger.guard():
             tables = registries(engine.sources, settings, context) if triggers else []

@@ -19,9 +19,9 @@ from influxops.plugin.cli import (
 )
 
 if TYPE_CHECKING:
-    from influxops_queue.db.queries import Connection, Depth, Job, Tables, Troubled
+    from influxops_queue.db.queries import Connection, FailedTenant, Job, Queries, QueueStats
 
-#: Tenants that are told of by name in text.
+#: Tenants that are named in text.
 _SHOWN = 20
 
 
@@ -39,33 +39,35 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
       1    tenants could not be made, or no worker is alive
     """
     from influxops_queue.db.connect import ask
-    from influxops_queue.db.settings import queue_place
+    from influxops_queue.db.settings import queue_ledger
 
     most = None if output == "json" else _SHOWN
 
-    async def read(tables: Tables, connection: Connection) -> tuple[Depth, list[Troubled]]:
-        return await tables.depth(connection), await tables.troubled(connection, most)
+    async def read(
+        queries: Queries, connection: Connection
+    ) -> tuple[QueueStats, list[FailedTenant]]:
+        return await queries.stats(connection), await queries.failed(connection, most)
 
     with configured(ctx, timeout) as (engine, context):
-        settings = queue_place(engine)
+        settings = queue_ledger(engine)
         assert engine.ledger is not None
         with engine.ledger.guard():
-            depth, troubled = ask(settings, context, read)
+            stats, failed = ask(settings, context, read)
         location = engine.ledger.location
         where = f"{location.text if location else 'the ledger'}, namespace {settings.namespace}"
     if output == "json":
-        say_json(_document(settings.namespace, depth, troubled))
+        say_json(_document(settings.namespace, stats, failed))
     else:
-        _show(where, depth, troubled, quiet=common(ctx).quiet)
-    ctx.exit(1 if troubled or not depth.workers else 0)
+        _show(where, stats, failed, quiet=common(ctx).quiet)
+    ctx.exit(1 if failed or not stats.workers else 0)
 
 
-def _document(namespace: str, depth: Depth, troubled: Sequence[Troubled]) -> dict[str, Any]:
+def _document(namespace: str, stats: QueueStats, failed: Sequence[FailedTenant]) -> dict[str, Any]:
     return {
         "version": 1,
         "namespace": namespace,
-        "workers": [{"works_seconds": round(seconds, 1)} for seconds in depth.workers],
-        "hints": depth.hints,
+        "workers": [{"works_seconds": round(seconds, 1)} for seconds in stats.workers],
+        "hints": stats.hints,
         "waiting": [
             {
                 "state": each.state,
@@ -74,7 +76,7 @@ def _document(namespace: str, depth: Depth, troubled: Sequence[Troubled]) -> dic
                 "tenants": each.tenants,
                 "oldest_seconds": round(each.oldest, 1),
             }
-            for each in depth.waiting
+            for each in stats.waiting
         ],
         "jobs": [
             {
@@ -83,7 +85,7 @@ def _document(namespace: str, depth: Depth, troubled: Sequence[Troubled]) -> dic
                 "status": job.status,
                 "begins_in_seconds": None if job.after is None else round(job.after, 1),
             }
-            for job in depth.jobs
+            for job in stats.jobs
         ],
         "troubled": [
             {
@@ -92,44 +94,44 @@ def _document(namespace: str, depth: Depth, troubled: Sequence[Troubled]) -> dic
                 "reason": each.reason,
                 "waits_seconds": round(each.waits, 1),
             }
-            for each in troubled
+            for each in failed
         ],
     }
 
 
-def _show(where: str, depth: Depth, troubled: Sequence[Troubled], *, quiet: bool) -> None:
+def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quiet: bool) -> None:
     if not quiet:
         say(where)
-        say(f"workers: {len(depth.workers) or 'none'} alive")
-        say(f"hints: {depth.hints:,}")
-        say(f"full run: {_when(_jobs(depth, 'full'))}")
-        rows = [*_rows(depth)]
+        say(f"workers: {len(stats.workers) or 'none'} alive")
+        say(f"hints: {stats.hints:,}")
+        say(f"full run: {_when(_jobs(stats, 'full'))}")
+        rows = [*_rows(stats)]
         if rows:
             say("")
             show_table(("tenants", "wait for", "since", "on", "job"), rows)
         else:
             say("no tenant waits")
-    tried = sum(each.tenants for each in depth.waiting if each.tried)
-    for each in troubled:
+    tried = sum(each.tenants for each in stats.waiting if each.tried)
+    for each in failed:
         on = f" (on {each.target})" if each.target else ""
         why = f"{each.tenant}{on}: {each.reason}"
         say(f"{why}; waits for {_span(each.waits)}", label="ERR", err=True)
-    if tried > len(troubled):
-        say(f"and {tried - len(troubled):,} more: --format json has them all", err=True)
-    if troubled:
+    if tried > len(failed):
+        say(f"and {tried - len(failed):,} more: --format json has them all", err=True)
+    if failed:
         say(
             "`influxops queue retry` tries again now; `influxops plan TENANT` tells what to do",
             err=True,
         )
-    if not depth.workers:
+    if not stats.workers:
         say("no worker is alive: start one with `influxops worker`", label="ERR", err=True)
 
 
-def _rows(depth: Depth) -> Iterator[tuple[str, ...]]:
-    for each in depth.waiting:
+def _rows(stats: QueueStats) -> Iterator[tuple[str, ...]]:
+    for each in stats.waiting:
         placed = each.state == "reserved"
         task = "make" if placed else "again" if each.tried else ""
-        jobs = [j for j in _jobs(depth, task) if j.target == (each.target if placed else "")]
+        jobs = [j for j in _jobs(stats, task) if j.target == (each.target if placed else "")]
         what = "their database" if placed else "another try" if each.tried else "a place"
         yield (
             f"{each.tenants:,}",
@@ -140,8 +142,8 @@ def _rows(depth: Depth) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _jobs(depth: Depth, task: str) -> list[Job]:
-    return [job for job in depth.jobs if job.task == task]
+def _jobs(stats: QueueStats, task: str) -> list[Job]:
+    return [job for job in stats.jobs if job.task == task]
 
 
 def _when(jobs: Sequence[Job]) -> str:
@@ -179,27 +181,29 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
     """
     from influxops.plugin import count, printable
     from influxops_queue.db.connect import ask
-    from influxops_queue.db.settings import queue_place
+    from influxops_queue.db.settings import queue_ledger
 
-    async def hurry(tables: Tables, connection: Connection) -> tuple[int, dict[str, Any], Depth]:
-        states = await tables.states(connection, tenants)
+    async def hurry(
+        queries: Queries, connection: Connection
+    ) -> tuple[int, dict[str, Any], QueueStats]:
+        states = await queries.states(connection, tenants)
         locks = None
         if tenants:
-            await tables.hint(connection, tenants)
+            await queries.hint(connection, tenants)
             targets = {target for state, target in states.values() if state == "reserved"}
-            locks = [tables.lock("make", target) for target in targets if target]
-        begun = await tables.hasten(connection, locks)
-        await tables.notify(connection)
-        return begun, dict(states), await tables.depth(connection)
+            locks = [queries.lock("make", target) for target in targets if target]
+        begun = await queries.run_now(connection, locks)
+        await queries.notify(connection)
+        return begun, dict(states), await queries.stats(connection)
 
     for tenant in tenants:
         if not tenant.strip() or any("\ud800" <= each <= "\udfff" for each in tenant):
             raise click.BadParameter(f"{printable(tenant)} is no tenant's id")
     with configured(ctx, timeout) as (engine, context):
-        settings = queue_place(engine)
+        settings = queue_ledger(engine)
         assert engine.ledger is not None
         with engine.ledger.guard():
-            begun, states, depth = ask(settings, context, hurry)
+            begun, states, stats = ask(settings, context, hurry)
     if not common(ctx).quiet:
         for tenant in tenants:
             state = states.get(tenant, ("", None))[0]
@@ -208,5 +212,5 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         if not tenants:
             what = f"{count(begun, 'job')} put off" if begun else "no job was put off"
             say(f"{what}{', begins now' if begun == 1 else ', begin now' if begun else ''}")
-    if not depth.workers:
+    if not stats.workers:
         say("no worker is alive: start one with `influxops worker`", label="WARN", err=True)

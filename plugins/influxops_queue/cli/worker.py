@@ -1,4 +1,4 @@
-"""`influxops worker`: makes what the queue asks for, until it is told to stop."""
+"""`influxops worker`: creates what the queue asks for, until it is stopped."""
 
 from __future__ import annotations
 
@@ -75,19 +75,20 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
            between lends connections by the transaction
     """
     from influxops.errors import Interrupted
-    from influxops_queue.db.settings import queue_place
+    from influxops_queue.db.settings import queue_ledger
 
     with configured(ctx, endless=True) as (engine, context):
-        settings = queue_place(engine)
+        settings = queue_ledger(engine)
+        from influxops_postgres.connection.pool import connected
         from influxops_queue.db.schema import check_installed
         from influxops_queue.worker.startup import run
 
         assert engine.ledger is not None
         try:
-            with engine.ledger.guard(), settings.connect(context) as connection:
+            with engine.ledger.guard(), connected(settings, context) as connection:
                 check_installed(connection, settings)
         except Interrupted:
-            return  # told to stop before it began, which is no fault
+            return  # stopped before it began, which is no failure
         engine.close()
         run(
             engine.config,

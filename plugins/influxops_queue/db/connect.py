@@ -1,4 +1,4 @@
-"""What a command asks the queue: one connection, for as long as the run may take."""
+"""A command's connection to the queue, for as long as the run may take."""
 
 from __future__ import annotations
 
@@ -6,57 +6,53 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import psycopg
 from psycopg import sql
 
-from influxops.errors import LedgerError
 from influxops.runtime.context import Context
+from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
-from influxops_queue.db.install import explained
-from influxops_queue.db.queries import Connection, Tables
+from influxops_postgres.connection.connection import async_keywords, cut
+from influxops_postgres.connection.errors import explained
+from influxops_postgres.connection.pool import connected
+from influxops_queue.db.install import explain
+from influxops_queue.db.queries import Connection, Queries
 from influxops_queue.db.schema import check_installed
-from influxops_queue.db.settings import LedgerPlace
-from influxops_queue.worker.connections import Connections, connecting
 
 T = TypeVar("T")
 
-#: Seconds that PostgreSQL may take for an answer.
+#: Seconds that PostgreSQL may take for all answers.
 _ANSWER = 30.0
 
 
 def ask(
-    settings: LedgerPlace,
+    settings: PostgresLedgerSettings,
     context: Context,
-    work: Callable[[Tables, Connection], Awaitable[T]],
+    work: Callable[[Queries, Connection], Awaitable[T]],
 ) -> T:
     """Return what some work gives that reads or writes the queue, in one transaction.
-
-    Args:
-        settings: The ledger's.
-        context: The run, which ends it.
-        work: Gets the statements, and a connection.
 
     Raises:
         LedgerError: When the queue is not installed, or cannot be read.
         Interrupted: When the run is over.
     """
-    tables = Tables(settings)
+    queries = Queries(settings)
 
-    async def connected() -> T:
-        task = asyncio.current_task()
-        assert task is not None
+    async def call() -> T:
         loop = asyncio.get_running_loop()
-        with context.ends(lambda: loop.call_soon_threadsafe(task.cancel)):
-            connection = await Connections(_ANSWER).open(connecting(settings.keywords()))
-            async with connection, confirming(connection):
-                path = sql.SQL("SET LOCAL search_path = {}")
-                await connection.execute(path.format(sql.Identifier(tables.schema)))
-                return await work(tables, connection)
-
-    with explained(settings, context):
-        with settings.connect(context) as connection:
-            check_installed(connection, settings)
+        keywords = {**async_keywords(settings), "autocommit": True}
+        connection = await psycopg.AsyncConnection.connect(**keywords)
+        late = loop.call_later(_ANSWER, cut, connection)
         try:
-            return asyncio.run(connected())
-        except asyncio.CancelledError:
-            context.check()
-            raise LedgerError("the queue could not be read", hint="try again") from None
+            with context.ends(lambda: loop.call_soon_threadsafe(cut, connection)):
+                async with connection, confirming(connection):
+                    path = sql.SQL("SET LOCAL search_path = {}")
+                    await connection.execute(path.format(sql.Identifier(queries.schema)))
+                    return await work(queries, connection)
+        finally:
+            late.cancel()
+
+    with explained(context, lambda error: explain(error, settings)):
+        with connected(settings, context) as connection:
+            check_installed(connection, settings)
+        return asyncio.run(call())

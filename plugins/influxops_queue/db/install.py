@@ -1,8 +1,7 @@
-"""Installs the queue: its schema, and on request what notes each change of a registry."""
+"""Installs the queue: its schema, and on request the triggers on registries."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 
 import psycopg
@@ -10,55 +9,45 @@ import psycopg
 from influxops.domain.hint import Remedy
 from influxops.errors import LedgerError
 from influxops.runtime.context import Context
-from influxops_postgres.connection.errors import CommitUnknown, check_run, reason
-from influxops_queue.db import schema
-from influxops_queue.db import triggers as trigger
-from influxops_queue.db.settings import LedgerPlace
+from influxops_postgres import PostgresLedgerSettings
+from influxops_postgres.connection.errors import CommitUnknown, explained, reason
+from influxops_postgres.connection.pool import connected
+from influxops_queue.db import schema, triggers
 from influxops_queue.db.triggers import Registry
 
 
 def installing(
-    settings: LedgerPlace, context: Context, registries: Sequence[Registry] = ()
+    settings: PostgresLedgerSettings, context: Context, registries: Sequence[Registry] = ()
 ) -> Iterator[str]:
     """Bring the queue's schema to this program's version, and registries' triggers.
 
     Args:
-        settings: The ledger's.
-        context: The run.
         registries: The tables that get triggers.
 
     Yields:
-        Each thing that was installed, once it was.
+        Each thing that was installed, in words, once it was.
 
     Raises:
         LedgerError: When it cannot be installed.
         Interrupted: When the run is over.
     """
-    with settings.connect(context) as connection, explained(settings, context):
+    with (
+        connected(settings, context) as connection,
+        explained(context, lambda error: explain(error, settings)),
+    ):
         yield from [step.name for step in schema.install(connection, settings)]
         for registry in registries:
-            made = [*trigger.install(connection, registry, settings)]
-            yield from (f"a trigger for {event} on {registry}" for event in made)
+            created = [*triggers.install(connection, registry, settings)]
+            yield from (f"a trigger for {event} on {registry}" for event in created)
 
 
-@contextlib.contextmanager
-def explained(settings: LedgerPlace, context: Context) -> Iterator[None]:
-    """Let what psycopg raises in the block be a LedgerError that says what to do.
-
-    Raises:
-        LedgerError: When it raises something.
-        Interrupted: When that was because the run is over.
-    """
-    try:
-        yield
-    except psycopg.Error as error:
-        check_run(context, error)
-        location = settings.location()
-        place = location.text if location else "the ledger"
-        raise LedgerError(f"{place}: {reason(error)}", hint=_hint(error, settings)) from error
+def explain(error: psycopg.Error, settings: PostgresLedgerSettings) -> LedgerError:
+    """Return the error that says why the queue could not be used, and what to do."""
+    place = settings.location().text
+    return LedgerError(f"{place}: {reason(error)}", hint=_hint(error, settings))
 
 
-def _hint(error: psycopg.Error, settings: LedgerPlace) -> str | Remedy:
+def _hint(error: psycopg.Error, settings: PostgresLedgerSettings) -> str | Remedy:
     if isinstance(error, CommitUnknown):
         return "run it again: what is there already is kept"
     match error.sqlstate:
@@ -74,5 +63,5 @@ def _hint(error: psycopg.Error, settings: LedgerPlace) -> str | Remedy:
         case "25006":
             return "have the ledger's section lead to a primary, as a user who may write"
         case "55P03" | "57014":
-            return "somebody keeps it busy: try again"
+            return "another session keeps it busy: try again"
     return "look at the server's log"

@@ -16,20 +16,17 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from influxops_queue.db.settings import CHANNEL, LedgerPlace, queue_schema
-from influxops_queue.worker.connections import BEAT, LIMIT
+from influxops_postgres import PostgresLedgerSettings
+from influxops_postgres.connection.advisory_locks import HELD
+from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT, queue_schema
 
 Connection = psycopg.AsyncConnection[Any]
 
 #: The longest name of a queue, in bytes: procrastinate makes channels of it, which take 63.
 _LONGEST_QUEUE = 32
 
-# The keys of all advisory locks that are held: a run that has a tenant in its hands holds one.
-_HELD = sql.SQL("""
-ARRAY(SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
-       WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-""")
+# The keys of all advisory locks that are held: a run that has claimed a tenant holds one.
+_HELD = sql.SQL("ARRAY({})").format(HELD)
 _GATE = sql.SQL(
     "SELECT set_config('lock_timeout', '5s', true), "
     "pg_advisory_xact_lock(hashtextextended({schema} || '/' || %(namespace)s::text, 0))"
@@ -77,7 +74,7 @@ SELECT extract(epoch FROM clock_timestamp() - backend_start)::float8 FROM pg_sta
    AND coalesce(state_change > clock_timestamp() - make_interval(secs => {alive}), true)
  ORDER BY 1
 """)
-_TROUBLED = sql.SQL("""
+_FAILED = sql.SQL("""
 SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() - since)::float8
   FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('wanted', 'reserved')
    AND error <> '' ORDER BY since, tenant LIMIT %(most)s::int
@@ -90,21 +87,21 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(
  WHERE NOT EXISTS (SELECT FROM procrastinate_jobs
                     WHERE queueing_lock = %(lock)s::text AND status = 'todo')
 """)
-_POSTPONE = sql.SQL("""
+_RESCHEDULE = sql.SQL("""
 UPDATE procrastinate_jobs
    SET args = %(args)s::jsonb, scheduled_at = now() + make_interval(secs => %(delay)s::float8)
  WHERE queueing_lock = %(lock)s::text AND status = 'todo' RETURNING id
 """)
-_HASTEN = sql.SQL("""
-WITH hastened AS (
+_RUN_NOW = sql.SQL("""
+WITH hurried AS (
     UPDATE procrastinate_jobs SET scheduled_at = NULL
      WHERE queue_name = %(queue)s::text AND status = 'todo' AND scheduled_at > now()
        AND (%(locks)s::text[] IS NULL OR queueing_lock = ANY (%(locks)s))
     RETURNING id)
 SELECT count(*), count(pg_notify('procrastinate_queue_v1#' || %(queue)s::text,
-       json_build_object('type', 'job_inserted', 'job_id', id)::text)) FROM hastened
+       json_build_object('type', 'job_inserted', 'job_id', id)::text)) FROM hurried
 """)
-_ADVANCE = sql.SQL("""
+_BRING_FORWARD = sql.SQL("""
 UPDATE procrastinate_jobs SET scheduled_at = now() + make_interval(secs => %(delay)s::float8)
  WHERE queueing_lock = %(lock)s::text AND status = 'todo'
    AND scheduled_at > now() + make_interval(secs => %(delay)s::float8)
@@ -124,7 +121,7 @@ class Waiting(Struct, frozen=True):
     target: str  # where their place is reserved; empty without one
     tried: bool  # whether something stood in the way
     tenants: int  # how many there are
-    free: int  # how many of them no living run has in its hands
+    free: int  # how many of them no live run has claimed
     oldest: float  # seconds for which the oldest has waited
 
 
@@ -137,8 +134,8 @@ class Job(Struct, frozen=True):
     after: float | None  # seconds until it is to begin, where it was put off
 
 
-class Troubled(Struct, frozen=True):
-    """A tenant that could not be made."""
+class FailedTenant(Struct, frozen=True):
+    """A tenant whose database could not be created."""
 
     tenant: str
     target: str  # the target where a place is reserved for it; empty without one
@@ -146,8 +143,8 @@ class Troubled(Struct, frozen=True):
     waits: float  # seconds since it was wanted
 
 
-class Depth(Struct, frozen=True):
-    """What stands in the queue."""
+class QueueStats(Struct, frozen=True):
+    """What is in the queue."""
 
     hints: int  # how many the workers have not looked at
     waiting: tuple[Waiting, ...]
@@ -155,14 +152,10 @@ class Depth(Struct, frozen=True):
     workers: tuple[float, ...]  # seconds for which each worker that is alive has worked
 
 
-class Tables:
-    """The statements, for one ledger.
+class Queries:
+    """The statements, for one ledger."""
 
-    Args:
-        settings: The ledger's.
-    """
-
-    def __init__(self, settings: LedgerPlace) -> None:
+    def __init__(self, settings: PostgresLedgerSettings) -> None:
         self.schema = queue_schema(settings)
         self._namespace = settings.namespace
         self._names = {
@@ -202,9 +195,7 @@ class Tables:
         """Take hints; they are back if the transaction is not committed.
 
         Args:
-            connection: A connection.
             after: Where to go on, `FIRST` for the beginning.
-            most: How many.
 
         Returns:
             The tenants, and where to go on.
@@ -219,10 +210,8 @@ class Tables:
         """Return tenants without a place whose ids come after another one, in order.
 
         Args:
-            connection: A connection.
             after: That id.
-            most: How many.
-            tried: Whether those are meant that something stood in the way of.
+            tried: Whether to return those that failed before, or the others.
         """
         rows = await self._rows(connection, _WANTED, after=after, most=most, tried=tried)
         return [id_ for (id_,) in rows]
@@ -234,25 +223,24 @@ class Tables:
         rows = await self._rows(connection, _RESERVED, target=target, after=after, most=most)
         return dict(rows)
 
-    async def depth(self, connection: Connection) -> Depth:
-        """Return what stands in the queue."""
+    async def stats(self, connection: Connection) -> QueueStats:
+        """Return what is in the queue."""
         queues = [self.queue, self.full_queue]
         workers = await self._rows(connection, _WORKERS, name=self.worker_name)
-        return Depth(
+        return QueueStats(
             int((await self._rows(connection, _HINTS))[0][0]),
             tuple(Waiting(*row) for row in await self._rows(connection, _WAITING)),
             tuple(Job(*row) for row in await self._rows(connection, _JOBS, queues=queues)),
             tuple(seconds for (seconds,) in workers),
         )
 
-    async def troubled(self, connection: Connection, most: int | None) -> list[Troubled]:
-        """Return the tenants that could not be made, who waits longest first.
+    async def failed(self, connection: Connection, most: int | None) -> list[FailedTenant]:
+        """Return the tenants whose databases could not be created, the longest waiting first.
 
         Args:
-            connection: A connection.
             most: How many; None for all.
         """
-        return [Troubled(*row) for row in await self._rows(connection, _TROUBLED, most=most)]
+        return [FailedTenant(*row) for row in await self._rows(connection, _FAILED, most=most)]
 
     async def defer(
         self,
@@ -268,10 +256,8 @@ class Tables:
 
         Args:
             connection: A connection in no transaction: this may fail because of another worker.
-            task: The task's name.
-            target: The target that it is about.
             delay: Seconds before it begins.
-            tries: How often it was tried in vain by now.
+            tries: Failed attempts so far.
             queue: The queue; that of all workers where left out.
         """
         await self._rows(
@@ -284,27 +270,26 @@ class Tables:
             delay=delay,
         )
 
-    async def postpone(
+    async def reschedule(
         self, connection: Connection, task: str, target: str, *, delay: float, tries: int
     ) -> None:
-        """Put a job off that could not be done now, with whatever has come for it meanwhile."""
+        """Put a job off that could not be done now, with what was queued for it in the meantime."""
         lock, args = self.lock(task, target), _args(target, tries)
-        if not await self._rows(connection, _POSTPONE, lock=lock, args=args, delay=delay):
+        if not await self._rows(connection, _RESCHEDULE, lock=lock, args=args, delay=delay):
             await self.defer(connection, task, target, delay=delay, tries=tries)
 
-    async def advance(self, connection: Connection, task: str, delay: float) -> None:
+    async def bring_forward(self, connection: Connection, task: str, delay: float) -> None:
         """Let a job that was put off begin after so many seconds, if not before."""
-        await self._rows(connection, _ADVANCE, lock=self.lock(task), delay=delay)
+        await self._rows(connection, _BRING_FORWARD, lock=self.lock(task), delay=delay)
 
-    async def hasten(self, connection: Connection, locks: Sequence[str] | None = None) -> int:
+    async def run_now(self, connection: Connection, locks: Sequence[str] | None = None) -> int:
         """Let jobs that were put off begin now; return how many those are.
 
         Args:
-            connection: A connection.
             locks: The locks of these jobs; None for all.
         """
         rows = await self._rows(
-            connection, _HASTEN, queue=self.queue, locks=None if locks is None else [*locks]
+            connection, _RUN_NOW, queue=self.queue, locks=None if locks is None else [*locks]
         )
         return int(rows[0][0])
 
@@ -313,7 +298,7 @@ class Tables:
         await self._rows(connection, _HINT, ids=[*ids])
 
     async def notify(self, connection: Connection) -> None:
-        """Tell all workers that there may be something to do."""
+        """Notify all workers that there may be something to do."""
         await self._rows(connection, _NOTIFY)
 
     async def states(

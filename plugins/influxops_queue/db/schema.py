@@ -1,8 +1,8 @@
 """The queue's schema: procrastinate's tables, and influxops' own beside them.
 
 procrastinate keeps no note of what it has installed, so the table `installed` has one row for each
-step, of either. A schema that is made anew gets procrastinate's as it is now; one that is there,
-what came since, in its order.
+step, of either. A new schema gets procrastinate's as it is now; an existing one gets the steps that
+are newer, in their order.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import psycopg
 from msgspec import Struct
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from influxops.domain.hint import Remedy
 from influxops.errors import LedgerError
-from influxops.runtime.sql_migrations import migrations
-from influxops_postgres.connection.commit import confirmed
-from influxops_queue.db.settings import LedgerPlace, queue_schema
+from influxops_postgres import PostgresLedgerSettings
+from influxops_postgres.connection import migrations
+from influxops_queue.db.settings import queue_schema
 
 _PREPARE = sql.SQL("""
 SELECT pg_advisory_xact_lock(hashtextextended({name}, 0));
@@ -38,10 +39,6 @@ CREATE TABLE IF NOT EXISTS installed (
 );
 """)
 _INSTALLED = sql.SQL("SELECT step FROM {schema}.installed")
-_IS_THERE = sql.SQL(
-    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = {name} AND c.relname = 'installed')"
-)
 _NOTE = sql.SQL("INSERT INTO {schema}.installed (step) SELECT unnest({steps}::text[])")
 
 
@@ -56,7 +53,7 @@ class Step(Struct, frozen=True):
 @functools.cache
 def own_steps() -> tuple[Step, ...]:
     """Return influxops' own, in their order."""
-    own = migrations("influxops_queue.db")
+    own = migrations.migrations("influxops_queue.db")
     return tuple(Step(f"influxops {each.version:04} {each.name}", each.text) for each in own)
 
 
@@ -84,18 +81,14 @@ def missing(installed: frozenset[str]) -> list[Step]:
     return [*(step for step in own_steps() if step.name not in installed), *steps]
 
 
-def check_installed(connection: psycopg.Connection[Any], settings: LedgerPlace) -> None:
+def check_installed(connection: psycopg.Connection[Any], settings: PostgresLedgerSettings) -> None:
     """Raise unless the schema is this program's.
-
-    Args:
-        connection: A connection to the ledger's database.
-        settings: The ledger's.
 
     Raises:
         LedgerError: When it is missing, older or newer; the message says which.
     """
-    installed = _installed(connection, settings)
     schema = queue_schema(settings)
+    installed = _installed(connection, schema)
     if not installed:
         raise LedgerError(
             f"there is no queue in the schema {schema}",
@@ -109,39 +102,34 @@ def check_installed(connection: psycopg.Connection[Any], settings: LedgerPlace) 
         )
 
 
-def install(connection: psycopg.Connection[Any], settings: LedgerPlace) -> Iterator[Step]:
-    """Run what is missing, each step in a transaction of its own.
-
-    A value that a step adds to a type cannot be used by another one before it is committed.
-
-    Args:
-        connection: A connection to the ledger's database, without a transaction.
-        settings: The ledger's.
-
-    Yields:
-        Each step, once it is done.
+def install(
+    connection: psycopg.Connection[Any], settings: PostgresLedgerSettings
+) -> Iterator[Step]:
+    """Run what is missing, each step in a transaction of its own, and yield each that is done.
 
     Raises:
-        LedgerError: When a newer program has been there.
+        LedgerError: When a newer program has installed the schema.
     """
     name = queue_schema(settings)
     schema = sql.Identifier(name)
-    while True:
-        with confirmed(connection):
-            # Whoever installs at the same time waits here, and then sees what is done.
-            connection.execute(_PREPARE.format(name=name, schema=schema))
-            installed = _installed(connection, settings)
-            _refuse_newer(installed, name)
-            steps = missing(installed)
-            if not steps:
-                return
-            step = steps[0]
-            connection.execute(_text(step, settings, connection))
-            connection.execute(_NOTE.format(schema=schema, steps=[step.name, *step.covers]))
-        yield step
+
+    def next_step() -> Step | None:
+        # Other installations wait here, and then see what is done.
+        connection.execute(_PREPARE.format(name=name, schema=schema))
+        installed = _installed(connection, name)
+        _refuse_newer(installed, name)
+        return next(iter(missing(installed)), None)
+
+    def run(step: Step) -> None:
+        connection.execute(_text(step, settings, connection))
+        connection.execute(_NOTE.format(schema=schema, steps=[step.name, *step.covers]))
+
+    return migrations.upgrade(connection, next_step, run)
 
 
-def _text(step: Step, settings: LedgerPlace, connection: psycopg.Connection[Any]) -> bytes:
+def _text(
+    step: Step, settings: PostgresLedgerSettings, connection: psycopg.Connection[Any]
+) -> bytes:
     if not step.name.startswith("influxops"):
         return step.text.encode()
     names = {
@@ -151,13 +139,11 @@ def _text(step: Step, settings: LedgerPlace, connection: psycopg.Connection[Any]
     return sql.SQL(step.text).format(**names).as_bytes(connection)
 
 
-def _installed(connection: psycopg.Connection[Any], settings: LedgerPlace) -> frozenset[str]:
-    name = queue_schema(settings)
-    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-        there = cursor.execute(_IS_THERE.format(name=name)).fetchone()
-        if not (there and there[0]):
-            return frozenset()
-        rows = cursor.execute(_INSTALLED.format(schema=sql.Identifier(name))).fetchall()
+def _installed(connection: psycopg.Connection[Any], schema: str) -> frozenset[str]:
+    if not migrations.has_table(connection, schema, "installed"):
+        return frozenset()
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(_INSTALLED.format(schema=sql.Identifier(schema))).fetchall()
     return frozenset(step for (step,) in rows)
 
 

@@ -1,61 +1,24 @@
-"""What the queue needs of the configured ledger and of sources: that they are in PostgreSQL."""
+"""What the queue needs of the configuration: a ledger in PostgreSQL."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.runtime.context import Context
+from influxops_postgres import PostgresLedgerSettings
 
-if TYPE_CHECKING:
-    import psycopg
-
-    from influxops.config.settings import Location
-
-#: On this channel everybody is told that there may be something to do.
+#: On this channel workers are notified that there may be something to do.
 CHANNEL = "influxops_queue"
+#: Seconds that PostgreSQL may take for an answer to a worker, and between two signs of life of the
+#: connection on which it only listens.
+LIMIT, BEAT = 12.0, 3.0
 #: The most bytes of a name in PostgreSQL.
 _LONGEST_NAME = 63
 
 
-@runtime_checkable
-class LedgerPlace(Protocol):
-    """The settings of a ledger in PostgreSQL."""
-
-    schema: str
-    namespace: str
-
-    def connect(self, context: Context) -> AbstractContextManager[psycopg.Connection[Any]]:
-        """Connect for as long as the block and the run last."""
-
-    def keywords(self) -> Mapping[str, Any]:
-        """Return what psycopg takes to connect."""
-
-    def location(self) -> Location | None:
-        """Return where it is."""
-
-
-@runtime_checkable
-class RegistryPlace(Protocol):
-    """The settings of a registry in PostgreSQL."""
-
-    column: str
-    query: str | None
-    table_parts: tuple[str, ...]
-
-    def connect(self, context: Context) -> AbstractContextManager[psycopg.Connection[Any]]:
-        """Connect for as long as the block and the run last."""
-
-    def location(self) -> Location | None:
-        """Return where it is."""
-
-
-def queue_place(engine: Engine) -> LedgerPlace:
-    """Return the settings of the ledger that the queue stands beside.
+def queue_ledger(engine: Engine) -> PostgresLedgerSettings:
+    """Return the settings of the ledger in whose database the queue is.
 
     Raises:
         ConfigError: When there is no ledger, or it is not in PostgreSQL; or without procrastinate.
@@ -77,7 +40,7 @@ def queue_place(engine: Engine) -> LedgerPlace:
     if ledger.missing is not None:
         raise ledger.missing
     settings = ledger.settings
-    if not isinstance(settings, LedgerPlace):
+    if not isinstance(settings, PostgresLedgerSettings):
         raise ConfigError(
             f"the queue needs a ledger in PostgreSQL, and the configured one is {ledger.kind}",
             hint='have [ledger] with kind = "postgres"',
@@ -85,7 +48,7 @@ def queue_place(engine: Engine) -> LedgerPlace:
     return settings
 
 
-def queue_schema(settings: LedgerPlace) -> str:
+def queue_schema(settings: PostgresLedgerSettings) -> str:
     """Return the schema that has the queue's tables, and nothing else.
 
     Raises:

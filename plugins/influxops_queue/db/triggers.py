@@ -20,9 +20,11 @@ from psycopg.rows import dict_row
 from influxops.errors import ConfigError, LedgerError, SourceError
 from influxops.plugin_host.source import SourceHandle
 from influxops.runtime.context import Context
+from influxops_postgres import PostgresLedgerSettings, PostgresSettings
 from influxops_postgres.connection.commit import confirmed
 from influxops_postgres.connection.errors import reason
-from influxops_queue.db.settings import LedgerPlace, RegistryPlace, queue_schema, short
+from influxops_postgres.connection.pool import connected
+from influxops_queue.db.settings import queue_schema, short
 
 #: What a registry may be for this, and what the others are called.
 _TABLES = ("r", "p")
@@ -107,14 +109,12 @@ class Registry(Struct, frozen=True):
 
 
 def registries(
-    sources: list[SourceHandle], ledger: LedgerPlace, context: Context
+    sources: list[SourceHandle], ledger: PostgresLedgerSettings, context: Context
 ) -> list[Registry]:
     """Look at the registries of all sources, and refuse what can have no triggers.
 
     Args:
-        sources: The configured sources.
         ledger: The settings of the ledger, whose database they must be in.
-        context: The run.
 
     Raises:
         ConfigError: When a registry can have no triggers, or there is none; the message says why.
@@ -123,10 +123,10 @@ def registries(
         Interrupted: When the run is over.
     """
     found = []
-    with ledger.connect(context) as ours:
+    with connected(ledger, context) as ours:
         for handle in sources:
             settings = handle.resolved.settings
-            if not isinstance(settings, RegistryPlace):
+            if not isinstance(settings, PostgresSettings):
                 continue
             if handle.missing is not None:
                 raise handle.missing
@@ -146,7 +146,7 @@ def registries(
 
 
 def _registry(
-    source: str, settings: RegistryPlace, ours: psycopg.Connection[Any], context: Context
+    source: str, settings: PostgresSettings, ours: psycopg.Connection[Any], context: Context
 ) -> Registry:
     if settings.query is not None:
         raise _refused(
@@ -156,7 +156,7 @@ def _registry(
         )
     table = sql.Identifier(*settings.table_parts)
     with (
-        settings.connect(context) as theirs,
+        connected(settings, context) as theirs,
         ours.transaction(),
         theirs.transaction(),
         theirs.cursor(row_factory=dict_row) as cursor,
@@ -200,14 +200,12 @@ def _registry(
 
 
 def install(
-    connection: psycopg.Connection[Any], registry: Registry, ledger: LedgerPlace
+    connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
     """Make what a registry lacks, in a transaction of its own.
 
     Args:
         connection: The ledger's, in the registry's database.
-        registry: The table.
-        ledger: The ledger's settings.
 
     Yields:
         Each trigger that was made, by what fires it: `INSERT`.

@@ -19,14 +19,10 @@ import psycopg
 from influxops.errors import ConfigError
 from influxops_postgres.connection.connection import cut
 from influxops_postgres.connection.errors import reason
+from influxops_queue.db.settings import LIMIT
 
 Connection = psycopg.AsyncConnection[Any]
 
-#: Seconds that PostgreSQL may take for an answer, and between two signs of life of a connection
-#: that only listens.
-LIMIT, BEAT = 12.0, 3.0
-#: Seconds that getting in may take.
-_CONNECT = 5
 #: How many connections hold a transaction each while it is found out what a pooler does, and the
 #: seconds that one of them waits for a pooler which has no more.
 _HELD, _HOLD = 4, 2.0
@@ -110,15 +106,6 @@ class Connections:
             cut(connection)
 
 
-def connecting(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what psycopg takes to connect for a worker.
-
-    Args:
-        keywords: What leads to the ledger's database.
-    """
-    return {"connect_timeout": _CONNECT, **keywords, "prepare_threshold": None}
-
-
 async def end_left_behind(connection: Connection, backends: Sequence[tuple[int, datetime]]) -> None:
     """End what the server still has of an earlier session, and the locks that it holds with it.
 
@@ -137,7 +124,6 @@ async def check_pooling(keywords: Mapping[str, Any], place: str) -> None:
     It sets nothing, for what a worker sets there would hold for other programs.
 
     Args:
-        keywords: What psycopg takes to connect.
         place: Where that is, for the message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How a worker is: for a health check, and for Prometheus."""
+"""The state of a worker: for a health check, and for Prometheus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from influxops.errors import ExitCode
-from influxops_queue.db.queries import Depth
+from influxops_queue.db.queries import QueueStats
 
 log = logging.getLogger("influxops")
 
@@ -40,11 +40,11 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86_400)
 
 
 class Health(Collector):
-    """What a worker tells of itself."""
+    """The problems and figures of a worker."""
 
     def __init__(self) -> None:
-        self.troubles: dict[str, str] = {}  # why it cannot work, by what that is about
-        self._depth: Depth | None = None
+        self.problems: dict[str, str] = {}  # why it cannot work, by what that is about
+        self._stats: QueueStats | None = None
         self._seen = time.monotonic()
         self.registry = CollectorRegistry()
         self._ready = Histogram(
@@ -66,56 +66,56 @@ class Health(Collector):
         )
         self.registry.register(self)
 
-    def say(self, about: str, why: str) -> None:
+    def report_problem(self, about: str, why: str) -> None:
         """Log what is wrong, once while it lasts, and that it is over.
 
         Args:
             about: What it is about.
             why: What is wrong; empty where all is well.
         """
-        if bool(why) == bool(self.troubles.get(about)):
+        if bool(why) == bool(self.problems.get(about)):
             return
-        self.troubles[about] = why
+        self.problems[about] = why
         if why:
-            log.warning("%s: %s; it goes on by itself", about, why)
+            log.warning("%s: %s; retrying automatically", about, why)
         else:
             log.warning("%s: all is well again", about)
 
-    def saw(self, depth: Depth) -> None:
-        """Note what stands in the queue, as it was just read."""
-        self._depth, self._seen = depth, time.monotonic()
+    def record_queue_stats(self, stats: QueueStats) -> None:
+        """Record what is in the queue, as it was just read."""
+        self._stats, self._seen = stats, time.monotonic()
 
-    def ready(self, seconds: Iterable[float]) -> None:
-        """Note how long tenants waited whose databases are there now."""
+    def observe_latency(self, seconds: Iterable[float]) -> None:
+        """Record how long tenants waited whose databases exist now."""
         for each in seconds:
             self._ready.observe(each)
 
-    def ran(self, code: ExitCode | None) -> None:
-        """Note how a full run ended; None where there was none to be made."""
+    def observe_run(self, code: ExitCode | None) -> None:
+        """Record how a full run ended; None where none could be made."""
         result = "broken" if code is None else "ok" if code is ExitCode.OK else "failed"
         self._runs.labels(result).inc()
         self._ended.set_to_current_time()
 
     @property
-    def wrong(self) -> str:
+    def problem(self) -> str:
         """Why the worker does not work; empty where it does."""
         if (age := time.monotonic() - self._seen) <= _STALE:
             return ""
-        why = "; ".join(f"{about}: {why}" for about, why in self.troubles.items() if why)
+        why = "; ".join(f"{about}: {why}" for about, why in self.problems.items() if why)
         return f"the ledger was last read {age:.0f} s ago{': ' if why else ''}{why}"
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what stands in the queue, as it was last read."""
-        depth = self._depth
-        if depth is None:
+        """Yield what is in the queue, as it was last read."""
+        stats = self._stats
+        if stats is None:
             return
         hints = GaugeMetricFamily("influxops_queue_hints", "Hints that no worker has taken.")
-        hints.add_metric([], depth.hints)
+        hints.add_metric([], stats.hints)
         yield hints
         jobs = GaugeMetricFamily("influxops_queue_jobs", "Jobs.", labels=["task", "status"])
         for task in ("make", "again", "full"):
             for status in ("todo", "doing"):
-                found = [job for job in depth.jobs if (job.task, job.status) == (task, status)]
+                found = [job for job in stats.jobs if (job.task, job.status) == (task, status)]
                 jobs.add_metric([task, status], len(found))
         yield jobs
         tenants = GaugeMetricFamily(
@@ -124,16 +124,16 @@ class Health(Collector):
             labels=["state"],
         )
         for state in ("wanted", "reserved"):
-            waiting = [each.tenants for each in depth.waiting if each.state == state]
+            waiting = [each.tenants for each in stats.waiting if each.state == state]
             tenants.add_metric([state], sum(waiting))
         yield tenants
         oldest = GaugeMetricFamily(
             "influxops_queue_oldest_waiting_seconds", "For how long the oldest of them has waited."
         )
-        oldest.add_metric([], max((each.oldest for each in depth.waiting), default=0.0))
+        oldest.add_metric([], max((each.oldest for each in stats.waiting), default=0.0))
         yield oldest
         workers = GaugeMetricFamily("influxops_queue_workers", "Workers that are alive.")
-        workers.add_metric([], len(depth.workers))
+        workers.add_metric([], len(stats.workers))
         yield workers
 
 
@@ -238,8 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         health = self.server.health
         if path == "/healthz":
-            wrong = health.wrong
-            self._answer(503 if wrong else 200, f"{wrong or 'ok'}\n".encode(), "text/plain")
+            problem = health.problem
+            self._answer(503 if problem else 200, f"{problem or 'ok'}\n".encode(), "text/plain")
         elif path == "/metrics":
             self._answer(200, generate_latest(health.registry), CONTENT_TYPE_LATEST)
         else:
@@ -253,22 +253,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log nothing: who watches asks all the time."""
+        """Log nothing: monitoring asks all the time."""
 
 
 def serve(health: Health, host: str, port: int) -> ThreadingHTTPServer:
     """Answer health checks and Prometheus in threads of their own.
 
     Args:
-        health: What to tell.
-        host: The address to listen on.
         port: The port, 0 for a free one.
 
     Returns:
         The server; `server_address` says where it answers.
 
     Raises:
-        OSError: When nobody can listen there.
+        OSError: When it cannot listen there.
     """
     server = _Server((host, port), health)
     threading.Thread(target=server.serve_forever, name="influxops-health", daemon=True).start()

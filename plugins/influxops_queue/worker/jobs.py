@@ -1,7 +1,7 @@
-"""The jobs: each says "look again", and what there is to do stands in the ledger.
+"""The jobs: each says "look again", and what there is to do is in the ledger.
 
 A job that cannot do its work now puts itself off as another job. procrastinate's own retries are
-not for this: a job that is tried again would meet the one that was put into the queue meanwhile,
+not for this: a job that is tried again would meet the one that was queued in the meantime,
 with the same lock.
 """
 
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from influxops.errors import InfluxopsError
 from influxops_postgres.connection.commit import confirming
-from influxops_queue.db.queries import Connection, Tables
+from influxops_queue.db.queries import Connection, Queries
 from influxops_queue.worker.health import Health
 from influxops_queue.worker.provisioning import Making
 from influxops_queue.worker.reconcile_job import full_run
@@ -33,7 +33,7 @@ T = TypeVar("T")
 BATCH = 500
 #: Seconds before another try: the first wait, which doubles, and the longest.
 SOON, _LONGEST = 0.5, 15.0
-#: Looking at who cannot be placed takes no more than this share of a worker's time.
+#: Looking at tenants that cannot be placed takes no more than this share of a worker's time.
 _SHARE = 0.1
 #: Seconds before a full run that could not be made is tried again, at most.
 _FULL_AGAIN = 60.0
@@ -54,18 +54,12 @@ class Jobs:
     """What one worker does for jobs, and how it puts them into the queue.
 
     Args:
-        tables: The statements.
-        making: Does the work.
-        options: How the worker works.
-        health: Is told how it goes.
         stopping: Set when what is under way is to end.
-        connection: Lends a connection.
-        in_thread: Makes a call in a thread.
     """
 
     def __init__(
         self,
-        tables: Tables,
+        queries: Queries,
         making: Making,
         options: Options,
         health: Health,
@@ -74,23 +68,21 @@ class Jobs:
         connection: Callable[[], contextlib.AbstractAsyncContextManager[Connection]],
         in_thread: _InThread,
     ) -> None:
-        self._tables, self._making, self._options = tables, making, options
+        self._queries, self._making, self._options = queries, making, options
         self._health, self._stop = health, stopping
         self._connection, self._in_thread = connection, in_thread
 
     async def defer(self, connection: Connection, task: str, target: str = "", **how: Any) -> None:
-        """Put a job into the queue, as `Tables.defer` does, unless it is there.
+        """Put a job into the queue, as `Queries.defer` does, unless it is there.
 
         Args:
             connection: A connection in no transaction.
-            task: The task's name.
-            target: The target that it is about.
-            **how: What else `Tables.defer` takes.
+            **how: What else `Queries.defer` takes.
         """
         # Another worker may just be deferring the same.
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):
-                await self._tables.defer(connection, task, target, **how)
+                await self._queries.defer(connection, task, target, **how)
 
     def register(self, app: procrastinate.App) -> None:
         """Let an app do them."""
@@ -114,14 +106,14 @@ class Jobs:
         about = f"{task} {target}".strip()
         try:
             await work
-            self._health.say(about, "")
+            self._health.report_problem(about, "")
         except psycopg.Error as error:
             log.info("%s: %s", about, error)
-            raise  # whoever looks around tells of it, and puts the job into the queue again
+            raise  # the worker's poll reports it, and queues the job again
         except Exception as error:
             if isinstance(error, InfluxopsError):
                 if not self._stop.is_set():  # what ends at the end is no trouble
-                    self._health.say(about, error.message)
+                    self._health.report_problem(about, error.message)
             else:
                 log.exception("%s broke; it is tried again", about)
             async with self._connection() as connection:
@@ -132,12 +124,12 @@ class Jobs:
     ) -> None:
         with contextlib.suppress(psycopg.errors.UniqueViolation):
             async with confirming(connection):
-                await self._tables.postpone(
+                await self._queries.reschedule(
                     connection, task, target, delay=max(delay, backoff(tries)), tries=tries + 1
                 )
 
     async def _make(self, target: str, tries: int) -> None:
-        """Make the databases of all who have a place on a target."""
+        """Create the databases of all tenants that have a slot on a target."""
         if target not in self._making.targets:  # another worker's configuration has it
             async with self._connection() as connection:
                 await self._put_off(connection, "make", target, tries)
@@ -145,7 +137,7 @@ class Jobs:
         after, others, waiting, trouble, more = "", set[str](), 0, "", True
         while more and not trouble and not self._stop.is_set():
             async with self._connection() as connection:
-                waits = await self._tables.reserved(connection, target, after, BATCH)
+                waits = await self._queries.reserved(connection, target, after, BATCH)
             more = len(waits) == BATCH
             if not waits:
                 break
@@ -153,7 +145,7 @@ class Jobs:
             after = [*waits][-1]
             made = await self._in_thread(self._making.make, target, [*waits])
             took = time.monotonic() - began
-            self._health.ready([waits[id_] + took for id_ in made.ready])
+            self._health.observe_latency([waits[id_] + took for id_ in made.ready])
             others |= made.targets
             waiting, trouble = waiting + made.waiting, made.trouble
         async with self._connection() as connection:
@@ -163,18 +155,18 @@ class Jobs:
                 await self._put_off(connection, "make", target, tries)
             elif more:
                 await self.defer(connection, "make", target)
-            elif waiting and await self._tables.reserved(connection, target, "", 1):
+            elif waiting and await self._queries.reserved(connection, target, "", 1):
                 delay = backoff(tries)
                 await self.defer(connection, "make", target, delay=delay, tries=tries + 1)
             if waiting:
                 await self.defer(connection, "again", delay=SOON)
 
     async def _again(self, tries: int) -> None:
-        """Look again at who could not be placed."""
+        """Retry the tenants that could not be placed."""
         began, after, targets = time.monotonic(), "", set[str]()
         while not self._stop.is_set():
             async with self._connection() as connection:
-                ids = await self._tables.wanted(connection, after, BATCH, tried=True)
+                ids = await self._queries.wanted(connection, after, BATCH, tried=True)
             if not ids:
                 break
             after = ids[-1]
@@ -185,7 +177,7 @@ class Jobs:
         async with self._connection() as connection:
             for target in targets:
                 await self.defer(connection, "make", target)
-            if await self._tables.wanted(connection, "", 1, tried=True):
+            if await self._queries.wanted(connection, "", 1, tried=True):
                 tries = 0 if targets else tries + 1
                 delay = max(backoff(tries), (time.monotonic() - began) / _SHARE)
                 await self.defer(connection, "again", delay=delay, tries=tries)
@@ -198,20 +190,20 @@ class Jobs:
             ended = await self._in_thread(
                 full_run, self._making.engines, self._options.full_timeout
             )
-            self._health.ran(ended)
+            self._health.observe_run(ended)
         except InfluxopsError as error:
             log.warning("no full run: %s", error.message)
             delay = min(delay, _FULL_AGAIN)
-            self._health.ran(None)
+            self._health.observe_run(None)
         except Exception:
             log.exception("a full run broke")
             delay = min(delay, _FULL_AGAIN)
-            self._health.ran(None)
+            self._health.observe_run(None)
         async with self._connection() as connection:
             delay = 0.0 if self._stop.is_set() else delay
-            await self.defer(connection, "full", delay=delay, queue=self._tables.full_queue)
+            await self.defer(connection, "full", delay=delay, queue=self._queries.full_queue)
 
 
 def backoff(tries: int) -> float:
-    """Return for how many seconds to wait after so many tries in vain."""
+    """Return for how many seconds to wait after so many failed attempts."""
     return min(SOON * 2.0 ** min(tries, 20), _LONGEST) * random.uniform(0.5, 1.0)

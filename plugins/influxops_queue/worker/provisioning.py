@@ -60,13 +60,12 @@ class Making:
     """What one worker has at hand: engines, circuits, and what completes databases.
 
     Args:
-        config: The configuration.
         on_back: Called with the name of a target that answers again.
     """
 
     def __init__(self, config: Config, on_back: Callable[[str], None]) -> None:
         self.engines = Engines(config, None)
-        self._on_back = on_back
+        self._on_target_recovered = on_back
         self._stopping = threading.Event()
         with Engine(config) as engine:
             self.targets = [handle.name for handle in engine.targets]
@@ -99,9 +98,6 @@ class Making:
 
     def place(self, ids: Sequence[str]) -> Placed:
         """Find out where tenants go, and reserve their places in the ledger.
-
-        Args:
-            ids: The tenants.
 
         Raises:
             InfluxopsError: When that could not be found out or written: nothing was done.
@@ -141,12 +137,7 @@ class Making:
         return placed
 
     def make(self, target: str, ids: Sequence[str]) -> Made:
-        """Make the databases of tenants that have a place on a target.
-
-        Args:
-            target: The name of the target.
-            ids: The tenants.
-        """
+        """Make the databases of tenants that have a place on a target."""
         made = Made(trouble=self.away(target))
         if made.trouble:
             return made
@@ -294,4 +285,4 @@ class Making:
         if not circuit.is_open:
             target = circuit.name.removeprefix("target:")
             log.warning("%s answers again", target)
-            self._on_back(target)
+            self._on_target_recovered(target)

@@ -9,10 +9,9 @@ from influxops.report.model import Report
 
 
 def full_run(engines: Engines, timeout: float) -> ExitCode:
-    """Make a run over all tenants, and drop what is due; the reporters are told of both.
+    """Make a run over all tenants, and drop what is due; both are reported.
 
     Args:
-        engines: Lends an engine.
         timeout: Seconds that each of the two may take.
 
     Returns:
@@ -31,7 +30,7 @@ def full_run(engines: Engines, timeout: float) -> ExitCode:
 
 
 def _has_due(report: Report) -> bool:
-    """Return whether anything may be due, which takes reading everything anew."""
+    """Return whether anything may be due, which takes reading everything again."""
     if report.ledger is None or report.ledger.error:
         return False
     states = report.ledger.states

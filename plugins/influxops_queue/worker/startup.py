@@ -12,7 +12,7 @@ from influxops.config.load import Config
 from influxops.domain.durations import format_duration
 from influxops.errors import ConfigError
 from influxops.runtime.context import Context
-from influxops_queue.db.settings import LedgerPlace
+from influxops_postgres import PostgresLedgerSettings
 from influxops_queue.worker.health import Health, serve
 from influxops_queue.worker.jobs import Options
 from influxops_queue.worker.worker import Worker
@@ -20,7 +20,7 @@ from influxops_queue.worker.worker import Worker
 
 def run(
     config: Config,
-    settings: LedgerPlace,
+    settings: PostgresLedgerSettings,
     context: Context,
     *,
     full_every: float | None,
@@ -30,15 +30,13 @@ def run(
     """Work until the run is over.
 
     Args:
-        config: The configuration.
-        settings: The ledger's.
         context: The run: its end is the worker's.
         full_every: Seconds between two full runs, None for none.
         listen: Host and port of the health endpoint, None for none.
-        tell: Says what somebody at the terminal should know.
+        tell: Shows a line on the terminal.
 
     Raises:
-        ConfigError: When nobody can listen there, or a pooler in between lends connections by the
+        ConfigError: When it cannot listen there, or a pooler in between lends connections by the
             transaction.
     """
     health = Health()
@@ -58,10 +56,9 @@ def run(
         with context.ends(worker.stop):
             with contextlib.suppress(psycopg.Error):  # it says so itself, and waits
                 await worker.check()
-            location = settings.location()
             every = f"every {format_duration(int(full_every))}" if full_every else "by others"
             tell(
-                f"works for {location.text if location else 'the ledger'}, namespace "
+                f"works for {settings.location().text}, namespace "
                 f"{settings.namespace}; full runs {every}"
             )
             if server is not None:

@@ -1,9 +1,9 @@
-"""A worker: takes hints, and does what jobs say, until it is told to stop.
+"""A worker: takes hints, and runs jobs, until it is stopped.
 
     NOTIFY, or every few seconds ─▶ take hints: look up, reserve ─▶ a job a target ─▶ make
 
-Nothing depends on a notification or on a job: what is wanted stands in the ledger, and every
-worker looks now and then whether a job is missing for it, or belongs to a worker that died.
+Nothing depends on a notification or on a job: what is wanted is in the ledger, and every
+worker checks now and then whether a job is missing for it, or belongs to a worker that died.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from psycopg_pool import AsyncConnectionPool
 
 from influxops.config.load import Config
 from influxops.errors import ConfigError, InfluxopsError
+from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
+from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import reason
-from influxops_queue.db.queries import FIRST, Connection, Depth, Tables
-from influxops_queue.db.settings import CHANNEL, LedgerPlace
+from influxops_queue.db.queries import FIRST, Connection, Queries, QueueStats
+from influxops_queue.db.settings import BEAT, CHANNEL, LIMIT
 from influxops_queue.worker import connections
 from influxops_queue.worker.connections import Connections
 from influxops_queue.worker.health import Health
@@ -40,7 +42,7 @@ log = logging.getLogger("influxops")
 T = TypeVar("T")
 
 #: Seconds between two looks at what waits, without a notification.
-_LOOK_AROUND = 5.0
+_POLL = 5.0
 #: Seconds between two signs of life, and after which a worker without one counts as dead.
 _HEARTBEAT, _DEAD = 2.0, 10.0
 #: Seconds for which what is under way may go on once the worker is to stop; Docker kills after 10.
@@ -54,29 +56,22 @@ _MOST_TARGETS = 16
 
 
 class Worker:
-    """One worker, in an event loop of its own.
-
-    Args:
-        config: The configuration.
-        settings: The ledger's.
-        options: How it works.
-        health: Is told how it is.
-    """
+    """One worker, in an event loop of its own."""
 
     def __init__(
-        self, config: Config, settings: LedgerPlace, options: Options, health: Health
+        self, config: Config, settings: PostgresLedgerSettings, options: Options, health: Health
     ) -> None:
         self._settings, self._options, self._health = settings, options, health
-        self._tables = Tables(settings)
-        self._making = Making(config, self._on_back)
+        self._queries = Queries(settings)
+        self._making = Making(config, self._on_target_recovered)
         self._parallel = min(len(self._making.targets), _MOST_TARGETS) + 2
         self._threads = ThreadPoolExecutor(self._parallel + 2, "influxops-worker")
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._app: procrastinate.App | None = None
-        self._connections = Connections(connections.LIMIT)
+        self._connections = Connections(LIMIT)
         self._jobs = Jobs(
-            self._tables,
+            self._queries,
             self._making,
             options,
             health,
@@ -97,12 +92,11 @@ class Worker:
             ConfigError: When there is one.
             psycopg.Error: When PostgreSQL cannot be reached.
         """
-        location = self._settings.location()
-        keywords = connections.connecting(self._settings.keywords())
-        await connections.check_pooling(keywords, location.text if location else "the ledger")
+        keywords = async_keywords(self._settings)
+        await connections.check_pooling(keywords, self._settings.location().text)
 
     async def run(self) -> None:
-        """Work until it is told to stop.
+        """Work until it is stopped.
 
         Raises:
             ConfigError: When a pooler has come in between that lends connections by the
@@ -119,9 +113,12 @@ class Worker:
                 except ConfigError:
                     raise
                 except (psycopg.Error, exceptions.ProcrastinateException, OSError) as error:
-                    self._say("the ledger's database", _reason(error))
+                    # procrastinate raises its own errors, from psycopg's.
+                    cause = error.__cause__
+                    broken = cause if isinstance(cause, psycopg.Error) else error
+                    self._say("the ledger's database", reason(broken))
                 except Exception:
-                    log.exception("a worker broke; it begins anew")
+                    log.exception("a worker broke; it starts again")
                 tries = 0 if time.monotonic() - began > _STEADY else tries + 1
                 await self._pause(backoff(tries))
         finally:
@@ -131,7 +128,7 @@ class Worker:
             self._threads.shutdown(wait=False)
 
     async def _end_in_time(self) -> None:
-        """Interrupt what is under way some seconds after the worker is to stop."""
+        """Interrupt what is still running some seconds after the worker is to stop."""
         await self._stop.wait()
         await asyncio.sleep(_GRACE)
         self._making.engines.close()
@@ -144,8 +141,8 @@ class Worker:
     async def _session(self) -> None:
         """Work for as long as the connections hold."""
         left_behind = self._connections.backends
-        self._connections = lines = Connections(connections.LIMIT)
-        keywords = connections.connecting(self._settings.keywords())
+        self._connections = lines = Connections(LIMIT)
+        keywords = async_keywords(self._settings)
         app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(
                 connection_class=lines.kind,
@@ -153,13 +150,13 @@ class Worker:
                 configure=self._configure,
                 min_size=2,
                 max_size=self._parallel + 4,
-                timeout=connections.LIMIT,
+                timeout=LIMIT,
             )
         )
         self._jobs.register(app)
-        queues = [self._tables.queue]
+        queues = [self._queries.queue]
         if self._options.full_every:
-            queues.append(self._tables.full_queue)
+            queues.append(self._queries.full_queue)
         try:
             await self._open(app)
             self._app = app
@@ -178,7 +175,7 @@ class Worker:
             )
             listening = asyncio.create_task(self._listen(keywords))
             # These look at `_stop` themselves, between what must not be cut in two.
-            others = [asyncio.create_task(work()) for work in (self._take_hints, self._look_around)]
+            others = [asyncio.create_task(work()) for work in (self._take_hints, self._poll)]
             stopped = asyncio.create_task(self._stop.wait())
             ended = asyncio.create_task(lines.ended.wait())
             everything: list[asyncio.Task[Any]] = [worker, listening, *others, stopped, ended]
@@ -210,17 +207,17 @@ class Worker:
             psycopg.Error: When there are none in time.
         """
         try:
-            async with asyncio.timeout(connections.LIMIT):
+            async with asyncio.timeout(LIMIT):
                 await app.open_async()
         except TimeoutError:
             raise psycopg.OperationalError(
-                f"no connection within {connections.LIMIT:g} s, or too few: a worker keeps up to "
+                f"no connection within {LIMIT:g} s, or too few: a worker keeps up to "
                 f"{self._parallel + 6}"
             ) from None
 
     async def _configure(self, connection: Connection) -> None:
         await connection.execute(
-            sql.SQL("SET search_path = {}").format(sql.Identifier(self._tables.schema))
+            sql.SQL("SET search_path = {}").format(sql.Identifier(self._queries.schema))
         )
         await self._connections.note(connection)
         if not connection.autocommit:
@@ -241,7 +238,7 @@ class Worker:
 
     def _say(self, about: str, why: str) -> None:
         if not self._stop.is_set():  # what ends at the end is no trouble
-            self._health.say(about, why)
+            self._health.report_problem(about, why)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -251,20 +248,20 @@ class Worker:
 
     async def _listen(self, keywords: dict[str, Any]) -> None:
         """Wake up with each notification."""
-        # By this name others see that the worker lives.
-        keywords = {**keywords, "application_name": self._tables.worker_name}
+        # By this name others see that the worker is alive.
+        keywords = {**keywords, "application_name": self._queries.worker_name}
         connection = await self._connections.open(keywords)
         async with connection:
             await self._connections.note(connection)
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             self._wake.set()
             while True:
-                async for _ in connection.notifies(timeout=connections.BEAT):
+                async for _ in connection.notifies(timeout=BEAT):
                     self._wake.set()
-                await connection.execute("SELECT 1")  # others see by it that the worker lives
+                await connection.execute("SELECT 1")  # others see by it that the worker is alive
 
     async def _take_hints(self) -> None:
-        """Look, whenever there is something new, where it goes."""
+        """Take hints whenever there are new ones."""
         while not self._stop.is_set():
             waits = [asyncio.create_task(each.wait()) for each in (self._wake, self._stop)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -285,14 +282,14 @@ class Worker:
         Returns:
             Both where to go on; None at the end.
         """
-        tables = self._tables
+        queries = self._queries
         async with self._connection() as connection:
             try:
                 async with confirming(connection):
-                    await tables.gate(connection)
-                    hints, hint = await tables.take_hints(connection, hint, BATCH)
+                    await queries.gate(connection)
+                    hints, hint = await queries.take_hints(connection, hint, BATCH)
                     most = max(BATCH - len(hints), 1)
-                    wanted = await tables.wanted(connection, tenant, most, tried=False)
+                    wanted = await queries.wanted(connection, tenant, most, tried=False)
                     ids = [*dict.fromkeys([*hints, *wanted])]
                     if not ids:
                         self._say("looking tenants up", "")
@@ -311,25 +308,25 @@ class Worker:
             if placed.waiting:
                 await self._jobs.defer(connection, "again", delay=SOON)
             if placed.full_run:
-                await self._tables.advance(connection, "full", _FULL_SOON)
+                await self._queries.bring_forward(connection, "full", _FULL_SOON)
         return hint, wanted[-1] if wanted else tenant
 
-    async def _look_around(self) -> None:
-        """See now and then that nothing is left behind."""
+    async def _poll(self) -> None:
+        """Defer now and then the jobs that are missing."""
         while not self._stop.is_set():
-            await self._bury_jobs()
+            await self._prune_stalled_jobs()
             async with self._connection() as connection:
-                depth = await self._tables.depth(connection)
-                await self._defer_missing(connection, depth)
-            self._health.saw(depth)
+                stats = await self._queries.stats(connection)
+                await self._defer_missing(connection, stats)
+            self._health.record_queue_stats(stats)
             self._say("the ledger's database", "")
-            await self._pause(_LOOK_AROUND * random.uniform(0.8, 1.2))
+            await self._pause(_POLL * random.uniform(0.8, 1.2))
 
-    async def _bury_jobs(self) -> None:
-        """Remove the jobs of workers that died; what they were about still stands in the ledger."""
+    async def _prune_stalled_jobs(self) -> None:
+        """Remove the jobs of workers that died; what they were about is still in the ledger."""
         assert self._app is not None
         manager = self._app.job_manager
-        for queue in (self._tables.queue, self._tables.full_queue):
+        for queue in (self._queries.queue, self._queries.full_queue):
             for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD):
                 assert job.id is not None
                 log.info("the job %s belonged to a worker that is gone", job.lock)
@@ -337,11 +334,11 @@ class Worker:
                     await manager.finish_job_by_id_async(job.id, Status.ABORTED, delete_job=True)
         await manager.prune_stalled_workers(_DEAD)
 
-    async def _defer_missing(self, connection: Connection, depth: Depth) -> None:
-        there = {(job.task, job.target) for job in depth.jobs}
-        if depth.hints or any(w.state == "wanted" and not w.tried for w in depth.waiting):
+    async def _defer_missing(self, connection: Connection, stats: QueueStats) -> None:
+        there = {(job.task, job.target) for job in stats.jobs}
+        if stats.hints or any(w.state == "wanted" and not w.tried for w in stats.waiting):
             self._wake.set()
-        for each in depth.waiting:
+        for each in stats.waiting:
             is_mine = each.target in self._making.targets
             if each.state == "reserved" and each.free and is_mine:
                 if ("make", each.target) not in there:
@@ -350,21 +347,21 @@ class Worker:
                 await self._jobs.defer(connection, "again", delay=SOON)
         if self._options.full_every:
             if ("full", "") not in there:
-                await self._jobs.defer(connection, "full", queue=self._tables.full_queue)
-            await self._tables.advance(connection, "full", self._options.full_every)
+                await self._jobs.defer(connection, "full", queue=self._queries.full_queue)
+            await self._queries.bring_forward(connection, "full", self._options.full_every)
 
-    def _on_back(self, target: str) -> None:
+    def _on_target_recovered(self, target: str) -> None:
         """Let what waits for a target begin: it answers again. Called from any thread."""
 
-        async def hasten() -> None:
-            locks = [self._tables.lock("make", target), self._tables.lock("again")]
+        async def begin() -> None:
+            locks = [self._queries.lock("make", target), self._queries.lock("again")]
             # Else, and between two sessions, it begins a few seconds later.
             with contextlib.suppress(psycopg.Error, exceptions.ProcrastinateException):
                 async with self._connection() as connection:
-                    await self._tables.hasten(connection, locks)
+                    await self._queries.run_now(connection, locks)
 
         def start() -> None:
-            task = self._loop.create_task(hasten())
+            task = self._loop.create_task(begin())
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
@@ -374,10 +371,3 @@ class Worker:
 
 class _Blind(Exception):
     """Nothing could be found out about anybody."""
-
-
-def _reason(error: Exception) -> str:
-    cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
-    if isinstance(cause, psycopg.Error):
-        return reason(cause)
-    return " ".join((str(cause) or type(cause).__name__).split())
