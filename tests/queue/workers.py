@@ -53,7 +53,7 @@ class Running:
 _WITH_LIMIT = """
 import influxops_queue.db.settings as settings
 settings.LIMIT, settings.BEAT = {limit}, {limit} / 4
-from influxops.cli import main
+from influxops.cli.main import main
 raise SystemExit(main())
 """
 
