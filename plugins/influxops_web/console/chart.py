@@ -46,12 +46,12 @@ class Chart(Struct, frozen=True):
     # The size of the drawing in its own units, and the edges of what the bars fill of it.
     WIDTH: ClassVar[int] = 900
     HEIGHT: ClassVar[int] = 260
-    LEFT: ClassVar[int] = 96
-    RIGHT: ClassVar[int] = 860
+    RIGHT: ClassVar[int] = 890
     TOP: ClassVar[int] = 15
     BASE: ClassVar[int] = 225
 
     words: str  # what it shows, for a reader who does not see it
+    left: int  # leaves room for the longest mark
     bars: Sequence[Bar]
     marks: Sequence[Mark]  # none where no rows were written: there is nothing to draw
 
@@ -68,13 +68,14 @@ def chart(activity: Sequence[tuple[datetime, int]], words: str) -> Chart:
     top = marks[-1] if marks else 1
     is_daily = len(activity) > 1 and (activity[1][0] - activity[0][0]).days >= 1
     pattern = "%Y-%m-%d" if is_daily else "%m-%d %H:%M"
-    step = (Chart.RIGHT - Chart.LEFT) / max(1, len(activity))
+    left = max(32, 14 + 9 * len(f"{top:,}"))
+    step = (Chart.RIGHT - left) / max(1, len(activity))
     labelled = max(1, len(activity) // _LABELS)
     bars = [
         Bar(
             f"{at:{pattern}}",
             rows,
-            round(Chart.LEFT + number * step + _GAP / 2, 1),
+            round(left + number * step + _GAP / 2, 1),
             _y(rows, top),
             round(step - _GAP, 1),
             round(Chart.BASE - _y(rows, top), 1),
@@ -82,7 +83,8 @@ def chart(activity: Sequence[tuple[datetime, int]], words: str) -> Chart:
         )
         for number, (at, rows) in enumerate(activity)
     ]
-    return Chart(_in_words(activity, words), bars, [Mark(rows, _y(rows, top)) for rows in marks])
+    lines = [Mark(rows, _y(rows, top)) for rows in marks]
+    return Chart(_in_words(activity, words), left, bars, lines)
 
 
 def _y(rows: int, top: int) -> float:
