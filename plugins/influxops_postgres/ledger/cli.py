@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from influxops.plugin import ConfigError, count
 from influxops.plugin.cli import (
     common,
     common_options,
@@ -15,6 +16,10 @@ from influxops.plugin.cli import (
     show_table,
     timeout_option,
 )
+from influxops_postgres.ledger import schema
+from influxops_postgres.ledger.checks import contents
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
+from influxops_postgres.ledger.transaction import installing, reading
 
 
 @click.group("ledger", short_help="Install the ledger in PostgreSQL, and see what it holds.")
@@ -44,18 +49,13 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
     Running it again changes nothing. It needs the right to make a schema in the database, or to
     make tables in a schema that is there.
     """
-    from influxops.plugin import ConfigError, count
-    from influxops_postgres.ledger import schema as ledger_schema
-    from influxops_postgres.ledger.settings import PostgresLedgerSettings
-    from influxops_postgres.ledger.transaction import installing
-
     if after and not as_sql:
         raise ConfigError(
             "--from goes with --sql", hint="without --sql the server says what it has"
         )
     with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):
         if as_sql:
-            put(ledger_schema.script(settings.schema, after).rstrip("\n"))
+            put(schema.script(settings.schema, after).rstrip("\n"))
             return
         steps = []
         for step in installing(settings, context):
@@ -64,7 +64,7 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
                 say(f"installed version {step.version} ({step.name})")
         if not common(ctx).quiet:
             what = f"{count(len(steps), 'step')} done" if steps else "nothing to do"
-            version = ledger_schema.newest()
+            version = schema.newest()
             say(f"{settings.location().text}: {what}, the ledger is of version {version}")
 
 
@@ -75,11 +75,6 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
 @click.pass_context
 def status(ctx: click.Context, output: str, timeout: float | None) -> None:
     """Show the schema's version, the tenants of each namespace by state, and the history's size."""
-    from influxops.plugin import count
-    from influxops_postgres.ledger.checks import contents
-    from influxops_postgres.ledger.settings import PostgresLedgerSettings
-    from influxops_postgres.ledger.transaction import reading
-
     with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):
         with reading(settings, context) as session:
             found = contents(session)

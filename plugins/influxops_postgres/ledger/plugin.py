@@ -58,45 +58,44 @@ class PostgresLedger(Ledger):
     @hookimpl
     def influxops_records(self, context: Context, tenants: Collection[str] | None) -> Memory:
         """Read all, or some tenants' records, in one read-only transaction."""
-        from influxops_postgres.ledger.store import memory
-        from influxops_postgres.ledger.transaction import reading
+        from influxops_postgres.ledger import store, transaction
 
-        with reading(self.settings, context, self._idle) as session:
-            return memory(session, tenants)
+        with transaction.reading(self.settings, context, self._idle) as session:
+            return store.memory(session, tenants)
 
     @hookimpl
     def influxops_reserve(self, records: Sequence[Record], context: Context) -> Iterable[Record]:
         """Claim tenants for this run, in one transaction."""
-        from influxops_postgres.ledger.store import reserve
-        from influxops_postgres.ledger.transaction import write
+        from influxops_postgres.ledger import store, transaction
 
-        return write(self.settings, context, lambda session: reserve(session, records), self._idle)
+        return transaction.write(
+            self.settings, context, lambda session: store.reserve(session, records), self._idle
+        )
 
     @hookimpl
     def influxops_record(self, writing: Writing, context: Context) -> Iterable[Record]:
         """Write the results of a run, in one transaction."""
-        from influxops_postgres.ledger.store import record
-        from influxops_postgres.ledger.transaction import write
+        from influxops_postgres.ledger import store, transaction
 
-        return write(self.settings, context, lambda session: record(session, writing), self._idle)
+        return transaction.write(
+            self.settings, context, lambda session: store.record(session, writing), self._idle
+        )
 
     @hookimpl
     def influxops_history(self, wanted: Wanted, context: Context) -> Iterable[Entry]:
         """Read the history, or a part of it."""
-        from influxops_postgres.ledger.store import history
-        from influxops_postgres.ledger.transaction import reading
+        from influxops_postgres.ledger import store, transaction
 
-        with reading(self.settings, context, self._idle) as session:
-            return history(session, wanted)
+        with transaction.reading(self.settings, context, self._idle) as session:
+            return store.history(session, wanted)
 
     @hookimpl
     def influxops_count(self, context: Context) -> Mapping[str, int]:
         """Count the databases that are recorded on each target."""
-        from influxops_postgres.ledger.store import counts
-        from influxops_postgres.ledger.transaction import reading
+        from influxops_postgres.ledger import store, transaction
 
-        with reading(self.settings, context, self._idle) as session:
-            return counts(session)
+        with transaction.reading(self.settings, context, self._idle) as session:
+            return store.counts(session)
 
     @hookimpl
     def influxops_want(

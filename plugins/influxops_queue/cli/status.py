@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from influxops.plugin import count, printable
 from influxops.plugin.cli import (
     common,
     common_options,
@@ -17,9 +18,9 @@ from influxops.plugin.cli import (
     show_table,
     timeout_option,
 )
-
-if TYPE_CHECKING:
-    from influxops_queue.db.queries import Connection, FailedTenant, Job, Queries, QueueStats
+from influxops_queue.db.connect import ask
+from influxops_queue.db.queries import Connection, FailedTenant, Job, Queries, QueueStats
+from influxops_queue.db.settings import queue_ledger
 
 #: Tenants that are named in text.
 _SHOWN = 20
@@ -38,9 +39,6 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
       0    nothing stands in the way of anybody
       1    tenants could not be made, or no worker is alive
     """
-    from influxops_queue.db.connect import ask
-    from influxops_queue.db.settings import queue_ledger
-
     most = None if output == "json" else _SHOWN
 
     async def read(
@@ -179,9 +177,6 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
 
     Workers do it; this command does not wait for them. See `influxops queue status`.
     """
-    from influxops.plugin import count, printable
-    from influxops_queue.db.connect import ask
-    from influxops_queue.db.settings import queue_ledger
 
     async def hurry(
         queries: Queries, connection: Connection

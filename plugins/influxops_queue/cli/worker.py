@@ -6,7 +6,12 @@ from typing import Any
 
 import click
 
+from influxops.domain.durations import parse_duration
+from influxops.errors import Interrupted
 from influxops.plugin.cli import common, common_options, configured, say
+from influxops_postgres.connection.pool import connected
+from influxops_queue.db.schema import check_installed
+from influxops_queue.db.settings import queue_ledger
 
 
 class _Every(click.ParamType[float]):
@@ -18,8 +23,6 @@ class _Every(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds."""
-        from influxops.domain.durations import parse_duration
-
         try:
             text = str(value).strip()
             seconds = float(text) if text.isdigit() else float(parse_duration(text))
@@ -74,13 +77,9 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
       2    the command line or the configuration is wrong, it cannot listen there, or a pooler in
            between lends connections by the transaction
     """
-    from influxops.errors import Interrupted
-    from influxops_queue.db.settings import queue_ledger
-
     with configured(ctx, endless=True) as (engine, context):
         settings = queue_ledger(engine)
-        from influxops_postgres.connection.pool import connected
-        from influxops_queue.db.schema import check_installed
+        # It needs procrastinate, of which `queue_ledger` says how to install it.
         from influxops_queue.worker.startup import run
 
         assert engine.ledger is not None
