@@ -108,7 +108,7 @@ def _entry(tenant: TenantPlan, told: Told) -> dict[str, Any]:
         "state": tenant.verdict.value,
         "message": message,
         "target": tenant.target,
-        "url": told.view.url_of(_place(tenant, changes, told)),
+        "url": told.view.target_url(_place(tenant, changes, told)),
         "action": _actions(changes or tried) or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
         "until": plain(_until(tenant, changes)),

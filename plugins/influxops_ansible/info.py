@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import some_of
+from influxops.domain.text import summarize
 from influxops.engine.operations import Ensure
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.report.status import tenant_status
-from influxops.report.view import TASK
+from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task
 
@@ -55,7 +55,7 @@ def _look(task: Task) -> Result:
     entries = ((row, row["exists"] is None or bool(row["message"])) for row in rows)
     values = {
         **shortened(entries, task, failed=bool(failure)),
-        "targets": report_document(report, TASK)["targets"],
+        "targets": report_document(report, ANSIBLE_STYLE)["targets"],
         **told.values,
     }
     return Result(values, warnings, failure)
@@ -92,6 +92,6 @@ def _not_read(report: Report) -> Iterator[TenantPlan]:
     """Yield the tenants whose databases may be where nothing could be read."""
     for tenant in report.tenants:
         if tenant.unseen_on and tenant.before is None:
-            where = f"it may be on {some_of(tenant.unseen_on)}, which cannot be read"
+            where = f"it may be on {summarize(tenant.unseen_on)}, which cannot be read"
             finding = Finding(Kind.NOT_READ, Severity.ERROR, where, tenant=tenant.tenant)
             yield replace(tenant, finding=finding)

@@ -7,7 +7,7 @@ from typing import Any
 
 from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import printable, some_of
+from influxops.domain.text import quote, summarize
 from influxops.engine.operations import Ensure
 from influxops_ansible.info import unread, without_lock
 from influxops_ansible.result import Result, Told, attempt, with_advice
@@ -41,7 +41,7 @@ def _places(task: Task) -> Result:
     if nowhere:
         # Whose database may be where nobody can read, is told with what could not be read.
         whys = [_why(tenant, told) for tenant in nowhere if not tenant.unseen_on]
-        reasons = [some_of(whys, _MOST_REASONS), not_read]
+        reasons = [summarize(whys, _MOST_REASONS), not_read]
         return Result(failure="; ".join(filter(None, reasons)))
     warnings = (*missed.warnings, *filter(None, [not_read]))
     return Result({"places": [_place(tenants[id_], told) for id_ in ids]}, warnings)
@@ -53,7 +53,7 @@ def _is_known(tenant: TenantPlan, told: Told) -> bool:
     if kind is Kind.IN_TWO_TARGETS or not told.view.exists(tenant):
         return False
     # What is elsewhere than recorded may be a copy, until somebody decides.
-    return kind not in (Kind.MISPLACED, Kind.LOST) or told.view.is_right(tenant)
+    return kind not in (Kind.MISPLACED, Kind.LOST) or told.view.is_ok(tenant)
 
 
 def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:
@@ -61,15 +61,17 @@ def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:
         "tenant": tenant.tenant,
         "database": tenant.database,
         "target": tenant.target,
-        "url": told.view.url(tenant),
+        "url": told.view.target_url(tenant.target),
     }
 
 
 def _why(tenant: TenantPlan, told: Told) -> str:
-    name = printable(tenant.tenant)
-    if told.view.exists(tenant) is False and told.view.is_right(tenant):
+    name = quote(tenant.tenant)
+    if told.view.exists(tenant) is False and told.view.is_ok(tenant):
         return with_advice(
             f"the tenant {name} has no database {tenant.database} yet",
             "give it one with `influx_tenant_db`",
         )
-    return with_advice(f"the tenant {name}: {told.view.why(tenant)}", told.view.advice(tenant))
+    return with_advice(
+        f"the tenant {name}: {told.view.reason_text(tenant)}", told.view.advice(tenant)
+    )

@@ -16,12 +16,13 @@ from influxops.domain.change import Change
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import short, some_of
+from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.report.document import finding_document, summary
-from influxops.report.groups import Group
+from influxops.report.groups import FindingGroup
 from influxops.report.model import Report
-from influxops.report.view import TASK, ReportView
+from influxops.report.view import ReportView
+from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.task import Task
 
 #: How much a message tells; the result has all of it.
@@ -61,7 +62,7 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
             {"findings": [_document(finding)]},
-            failure=with_advice(error.message, TASK.advice(error.remedy)),
+            failure=with_advice(error.message, ANSIBLE_STYLE.advice(error.remedy)),
         )
 
 
@@ -77,7 +78,7 @@ class Told:
             # What may find no place is tried in the run, and the server decides.
             report = replace(report, notes=tuple(map(_softened, report.notes)))
         self.report = report
-        self.view = ReportView(report, TASK)
+        self.view = ReportView(report, ANSIBLE_STYLE)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class Told:
 
     def is_open(self, tenant: TenantPlan) -> bool:
         """Return whether a tenant is not as it should be, and nobody acknowledged that."""
-        return not self.view.is_right(tenant) and self.view.severity(tenant) is Severity.ERROR
+        return not self.view.is_ok(tenant) and self.view.severity(tenant) is Severity.ERROR
 
     @property
     def open(self) -> list[str]:
@@ -146,18 +147,18 @@ class Told:
             for f in self.report.findings
         )
 
-    def _said(self, group: Group) -> str:
+    def _said(self, group: FindingGroup) -> str:
         line = group.line(_MOST_NAMES)
         if group.kind is Kind.OVER_CAPACITY:
             # It is about a target; who it is that may find no place there is said here.
             these = [t for t in self.report.tenants if t.over_estimate]
-            names = [short(t.database) for t in these if f"target {t.target}" in group.labels]
+            names = [truncate(t.database) for t in these if f"target {t.target}" in group.labels]
         elif group.remedy == Remedy.allow("unreachable"):
-            names = [short(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
+            names = [truncate(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
         else:
             names = []
         return with_advice(
-            f"{line}: {some_of(names, _MOST_NAMES)}" if names else line, group.advice
+            f"{line}: {summarize(names, _MOST_NAMES)}" if names else line, group.advice
         )
 
 
@@ -214,7 +215,7 @@ def _softened(finding: Finding) -> Finding:
 
 def _document(finding: Finding) -> dict[str, Any]:
     """Return a finding as plain data; what to do about it is its hint, in a task's words."""
-    document = finding_document(finding, TASK)
+    document = finding_document(finding, ANSIBLE_STYLE)
     del document["remedy"]
     return document
 

@@ -14,10 +14,10 @@ from influxops.plugin import (
     Severity,
     SourceError,
     Tenant,
-    count,
     ignored_attributes,
     meant_attribute,
-    short,
+    pluralize,
+    truncate,
 )
 
 #: The names that the id may have, the stronger first.
@@ -82,7 +82,7 @@ def entry(item: object, place: str, file: str) -> Entry:
         scalar = _scalar(content)
         if scalar is None:
             raise SourceError(
-                f"{located(place, file)}: {short(name)} is a list or an object",
+                f"{located(place, file)}: {truncate(name)} is a list or an object",
                 hint="an attribute is text",
             )
         values[name] = scalar
@@ -162,7 +162,7 @@ def chosen(items: Iterable[Tenant | Finding], ids: Collection[str]) -> list[Tena
 def _check_spelling(name: str, place: str, file: str) -> None:
     if meant := meant_attribute(name):
         raise SourceError(
-            f"{located(place, file)}: there is {short(name)}; is {meant} meant?",
+            f"{located(place, file)}: there is {truncate(name)}; is {meant} meant?",
             hint=f"write {meant}, or a name that resembles it less",
         )
 
@@ -171,15 +171,15 @@ def _not_text(entries: list[Entry], file: str) -> SourceError:
     first = entries[0]
     more = f" (and {len(entries) - 1} more like it)" if len(entries) > 1 else ""
     return SourceError(
-        f"{located(first.place, file)}: the id {short(first.id.text)} is read as a "
+        f"{located(first.place, file)}: the id {truncate(first.id.text)} is read as a "
         f"{first.id.kind}, not as text{more}",
-        hint=f'put it into quotes: "{short(first.id.text)}"',
+        hint=f'put it into quotes: "{truncate(first.id.text)}"',
     )
 
 
 def _no_id(places: list[str], file: str) -> Finding:
     shown = ", ".join(places[:_MOST_PLACES]) + (", …" if len(places) > _MOST_PLACES else "")
-    subject = count(len(places), "entry", "entries") + (f" of {file}" if file else "")
+    subject = pluralize(len(places), "entry", "entries") + (f" of {file}" if file else "")
     have = "has" if len(places) == 1 else "have"
     return Finding(
         Kind.EMPTY_ID,

@@ -13,7 +13,7 @@ from influxops.plugin import (
     Reporter,
     ReporterSettings,
     ReportView,
-    RunHead,
+    RunStart,
     console,
     hookimpl,
     is_terminal,
@@ -54,7 +54,7 @@ class TerminalReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_started(self, head: RunHead, context: Context) -> None:
+    def influxops_started(self, head: RunStart, context: Context) -> None:
         """Say what the run works on."""
         if not self.settings.quiet:
             self._tell_head(head, context)
@@ -66,12 +66,12 @@ class TerminalReporter(Reporter):
         Raises:
             ReporterError: When standard output cannot be written.
         """
-        if self.settings.quiet and not ReportView(report).is_troubled:
+        if self.settings.quiet and not ReportView(report).needs_attention:
             return
         if self.settings.quiet:
             # Who finds this in a mail must see which run it is about; it was not told before.
             self._tell_head(
-                RunHead(
+                RunStart(
                     report.run_id,
                     report.dry_run,
                     report.origin,
@@ -83,7 +83,7 @@ class TerminalReporter(Reporter):
             )
         write_stream(sys.stdout, self._text(report))
 
-    def _tell_head(self, head: RunHead, context: Context) -> None:
+    def _tell_head(self, head: RunStart, context: Context) -> None:
         lines = header_lines(head)
         if self.settings.head == "log":
             for line in lines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from influxops.cli.options import Duration
-from influxops.domain.text import count, moment
+from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
 from influxops.plugin.cli import (
     common,
@@ -92,7 +92,7 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
             if not common(ctx).quiet:
                 say(f"installed version {step.version} ({step.name})")
     if not common(ctx).quiet:
-        what = f"{count(len(steps), 'step')} done" if steps else "nothing to do"
+        what = f"{pluralize(len(steps), 'step')} done" if steps else "nothing to do"
         say(f"{location.text}: {what}, the tables are of version {schema.newest()}")
 
 
@@ -163,8 +163,8 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     for each in found:
         ended = each.expires_at is not None and each.expires_at <= now
         state = "revoked" if each.revoked_at else "expired" if ended else "good"
-        expires = moment(each.expires_at) if each.expires_at else None
-        made = moment(each.created_at)
+        expires = format_time(each.expires_at) if each.expires_at else None
+        made = format_time(each.created_at)
         rows.append((each.id, each.role, each.name, state, made, each.created_by, expires))
     names = ("id", "role", "name", "state", "created", "by", "expires")
     if output == "json":

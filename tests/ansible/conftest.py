@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.pg import TestDatabase, new_database, postgres_server
 
 ROOT = Path(__file__).parents[2]

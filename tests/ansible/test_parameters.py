@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from influxops.reconcile.guards import GUARDS
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.ansible.conftest import NOWHERE, ROOT, Stage, databases
 
 MODULES = sorted((ROOT / "ansible/library").glob("*.py"))

@@ -1,4 +1,4 @@
-"""The journal: every change once, whole lines, whoever else writes."""
+"""The journal: every change once, whole lines, whatever else is written to it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.plugin import Check, Context, LedgerError, Remedy, count
+from influxops.plugin import Check, Context, LedgerError, Remedy, pluralize
 from influxops_postgres.connection.advisory_locks import HELD
 from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.connection import Connection
@@ -132,11 +132,12 @@ def _runs(session: LedgerSession) -> Check:
     words = []
     if alive:
         words.append(
-            f"{count(alive['runs'], 'run')} at work on {count(alive['tenants'], 'tenant')}"
+            f"{pluralize(alive['runs'], 'run')} at work on {pluralize(alive['tenants'], 'tenant')}"
         )
     if dead:
         words.append(
-            f"{count(dead['tenants'], 'tenant')} left by {count(dead['runs'], 'run')} that died"
+            f"{pluralize(dead['tenants'], 'tenant')} left by {pluralize(dead['runs'], 'run')} "
+            "that died"
         )
     return Check(
         "runs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from influxops.plugin import ConfigError, count
+from influxops.plugin import ConfigError, pluralize
 from influxops.plugin.cli import (
     common,
     common_options,
@@ -63,7 +63,7 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
             if not common(ctx).quiet:
                 say(f"installed version {step.version} ({step.name})")
         if not common(ctx).quiet:
-            what = f"{count(len(steps), 'step')} done" if steps else "nothing to do"
+            what = f"{pluralize(len(steps), 'step')} done" if steps else "nothing to do"
             version = schema.newest()
             say(f"{settings.location().text}: {what}, the ledger is of version {version}")
 
@@ -92,7 +92,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
         )
         return
     say(f"{where}: version {found.version}")
-    size = f"{count(found.entries, 'entry', 'entries')}, {found.history_bytes / 2**20:.1f} MiB"
+    size = f"{pluralize(found.entries, 'entry', 'entries')}, {found.history_bytes / 2**20:.1f} MiB"
     span = f", {shown['first']} to {shown['last']}" if found.entries else ""
     say(f"history: {size}{span}")
     rows = [

@@ -31,7 +31,7 @@ from influxops.plugin import (
     State,
     Wanted,
     Writing,
-    printable,
+    quote,
 )
 from influxops_postgres.connection.advisory_locks import HELD
 from influxops_postgres.ledger.errors import RIGHTS
@@ -266,7 +266,7 @@ def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> Ent
     except ValueError:
         raise LedgerError(
             f"{session.location}: entry {number} of the history has an unknown event, "
-            f"{printable(event)}",
+            f"{quote(event)}",
             hint="update influxops here, if a newer one has been at work there",
         ) from None
 
@@ -322,12 +322,12 @@ def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Re
         known = states.get(state)
         wrong = ""
         if known is None:
-            wrong = f"an unknown state, {printable(state)}"
+            wrong = f"an unknown state, {quote(state)}"
         elif known in _PLACED and not (target and database):
             wrong = f"the state {state}, and no {'database' if target else 'target'}"
         if known is None or wrong:
             raise LedgerError(
-                f"{session.location}: the record of {printable(tenant)} has {wrong}",
+                f"{session.location}: the record of {quote(tenant)} has {wrong}",
                 hint=f"correct its row in {session.settings.schema}.tenants; somebody edited it",
             )
         found.append(Record(tenant, known, database, target, *rest))
@@ -379,7 +379,7 @@ def _clean(session: LedgerSession, value: _Sent | Entry) -> _Sent | Entry:
     if isinstance(value, _Sent) and not foreign.keys() <= _FREE:
         name = min(foreign.keys() - _FREE)
         raise LedgerError(
-            f"{session.location}: {printable(value.tenant)} cannot be recorded: its {name} has a "
+            f"{session.location}: {quote(value.tenant)} cannot be recorded: its {name} has a "
             "character that PostgreSQL does not store; nothing was written",
             hint="leave that tenant out, or give it another id",
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from influxops.plugin import count, printable
+from influxops.plugin import pluralize, quote
 from influxops.plugin.cli import (
     common,
     common_options,
@@ -193,7 +193,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
 
     for tenant in tenants:
         if not tenant.strip() or any("\ud800" <= each <= "\udfff" for each in tenant):
-            raise click.BadParameter(f"{printable(tenant)} is no tenant's id")
+            raise click.BadParameter(f"{quote(tenant)} is no tenant's id")
     with configured(ctx, timeout) as (engine, context):
         settings = queue_ledger(engine)
         assert engine.ledger is not None
@@ -205,7 +205,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
             about = f"it is {state}" if state else "the ledger does not know it"
             say(f"{tenant}: {about}; looked at again now")
         if not tenants:
-            what = f"{count(begun, 'job')} put off" if begun else "no job was put off"
+            what = f"{pluralize(begun, 'job')} put off" if begun else "no job was put off"
             say(f"{what}{', begins now' if begun == 1 else ', begin now' if begun else ''}")
     if not stats.workers:
         say("no worker is alive: start one with `influxops worker`", label="WARN", err=True)

@@ -63,5 +63,5 @@ def _hint(error: psycopg.Error, settings: PostgresLedgerSettings) -> str | Remed
         case "25006":
             return "have the ledger's section lead to a primary, as a user who may write"
         case "55P03" | "57014":
-            return "another session keeps it busy: try again"
+            return "somebody keeps it busy: try again"
     return "look at the server's log"

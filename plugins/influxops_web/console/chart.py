@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from influxops.domain.text import count
+from influxops.domain.text import pluralize
 
 #: Units of the drawing between two bars.
 _GAP = 6
@@ -102,7 +102,7 @@ def _marks(most: int) -> list[int]:
 
 def _in_words(activity: Sequence[tuple[datetime, int]], words: str) -> str:
     total = sum(number for _, number in activity)
-    said = f"{count(total, 'row')} in {words}"
+    said = f"{pluralize(total, 'row')} in {words}"
     if not total:
         return said
     at, most = max(activity, key=lambda span: span[1])

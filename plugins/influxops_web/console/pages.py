@@ -14,8 +14,8 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
-from influxops.domain.text import count, moment, one_line, short
-from influxops.report.wording import happened, retention_words
+from influxops.domain.text import format_time, one_line, pluralize, truncate
+from influxops.report.wording import format_entry, format_retention
 from influxops_web.console import wording
 from influxops_web.console.servers import SPANS
 from influxops_web.db import queries
@@ -81,17 +81,17 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     pages.filters |= {
-        "shown": lambda text: short(text or ""),
+        "shown": lambda text: truncate(text or ""),
         "line": lambda text: one_line(text or ""),
-        "retention": lambda seconds: retention_words(seconds) or "not known",
-        "happened": lambda entry: one_line(happened(entry)),
+        "retention": lambda seconds: format_retention(seconds) or "not known",
+        "happened": lambda entry: one_line(format_entry(entry)),
         "number": lambda number: "not known" if number is None else f"{number:,}",
     }
     shared: Mapping[str, Any] = {
         "version": __version__,
         "link": link,
-        "count": count,
-        "moment": moment,
+        "count": pluralize,
+        "moment": format_time,
         "STATES": wording.STATES,
         "COLOURS": wording.COLOURS,
         "SPANS": SPANS,

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from influxops.domain.text import short
+from influxops.domain.text import truncate
 from influxops.engine.operations import Move, Retire, Unretire
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.results import How
@@ -175,7 +175,7 @@ class Console:
         async with self._service.transaction() as connection:
             found = await history.run(connection, self._location, _storable(id), after)
         if not found and not after:
-            raise Problem(404, "no-such-run", f"the history has no run {short(id)}")
+            raise Problem(404, "no-such-run", f"the history has no run {truncate(id)}")
         lines = found[: history.ENTRIES_A_PAGE]
         more = lines[-1].id if len(found) > len(lines) else None
         return self._page(request, "run.html", id=id, lines=lines, more=more, after=after)
@@ -241,7 +241,7 @@ class Console:
         """Move a tenant to another target."""
         row, _, _ = await self._read(request, id)
         if to not in self._service.targets:
-            raise Problem(422, "no-such-target", f"no target {short(to)} is configured")
+            raise Problem(422, "no-such-target", f"no target {truncate(to)} is configured")
         return await self._start(
             request,
             row.tenant,
@@ -277,7 +277,7 @@ class Console:
             if row is None and found.total:
                 row = TenantRow(id_)  # the registry has it, and no run has seen it yet
             if row is None:
-                raise Problem(404, "no-such-tenant", f"there is no tenant {short(id_)}")
+                raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(id_)}")
             return row, await history.history(connection, where, id_), found
 
     async def _ask(self, row: TenantRow, span: Span) -> tuple[Contents | None, str]:
@@ -331,7 +331,7 @@ def _storable(text: str) -> str:
         Problem: Then.
     """
     if not text or "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
-        raise Problem(404, "no-such-tenant", f"there is no tenant {short(text)}")
+        raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(text)}")
     return text
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from influxops.domain.finding import Severity
 from influxops.domain.record import State
-from influxops.domain.text import count, moment
+from influxops.domain.text import format_time, pluralize
 from influxops_web.console.servers import Contents
 from influxops_web.db.queries import UNRECORDED, TenantRow
 
@@ -114,9 +114,9 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
     if row.status == "suspended":
         add(Severity.INFO, "it is suspended; its database is kept all the same")
     if row.due is not None and row.state == State.RETIRING:
-        add(Severity.WARNING, f"its data is kept until {moment(row.due)}")
+        add(Severity.WARNING, f"its data is kept until {format_time(row.due)}")
     elif row.due is not None and row.other:
-        add(Severity.INFO, f"its old copy on {row.other} is kept until {moment(row.due)}")
+        add(Severity.INFO, f"its old copy on {row.other} is kept until {format_time(row.due)}")
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda notice: order.index(notice.severity))
 
@@ -125,7 +125,7 @@ def _recreated(row: TenantRow, contents: Contents) -> Notice:
     """Return the notice about a database that a client has created in place of a lost one."""
     rows = "an unknown number of rows"
     if contents.rows is not None:
-        rows = ("at most " if contents.at_most else "") + count(contents.rows, "row")
+        rows = ("at most " if contents.at_most else "") + pluralize(contents.rows, "row")
     return Notice(
         Severity.ERROR,
         f"its database {row.database} is gone from {row.target}; a client has created another one "
