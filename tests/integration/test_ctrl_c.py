@@ -30,7 +30,7 @@ class Finder:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Finder())
-from influxops.cli import main
+from influxops.cli.main import main
 sys.argv.append("plan")
 main()
 """
