@@ -14,10 +14,10 @@ from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure, Retire
+from influxops.engine.status import place
 from influxops.errors import ConfigError
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
-from influxops.report.status import place
 from influxops.runtime.context import Context
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task, id_of

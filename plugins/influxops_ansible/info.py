@@ -11,9 +11,9 @@ from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import summarize
 from influxops.engine.operations import Ensure
+from influxops.engine.status import tenant_status
 from influxops.report.document import report_document
 from influxops.report.model import Report
-from influxops.report.status import tenant_status
 from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.result import Result, Told, attempt, nothing, shortened
 from influxops_ansible.task import Task
