@@ -22,7 +22,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_reports.files import check_writable, is_special, lock, unwritable
+from influxops_reports.report_files import check_writable, is_special, lock, unwritable
 
 #: What is written down: a change that was made, or that may have left something behind.
 _TOLD = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)

@@ -21,7 +21,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_reports.files import check_writable, is_special, one_at_a_time, write_whole
+from influxops_reports.report_files import check_writable, is_special, one_at_a_time, write_whole
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

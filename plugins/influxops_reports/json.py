@@ -18,7 +18,7 @@ from influxops.plugin import (
     setting,
     write_stream,
 )
-from influxops_reports.files import check_writable, write_whole
+from influxops_reports.report_files import check_writable, write_whole
 
 
 class JsonReporter(Reporter):
