@@ -22,7 +22,7 @@ from influxops.plugin import (
 )
 
 if TYPE_CHECKING:
-    from influxops_slack.memory import Memory
+    from influxops_slack.state import Memory
 
 
 class SlackReporter(Reporter):
@@ -101,7 +101,7 @@ class SlackReporter(Reporter):
             if matters:
                 raise
             return  # there is nothing to say
-        from influxops_slack.memory import failure_of
+        from influxops_slack.state import failure_of
 
         memory = self._memory(webhook)
         former = memory.failure()
@@ -129,6 +129,6 @@ class SlackReporter(Reporter):
         post(webhook, message(report, since), context)
 
     def _memory(self, webhook: str) -> Memory:
-        from influxops_slack.memory import Memory
+        from influxops_slack.state import Memory
 
         return Memory(self.settings.state, self.section, webhook)
