@@ -7,7 +7,7 @@ call `ensure` or `look`. The lookup plugin, in `ansible/lookup`, calls `places`.
 from influxops import __version__
 from influxops_ansible.ensure import ensure
 from influxops_ansible.info import look
-from influxops_ansible.places import places
+from influxops_ansible.locate import places
 from influxops_ansible.result import Result
 
 __all__ = ["Result", "__version__", "ensure", "look", "places"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from influxops_ansible.places import places
+from influxops_ansible.locate import places
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.old_copies import Stage

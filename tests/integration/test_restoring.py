@@ -16,7 +16,7 @@ import pytest
 from influxops import Provisioner
 from influxops_ansible import info
 from influxops_ansible.ensure import ensure
-from influxops_ansible.places import places
+from influxops_ansible.locate import places
 from influxops_demo.testing import StandIn, running_stand_in
 from tests.integration.command import Cli, Result
 from tests.integration.conftest import GiveStandIn, targets_toml
