@@ -1,4 +1,4 @@
-"""What a channel was told last, so that one failure is not told at every run."""
+"""The failure that a channel was notified of last, so that it is not repeated at every run."""
 
 from __future__ import annotations
 
@@ -9,37 +9,35 @@ import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from msgspec import Struct
+import msgspec
 
 from influxops.plugin import Kind, Report, ReportView, Severity
 
-#: How long a failure that lasts is not told again.
+#: How long a failure that lasts is not repeated.
 _SILENCE = timedelta(hours=24)
 
 
-class Failure(Struct, frozen=True):
-    """A failure that the channel was told of."""
+class Failure(msgspec.Struct, frozen=True, rename={"fingerprint": "what", "notified": "told"}):
+    """A failure that a channel was notified of."""
 
-    what: str  # tells it from other failures
+    fingerprint: str  # tells it from other failures
     since: datetime  # when the first run that failed began
-    told: datetime  # when the last message of it was made
+    notified: datetime  # when the run began whose message named it last
 
     def is_news(self, former: Failure | None) -> bool:
-        """Return whether the channel does not know it, or was told long ago."""
-        if former is None or former.what != self.what:
+        """Return whether the channel does not know it, or was notified too long ago."""
+        if former is None or former.fingerprint != self.fingerprint:
             return True
-        return not timedelta(0) <= self.told - former.told < _SILENCE
+        return not timedelta(0) <= self.notified - former.notified < _SILENCE
 
 
-class Memory:
-    """A small file that holds the failure which a channel was told of; none when all is well.
-
-    Without a place that can be written it remembers nothing.
+class NotificationState:
+    """A small file with the failure that a channel was notified of; none when all is well.
 
     Args:
-        folder: Where it is kept; None for the user's folder for such things.
+        folder: The folder that it is kept in; None for the user's folder for state.
         section: The reporter's section.
-        webhook: The webhook's URL; no file holds it.
+        webhook: The webhook's URL, which is not written to the file.
     """
 
     def __init__(self, folder: str | None, section: str, webhook: str) -> None:
@@ -49,46 +47,37 @@ class Memory:
         except RuntimeError:  # a user without a home
             self.path = Path(os.devnull) / "influxops"
 
-    def failure(self) -> Failure | None:
-        """Return the failure that the channel was told of."""
+    def load(self) -> Failure | None:
+        """Return the failure that the channel was notified of; None where no file can be read."""
         try:
-            kept = json.loads(self.path.read_text("utf-8"))
-            times = [datetime.fromisoformat(kept[name]) for name in ("since", "told")]
-            return Failure(str(kept["what"]), *times)
-        except (OSError, ValueError, TypeError, KeyError):
+            return msgspec.json.decode(self.path.read_bytes(), type=Failure)
+        except (OSError, ValueError):
             return None
 
-    def keep(self, failure: Failure | None) -> None:
-        """Remember what the channel was told: a failure, or that all is well.
+    def save(self, failure: Failure | None) -> None:
+        """Keep what the channel was notified of: a failure, or that all is well.
 
         Raises:
-            OSError: When there is no place for it.
+            OSError: When the file cannot be written.
         """
         if failure is None:
             self.path.unlink(missing_ok=True)
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(
-            {
-                "what": failure.what,
-                "since": failure.since.isoformat(),
-                "told": failure.told.isoformat(),
-            }
-        )
         new = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            new.write_text(text, "utf-8")
+            new.write_bytes(msgspec.json.encode(failure))
             new.replace(self.path)
         finally:
             with contextlib.suppress(OSError):
                 new.unlink()
 
     def is_writable(self) -> bool:
-        """Return whether it can remember anything."""
-        place = self.path.parent
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        return os.access(place, os.W_OK | os.X_OK)
+        """Return whether the file can be written."""
+        folder = self.path.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return os.access(folder, os.W_OK | os.X_OK)
 
 
 def failure_of(report: Report, former: Failure | None) -> Failure | None:
@@ -96,22 +85,22 @@ def failure_of(report: Report, former: Failure | None) -> Failure | None:
 
     Args:
         report: The report of a run.
-        former: The failure that is known, which this one may go on.
+        former: The failure that the channel knows, whose beginning this one shares.
     """
     view = ReportView(report)
     wrong = {
         (group.kind.value, group.labels if not group.tenants else group.tenants)
         for group in view.groups(Severity.ERROR)
-        # Those whose target cannot be read change with the registry; the target says it for them.
+        # Tenants whose target cannot be read change with the registry; the target stands for them.
         if group.kind is not Kind.NOT_READ
     }
     wrong |= {("refusal", (refusal.guard,)) for refusal in report.refusals}
     if not wrong and not report.exit_code:
         return None
     text = json.dumps([int(report.exit_code), sorted(map(list, wrong))])
-    what = hashlib.sha256(text.encode()).hexdigest()[:16]
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
     since = former.since if former is not None else report.started
-    return Failure(what, since, report.started)
+    return Failure(fingerprint, since, report.started)
 
 
 def _folder(folder: str | None) -> Path:
