@@ -254,7 +254,7 @@ databases:
         - The database before the task; V(null) where there was none. What the token may not read is
           V(unknown).
       type: dict
-      contains:
+      contains: &database
         name:
           description: Its name.
           type: str
@@ -277,23 +277,7 @@ databases:
         - The database after the task, or as it would be; V(null) where there is none, or where
           C(changed) is V(null).
       type: dict
-      contains:
-        name:
-          description: Its name.
-          type: str
-          sample: telemetry_acme
-        retention:
-          description: Its retention period in seconds; V(null) without one, or V(unknown).
-          type: raw
-          sample: null
-        marker:
-          description: Whether its marker table is there, or V(unknown).
-          type: raw
-          sample: true
-        telemetry:
-          description: Whether telemetry has been written to it, or V(unknown).
-          type: raw
-          sample: false
+      contains: *database
       sample: {"name": "telemetry_acme", "retention": null, "marker": true, "telemetry": false}
     message:
       description: Why it is not as it should be.
@@ -387,14 +371,11 @@ findings:
                   description: Whether there may be fewer.
                   type: bool
                   sample: false
-                last_write:
+                last_write: &last_write
                   description: Newest time of a row, in UTC.
                   type: str
                   sample: "2026-01-31T12:00:00Z"
-            last_write:
-              description: Newest time of a row in any of them, in UTC.
-              type: str
-              sample: "2026-01-31T12:00:00Z"
+            last_write: *last_write
         to_create:
           description: How many databases are to be made on a target that may not have the room.
           type: int
@@ -418,109 +399,40 @@ summary:
   type: dict
   contains:
     tenants:
-      description: Tenants by state; a state that none is in is left out.
+      description: Tenants by RV(databases[].state); a state that none is in is left out.
       type: dict
       contains:
-        ok:
-          description: Tenants that are as they should be.
+        ok: &number
+          description: How many there are.
           type: int
           sample: 1
-        changed:
-          description: Tenants that were changed.
-          type: int
-          sample: 1
-        pending:
-          description: Tenants that would be changed.
-          type: int
-          sample: 1
-        held:
-          description: Tenants that wait for a decision.
-          type: int
-          sample: 1
-        refused:
-          description: Tenants that a guard refused.
-          type: int
-          sample: 1
-        failed:
-          description: Tenants that failed.
-          type: int
-          sample: 1
-        unknown:
-          description: Tenants that nobody knows of.
-          type: int
-          sample: 1
+        changed: *number
+        pending: *number
+        held: *number
+        refused: *number
+        failed: *number
+        unknown: *number
     planned:
       description: Changes that were planned, or are promised in check mode, by action.
       type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-        retire:
-          description: Tenants whose databases are to be dropped later.
-          type: int
-          sample: 1
-        unretire:
-          description: Tenants that are kept after all.
-          type: int
-          sample: 1
+      contains: &actions
+        create: *number
+        set-retention: *number
+        add-marker: *number
+        drop: *number
+        retire: *number
+        unretire: *number
     changed:
       description: Changes that were made, by action.
       type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-        retire:
-          description: Tenants whose databases are to be dropped later.
-          type: int
-          sample: 1
-        unretire:
-          description: Tenants that are kept after all.
-          type: int
-          sample: 1
+      contains: *actions
     findings:
       description: Findings by severity; one without any is left out.
       type: dict
       contains:
-        info:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        warning:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        error:
-          description: Findings of this severity.
-          type: int
-          sample: 1
+        info: *number
+        warning: *number
+        error: *number
   sample:
     tenants: {"changed": 1, "ok": 11}
     planned: {"create": 1}

@@ -112,7 +112,7 @@ databases:
       description: Rows in all tables but the marker's; V(null) where one was not counted.
       type: int
       sample: 1250
-    tables:
+    tables: &tables
       description: Each table there but the marker's; V(null) where nobody knows.
       type: list
       elements: dict
@@ -133,7 +133,7 @@ databases:
           description: Newest time of a row, in UTC.
           type: str
           sample: "2026-01-31T12:00:00Z"
-    last_write:
+    last_write: &last_write
       description: Newest time of a row in any of them, in UTC.
       type: str
       sample: "2026-01-31T12:00:00Z"
@@ -156,31 +156,8 @@ databases:
           description: Rows in all tables there but the marker's.
           type: int
           sample: 1250
-        tables:
-          description: Each table there but the marker's; V(null) where nobody knows.
-          type: list
-          elements: dict
-          contains:
-            name:
-              description: Name of the table.
-              type: str
-              sample: telemetry
-            rows:
-              description: Its rows; V(null) where nobody knows.
-              type: int
-              sample: 1250
-            at_most:
-              description: Whether there may be fewer.
-              type: bool
-              sample: false
-            last_write:
-              description: Newest time of a row, in UTC.
-              type: str
-              sample: "2026-01-31T12:00:00Z"
-        last_write:
-          description: Newest time of a row in any of them, in UTC.
-          type: str
-          sample: "2026-01-31T12:00:00Z"
+        tables: *tables
+        last_write: *last_write
       sample: []
     since:
       description: When it was made, or first found, in UTC; V(null) without a ledger.
@@ -256,200 +233,19 @@ omitted:
   type: int
   sample: 0
 findings:
-  description: What was noticed. It fails for those that say that something could not be read.
+  description:
+    - What was noticed, as RV(influxops.influxdb3.influx_tenant_db#module:findings) has it. The task
+      fails for those that say that something could not be read.
   returned: always, unless a parameter is none that the module takes
   type: list
   elements: dict
-  contains:
-    kind:
-      description: What it is, in a word that programs can compare.
-      type: str
-      sample: over-capacity
-    severity:
-      description: V(info), V(warning) or V(error).
-      type: str
-      sample: error
-    message:
-      description: What is so, and whom it is about.
-      type: str
-      sample: "tenant 't6': no place left: default holds 5 of 5"
-    hint:
-      description: What to do about it.
-      type: str
-      sample: add a target, raise a capacity, or drop what is not needed
-    tenant:
-      description: Id of the tenant that it is about, if it is about one.
-      type: str
-      sample: t6
-    target:
-      description: Name of the target that it is about, if it is about one.
-      type: str
-      sample: default
-    database:
-      description: Name of the database that it is about, if it is about one.
-      type: str
-      sample: telemetry_t6
-    source:
-      description: Name of the source that it is about, if it is about one.
-      type: str
-      sample: null
-    reporter:
-      description: Name of the reporter that it is about, if it is about one.
-      type: str
-      sample: null
-    facts:
-      description:
-        - The data behind the message. What is here depends on the kind.
-      type: dict
-      contains:
-        copies:
-          description: Of a database on more than one target, an entry for each.
-          type: list
-          elements: dict
-          contains:
-            target:
-              description: Name of the target.
-              type: str
-              sample: eu1
-            rows:
-              description: Rows in all tables there; V(null) where nobody knows.
-              type: int
-              sample: 1250
-            tables:
-              description: Each table there but the marker's; V(null) where nobody knows.
-              type: list
-              elements: dict
-              contains:
-                name:
-                  description: Name of the table.
-                  type: str
-                  sample: telemetry
-                rows:
-                  description: Its rows; V(null) where nobody knows.
-                  type: int
-                  sample: 1250
-                at_most:
-                  description: Whether there may be fewer.
-                  type: bool
-                  sample: false
-                last_write:
-                  description: Newest time of a row, in UTC.
-                  type: str
-                  sample: "2026-01-31T12:00:00Z"
-            last_write:
-              description: Newest time of a row in any of them, in UTC.
-              type: str
-              sample: "2026-01-31T12:00:00Z"
-        to_create:
-          description: How many databases are to be made on a target that may not have the room.
-          type: int
-          sample: 7
-        left:
-          description: How many more it is thought to hold.
-          type: int
-          sample: 5
-        beyond:
-          description: How many tenants may find no place.
-          type: int
-          sample: 2
-        target:
-          description: Where a database is that belongs to no tenant.
-          type: str
-          sample: eu1
-      sample: {}
+  sample: []
 summary:
-  description: Tenants by state, changes that a run would make by action, findings by severity.
+  description:
+    - Tenants by state, changes that a run would make by action, findings by severity, as
+      RV(influxops.influxdb3.influx_tenant_db#module:summary) has it. No change is made.
   returned: always, unless the parameters or the configuration are wrong
   type: dict
-  contains:
-    tenants:
-      description: Tenants by state; a state that none is in is left out.
-      type: dict
-      contains:
-        ok:
-          description: Tenants that are as they should be.
-          type: int
-          sample: 1
-        changed:
-          description: Tenants that were changed.
-          type: int
-          sample: 1
-        pending:
-          description: Tenants that would be changed.
-          type: int
-          sample: 1
-        held:
-          description: Tenants that wait for a decision.
-          type: int
-          sample: 1
-        refused:
-          description: Tenants that a guard refused.
-          type: int
-          sample: 1
-        failed:
-          description: Tenants that failed.
-          type: int
-          sample: 1
-        unknown:
-          description: Tenants that nobody knows of.
-          type: int
-          sample: 1
-    planned:
-      description: Changes that a run would make, by action.
-      type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-    changed:
-      description: Always empty.
-      type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-    findings:
-      description: Findings by severity; one without any is left out.
-      type: dict
-      contains:
-        info:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        warning:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        error:
-          description: Findings of this severity.
-          type: int
-          sample: 1
   sample:
     tenants: {"pending": 1, "ok": 11}
     planned: {"create": 1}
