@@ -21,7 +21,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_reports.report_files import check_writable, is_special, one_at_a_time, write_whole
+from influxops_reports.report_files import check_writable, is_special, lock_folder, replace_file
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -31,11 +31,11 @@ _LAST_SUCCESS = "influxops_last_success_timestamp_seconds"
 
 
 class PrometheusReporter(Reporter):
-    """Writes what Prometheus should know of a run; dry runs leave the file alone.
+    """Writes a run's metrics; dry runs leave the file alone.
 
-    A run that was limited to some tenants or targets only counts its changes: what it says of
-    the rest would look as if the rest had gone. For the same reason a run that read no source, or
-    no target (another one holds the lock), leaves what is known of tenants or of targets.
+    A run that was limited to some tenants or targets only counts its changes: its other metrics
+    would look as if all other tenants were gone. For the same reason a run that read no source, or
+    no target (another run holds the lock), keeps the former metrics of tenants or of targets.
     """
 
     class Settings(ReporterSettings):
@@ -51,7 +51,7 @@ class PrometheusReporter(Reporter):
 
     @hookimpl
     def influxops_check(self) -> Iterator[Check]:
-        """Look whether the textfile can be written."""
+        """Check that the textfile can be written."""
         yield check_writable(Path(self.settings.path), "the Prometheus textfile", replaced=True)
 
     @hookimpl
@@ -64,7 +64,7 @@ class PrometheusReporter(Reporter):
         if report.dry_run:
             return
         path = Path(self.settings.path)
-        with one_at_a_time(path, context):  # two runs that add to the same counts would lose some
+        with lock_folder(path, context):  # two runs that add to the same counts would lose some
             self._write(path, report, context)
 
     def _write(self, path: Path, report: Report, context: Context) -> None:
@@ -79,12 +79,11 @@ class PrometheusReporter(Reporter):
             families = [*_families(report, former), changes]
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(families))
-        # node_exporter runs as another user, so all may read it.
         data = generate_latest(registry)
-        write_whole(path, data, context, mode=0o644, what="the Prometheus textfile")
+        replace_file(path, data, context, what="the Prometheus textfile")
 
     def _former(self, path: Path, context: Context) -> dict[str, Metric]:
-        """Return what the last run wrote, by name; nothing where there is no textfile to read."""
+        """Return the last run's metrics by name; none where there is no textfile to read."""
         if is_special(path.expanduser()):
             return {}
         from prometheus_client.parser import text_string_to_metric_families
@@ -94,9 +93,9 @@ class PrometheusReporter(Reporter):
             families = list(text_string_to_metric_families(text))
         except FileNotFoundError:
             return {}
-        except Exception as error:  # whatever a broken file makes of the parser
+        except Exception as error:  # the parser raises various errors for a broken file
             context.log.warning(
-                "%s: %s cannot be read (%s); its counters start anew",
+                "%s: %s cannot be read (%s); its counters start again at zero",
                 self.section,
                 path,
                 type(error).__name__,
@@ -106,7 +105,7 @@ class PrometheusReporter(Reporter):
 
 
 class _Collected:
-    """Families that are made already, as the client wants to collect them."""
+    """Existing families in the shape of a collector."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
