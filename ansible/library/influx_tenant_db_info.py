@@ -256,15 +256,15 @@ summary:
 from ansible.module_utils.influx_tenants import make, run
 
 try:
-    from influxops_ansible import look
+    from influxops_ansible import gather
 except Exception:  # `make` says which library is missing
-    look = None
+    gather = None
 
 
 def main():
     """Run the module."""
     module = make(unreachable={"type": "str", "choices": ["fail", "warn"], "default": "fail"})
-    run(module, lambda: look(module.params))
+    run(module, lambda: gather(module.params))
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ class LookupModule(LookupBase):
                 f"unknown option: {', '.join(unknown)}; there are {', '.join(OPTIONS)}"
             )
         refuse_unfit()
-        found = influxops_ansible.places(
+        found = influxops_ansible.locate(
             dict(
                 {name: self.get_option(name) for name in OPTIONS},
                 tenants=self._flatten(terms),
@@ -184,7 +184,7 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(found.failure)
         for warning in found.warnings:
             Display().warning(warning)
-        return found.values["places"]
+        return found.values["locations"]
 
 
 def refuse_unfit():

@@ -1,4 +1,4 @@
-"""What the lookup `tenant` does: where tenants' databases are, or why nobody can say."""
+"""The lookup `tenant`: where tenants' databases are, or why that is unknown."""
 
 from __future__ import annotations
 
@@ -8,67 +8,67 @@ from typing import Any
 from influxops.findings import Kind
 from influxops.model import TenantPlan
 from influxops.text import printable, some_of
-from influxops_ansible.info import unread, without_lock
-from influxops_ansible.result import Result, Told, attempt, with_advice
+from influxops_ansible.info import read_failures, without_lock_warning
+from influxops_ansible.result import Result, TaskReport, run_task, with_advice
 from influxops_ansible.task import Task, id_of
 
-#: How many tenants a message explains; it says how many more there are.
-_MOST_REASONS = 20
+#: Tenants that a message explains; it says how many more there are.
+_MAX_REASONS = 20
 
 
-def places(parameters: Mapping[str, Any]) -> Result:
-    """Tell where the databases of tenants are; it is a failure if that is not known of all.
+def locate(parameters: Mapping[str, Any]) -> Result:
+    """Return where the databases of tenants are; it fails unless that is known of all.
 
     Args:
         parameters: The lookup's options, and its terms as `tenants`.
     """
-    return attempt(_places, parameters)
+    return run_task(_locate, parameters)
 
 
-def _places(task: Task) -> Result:
+def _locate(task: Task) -> Result:
     ids = [id_of(named) for named in task.named or ()]
     if not ids:
-        return Result({"places": []})
+        return Result({"locations": []})
     with task.engine(dry_run=True) as (engine, context):
-        told = Told(without_lock(engine.execute(context, tell=False)))
-    tenants = {tenant.tenant: tenant for tenant in told.report.tenants}
-    missed = Told(unread(told.report))
-    not_read = missed.failure
+        report = TaskReport(without_lock_warning(engine.execute(context, tell=False)))
+    tenants = {tenant.tenant: tenant for tenant in report.run.tenants}
+    failures = TaskReport(read_failures(report.run))
     if not tenants.keys() >= set(ids):
-        return Result(failure=not_read or told.failure or "the run ended before all was read")
-    nowhere = [tenants[id_] for id_ in dict.fromkeys(ids) if not _is_known(tenants[id_], told)]
-    if nowhere:
-        # Whose database may be where nobody can read, is told with what could not be read.
-        whys = [_why(tenant, told) for tenant in nowhere if not tenant.unseen_on]
-        reasons = [some_of(whys, _MOST_REASONS), not_read]
-        return Result(failure="; ".join(filter(None, reasons)))
-    warnings = (*missed.warnings, *filter(None, [not_read]))
-    return Result({"places": [_place(tenants[id_], told) for id_ in ids]}, warnings)
+        failure = failures.failure or report.failure or "the run ended before all was read"
+        return Result(failure=failure)
+    unknown = [tenants[id_] for id_ in dict.fromkeys(ids) if not _is_known(tenants[id_], report)]
+    if unknown:
+        # A tenant that may be on an unreadable target is explained by that target's failure.
+        reasons = [_reason(tenant, report) for tenant in unknown if not tenant.unseen_on]
+        parts = [some_of(reasons, _MAX_REASONS), failures.failure]
+        return Result(failure="; ".join(filter(None, parts)))
+    warnings = (*failures.warnings, *filter(None, [failures.failure]))
+    return Result({"locations": [_location(tenants[id_], report) for id_ in ids]}, warnings)
 
 
-def _is_known(tenant: TenantPlan, told: Told) -> bool:
-    """Return whether a tenant has one database, and it is known where."""
+def _is_known(tenant: TenantPlan, report: TaskReport) -> bool:
+    """Return whether a tenant has one database, on a known target."""
     kind = tenant.finding.kind if tenant.finding is not None else None
-    if kind is Kind.IN_TWO_TARGETS or not told.view.exists(tenant):
+    if kind is Kind.IN_TWO_TARGETS or not report.view.exists(tenant):
         return False
-    # What is elsewhere than recorded may be a copy, until somebody decides.
-    return kind not in (Kind.MISPLACED, Kind.LOST) or told.view.is_right(tenant)
+    # A database that is elsewhere than recorded may be a copy, until a person decides.
+    return kind not in (Kind.MISPLACED, Kind.LOST) or report.view.is_right(tenant)
 
 
-def _place(tenant: TenantPlan, told: Told) -> dict[str, Any]:
+def _location(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     return {
         "tenant": tenant.tenant,
         "database": tenant.database,
         "target": tenant.target,
-        "url": told.view.url(tenant),
+        "url": report.view.url(tenant),
     }
 
 
-def _why(tenant: TenantPlan, told: Told) -> str:
+def _reason(tenant: TenantPlan, report: TaskReport) -> str:
     name = printable(tenant.tenant)
-    if told.view.exists(tenant) is False and told.view.is_right(tenant):
+    if report.view.exists(tenant) is False and report.view.is_right(tenant):
         return with_advice(
             f"the tenant {name} has no database {tenant.database} yet",
             "give it one with `influx_tenant_db`",
         )
-    return with_advice(f"the tenant {name}: {told.view.why(tenant)}", told.view.advice(tenant))
+    return with_advice(f"the tenant {name}: {report.view.why(tenant)}", report.view.advice(tenant))
