@@ -24,8 +24,9 @@ import psycopg
 
 from influxops import Provisioner
 from influxops.config.load import load_config
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.domain.selection import Scope
+from influxops.engine.engine import Engine
+from influxops.runtime.context import Context
 from influxops_demo.postgres import embedded_postgres
 from influxops_demo.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy

@@ -1,6 +1,6 @@
 """`python -m influxops` is `influxops`."""
 
-from influxops.cli import main
+from influxops.cli.main import main
 
 if __name__ == "__main__":
     main()

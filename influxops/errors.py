@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from influxops.remedy import Remedy
+from influxops.domain.hint import Remedy
 
 
 class ExitCode(IntEnum):

@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from influxops.text import nearest
+            from influxops.domain.text import nearest
 
             hint = nearest(args[0], self.list_commands(ctx)) if args else ""
             if hint and hint.split()[-1].rstrip("?") not in error.message:

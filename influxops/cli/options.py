@@ -54,8 +54,8 @@ def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
 def _keep_log_format(ctx: click.Context, parameter: click.Parameter, value: str) -> None:
     _keep(ctx, parameter, value)
     if value == "json":
-        from influxops.cli.output import speak_records
-        from influxops.cli.records import Records
+        from influxops.cli.output.json_log import Records
+        from influxops.cli.output.stdio import speak_records
 
         speak_records(Records().line)  # from here on, before there are secrets and a run
 
@@ -110,7 +110,7 @@ class Duration(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds, of a number or of a duration with units."""
-        from influxops.durations import parse_duration
+        from influxops.domain.durations import parse_duration
 
         try:
             seconds = float(value) if str(value).strip().isdigit() else parse_duration(str(value))
@@ -162,7 +162,7 @@ def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[
 
 def kinds(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
     """Complete to the kinds of plugins that are installed."""
-    from influxops.plugins.discovery import installed
+    from influxops.plugin_host.discovery import installed
 
     return _items(installed(), start)
 

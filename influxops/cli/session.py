@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from influxops.cli.ledger import needs_ledger
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
-from influxops.cli.output import error_line, say, speak_records, speaks_records
-from influxops.config.load import Section, load_config
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
+from influxops.config.load import ConfigAuthor, Section, load_config
+from influxops.domain.finding import Kind
+from influxops.domain.selection import Scope
+from influxops.domain.text import one_line
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
-from influxops.findings import Kind
-from influxops.streams import has_escapes, write_stream
-from influxops.text import one_line
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.runtime.context import Context
+from influxops.runtime.stdio import has_escapes, write_stream
 
 if TYPE_CHECKING:
-    from influxops.reconcile.order import Planner
+    from influxops.reconcile.request import Planner
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.
@@ -120,7 +121,7 @@ def execute(
         verbose = options.verbose or int(endless)
         values = {"quiet": options.quiet, "verbose": verbose, "head": head}
     kind = "terminal" if output == "text" else "json"
-    reporter = Section("reporters", _OWN, kind, values, author=_OWN)
+    reporter = Section("reporters", _OWN, kind, values, author=ConfigAuthor(_OWN))
     scope = Scope(frozenset([*named, *tenants]) or None, frozenset(targets) or None)
     with session(
         ctx,
@@ -171,7 +172,7 @@ def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
     log.setLevel(logging.ERROR if options.quiet else level)
     handler = _ToStandardError()
     if options.log_format == "json":
-        from influxops.cli.records import Records
+        from influxops.cli.output.json_log import Records
 
         records = Records(engine.redact, run)
         handler.setFormatter(records)
@@ -279,17 +280,34 @@ def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any
     """
     if options.quiet or options.log_format == "json" or not has_escapes(sys.stderr):
         if lines and not options.quiet:
-            from influxops.cli.lines import Lines
+            from influxops.cli.output.progress_lines import Lines
 
             told = Lines()
             yield told.stage, told.advance
             return
         yield (lambda label, total: None), (lambda count: None)
         return
-    from influxops.cli.bar import Bar
+    from influxops.cli.output.progress import Bar
 
     bar = Bar()
     try:
         yield bar.stage, bar.advance
     finally:
         bar.stop()
+
+
+def needs_ledger(engine: Engine) -> LedgerHandle:
+    """Return the configured ledger.
+
+    Raises:
+        ConfigError: When there is none, or its secret is missing.
+    """
+    if engine.ledger is None:
+        raise ConfigError(
+            "no ledger is configured",
+            hint='write [ledger] with kind = "postgres" into the configuration, and run '
+            "`influxops ledger install` (docs/ledger.md)",
+        )
+    if engine.ledger.missing is not None:
+        raise engine.ledger.missing
+    return engine.ledger

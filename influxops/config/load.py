@@ -1,22 +1,23 @@
-"""The configuration as it was written: `influxops.toml`, the environment, or a program's values."""
+"""The configuration as it was written: `influxops.toml`, the environment, a program's values."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from msgspec import Struct, field
 
-from influxops.config.settings import InvalidSettings, PluginSettings, setting
-from influxops.config.tomlfile import TomlFile, quoted
+from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
+from influxops.config.toml import TomlFile, quoted
 from influxops.config.web import WebTable
-from influxops.durations import parse_duration, parse_retention
+from influxops.domain.database import UNMANAGED, Retention, Unmanaged
+from influxops.domain.durations import check_duration, parse_duration, parse_retention
+from influxops.domain.naming import Template
+from influxops.domain.text import nearest, one_line, printable
 from influxops.errors import ConfigError
-from influxops.model import UNMANAGED, Retention, Unmanaged
-from influxops.naming import Template
-from influxops.text import nearest, one_line, printable
 
 DEFAULT_FILE = "influxops.toml"
 
@@ -35,54 +36,31 @@ _FROM_ENVIRONMENT: Mapping[Role, tuple[str, str]] = {
 }
 
 
-class Program(str):
-    """A program that wrote a part of the configuration: its name, to be read in a message.
+class ConfigAuthor(Struct, frozen=True):
+    """What wrote a part of the configuration and is no file: a program, or the environment."""
 
-    Args:
-        name: What it is called.
-        called: How its users call a key, by the key's path: `{"database.retention": "retention"}`,
-            or all keys of a section: `{"sources.task": "source"}`.
-    """
+    name: str  # to be read in a message
+    #: How its users call a key, by the key's path: `{"database.retention": "retention"}`, or all
+    #: keys of a section: `{"sources.task": "source"}`.
+    called: Mapping[str, str] = field(default_factory=dict)
 
-    called: Mapping[str, str]
-
-    def __new__(cls, name: str, called: Mapping[str, str] | None = None) -> Program:
-        """Return the program's name, with what its users call its keys."""
-        made = super().__new__(cls, name)
-        made.called = called or {}
-        return made
+    def where(self, *keys: str) -> str:
+        """Return its name, which is all that there is in place of a file and a line."""
+        return self.name
 
 
-#: Who wrote a part of the configuration: a file, the environment, or a program by its name.
-Author = TomlFile | str
-ENVIRONMENT = "environment"
-PROGRAM = "a program"
-
-#: The longest that a run may take, in seconds.
-_LONGEST = 365 * 86400
-
-
-def _template(text: str) -> str:
-    Template(text)
-    return text
-
-
-def _retention(text: str) -> str:
-    parse_retention(text)
-    return text
-
-
-def _time(text: str) -> str:
-    if not 1 <= parse_duration(text) <= _LONGEST:
-        raise ValueError("it must be from one second to 365 days")
-    return text
+Author = TomlFile | ConfigAuthor
+ENVIRONMENT = ConfigAuthor("environment")
+PROGRAM = ConfigAuthor("a program")
 
 
 class NamingTable(PluginSettings):
     """The table `[naming]`."""
 
     database: str = setting(
-        "telemetry_{tenant_id}", description="The name of a tenant's database.", parse=_template
+        "telemetry_{tenant_id}",
+        description="The name of a tenant's database.",
+        parse=checked(Template),
     )
     acknowledged: tuple[str, ...] = setting(
         (), description="Ids of tenants whose being held is known, and no error."
@@ -95,7 +73,7 @@ class DatabaseTable(PluginSettings):
     retention: str | None = setting(
         None,
         description="The retention period (`30d`), `none` to clear it; left out: unmanaged.",
-        parse=_retention,
+        parse=checked(parse_retention),
     )
 
 
@@ -111,11 +89,11 @@ class PlacementTable(PluginSettings):
 class RunTable(PluginSettings):
     """The table `[run]`."""
 
-    timeout: str = setting("15m", description="How long a run may take.", parse=_time)
+    timeout: str = setting("15m", description="How long a run may take.", parse=check_duration)
     reading: str = setting(
         "10s",
         description="How long the targets may take to be read; one that hangs is given up.",
-        parse=_time,
+        parse=check_duration,
     )
 
 
@@ -155,13 +133,11 @@ class Section(Struct, frozen=True):
     @property
     def outranks_environment(self) -> bool:
         """Whether its values win over variables: a program's do, as a flag would."""
-        return isinstance(self.author, str) and self.author != ENVIRONMENT
+        return not isinstance(self.author, TomlFile) and self.author != ENVIRONMENT
 
     def where(self, *keys: str) -> str:
         """Return where one of its keys, or all of it, was written: `influxops.toml:7`."""
-        if isinstance(self.author, TomlFile):
-            return self.author.where(*self.path, *keys)
-        return self.author
+        return self.author.where(*self.path, *keys)
 
     def written(self, key: str, variables: Sequence[str] = ()) -> str:
         """Return how its author writes a setting.
@@ -170,29 +146,28 @@ class Section(Struct, frozen=True):
             key: The setting.
             variables: The variables that set it, the strongest first.
         """
+        quoted_key = f"`{one_line(key)}`"
         if self.author == ENVIRONMENT:
-            if variables:
-                return variables[0]
-            return f"`{key}` of {_header(*self.path)} in {DEFAULT_FILE}"
+            default = f"{quoted_key} of {_header(*self.path)} in {DEFAULT_FILE}"
+            return variables[0] if variables else default
         if isinstance(self.author, TomlFile):
-            return f"`{one_line(key)}` of {_header(*self.path)}"
-        path = ".".join(map(one_line, self.path))
-        own = _called(self.author, f"{path}.{one_line(key)}", "")
-        if own:
+            return f"{quoted_key} of {_header(*self.path)}"
+        called, path = self.author.called, ".".join(map(one_line, self.path))
+        if own := called.get(f"{path}.{one_line(key)}"):
             return f"`{own}`"
-        called = _called(self.author, path, path if self.one_of_several else "")
-        return f"`{one_line(key)}`{f' of {called}' if called else ''}"
+        section = called.get(path, path if self.one_of_several else "")
+        return f"{quoted_key} of {section}" if section else quoted_key
 
 
 class Config(Struct, frozen=True):
     """All that was configured."""
 
     path: str | None = None  # the file; None where there is none
-    naming: NamingTable = field(default_factory=lambda: NamingTable.of({}))
-    database: DatabaseTable = field(default_factory=lambda: DatabaseTable.of({}))
-    placement: PlacementTable = field(default_factory=lambda: PlacementTable.of({}))
-    run: RunTable = field(default_factory=lambda: RunTable.of({}))
-    web: WebTable = field(default_factory=lambda: WebTable.of({}))
+    naming: NamingTable = field(default_factory=NamingTable)
+    database: DatabaseTable = field(default_factory=DatabaseTable)
+    placement: PlacementTable = field(default_factory=PlacementTable)
+    run: RunTable = field(default_factory=RunTable)
+    web: WebTable = field(default_factory=WebTable)
     sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
     #: Who wrote the tables, by name; a table that nobody wrote is not there.
     authors: Mapping[str, Author] = field(default_factory=dict)
@@ -226,8 +201,7 @@ class Config(Struct, frozen=True):
         """Return where a key of a table was written: `influxops.toml:7`, or `default`."""
         if key not in getattr(self, table).given:
             return "default"
-        author = self.authors.get(table, ENVIRONMENT)
-        return author.where(table, key) if isinstance(author, TomlFile) else author
+        return self.authors.get(table, ENVIRONMENT).where(table, key)
 
     def refuse(self, table: str, key: str, message: str, hint: str = "") -> NoReturn:
         """Refuse what a key of a table says.
@@ -236,22 +210,19 @@ class Config(Struct, frozen=True):
             ConfigError: Always; it names the key as its author wrote it.
         """
         raise ConfigError(
-            _said(self.authors.get(table, PROGRAM), (table,), key, message), hint=hint
+            _mistake(self.authors.get(table, PROGRAM), message, table, key), hint=hint
         )
 
 
 def load_config(path: str | Path | None = None) -> Config:
-    """Read the configuration.
+    """Read the configuration; plugins have not looked at their sections yet.
 
     Args:
         path: The file; None for INFLUXOPS_CONFIG, else `influxops.toml` in the current folder
             where there is one, else the environment alone.
 
-    Returns:
-        The configuration; plugins have not looked at their sections yet.
-
     Raises:
-        ConfigError: When the file is not there or says what cannot be.
+        ConfigError: When there is no such file, or it says what cannot be.
     """
     chosen = path or os.environ.get("INFLUXOPS_CONFIG") or _default_file()
     if chosen is None:
@@ -264,10 +235,11 @@ def _default_file() -> str | None:
     """Return the file in the current folder; None where there is none, or no folder any more.
 
     Raises:
-        ConfigError: When it cannot be told. Going on without it could mean another server.
+        ConfigError: When that is unknown. Going on without it could mean another server.
     """
     try:
-        os.stat(DEFAULT_FILE)  # noqa: PTH116 -- a relative path, in a folder that may be gone
+        # A relative path, in a folder that may be gone.
+        is_folder = stat.S_ISDIR(os.stat(DEFAULT_FILE).st_mode)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -275,7 +247,7 @@ def _default_file() -> str | None:
             f"{DEFAULT_FILE} cannot be looked for in the current folder: {error.strerror}",
             hint="change to another folder, or name the file",
         ) from None
-    return None if os.path.isdir(DEFAULT_FILE) else DEFAULT_FILE  # noqa: PTH112
+    return None if is_folder else DEFAULT_FILE
 
 
 def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
@@ -283,19 +255,18 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
 
     Args:
         data: The tables.
-        author: The file that they stand in, to find lines in, or a name for the program. What a
-            program says wins over environment variables.
+        author: The file, to find lines in, or the program. What a program says wins over
+            environment variables.
 
     Raises:
         ConfigError: When it says what cannot be; all mistakes at once.
     """
     known = [*TABLES, *ROLE_NAMES]
     mistakes = [
-        _said(
+        _mistake(
             author,
-            (),
-            name,
             f"no such table ({nearest(name, known) or 'known: ' + ', '.join(known)})",
+            name,
         )
         for name in data
         if name not in known
@@ -304,29 +275,27 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     for name, table in TABLES.items():
         values = data.get(name, {})
         if not isinstance(values, Mapping):
-            mistakes.append(_said(author, (), name, "expected a table"))
+            mistakes.append(_mistake(author, "expected a table", name))
             continue
         try:
             tables[name] = table.of(values)
         except InvalidSettings as error:
-            mistakes += [_said(author, (name,), key, message) for key, message in error.mistakes]
+            mistakes += [_mistake(author, message, name, key) for key, message in error.mistakes]
     sections: list[Section] = []
     for role in ROLE_NAMES:
-        found, wrong = _sections(role, data.get(role, {}), author)
-        sections += found
-        mistakes += wrong
+        _read_sections(role, data.get(role, {}), author, sections, mistakes)
     mistakes += _wrong_pins(data, sections, author)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return Config(
-        path=_whole(author.path) if isinstance(author, TomlFile) else None,
+        path=_absolute(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
         authors={name: author for name in TABLES if name in data},
         **tables,
     )
 
 
-def _whole(path: Path) -> str:
+def _absolute(path: Path) -> str:
     """Return a path from the root, or as it is where the current folder was deleted."""
     try:
         return os.path.abspath(path)  # noqa: PTH100
@@ -334,42 +303,38 @@ def _whole(path: Path) -> str:
         return str(path)
 
 
-def _sections(role: Role, tables: Any, author: Author) -> tuple[list[Section], list[str]]:
-    """Return the sections of a role, and what is wrong with the others."""
+def _read_sections(
+    role: Role, tables: Any, author: Author, sections: list[Section], mistakes: list[str]
+) -> None:
+    """Add the sections of a role, and what is wrong with the others."""
     what = ROLE_NAMES[role]
     if role == "ledger":
         # One table, not one a name.
         tables = {"": tables} if tables != {} else {}
     if not isinstance(tables, Mapping):
-        return [], [_said(author, (), role, f"expected one table a {what}")]
+        mistakes.append(_mistake(author, f"expected one table a {what}", role))
+        return
     if not tables and role in _FROM_ENVIRONMENT:
-        return [Section(role, *_FROM_ENVIRONMENT[role])], []
-    sections, mistakes = [], []
+        sections.append(Section(role, *_FROM_ENVIRONMENT[role]))
     for name, values in tables.items():
+        path = (role, name) if name else (role,)
         if not isinstance(values, Mapping):
-            path = (role,) if name else ()
-            mistakes.append(_said(author, path, name or role, "expected a table"))
+            mistakes.append(_mistake(author, "expected a table", *path))
         elif not isinstance(values.get("kind"), str):
-            mistakes.append(
-                _said(
-                    author,
-                    (role, name) if name else (role,),
-                    "kind",
-                    f"it must say which kind of {what} this is "
-                    '(write `kind = "…"`; `influxops plugins` lists the kinds)',
-                )
+            message = (
+                f"it must say which kind of {what} this is "
+                '(write `kind = "…"`; `influxops plugins` lists the kinds)'
             )
+            mistakes.append(_mistake(author, message, *path, "kind"))
         else:
             rest = {key: value for key, value in values.items() if key != "kind"}
-            several = len(tables) > 1
-            sections.append(Section(role, name, values["kind"], rest, author, several))
-    return sections, mistakes
+            sections.append(Section(role, name, values["kind"], rest, author, len(tables) > 1))
 
 
 def _wrong_pins(
     data: Mapping[str, Any], sections: Sequence[Section], author: Author
 ) -> Iterator[str]:
-    """Yield what is wrong with the pins; a target that is itself wrong is there nevertheless."""
+    """Yield what is wrong with the pins; a target that is itself wrong is known nevertheless."""
     placement, tables = data.get("placement"), data.get("targets")
     pins = placement.get("pins") if isinstance(placement, Mapping) else None
     names = {section.name for section in sections if section.role == "targets"}
@@ -377,27 +342,21 @@ def _wrong_pins(
     for tenant, target in pins.items() if isinstance(pins, Mapping) else ():
         if isinstance(target, str) and target not in targets:
             near = nearest(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
-            yield _said(
-                author,
-                ("placement", "pins"),
-                tenant,
+            message = (
                 f"the pin of {printable(tenant)} names the target {printable(target)}, which is "
-                f"not configured ({near})",
+                f"not configured ({near})"
             )
+            yield _mistake(author, message, "placement", "pins", tenant)
 
 
-def _said(author: Author, table: tuple[str, ...], key: str, message: str) -> str:
-    """Return one line about a key: where it stands, how its author writes it, what is wrong."""
+def _mistake(author: Author, message: str, *keys: str) -> str:
+    """Return one line about a key: where it is, how its author writes it, what is wrong."""
     if isinstance(author, TomlFile):
+        *table, key = keys
         written = f"`{one_line(key)}` of {_header(*table)}" if table else _header(key)
-        return f"{author.where(*table, key)}: {written}: {message}"
-    path = ".".join(map(one_line, (*table, key)))
-    return f"`{_called(author, path, path)}`: {message}"
-
-
-def _called(author: Author, path: str, otherwise: str) -> str:
-    """Return how an author's users call what has a path."""
-    return author.called.get(path, otherwise) if isinstance(author, Program) else otherwise
+        return f"{author.where(*keys)}: {written}: {message}"
+    path = ".".join(map(one_line, keys))
+    return f"`{author.called.get(path, path)}`: {message}"
 
 
 def _header(*names: str) -> str:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
 
 from influxops.config.load import ROLE_NAMES, Config, Section
-from influxops.config.settings import Declared, InvalidSettings, Location, PluginSettings
-from influxops.config.tomlfile import TomlFile
-from influxops.durations import format_duration
+from influxops.config.settings import (
+    InvalidSettings,
+    Location,
+    PluginSettings,
+    SettingSpec,
+)
+from influxops.config.toml import TomlFile
+from influxops.domain.database import Traits, Unmanaged
+from influxops.domain.durations import format_duration
+from influxops.domain.hint import Remedy
+from influxops.domain.text import one_line, some_of
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
-from influxops.model import Traits, Unmanaged
-from influxops.plugins.discovery import ROLES, Kind, find, implements, misspelt
-from influxops.remedy import Remedy
-from influxops.text import one_line, some_of
+from influxops.plugin_host.discovery import ROLES, Kind, find, implements
+from influxops.plugin_host.validation import misspelt
 
 
 class Resolved(Struct, frozen=True):
@@ -54,22 +61,22 @@ class Resolved(Struct, frozen=True):
         return traits if isinstance(traits, Traits) else Traits()
 
     def written(self, key: str) -> str:
-        """Return how whoever set a setting writes it: "`url` of [targets.eu1]"."""
+        """Return how its author writes a setting, or which variable set it."""
         return _written(self.section, self.settings.declared().get(key), key, self.origins)
 
 
 def _written(
-    section: Section, declared: Declared | None, key: str, origins: Mapping[str, str]
+    section: Section, spec: SettingSpec | None, key: str, origins: Mapping[str, str]
 ) -> str:
-    variables = declared.env if declared else ()
+    variables = spec.env if spec else ()
     origin = origins.get(key)
     return origin if origin in variables else section.written(key, variables)
 
 
 def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
-    """Let each section's plugin check it, and look at what the sections say together.
+    """Let each section's plugin check it, and check what the sections say together.
 
-    No secret is read: one that is not there is its section's own failure, when it is used.
+    No secret is read: one that cannot be read is its section's own failure, when it is used.
 
     Args:
         config: The configuration.
@@ -77,7 +84,7 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
 
     Raises:
         ConfigError: When the configuration says what cannot be; all mistakes at once.
-        PluginError: When a plugin is not there or broken.
+        PluginError: When a plugin is missing or broken.
     """
     resolved: list[Resolved] = []
     mistakes: list[InfluxopsError] = []
@@ -85,11 +92,9 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
     for section in config.sections:
         # Where several sections are of a kind, one variable cannot mean all of them.
         alone = number[section.role, section.kind] == 1
+        like = ("sources", section.kind) if section.role == "ledger" else None
+        base = next((r for r in resolved if (r.section.role, r.section.kind) == like), None)
         try:
-            base = None
-            if section.role == "ledger":
-                same = (r for r in resolved if (r.section.role, r.section.kind) == _like(section))
-                base = next(same, None)
             resolved.append(resolve_section(section, kinds, use_environment=alone, base=base))
         except (ConfigError, PluginError) as error:
             mistakes.append(error)
@@ -102,11 +107,6 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
     _check_names(config, targets)
     _check_retention(config, targets)
     return resolved
-
-
-def _like(section: Section) -> tuple[str, str]:
-    """Return which sections a ledger may take its settings from."""
-    return "sources", section.kind
 
 
 def resolve_section(
@@ -122,11 +122,11 @@ def resolve_section(
         section: The section.
         kinds: The plugins that are installed.
         use_environment: Whether the plugin's variables speak for this section.
-        base: A section whose settings hold for this one too, where this says no place of its own.
+        base: A section whose settings hold for this one, too, where this gives no place of its own.
 
     Raises:
         ConfigError: When the section says what cannot be; all mistakes at once.
-        PluginError: When the plugin is not there or broken.
+        PluginError: When the plugin is missing or broken.
     """
     try:
         kind = find(section.kind, kinds, section.role)
@@ -136,48 +136,51 @@ def resolve_section(
         raise
     _check_role(section, kind, plugin)
     try:
-        declared: Mapping[str, Declared] = plugin.Settings.declared()
-    except Exception as error:  # an annotation that names what is not there
+        specs: Mapping[str, SettingSpec] = plugin.Settings.declared()
+    except Exception as error:  # an annotation that names what does not exist
         raise _broken(section, kind, error) from error
     values = dict(section.values)
     origins = {name: section.where(name) for name in values}
     as_text: set[str] = set()
-    wrong: list[tuple[str, str]] = []
+    mistakes: list[str] = []
+
+    def refuse(name: str, message: str, origins: Mapping[str, str]) -> None:
+        mistakes.append(_mistake(section, specs.get(name), name, message, origins))
+
     if base is not None:
-        use_environment = False  # it has spoken for the other section
-    if base is not None and not any(key in values for key in getattr(plugin.Settings, "place", ())):
-        shared = [name for name in base.values if name in declared and name not in values]
-        values |= {name: base.values[name] for name in shared}
-        origins |= {name: base.origins[name] for name in shared}
-        as_text |= base.as_text.intersection(shared)
-    for name, one in declared.items() if use_environment else ():
-        if section.outranks_environment and name in values:
-            continue
-        variable = next((each for each in one.env if os.environ.get(each)), None)
-        if variable is None:
-            continue
-        if name in values:
-            wrong += _mistake(one, values[name])
-        if one.is_secret:
-            values[name] = {"env": variable}
-        else:
-            values[name] = os.environ[variable]
-            as_text.add(name)
-        origins[name] = variable
+        # Variables have spoken for the other section.
+        if not any(key in values for key in getattr(plugin.Settings, "place", ())):
+            shared = [name for name in base.values if name in specs and name not in values]
+            values |= {name: base.values[name] for name in shared}
+            origins |= {name: base.origins[name] for name in shared}
+            as_text |= base.as_text.intersection(shared)
+    elif use_environment:
+        for name, spec in specs.items():
+            variable = next((each for each in spec.env if os.environ.get(each)), None)
+            if variable is None or (section.outranks_environment and name in values):
+                continue
+            if name in values:
+                # A mistake in what a variable overrides counts, a literal secret above all.
+                try:
+                    spec.read(values[name])
+                except ValueError as error:
+                    refuse(name, str(error), {})
+            if spec.is_secret:
+                values[name] = {"env": variable}
+            else:
+                values[name] = os.environ[variable]
+                as_text.add(name)
+            origins[name] = variable
     try:
         settings = plugin.Settings.of(values, as_text)
     except InvalidSettings as error:
-        mistakes = [_line(section, declared, *mistake, origins) for mistake in error.mistakes]
+        for name, message in error.mistakes:
+            refuse(name, message, origins)
     except Exception as error:  # whatever a foreign check raises; its words might repeat a value
         raise _broken(section, kind, error) from error
-    else:
-        mistakes = []
-    # A mistake in what a variable overrides counts, a literal secret above all.
-    mistakes += [_line(section, declared, *mistake, {}) for mistake in wrong]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    for name in declared:
-        origins.setdefault(name, "default")
+    origins = dict.fromkeys(specs, "default") | origins
     return Resolved(section, kind, plugin, settings, origins, values, frozenset(as_text))
 
 
@@ -201,34 +204,20 @@ def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
     missing = [hook for hook in ROLES[section.role] if not implements(plugin, hook)]
     why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {some_of(missing)}"
-    written = section.written("kind")
     raise ConfigError(
-        f"{_place(section, 'kind')}{written}: the kind {kind.name!r} is no "
+        f"{_place(section, 'kind')}{section.written('kind')}: the kind {kind.name!r} is no "
         f"{ROLE_NAMES[section.role]}; {why}"
     )
 
 
-def _mistake(declared: Declared, value: object) -> Sequence[tuple[str, str]]:
-    try:
-        declared.read(value)
-    except ValueError as error:
-        return [(declared.name, str(error))]
-    return []
-
-
-def _line(
-    section: Section,
-    declared: Mapping[str, Declared],
-    name: str,
-    message: str,
-    origins: Mapping[str, str],
+def _mistake(
+    section: Section, spec: SettingSpec | None, name: str, message: str, origins: Mapping[str, str]
 ) -> str:
-    """Return one line about a setting: where it stands, how its author writes it, what is wrong."""
+    """Return one line about a setting: where it is, how its author writes it, what is wrong."""
     if not name:
         return f"{_place(section)}{section.full_name}: {message}"
-    one = declared.get(name)
-    written = _written(section, one, name, origins)
-    is_variable = one is not None and written in one.env
+    written = _written(section, spec, name, origins)
+    is_variable = spec is not None and written in spec.env
     return f"{'' if is_variable else _place(section, name)}{written}: {message}"
 
 
@@ -269,7 +258,7 @@ def _location(item: Resolved) -> Location | None:
         return None  # a secret that is not there, which its use will tell
 
 
-def _check_names(config: Config, targets: Sequence[Resolved]) -> None:
+def _check_names(config: Config, targets: Iterable[Resolved]) -> None:
     """Refuse a naming template that makes no name which any target takes.
 
     Raises:
@@ -289,30 +278,21 @@ def _check_retention(config: Config, targets: Iterable[Resolved]) -> None:
     wanted = config.retention
     if wanted is None or isinstance(wanted, Unmanaged):
         return
+    refuse = partial(config.refuse, "database", "retention")
     without = [one_line(item.section.name) for item in targets if item.traits.retention is None]
     if without:
         verb = "keeps" if len(without) == 1 else "keep"
-        config.refuse(
-            "database",
-            "retention",
-            f"{some_of(without)} {verb} no retention periods",
-            "leave it out, or give it to tenants of other targets alone",
-        )
+        message = f"{some_of(without)} {verb} no retention periods"
+        refuse(message, "leave it out, or give it to tenants of other targets alone")
     for item in targets:
         shortest, longest = item.traits.retention or (wanted, wanted)
-        name = one_line(item.section.name)
-        if wanted < shortest:
-            config.refuse(
-                "database",
-                "retention",
-                f"{format_duration(wanted)} is shorter than the {format_duration(shortest)} "
-                f"that {name} keeps at least",
-            )
+        limit, than, most, hint = shortest, "shorter", "least", ""
         if wanted > longest:
-            config.refuse(
-                "database",
-                "retention",
-                f"{format_duration(wanted)} is longer than the {format_duration(longest)} "
-                f"that {name} keeps at most",
-                "write `none` to keep data for ever",
+            limit, than, most = longest, "longer", "most"
+            hint = "write `none` to keep data for ever"
+        if not shortest <= wanted <= longest:
+            refuse(
+                f"{format_duration(wanted)} is {than} than the {format_duration(limit)} "
+                f"that {one_line(item.section.name)} keeps at {most}",
+                hint,
             )

@@ -10,14 +10,14 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from influxops.config.files import Unreadable, read_small
+from influxops.config.toml import read_small
 from influxops.errors import ConfigError
 
 _HIDDEN = "[redacted]"
 #: Shorter values are left alone: hiding each `a` of a text would hide the text.
 _SHORTEST = 4
-#: The most bytes that a secret's file holds.
-_MOST = 1 << 20
+#: The most bytes of a secret's file.
+_LIMIT = 1 << 20
 
 
 class Secret:
@@ -40,21 +40,16 @@ class Secret:
 
     @classmethod
     def given(cls, value: str, said: str) -> Secret:
-        """Return a secret that a program holds already, for instance a module's parameter.
+        """Return a secret that a program holds already; its repr is what is `said` of its origin.
 
-        Args:
-            value: The secret itself; it appears in no repr and no message.
-            said: Where it comes from, fit to be shown: "the parameter `token`".
+        That is fit to be shown: "the parameter `token`".
         """
         secret = cls(env="")
         secret._env, secret._value, secret._said = None, value, said
         return secret
 
     def reveal(self) -> str:
-        """Read the secret.
-
-        Returns:
-            Its value as it is, except for the line break that ends a file.
+        """Return the secret as it is, except for the line break that ends a file.
 
         Raises:
             ConfigError: When the variable is not set, the file cannot be read, or it is empty.
@@ -74,11 +69,11 @@ class Secret:
         path = Path(str(self._file))
         try:
             path = path.expanduser()
-            value = read_small(path, most=_MOST).decode()
-        except (Unreadable, UnicodeDecodeError, RuntimeError) as error:
-            reason = "it is not text" if isinstance(error, UnicodeDecodeError) else error
+            value = read_small(path, limit=_LIMIT)
+        except (OSError, RuntimeError) as error:  # the latter for an unknown home folder
             raise ConfigError(
-                f"the secret in the file {path} cannot be read: {reason}",
+                f"the secret in the file {path} cannot be read: "
+                f"{error.strerror if isinstance(error, OSError) else error}",
                 hint="check the path and that this user may read it",
             ) from None
         value = value.removesuffix("\n").removesuffix("\r")
@@ -108,13 +103,10 @@ class Secret:
 
     @classmethod
     def parse(cls, value: object) -> Secret:
-        """Return the secret that the configuration names; never echo what it says.
-
-        Args:
-            value: `{"env": name}`, `{"file": path}`, or a Secret.
+        """Return the secret that `{"env": name}`, `{"file": path}` or a Secret names.
 
         Raises:
-            ValueError: For anything else, a literal above all.
+            ValueError: For anything else, a literal above all; it is not repeated.
         """
         if isinstance(value, Secret):
             return value
@@ -129,17 +121,13 @@ class Secret:
 
 
 class Redactor:
-    """Takes known secrets out of text that is about to be shown, whoever wrote it.
-
-    Args:
-        values: The secrets.
-    """
+    """Hides known secrets in text that is about to be shown."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return `text` with each known secret hidden."""
+        """Return the text with each known secret hidden."""
         for value in self._values:
             text = text.replace(value, _HIDDEN)
         return text

@@ -23,7 +23,7 @@ from msgspec import NODEFAULT, Struct, field
 from msgspec.structs import replace
 
 from influxops.config.secrets import Secret
-from influxops.text import nearest
+from influxops.domain.text import nearest
 
 
 class Location(Struct, frozen=True):
@@ -87,7 +87,7 @@ class InvalidSettings(Exception):
         self.mistakes = mistakes
 
 
-class Declared(Struct, frozen=True):
+class SettingSpec(Struct, frozen=True):
     """One setting as a class declares it."""
 
     name: str
@@ -116,31 +116,32 @@ class Declared(Struct, frozen=True):
             as_text: Whether it is the text of an environment variable.
 
         Raises:
-            ValueError: When it is nothing that this setting takes; it repeats no value.
+            ValueError: When this setting does not take it; it is not repeated.
         """
         if self.is_secret and not (isinstance(value, str) and str in get_args(self.type)):
             found: Any = None if value is None else Secret.parse(value)
         else:
-            found = self._converted(value, as_text)
+            found = self._convert(value, as_text)
         return found if self.parse is None or found is None else self.parse(found)
 
-    def _converted(self, value: object, as_text: bool) -> Any:
+    def _convert(self, value: object, as_text: bool) -> Any:
         import msgspec
 
-        wanted = str if self.is_secret else self.type
-        if self.constraints:
-            meta = msgspec.Meta(**self.constraints)
-            bounded = (
-                Annotated[member, meta] if member in (int, float, str) else member
-                for member in _members(wanted)
-            )
-            wanted = functools.reduce(operator.or_, bounded)
+        meta = msgspec.Meta(**self.constraints)
+        members = (
+            Annotated[member, meta] if self.constraints and member in (int, float, str) else member
+            for member in _members(str if self.is_secret else self.type)
+        )
+        wanted: Any = functools.reduce(operator.or_, members)
         try:
             found = msgspec.convert(value, wanted, strict=not as_text, dec_hook=_decode)
         except msgspec.ValidationError:
-            expected = in_words(self.type, self.constraints)
-            got = "" if as_text or _is_one_of(value, self.type) else f", got {_kind_of(value)}"
-            raise ValueError(f"expected {expected}{got}") from None
+            expected, got = in_words(self.type, self.constraints), _words_for(value)
+            is_right_type = any(words.startswith(got) for words in expected.split(" or ")) or (
+                got == "text" and any(get_origin(each) is Literal for each in _members(self.type))
+            )
+            suffix = "" if as_text or is_right_type else f", got {got}"
+            raise ValueError(f"expected {expected}{suffix}") from None
         if isinstance(found, float) and not math.isfinite(found):
             raise ValueError("expected a finite number")
         return found
@@ -159,7 +160,6 @@ _WORDS: Mapping[type, str] = {
     float: "a number",
     str: "text",
     Path: "a path",
-    NoneType: "nothing",
     Secret: "a secret",
 }
 #: The constraints that `msgspec.Meta` knows, in words.
@@ -181,55 +181,35 @@ def in_words(wanted: Any, constraints: Mapping[str, Any] = MappingProxyType({}))
         wanted: Its type.
         constraints: Its constraints, as `setting` takes them.
     """
-    bounds = " and ".join(_BOUNDS.get(k, k).format(value) for k, value in constraints.items())
-    if constraints.get("min_length") == 1 and len(constraints) == 1:
+    bounds = " and ".join(_BOUNDS[name].format(value) for name, value in constraints.items())
+    if bounds == "at least 1 long":
         bounds = "not empty"
     words = []
     for member in _members(wanted):
-        if member is NoneType:
-            continue
-        origin = get_origin(member)
-        if origin is Literal:
-            values = [str(value) for value in get_args(member)]
-            words.append(f"one of {', '.join(values)}" if len(values) > 1 else values[0])
-        elif member in _WORDS:
-            bounded = bounds and member in (int, float, str)
-            words.append(f"{_WORDS[member]} ({bounds})" if bounded else _WORDS[member])
-        else:
-            words.append(_collection(origin or member, get_args(member)))
+        kind, parts = get_origin(member) or member, get_args(member)
+        if kind is Literal:
+            words.append(("one of " if len(parts) > 1 else "") + ", ".join(map(str, parts)))
+        elif kind in _WORDS:
+            bounded = bounds and kind in (int, float, str)
+            words.append(f"{_WORDS[kind]} ({bounds})" if bounded else _WORDS[kind])
+        elif isinstance(kind, type) and issubclass(kind, Collection):
+            is_table = issubclass(kind, Mapping)
+            of = f" of {in_words(parts[-1 if is_table else 0])}" if parts else ""
+            words.append(("a table" if is_table else "a list") + of)
+        elif kind is not NoneType:
+            words.append(getattr(kind, "__name__", str(kind)))
     return " or ".join(words)
 
 
-def _collection(kind: Any, members: tuple[Any, ...]) -> str:
-    of = f" of {in_words(members[-1])}" if members and members[-1] is not Ellipsis else ""
-    if isinstance(kind, type) and issubclass(kind, Mapping):
-        return f"a table{of}"
-    if isinstance(kind, type) and issubclass(kind, Collection):
-        return f"a list{f' of {in_words(members[0])}' if members else ''}"
-    return getattr(kind, "__name__", str(kind))
-
-
-def _kind_of(value: object) -> str:
+def _words_for(value: object) -> str:
     """Return what a value is, in a word or two; never what it says."""
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, list | tuple | set | frozenset):
         return "a list"
-    return _WORDS.get(type(value), "a date or a time" if hasattr(value, "isoformat") else "this")
-
-
-def _is_one_of(value: object, wanted: Any) -> bool:
-    """Return whether a value is of the right type, so that only what it says is wrong."""
-    for member in _members(wanted):
-        origin = get_origin(member)
-        kinds = (
-            {type(each) for each in get_args(member)} if origin is Literal else {origin or member}
-        )
-        if Path in kinds:
-            kinds = {str}
-        if type(value) in kinds or (isinstance(value, list) and tuple in kinds):
-            return True
-    return False
+    if hasattr(value, "isoformat"):
+        return "a date or a time"
+    return "nothing" if value is None else _WORDS.get(type(value), "something else")
 
 
 def _members(wanted: Any) -> tuple[Any, ...]:
@@ -256,7 +236,17 @@ def setting(
         **constraints: What `msgspec.Meta` takes: `ge`, `gt`, `le`, `lt`, `min_length`,
             `max_length`, `pattern`.
     """
-    return Declared("", None, default, description, env, parse, constraints)
+    return SettingSpec("", None, default, description, env, parse, constraints)
+
+
+def checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a `parse` that keeps a text as it is written, where `check` raises nothing."""
+
+    def parse(text: str) -> str:
+        check(text)
+        return text
+
+    return parse
 
 
 class PluginSettings:
@@ -298,7 +288,7 @@ class PluginSettings:
 
     @classmethod
     @functools.cache
-    def declared(cls) -> Mapping[str, Declared]:
+    def declared(cls) -> Mapping[str, SettingSpec]:
         """Return the settings that a section may give, by name."""
         from typing import get_type_hints
 
@@ -307,8 +297,8 @@ class PluginSettings:
             if ClassVar in (wanted, get_origin(wanted)):
                 continue
             one = getattr(cls, name, NODEFAULT)
-            if not isinstance(one, Declared):
-                one = Declared(name, wanted, one)  # an annotation alone, or with a default
+            if not isinstance(one, SettingSpec):
+                one = SettingSpec(name, wanted, one)  # an annotation alone, or with a default
             found[name] = replace(one, name=name, type=wanted)
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from influxops.config.settings import PluginSettings, setting
-from influxops.durations import parse_duration
+from influxops.domain.durations import parse_duration
 
 #: The longest lifetime of a session and of an activation code, in seconds.
 _LONGEST = 365 * 86400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from influxops.provisioner.provisioner import Provisioner
-from influxops.provisioner.values import Ensured, How, WrongCall
+from influxops.provisioner.results import Ensured, How
+from influxops.provisioner.validation import WrongCall
 
 __all__ = ["Ensured", "How", "Provisioner", "WrongCall"]

@@ -16,15 +16,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
-from influxops.durations import parse_duration
-from influxops.engine import Engine
+from influxops.domain.durations import parse_duration
+from influxops.domain.record import State
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
-from influxops.ledger import State
-from influxops.plugins.discovery import Kind
-from influxops.provisioner.known import KnownTenants
-from influxops.provisioner.parts import Parts
-from influxops.provisioner.values import Ensured, How, Rules, WrongCall, check_seconds
-from influxops.reconcile.single import Asked, Known, Place, Step
+from influxops.plugin_host.discovery import Kind
+from influxops.provisioner.cache import KnownTenants
+from influxops.provisioner.process_resources import Parts
+from influxops.provisioner.results import Ensured, How
+from influxops.provisioner.validation import Rules, WrongCall, check_seconds
+from influxops.reconcile.single.look_up import Asked, Known, Place, Step
 
 #: Seconds for which what is known is known, where the ledger does not say so.
 CACHE_TTL = 60.0
@@ -378,7 +379,7 @@ class Provisioner:
         Raises:
             WrongCall: When no database can have this id.
         """
-        from influxops.provisioner.checking import check
+        from influxops.provisioner.database_check import check
 
         self._rules.check(tenant_id)
         if self._closed:

@@ -12,18 +12,18 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from influxops.domain.change import Action, Change
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import Plan, Refusal, TenantPlan, Verdict
+from influxops.domain.record import State
+from influxops.domain.text import count, nearest, short, some_of
 from influxops.errors import ConfigError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import State
-from influxops.model import Action, Change, Refusal, TenantPlan, Verdict
-from influxops.reconcile.lost import refused
-from influxops.reconcile.noticed import tenant_databases
-from influxops.reconcile.observe import Observed
-from influxops.reconcile.plan import Plan
-from influxops.reconcile.remembered import due_on, how_to_go_on, is_lost
-from influxops.reconcile.rules import Rules
-from influxops.remedy import Remedy
-from influxops.text import count, nearest, short, some_of
+from influxops.reconcile.plan.lost import refused
+from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost
+from influxops.reconcile.plan.warnings import tenant_databases
+from influxops.reconcile.policy import Rules
+from influxops.reconcile.state import Observed
 
 
 class Guard(Struct, frozen=True):

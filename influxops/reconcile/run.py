@@ -1,67 +1,38 @@
-"""One run, from reading to its report: the page that names the steps.
-
-    observe ─▶ desire ─▶ plan ─▶ guard ─▶ reserve ─▶ apply ─▶ verify ─▶ record ─┐
-                          ▲                                                      │
-                          └─────────────── while something is open ──────────────┘─▶ report
-
-Where no ledger is configured, nothing is reserved or recorded.
-
-Each step is a function: values in, values out. What a run knows is one value, a `Draft`; `steps`
-yields a new one whenever it knows more, so that a run that is ended at any point can still tell
-all that it did.
-"""
+"""TODO run."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.context import Context
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Plan
 from influxops.errors import (
     ConfigError,
-    DeadlineExceeded,
     InfluxopsError,
     Interrupted,
     LockBusy,
 )
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import Action, Change, Outcome, Status, TenantPlan, Verdict
-from influxops.plugins.target import TargetHandle
-from influxops.reconcile.again import (
-    look_at_busy,
-    look_closely,
-    look_for_doubles,
-    reread,
-)
-from influxops.reconcile.conclude import conclude
-from influxops.reconcile.copies import describe_copies
-from influxops.reconcile.desired import desire, held, hold
+from influxops.reconcile.apply.apply import carry_out, next_batch, replan, still_open
+from influxops.reconcile.apply.claims import reserve
+from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.guards import guard
-from influxops.reconcile.lock import Lock
-from influxops.reconcile.lost import describe_recreated, look_twice
-from influxops.reconcile.observe import (
-    Observed,
-    in_parallel,
-    observe,
-)
-from influxops.reconcile.order import GRACE, Draft, Order
-from influxops.reconcile.plan import Plan, make_plan
-from influxops.reconcile.read_ledger import without_ledger
-from influxops.reconcile.remember import record
-from influxops.reconcile.reserve import reserve
-from influxops.reconcile.scope import refuse_unknown_targets, with_unknown_tenants
-from influxops.reconcile.stale import stale_ledger
-from influxops.reconcile.verify import (
-    closed_by,
-    incomplete,
-    settled,
-    verify,
-    with_completion,
-)
+from influxops.reconcile.ledger.commit import record
+from influxops.reconcile.observe.ledger import without_ledger
+from influxops.reconcile.observe.observe import observe
+from influxops.reconcile.observe.reread import look_at_busy, look_closely, look_for_doubles
+from influxops.reconcile.observe.stale_ledger import stale_ledger
+from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.duplicates import describe_copies
+from influxops.reconcile.plan.ensure import make_plan
+from influxops.reconcile.plan.lost import describe_recreated, look_twice
+from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_unknown_tenants
+from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.result import conclude
+from influxops.reconcile.state import Draft, Observed
 from influxops.report.model import Origin, Report
+from influxops.runtime.context import Context
 
 #: What a run without a ledger says once.
 NO_LEDGER = Finding(
@@ -179,131 +150,3 @@ def refuse_unusable(order: Order) -> None:
             error = missing[0].missing
             assert error is not None
             raise ConfigError(f"{missing[0].full_name}: {error.message}", hint=error.remedy)
-
-
-def next_batch(draft: Draft) -> list[TenantPlan]:
-    """Return the tenants whose changes are to be tried next.
-
-    Who may find no place comes after all others: of two that are made at once, the server would
-    choose whom it gives the last place, and the plan would have promised it to another.
-    """
-    waiting = still_open(draft)
-    return [plan for plan in waiting if not plan.over_estimate] or waiting
-
-
-def still_open(draft: Draft) -> list[TenantPlan]:
-    """Return the tenants whose changes were not tried yet, or found no place."""
-    return [
-        plan
-        for plan in draft.plan.tenants.values()
-        if plan.changes and plan.tenant not in draft.settled
-    ]
-
-
-def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context) -> Draft:
-    """Apply the changes of some tenants, and read again what came of it.
-
-    What was made and then lost a part (a server loses rows when a name is used again at once, or
-    when it dies) is completed once more.
-    """
-    observed, ended, faults = make_room(batch, draft.observed, order, context)
-    changes = [
-        change
-        for plan in batch
-        if plan.tenant not in ended or ended[plan.tenant][-1].status is Status.DONE
-        for change in plan.changes
-        if change.needs_target and not (plan.tenant in ended and change.action is Action.DROP)
-    ]
-    context.on_stage("ensuring", len(changes))
-    outcomes, more = apply(changes, order.targets, context)
-    faults = [*faults, *more]
-    observed = reread(outcomes, observed, order, context)
-    missing = [*incomplete(outcomes, observed)] if context.over is None else []
-    if missing:
-        completions, more = apply(missing, order.targets, context)
-        faults = [*faults, *more]
-        outcomes = with_completion(outcomes, completions)
-        observed = reread(completions, observed, order, context, closely=True)
-    done = verify(batch, outcomes, observed, draft.observed.closed, ended)
-    closed = closed_by(outcomes, observed.closed)
-    return replace(
-        draft,
-        observed=replace(observed, closed=closed),
-        settled={**draft.settled, **done},
-        notes=(*draft.notes, *faults),
-    )
-
-
-def make_room(
-    batch: Sequence[TenantPlan], observed: Observed, order: Order, context: Context
-) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
-    """Drop what is to be replaced, before anything is created in its place.
-
-    Returns:
-        What was read afterwards; how the changes of each such tenant ended so far, the last one
-        DONE where the rest of them follows; and what is wrong with plugins.
-    """
-    plans = {plan.tenant: plan for plan in batch if plan.is_replacement}
-    drops = [c for plan in plans.values() for c in plan.changes if c.action is Action.DROP]
-    if not drops:
-        return observed, {}, []
-    outcomes, faults = apply(drops, order.targets, context)
-    observed = reread(outcomes, observed, order, context)
-    ended = {}
-    for outcome in (settled(o, plans[o.change.tenant], observed) for o in outcomes):
-        ended[outcome.change.tenant] = [outcome]
-        if outcome.status is not Status.DONE:
-            why = "not tried: what is in its place could not be dropped"
-            rest = [c for c in plans[outcome.change.tenant].changes if c.action is not Action.DROP]
-            ended[outcome.change.tenant] += [Outcome(c, Status.SKIPPED, why) for c in rest]
-    return observed, ended, faults
-
-
-def apply(
-    changes: Sequence[Change], targets: Sequence[TargetHandle], context: Context
-) -> tuple[list[Outcome], list[Finding]]:
-    """Make changes, all targets at once; exactly one outcome a change."""
-    by_target: defaultdict[str, list[Change]] = defaultdict(list)
-    for change in changes:
-        by_target[change.target].append(change)
-    tasks = {
-        handle.full_name: partial(handle.ensure, by_target[handle.name], context)
-        for handle in targets
-        if handle.name in by_target
-    }
-    parts = in_parallel(tasks, context, say=False)
-    return [o for outcomes, _ in parts for o in outcomes], [f for _, found in parts for f in found]
-
-
-def replan(draft: Draft, plan: Plan) -> Plan:
-    """Return a new plan for who is still open; what was planned for the others stays.
-
-    Args:
-        draft: What is known.
-        plan: A plan by what was read since.
-    """
-    tenants = {}
-    for id_, before in draft.plan.tenants.items():
-        if before.verdict is not Verdict.PENDING or id_ in draft.settled:
-            tenants[id_] = before
-        elif id_ in plan.tenants:
-            tenants[id_] = plan.tenants[id_]
-        else:
-            why = "no place left on the targets that this run may write to"
-            tenants[id_] = hold(
-                replace(before, target=None, changes=(), after=None, over_estimate=False),
-                held(Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"),
-            )
-    return replace(plan, tenants=tenants, refusals=draft.plan.refusals)
-
-
-def ended(error: InfluxopsError) -> Finding:
-    """Return the finding that says what ended a run."""
-    kind = Kind.CONFIGURATION
-    if isinstance(error, LockBusy):
-        kind = Kind.LOCK_BUSY
-    elif isinstance(error, DeadlineExceeded):
-        kind = Kind.DEADLINE
-    elif isinstance(error, Interrupted):
-        kind = Kind.INTERRUPTED
-    return Finding(kind, Severity.ERROR, error.message, error.remedy)

@@ -13,12 +13,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from influxops.findings import Finding
-from influxops.ledger import Record
-from influxops.model import Change, Database, Outcome, TenantPlan
-from influxops.remedy import Remedy
+from influxops.domain.change import Change, Outcome
+from influxops.domain.database import Database
+from influxops.domain.finding import Finding
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Record
 from influxops.report.model import Report, SourceState, TargetState
-from influxops.report.words import COMMAND_LINE, Words
+from influxops.report.wording import COMMAND_LINE, Words
 
 VERSION = 1
 

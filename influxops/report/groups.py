@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from influxops.findings import Finding, Kind, Severity
-from influxops.remedy import Remedy
-from influxops.text import count, one_line, some_of
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.text import count, one_line, some_of
 
 
 class Group(Struct, frozen=True):

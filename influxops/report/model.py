@@ -9,10 +9,12 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from influxops.domain.change import Change, Outcome
+from influxops.domain.database import Traits
+from influxops.domain.finding import Finding
+from influxops.domain.plan import Refusal, TenantPlan
+from influxops.domain.record import Entry
 from influxops.errors import ExitCode
-from influxops.findings import Finding
-from influxops.ledger import Entry
-from influxops.model import Change, Outcome, Refusal, TenantPlan, Traits
 
 
 class SourceState(Struct, frozen=True):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from influxops.context import Context
-from influxops.durations import format_duration
-from influxops.findings import Kind
-from influxops.ledger import State
-from influxops.model import DatabaseStats, Retention, TenantPlan, Unknown, Unmanaged, Verdict
+from influxops.domain.database import DatabaseStats, Retention, Unknown, Unmanaged
+from influxops.domain.durations import format_duration
+from influxops.domain.finding import Kind
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import State
 from influxops.report.document import plain
 from influxops.report.view import ReportView
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
-    from influxops.engine import Engine
+    from influxops.engine.engine import Engine
 
 
 def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[dict[str, Any]]:

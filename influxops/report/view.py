@@ -10,22 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from influxops.domain.change import Action, Change
+from influxops.domain.database import Database, Traits
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.text import count, moment, one_line, printable, short
 from influxops.errors import ExitCode
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import Action, Change, Database, TenantPlan, Traits, Verdict
-from influxops.remedy import Remedy
 from influxops.report.groups import About, Group, grouped, listed
 from influxops.report.model import Report
-from influxops.report.words import (
-    COMMAND_LINE,
-    TASK,
-    Words,
-    done,
-    retention_words,
-    to_do,
-    verb,
-)
-from influxops.text import count, moment, one_line, printable, short
+from influxops.report.wording import COMMAND_LINE, TASK, Words, done, retention_words, to_do, verb
 
 __all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
 

@@ -7,16 +7,18 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from influxops.context import Context
-from influxops.durations import parse_duration
-from influxops.engine import Engine
+from influxops.domain.change import Change
+from influxops.domain.database import Database
+from influxops.domain.durations import parse_duration
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import State
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.ledger import State
-from influxops.model import Change, Database, TenantPlan, Verdict
-from influxops.reconcile.retire import Retire
+from influxops.reconcile.plan.retire import Retire
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
 from influxops.report.status import place
+from influxops.runtime.context import Context
 from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
 from influxops_ansible.task import Task, id_of
 

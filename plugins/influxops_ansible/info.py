@@ -7,13 +7,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import TenantPlan
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import some_of
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.report.status import tenant_status
 from influxops.report.view import TASK
-from influxops.text import some_of
 from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
 from influxops_ansible.task import Task
 

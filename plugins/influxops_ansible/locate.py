@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from influxops.findings import Kind
-from influxops.model import TenantPlan
-from influxops.text import printable, some_of
+from influxops.domain.finding import Kind
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import printable, some_of
 from influxops_ansible.info import read_failures, without_lock_warning
 from influxops_ansible.result import Result, TaskReport, run_task, with_advice
 from influxops_ansible.task import Task, id_of

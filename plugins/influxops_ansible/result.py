@@ -12,15 +12,16 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from influxops.domain.change import Change
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import short, some_of
 from influxops.errors import InfluxopsError, LockBusy
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import Change, TenantPlan
-from influxops.remedy import Remedy
 from influxops.report.document import finding_document, summary
 from influxops.report.groups import Group
 from influxops.report.model import Report
 from influxops.report.view import TASK, ReportView
-from influxops.text import short, some_of
 from influxops_ansible.task import Task
 
 #: Reasons of a failure, and names with one of them; the result has all.

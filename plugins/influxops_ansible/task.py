@@ -15,16 +15,17 @@ from msgspec.structs import replace
 from influxops.config.load import (
     ENVIRONMENT,
     Config,
-    Program,
+    ConfigAuthor,
     Section,
     load_config,
     parse_config,
 )
 from influxops.config.secrets import Secret
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.domain.selection import Scope
+from influxops.domain.text import nearest, printable
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.text import nearest, printable
+from influxops.runtime.context import Context
 
 #: Parameters that Ansible fills from environment variables where the task does not give them.
 _VARIABLES = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
@@ -95,7 +96,7 @@ class Task(Struct, frozen=True, dict=True):
         names |= {"ledger": "ledger"}
         if self.named is None:
             names["sources.task"] = "source"
-        author = Program("the task", names)
+        author = ConfigAuthor("the task", names)
         sections = {**self._tables(), **self._sources()}
         path = self.parameters.get("config")
         # A file that the task names has precedence over a URL from a variable.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from influxops.command import (
+from influxops.plugin.cli import (
     common,
     common_options,
     configured_ledger,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from influxops.migrations import Migration, migrations
+from influxops.runtime.sql_migrations import Migration, migrations
 from influxops_postgres.commit import confirmed
 from influxops_postgres.session import Connection
 

@@ -12,8 +12,8 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.migrations import Migration
 from influxops.plugin import Context, LedgerError, SourceError
+from influxops.runtime.sql_migrations import Migration
 from influxops_postgres import ledger_schema, session
 from influxops_postgres.commit import (
     CommitUnknown,

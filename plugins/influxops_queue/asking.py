@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from psycopg import sql
 
-from influxops.context import Context
 from influxops.errors import LedgerError
+from influxops.runtime.context import Context
 from influxops_postgres.commit import confirming
 from influxops_queue.connections import Connections, connecting
 from influxops_queue.install import explained

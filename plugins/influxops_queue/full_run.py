@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from influxops.errors import ExitCode
-from influxops.provisioner.engines import Engines
-from influxops.reconcile.due import Due
+from influxops.provisioner.engine_pool import Engines
+from influxops.reconcile.plan.drop_due import Due
 from influxops.report.model import Report
 
 

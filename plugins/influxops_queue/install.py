@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from influxops.context import Context
+from influxops.domain.hint import Remedy
 from influxops.errors import LedgerError
-from influxops.remedy import Remedy
+from influxops.runtime.context import Context
 from influxops_postgres.commit import CommitUnknown, check_run
 from influxops_queue import schema, trigger
 from influxops_queue.settings import LedgerPlace, reason

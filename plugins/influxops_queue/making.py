@@ -15,14 +15,14 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.domain.record import State
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.ledger import State
-from influxops.provisioner.circuit import Circuit
-from influxops.provisioner.engines import Engines
-from influxops.provisioner.finisher import Finisher
-from influxops.reconcile.single import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.provisioner.circuit_breaker import Circuit
+from influxops.provisioner.completion_worker import Finisher
+from influxops.provisioner.engine_pool import Engines
+from influxops.reconcile.single.look_up import Asked, Known, Looked, NotOffered, Place, Step
+from influxops.runtime.context import Context
 
 log = logging.getLogger("influxops")
 

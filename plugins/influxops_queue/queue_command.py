@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from influxops.command import common, common_options, configured, say, timeout_option
+from influxops.plugin.cli import common, common_options, configured, say, timeout_option
 from influxops_queue.status_command import retry, status
 
 

@@ -16,9 +16,9 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
+from influxops.domain.hint import Remedy
 from influxops.errors import LedgerError
-from influxops.migrations import migrations
-from influxops.remedy import Remedy
+from influxops.runtime.sql_migrations import migrations
 from influxops_postgres.commit import confirmed
 from influxops_queue.settings import LedgerPlace, queue_schema
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
+from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
     import psycopg

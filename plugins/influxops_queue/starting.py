@@ -9,9 +9,9 @@ from collections.abc import Callable
 import psycopg
 
 from influxops.config.load import Config
-from influxops.context import Context
-from influxops.durations import format_duration
+from influxops.domain.durations import format_duration
 from influxops.errors import ConfigError
+from influxops.runtime.context import Context
 from influxops_queue.health import Health, serve
 from influxops_queue.jobs import Options
 from influxops_queue.settings import LedgerPlace

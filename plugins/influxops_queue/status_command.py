@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops.command import (
+from influxops.plugin.cli import (
     common,
     common_options,
     configured,

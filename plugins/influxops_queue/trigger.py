@@ -17,9 +17,9 @@ from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from influxops.context import Context
 from influxops.errors import ConfigError, LedgerError, SourceError
-from influxops.plugins.handles import SourceHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.runtime.context import Context
 from influxops_postgres.commit import confirmed
 from influxops_queue.settings import LedgerPlace, RegistryPlace, queue_schema, reason, short
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from influxops.command import common, common_options, configured, say
+from influxops.plugin.cli import common, common_options, configured, say
 
 
 class _Every(click.ParamType[float]):
@@ -18,7 +18,7 @@ class _Every(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds."""
-        from influxops.durations import parse_duration
+        from influxops.domain.durations import parse_duration
 
         try:
             text = str(value).strip()

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from influxops.context import Context
-from influxops.engine import Engine
-from influxops.ledger import Record, State
+from influxops.domain.record import Record, State
+from influxops.engine.engine import Engine
 from influxops.provisioner import Ensured, WrongCall
+from influxops.runtime.context import Context
 from influxops_web import store
 from influxops_web.auth import COOKIE
 from influxops_web.problems import Problem, documented

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influxops.cli.options import Duration
-from influxops.command import (
+from influxops.plugin.cli import (
     common,
     common_options,
     format_option,
@@ -86,7 +86,7 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
 
     Running it again changes nothing. A table of tenants or devices that is there stays as it is.
     """
-    from influxops.text import count
+    from influxops.domain.text import count
     from influxops_web import schema
 
     with _database(ctx, timeout) as (connection, place):
@@ -158,7 +158,7 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     """List the tokens: their numbers, roles and ends, never the tokens themselves."""
     from datetime import UTC, datetime
 
-    from influxops.text import moment
+    from influxops.domain.text import moment
     from influxops_web import tokens
 
     with _database(ctx, timeout) as (connection, place):

@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 
-from influxops.context import Context
 from influxops.errors import InfluxopsError
+from influxops.runtime.context import Context
 from influxops_postgres.commit import check_run
 from influxops_postgres.session import cut
 from influxops_web.place import Place, explained

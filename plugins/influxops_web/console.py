@@ -21,11 +21,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
-from influxops.durations import parse_duration
-from influxops.engine import Engine
-from influxops.provisioner.values import How, WrongCall
-from influxops.report.words import happened, retention_words
-from influxops.text import count, moment, one_line, short
+from influxops.domain.durations import parse_duration
+from influxops.domain.text import count, moment, one_line, short
+from influxops.engine.engine import Engine
+from influxops.provisioner.results import How
+from influxops.provisioner.validation import WrongCall
+from influxops.report.wording import happened, retention_words
 from influxops_web import console_data as data
 from influxops_web import console_words as words
 from influxops_web.auth import operator_of
@@ -221,7 +222,7 @@ class Console:
         self, request: Request, id: Named, recent: Annotated[bool, Form()] = False
     ) -> Any:
         """Retire a tenant."""
-        from influxops.reconcile.retire import Retire
+        from influxops.reconcile.plan.retire import Retire
 
         row, _, _ = await self._read(request, id)
         allow = ("recent-telemetry",) if recent else ()
@@ -238,7 +239,7 @@ class Console:
 
     async def unretire(self, request: Request, id: Named) -> Any:
         """Keep a tenant that is retiring."""
-        from influxops.reconcile.retire import Unretire
+        from influxops.reconcile.plan.retire import Unretire
 
         row, _, _ = await self._read(request, id)
         await self._works.do(

@@ -15,7 +15,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 
-from influxops.ledger import Entry, Event, State
+from influxops.domain.record import Entry, Event, State
 from influxops_web.place import Place
 
 #: Rows of a page.

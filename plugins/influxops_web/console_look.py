@@ -16,11 +16,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.domain.database import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
-from influxops.model import UNKNOWN, Database, DatabaseStats, TableStats, Unknown
-from influxops.provisioner.engines import Engines
+from influxops.provisioner.engine_pool import Engines
+from influxops.runtime.context import Context
 
 #: Servers that are asked at once.
 _THREADS = 8

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from influxops.text import count
+from influxops.domain.text import count
 
 #: Pixels, of which the page shows as many as fit.
 _WIDTH, _HEIGHT = 900, 260

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from influxops.findings import Severity
-from influxops.ledger import State
-from influxops.text import count, moment
+from influxops.domain.finding import Severity
+from influxops.domain.record import State
+from influxops.domain.text import count, moment
 from influxops_web.console_data import UNRECORDED, Row
 from influxops_web.console_look import Contents
 

@@ -17,12 +17,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.domain.selection import Scope
+from influxops.domain.text import one_line
+from influxops.engine.engine import Engine
 from influxops.errors import ExitCode, InfluxopsError
 from influxops.report.model import Report
 from influxops.report.view import ReportView
-from influxops.text import one_line
+from influxops.runtime.context import Context
 
 #: What is done at once; the rest waits for its turn.
 _THREADS = 4

@@ -9,7 +9,7 @@ import uuid
 import psycopg
 from fastapi import APIRouter, Request
 
-from influxops.durations import parse_duration
+from influxops.domain.durations import parse_duration
 from influxops_web import store
 from influxops_web.api import ALWAYS, SECURED, WRITES, no_tenant, service_of
 from influxops_web.problems import Problem, documented

@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.config.web import WebTable
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
 from influxops_postgres.commit import CommitUnknown, NotCommitted
 from influxops_postgres.errors import reason
@@ -113,7 +113,7 @@ def ledger_keywords(engine: Engine) -> Mapping[str, Any]:
     Raises:
         ConfigError: When there is no ledger in PostgreSQL; it says what to write.
     """
-    from influxops.cli.ledger import needs_ledger
+    from influxops.cli.session import needs_ledger
 
     settings = needs_ledger(engine).settings
     if not isinstance(settings, InPostgres):

@@ -11,7 +11,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from influxops.errors import ConfigError
-from influxops.migrations import Migration, migrations
+from influxops.runtime.sql_migrations import Migration, migrations
 from influxops_postgres.commit import confirmed
 from influxops_web.place import TENANTS, Place
 

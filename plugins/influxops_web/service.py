@@ -15,14 +15,14 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from influxops.config.load import Config
-from influxops.context import Context
-from influxops.durations import parse_duration
-from influxops.engine import Engine
+from influxops.domain.durations import parse_duration
+from influxops.domain.record import Record
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
-from influxops.ledger import Record
 from influxops.provisioner import Ensured, Provisioner
-from influxops.provisioner.engines import Engines
-from influxops.provisioner.values import Rules
+from influxops.provisioner.engine_pool import Engines
+from influxops.provisioner.validation import Rules
+from influxops.runtime.context import Context
 from influxops_postgres.commit import CommitUnknown, confirming, was_committed
 from influxops_web.auth import FIND, Claim, Operator, Sessions
 from influxops_web.limits import Logins

@@ -13,10 +13,10 @@ import click
 import uvicorn
 from starlette.types import ASGIApp
 
-from influxops.command import common, say
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode, LedgerError
+from influxops.plugin.cli import common, say
+from influxops.runtime.context import Context
 from influxops_web.app import create_app
 from influxops_web.connecting import connected
 from influxops_web.connections import LimitedProtocol, on_loop_error

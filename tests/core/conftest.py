@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from influxops.config.load import parse_config
-from influxops.context import Context, Scope
-from influxops.engine import Engine
-from influxops.model import Tenant
+from influxops.domain.selection import Scope
+from influxops.domain.tenant import Tenant
+from influxops.engine.engine import Engine
 from influxops.report.model import Report
+from influxops.runtime.context import Context
 from tests.core.fakes import KINDS, WORLDS, Server, World
 
 _numbers = itertools.count()

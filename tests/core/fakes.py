@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from msgspec.structs import replace
 
+from influxops.constants import PLUGIN_GROUP
 from influxops.plugin import (
     Action,
     Change,
@@ -49,7 +50,7 @@ from influxops.plugin import (
     setting,
 )
 from influxops.plugin import Server as Known
-from influxops.plugins.discovery import GROUP, Kind
+from influxops.plugin_host.discovery import Kind
 
 #: When a server removes the data of what is dropped.
 REMOVED = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -578,7 +579,7 @@ class WrappingReporter(MemoryReporter):
 
 def kind(name: str, value: str) -> Kind:
     """Make a kind of an object of this module, or of anywhere."""
-    return Kind(name, (EntryPoint(name, value, GROUP),))
+    return Kind(name, (EntryPoint(name, value, PLUGIN_GROUP),))
 
 
 KINDS = {

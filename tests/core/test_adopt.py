@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
-from influxops.findings import Kind
-from influxops.model import Status, Verdict
+from influxops.domain.change import Status
+from influxops.domain.finding import Kind
+from influxops.domain.plan import Verdict
+from influxops.domain.selection import Scope
 from influxops.plugin import (
     ConfigError,
     Database,
@@ -18,7 +19,8 @@ from influxops.plugin import (
     State,
     Tenant,
 )
-from influxops.reconcile.adopt import Adopt
+from influxops.reconcile.plan.adopt import Adopt
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 

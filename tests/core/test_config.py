@@ -14,7 +14,7 @@ import pytest
 
 from influxops.config.load import Config, Section, load_config, parse_config
 from influxops.config.resolve import Resolved, resolve
-from influxops.config.tomlfile import TomlFile
+from influxops.config.toml import TomlFile
 from influxops.plugin import (
     ConfigError,
     Context,
@@ -94,14 +94,14 @@ def test_a_file_in_the_current_folder_is_found(
             "targets",
         ),
         ('\n[target.a]\nkind = "memorydb"\n', 2, "did you mean targets?"),
-        ("[naming\n", 1, "`]` is missing"),
-        ("naming = \n", 1, "no value"),
-        ("[naming]\ndatabase = x_{tenant_id}\n", 2, "text wants quotes"),
-        ('[naming]\ndatabase = "a"\ndatabase = "b"\n', 3, "is there already"),
-        ("[naming]\n[run]\n[naming]\n", 3, "is there already"),
-        ('[naming]\nacknowledged = [\n"a"\n', 3, "a list has no end"),
-        ('[naming]\nacknowledged = [\n"a",\n', 3, "close its brackets"),
-        ('[naming]\ndatabase = "a\n', 2, "close the quotes"),
+        ("[naming\n", 1, "invalid TOML: expected ']' at the end of a table"),
+        ("naming = \n", 1, "invalid value"),
+        ("[naming]\ndatabase = x_{tenant_id}\n", 2, "put text in quotes"),
+        ('[naming]\ndatabase = "a"\ndatabase = "b"\n', 3, "cannot overwrite a value"),
+        ("[naming]\n[run]\n[naming]\n", 3, "write each key and table once"),
+        ('[naming]\nacknowledged = [\n"a"\n', 3, "unclosed array"),
+        ('[naming]\nacknowledged = [\n"a",\n', 3, "close every bracket"),
+        ('[naming]\ndatabase = "a\n', 2, "illegal character"),
         ("naming = 3\n", 1, "expected a table"),
         ("[sources]\nregistry = 3\n", 2, "expected a table"),
         ('[run]\ntimeout = "0s"\n', 2, "one second"),
@@ -504,15 +504,15 @@ def test_settings_are_equal_by_what_they_say_and_do_not_change() -> None:
 def test_a_file_that_is_a_pipe_is_read_and_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops.config.files.PATIENCE", 0.05)
+    monkeypatch.setattr("influxops.config.toml.PATIENCE", 0.05)
     pipe = tmp_path / "pipe.toml"
     os.mkfifo(pipe)
     start = time.monotonic()
-    with pytest.raises(ConfigError, match="nobody writes to"):
+    with pytest.raises(ConfigError, match="no process writes to"):
         load_config(pipe)
     reader, writer = os.pipe()
     os.write(writer, b'[run]\nreading = "7s"\n')
-    with pytest.raises(ConfigError, match="nobody closes"):
+    with pytest.raises(ConfigError, match="none closes"):
         load_config(f"/dev/fd/{reader}")
     assert time.monotonic() - start < 5
     os.write(writer, b'[run]\nreading = "7s"\n')
@@ -545,7 +545,7 @@ def test_a_folder_that_is_gone_holds_no_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=gone, env=env, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "None\nthe configuration file x.toml is not there\n"
+    assert done.stdout == "None\nthe configuration file x.toml does not exist\n"
 
 
 def test_importing_the_configuration_loads_no_parser() -> None:

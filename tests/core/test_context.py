@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
-from influxops.context import Context, LateAnswer, Scope
+from influxops.domain.selection import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
+from influxops.runtime.cancellation import LateAnswer
+from influxops.runtime.context import Context
 
 LONG = 60.0
 

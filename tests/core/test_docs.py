@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from influxops.cli.group import cli
+from influxops.cli.app import cli
 from influxops.config.load import parse_config
 from influxops.config.resolve import resolve_section
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import SourceError
-from influxops.plugins import hookspecs
+from influxops.plugin_host import hookspecs
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, kind
 
@@ -48,7 +48,7 @@ def test_every_command_of_the_core_is_in_the_readme() -> None:
 
 
 def test_the_readmes_configuration_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    from influxops.plugins.discovery import installed
+    from influxops.plugin_host.discovery import installed
 
     (text,) = blocks(README, "toml")
     config = parse_config(tomllib.loads(text))
@@ -57,7 +57,7 @@ def test_the_readmes_configuration_is_accepted(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_file_that_init_writes_says_what_the_defaults_are() -> None:
-    from influxops.plugins.discovery import installed
+    from influxops.plugin_host.discovery import installed
 
     text = (ROOT / "influxops" / "cli" / "influxops.toml").read_text()
     plain = parse_config(tomllib.loads(text))

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
-from influxops.findings import Finding, Kind
-from influxops.ledger import Record, State
-from influxops.model import Action, CopyOrder, Database, Verdict
+from influxops.domain.change import Action
+from influxops.domain.copy import CopyOrder
+from influxops.domain.database import Database
+from influxops.domain.finding import Finding, Kind
+from influxops.domain.plan import Verdict
+from influxops.domain.record import Record, State
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
-from influxops.reconcile import dropping
-from influxops.reconcile.due import Due
+from influxops.reconcile.apply import drop_due as dropping
+from influxops.reconcile.plan.drop_due import Due
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books, MemoryTarget
 from tests.core.test_engine import supplemented

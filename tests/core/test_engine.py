@@ -12,15 +12,19 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.config.load import parse_config
-from influxops.context import Context, Scope
-from influxops.engine import Engine
+from influxops.domain.change import Action, Status
+from influxops.domain.database import UNKNOWN, Database, TableStats
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Verdict
+from influxops.domain.selection import Scope
+from influxops.domain.tenant import Tenant
+from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, LockBusy
-from influxops.findings import Finding, Kind, Severity
-from influxops.model import UNKNOWN, Action, Database, Status, TableStats, Tenant, Verdict
 from influxops.plugin import Check, Source, hookimpl
-from influxops.plugins.discovery import misspelt
+from influxops.plugin_host.validation import misspelt
 from influxops.report.document import report_document
 from influxops.report.model import Report
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS
 

@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.config.load import parse_config
-from influxops.context import Context
-from influxops.engine import Engine
-from influxops.findings import Kind
+from influxops.domain.finding import Kind
+from influxops.engine.engine import Engine
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, Books
 

@@ -13,7 +13,7 @@ import pytest
 from influxops.cli.options import Common
 from influxops.cli.session import start_log
 from influxops.config.secrets import Redactor
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 
 SECRET = 'p"w\\ü-secret'
 

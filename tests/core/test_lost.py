@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context
-from influxops.findings import Kind
-from influxops.model import UNKNOWN, Status
+from influxops.domain.change import Status
+from influxops.domain.database import UNKNOWN
+from influxops.domain.finding import Kind
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State
-from influxops.reconcile.adopt import Adopt
-from influxops.reconcile.due import Due
-from influxops.reconcile.retire import Retire, Unretire
+from influxops.reconcile.plan.adopt import Adopt
+from influxops.reconcile.plan.drop_due import Due
+from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.status import tenant_status
 from influxops.report.view import ReportView
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import REMOVED, Books
 
@@ -434,7 +435,7 @@ def test_status_and_view_say_that_the_tenant_has_no_database(kept: Bench) -> Non
 
 
 def test_the_full_runs_of_an_application_tell_and_record_it_too(kept: Bench) -> None:
-    from influxops.reconcile.creating import OnlyCreating
+    from influxops.reconcile.single.creating import OnlyCreating
 
     recreate(kept)
     report = kept.run(planner=OnlyCreating())

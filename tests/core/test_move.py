@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
+from influxops.domain.copy import CopyOrder
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.record import Event, Record, State
+from influxops.domain.selection import Scope
 from influxops.errors import ConfigError
-from influxops.findings import Finding, Kind, Severity
-from influxops.ledger import Event, Record, State
-from influxops.model import CopyOrder
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
-from influxops.reconcile import passes
-from influxops.reconcile.due import Due
+from influxops.reconcile.move import backfill
+from influxops.reconcile.plan.drop_due import Due
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts
@@ -26,8 +27,8 @@ ROWS = {f"k{number}": number for number in range(7)}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "_BETWEEN", 0.01)
-    monkeypatch.setattr(passes, "_EVERY", 0.0)
+    monkeypatch.setattr(backfill, "_BETWEEN", 0.01)
+    monkeypatch.setattr(backfill, "_EVERY", 0.0)
 
 
 @pytest.fixture

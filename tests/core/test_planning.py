@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from influxops.context import Scope
-from influxops.findings import Finding, Severity
-from influxops.model import UNKNOWN, Action, Change, Database, Inventory, Tenant, Traits, Verdict
-from influxops.naming import Template
-from influxops.reconcile.desired import desire
+from influxops.domain.change import Action, Change
+from influxops.domain.database import UNKNOWN, Database, Inventory, Traits
+from influxops.domain.finding import Finding, Severity
+from influxops.domain.naming import Template
+from influxops.domain.plan import Plan, Verdict
+from influxops.domain.selection import Scope
+from influxops.domain.tenant import Tenant
 from influxops.reconcile.guards import guard
-from influxops.reconcile.observe import Observed
-from influxops.reconcile.plan import Plan, make_plan
-from influxops.reconcile.rules import Rules, TargetPolicy
+from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.ensure import make_plan
+from influxops.reconcile.policy import Rules, TargetPolicy
+from influxops.reconcile.state import Observed
 from influxops.report.model import SourceState, TargetState
 from tests.core.fakes import MemoryTarget
 

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.findings import Kind, Severity
-from influxops.model import Action, Status, TableStats, Verdict
+from influxops.domain.change import Action, Status
+from influxops.domain.database import TableStats
+from influxops.domain.finding import Kind, Severity
+from influxops.domain.plan import Verdict
 from influxops.plugin import (
     ConfigError,
     Database,
@@ -18,8 +20,8 @@ from influxops.plugin import (
     SourceError,
     State,
 )
-from influxops.reconcile.due import Due
-from influxops.reconcile.retire import Retire, Unretire
+from influxops.reconcile.plan.drop_due import Due
+from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.view import ReportView
 from tests.core.conftest import Bench
 from tests.core.fakes import REMOVED, Books

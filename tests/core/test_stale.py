@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from influxops.context import Context, Scope
-from influxops.findings import Finding, Kind
-from influxops.model import Database
+from influxops.domain.database import Database
+from influxops.domain.finding import Finding, Kind
+from influxops.domain.selection import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
+from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database
@@ -277,7 +278,7 @@ def test_doctor_tells_it(kept: Bench) -> None:
 
 
 def test_an_adopted_database_leaves_what_the_ledger_had_as_its_old_copy(kept: Bench) -> None:
-    from influxops.reconcile.adopt import Adopt
+    from influxops.reconcile.plan.adopt import Adopt
 
     held(kept, "eu2", "a")
     report = kept.run(tenants=("a",), targets=("eu2",), planner=Adopt({"a": "telemetry_a"}))

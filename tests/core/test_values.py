@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from influxops.config.secrets import Redactor
-from influxops.durations import parse_retention
-from influxops.naming import Template
+from influxops.domain.durations import parse_retention
+from influxops.domain.naming import Template
 from influxops.plugin import (
     ConfigError,
     Secret,
@@ -132,9 +132,9 @@ def test_a_secret_that_comes_by_a_pipe_is_read_once() -> None:
 def test_a_secret_in_a_pipe_that_nobody_writes_to_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops.config.files.PATIENCE", 0.05)
+    monkeypatch.setattr("influxops.config.toml.PATIENCE", 0.05)
     os.mkfifo(tmp_path / "secret")
-    with pytest.raises(ConfigError, match="nobody writes to"):
+    with pytest.raises(ConfigError, match="no process writes to"):
         Secret(file=str(tmp_path / "secret")).reveal()
 
 

@@ -51,7 +51,11 @@ def _refused(done: Result) -> str:
             "expected a whole number",
         ),
         ('[naming]\ndatabase = "a b {tenant_id}"\n', "influxops.toml:2:", "a database's name"),
-        ('[run]\ntimeout = "1m"\ntimeout = "2m"\n', "influxops.toml:3:", "there already"),
+        (
+            '[run]\ntimeout = "1m"\ntimeout = "2m"\n',
+            "influxops.toml:3:",
+            "cannot overwrite a value",
+        ),
         ('[placement]\npolicy = "fil"\n', "influxops.toml:2:", "fill"),
         ('[placement]\npins = {acme = "defalt"}\n', "influxops.toml:2:", "default"),
         ('[sources.x]\nkind = "influxdb3"\n', "influxops.toml:2:", "source"),
@@ -177,7 +181,7 @@ def test_a_configuration_in_a_pipe_that_nobody_writes_to_is_not_waited_for(cli: 
     os.mkfifo(cli.folder / "pipe.toml")
     error = _refused(cli("plan", "--config", "pipe.toml", timeout=30))
     assert "pipe.toml" in error
-    assert "nobody writes" in error
+    assert "no process writes" in error
 
 
 def test_the_environment_wins_over_the_file_where_it_can_mean_only_one_section(

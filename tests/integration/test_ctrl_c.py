@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from influxops.cli.session import ended_by_signals
-from influxops.context import Context
+from influxops.runtime.context import Context
 from tests.integration.command import PROGRAM, Cli, ended
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Seen
@@ -40,9 +40,9 @@ main()
     "module",
     [
         "click",
-        "influxops.cli.failure",
-        "influxops.cli.group",
-        "influxops.cli.plan",
+        "influxops.cli.failures",
+        "influxops.cli.app",
+        "influxops.cli.commands.plan",
         "influxops.cli.session",
         "influxops.engine",
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from influxops.text import one_line, short
+from influxops.domain.text import one_line, short
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase

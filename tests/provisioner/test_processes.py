@@ -283,7 +283,7 @@ def test_connections_serve_the_next_tenants_and_are_let_go_when_none_comes(
     assert {made.ensure(id_).how for id_ in ids} == {"created"}
     assert 0 < len(opened) < 2 * len(ids)
     assert connections(db) > 0
-    monkeypatch.setattr("influxops.provisioner.engines.IDLE", 0.1)
+    monkeypatch.setattr("influxops.provisioner.engine_pool.IDLE", 0.1)
     assert made.ensure("t0", target="eu1").how == "known"
     assert made.where("unheard-of").how == "failed"
     made.ensure("another")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from influxops.config.load import load_config
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import Interrupted
+from influxops.runtime.context import Context
 from influxops_queue.asking import ask
 from influxops_queue.settings import queue_place
 from influxops_queue.tables import Connection, Tables

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from influxops.plugin import Context, console, is_terminal, write_stream
-from influxops.streams import has_colour
+from influxops.runtime.stdio import has_colour
 from influxops_reports.json import JsonReporter
 from influxops_reports.progress import TerminalReporter
 from tests.reports.samples import full_report, head

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from influxops.config.load import load_config
-from influxops.context import Context
-from influxops.engine import Engine
+from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
+from influxops.runtime.context import Context
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.commit import confirmed
 from influxops_web import connecting

@@ -1,0 +1,69 @@
+"""`influxops config`: each value, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influxops.cli.options import common, common_options, format_option
+from influxops.cli.output.stdio import say, say_json
+
+if TYPE_CHECKING:
+    from influxops.config.load import Config
+
+
+@click.command("config", short_help="Show each value in force and where it comes from.")
+@format_option
+@common_options
+@click.pass_context
+def command(ctx: click.Context, output: str) -> None:
+    """Show what is in force: each value and where it comes from, secrets left out."""
+    from influxops.config.load import load_config
+
+    config = load_config(common(ctx).config)
+    rows = [*_tables(config), *_sections(config)]
+    if output == "json":
+        say_json([{"key": key, "value": value, "from": origin} for key, value, origin in rows])
+        return
+    from influxops.cli.output.tables import show_table
+
+    if not common(ctx).quiet:
+        say(f"file: {config.path or 'none, the environment alone'}", err=True)
+    show_table(("key", "value", "from"), [(k, _text(v), origin) for k, v, origin in rows])
+
+
+def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
+    from influxops.config.load import TABLES
+    from influxops.report.document import plain
+
+    for name, table in TABLES.items():
+        values = getattr(config, name)
+        for key in table.declared():
+            yield f"{name}.{key}", plain(getattr(values, key)), config.where(name, key)
+
+
+def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
+    from influxops.config.resolve import resolve
+    from influxops.plugin_host.discovery import installed
+
+    for item in resolve(config, installed()):
+        prefix = f"{item.section.role}.{item.section.name}"
+        yield f"{prefix}.kind", item.section.kind, item.section.where("kind")
+        for key in item.settings.declared():
+            yield f"{prefix}.{key}", _value(getattr(item.settings, key)), item.origins[key]
+
+
+def _value(value: Any) -> Any:
+    from influxops.config.secrets import Secret
+    from influxops.report.document import plain
+
+    return f"[redacted, from {value.origin}]" if isinstance(value, Secret) else plain(value)
+
+
+def _text(value: Any) -> str:
+    if value is None or value == [] or value == {}:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

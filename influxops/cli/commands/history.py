@@ -1,0 +1,89 @@
+"""`influxops history`: what was done to whom, when, by which run."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influxops.cli.options import common_options, format_option, timeout_option
+from influxops.cli.output.stdio import put, say, say_json
+
+if TYPE_CHECKING:
+    from influxops.domain.record import Entry
+
+
+@click.command("history", short_help="Show what was done, when and by whom.")
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@click.option("--run", metavar="ID", help="What this run did.")
+@click.option("--since", metavar="DURATION", help="No older than this: 7d, 12h.")
+@click.option("--most", type=click.IntRange(min=1), metavar="N", help="Only the newest N lines.")
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    tenants: tuple[str, ...],
+    run: str | None,
+    since: str | None,
+    most: int | None,
+    output: str,
+    timeout: float | None,
+) -> None:
+    """Show what the ledger's history has of all tenants, or of those that are named.
+
+    Oldest first: when (UTC), what happened, to which database on which target, and who did it in
+    which run. It reads the ledger alone, also while the servers are down.
+    """
+    from influxops.cli.session import needs_ledger, session
+    from influxops.domain.durations import parse_duration
+    from influxops.domain.record import Wanted
+    from influxops.errors import ConfigError
+
+    try:
+        seconds = parse_duration(since) if since else None
+    except ValueError as error:
+        raise ConfigError(f"--since: {error}") from None
+    with session(ctx, timeout=timeout) as (engine, context):
+        ledger = needs_ledger(engine)
+        start = None
+        if seconds is not None:
+            now = ledger.memory(context, ()).now
+            start = (now or context.started) - timedelta(seconds=seconds)
+        entries = ledger.history(Wanted(tenants or None, run, start, most), context)
+    if output == "json":
+        say_json({"version": 1, "history": [_document(entry) for entry in entries]})
+        return
+    for entry in entries:
+        put(_line(entry, named=len(tenants) == 1))
+    if not entries:
+        say("the ledger's history has nothing of that", err=True)
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    from influxops.report.document import plain
+
+    document: dict[str, Any] = plain(entry)
+    return document
+
+
+def _line(entry: Entry, *, named: bool) -> str:
+    """Return one line of the history, safe to print.
+
+    Args:
+        entry: What happened.
+        named: Whether it is plain of which tenant it is.
+    """
+    from influxops.domain.text import one_line, short
+    from influxops.report.wording import happened
+
+    who = "" if named or entry.tenant is None else f"{short(entry.tenant)}  "
+    by = " by ".join(part for part in (f"run {entry.run}" if entry.run else "", entry.who) if part)
+    line = f"{_time(entry.at)}  {who}{happened(entry)}"
+    return one_line(f"{line}  ({by})" if by else line)
+
+
+def _time(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at is not None else "-"

@@ -1,0 +1,153 @@
+"""`influxops move`: tenants go to another server, with all their data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influxops.cli.options import (
+    Command,
+    Duration,
+    allow_option,
+    common_options,
+    complete_targets,
+    format_option,
+    timeout_option,
+)
+
+if TYPE_CHECKING:
+    from influxops.engine.engine import Engine
+    from influxops.report.model import Report
+    from influxops.runtime.context import Context
+
+_OPTIONS = (
+    click.option(
+        "--plan",
+        "--dry-run",
+        "dry_run",
+        is_flag=True,
+        help="Write nothing: say how much there is to copy, how long that takes, and what would "
+        "be refused.",
+    ),
+    click.option(
+        "--writers-paused",
+        is_flag=True,
+        help="Say that nobody writes to these tenants meanwhile: it is tested, and clients are not "
+        "waited for.",
+    ),
+    click.option(
+        "--after",
+        type=Duration(),
+        metavar="DURATION",
+        help="How long the old copies are kept [default: ledger.retire_after, 7d].",
+    ),
+    click.option(
+        "--without-table",
+        "without_tables",
+        multiple=True,
+        metavar="NAME",
+        help="Move a tenant although this table of it cannot be copied; one that can be is copied "
+        "all the same. Can be repeated.",
+    ),
+    allow_option,
+)
+
+
+def move_options(command: Command) -> Command:
+    """Add what `move` and `drain` share, as `execute_move` takes it."""
+    command = timeout_option(format_option(common_options(command)))
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("move", short_help="Move tenants to another server, with all their data.")
+@click.argument("named", nargs=-1, required=True, metavar="TENANT...")
+@click.option(
+    "--to",
+    required=True,
+    metavar="TARGET",
+    shell_complete=complete_targets,
+    help="The target that they go to.",
+)
+@move_options
+@click.pass_context
+def command(ctx: click.Context, /, to: str, named: tuple[str, ...], **options: Any) -> None:
+    """Move the databases of tenants to another target, while they are in use.
+
+    All rows are copied and compared, then the ledger says that the tenant is on its new target;
+    what clients still write to the old one is copied until none of them can do so any more. The
+    old copy is kept for a while. It takes as long as it takes; who ends it, by Ctrl-C say, and
+    runs it again goes on where it was.
+
+    \b
+    Exit codes:
+      0    all of them are on the target
+      1    something failed or is held; the others were moved
+      2    the command line or the configuration is wrong, or there is no ledger
+      4    a guard refused; see --allow
+      130  interrupted; run it again to go on
+    """
+    execute_move(ctx, named, to=to, **options)
+
+
+def execute_move(
+    ctx: click.Context,
+    named: tuple[str, ...],
+    *,
+    dry_run: bool,
+    writers_paused: bool,
+    after: float | None,
+    without_tables: tuple[str, ...],
+    allow: tuple[str, ...],
+    output: str,
+    timeout: float | None,
+    to: str | None = None,
+    away: str | None = None,
+) -> None:
+    """Move tenants, and end with what came of it.
+
+    Args:
+        ctx: The command's context.
+        named: Their ids.
+        dry_run: Whether nothing is written.
+        writers_paused: Whether nobody writes meanwhile.
+        after: Seconds for which the old copies are kept; None for what is configured.
+        without_tables: Tables that do not keep a tenant from being moved where they cannot be
+            copied.
+        allow: The names of the guards that are allowed.
+        output: `text` or `json`.
+        timeout: Seconds; None for as long as it takes.
+        to: The target that they go to.
+        away: The target that all leave.
+    """
+    from influxops.cli.options import common
+    from influxops.cli.output.stdio import say
+    from influxops.cli.session import execute
+
+    def act(engine: Engine, context: Context) -> Report:
+        return engine.move(
+            context,
+            to=to,
+            away=away,
+            allow=allow,
+            writers_paused=writers_paused,
+            retire_after=None if after is None else int(after),
+            without_tables=without_tables,
+        )
+
+    report = execute(
+        ctx,
+        dry_run=dry_run,
+        named=named,
+        targets=(away,) if away else (),
+        allow=allow,
+        output=output,
+        timeout=timeout,
+        act=act,
+        endless=True,
+    )
+    if away and not (report.tenants or report.exit_code or common(ctx).quiet):
+        say(f"no recorded tenant is on {away}", err=output == "json")
+    ctx.exit(report.exit_code)

@@ -1,0 +1,201 @@
+"""`influxops status`: what each tenant has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influxops.cli.options import common_options, format_option, timeout_option
+from influxops.cli.output.stdio import say, say_json
+from influxops.domain.text import count, printable, short, some_of
+from influxops.errors import ExitCode
+
+if TYPE_CHECKING:
+    from influxops.report.view import ReportView
+
+#: What is always shown, in front of everything else.
+_ALWAYS = ("tenant", "database", "target")
+#: Tables of a tenant that are named.
+_NAMED = 3
+
+
+@click.command("status", short_help="Show what each tenant has.")
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context, tenants: tuple[str, ...], output: str, timeout: float | None
+) -> None:
+    """Show each tenant's database: where it is, its retention, how much is in it.
+
+    \b
+    Exit codes:
+      0    each tenant that is shown has its database, and all of it could be read
+      1    a tenant has none (unless it is held and acknowledged), or something is wrong or
+           cannot be read
+    """
+    from influxops.cli.inspect import look
+    from influxops.cli.session import session
+    from influxops.domain.selection import Scope
+    from influxops.report.status import tenant_status
+
+    scope = Scope(frozenset(tenants) or None)
+    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+        view, errors = look(engine, context)
+        rows = tenant_status(engine, view, context)
+    if output == "json":
+        say_json({"version": 1, "tenants": rows})
+    elif rows:
+        _show(view, rows)
+    for sentence in view.no_tenants:
+        say(sentence, err=output == "json")
+    known = _acknowledged(view)
+    wrong = [row for row in rows if row["tenant"] not in known and not _is_good(row)]
+    if output == "text":
+        _tell_reasons(view, rows, {row["tenant"] for row in wrong})
+    if view.report.interrupted:
+        ctx.exit(view.report.exit_code)
+    if wrong or errors:
+        say(f"influxops: ends with 1: {_why(wrong, errors)}", err=True)
+    ctx.exit(ExitCode.FAILED if wrong or errors else ExitCode.OK)
+
+
+def _is_good(row: Mapping[str, Any]) -> bool:
+    return row["exists"] is True and not row["message"]
+
+
+def _acknowledged(view: ReportView) -> set[str]:
+    """Return the tenants that are held, and of which somebody has said that this is known."""
+    from influxops.domain.finding import Severity
+    from influxops.domain.plan import Verdict
+
+    return {
+        tenant.tenant
+        for tenant in view.report.tenants
+        if tenant.verdict is Verdict.HELD and view.severity(tenant) is not Severity.ERROR
+    }
+
+
+def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
+    """Say on standard error why tenants are not right, and what to do."""
+    from influxops.domain.finding import Kind
+
+    shown = (Kind.IN_TWO_TARGETS, Kind.LOST)
+    advice = {
+        tenant.tenant: view.advice(tenant)
+        for tenant in view.report.tenants
+        if tenant.finding is not None and tenant.finding.kind in shown
+    }
+    for row in rows:
+        if row["message"]:
+            label = "ERR" if row["tenant"] in wrong else "INFO"
+            hint = f" ({advice[row['tenant']]})" if row["tenant"] in advice else ""
+            say(f"{printable(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
+
+
+def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
+    """Return in one line what is not as it should be."""
+    missing = sum(row["exists"] is False for row in wrong)
+    several = sum(bool(row["copies"]) for row in wrong)
+    counts = {
+        "without a database": missing,
+        "with more than one database": several,
+        "of which something could not be read": len(wrong) - missing - several,
+    }
+    parts = [f"{count(number, 'tenant')} {what}" for what, number in counts.items() if number]
+    if errors:
+        parts.append(count(errors, "other error"))
+    return ", ".join(parts)
+
+
+# The table
+
+
+def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
+    from influxops.cli.output.tables import fitting, show_table
+
+    traits = [target.traits for target in view.report.targets]
+    marker = any(each.marker for each in traits)
+    counts = any(each.contents for each in traits)
+    contents = ("rows", "last_write") if counts else ()
+    retention = view.has_retention
+    exists = ("exists", "marker") if marker else ("exists",)
+    since = ("since",) if view.report.ledger is not None else ()
+    counted = ("telemetry_count", "last_write", "tables") if counts else ()
+    whole = (*_ALWAYS, *exists, *(("retention", "desired") if retention else ()), *counted, *since)
+    brief = (*_ALWAYS, "state", *(("keeps",) if retention else ()), *contents)
+    layouts = (
+        (whole, brief, brief[:-1], brief[:-2], (*_ALWAYS, "state"))
+        if contents
+        else (
+            whole,
+            brief,
+            (*_ALWAYS, "state"),
+        )
+    )
+    cells = [_cells(row) for row in rows]
+    headers = fitting(layouts, cells)
+    show_table(headers, [[row[header] for header in headers] for row in cells])
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row as text, with `state` for `exists` and `marker`, and `keeps` for retention."""
+    target = ", ".join(copy["target"] for copy in row["copies"]) or row["target"]
+    cells = {
+        "tenant": short(row["tenant"]),
+        "database": short(row["database"] or "-"),
+        "target": target or "-",
+        "exists": _yes_or_no(row["exists"], "?"),
+        "marker": _yes_or_no(row["marker"], "-"),
+        "retention": _period(row["retention"]) if row["target"] else "-",
+        "desired": _period(row["desired"]),
+        "telemetry_count": _number(row, row["telemetry_count"]),
+        "rows": _number(row, row["rows"], at_most=_is_at_most(row["tables"] or ())),
+        "tables": _tables(row["tables"]),
+        "last_write": row["last_write"] or "-",
+        "since": (row["since"] or "-")[:10],
+    }
+    state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
+    if row["copies"]:
+        state = f"on {len(row['copies'])} targets"
+    elif state == "ok" and cells["marker"] == "no":
+        state = "no marker"
+    actual, desired = cells["retention"], cells["desired"]
+    drifts = state == "ok" and desired not in ("unmanaged", actual)
+    return {**cells, "state": state, "keeps": f"{actual}, not {desired}" if drifts else actual}
+
+
+def _yes_or_no(value: object, unknown: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return unknown if value is None else "?"
+
+
+def _period(value: str | None) -> str:
+    return {"unknown": "?", None: "kept for ever"}.get(value, str(value))
+
+
+def _number(row: Mapping[str, Any], number: int | None, *, at_most: bool = False) -> str:
+    if number is None:
+        return "?" if row["exists"] and not row["copies"] else "-"
+    return f"≤{number}" if at_most else str(number)
+
+
+def _is_at_most(tables: Sequence[Mapping[str, Any]]) -> bool:
+    return any(table["at_most"] for table in tables)
+
+
+def _tables(tables: Sequence[Mapping[str, Any]] | None) -> str:
+    """Return the names of the tables with the most rows, and how many each has."""
+    if not tables:
+        return "-"
+    ordered = sorted(tables, key=lambda table: -(table["rows"] or 0))
+    named = []
+    for table in ordered:
+        rows = "?" if table["rows"] is None else str(table["rows"])
+        named.append(f"{short(table['name'])} {'≤' if table['at_most'] else ''}{rows}")
+    return some_of(named, _NAMED)

@@ -1,0 +1,31 @@
+"""`influxops unretire`: a tenant that is retiring is kept after all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from influxops.cli.options import ledger_run_options
+
+
+@click.command("unretire", short_help="Keep tenants that are retiring.")
+@click.argument("tenants", nargs=-1, required=True, metavar="TENANT...")
+@ledger_run_options
+@click.pass_context
+def command(ctx: click.Context, /, tenants: tuple[str, ...], **options: Any) -> None:
+    """Keep the databases of tenants that are retiring, as long as they are not dropped.
+
+    \b
+    Exit codes:
+      0    they are kept
+      1    something failed or is held: what was dropped cannot be kept
+      2    the command line or the configuration is wrong; nothing was done
+      4    a guard refused; see --allow
+      130  interrupted; what was done stays done
+    """
+    from influxops.cli.session import execute
+    from influxops.reconcile.plan.retire import Unretire
+
+    report = execute(ctx, tenants=tenants, planner=Unretire(tenants), command="unretire", **options)
+    ctx.exit(report.exit_code)

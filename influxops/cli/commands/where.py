@@ -1,0 +1,181 @@
+"""`influxops where`: which server holds a tenant's database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influxops.cli.options import common_options, format_option, timeout_option
+from influxops.cli.output.stdio import say, say_json
+from influxops.domain.text import count, printable, short
+from influxops.errors import ExitCode
+
+if TYPE_CHECKING:
+    from influxops.domain.plan import TenantPlan
+    from influxops.domain.record import Record
+    from influxops.report.view import ReportView
+
+
+@click.command("where", short_help="Show which server holds a tenant's database.")
+@click.argument("tenant")
+@click.option(
+    "--recorded",
+    is_flag=True,
+    help="Answer from the ledger in one query, without asking sources and servers.",
+)
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context, tenant: str, recorded: bool, output: str, timeout: float | None
+) -> None:
+    """Show the target, the URL and the database of one tenant.
+
+    Ends with 1 when it has none, and says where it would be made; when it is elsewhere than it is
+    recorded; and when it is on several targets, all of which are shown with what they hold.
+    """
+    if recorded:
+        _recorded(ctx, tenant, output, timeout)
+        return
+    from influxops.cli.inspect import look
+    from influxops.cli.session import session
+    from influxops.domain.finding import Kind, Severity
+    from influxops.domain.selection import Scope
+    from influxops.report.document import plain
+    from influxops.report.status import place
+
+    scope = Scope(frozenset([tenant]))
+    with session(ctx, timeout=timeout, scope=scope) as (engine, context):
+        view, _ = look(engine, context, leave_out=(Kind.OVER_CAPACITY,))
+    found = next((each for each in view.report.tenants if each.tenant == tenant), None)
+    if found is None:
+        ctx.exit(view.report.exit_code or ExitCode.FAILED)
+    exists = view.exists(found)
+    copies = _copies(view, found)
+    if output == "json":
+        target = None if copies else place(view, found)
+        document = {
+            "tenant": tenant,
+            "target": target,
+            "url": view.url_of(target),
+            "planned_target": None if copies or target else found.target,
+            "database": found.database or None,
+            "exists": exists,
+            "copies": copies,
+            "since": plain(found.record.made) if found.record else None,
+        }
+        say_json(document, indent=None)
+    else:
+        _tell(view, found, copies, exists=exists)
+    if view.report.interrupted:
+        ctx.exit(ExitCode.INTERRUPTED)
+    is_doubted = bool(copies) or _is_elsewhere(found)
+    is_one = exists and not (is_doubted and view.severity(found) is Severity.ERROR)
+    ctx.exit(ExitCode.OK if is_one else ExitCode.FAILED)
+
+
+def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
+    """Answer from the ledger alone."""
+    from influxops.cli.session import needs_ledger, session
+    from influxops.domain.record import State
+    from influxops.report.document import plain
+
+    with session(ctx, timeout=timeout) as (engine, context):
+        record = needs_ledger(engine).memory(context, {tenant}).records.get(tenant)
+        places = {handle.name: handle.state().url for handle in engine.targets}
+    has_place = record is not None and record.state not in (State.WANTED, State.RETIRED)
+    url = places.get(record.target or "") if record is not None and has_place else None
+    if output == "json":
+        document = {
+            "tenant": tenant,
+            "target": record.target if record is not None and has_place else None,
+            "url": url,
+            "database": record.database or None if record is not None and has_place else None,
+            "state": record.state.value if record is not None else None,
+            "since": plain(record.made) if record is not None else None,
+        }
+        say_json(document, indent=None)
+    elif record is not None and has_place:
+        say("  ".join(filter(None, (record.target, url, record.database, _since(record)))))
+        if record.state is not State.READY:
+            say(f"it is {record.state.value}", err=True)
+    else:
+        what = (
+            f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
+        )
+        say(f"{printable(tenant)}: {what}", label="ERR", err=True)
+    found = has_place and record is not None and record.state not in (State.RESERVED, State.LOST)
+    ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
+
+
+def _since(record: Record | None) -> str:
+    """Return since when a tenant has its database, as the ledger has it; empty without one."""
+    return f"since {record.made:%Y-%m-%d}" if record is not None and record.made else ""
+
+
+def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
+    """Return where a tenant's database is, where that is more than one target."""
+    from influxops.domain.finding import Kind
+
+    if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
+        return []
+    urls = {target.name: target.url for target in view.report.targets}
+    return [{**copy, "url": urls.get(copy["target"])} for copy in tenant.finding.facts["copies"]]
+
+
+def _tell(
+    view: ReportView,
+    tenant: TenantPlan,
+    copies: list[dict[str, Any]],
+    *,
+    exists: bool | None,
+) -> None:
+    from influxops.domain.finding import Kind
+
+    if copies:
+        for copy in copies:
+            words = (copy["target"], copy["url"], tenant.database, _contents(copy))
+            say("  ".join(filter(None, words)))
+    elif exists:
+        words = (tenant.target, view.url(tenant), tenant.database, _since(tenant.record))
+        say("  ".join(filter(None, words)))
+        if not _is_elsewhere(tenant):
+            return
+    elif tenant.target is not None and not _is_lost(tenant):
+        full = any(
+            finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
+            for finding in view.report.notes
+        )
+        on = tenant.target
+        then = f"try {on}, where it may find no place" if full else f"make it on {on}"
+        say(f"{short(tenant.database)} is not there yet; `influxops ensure` would {then}", err=True)
+        return
+    advice = f" ({view.advice(tenant)})" if view.advice(tenant) else ""
+    say(f"{printable(tenant.tenant)}: {view.why(tenant)}{advice}", label="ERR", err=True)
+
+
+def _is_lost(tenant: TenantPlan) -> bool:
+    from influxops.domain.finding import Kind
+
+    return tenant.finding is not None and tenant.finding.kind is Kind.LOST
+
+
+def _is_elsewhere(tenant: TenantPlan) -> bool:
+    """Return whether what was found is perhaps only a copy of a tenant's database."""
+    from influxops.domain.finding import Kind
+
+    finding = tenant.finding
+    return finding is not None and finding.kind in (Kind.MISPLACED, Kind.LOST)
+
+
+def _contents(copy: Mapping[str, Any]) -> str:
+    """Return how much one copy holds."""
+    rows, last = copy.get("rows"), copy.get("last_write")
+    if rows is None:
+        return "rows not read"
+    at_most = any(table["at_most"] for table in copy.get("tables") or ())
+    what = ("at most " if at_most else "") + count(rows, "row")
+    return what + (f", last write {last}" if last else "")

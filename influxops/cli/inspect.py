@@ -1,0 +1,55 @@
+"""What `status` and `where` share: a look at tenants that changes and reports nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from influxops.cli.output.stdio import say
+from influxops.domain.finding import Kind, Severity
+from influxops.engine.engine import Engine
+from influxops.report.view import ReportView
+from influxops.runtime.context import Context
+
+#: What could not be read; it is told even where nobody in the scope depends on it.
+_UNREAD = (
+    Kind.FAILED_SOURCE,
+    Kind.UNREACHABLE,
+    Kind.REFUSED,
+    Kind.WRONG_SERVER,
+    Kind.INTERRUPTED,
+    Kind.DEADLINE,
+)
+
+
+def look(
+    engine: Engine, context: Context, *, leave_out: Collection[Kind] = ()
+) -> tuple[ReportView, int]:
+    """Plan without telling the reporters, and say on standard error what is wrong.
+
+    What is wrong with a tenant that is shown is left to the command, and so is what a guard would
+    refuse: that is no fault of what is there.
+
+    Args:
+        engine: The engine.
+        context: A dry run.
+        leave_out: Kinds of findings that the command tells in its own words.
+
+    Returns:
+        The view of the report, and how many errors it holds that are about no tenant.
+    """
+    view = ReportView(engine.execute(context, tell=False))
+    waiting = {refusal.guard for refusal in view.report.refusals if not refusal.tenants}
+    errors = 0
+    for group in view.general:
+        if group.kind in leave_out or (
+            group.kind is Kind.GUARD and group.remedy.value not in waiting
+        ):
+            continue
+        wrong = group.severity is Severity.ERROR
+        errors += wrong
+        if wrong or (
+            group.kind in (*_UNREAD, Kind.STALE_LEDGER) and group.severity is Severity.WARNING
+        ):
+            advice = f" ({group.advice})" if group.advice else ""
+            say(f"{group.line()}{advice}", label="ERR" if wrong else "WARN", err=True)
+    return view, errors

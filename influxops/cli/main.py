@@ -1,0 +1,75 @@
+"""The command line, `influxops`: how it starts and how it ends.
+
+Nothing else is here, so that Ctrl-C meets a `try` as soon as Python itself has started.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line; every error ends with its message and exit code, none with a trace."""
+    try:
+        _open_what_was_closed()
+        code = _run()
+    except KeyboardInterrupt:
+        code = _interrupted()
+    _die_quietly()
+    sys.exit(code)
+
+
+def _run() -> int:
+    # Imported here: Ctrl-C while this is under way is caught as well.
+    import errno
+
+    from influxops.cli.app import cli
+    from influxops.cli.failures import end_with
+    from influxops.cli.options import Common
+    from influxops.runtime.stdio import give_up
+
+    options = Common()
+    try:
+        code = cli.main(prog_name="influxops", standalone_mode=False, obj=options)
+    except SystemExit:  # click's way with its own help that nobody reads (`--help | head`)
+        return 0
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            error = give_up(sys.stdout, error) or error
+        return end_with(error, traceback=options.verbose > 1, as_json=options.output == "json")
+    return code if isinstance(code, int) else 0
+
+
+def _open_what_was_closed() -> None:
+    """Lead standard streams that were closed from the beginning (`2>&-`) into nothing.
+
+    Else the next socket or file would get their number, and what is meant for a person would be
+    written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        nothing = os.open(os.devnull, os.O_RDWR)
+        if nothing != number:
+            os.dup2(nothing, number)
+            os.close(nothing)
+        mode = "w" if number else "r"
+        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _interrupted() -> int:
+    import contextlib
+
+    with contextlib.suppress(OSError):
+        os.write(2, b"influxops: interrupted\n")
+    return 130
+
+
+def _die_quietly() -> None:
+    """Let Ctrl-C while the interpreter takes itself down end it without a traceback."""
+    import contextlib
+    import signal
+
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,84 @@
+"""The bases of the settings of sources, targets, reporters and ledgers: what the engine goes by."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from influxops.config.settings import PluginSettings, checked, setting
+from influxops.domain.durations import parse_duration
+
+
+class SourceSettings(PluginSettings):
+    """The base of a tenant source's settings."""
+
+    @property
+    def gives_ids_only(self) -> bool:
+        """Whether a tenant of it has no attributes, so that its id alone names its database."""
+        return False
+
+
+class TargetSettings(PluginSettings):
+    """The base of a target's settings: what the engine itself needs to know of it."""
+
+    capacity: int | Literal["unlimited"] | None = setting(
+        None,
+        description="How many databases the server holds, or `unlimited`; left out: what the "
+        "target estimates, and the server decides.",
+        ge=0,
+    )
+    state: Literal["active", "draining"] = setting(
+        "active", description="`draining` keeps what it has and gets nothing new."
+    )
+
+    @property
+    def expected_identity(self) -> str | None:
+        """The identity of the only server that this target may be; None for any."""
+        return None
+
+
+class ReporterSettings(PluginSettings):
+    """The base of a reporter's settings."""
+
+    budget: float = setting(
+        10.0, description="Seconds that telling may take, all waiting included.", gt=0, le=300
+    )
+
+
+def _parse_share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ValueError("it must be above 0 and at most 1")
+    return value
+
+
+class LedgerSettings(PluginSettings):
+    """The base of a ledger's settings: what the engine itself goes by."""
+
+    #: The settings that say where the ledger is. Where a section gives none of them, it takes
+    #: those that it shares with the first source of the same kind from there.
+    place: ClassVar[tuple[str, ...]] = ()
+
+    namespace: str = setting(
+        "default",
+        description="Whose tenants these are. Configurations that share a ledger and have nothing "
+        "to do with each other have different ones.",
+        min_length=1,
+    )
+    mass_change: float = setting(
+        0.2,
+        description="The share of the recorded tenants that one run may make anew, drop or find "
+        "gone from the sources, before the guard `mass-change` asks.",
+        parse=_parse_share,
+    )
+    retire_after: str = setting(
+        "7d",
+        description="How long a retired tenant's database is kept, and the one that a moved "
+        "tenant left behind.",
+        parse=checked(parse_duration),
+    )
+    cache_ttl: str = setting(
+        "60s",
+        description="How long an application may go on using the place of a database that it "
+        "looked up, the time of a write included; a move waits so long for those that still write "
+        "to the old one.",
+        parse=checked(parse_duration),
+    )

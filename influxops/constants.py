@@ -1,0 +1,6 @@
+"""Names by which others find this project."""
+
+#: The project of the hooks, for pluggy.
+PROJECT = "influxops"
+#: The entry points by which plugins are found.
+PLUGIN_GROUP = "influxops.plugins"

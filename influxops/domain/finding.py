@@ -1,0 +1,136 @@
+"""Findings: what somebody should know, and perhaps decide, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
+
+from influxops.domain.hint import Remedy
+from influxops.domain.text import one_line, printable
+
+
+class Severity(StrEnum):
+    """How much a finding matters: only an error changes the exit code."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Kind(StrEnum):
+    """What a finding says; the values are stable, programs read them (docs/report.md)."""
+
+    # about a source
+    FAILED_SOURCE = "failed-source"  # could not be read
+    NO_TENANTS = "no-tenants"  # read well, and holds nobody
+    EMPTY_ID = "empty-id"  # gave a tenant without an id
+    HIDDEN_ROWS = "hidden-rows"  # row-level security may hide tenants
+    STANDBY = "standby"  # it is a standby that may be behind
+    NEW_SOURCE = "new-source"  # the ledger has not seen it before
+    # about the ledger
+    NO_LEDGER = "no-ledger"  # none is configured, so some things cannot be seen
+    FAILED_LEDGER = "failed-ledger"  # it could not be read or written
+    STALE_LEDGER = "stale-ledger"  # a server shows what it does not know: it may be a backup
+    # about a target
+    UNREACHABLE = "unreachable"  # could not be read
+    REFUSED = "refused"  # refused who asks
+    WRONG_SERVER = "wrong-server"  # another server answers there than configured
+    PARTIAL_INVENTORY = "partial-inventory"  # something of it is hidden from the token
+    OVER_CAPACITY = "over-capacity"  # no place left, or perhaps none
+    CAPACITY = "capacity"  # the configured capacity is not what the server has
+    ORPHAN = "orphan"  # a database belongs to no tenant
+    BACK_AGAIN = "back-again"  # a database that was retired is there again
+    RENAMED_TARGET = "renamed-target"  # the ledger knows its server under another name
+    REPLACED_SERVER = "replaced-server"  # another server than the recorded one was allowed
+    PLUGIN_FAULT = "plugin-fault"  # a plugin broke, or did not do what it said
+    # about a tenant: what should be
+    CONFLICT = "conflict"  # given twice, differently
+    INVALID_NAME = "invalid-name"  # its database's name breaks a rule
+    INVALID_ID = "invalid-id"  # its id breaks a rule
+    INVALID_RETENTION = "invalid-retention"  # no retention period, or none that its target keeps
+    UNKNOWN_ATTRIBUTE = "unknown-attribute"  # an attribute that is probably misspelt
+    UNKNOWN_TARGET = "unknown-target"  # its target is not configured
+    UNKNOWN_TENANT = "unknown-tenant"  # named somewhere, and no source knows it
+    NAME_COLLISION = "name-collision"  # it would share its database
+    CASE = "case"  # its id differs from another only by case, or by how it is composed
+    # about a tenant: what is
+    IN_TWO_TARGETS = "in-two-targets"  # its database is on more than one target
+    NO_DATABASE = "no-database"  # no target holds the database that was named
+    MISPLACED = "misplaced"  # its database is elsewhere than it should be
+    DRAINING = "draining"  # its only target gets nothing new
+    LOST = "lost"  # it was ready, and is gone; a client may have created another one since
+    NOT_CONFIGURED = "not-configured"  # the target that it is recorded on is not configured
+    BUSY = "busy"  # another run has it in its hands
+    RETIRING = "retiring"  # it is dropped once its time has come
+    UNRETIRED = "unretired"  # it was retiring, and a source has it again
+    STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
+    RECENT_TELEMETRY = "recent-telemetry"  # to be retired, and somebody wrote to it of late
+    LATE_WRITES = "late-writes"  # rows still come to the old copy of a moved tenant
+    MOVING = "moving"  # its database is being copied to another target
+    MOVED = "moved"  # its database is on another target now
+    NOT_READ = "not-read"  # its target cannot be read
+    RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
+    NOT_DECIDABLE = "not-decidable"  # whether it is complete cannot be told from what is there
+    KNOWN_AGAIN = "known-again"  # dropped although a source still has it
+    # about a tenant: what was done
+    GUARD = "guard"  # a guard refuses something
+    FAILED_CHANGE = "failed-change"  # a change was tried and failed
+    NOT_TRIED = "not-tried"  # a change was not tried
+    UNCONFIRMED = "unconfirmed"  # made, and perhaps not durable
+    NOT_KNOWN = "not-known"  # how a change ended could not be found out
+    # about the run
+    NO_LOCK = "no-lock"  # no lock could be had, or it was lost
+    LOCK_BUSY = "lock-busy"  # another run holds the lock
+    CONFIGURATION = "configuration"  # the configuration says what cannot be
+    DEADLINE = "deadline"  # the time is used up
+    INTERRUPTED = "interrupted"  # ended from outside
+    REPORTER = "reporter"  # a report could not be delivered
+    NOTE = "note"  # anything else that a plugin has to say
+
+
+class Finding(Struct, frozen=True):
+    """Something that somebody should know, and perhaps decide.
+
+    `message` says what, without naming whom it is about: `subject` does, and each face puts it
+    in front where it does not stand there already.
+    """
+
+    kind: Kind
+    severity: Severity
+    message: str  # one clause or sentence, without a subject: "its database name is empty"
+    remedy: Any = ""  # what to do about it: a Remedy, or text; a Remedy once it was made
+    tenant: str | None = None  # the id of the tenant that it is about
+    target: str | None = None  # the name of the target that it is about
+    database: str | None = None  # the name of the database that it is about
+    source: str | None = None  # the name of the source that it is about
+    reporter: str | None = None  # the name of the reporter that it is about
+    facts: Mapping[str, Any] = field(default_factory=dict)  # plain data behind the message
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.remedy, Remedy):
+            force_setattr(self, "remedy", Remedy.advise(self.remedy))
+
+    @property
+    def subject(self) -> str:
+        """Whom it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
+        if self.tenant is not None:
+            return f"tenant {printable(self.tenant)}"
+        for role in ("target", "source", "reporter"):
+            name = getattr(self, role)
+            if name is not None:
+                return f"{role} {one_line(name)}"
+        return ""
+
+    @property
+    def hint(self) -> str:
+        """What to do about it, in plain words; a face has its own (`Words`)."""
+        return str(self.remedy)
+
+    @property
+    def sentence(self) -> str:
+        """Subject and message: what stands for itself."""
+        return f"{self.subject}: {self.message}" if self.subject else self.message

@@ -1,0 +1,111 @@
+"""The plan of a run: one TenantPlan a tenant, and what the guards refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.database import Database, Retention, Unmanaged
+from influxops.domain.finding import Finding
+from influxops.domain.hint import Remedy
+from influxops.domain.record import Record
+
+
+class Verdict(StrEnum):
+    """Where a tenant stands.
+
+    `OK` was right before the run, `CHANGED` was made right by it, `PENDING` would be changed.
+    The others are not right: `HELD` needs a decision, `REFUSED` waits for a guard to be allowed,
+    `FAILED` was tried, `UNKNOWN` could not be read or confirmed.
+    """
+
+    OK = "ok"
+    CHANGED = "changed"
+    PENDING = "pending"
+    HELD = "held"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nobody needs to look."""
+        return self in (Verdict.OK, Verdict.CHANGED, Verdict.PENDING)
+
+
+class TenantPlan(Struct, frozen=True):
+    """One tenant, from what it should have to how it stands at the end of a run: the one value.
+
+    Planning makes it, guards may refuse its changes, the run adds how they ended. Everything
+    that is told of a tenant follows from it.
+    """
+
+    tenant: str  # its id
+    database: str  # the desired database's name; empty where it has none that is valid
+    retention: Retention | Unmanaged  # the retention period it should have, in seconds
+    verdict: Verdict = Verdict.OK
+    pin: str | None = None  # the only target that its database should be on; None: placement
+    target: str | None = None  # the target that holds its database, or will
+    before: Database | None = None  # the database before the run
+    after: Database | None = None  # after the run; in a dry run, as it would be
+    changes: tuple[Change, ...] = ()  # what is to be done, refused changes left out
+    refused: tuple[Change, ...] = ()  # what a guard refuses
+    outcomes: tuple[Outcome, ...] = ()  # how the changes ended, settled by reading again
+    finding: Finding | None = None  # explains a verdict that is not right
+    notes: tuple[Finding, ...] = ()  # what else was noticed about it
+    #: Whether it is to be created beyond what its target is thought to hold.
+    over_estimate: bool = False
+    #: The targets that could not be read and may hold its database.
+    unseen_on: tuple[str, ...] = ()
+    record: Record | None = None  # what the ledger has of it; None without one
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was found about it, what explains its verdict first."""
+        return (self.finding, *self.notes) if self.finding else self.notes
+
+    @property
+    def move(self) -> Change | None:
+        """The change that takes its database to another target; None without one."""
+        return next((change for change in self.changes if change.action is Action.MOVE), None)
+
+    @property
+    def is_replacement(self) -> bool:
+        """Whether a database is to be dropped, and created again in its place."""
+        actions = {change.action for change in (*self.changes, *self.refused)}
+        return actions >= {Action.DROP, Action.CREATE}
+
+    @property
+    def made(self) -> tuple[Change, ...]:
+        """The changes that were made, those among them that were not finished too."""
+        return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)
+
+
+class Refusal(Struct, frozen=True):
+    """What a guard keeps from being done until it is allowed."""
+
+    guard: str  # the name that allows it
+    message: str  # what it refuses, and why
+    tenants: tuple[str, ...] = ()  # the tenants that wait for the decision
+    when: str = "only if that is what you want"  # when it is right to allow it
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do: allow it, if that is right."""
+        return Remedy.allow(self.guard, self.when)
+
+
+class Plan(Struct, frozen=True):
+    """What a run would do: a value, the same for a dry run and a real one."""
+
+    tenants: Mapping[str, TenantPlan]  # those in the scope, by id, in the order of the sources
+    notes: tuple[Finding, ...] = ()  # what was noticed that is about no single tenant
+    refusals: tuple[Refusal, ...] = ()  # what the guards refuse
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it would change anything."""
+        return any(plan.changes for plan in self.tenants.values())

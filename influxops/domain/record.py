@@ -1,0 +1,154 @@
+"""What a ledger remembers: one record a tenant, the servers it was promised on, and a history.
+
+The values only; a plugin of the role `ledger` keeps them (`influxops.plugin_host.hookspecs`), and
+`influxops.reconcile` decides what stands in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+class State(StrEnum):
+    """Where a tenant's record stands."""
+
+    WANTED = "wanted"  # it should have a database, and has no place yet
+    RESERVED = "reserved"  # a run took a place for it, and has not said how that ended
+    UNCONFIRMED = "unconfirmed"  # it was made or found, and its marker has not been seen
+    READY = "ready"  # its database is there, or was when its target was last read
+    MOVING = "moving"  # its database is being copied to another target
+    RETIRING = "retiring"  # its database is dropped once its time has come
+    RETIRED = "retired"  # its database was dropped
+    LOST = "lost"  # it was ready, and is gone; a client may have created another one since
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether its database was seen to be there and complete, and is not dropped by a run."""
+        return self in (State.READY, State.MOVING, State.RETIRING, State.LOST)
+
+
+class Record(Struct, frozen=True):
+    """What is remembered of one tenant; times are those of the ledger's clock, in UTC.
+
+    The ledger itself sets `since`, `holder`, `is_held` and `version`; what else a run gives is
+    stored as it is.
+    """
+
+    tenant: str  # its id
+    state: State
+    database: str = ""  # the name of its database; empty while it has no place
+    target: str | None = None  # the name of the target that holds it
+    identity: str | None = None  # of the server that it was made on; None where that has none
+    #: The other target that has, or gets, a copy: where it moves to, and after that where it was.
+    other: str | None = None
+    other_identity: str | None = None  # of that target's server
+    #: When what is to be dropped may be dropped: its database, or the copy on `other`. A moving
+    #: tenant has it once it is on its new target.
+    due: datetime | None = None
+    progress: str = ""  # how far a move is; its target's own text
+    #: When it came to its state; where that is wanted or reserved, since when it waits.
+    since: datetime | None = None
+    made: datetime | None = None  # when its database was made, or first found
+    made_by: str = ""  # the id of the run that made or found it
+    confirmed: datetime | None = None  # when it was last seen on its target
+    error: str = ""  # why the last try failed; empty after a good one
+    tries: int = 0  # how often it was tried since it was last good
+    #: The id of the run that has it in its hands; empty where none has.
+    holder: str = ""
+    #: Whether that run still lives. The ledger fills it in.
+    is_held: bool = False
+    #: Grows with each change; 0 where there is no record yet. A change names the version that it
+    #: is based on, and is refused if there is another one by then.
+    version: int = 0
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether its database was seen to be there, complete or not, and is not dropped by a run.
+
+        What was created, but could not be confirmed to be durable, was never seen.
+        """
+        seen = self.state is State.UNCONFIRMED and self.confirmed is not None
+        return self.state.is_promised or seen
+
+
+class Server(Struct, frozen=True):
+    """A server that tenants were promised on."""
+
+    target: str  # the name of the target that led to it when it was last read
+    identity: str | None = None  # what it answers with; None where its kind has no identity
+    since: datetime | None = None  # when it was first read
+    read: datetime | None = None  # when it was last read in full
+
+
+class Memory(Struct, frozen=True):
+    """What a ledger gives at the beginning of a run."""
+
+    records: Mapping[str, Record] = field(default_factory=dict)  # by the tenant's id
+    servers: tuple[Server, ...] = ()
+    #: The sources that it has seen: the kind of each, and its `Location.identity`.
+    sources: frozenset[str] = frozenset()
+    now: datetime | None = None  # the ledger's clock
+
+
+class Event(StrEnum):
+    """What happened, in a history."""
+
+    FOUND = "found"  # a database that was there already was recorded
+    CREATED = "created"
+    COMPLETED = "completed"
+    RETENTION = "retention"  # its retention period was set
+    DROPPED = "dropped"
+    LOST = "lost"
+    RECREATED = "recreated"  # it is lost, and a client has created another one of its name
+    FOUND_AGAIN = "found-again"  # what was lost is there
+    CONFIRMED = "confirmed"  # what was not sure to be durable is there
+    ADOPTED = "adopted"
+    RETIRING = "retiring"
+    UNRETIRED = "unretired"
+    MOVING = "moving"
+    MOVED = "moved"
+    RENAMED_TARGET = "renamed-target"
+    REPLACED_SERVER = "replaced-server"
+    NEW_SOURCE = "new-source"
+
+
+class Entry(Struct, frozen=True):
+    """One line of the history."""
+
+    event: Event
+    tenant: str | None = None  # the id of the tenant that it is about
+    target: str | None = None  # the target that it happened on
+    database: str = ""
+    before: str = ""  # what was, in a word or two
+    after: str = ""  # what it became
+    ended: str = "done"  # how it ended: a `Status` of the model
+    message: str = ""  # why it did not end well, or what else is to be said
+    at: datetime | None = None  # when, by the ledger's clock; the ledger fills it in
+    run: str = ""  # the run that did it; the ledger fills it in
+    who: str = ""  # user@host
+
+
+class Writing(Struct, frozen=True):
+    """What a run has a ledger write, all of it or nothing, in one transaction."""
+
+    records: tuple[Record, ...] = ()  # each based on its `version`
+    servers: tuple[Server, ...] = ()  # as they were read; put in the place of those of that target
+    renamed: Mapping[str, str] = field(default_factory=dict)  # new names of targets, by old ones
+    sources: frozenset[str] = frozenset()  # further sources that it has seen now
+    entries: tuple[Entry, ...] = ()  # for the history
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.servers or self.renamed or self.sources or self.entries)
+
+
+class Wanted(Struct, frozen=True):
+    """Which part of the history is wanted; None for all."""
+
+    tenants: Collection[str] | None = None
+    run: str | None = None
+    since: datetime | None = None
+    most: int | None = None  # the newest so many

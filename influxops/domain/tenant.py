@@ -1,0 +1,66 @@
+"""A tenant as a source knows it, and the attributes that the engine reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from msgspec import Struct, field
+
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.text import count, short, some_of
+
+
+class Tenant(Struct, frozen=True):
+    """A tenant as a source knows it."""
+
+    id: str  # as text
+    #: What else the source says of it. The engine reads `database` (overrides the naming
+    #: template), `retention` (a duration, or `none`) and `target` (overrides the placement);
+    #: what is NULL in the source is left out.
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""  # the name of the source's section; the engine fills it in
+
+
+#: What the engine reads of a tenant beside its id; each is spelt exactly so.
+ATTRIBUTES = ("database", "retention", "target")
+
+
+@cache
+def meant_attribute(name: str) -> str:
+    """Return the attribute that a name was probably meant for.
+
+    Args:
+        name: The name of a column or a key.
+
+    Returns:
+        The attribute; empty where the name is one, or resembles none.
+    """
+    if name in ATTRIBUTES:
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.strip().casefold(), ATTRIBUTES, n=1, cutoff=0.8)
+    return near[0] if near else ""
+
+
+def ignored_attributes(names: Iterable[str], noun: str) -> Finding | None:
+    """Return the finding that tells which columns or keys of a source mean nothing to influxops.
+
+    Args:
+        names: The names of all columns or keys beside the id.
+        noun: What they are: "column".
+
+    Returns:
+        The finding; None where each is an attribute.
+    """
+    ignored = [short(name) for name in dict.fromkeys(names) if name not in ATTRIBUTES]
+    if not ignored:
+        return None
+    are = "is" if len(ignored) == 1 else "are"
+    return Finding(
+        Kind.UNKNOWN_ATTRIBUTE,
+        Severity.INFO,
+        f"{count(len(ignored), noun)} {are} ignored: {some_of(ignored)}",
+        f"nothing, if that is meant; what is read: {some_of(ATTRIBUTES)}",
+    )

@@ -1,0 +1,1 @@
+"""One configuration and its plugins, and what can be run with them."""

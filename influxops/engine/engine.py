@@ -1,0 +1,390 @@
+"""The engine: one configuration's plugins, and what can be done with them."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from influxops.config.load import Config, Section
+from influxops.config.resolve import Resolved, resolve, resolve_section
+from influxops.config.secrets import Redactor
+from influxops.domain.check import Check
+from influxops.domain.database import DatabaseStats, Inventory
+from influxops.domain.durations import parse_duration
+from influxops.domain.finding import Finding
+from influxops.domain.selection import Scope
+from influxops.errors import ConfigError, InfluxopsError, Interrupted
+from influxops.plugin_host.base import Handle, manager
+from influxops.plugin_host.discovery import Kind, installed
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile import guards
+from influxops.reconcile.observe.ledger import read_ledger, with_memory
+from influxops.reconcile.observe.stale_ledger import stale_ledger
+from influxops.reconcile.observe.targets import refuse_one_server_twice
+from influxops.reconcile.policy import Rules, TargetPolicy
+from influxops.reconcile.request import Order, Planner
+from influxops.reconcile.run import NO_LEDGER, reconcile
+from influxops.reconcile.state import Observed
+from influxops.report.model import Origin, Report, RunHead
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
+
+if TYPE_CHECKING:
+    from influxops.engine.single import SingleTenants
+
+
+class Engine:
+    """Runs the hooks of one configuration's plugins.
+
+    Args:
+        config: The configuration.
+        kinds: The plugins to choose from; all that are installed when left out.
+        reporters: Further reporters, told first; the command line's own output is one.
+
+    Raises:
+        ConfigError: When a section says what cannot be.
+        PluginUnusable: When a plugin is not there or broken.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        kinds: Mapping[str, Kind] | None = None,
+        reporters: Sequence[Section] = (),
+    ) -> None:
+        kinds = installed() if kinds is None else kinds
+        self.config = config
+        configured = resolve(config, kinds)
+        resolved = [*(resolve_section(section, kinds) for section in reporters), *configured]
+        #: Why a section cannot be used: its secret is not there. Others go on without it.
+        self._missing: dict[str, ConfigError] = {}
+        self.redact = self._reveal(resolved)
+        hooks = manager()
+        self.sources: list[SourceHandle] = []
+        self.targets: list[TargetHandle] = []
+        self.reporters: list[ReporterHandle] = []
+        self.ledger: LedgerHandle | None = None  # None where none is configured
+        self._own = {section.full_name for section in reporters}
+        for each in resolved:
+            missing = self._missing.get(each.name)
+            match each.section.role:
+                case "sources":
+                    self.sources.append(SourceHandle(each, hooks, self.redact, missing))
+                case "targets":
+                    self.targets.append(TargetHandle(each, hooks, self.redact, missing))
+                case "ledger":
+                    self.ledger = LedgerHandle(each, hooks, self.redact, missing)
+                case "reporters":
+                    handle = ReporterHandle(each, hooks, self.redact, missing)
+                    handle.is_own = each.name in self._own
+                    self.reporters.append(handle)
+        self.rules = _rules(config, self.targets, self.ledger)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        for handle in self._handles:
+            handle.close()
+
+    def execute(
+        self,
+        context: Context,
+        *,
+        allow: Iterable[str] = (),
+        absent: bool = False,
+        recreate: Iterable[str] = (),
+        planner: Planner | None = None,
+        command: str = "ensure",
+        tell: bool = True,
+    ) -> Report:
+        """Make a run: a dry one plans, any other also carries the plan out.
+
+        Args:
+            context: The run.
+            allow: The names of the guards that are allowed.
+            absent: Whether the tenants that the scope names are to lose their databases.
+            recreate: Ids of tenants whose lost database is to be made again, empty.
+            planner: Plans something else than that every tenant has its database; one with a
+                method `carry_out` executes what it planned itself.
+            command: The command that makes such a run.
+            tell: Whether the reporters are told.
+
+        Returns:
+            The report, after all reporters were told. What failed is in it.
+
+        Raises:
+            ConfigError: When the run asks for what cannot be; nothing was written.
+            LockBusy: When another run holds the lock; nothing was written.
+        """
+        order = self._order(context, allow, tell=tell)
+        rules = replace(self.rules, recreate=frozenset(recreate))
+        order = replace(
+            order,
+            rules=rules,
+            absent=absent,
+            planner=planner,
+            command=command,
+        )
+        return self._run(order, context, tell=tell)
+
+    def move(
+        self,
+        context: Context,
+        *,
+        to: str | None = None,
+        away: str | None = None,
+        allow: Iterable[str] = (),
+        writers_paused: bool = False,
+        retire_after: int | None = None,
+        without_tables: Iterable[str] = (),
+        tell: bool = True,
+    ) -> Report:
+        """Move tenants to another target, with all that their databases hold.
+
+        Args:
+            context: The run; the tenants of its scope are moved, where no target is left.
+            to: The target that they go to; None for where placement puts them.
+            away: The target that all recorded tenants leave.
+            allow: The names of the guards that are allowed.
+            writers_paused: Whether somebody says that nobody writes to them meanwhile.
+            retire_after: Seconds for which the old copies are kept; None for what is configured.
+            without_tables: Tables that do not keep a tenant from being moved where they cannot be
+                copied; one that can be is copied all the same.
+            tell: Whether the reporters are told.
+
+        Returns:
+            The report, after all reporters were told. What failed is in it.
+
+        Raises:
+            ConfigError: When the run asks for what cannot be; nothing was written.
+        """
+        from influxops.reconcile.move.execute import Mover  # what one command needs
+        from influxops.reconcile.move.route import Goal
+
+        if self.ledger is None:
+            raise ConfigError(
+                "moving a tenant takes a ledger, which knows at any time where it is",
+                hint=NO_LEDGER.remedy,
+            )
+        if self.ledger.missing is not None:
+            raise self.ledger.missing
+        settings = self.ledger.settings
+        mover = Mover(
+            Goal(
+                to,
+                away,
+                writers_paused,
+                parse_duration(settings.cache_ttl),
+                parse_duration(settings.retire_after) if retire_after is None else retire_after,
+                tuple(without_tables),
+            )
+        )
+        order = self._order(context, allow, tell=tell)
+        command = "drain" if away is not None else "move"
+        order = replace(order, planner=mover, command=command)
+        return self._run(order, context, tell=tell)
+
+    def _order(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> Order:
+        return Order(
+            self.sources,
+            self.targets,
+            self.rules,
+            guards.known(allow),
+            ledger=self.ledger,
+            who=self.origin.who,
+            tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
+        )
+
+    def _run(self, order: Order, context: Context, *, tell: bool) -> Report:
+        late = [
+            failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
+            for handle in self.reporters
+            if handle.missing is not None
+        ]
+        report, error = reconcile(order, context, self.origin, late)
+        if error is None:
+            return self.tell(report, context, self.reporters) if tell else report
+        # Who watches must not go on seeing the last good run. A mistaken scope is a slip of
+        # whoever typed it, and the command line itself says what is raised.
+        if tell and not context.scope.is_limited:
+            others = [each for each in self.reporters if each.full_name not in self._own]
+            self.tell(report, context, others)
+        raise error
+
+    def target(self, name: str) -> TargetHandle:
+        """Return a target by its name."""
+        return next(handle for handle in self.targets if handle.name == name)
+
+    @property
+    def single(self) -> SingleTenants:
+        """What can be done for single tenants, without reading everything."""
+        from influxops.engine.single import SingleTenants  # what no command needs
+
+        order = Order(
+            self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
+        )
+        return SingleTenants(self, order)
+
+    def doctor(self, context: Context) -> Iterator[tuple[str, Check]]:
+        """Look at everything that a run depends on.
+
+        Yields:
+            The section's full name, and one check.
+        """
+        for handle in self._handles:
+            if handle.missing is not None:
+                missing = handle.missing
+                yield handle.full_name, Check("secret", False, missing.message, missing.remedy)
+                continue
+            for check in handle.checks(context):
+                yield handle.full_name, check
+        context.check()
+        if self.ledger is None:
+            yield "ledger", Check("ledger", None, NO_LEDGER.message, NO_LEDGER.remedy)
+        inventories: dict[str, Inventory] = {}
+        if len(self.targets) > 1 or self.ledger is not None:
+            inventories = self._inventories(context)
+            try:
+                refuse_one_server_twice(inventories, self.targets)
+            except ConfigError as error:
+                yield "targets", Check("servers", False, error.message, error.remedy)
+        if self.ledger is not None and self.ledger.missing is None:
+            read = read_ledger(self.ledger, context)  # its own checks say what is wrong with it
+            observed = with_memory(Observed(inventories=inventories), read, self.sources)
+            for finding in stale_ledger(observed, None, self._order(context, ()), Scope(), context):
+                check = Check("up to date", False, finding.sentence, finding.remedy)
+                yield self.ledger.full_name, check
+
+    def _inventories(self, context: Context) -> dict[str, Inventory]:
+        found: dict[str, Inventory] = {}
+        for handle in self.targets:
+            try:
+                found[handle.name] = handle.inventory(context.limited(self.rules.reading))
+            except Interrupted:
+                context.check()
+            except InfluxopsError:
+                continue  # its own checks say why
+        return found
+
+    def describe(
+        self, names: Mapping[str, Sequence[str]], context: Context
+    ) -> dict[tuple[str, str], DatabaseStats]:
+        """Tell how much is in databases.
+
+        Args:
+            names: The databases' names, by target.
+            context: The run.
+
+        Returns:
+            What each holds, by target and name; a target whose plugin cannot tell is left out.
+        """
+        context.on_stage("counting", sum(map(len, names.values())))
+        handles = [handle for handle in self.targets if names.get(handle.name)]
+        tasks = {h.full_name: partial(h.describe, names[h.name], context) for h in handles}
+        parts = in_parallel(tasks, context)
+        return {
+            (handle.name, name): stats
+            for handle, part in zip(handles, parts, strict=True)
+            for name, stats in part.items()
+        }
+
+    @property
+    def origin(self) -> Origin:
+        """Who runs this."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):  # no such user in a container
+            user = "unknown"
+        return Origin(user, socket.gethostname(), self.config.path)
+
+    @property
+    def _handles(self) -> list[Handle]:
+        ledger = [self.ledger] if self.ledger is not None else []
+        return [*self.sources, *self.targets, *ledger, *self.reporters]
+
+    def _reveal(self, resolved: Iterable[Resolved]) -> Redactor:
+        """Read every secret once, to know what must not be shown, and what is missing."""
+        values = []
+        for each in resolved:
+            for secret in each.settings.secrets():
+                try:
+                    values.append(secret.reveal())
+                except ConfigError as error:
+                    self._missing.setdefault(each.name, error)
+        return Redactor(values)
+
+    def _tell_start(self, context: Context, observed: Observed) -> list[Finding]:
+        head = RunHead(
+            context.id,
+            context.dry_run,
+            self.origin,
+            observed.sources,
+            observed.targets,
+            observed.ledger,
+        )
+        told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
+        return [failure for failure in told if failure is not None]
+
+    def tell(self, report: Report, context: Context, reporters: Iterable[ReporterHandle]) -> Report:
+        """Tell reporters, one after the other, the command line's own output first.
+
+        Args:
+            report: What they are told.
+            context: The run.
+            reporters: Who is told.
+
+        Returns:
+            The report, with what went wrong with telling.
+        """
+        context.on_stage("telling", 0)  # what was under way is over, as far as it came
+        failures: list[Finding] = []
+        for handle in reporters:
+            if handle.missing is None:
+                failure = handle.report(report, context)
+                failures += [failure] if failure is not None else []
+        return replace(report, notes=(*report.notes, *failures)) if failures else report
+
+
+def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle | None) -> Rules:
+    return Rules(
+        template=config.template,
+        retention=config.retention,
+        targets={
+            handle.name: TargetPolicy(
+                handle.settings.capacity,
+                handle.settings.state == "draining",
+                handle.traits,
+                handle.resolved.written("capacity")
+                if handle.resolved.section.outranks_environment
+                else "",
+            )
+            for handle in targets
+        },
+        policy=config.placement.policy,
+        pins=config.placement.pins,
+        acknowledged=frozenset(config.naming.acknowledged),
+        reading=config.reading,
+        mass_change=ledger.settings.mass_change if ledger is not None else 1.0,
+        has_file=config.path is not None
+        or not all(section.outranks_environment for section in config.sections),
+    )

@@ -1,0 +1,173 @@
+"""All that a plugin imports: `from influxops.plugin import Source, Tenant, hookimpl`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from influxops._version import __version__ as __version__
+from influxops.config.plugin_settings import LedgerSettings as LedgerSettings
+from influxops.config.plugin_settings import ReporterSettings as ReporterSettings
+from influxops.config.plugin_settings import SourceSettings as SourceSettings
+from influxops.config.plugin_settings import TargetSettings as TargetSettings
+from influxops.config.secrets import Secret as Secret
+from influxops.config.settings import (
+    Location as Location,
+)
+from influxops.config.settings import (
+    PluginSettings as PluginSettings,
+)
+from influxops.config.settings import (
+    SettingError as SettingError,
+)
+from influxops.config.settings import (
+    is_this_machine as is_this_machine,
+)
+from influxops.config.settings import (
+    setting as setting,
+)
+from influxops.domain.change import Action as Action
+from influxops.domain.change import Change as Change
+from influxops.domain.change import Outcome as Outcome
+from influxops.domain.change import Status as Status
+from influxops.domain.check import Check as Check
+from influxops.domain.copy import Copied as Copied
+from influxops.domain.copy import CopyOrder as CopyOrder
+from influxops.domain.database import UNKNOWN as UNKNOWN
+from influxops.domain.database import UNMANAGED as UNMANAGED
+from influxops.domain.database import Database as Database
+from influxops.domain.database import DatabaseStats as DatabaseStats
+from influxops.domain.database import Inventory as Inventory
+from influxops.domain.database import Marker as Marker
+from influxops.domain.database import TableStats as TableStats
+from influxops.domain.database import Traits as Traits
+from influxops.domain.database import Unknown as Unknown
+from influxops.domain.durations import format_duration as format_duration
+from influxops.domain.durations import parse_duration as parse_duration
+from influxops.domain.finding import Finding as Finding
+from influxops.domain.finding import Kind as Kind
+from influxops.domain.finding import Severity as Severity
+from influxops.domain.hint import Remedy as Remedy
+from influxops.domain.plan import Refusal as Refusal
+from influxops.domain.plan import TenantPlan as TenantPlan
+from influxops.domain.plan import Verdict as Verdict
+from influxops.domain.record import Entry as Entry
+from influxops.domain.record import Event as Event
+from influxops.domain.record import Memory as Memory
+from influxops.domain.record import Record as Record
+from influxops.domain.record import Server as Server
+from influxops.domain.record import State as State
+from influxops.domain.record import Wanted as Wanted
+from influxops.domain.record import Writing as Writing
+from influxops.domain.selection import Scope as Scope
+from influxops.domain.tenant import ATTRIBUTES as ATTRIBUTES
+from influxops.domain.tenant import Tenant as Tenant
+from influxops.domain.tenant import ignored_attributes as ignored_attributes
+from influxops.domain.tenant import meant_attribute as meant_attribute
+from influxops.domain.text import count as count
+from influxops.domain.text import moment as moment
+from influxops.domain.text import nearest as nearest
+from influxops.domain.text import one_line as one_line
+from influxops.domain.text import printable as printable
+from influxops.domain.text import short as short
+from influxops.domain.text import some_of as some_of
+from influxops.errors import (
+    ConfigError as ConfigError,
+)
+from influxops.errors import (
+    DeadlineExceeded as DeadlineExceeded,
+)
+from influxops.errors import (
+    ExitCode as ExitCode,
+)
+from influxops.errors import (
+    InfluxopsError as InfluxopsError,
+)
+from influxops.errors import (
+    Interrupted as Interrupted,
+)
+from influxops.errors import (
+    LedgerError as LedgerError,
+)
+from influxops.errors import (
+    LockBusy as LockBusy,
+)
+from influxops.errors import (
+    PluginError as PluginError,
+)
+from influxops.errors import (
+    ReporterError as ReporterError,
+)
+from influxops.errors import (
+    SourceError as SourceError,
+)
+from influxops.errors import (
+    TargetError as TargetError,
+)
+from influxops.errors import (
+    TargetRefused as TargetRefused,
+)
+from influxops.errors import (
+    TransactionLost as TransactionLost,
+)
+from influxops.plugin_host.hookspecs import hookimpl as hookimpl
+from influxops.report.document import database_document as database_document
+from influxops.report.document import report_document as report_document
+from influxops.report.model import LedgerState as LedgerState
+from influxops.report.model import Origin as Origin
+from influxops.report.model import Report as Report
+from influxops.report.model import RunHead as RunHead
+from influxops.report.model import SourceState as SourceState
+from influxops.report.model import TargetState as TargetState
+from influxops.report.view import COMMAND_LINE as COMMAND_LINE
+from influxops.report.view import TASK as TASK
+from influxops.report.view import Group as Group
+from influxops.report.view import ReportView as ReportView
+from influxops.report.view import Words as Words
+from influxops.report.view import listed as listed
+from influxops.report.wording import retention_words as retention_words
+from influxops.runtime.cancellation import Ending as Ending
+from influxops.runtime.cancellation import LateAnswer as LateAnswer
+from influxops.runtime.context import Context as Context
+from influxops.runtime.stdio import console as console
+from influxops.runtime.stdio import is_terminal as is_terminal
+from influxops.runtime.stdio import write_stream as write_stream
+
+
+class Plugin:
+    """The base of every plugin: one instance a configured section.
+
+    Args:
+        section: The name of its section.
+        settings: What the section says, an instance of the class's `Settings`.
+    """
+
+    Settings: ClassVar[type[PluginSettings]] = PluginSettings
+
+    def __init__(self, section: str, settings: Any) -> None:
+        self.section = section
+        self.settings = settings
+
+
+class Source(Plugin):
+    """The base of a tenant source: implement `influxops_tenants`."""
+
+    Settings: ClassVar[type[PluginSettings]] = SourceSettings
+
+
+class Target(Plugin):
+    """The base of a database target: implement `influxops_inventory` and `influxops_ensure`."""
+
+    Settings: ClassVar[type[PluginSettings]] = TargetSettings
+    traits: ClassVar[Traits] = Traits()
+
+
+class Ledger(Plugin):
+    """The base of a ledger: implement its four hooks, and `influxops_lock`."""
+
+    Settings: ClassVar[type[PluginSettings]] = LedgerSettings
+
+
+class Reporter(Plugin):
+    """The base of a reporter: implement `influxops_report`."""
+
+    Settings: ClassVar[type[PluginSettings]] = ReporterSettings

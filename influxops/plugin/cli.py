@@ -1,0 +1,80 @@
+"""What a plugin's own command needs of the command line, beside `influxops.plugin`.
+
+A command is a click command in the entry-point group `influxops.commands`. All commands are
+imported to be listed, so import in the function that runs what is slow to import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from influxops.cli.options import common as common
+from influxops.cli.options import common_options as common_options
+from influxops.cli.options import format_option as format_option
+from influxops.cli.options import timeout_option as timeout_option
+from influxops.cli.output.stdio import put as put
+from influxops.cli.output.stdio import say as say
+from influxops.cli.output.stdio import say_json as say_json
+from influxops.cli.output.tables import show_table as show_table
+from influxops.errors import ConfigError
+
+if TYPE_CHECKING:
+    from influxops.config.plugin_settings import LedgerSettings
+    from influxops.engine.engine import Engine
+    from influxops.runtime.context import Context
+
+S = TypeVar("S", bound="LedgerSettings")
+
+
+@contextlib.contextmanager
+def configured(
+    ctx: click.Context, timeout: float | None = None, *, endless: bool = False
+) -> Iterator[tuple[Engine, Context]]:
+    """Yield the configuration's engine, and the context of a run that signals end.
+
+    Args:
+        ctx: The command's context.
+        timeout: Seconds, None for what the configuration says.
+        endless: Whether it may take as long as it takes where no time is given.
+    """
+    from influxops.cli.session import session
+
+    with session(ctx, timeout=timeout, endless=endless) as (engine, context):
+        yield engine, context
+
+
+@contextlib.contextmanager
+def configured_ledger(
+    ctx: click.Context, kind: type[S], timeout: float | None = None
+) -> Iterator[tuple[S, Context]]:
+    """Yield the settings of the configured ledger, and the context of a run.
+
+    What the block raises is told as the ledger's own error: secrets taken out, and with how the
+    author of the configuration calls a setting.
+
+    Args:
+        ctx: The command's context.
+        kind: The class of its settings.
+        timeout: Seconds, None for what the configuration says.
+
+    Raises:
+        ConfigError: When there is none, or one of another kind.
+    """
+    from influxops.cli.session import session
+
+    with session(ctx, timeout=timeout) as (engine, context):
+        ledger = engine.ledger
+        if ledger is None:
+            raise ConfigError(
+                "no ledger is configured",
+                hint='write a section [ledger] with `kind = "postgres"`',
+            )
+        with ledger.guard():
+            settings = ledger.settings
+            if not isinstance(settings, kind):
+                raise ConfigError(f"the configured ledger is of another kind, {ledger.kind}")
+            yield settings, context

@@ -1,0 +1,195 @@
+"""One configured section and the instance of its plugin, which is called through a handle."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+from msgspec.structs import replace
+
+from influxops.config.secrets import Redactor
+from influxops.config.settings import Location
+from influxops.constants import PROJECT
+from influxops.domain.check import Check
+from influxops.domain.finding import Finding
+from influxops.domain.hint import Remedy
+from influxops.errors import (
+    ConfigError,
+    InfluxopsError,
+    Interrupted,
+    PluginError,
+    PluginUnusable,
+)
+from influxops.plugin_host import hookspecs
+from influxops.plugin_host.discovery import implements
+from influxops.plugin_host.validation import misspelt
+from influxops.runtime.context import Context
+
+if TYPE_CHECKING:
+    from influxops.config.resolve import Resolved
+
+
+class Handle:
+    """One configured section: its plugin's instance, called safely.
+
+    Args:
+        resolved: The section, with its settings.
+        manager: The engine's plugin manager.
+        redact: Takes known secrets out of foreign text.
+        missing: Why it cannot be used, for instance because its secret is not there; it has no
+            instance then.
+
+    Raises:
+        PluginUnusable: When the instance cannot be made, or its hooks fit no specification.
+    """
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        manager: pluggy.PluginManager,
+        redact: Redactor,
+        missing: ConfigError | None = None,
+    ) -> None:
+        self.resolved = resolved
+        self._manager = manager
+        self._redact = redact
+        self.missing = missing
+        self._instance: Any = None
+        self._owner = f"kind {resolved.kind.name} of {resolved.kind.distribution}"
+        if missing is not None:
+            return
+        try:
+            instance = resolved.plugin(self.name, resolved.settings)
+            manager.register(instance, self.full_name)
+            manager.check_pending()
+        except InfluxopsError as error:
+            error.remedy = self.located(error.remedy)
+            raise
+        except pluggy.PluginValidationError as error:
+            manager.unregister(name=self.full_name)
+            why = misspelt(resolved.plugin) or str(error).splitlines()[-1]
+            raise PluginUnusable(
+                f"{self.full_name} ({self._owner}) cannot be used: {why}",
+                hint="correct its plugin; docs/plugins.md lists the hooks",
+            ) from error
+        except Exception as error:
+            raise PluginUnusable(
+                f"{self.full_name} ({self._owner}) cannot be made: "
+                f"{type(error).__name__}: {redact(str(error))}",
+                hint="tell its author",
+            ) from error
+        self._instance = instance
+
+    @property
+    def name(self) -> str:
+        """The name of its section: `eu1`."""
+        return self.resolved.section.name
+
+    @property
+    def full_name(self) -> str:
+        """The name under which it is registered: `target:eu1`."""
+        return self.resolved.name
+
+    @property
+    def kind(self) -> str:
+        """Its plugin's kind."""
+        return self.resolved.section.kind
+
+    @property
+    def location(self) -> Location | None:
+        """Where it reads or writes."""
+        return self.resolved.location
+
+    def implements(self, hook: str) -> bool:
+        """Return whether it implements a hook."""
+        return implements(type(self._instance), hook)
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn whatever the instance raises into an error that is fit to be told.
+
+        Raises:
+            InfluxopsError: What the instance raised, secrets taken out and its remedy located;
+                a PluginError for everything that is none.
+        """
+        try:
+            if self.missing is not None:
+                raise InfluxopsError(self.missing.message, hint=self.missing.remedy)
+            yield
+        except Interrupted:
+            raise
+        except InfluxopsError as error:
+            error.message = self._redact(error.message)
+            error.args = (error.message,)
+            error.remedy = self.located(error.remedy)
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"its plugin broke ({self._owner}): {type(error).__name__}: "
+                f"{self._redact(str(error))}",
+                hint="-vv shows where; tell its author",
+            ) from error
+
+    def call(self, hook: str, **arguments: Any) -> Any:
+        """Call a hook for this instance; wrappers of all others still apply.
+
+        Args:
+            hook: The hook.
+            **arguments: What the hook takes.
+
+        Returns:
+            What the instance returned. A generator has not run yet: iterate it under `guard`.
+        """
+        caller = getattr(self._manager.hook, hook)
+        others = {
+            impl.plugin
+            for impl in caller.get_hookimpls()
+            if impl.plugin is not self._instance and not (impl.wrapper or impl.hookwrapper)
+        }
+        return self._manager.subset_hook_caller(hook, others)(**arguments)
+
+    def located(self, remedy: Any) -> Any:
+        """Return a remedy that knows how whoever configured this section calls its settings."""
+        if not isinstance(remedy, Remedy):
+            remedy = Remedy.advise(str(remedy))
+        remedy = remedy._replace(text=self._redact(remedy.text)) if remedy.text else remedy
+        return remedy.located(self.full_name, self.resolved.written(remedy.value))
+
+    def checks(self, context: Context) -> Iterator[Check]:
+        """Yield what a run depends on here, for `doctor`.
+
+        Raises:
+            Interrupted: When the run is over.
+        """
+        if not self.implements("influxops_check"):
+            return
+        try:
+            with self.guard():
+                for check in self.call("influxops_check", context=context) or ():
+                    yield replace(check, hint=self.located(check.hint))
+        except Interrupted:
+            raise
+        except InfluxopsError as error:
+            context.log.debug("%s broke", self.full_name, exc_info=True)
+            yield Check("check", False, error.message, error.remedy)
+
+    def close(self) -> None:
+        """Let the instance let go of its connections."""
+        if self.implements("influxops_close"):
+            with contextlib.suppress(InfluxopsError), self.guard():
+                self.call("influxops_close")
+
+    def _finding(self, finding: Finding) -> Finding:
+        """Return a plugin's finding with its remedy located and secrets taken out."""
+        return replace(
+            finding, message=self._redact(finding.message), remedy=self.located(finding.remedy)
+        )
+
+
+def manager() -> pluggy.PluginManager:
+    """Return a plugin manager that knows the hooks; each engine has its own."""
+    made = pluggy.PluginManager(PROJECT)
+    made.add_hookspecs(hookspecs)
+    return made

@@ -1,0 +1,131 @@
+"""Finding the plugins that are installed, and importing the ones that are used.
+
+Plugins come by entry points of the group `influxops.plugins`; the built-in ones use the same
+door. Only the kinds that a configuration uses are imported.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from influxops.config.settings import PluginSettings
+from influxops.constants import PLUGIN_GROUP, PROJECT
+from influxops.domain.text import nearest
+from influxops.errors import PluginUnusable
+
+#: What a section of each role must implement.
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "sources": ("influxops_tenants",),
+    "targets": ("influxops_inventory", "influxops_ensure"),
+    "reporters": ("influxops_report",),
+    "ledger": (
+        "influxops_records",
+        "influxops_reserve",
+        "influxops_record",
+        "influxops_history",
+        "influxops_lock",
+    ),
+}
+
+
+class Kind(Struct, frozen=True):
+    """One kind of plugin that is installed."""
+
+    name: str  # the kind, as `kind = "…"` names it
+    #: Who offers it; more than one is an error where it is used.
+    entry_points: tuple[importlib.metadata.EntryPoint, ...]
+
+    @property
+    def kind(self) -> str:
+        """How a section names it: `postgres` for what is called `ledger.postgres`."""
+        role, _, kind = self.name.partition(".")
+        return kind if role in ROLES and kind else self.name
+
+    @property
+    def distribution(self) -> str:
+        """The distributions that offer it, each with its version."""
+        return " and ".join(_distribution(point) for point in self.entry_points)
+
+    def load(self) -> type[Any]:
+        """Import the plugin's class.
+
+        Returns:
+            The class, with its `Settings`.
+
+        Raises:
+            PluginUnusable: When two distributions offer the kind, or it cannot be imported, or it
+                is no plugin; the message names kind, distribution and version.
+        """
+        if len(self.entry_points) > 1:
+            raise PluginUnusable(
+                f"the plugin kind {self.name!r} is offered by {self.distribution}",
+                hint="uninstall one of them",
+            )
+        point = self.entry_points[0]
+        who = f"the plugin kind {self.name!r} of {self.distribution}"
+        try:
+            plugin = point.load()
+        except Exception as error:  # whatever a foreign module raises at import
+            raise PluginUnusable(
+                f"{who} cannot be imported: {type(error).__name__}: {error}",
+                hint="install what it needs, or update it",
+            ) from error
+        settings = getattr(plugin, "Settings", None)
+        if not isinstance(plugin, type) or not (
+            isinstance(settings, type) and issubclass(settings, PluginSettings)
+        ):
+            raise PluginUnusable(
+                f"{who} is no plugin: {point.value} is not a class with a `Settings` "
+                "that derives from influxops.plugin.PluginSettings",
+                hint="tell its author",
+            )
+        return plugin
+
+    def roles(self, plugin: type[Any]) -> tuple[str, ...]:
+        """Return which sections a plugin's class may serve; see `ROLES`."""
+        roles = [r for r, hooks in ROLES.items() if all(implements(plugin, h) for h in hooks)]
+        if not roles and any(base.__name__ == "Reporter" for base in plugin.__mro__[1:]):
+            return ("reporters",)  # one that only wraps the hooks of others, for tracing
+        return tuple(roles)
+
+
+def installed(group: str = PLUGIN_GROUP) -> dict[str, Kind]:
+    """Return all kinds that are installed, by name, without importing any of them."""
+    by_name: defaultdict[str, list[importlib.metadata.EntryPoint]] = defaultdict(list)
+    for point in importlib.metadata.entry_points(group=group):
+        by_name[point.name].append(point)
+    return {name: Kind(name, tuple(points)) for name, points in sorted(by_name.items())}
+
+
+def find(kind: str, kinds: Mapping[str, Kind], role: str = "") -> Kind:
+    """Return the kind of this name.
+
+    Args:
+        kind: Its name.
+        kinds: The kinds that are installed.
+        role: What it is to serve as. An entry point that is called `ledger.postgres` is the kind
+            `postgres` for a ledger, and another class than the source of that kind.
+
+    Raises:
+        PluginUnusable: When it is not installed; the message suggests the nearest.
+    """
+    try:
+        return kinds.get(f"{role}.{kind}") or kinds[kind]
+    except KeyError:
+        hint = nearest(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
+        raise PluginUnusable(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
+
+
+def implements(plugin: type[Any], hook: str) -> bool:
+    """Return whether a plugin's class implements a hook; one that only wraps it does not."""
+    marked = getattr(getattr(plugin, hook, None), f"{PROJECT}_impl", None)
+    return marked is not None and not (marked["wrapper"] or marked["hookwrapper"])
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"

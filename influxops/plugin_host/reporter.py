@@ -1,0 +1,68 @@
+"""Calling a reporter; one that fails ends nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.errors import (
+    DeadlineExceeded,
+    InfluxopsError,
+)
+from influxops.plugin_host.base import Handle
+from influxops.report.model import Report, RunHead
+from influxops.runtime.context import Context
+
+
+class ReporterHandle(Handle):
+    """A configured reporter."""
+
+    #: Whether it is the output of the program that makes the run.
+    is_own = False
+
+    @property
+    def _budget(self) -> float:
+        return float(getattr(self.resolved.settings, "budget", 10.0))
+
+    def started(self, head: RunHead, context: Context) -> Finding | None:
+        """Tell it what a run works on; return what went wrong."""
+        return self._tell("influxops_started", context.limited(self._budget), head=head)
+
+    def report(self, report: Report, context: Context) -> Finding | None:
+        """Tell it how a run ended; return what went wrong.
+
+        A run that is over still gets to say so.
+        """
+        rest = context.or_grace(min(LAST_WORDS, self._budget)).limited(self._budget)
+        return self._tell("influxops_report", rest, report=report)
+
+    def _tell(self, hook: str, context: Context, **arguments: object) -> Finding | None:
+        if not self.implements(hook):
+            return None  # one that only wraps the hooks of others
+        call = partial(self.call, hook, context=context, **arguments)
+        try:
+            with self.guard():
+                # One that does not look at its time is left behind; the command line's own may
+                # wait for its reader, who pages.
+                call() if self.is_own else context.detached(call, late=_LATE)
+        except InfluxopsError as error:
+            context.log.debug("%s failed", self.full_name, exc_info=True)
+            message = error.message
+            if isinstance(error, DeadlineExceeded):
+                message = f"it did not end within {self._budget:g} s"
+            return failed_reporter(self.name, message, error.remedy)
+        return None
+
+
+#: Seconds that a reporter gets though the run's own time is over.
+LAST_WORDS = 2.0
+
+
+#: Seconds after its time in which a hook can still end by itself, before it is left behind.
+_LATE = 0.5
+
+
+def failed_reporter(name: str, message: str, remedy: Any) -> Finding:
+    """Return the finding that a reporter could not do its work."""
+    return Finding(Kind.REPORTER, Severity.WARNING, message, remedy, reporter=name)

@@ -1,0 +1,100 @@
+"""Calling a tenant source."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from msgspec.structs import replace
+
+from influxops.config.plugin_settings import SourceSettings
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.tenant import Tenant
+from influxops.plugin_host.base import Handle
+from influxops.report.model import SourceState
+from influxops.runtime.context import Context
+
+
+class SourceHandle(Handle):
+    """A configured tenant source."""
+
+    @property
+    def gives_ids_only(self) -> bool:
+        """Whether a tenant of it has no attributes, so that its id alone names its database."""
+        settings = self.resolved.settings
+        return isinstance(settings, SourceSettings) and settings.gives_ids_only
+
+    def state(self) -> SourceState:
+        """Return what is known of it before it was read."""
+        location = self.location
+        return SourceState(self.name, self.kind, location.text if location else "")
+
+    def read(self, context: Context) -> tuple[list[Tenant], list[Finding]]:
+        """Read its tenants.
+
+        Raises:
+            InfluxopsError: When they could not be read.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            given = self.call("influxops_tenants", context=context)
+            if given is None:
+                raise TypeError("influxops_tenants gave None, not tenants; does it lack a `yield`?")
+            return self._read(given, context)
+
+    def find(self, ids: Collection[str], context: Context) -> list[Tenant]:
+        """Look up single tenants.
+
+        Args:
+            ids: Their ids.
+            context: The run.
+
+        Returns:
+            Those that are there.
+
+        Raises:
+            InfluxopsError: When they could not be looked up.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            given = self.call("influxops_find", ids=ids, context=context) or ()
+            tenants, _ = self._read(given, context)
+        return tenants
+
+    def _read(self, given: Iterable[Any], context: Context) -> tuple[list[Tenant], list[Finding]]:
+        tenants: list[Tenant] = []
+        findings: list[Finding] = []
+        for number, found in enumerate(given):
+            if number % 1000 == 0:
+                context.check()
+            if isinstance(found, Finding):
+                findings.append(replace(self._finding(found), source=self.name))
+            elif not isinstance(found, Tenant):
+                raise TypeError(f"it gave {type(found).__name__}, not a Tenant")
+            elif not isinstance(found.id, str):
+                raise TypeError(f"a tenant's id is {type(found.id).__name__}, not text")
+            elif not found.id.strip():
+                findings.append(
+                    Finding(
+                        Kind.EMPTY_ID,
+                        Severity.ERROR,
+                        "it gave a tenant without an id",
+                        "give it one, or leave it out",
+                        source=self.name,
+                    )
+                )
+            else:
+                attributes = {str(k): str(v) for k, v in found.attributes.items() if v is not None}
+                tenants.append(Tenant(found.id, attributes, self.name))
+        return tenants, findings
+
+    def lock(self, context: Context) -> contextlib.AbstractContextManager[None] | None:
+        """Return its lock, not yet taken; None where it offers none."""
+        if not self.implements("influxops_lock"):
+            return None
+        with self.guard():
+            lock: contextlib.AbstractContextManager[None] = self.call(
+                "influxops_lock", context=context
+            )
+        return lock

@@ -1,0 +1,295 @@
+"""The handle of a configured target."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from influxops.config.plugin_settings import TargetSettings
+from influxops.domain.change import Change, Outcome, Status
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.database import Database, DatabaseStats, Inventory, Marker, Traits, Unknown
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.errors import (
+    InfluxopsError,
+    Interrupted,
+    TargetRefused,
+)
+from influxops.plugin_host.base import Handle
+from influxops.report.model import TargetState
+from influxops.runtime.context import Context
+
+
+class TargetHandle(Handle):
+    """A configured target."""
+
+    @property
+    def settings(self) -> TargetSettings:
+        """Its settings."""
+        settings = self.resolved.settings
+        assert isinstance(settings, TargetSettings)
+        return settings
+
+    @property
+    def traits(self) -> Traits:
+        """What its kind has, and what it calls it."""
+        traits = getattr(self.resolved.plugin, "traits", None)
+        return traits if isinstance(traits, Traits) else Traits()
+
+    def state(self) -> TargetState:
+        """Return what is known of it before it was read."""
+        location = self.location
+        return TargetState(
+            self.name,
+            self.kind,
+            location.text if location else "",
+            reachable=False,
+            state=self.settings.state,
+            traits=self.traits,
+        )
+
+    def inventory(self, context: Context, closely: Collection[str] = ()) -> Inventory:
+        """Read what it holds.
+
+        Args:
+            context: The run, or the part of it that reading may take.
+            closely: The databases whose completeness must be read from what is stored.
+
+        Raises:
+            TargetError: When it could not be read.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            found = _checked(
+                self.call("influxops_inventory", context=context, closely=frozenset(closely))
+            )
+        self._refuse_another(found)
+        return replace(found, findings=tuple(map(self._finding, found.findings)))
+
+    def look(self, names: Collection[str], context: Context) -> Inventory:
+        """Look at single databases.
+
+        Args:
+            names: Their names.
+            context: The run.
+
+        Returns:
+            An inventory of those that are there.
+
+        Raises:
+            TargetError: When it could not be read.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            found = _checked(self.call("influxops_look", names=names, context=context))
+        self._refuse_another(found)
+        return found
+
+    def markers(self, names: Collection[str], context: Context) -> dict[str, Marker]:
+        """Read what the markers of databases say; what cannot be read is left out.
+
+        Args:
+            names: The databases' names.
+            context: The run.
+
+        Raises:
+            Interrupted: When the run is over.
+        """
+        if not self.implements("influxops_markers"):
+            return {}
+        try:
+            with self.guard():
+                return dict(self.call("influxops_markers", names=names, context=context) or ())
+        except Interrupted:
+            raise
+        except InfluxopsError:
+            context.log.debug("%s failed", self.full_name, exc_info=True)
+            return {}
+
+    def _refuse_another(self, found: Inventory) -> None:
+        wanted = self.settings.expected_identity
+        if wanted is not None and found.identity != wanted:
+            raise WrongServer(
+                f"it is another server than configured: its {self.traits.identity} is "
+                f"{found.identity}, not {wanted}",
+                found.identity,
+            )
+
+    def make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+        """Make databases quickly; what completes them is left for later.
+
+        Args:
+            changes: What to make.
+            context: The run.
+
+        Yields:
+            The outcome of each as soon as it is known.
+
+        Raises:
+            InfluxopsError: When the target is in trouble; what was not yielded may have been made.
+            Interrupted: When the run is over.
+        """
+        places = {change.database: change for change in changes}
+        with self.guard():
+            for found in self.call("influxops_make", changes=changes, context=context) or ():
+                change = places.pop(found.change.database, None)
+                if change is not None:
+                    yield self._ended(found, change)
+
+    def _ended(self, found: Outcome, change: Change) -> Outcome:
+        """Return an outcome as it is told: of the change that was asked for, no secret in it."""
+        message, remedy = self._redact(found.message), self.located(found.remedy)
+        return replace(found, change=change, message=message, remedy=remedy)
+
+    def ensure(
+        self, changes: Sequence[Change], context: Context
+    ) -> tuple[list[Outcome], list[Finding]]:
+        """Make changes.
+
+        Returns:
+            Exactly one outcome a change, in their order, and what is wrong with the plugin.
+        """
+        rest = Outcome(changes[0], Status.UNKNOWN, "its target did not say how it ended")
+        outcomes: dict[int, Outcome] = {}
+        places = {(c.action, c.tenant, c.database): number for number, c in enumerate(changes)}
+        faults: list[Finding] = []
+        try:
+            with self.guard():
+                for found in self.call("influxops_ensure", changes=changes, context=context) or ():
+                    change = found.change
+                    number = places.get((change.action, change.tenant, change.database))
+                    if number in outcomes:
+                        raise TypeError(f"it gave two outcomes for {change.database}")
+                    if number is not None:
+                        outcomes[number] = self._ended(found, changes[number])
+        except Interrupted as error:
+            rest = replace(rest, status=Status.SKIPPED, message=error.message, remedy=error.remedy)
+        except InfluxopsError as error:
+            context.log.debug("%s failed", self.full_name, exc_info=True)
+            rest = replace(rest, message=error.message, remedy=error.remedy)
+            faults.append(self._fault(error.message, error.remedy))
+        else:
+            if len(outcomes) < len(changes):
+                missing = len(changes) - len(outcomes)
+                faults.append(
+                    self._fault(
+                        f"its plugin did not say how {missing} of {len(changes)} changes ended",
+                        f"tell the author of {self._owner}",
+                    )
+                )
+        return [outcomes.get(n) or replace(rest, change=c) for n, c in enumerate(changes)], faults
+
+    @property
+    def instance(self) -> Any:
+        """Its plugin's instance, for another one of its kind."""
+        return self._instance
+
+    def copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+        """Copy one of its databases, or say what that would take; yield how far that is.
+
+        Raises:
+            InfluxopsError: When it cannot go on.
+            Interrupted: When the run is over.
+        """
+        with self.guard():
+            for found in self.call("influxops_copy", order=order, context=context) or ():
+                if not isinstance(found, Copied):
+                    raise TypeError(f"influxops_copy gave {type(found).__name__}, not a Copied")
+                yield replace(found, findings=tuple(map(self._finding, found.findings)))
+
+    def _fault(self, message: str, remedy: Any) -> Finding:
+        return Finding(Kind.PLUGIN_FAULT, Severity.ERROR, message, remedy, target=self.name)
+
+    def describe(self, names: Sequence[str], context: Context) -> dict[str, DatabaseStats]:
+        """Tell how much is in databases; nothing where the plugin cannot tell.
+
+        Args:
+            names: The databases.
+            context: The run.
+        """
+        if not self.implements("influxops_describe"):
+            return {}
+        found: dict[str, DatabaseStats] = {}
+        reason = "its target did not tell"
+        try:
+            with self.guard():
+                for stats in (
+                    self.call("influxops_describe", names=list(names), context=context) or ()
+                ):
+                    found[stats.name] = replace(stats, message=self._redact(stats.message))
+                    context.on_progress(1)
+        except InfluxopsError as error:
+            context.log.debug("%s failed", self.full_name, exc_info=True)
+            reason = error.message
+        for name in names:
+            if name not in found:
+                found[name] = DatabaseStats(name, message=reason)
+        return found
+
+    def activity(
+        self, name: str, since: datetime, until: datetime, step: int, context: Context
+    ) -> dict[datetime, int] | None:
+        """Tell how much a tenant wrote over time.
+
+        Args:
+            name: The database.
+            since: The oldest time that counts.
+            until: The first time that does not count any more.
+            step: Seconds of one span; spans begin at multiples of it since 1970-01-01, in UTC.
+            context: The run.
+
+        Returns:
+            The rows of each span that has some, by when it begins; None where the plugin cannot
+            tell.
+
+        Raises:
+            InfluxopsError: When it could not be read.
+            Interrupted: When the run is over.
+        """
+        if not self.implements("influxops_activity"):
+            return None
+        with self.guard():
+            found = self.call(
+                "influxops_activity",
+                name=name,
+                since=since,
+                until=until,
+                step=step,
+                context=context,
+            )
+            return dict(found)
+
+
+class WrongServer(TargetRefused):
+    """Another server answers than the one that is configured.
+
+    Args:
+        message: What is wrong.
+        identity: Who answers.
+    """
+
+    def __init__(self, message: str, identity: str | None) -> None:
+        super().__init__(
+            message,
+            hint="check where it leads; change the configured one if the server was replaced",
+        )
+        self.identity = identity
+
+
+def _checked(inventory: object) -> Inventory:
+    """Refuse what is no inventory, before planning believes it.
+
+    Raises:
+        TypeError: When it is none; the guard makes the plugin's own failure of it.
+    """
+    if not isinstance(inventory, Inventory):
+        raise TypeError(f"it gave {type(inventory).__name__}, not an Inventory")
+    for name, database in inventory.databases.items():
+        if not isinstance(database, Database):
+            raise TypeError(f"{name!r} is {type(database).__name__}, not a Database")
+        if not isinstance(database.retention, int | None | Unknown):
+            raise TypeError(f"the retention of {name!r} is {type(database.retention).__name__}")
+    return inventory

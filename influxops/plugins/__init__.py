@@ -1,1 +1,0 @@
-"""How plugins are found, and how the engine calls them."""

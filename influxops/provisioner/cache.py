@@ -1,0 +1,41 @@
+"""What is known of tenants, for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from influxops.provisioner.results import Ensured
+
+#: Tenants that are remembered; beyond that, those go that were added first.
+_MOST = 200_000
+
+
+class KnownTenants:
+    """Remembers where databases are; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[Ensured, float]] = {}  # in the order in which they were added
+        self._lock = threading.Lock()
+
+    def get(self, tenant: str) -> Ensured | None:
+        """Return what is known of a tenant; None where its time is over.
+
+        Args:
+            tenant: Its id.
+        """
+        entry = self._found.get(tenant)
+        return entry[0] if entry is not None and entry[1] > time.monotonic() else None
+
+    def add(self, found: Ensured, until: float) -> None:
+        """Remember where a tenant's database is.
+
+        Args:
+            found: What was found.
+            until: When that is not known any more, in seconds of the monotonic clock.
+        """
+        with self._lock:
+            self._found.pop(found.tenant, None)
+            self._found[found.tenant] = (found, until)
+            if len(self._found) > _MOST:
+                del self._found[next(iter(self._found))]

@@ -1,0 +1,84 @@
+"""A circuit a server: open while the server is in trouble, so that nobody waits for it.
+
+Of the libraries for this, pybreaker (1.4.1), circuitbreaker (2.1.3), purgatory (3.0.1) and
+aiobreaker (1.2.0) all let a caller be the probe: once a time has passed, the next call finds out
+whether the server is back, and pays for it when it is not. Here no caller may wait, so a thread
+probes in the background, and what is left of a library would be a flag and a lock.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from influxops.errors import InfluxopsError, TargetRefused
+from influxops.provisioner.logs import log
+
+#: Seconds between two probes: the first, and the longest while the server is away.
+_FIRST, _LONGEST = 0.3, 1.0
+#: A server that answers probes and nothing else is probed less and less often, in seconds.
+_LONGEST_PAUSE = 30.0
+#: One that fails within so many seconds after a good probe is such a server.
+_FLAPS = 5.0
+
+
+class Circuit:
+    """Whether a server may be asked.
+
+    Args:
+        name: The full name of its section.
+        probe: Asks it something small; raises an InfluxopsError while it is in trouble.
+        on_change: Called when it was opened or closed.
+        stopping: Set when nobody will ask any more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        probe: Callable[[], None],
+        on_change: Callable[[Circuit], None],
+        stopping: threading.Event,
+    ) -> None:
+        self.name = name
+        self.is_open = False
+        self.reason = ""
+        self.is_refused = False  # whether it answers, and refuses: another server, a wrong token
+        self._probe, self._on_change, self._stopping = probe, on_change, stopping
+        self._lock = threading.Lock()
+        self._opened = self._closed = 0.0
+        self._pause = _FIRST
+
+    def fail(self, error: InfluxopsError) -> None:
+        """Open it: the server is in trouble."""
+        now = time.monotonic()
+        with self._lock:
+            if self.is_open or self._stopping.is_set():
+                return
+            flaps = bool(self._closed) and now - self._closed < _FLAPS + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if flaps else _FIRST
+            self.is_open, self.reason, self._opened = True, error.message, now
+            self.is_refused = isinstance(error, TargetRefused)
+        log.warning("%s: %s; asked again until it answers", self.name, error.message)
+        self._on_change(self)
+        threading.Thread(target=self._watch, name="influxops-probe", daemon=True).start()
+
+    def _watch(self) -> None:
+        pause = self._pause
+        while not self._stopping.wait(pause * random.uniform(0.5, 1.0)):
+            try:
+                self._probe()
+            except InfluxopsError as error:
+                self.reason, self.is_refused = error.message, isinstance(error, TargetRefused)
+                pause = max(self._pause, min(2 * pause, _LONGEST))
+                continue
+            except Exception as error:
+                self.reason = repr(error)
+                pause = _LONGEST_PAUSE
+                continue
+            with self._lock:
+                self.is_open, self.reason, self._closed = False, "", time.monotonic()
+            log.info("%s: it answers again, after %.1f s", self.name, self._closed - self._opened)
+            self._on_change(self)
+            return

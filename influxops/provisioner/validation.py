@@ -1,0 +1,86 @@
+"""What an application may not ask for."""
+
+from __future__ import annotations
+
+from influxops.domain.database import Traits
+from influxops.engine.engine import Engine
+
+
+class WrongCall(ValueError):
+    """The application asks for what cannot be: an id without a database, an unknown target."""
+
+
+def check_seconds(name: str, given: object, *, least: float = 0.01) -> None:
+    """Raise unless it is a number of seconds.
+
+    Args:
+        name: What it is called.
+        given: What was given.
+        least: The least that it may be.
+
+    Raises:
+        WrongCall: When it is none.
+    """
+    if not isinstance(given, int | float) or isinstance(given, bool) or not given >= least:
+        raise WrongCall(f"{name} is a number of seconds, at least {least:g}, not {given!r}")
+
+
+class Rules:
+    """What can be said of a call without asking anybody.
+
+    Args:
+        engine: The configuration's engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._template = engine.rules.template
+        self.urls = {h.name: h.location.text if h.location else "" for h in engine.targets}
+        self._traits: dict[str, Traits] = {h.name: h.traits for h in engine.targets}
+        self.sources = [handle.full_name for handle in engine.sources]
+        self.ledger = engine.ledger.full_name if engine.ledger is not None else None
+        self._names = not all(handle.gives_ids_only for handle in engine.sources)
+
+    def name(self, tenant: str) -> str:
+        """Return the name of a tenant's database, where its source says no other."""
+        return self._template.name(tenant)
+
+    def check(self, tenant: object, retention: object = None, target: object = None) -> str:
+        """Return a tenant's id, unless nothing can be made for it.
+
+        Raises:
+            WrongCall: Then; the message says why.
+        """
+        from influxops.domain.durations import parse_retention
+        from influxops.domain.text import nearest, printable
+
+        if not isinstance(tenant, str):
+            raise WrongCall(f"a tenant's id is text, not {type(tenant).__name__}")
+        if not tenant.strip():
+            raise WrongCall("a tenant's id is not empty")
+        if retention is not None and not isinstance(retention, str):
+            raise WrongCall(f"a retention is text, not {type(retention).__name__}")
+        if target is not None and not isinstance(target, str):
+            raise WrongCall(f"a target's name is text, not {type(target).__name__}")
+        if target is not None and target not in self._traits:
+            there = nearest(target, self._traits) or f"targets: {', '.join(self._traits)}"
+            raise WrongCall(f"no target {printable(target)} is configured ({there})")
+        traits = [self._traits[target]] if target else list(self._traits.values())
+        wrong = [each.tenant_rule(tenant) for each in traits]
+        if all(wrong):
+            raise WrongCall(f"the id {printable(tenant)} {wrong[0]}")
+        # Another source might give it another name.
+        wrong = [] if self._names else [each.name_rule(self.name(tenant)) for each in traits]
+        if wrong and all(wrong):
+            raise WrongCall(f"the database name of tenant {printable(tenant)} {wrong[0]}")
+        if retention is not None:
+            try:
+                seconds = parse_retention(retention)
+            except ValueError as error:
+                raise WrongCall(f"retention {printable(retention)}: {error}") from None
+            for each in traits:
+                least, most = each.retention or (0, -1)
+                if seconds is not None and not least <= seconds <= most:
+                    raise WrongCall(
+                        f"retention {retention}: {each.server or 'its target'} does not keep that"
+                    )
+        return tenant

@@ -1,0 +1,1 @@
+"""Carrying a plan out: claims in the ledger, changes at targets, and the check of both."""

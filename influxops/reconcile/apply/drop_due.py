@@ -1,0 +1,382 @@
+"""Dropping the old copies of moved tenants: each right after a pass that found nothing.
+
+    claimed ─▶ pass ─▶ wait until all that was acknowledged is visible ─▶ pass ─▶ claim ─▶ drop
+                 └──────────── found rows: postponed; the third time: held ─┘
+
+One tenant after the other is copied and dropped; only the waits overlap. If the process is killed
+between two steps, nothing is dropped without its last pass: the next run begins with the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.domain.change import Action, Outcome, Status
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan
+from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.text import count, short, some_of
+from influxops.errors import InfluxopsError, Interrupted
+from influxops.reconcile.apply.apply import apply
+from influxops.reconcile.apply.verify import verify
+from influxops.reconcile.ledger.commit import record
+from influxops.reconcile.move.copy import about, copy
+from influxops.reconcile.observe.ledger import failed_ledger
+from influxops.reconcile.observe.reread import reread
+from influxops.reconcile.plan.blocks import held, hold, postponed
+from influxops.reconcile.plan.recorded import busy
+from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.state import Draft
+from influxops.runtime.context import Context
+
+#: After so many postponements in a row, late rows are a person's to decide about.
+MOST_POSTPONED = 3
+#: Seconds after the end of the last pass in which the drop has to begin, and those in which it has
+#: to be answered: a request that is sent again later would drop rows that no pass has seen.
+_BEGINS, _ENDS = 1.0, 2.0
+#: Seconds of a pass after which rows may have come behind it: what is young is looked at again.
+_SHORT = 1.0
+#: Seconds between two readings of the targets and writes to the ledger, while there is more to do.
+_EVERY = 5.0
+#: How many tables with late rows a message names.
+_TABLES = 3
+#: The guard that lets an old copy be dropped that is still written to.
+ALLOWED = "late-writes"
+
+
+class Late(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The rows that came late to an old copy, as the `progress` of a tenant's record has it."""
+
+    postponed: int = 0  # how often in a row the drop was postponed for them
+    at: datetime | None = None  # when a pass last ended, by the ledger's clock
+    rate: float = 0.0  # rows a second between the last two passes
+    moved: str = ""  # the progress that the move has left there, which is its target's own text
+
+    @classmethod
+    def of(cls, found: Record) -> Late:
+        """Return what a record of a moved tenant has of them."""
+        try:
+            return msgspec.json.decode(found.progress or "{}", type=cls)
+        except msgspec.MsgspecError:
+            return cls(moved=found.progress)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the drop waits until somebody allows it."""
+        return self.postponed >= MOST_POSTPONED
+
+    def still_written(self, target: str | None) -> str:
+        """Return that rows keep coming, for people."""
+        rate = f"{self.rate:,.0f}" if self.rate >= 10 else f"{self.rate:.2g}"
+        return f"still written to on {target}: {rate} rows a second"
+
+
+def drops_old_copy(plan: TenantPlan) -> bool:
+    """Return whether a planned change drops what a moved tenant left behind, and it is there."""
+    known = plan.record
+    return (
+        known is not None
+        and known.state is not State.RETIRING
+        and any(c.action is Action.DROP and c.needs_target for c in plan.changes)
+    )
+
+
+class OldCopies:
+    """The old copies that a run is dropping; their tenants are claimed.
+
+    Args:
+        draft: What is known.
+        order: The run's order.
+        context: The run.
+    """
+
+    def __init__(self, draft: Draft, order: Order, context: Context) -> None:
+        assert order.ledger is not None
+        self.draft, self.order, self.context, self.ledger = draft, order, context, order.ledger
+        self._handles = {handle.name: handle for handle in order.targets}
+        self._began = self._settled_at = time.monotonic()
+        # Since the last settling: what became of tenants, and what is to be written of them.
+        self._plans: dict[str, TenantPlan] = {}
+        self._records: dict[str, Record] = {}
+        self._late: list[tuple[Record, Entry]] = []
+        self._dropped: list[tuple[TenantPlan, Outcome]] = []
+        self._faults: list[Finding] = []
+        self._notes: dict[str, tuple[Finding, ...]] = {}
+        self._progress: dict[str, str] = {}  # of the last pass, by tenant
+
+    def drop(self, plans: Sequence[TenantPlan]) -> Iterator[Draft]:
+        """Drop old copies, each after its passes; yield what is known now and then.
+
+        Args:
+            plans: The tenants, as they were planned from what was read just now.
+
+        Raises:
+            Interrupted: When the run is over.
+        """
+        to_do, waiting = deque(plans), deque[tuple[float, TenantPlan]]()
+        try:
+            while to_do or waiting:
+                self.context.check()
+                if waiting and (waiting[0][0] <= time.monotonic() or not to_do):
+                    at, plan = waiting.popleft()
+                    self.context.pause(max(at - time.monotonic(), 0))
+                    self._end(plan)
+                elif self._pass(plan := to_do.popleft()):
+                    waiting.append((time.monotonic() + self._visible(plan), plan))
+                if time.monotonic() - self._settled_at >= _EVERY:
+                    self._settle()
+                    yield self.draft
+        except Interrupted:
+            self._settle()
+            yield self.draft
+            raise
+        self._settle()
+        yield self.draft
+
+    def _visible(self, plan: TenantPlan) -> float:
+        """Return the seconds from one pass to the next: whatever was acknowledged is seen then.
+
+        Twice the time, since the server's clock and this one's begin it at different moments.
+        """
+        return 2 * self._handles[plan.changes[0].target].traits.visible_after
+
+    # One tenant ------------------------------------------------------------------------------
+
+    def _pass(self, plan: TenantPlan, *, recent: bool = False) -> bool:
+        """Copy what only the old copy has; return whether that may go on to be dropped.
+
+        Args:
+            plan: The tenant.
+            recent: Whether it is enough to look at what came since the pass before began.
+        """
+        known = self._records.setdefault(
+            plan.tenant, self.draft.observed.recalled.records[plan.tenant]
+        )
+        missing = next((n for n in (known.other, known.target) if n not in self._handles), None)
+        if missing is not None:
+            self._not_copied(plan, f"the target {missing} is not configured any more", "")
+            return False
+        source, target = self._handles[known.other or ""], self._handles[known.target or ""]
+        late = Late.of(known)
+        progress = self._progress[plan.tenant] if recent else late.moved
+        rest = CopyOrder(known.database, None, progress, only_missing=True, recent=recent)
+        try:
+            copied = copy(source, target, rest, self.context)
+        except Interrupted:
+            raise
+        except InfluxopsError as error:
+            self.context.log.debug("%s failed", source.full_name, exc_info=True)
+            self._not_copied(plan, error.message, error.remedy)
+            return False
+        self._progress[plan.tenant] = copied.progress
+        now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.order.allow
+        if copied.rows:
+            seconds = (now - (late.at or known.made or now)).total_seconds()
+            late = replace(late, rate=copied.rows / max(seconds, 1.0))
+        late = replace(late, at=now, postponed=late.postponed + is_postponed)
+        self._records[plan.tenant] = replace(known, progress=msgspec.json.encode(late).decode())
+        if is_postponed:
+            self._postpone(plan, late, copied)
+        else:
+            self._note(plan, copied)
+        return not is_postponed
+
+    def _end(self, plan: TenantPlan) -> None:
+        """Make the last pass over an old copy, and drop it right after that."""
+        began = time.monotonic()
+        if not self._pass(plan):
+            return
+        if time.monotonic() - began > _SHORT and not self._pass(plan, recent=True):
+            return
+        ended = time.monotonic()
+        try:
+            # Another run that has it by now may have moved the tenant back to this very copy.
+            found = self.ledger.reserve([self._records[plan.tenant]], self.context)[plan.tenant]
+        except Interrupted:
+            raise
+        except InfluxopsError as error:
+            why = f"the ledger: {error.message}"
+            self._plans[plan.tenant] = postponed(
+                plan, Kind.FAILED_LEDGER, why, error.remedy or "run it again"
+            )
+            return
+        self._records[plan.tenant] = found
+        if found.holder != self.context.id:
+            self._plans[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), found)
+            return
+        if time.monotonic() - ended > _BEGINS:
+            why = f"the ledger took more than {_BEGINS:g} s to answer after the last pass"
+            self._plans[plan.tenant] = postponed(plan, Kind.FAILED_LEDGER, why)
+            return
+        limited = self.context.limited(_ENDS)
+        (outcome,), faults = apply(plan.changes, self.order.targets, limited)
+        if limited.over and not self.context.over and outcome.status is not Status.DONE:
+            why = f"its target did not answer the drop within {_ENDS:g} s"
+            outcome = replace(outcome, status=Status.UNKNOWN, message=why)
+        notes = (*plan.notes, *self._notes.pop(plan.tenant, ()))
+        self._dropped.append((replace(plan, notes=notes), outcome))
+        self._faults += faults
+
+    def _note(self, plan: TenantPlan, copied: Copied) -> None:
+        """Keep what a pass noticed, to be told once the old copy was dropped."""
+        notes = [about(plan, finding) for finding in copied.findings]
+        if copied.rows:
+            known = self._records[plan.tenant]
+            message = f"{_rows(copied)} came late: copied to {known.target} before the drop"
+            note = Finding(
+                Kind.LATE_WRITES,
+                Severity.INFO,
+                message,
+                "",
+                plan.tenant,
+                known.other,
+                plan.database,
+                facts={"rows": copied.rows, "tables": dict(copied.rows_by_table)},
+            )
+            notes.append(note)
+        kept = self._notes.get(plan.tenant, ())
+        self._notes[plan.tenant] = (*kept, *(note for note in notes if note not in kept))
+
+    # What is told of one ---------------------------------------------------------------------
+
+    def _not_copied(self, plan: TenantPlan, why: str, remedy: object) -> None:
+        known = self._records[plan.tenant]
+        message = (
+            f"what only its old copy on {known.other} may hold could not be copied to "
+            f"{known.target}: {why}"
+        )
+        advice = remedy if isinstance(remedy, Remedy) else str(remedy)
+        self._plans[plan.tenant] = postponed(plan, Kind.MOVING, message, advice)
+
+    def _postpone(self, plan: TenantPlan, late: Late, copied: Copied) -> None:
+        """Leave an old copy to which rows came since the pass before; the ledger counts that."""
+        known = self._records[plan.tenant]
+        rows = _rows(copied)
+        facts = {
+            "rows": copied.rows,
+            "tables": dict(copied.rows_by_table),
+            "rate": round(late.rate, 3),
+            "postponed": late.postponed,
+        }
+        if late.is_held:
+            message = (
+                f"{late.still_written(known.other)}; the last pass found {rows}, which it copied "
+                f"to {known.target}, and the drop was postponed {late.postponed} times"
+            )
+            when = "let what writes there use the new place; to copy the rest and drop it then"
+            finding = held(Kind.LATE_WRITES, message, Remedy.allow(ALLOWED, when))
+            finding = replace(finding, target=known.other, facts=facts)
+            after = hold(replace(plan, changes=(), after=plan.before), finding)
+        else:
+            message = (
+                f"{rows} came late to its old copy on {known.other}: copied to {known.target} "
+                f"(postponed {late.postponed} of {MOST_POSTPONED} times)"
+            )
+            remedy = Remedy.command(
+                "retire --due", "let what writes there use the new place, then run {}"
+            )
+            after = postponed(plan, Kind.LATE_WRITES, message, remedy)
+            assert after.finding is not None
+            after = replace(after, finding=replace(after.finding, facts=facts))
+        assert after.finding is not None
+        ended, message = Status.SKIPPED.value, after.finding.message
+        entry = self.order.entry(Event.DROPPED, plan, known.other, ended=ended, message=message)
+        self._plans[plan.tenant] = after
+        self._late.append((known, entry))
+
+    # What is known of all --------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        """Return the time by the ledger's clock."""
+        passed = timedelta(seconds=time.monotonic() - self._began)
+        return self.draft.observed.recalled.now + passed
+
+    def _settle(self) -> None:
+        """Read again what was dropped, and let the ledger know; also when the run is over."""
+        recalled = self.draft.observed.recalled.having(self._records)
+        observed = replace(self.draft.observed, recalled=recalled)
+        outcomes = [outcome for _, outcome in self._dropped]
+        self._wait_for_writers()
+        settled: Mapping[str, TenantPlan] = {}
+        if outcomes:
+            observed = reread(outcomes, observed, self.order, self.context)
+            settled = verify([plan for plan, _ in self._dropped], outcomes, observed, {})
+        self.draft = replace(
+            self.draft,
+            observed=observed,
+            plan=replace(self.draft.plan, tenants={**self.draft.plan.tenants, **self._plans}),
+            settled={**self.draft.settled, **settled},
+            notes=(*self.draft.notes, *self._faults),
+        )
+        self._record_late()
+        self.draft = record(self.draft, self.order, self.context.or_grace(GRACE))
+        for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
+            kept.clear()
+        self._settled_at = time.monotonic()
+
+    def _wait_for_writers(self) -> None:
+        """Wait where rows came late: what still writes has made the database again by then."""
+        written = [
+            self._visible(plan)
+            for plan, _ in self._dropped
+            if any(note.kind is Kind.LATE_WRITES for note in plan.notes)
+        ]
+        with contextlib.suppress(Interrupted):
+            self.context.pause(max(written, default=0.0))
+
+    def _record_late(self) -> None:
+        """Write to the ledger what was postponed, and release its claims."""
+        if not self._late:
+            return
+        records, entries = zip(*self._late, strict=True)
+        try:
+            writing = Writing(records, entries=entries)
+            found = self.ledger.record(writing, self.context.or_grace(GRACE))
+        except InfluxopsError as error:
+            self.draft = replace(self.draft, notes=(*self.draft.notes, failed_ledger(error)))
+            return
+        recalled = self.draft.observed.recalled.having(found)
+        observed = replace(self.draft.observed, recalled=recalled)
+        events = (*self.draft.events, *entries)
+        self.draft = replace(self.draft, observed=observed, events=events)
+
+
+def note_of(plan: TenantPlan) -> TenantPlan:
+    """Return a tenant with the note that its old copy is still written to, where that is known.
+
+    The guard `late-writes` goes by that note.
+    """
+    assert plan.record is not None
+    late = Late.of(plan.record)
+    if not late.is_held:
+        return plan
+    note = Finding(
+        Kind.LATE_WRITES,
+        Severity.WARNING,
+        f"{late.still_written(plan.target)} when it was last looked at",
+        "stop what writes there",
+        plan.tenant,
+        plan.target,
+        plan.database,
+        facts={"rate": round(late.rate, 3), "postponed": late.postponed},
+    )
+    return replace(plan, notes=(*plan.notes, note))
+
+
+def _rows(copied: Copied) -> str:
+    """Return how many rows were copied, and of which tables as far as that is known."""
+    rows, told = copied.rows_by_table, count(copied.rows, "row")
+    if not rows:
+        return told
+    named = sorted(rows, key=lambda name: (-rows[name], name))
+    return f"{told} ({some_of([f'{short(name)} {rows[name]:,}' for name in named], _TABLES)})"

@@ -1,0 +1,108 @@
+"""What keeps runs apart: the ledger in which they live, else the lock of the registry."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.errors import InfluxopsError, Interrupted, LockBusy
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.reconcile.request import Order
+from influxops.reconcile.state import Draft
+from influxops.runtime.context import Context
+
+_NOT_OFFERED = "no source offers one"
+
+
+class Lock:
+    """What keeps other runs out: the ledger's reservations, else the lock of the registry."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.unrecorded = ""  # why the ledger, where one is configured, cannot be written
+        self.missing = ""  # why no lock could be had
+        self.lost = ""  # why it was lost while it was held
+
+    @contextlib.contextmanager
+    def held(self, order: Order, context: Context) -> Iterator[None]:
+        """Live in the ledger, or hold the lock of the first source that has one, till the report.
+
+        A dry run takes none, but knows whether the run that it stands for is offered one.
+
+        Raises:
+            LockBusy: When another run holds it.
+            Interrupted: When the run is over.
+        """
+        if context.dry_run:
+            offers = any(handle.implements("influxops_lock") for handle in order.sources)
+            if order.ledger is None and not offers:
+                self.missing = _NOT_OFFERED
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            if order.ledger is None or not self._live(order.ledger, context, stack):
+                self._take(order.sources, context, stack)
+            try:
+                yield
+            finally:
+                try:
+                    stack.close()
+                except Exception as error:  # whatever a plugin's lock raises: changes are made
+                    self.is_held = False
+                    self.lost = error.message if isinstance(error, InfluxopsError) else repr(error)
+
+    def _live(self, ledger: LedgerHandle, context: Context, stack: contextlib.ExitStack) -> bool:
+        """Let the ledger know that this run lives; return whether it does."""
+        try:
+            with ledger.guard():
+                stack.enter_context(ledger.lock(context))
+        except Interrupted:
+            raise
+        except InfluxopsError as error:
+            context.log.debug("%s has no lock", ledger.full_name, exc_info=True)
+            self.unrecorded = error.message
+            return False
+        return True
+
+    def _take(
+        self, sources: Sequence[SourceHandle], context: Context, stack: contextlib.ExitStack
+    ) -> None:
+        self.missing = _NOT_OFFERED
+        for handle in sources:
+            try:
+                with handle.guard():
+                    lock = handle.lock(context)
+                    if lock is None:
+                        continue
+                    stack.enter_context(lock)
+                self.is_held, self.missing = True, ""
+                return
+            except (LockBusy, Interrupted):
+                raise
+            except InfluxopsError as error:
+                context.log.debug("%s has no lock", handle.full_name, exc_info=True)
+                self.missing = error.message
+
+    def keeps_out(self, order: Order) -> bool:
+        """Return whether no other run can have made a tenant elsewhere meanwhile.
+
+        With several sources, another run may hold the lock of another one; with one target,
+        there is no elsewhere to be seen.
+        """
+        return len(order.targets) < 2 or (self.is_held and len(order.sources) == 1)
+
+    def findings(self, order: Order, draft: Draft) -> Iterator[Finding]:
+        """Yield what is to be told of it, if anything was changed without it."""
+        why = f"the lock was lost ({self.lost})" if self.lost else ""
+        if self.missing and (draft.settled or draft.plan.is_pending):
+            why = f"no lock could be had ({self.missing})"
+        if why:
+            yield Finding(
+                Kind.NO_LOCK,
+                Severity.WARNING if len(order.targets) > 1 or self.lost else Severity.INFO,
+                f"{why}; another run at the same time could give one tenant two databases, which "
+                "can be seen only among the configured targets",
+                "run one at a time",
+            )

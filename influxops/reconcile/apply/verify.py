@@ -1,0 +1,238 @@
+"""Holding what targets said against what they hold now: that is what calls a change good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.reconcile.plan.recorded import came_back
+from influxops.reconcile.state import Observed
+
+#: What a tenant's own verdict is where one of its changes ended so, the worst first.
+_FINDINGS = {
+    Status.FAILED: (Verdict.FAILED, Kind.FAILED_CHANGE),
+    Status.FULL: (Verdict.FAILED, Kind.FAILED_CHANGE),
+    Status.SKIPPED: (Verdict.FAILED, Kind.NOT_TRIED),
+    Status.UNCONFIRMED: (Verdict.UNKNOWN, Kind.UNCONFIRMED),
+    Status.UNKNOWN: (Verdict.UNKNOWN, Kind.NOT_KNOWN),
+}
+
+_LOOK_CLOSELY = Remedy.command("ensure --verify", "run {}, which reads back what was written")
+
+
+def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
+    """Yield what completes the databases that were made, and of which a part was lost.
+
+    Args:
+        outcomes: How the changes ended, as the targets said.
+        observed: What was read afterwards, closely where an outcome is not known.
+    """
+    for outcome in outcomes:
+        found = _found(outcome.change, observed)
+        if found is None or found.complete is not False or not _completes(outcome):
+            continue
+        if outcome.status in (Status.DONE, Status.UNKNOWN):
+            yield replace(
+                outcome.change,
+                action=Action.COMPLETE,
+                before=found,
+                after=replace(found, complete=True),
+            )
+
+
+def with_completion(outcomes: Sequence[Outcome], completions: Iterable[Outcome]) -> list[Outcome]:
+    """Return how changes ended, taking in how their databases were completed afterwards."""
+    ended = {(o.change.tenant, o.change.database): o for o in completions}
+    found = []
+    for outcome in outcomes:
+        last = ended.get((outcome.change.tenant, outcome.change.database))
+        good = (Status.DONE, Status.UNKNOWN)
+        if last is not None and last.status not in good and _completes(outcome):
+            outcome = replace(outcome, status=last.status, message=last.message, remedy=last.remedy)
+        found.append(outcome)
+    return found
+
+
+def _completes(outcome: Outcome) -> bool:
+    """Return whether a change should have left its database complete: one a database does."""
+    return outcome.change.action in (Action.CREATE, Action.COMPLETE)
+
+
+def verify(
+    plans: Iterable[TenantPlan],
+    outcomes: Iterable[Outcome],
+    observed: Observed,
+    closed: Mapping[str, str],
+    ended: Mapping[str, Sequence[Outcome]] | None = None,
+) -> dict[str, TenantPlan]:
+    """Return tenants with how their changes ended; who found no place is left out, to try again.
+
+    Args:
+        plans: The tenants whose changes were tried.
+        outcomes: One a change.
+        observed: What was read afterwards.
+        closed: The targets that took nothing more before, with why; a target that says FULL again
+            keeps nothing going.
+        ended: How changes ended that were tried before the others, by the tenant's id.
+    """
+    by_tenant: dict[str, list[Outcome]] = {plan.tenant: [] for plan in plans}
+    for outcome in outcomes:
+        by_tenant[outcome.change.tenant].append(outcome)
+    found = {}
+    for plan in plans:
+        places = {change.action: place for place, change in enumerate(plan.changes)}
+        own = [settled(o, plan, observed) for o in by_tenant[plan.tenant]]
+        if any(_wants_another_place(o, closed) for o in own):
+            continue
+        decided = [_decided(c, own) for c in plan.changes if not c.needs_target]
+        before = (ended or {}).get(plan.tenant, ())
+        own = sorted([*before, *own, *decided], key=lambda o: places.get(o.change.action, 0))
+        found[plan.tenant] = _with_outcomes(plan, own, observed)
+    return found
+
+
+def _decided(change: Change, others: Sequence[Outcome]) -> Outcome:
+    """Return how a change ends that the ledger alone makes: it is written down next.
+
+    Nobody's database is recorded as another's before it is marked as such.
+    """
+    if change.action is Action.ADOPT and any(o.status is not Status.DONE for o in others):
+        return Outcome(change, Status.SKIPPED, "not recorded: it could not be marked")
+    return Outcome(change, Status.DONE)
+
+
+def closed_by(outcomes: Iterable[Outcome], closed: Mapping[str, str]) -> dict[str, str]:
+    """Return the targets that said that nothing more fits, with what they said.
+
+    Args:
+        outcomes: How changes ended.
+        closed: Those of which that was known.
+    """
+    full = {o.change.target: o.message for o in outcomes if _wants_another_place(o, closed)}
+    return {**full, **closed}
+
+
+def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
+    # A plugin that says it of anything else would keep the run going in circles.
+    return (
+        outcome.status is Status.FULL
+        and outcome.change.action is Action.CREATE
+        and outcome.change.target not in closed
+    )
+
+
+def _found(change: Change, observed: Observed) -> Database | None:
+    inventory = observed.inventories.get(change.target)
+    return inventory.databases.get(change.database) if inventory else None
+
+
+def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
+    """Return an outcome as its target's inventory shows it.
+
+    Args:
+        outcome: How a change ended, as its target said.
+        plan: The tenant.
+        observed: What was read afterwards.
+    """
+    change, status = outcome.change, outcome.status
+    state = next(state for state in observed.targets if state.name == change.target)
+    if not state.reachable:
+        if status is not Status.DONE:
+            return outcome
+        return replace(
+            outcome,
+            status=Status.UNKNOWN,
+            message=f"it was done, but could not be read again: {state.error}",
+            remedy=_LOOK_CLOSELY,
+            effect=True,
+        )
+    found = _found(change, observed)
+    outcome = replace(outcome, effect=(found is None) != (change.before is None))
+    if status is Status.UNCONFIRMED:
+        return replace(outcome, remedy=_LOOK_CLOSELY)
+    good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
+    if status in (Status.DONE, Status.UNKNOWN) and good:
+        if change.action is Action.DROP:
+            until = observed.inventories[change.target].deleted.get(change.database)
+            outcome = replace(outcome, change=replace(change, until=until))
+        return replace(outcome, status=Status.DONE, message="", remedy="")
+    if status is Status.DONE and _came_back(change, observed):
+        return replace(
+            outcome,
+            status=Status.FAILED,
+            message="it was dropped, and is there again: what still writes to it made it",
+            remedy="stop what writes to it, then run it again",
+        )
+    if status is Status.DONE:
+        return replace(
+            outcome,
+            status=Status.FAILED,
+            message="its target said that it was done, but reading it again shows "
+            + ("no such database" if found is None else _difference(change, found)),
+            remedy="somebody else may have changed it; run it again",
+        )
+    if status is Status.UNKNOWN and (found is None or found.complete is False):
+        return replace(outcome, status=Status.FAILED, remedy=outcome.remedy or "run it again")
+    return outcome
+
+
+def _came_back(change: Change, observed: Observed) -> bool:
+    """Return whether what was dropped is there again, as a write makes it: without a marker."""
+    return change.action is Action.DROP and came_back(change.database, change.target, observed)
+
+
+def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:
+    """Return whether a database is as a change should have left it."""
+    if change.action is Action.DROP or change.after is None:
+        return found is None
+    if found is None or found.complete is False:
+        # A retention period may be right in a database that was never finished.
+        return found is not None and change.action is Action.SET_RETENTION
+    if change.action is Action.COMPLETE or not managed or found.retention is UNKNOWN:
+        return True
+    return found.retention == change.after.retention
+
+
+def _difference(change: Change, found: Database) -> str:
+    if change.action is not Action.SET_RETENTION and found.complete is False:
+        return "that it is not complete"
+    return "another retention period"
+
+
+def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed) -> TenantPlan:
+    """Return a tenant with how its changes ended, and the verdict that follows from it."""
+    target = plan.target
+    inventory = observed.inventories.get(target) if target else None
+    after = inventory.databases.get(plan.database) if inventory else None
+    plan = replace(plan, outcomes=tuple(outcomes), after=after)
+    if after is not None and after.retention is UNKNOWN and plan.retention is not UNMANAGED:
+        note = Finding(
+            Kind.RETENTION_NOT_READ,
+            Severity.WARNING,
+            "its retention period cannot be read, so nobody knows whether it is kept to",
+            tenant=plan.tenant,
+            target=target,
+        )
+        plan = replace(plan, notes=(*plan.notes, note))
+    if plan.refused:
+        return plan  # what a guard refuses is what somebody has to decide first
+    for status, (verdict, kind) in _FINDINGS.items():
+        bad = next((outcome for outcome in outcomes if outcome.status is status), None)
+        if bad is not None:
+            finding = Finding(
+                kind,
+                Severity.ERROR,
+                bad.message or f"{bad.change.action.value} ended as {status.value}",
+                bad.remedy,
+                plan.tenant,
+                bad.change.target,
+                plan.database,
+            )
+            return replace(plan, verdict=verdict, finding=finding)
+    return replace(plan, verdict=Verdict.CHANGED, finding=None)

@@ -1,0 +1,388 @@
+"""Writing to the ledger what came of a run; a place was reserved before (`reserve.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.database import UNKNOWN, Database
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.record import Entry, Event, Record, Server, State, Writing
+from influxops.domain.text import moment
+from influxops.errors import InfluxopsError
+from influxops.reconcile.observe.ledger import failed_ledger, identities
+from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
+from influxops.reconcile.request import Order
+from influxops.reconcile.state import Draft
+from influxops.runtime.context import Context
+
+_EVENTS = {
+    Action.CREATE: Event.CREATED,
+    Action.COMPLETE: Event.COMPLETED,
+    Action.SET_RETENTION: Event.RETENTION,
+    Action.DROP: Event.DROPPED,
+    Action.ADOPT: Event.ADOPTED,
+    Action.RETIRE: Event.RETIRING,
+    Action.UNRETIRE: Event.UNRETIRED,
+}
+
+
+def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False) -> Draft:
+    """Write what came of a run to the ledger, as far as it is not there yet.
+
+    Args:
+        draft: What is known.
+        order: The run's order.
+        context: The run, or the grace that one which is over still has.
+        at_end: Whether this is the end of the run, so that also what was found is written.
+    """
+    recalled = draft.observed.recalled
+    if order.ledger is None or not recalled.is_there or context.dry_run:
+        return draft
+    writing = _Writer(draft, order, context.id).writing(at_end=at_end)
+    draft = replace(draft, recorded=frozenset(draft.settled))
+    if not writing:
+        return draft
+    draft = replace(draft, events=(*draft.events, *writing.entries))
+    try:
+        found = order.ledger.record(writing, context)
+    except InfluxopsError as error:
+        note = failed_ledger(error)
+        message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
+        draft = replace(draft, notes=(*draft.notes, replace(note, message=message)))
+        lost = [each.tenant for each in writing.records]
+        return replace(draft, settled={**draft.settled, **dict(_undecided(lost, draft, error))})
+    return replace(draft, observed=replace(draft.observed, recalled=recalled.having(found)))
+
+
+def _undecided(
+    tenants: Iterable[str], draft: Draft, error: InfluxopsError
+) -> Iterator[tuple[str, TenantPlan]]:
+    """Yield the tenants for which the ledger alone had something to do, and did not."""
+    for plan in filter(None, map(draft.settled.get, tenants)):
+        if all(outcome.change.needs_target for outcome in plan.outcomes):
+            continue
+        outcomes = tuple(
+            o
+            if o.change.needs_target or o.status is not Status.DONE
+            else replace(o, status=Status.FAILED, message=error.message, remedy=error.remedy)
+            for o in plan.outcomes
+        )
+        finding = Finding(
+            Kind.FAILED_CHANGE,
+            Severity.ERROR,
+            f"it could not be recorded: {error.message}",
+            error.remedy or "run it again",
+            plan.tenant,
+            plan.target,
+            plan.database,
+        )
+        yield (
+            plan.tenant,
+            replace(plan, outcomes=outcomes, verdict=Verdict.FAILED, finding=finding),
+        )
+
+
+class _Writer:
+    """Makes what is to be written of what a run knows."""
+
+    def __init__(self, draft: Draft, order: Order, run: str) -> None:
+        self.draft, self.order, self.run = draft, order, run
+        self.observed, self.recalled = draft.observed, draft.observed.recalled
+        self.entries: list[Entry] = []
+
+    def writing(self, *, at_end: bool) -> Writing:
+        """Return all of it.
+
+        Args:
+            at_end: Whether what was found, and not changed, is written too.
+        """
+        records = []
+        for id_, planned in self.draft.plan.tenants.items():
+            settled = self.draft.settled.get(id_)
+            before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
+            after = before
+            if settled is not None and settled.outcomes and id_ not in self.draft.recorded:
+                after = self._tried(settled, before)
+            elif settled is None and at_end and self.order.ensures:
+                after = self._seen(planned, before)
+            if after != before or (at_end and before.holder == self.run):
+                records.append(after)  # what this run took, and did not come to, is let go
+        if not at_end:
+            return Writing(tuple(records), entries=tuple(self.entries))
+        return Writing(
+            tuple(records),
+            self._servers(records),
+            self.recalled.renamed,
+            self._sources(),
+            tuple(self.entries),
+        )
+
+    def _tried(self, plan: TenantPlan, before: Record) -> Record:
+        """Return a tenant's record after its changes were tried."""
+        for outcome in plan.outcomes:
+            self._tell_change(outcome, plan, before)
+        ended = {o.change.action: o for o in plan.outcomes}
+        if plan.verdict is Verdict.CHANGED:
+            record = replace(before, error="", tries=0)
+        else:
+            message = plan.finding.message if plan.finding is not None else ""
+            record = replace(before, error=message, tries=before.tries + 1)
+        if Action.DROP in ended and Action.CREATE not in ended:
+            return _dropped(record, ended[Action.DROP])
+        for outcome in ended.values():
+            if outcome.status is Status.DONE:
+                record = self._decided(record, outcome.change, plan)
+        if all(action in (Action.RETIRE, Action.UNRETIRE) for action in ended):
+            return record
+        if Action.ADOPT in ended:
+            return record
+        made = ended.get(Action.CREATE)
+        if made is None and not before.is_promised and plan.after is None:
+            return record
+        if made is not None and made.status is not Status.DONE and not made.effect:
+            if made.status is Status.UNKNOWN:
+                return record  # it may be there: its place stays taken
+            if made.status is not Status.UNCONFIRMED:
+                free = State.LOST if before.is_promised else State.WANTED
+                return replace(record, state=free)
+        placed = self._placed(record, plan, made is not None)
+        last = ended.get(Action.COMPLETE, made)
+        is_sure = last is None or last.status is Status.DONE
+        if last is None and before.state is State.UNCONFIRMED:
+            is_sure = False
+        if not is_sure:
+            return replace(placed, state=State.UNCONFIRMED)
+        placed = replace(placed, confirmed=self._now)
+        if before.state is State.MOVING:
+            return placed
+        due = placed.due if placed.other is not None else None
+        was_seen = made is None and before.state in (State.READY, State.RETIRING)
+        return replace(placed, state=self._state(plan.after, plan.target, was_seen), due=due)
+
+    def _state(self, found: Database | None, target: str | None, was_seen: bool = False) -> State:
+        """Return the state of a tenant whose database is there: ready once its marker was seen.
+
+        Args:
+            found: The database, as it was read last.
+            target: Its target.
+            was_seen: Whether its marker was seen before, so that only a look can deny it.
+        """
+        is_marked = found.is_marked if found is not None else UNKNOWN
+        policy = self.order.rules.targets.get(target or "")
+        if is_marked is UNKNOWN and (was_seen or not (policy and policy.traits.marker)):
+            is_marked = True
+        return State.READY if is_marked is True else State.UNCONFIRMED
+
+    def _seen(self, plan: TenantPlan, before: Record) -> Record:
+        """Return a tenant's record where the run did not change it."""
+        if plan.finding is not None and plan.finding.kind is Kind.LOST:
+            if before.state is State.LOST:
+                return before
+            again = is_recreated(before, plan.before)
+            self.entries.append(
+                self.order.entry(
+                    Event.RECREATED if again else Event.LOST,
+                    plan,
+                    before.target,
+                    before=before.state.value,
+                    after=State.LOST.value,
+                    message=plan.finding.message.removeprefix("lost: ")
+                    if again
+                    else why_lost(before, self.observed),
+                )
+            )
+            due = before.due if before.other is not None else None
+            return replace(before, state=State.LOST, due=due)
+        if plan.verdict is not Verdict.OK or plan.before is None:
+            return before
+        if plan.target in self.recalled.replaced and "replaced-server" not in self.order.allow:
+            return before  # nobody said that this is its server
+        state = self._state(plan.before, plan.target)
+        if before.state is State.UNCONFIRMED and state is not State.READY:
+            return before  # it is still not known
+        if before.state in (State.READY, State.MOVING) and before.target == plan.target:
+            inventory = self.observed.inventories[plan.target or ""]
+            return replace(before, identity=inventory.identity)
+        events = {
+            State.UNCONFIRMED: Event.CONFIRMED,
+            State.LOST: Event.FOUND_AGAIN,
+        }
+        after = replace(self._placed(before, plan, made=False), state=_going_on(before, state))
+        if before.state is not State.UNCONFIRMED or before.confirmed is None:
+            self.entries.append(
+                self.order.entry(
+                    events.get(before.state, Event.FOUND),
+                    plan,
+                    plan.target,
+                    before=before.state.value if before.version else "",
+                    after=after.state.value,
+                )
+            )
+        return replace(after, confirmed=self._now, error="", tries=0)
+
+    def _decided(self, record: Record, change: Change, plan: TenantPlan) -> Record:
+        """Return a record after what the ledger alone does."""
+        if change.action is Action.RETIRE:
+            if record.target is None:  # found, and not recorded until now
+                record = self._at(record, change)
+            return replace(record, state=State.RETIRING, due=change.until)
+        if change.action is Action.UNRETIRE:
+            return replace(record, state=State.READY, due=None)
+        if change.action is not Action.ADOPT:
+            return record
+        state = self._state(plan.after, change.target)
+        adopted = self._at(record, change)
+        if (record.database, record.target) == (change.database, change.target):
+            # A copy that a move has begun, or left behind, stays what it was.
+            due = record.due if record.other is not None else None
+            return replace(adopted, state=_going_on(record, state), due=due)
+        left = change.until is not None  # what it had before becomes its old copy
+        return replace(
+            adopted,
+            state=state,
+            other=record.target if left else None,
+            other_identity=record.identity if left else None,
+            due=change.until,
+            progress="",
+        )
+
+    def _at(self, record: Record, change: Change) -> Record:
+        """Return a record that has its database where a change found it."""
+        inventory = self.observed.inventories.get(change.target)
+        return replace(
+            record,
+            database=change.database,
+            target=change.target,
+            identity=inventory.identity if inventory is not None else None,
+            made=self._now,
+            made_by=self.run,
+            confirmed=self._now,
+        )
+
+    def _tell_change(self, outcome: Outcome, plan: TenantPlan, before: Record) -> None:
+        """Write a line of the history about one change."""
+        change = outcome.change
+        was, now = {
+            Action.ADOPT: (_place(before.database, before.target), _place(plan.database, "")),
+            Action.RETIRE: (before.state.value, State.RETIRING.value),
+            Action.UNRETIRE: (before.state.value, State.READY.value),
+        }.get(change.action, ("", ""))
+        data = f"old copy on {before.target}" if change.action is Action.ADOPT else "data"
+        again = change.action is Action.CREATE and before.is_promised
+        parts = (
+            outcome.message or ("made again, empty: it was lost" if again else change.reason),
+            f"its {data} is kept until {moment(change.until)}" if change.until else "",
+        )
+        self.entries.append(
+            self.order.entry(
+                _EVENTS[change.action],
+                plan,
+                change.target or None,
+                before=was,
+                after=now,
+                ended=outcome.status.value,
+                message="; ".join(filter(None, parts)),
+            )
+        )
+
+    @property
+    def _now(self) -> datetime:
+        return self.recalled.now
+
+    def _placed(self, record: Record, plan: TenantPlan, made: bool) -> Record:
+        target = plan.target or ""
+        inventory = self.observed.inventories.get(target)
+        record = replace(
+            record,
+            database=plan.database,
+            target=target,
+            identity=inventory.identity if inventory is not None else record.identity,
+        )
+        if record.other == target:  # what a move left there, or had begun, is its database now
+            record = replace(record, other=None, other_identity=None, due=None, progress="")
+        if made or record.made is None:
+            record = replace(record, made=self._now, made_by=self.run)
+        return record
+
+    def _missed(self, records: Iterable[Record]) -> set[str | None]:
+        """Return the targets without a database that stays recorded as ready on them.
+
+        Its tenant was not this run's to judge: it is in no source, or out of the scope.
+        """
+        written = {record.tenant: record for record in records}
+        known = (written.get(id_, record) for id_, record in self.recalled.records.items())
+        inventories = self.observed.inventories
+        return {
+            record.target
+            for record in known
+            if record.state is State.READY
+            and (inventory := inventories.get(record.target or "")) is not None
+            and record.database not in inventory.databases
+        }
+
+    def _servers(self, records: Iterable[Record]) -> tuple[Server, ...]:
+        """Return the servers that were read in full, but for those that replaced another."""
+        servers = []
+        missed = self._missed(records)
+        who = self.order.who
+        reachable = {state.name for state in self.observed.targets if state.reachable}
+        for name, inventory in self.observed.inventories.items():
+            known = self.recalled.replaced.get(name)
+            if name not in reachable or not inventory.complete:
+                continue
+            if known is not None:
+                if "replaced-server" not in self.order.allow:
+                    continue
+                before, after = known.identity or "", inventory.identity or ""
+                self.entries.append(
+                    Entry(Event.REPLACED_SERVER, target=name, before=before, after=after, who=who)
+                )
+            read: datetime | None = self._now
+            if name in missed:  # what was last seen of a target is seen of all that is ready there
+                read = self.recalled.servers[name].read if name in self.recalled.servers else None
+            servers.append(Server(name, inventory.identity, read=read))
+        for old, new in self.recalled.renamed.items():
+            self.entries.append(
+                Entry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
+            )
+        return tuple(servers)
+
+    def _sources(self) -> frozenset[str]:
+        """Return the sources that the ledger sees for the first time, where that is allowed."""
+        if self.recalled.sources and "new-source" not in self.order.allow:
+            return frozenset()
+        read = {state.name for state in self.observed.sources if not state.error}
+        seen = {each for name, each in identities(self.order.sources).items() if name in read}
+        new = frozenset(seen) - self.recalled.sources
+        for identity in sorted(new if self.recalled.sources else ()):
+            self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.order.who))
+        return new
+
+
+def _going_on(record: Record, state: State) -> State:
+    """Return the state of a tenant that has its database again, where it was, as its move stands.
+
+    Args:
+        record: Its record.
+        state: The state of one that is not being moved.
+    """
+    is_moving = record.state is State.MOVING or (record.other is not None and record.due is None)
+    return State.MOVING if is_moving else state
+
+
+def _dropped(record: Record, outcome: Outcome) -> Record:
+    """Return a tenant's record after its database, or the copy that it left behind, was dropped."""
+    if outcome.status is not Status.DONE:
+        return record
+    if is_copy(record, outcome.change.target):
+        return replace(record, other=None, other_identity=None, due=None, progress="")
+    return replace(record, state=State.RETIRED, due=None)
+
+
+def _place(database: str, target: str | None) -> str:
+    return " on ".join(part for part in (database, target) if part)

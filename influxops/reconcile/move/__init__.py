@@ -1,0 +1,1 @@
+"""Moving tenants with their data: plan, copy, backfill, cutover, moves in progress."""

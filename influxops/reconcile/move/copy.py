@@ -1,0 +1,195 @@
+"""Copying one database by its target's plugin: shown while it goes on, and put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.durations import took
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import TenantPlan
+from influxops.domain.text import count, one_line, short, size, some_of
+from influxops.errors import InfluxopsError, Interrupted, TargetError
+from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.move.route import way_of
+from influxops.reconcile.plan.blocks import hold, not_known
+from influxops.runtime.context import Context
+
+#: So many tables that cannot be copied are told of with the reason.
+_NAMED = 5
+
+
+class Unread(TargetError):
+    """Tables cannot be copied, and all others are.
+
+    Args:
+        tables: Why not, by name.
+        left_out: Others that cannot be copied either, and that were to be left out.
+    """
+
+    def __init__(self, tables: Mapping[str, str], left_out: Iterable[str] = ()) -> None:
+        parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
+        if len(tables) > _NAMED:
+            parts.append(f"{len(tables) - _NAMED} more")
+        number = count(len(tables), "table")
+        super().__init__(
+            f"{number} cannot be copied, so that it waits; all others are: {'; '.join(parts)}"
+        )
+        self.tables = tuple(tables)
+        self.left_out = tuple(left_out)
+
+
+def copy(
+    source: TargetHandle,
+    target: TargetHandle,
+    order: CopyOrder,
+    context: Context,
+    said: Callable[[Copied], None] = lambda copied: None,
+) -> Copied:
+    """Copy a database to the end, and show how far that is.
+
+    Args:
+        source: The target that holds it.
+        target: The target that gets it.
+        order: What is to be copied; who gets it is filled in.
+        context: The run.
+        said: Is given each step.
+
+    Returns:
+        What the last step said.
+
+    Raises:
+        InfluxopsError: When it could not go on.
+        Interrupted: When the run is over.
+    """
+    last, stage = Copied(), ""
+    try:
+        for copied in source.copy(replace(order, into=target.instance), context):
+            last = copied
+            if copied.stage != stage:
+                stage = copied.stage
+                label = f"{stage} {short(order.database)} to {target.name}"
+                context.on_stage(label, copied.total or 0)
+            said(copied)
+    finally:
+        context.on_stage("", 0)
+    unread = {n: why for n, why in last.unread.items() if n not in order.without_tables}
+    if not last.done and unread:
+        raise Unread(unread, [n for n in last.unread if n not in unread])
+    if not last.done:
+        raise TargetError(
+            f"{source.name} ended copying without a word that all is there",
+            hint="tell the author of its plugin",
+        )
+    return last
+
+
+def about(plan: TenantPlan, finding: Finding) -> Finding:
+    """Return what was noticed while a tenant's database was copied."""
+    return replace(finding, tenant=plan.tenant, database=plan.database)
+
+
+def facts(source: str, target: str, copied: Copied, **more: Any) -> dict[str, Any]:
+    """Return what is known of a copy, as data.
+
+    Args:
+        source: The target that holds the database.
+        target: The target that gets it.
+        copied: How far copying is, or what there is to copy.
+        **more: What else is known.
+    """
+    return {
+        "from": source,
+        "to": target,
+        "rows": copied.rows,
+        "total": copied.total,
+        "at_most": copied.at_most,
+        "tables": copied.tables,
+        "bytes": copied.bytes,
+        "conflicts": copied.conflicts,
+        "expiring": copied.expiring,
+        **more,
+    }
+
+
+def what_there_is(copied: Copied) -> str:
+    """Return what there is to copy, and how long that takes at the rate that was measured."""
+    rows = "a number of rows that is not known"
+    if copied.total is not None:
+        rows = ("at most " if copied.at_most else "") + count(copied.total, "row")
+    parts = [f"{rows} in {count(copied.tables, 'table')}"]
+    if copied.bytes:
+        parts.append(f"about {size(copied.bytes)}")
+    if copied.total and copied.rate:
+        rate = f"{copied.rate:,.0f} rows/s"
+        parts.append(
+            f"about {took(copied.total / copied.rate)} at {rate}, measured by reading some of them"
+        )
+    elif copied.total:
+        parts.append("how long it takes was not measured")
+    return ", ".join(parts)
+
+
+def without(copied: Copied) -> str:
+    """Return which tables a copy lacks, for people; empty where it lacks none."""
+    if not copied.unread:
+        return ""
+    names = some_of([one_line(name) for name in copied.unread])
+    return f", without {names}, which cannot be copied"
+
+
+def look_ahead(
+    plan: TenantPlan,
+    handles: Mapping[str, TargetHandle],
+    without_tables: tuple[str, ...],
+    context: Context,
+) -> TenantPlan:
+    """Return a planned move with what there is to copy; held where that would be refused.
+
+    Args:
+        plan: A tenant that is to be moved.
+        handles: The targets by name.
+        without_tables: Tables that may be left out where they cannot be copied.
+        context: The run.
+    """
+    way = way_of(plan)
+    if way.is_given_up or plan.unseen_on:
+        return plan
+    source, target = handles[way.source], handles[way.target]
+    order = CopyOrder(
+        plan.database,
+        target.instance,
+        only_missing=way.was_cut_over,
+        dry_run=True,
+        without_tables=without_tables,
+    )
+    try:
+        found = [*source.copy(order, context)]
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", source.full_name, exc_info=True)
+        return not_known(replace(plan, changes=()), Kind.NOT_READ, error.message, error.remedy)
+    if not found:
+        return plan
+    copied = found[-1]
+    notes = [about(plan, finding) for finding in copied.findings]
+    wrong = next((note for note in notes if note.severity is Severity.ERROR), None)
+    if wrong is not None:
+        plan = replace(plan, changes=(), notes=(*plan.notes, *(n for n in notes if n is not wrong)))
+        return hold(plan, wrong)
+    rest = "what is left of it: " if way.was_cut_over else ""
+    message = f"to be moved from {way.source} to {way.target}: {rest}{what_there_is(copied)}"
+    note = Finding(
+        Kind.MOVING,
+        Severity.INFO,
+        message,
+        tenant=plan.tenant,
+        target=way.source,
+        database=plan.database,
+        facts=facts(way.source, way.target, copied),
+    )
+    return replace(plan, notes=(*plan.notes, note, *notes))

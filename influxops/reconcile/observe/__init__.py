@@ -1,0 +1,1 @@
+"""Reading what is: sources, targets and ledger at once, and targets again after changes."""

@@ -1,0 +1,205 @@
+"""Reading the ledger, and holding it against what was read: the names that its targets have now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.domain.database import Inventory
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.record import Memory, Record, Server
+from influxops.errors import InfluxopsError, Interrupted, LedgerError
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.reconcile.state import Observed, Recalled
+from influxops.report.model import LedgerState
+from influxops.runtime.context import Context
+
+
+def recalled(memory: Memory, inventories: Mapping[str, Inventory]) -> Recalled:
+    """Return what is remembered, by the names that the targets have now.
+
+    A server is known by its identity first: one that answers under another name was renamed, and
+    one that answers in the place of a recorded one, which is nowhere else, has replaced it.
+
+    Args:
+        memory: What the ledger gave.
+        inventories: What each target holds, by its name now.
+    """
+    renamed = _renames(memory.servers, inventories)
+    servers = {renamed.get(s.target, s.target): s for s in memory.servers}
+    replaced = {
+        name: servers[name]
+        for name, inventory in inventories.items()
+        if name in servers
+        and servers[name].identity is not None
+        and servers[name].identity != inventory.identity
+    }
+    records = memory.records
+    if renamed:
+        there = {name: inventory.identity for name, inventory in inventories.items()}
+        records = {id_: _renamed(record, renamed, there) for id_, record in records.items()}
+    return Recalled(
+        is_configured=True,
+        records=records,
+        servers=servers,
+        renamed=renamed,
+        replaced=replaced,
+        sources=memory.sources,
+        now=memory.now or datetime.now(UTC),
+    )
+
+
+def strangers(
+    recalled: Recalled, tenants: Iterable[tuple[str, str]], identities: Mapping[str, str]
+) -> frozenset[str]:
+    """Return the tenants that only sources have which the ledger has not seen.
+
+    An empty namespace takes the first sources as they are.
+
+    Args:
+        recalled: What is remembered.
+        tenants: (id, source) of each tenant that was read.
+        identities: What tells each source from every other, by its name; one that only adds to
+            others has none.
+    """
+    if not recalled.sources:
+        return frozenset()
+    new = {name for name, identity in identities.items() if identity not in recalled.sources}
+    if not new:
+        return frozenset()
+    found: set[str] = set()
+    known: set[str] = set()
+    for id_, source in tenants:
+        (found if source in new else known).add(id_)
+    return frozenset(found - known)
+
+
+def _renames(servers: Iterable[Server], inventories: Mapping[str, Inventory]) -> dict[str, str]:
+    """Return the new names of the targets that lead to their servers under another one.
+
+    A name that is still remembered for another server, which answers nowhere now, is no new name:
+    that server was replaced, and what was promised on it must not be mixed with the other's.
+    """
+    servers = [*servers]
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, inventory in inventories.items():
+        if inventory.identity is not None:
+            names[inventory.identity].append(name)
+    missing = {s.target for s in servers if s.identity is not None and s.identity not in names}
+    return {
+        server.target: now[0]
+        for server in servers
+        if (now := names.get(server.identity or ""))
+        and server.target not in now
+        and now[0] not in missing
+    }
+
+
+def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str | None]) -> Record:
+    """Return a record by the names that its targets have now.
+
+    One of the server that answers under its target's name was written since that name changed.
+
+    Args:
+        record: The record.
+        names: New names of targets, by old ones.
+        there: The identity of the server that answers at each target.
+    """
+
+    def name(target: str | None, identity: str | None) -> str | None:
+        if (
+            target is None
+            or target not in names
+            or (identity is not None and identity == there.get(target))
+        ):
+            return target
+        return names[target]
+
+    target = name(record.target, record.identity)
+    other = name(record.other, record.other_identity)
+    if (target, other) == (record.target, record.other):
+        return record
+    return replace(record, target=target, other=other)
+
+
+class ReadLedger(Struct, frozen=True):
+    """What reading the ledger gave."""
+
+    state: LedgerState
+    memory: Memory | None
+    findings: list[Finding]
+
+
+def read_ledger(handle: LedgerHandle, context: Context) -> ReadLedger:
+    """Read the ledger; one that cannot be read is told, and nobody's end."""
+    state = handle.state()
+    try:
+        memory = handle.memory(context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", handle.full_name, exc_info=True)
+        return ReadLedger(replace(state, error=error.message), None, [failed_ledger(error)])
+    return ReadLedger(replace(state, records=len(memory.records)), memory, [])
+
+
+def failed_ledger(error: InfluxopsError) -> Finding:
+    """Return the finding that the ledger could not be read or written."""
+    return Finding(Kind.FAILED_LEDGER, Severity.ERROR, f"ledger: {error.message}", error.remedy)
+
+
+def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHandle]) -> Observed:
+    """Return what was read with what the ledger says of it."""
+    if read.memory is None:
+        known = Recalled(is_configured=True, error=read.state.error)
+    else:
+        known = recalled(read.memory, observed.inventories)
+        tenants = ((tenant.id, tenant.source) for tenant in observed.tenants)
+        known = replace(known, strangers=strangers(known, tenants, identities(sources)))
+    findings = [*read.findings]
+    for old, new in known.renamed.items():
+        findings.append(
+            Finding(
+                Kind.RENAMED_TARGET,
+                Severity.INFO,
+                f"its server is recorded as {old}; it is called {new} from now on",
+                target=new,
+            )
+        )
+    return replace(
+        observed,
+        recalled=known,
+        ledger=read.state,
+        findings=(*observed.findings, *findings),
+    )
+
+
+def without_ledger(observed: Observed, why: str) -> Observed:
+    """Return what is known where the ledger can be read, but this run cannot live in it."""
+    if observed.recalled.error:
+        return observed
+    recalled = replace(observed.recalled, error=why)
+    state = replace(observed.ledger, error=why) if observed.ledger is not None else None
+    finding = failed_ledger(LedgerError(why))
+    return replace(
+        observed, recalled=recalled, ledger=state, findings=(*observed.findings, finding)
+    )
+
+
+def identities(sources: Iterable[SourceHandle]) -> dict[str, str]:
+    """Return what tells each source from every other, by its name.
+
+    One that a program added to others, to name some tenants, is none of its own.
+    """
+    found = {}
+    for handle in sources:
+        if not handle.resolved.section.supplements:
+            location = handle.location
+            where = (location.identity or location.text) if location else handle.name
+            found[handle.name] = f"{handle.kind}:{where}"
+    return found

@@ -1,0 +1,202 @@
+"""Reading targets: what each holds, as far as it answers in time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.domain.database import Inventory
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.text import one_line
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
+from influxops.plugin_host.ledger import LedgerHandle
+from influxops.plugin_host.source import SourceHandle
+from influxops.plugin_host.target import TargetHandle, WrongServer
+from influxops.reconcile.plan.placement import locate
+from influxops.reconcile.policy import Rules
+from influxops.reconcile.state import Observed
+from influxops.report.model import TargetState
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
+
+#: Seconds after its time in which a plugin can still end by itself.
+LATE = 0.5
+
+
+def observe_again(
+    observed: Observed,
+    targets: Iterable[TargetHandle],
+    rules: Rules,
+    context: Context,
+    closely: Mapping[str, Collection[str]] | None = None,
+) -> Observed:
+    """Read some targets once more, after changes, or more closely.
+
+    Args:
+        observed: What was read before.
+        targets: Those to read.
+        rules: What the configuration says.
+        context: The run, or the grace that one which is over still has.
+        closely: The databases whose completeness is to be read from what is stored, by target.
+
+    Returns:
+        What is known now. A target that cannot be read any more is told as such and gets nothing
+        more; what it held when it was read is kept.
+    """
+    reading = context.limited(rules.reading, slow_hint(rules))
+    names = closely or {}
+    results = in_parallel(
+        {
+            label(h): partial(read_target, h, names.get(h.name, ()), rules, reading, context)
+            for h in targets
+        },
+        context,
+    )
+    states = {state.name: state for state in observed.targets}
+    inventories, closed = dict(observed.inventories), dict(observed.closed)
+    findings = list(observed.findings)
+    for each in results:
+        name = each.state.name
+        if each.inventory is not None:
+            inventories[name] = each.inventory
+            states[name] = each.state
+        else:
+            states[name] = replace(states[name], reachable=False, error=each.state.error)
+            closed.setdefault(name, "it cannot be read any more")
+            findings += [f for f in each.findings if f not in findings]
+    return replace(
+        observed,
+        inventories=inventories,
+        targets=tuple(states.values()),
+        findings=tuple(findings),
+        closed=closed,
+    )
+
+
+def unread(observed: Observed, targets: Collection[str], why: str) -> Observed:
+    """Return what is known where targets could not be read again.
+
+    Args:
+        observed: What was read before.
+        targets: The targets.
+        why: Why they could not be read.
+    """
+    states = tuple(
+        replace(state, reachable=False, error=why) if state.name in targets else state
+        for state in observed.targets
+    )
+    return replace(observed, targets=states)
+
+
+class TargetReading(Struct, frozen=True):
+    """What reading a target gave."""
+
+    state: TargetState
+    inventory: Inventory | None
+    findings: list[Finding]
+
+
+def label(handle: SourceHandle | TargetHandle | LedgerHandle) -> str:
+    """Return how a section is named to a person who waits for it."""
+    location = handle.location
+    where = location.text if location else handle.kind
+    return f"{handle.full_name.replace(':', ' ')} ({one_line(where)})"
+
+
+def read_target(
+    handle: TargetHandle,
+    closely: Collection[str],
+    rules: Rules,
+    reading: Context,
+    context: Context,
+) -> TargetReading:
+    """Read a target; one that cannot be read is a finding."""
+    state = handle.state()
+    try:
+        inventory = _inventory(handle, closely, rules, reading, context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        context.log.debug("%s failed", handle.full_name, exc_info=True)
+        return _unreachable(state, error)
+    finally:
+        context.on_progress(1)
+    return TargetReading(describe(state, inventory, rules), inventory, list(inventory.findings))
+
+
+def _inventory(
+    handle: TargetHandle,
+    closely: Collection[str],
+    rules: Rules,
+    reading: Context,
+    context: Context,
+) -> Inventory:
+    """Read an inventory within the time that reading may take; looking closely takes longer."""
+    try:
+        if closely:
+            return context.detached(partial(handle.inventory, context, closely), late=LATE)
+        # A plugin that does not look at its time is left behind.
+        read = partial(handle.inventory, reading, closely)
+        return context.detached(read, within=rules.reading, late=LATE)
+    except Interrupted:
+        context.check()
+        raise TargetError(
+            f"no answer within {rules.reading:g} s",
+            hint=slow_hint(rules),
+        ) from None
+
+
+def slow_hint(rules: Rules) -> str:
+    """Return what to do where reading takes too long."""
+    return rules.or_in_file("the server is slow or hangs", "[run] reading gives it longer")
+
+
+def _unreachable(state: TargetState, error: InfluxopsError) -> TargetReading:
+    kind = Kind.UNREACHABLE
+    if isinstance(error, WrongServer):
+        kind = Kind.WRONG_SERVER
+        state = replace(state, identity=error.identity)
+    elif isinstance(error, TargetRefused):
+        kind = Kind.REFUSED
+    finding = Finding(kind, Severity.ERROR, error.message, error.remedy, target=state.name)
+    return TargetReading(replace(state, error=error.message), None, [finding])
+
+
+def describe(state: TargetState, inventory: Inventory, rules: Rules) -> TargetState:
+    """Return a target's state brought up to what it holds."""
+    location = locate(state.name, rules.targets[state.name], inventory, None)
+    return replace(
+        state,
+        reachable=True,
+        edition=inventory.edition,
+        version=inventory.version,
+        identity=inventory.identity,
+        databases=len(inventory.databases),
+        capacity=location.capacity,
+        capacity_is_estimate=location.estimated,
+    )
+
+
+def refuse_one_server_twice(
+    inventories: Mapping[str, Inventory], targets: Iterable[TargetHandle]
+) -> None:
+    """Refuse two targets that lead to one server, where one tenant could be placed twice.
+
+    Raises:
+        ConfigError: When two answer with one identity.
+    """
+    words = {target.name: target.traits.identity for target in targets}
+    first_with: dict[str, str] = {}
+    for name, inventory in inventories.items():
+        if inventory.identity is None:
+            continue
+        first = first_with.setdefault(inventory.identity, name)
+        if first != name:
+            raise ConfigError(
+                f"the targets {first} and {name} are one server: both answer with the "
+                f"{words[name]} {inventory.identity}",
+                hint="correct where one of them leads, or remove it",
+            )

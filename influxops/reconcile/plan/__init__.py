@@ -1,0 +1,1 @@
+"""From what should be and what is to one TenantPlan a tenant."""

@@ -1,0 +1,193 @@
+"""Lost tenants: a second look before anything is called lost, and what clients wrote since."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from influxops.domain.database import DatabaseStats
+from influxops.domain.finding import Kind
+from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.record import Memory, Record
+from influxops.domain.text import count, short, some_of
+from influxops.errors import InfluxopsError, Interrupted
+from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.observe.ledger import recalled, without_ledger
+from influxops.reconcile.observe.targets import observe_again
+from influxops.reconcile.plan.blocks import held, hold
+from influxops.reconcile.plan.duplicates import contents_in_words, stats_of
+from influxops.reconcile.plan.recorded import how_to_go_on, is_recreated, seems_lost
+from influxops.reconcile.request import Order
+from influxops.reconcile.state import Observed
+from influxops.runtime.context import Context
+
+#: Databases of one run whose rows are counted; each costs queries of its own.
+_MOST = 1_000
+
+
+def look_twice(
+    desired: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
+) -> Observed:
+    """Read targets and records again before anything that was promised is called lost.
+
+    What was read first may be older than its record: another run may have claimed the tenant, or
+    completed its database, in between. A target that cannot be read again says nothing.
+    """
+    lost = {
+        id_: record
+        for id_, record in _seemingly(desired, observed).items()
+        if context.scope.covers(id_, record.target)
+    }
+    if not lost or order.ledger is None:
+        return observed
+    names = {record.target for record in lost.values()}
+    targets = [handle for handle in order.targets if handle.name in names]
+    observed = observe_again(observed, targets, order.rules, context)
+    away = {each.name for each in observed.targets if not each.reachable} & names
+    inventories = {n: i for n, i in observed.inventories.items() if n not in away}
+    try:
+        memory = order.ledger.memory(context, lost.keys())
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        return without_ledger(replace(observed, inventories=inventories), error.message)
+    known = observed.recalled.having(recalled(memory, inventories).records)
+    return replace(observed, inventories=inventories, recalled=known)
+
+
+class Asks(Protocol):
+    """Makes calls at once; those that fail are left out."""
+
+    context: Context
+
+    def ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+        """Return what calls give, by the full name of what is asked."""
+        ...
+
+
+def look_again(
+    desired: Mapping[str, TenantPlan],
+    observed: Observed,
+    order: Order,
+    memory: Memory,
+    reading: Asks,
+) -> tuple[Observed, Memory]:
+    """Do what `look_twice` does where only single databases were looked at.
+
+    Args:
+        desired: What each tenant should have.
+        observed: What was read.
+        order: The run's order.
+        memory: What the ledger gave.
+        reading: Asks targets and ledger.
+
+    Returns:
+        What was read, and what the ledger has, as both stand now.
+    """
+    lost = _seemingly(desired, observed)
+    if not lost or order.ledger is None:
+        return observed, memory
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for record in lost.values():
+        names[record.target or ""].add(record.database)
+    handles = [handle for handle in order.targets if handle.name in names]
+    given = reading.ask(
+        {h.full_name: partial(h.look, names[h.name], reading.context) for h in handles}
+    )
+    ledger = order.ledger
+    again = reading.ask({ledger.full_name: partial(ledger.memory, reading.context, [*lost])})
+    inventories = dict(observed.inventories)
+    for handle in handles:
+        before = inventories.pop(handle.name)
+        if again and (found := given.get(handle.full_name)) is not None:
+            others = {n: d for n, d in before.databases.items() if n not in names[handle.name]}
+            inventories[handle.name] = replace(found, databases={**others, **found.databases})
+    for now in again.values():
+        memory = replace(memory, records={**memory.records, **now.records})
+    known = recalled(memory, inventories)
+    return replace(observed, inventories=inventories, recalled=known), memory
+
+
+def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
+    """Return a plan without guards that holds whom the guard `lost` would refuse a new database.
+
+    Args:
+        plan: The plan.
+        targets: The targets.
+        context: The run.
+    """
+    tenants = {
+        id_: hold(each, held(Kind.LOST, f"lost: {each.changes[0].reason}", how_to_go_on(each)))
+        for id_, each in plan.tenants.items()
+        if each.is_replacement
+    }
+    return describe_recreated(replace(plan, tenants={**plan.tenants, **tenants}), targets, context)
+
+
+def refused(plans: Sequence[TenantPlan]) -> str:
+    """Say whose databases are gone, and how many of them clients have created again."""
+    named = some_of([short(plan.database) for plan in plans])
+    message = f"{count(len(plans), 'tenant')} had a database that is gone: {named}"
+    again = sum(is_recreated(plan.record, plan.before) for plan in plans)
+    if not again:
+        return message
+    which = f"of {again:,} of them" if len(plans) > 1 else "of it"
+    return (
+        f"{message}; clients have created another one in place {which}, which is dropped only "
+        "where the guard drop is allowed, too"
+    )
+
+
+def _seemingly(desired: Mapping[str, TenantPlan], observed: Observed) -> dict[str, Record]:
+    """Return the records of the tenants that seem to be lost."""
+    records = ((id_, observed.recalled.record(id_)) for id_ in desired)
+    return {id_: each for id_, each in records if each is not None and seems_lost(each, observed)}
+
+
+def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
+    """Return a plan whose lost tenants say what clients have written in their place.
+
+    It asks nothing where there is none.
+
+    Args:
+        plan: The plan.
+        targets: The targets.
+        context: The run.
+    """
+    tenants = {id_: tenant for id_, tenant in plan.tenants.items() if _is_concerned(tenant)}
+    if not tenants:
+        return plan
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for tenant in [*tenants.values()][:_MOST]:
+        names[tenant.target or ""].append(tenant.database)
+    stats = stats_of(names, targets, context, say=False)
+    contents = {handle.name: handle.traits.contents for handle in targets}
+    described = {
+        id_: _described(
+            tenant,
+            stats.get(tenant.target or "", {}).get(tenant.database),
+            contents.get(tenant.target or "", ""),
+        )
+        for id_, tenant in tenants.items()
+    }
+    return replace(plan, tenants={**plan.tenants, **described})
+
+
+def _is_concerned(tenant: TenantPlan) -> bool:
+    is_lost = tenant.finding is not None and tenant.finding.kind in (Kind.LOST, Kind.GUARD)
+    return is_lost and is_recreated(tenant.record, tenant.before)
+
+
+def _described(tenant: TenantPlan, stats: DatabaseStats | None, contents: str) -> TenantPlan:
+    assert tenant.finding is not None
+    known = stats or DatabaseStats(tenant.database, message="not counted")
+    what = contents_in_words(known, contents)
+    if known.rows is None and known.message:
+        what += f" ({known.message})"
+    facts = {**tenant.finding.facts, "recreated": {"target": tenant.target, **known.facts}}
+    message = f"{tenant.finding.message}; it holds {what}"
+    return replace(tenant, finding=replace(tenant.finding, message=message, facts=facts))

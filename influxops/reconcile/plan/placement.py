@@ -1,0 +1,150 @@
+"""Which target gets a tenant that has no database yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from influxops.domain.database import Inventory
+from influxops.reconcile.policy import Policy, Rules, TargetPolicy
+from influxops.reconcile.state import Observed
+
+
+class Location(Struct):
+    """A target as placement sees it; `used` grows as tenants are placed."""
+
+    target: str  # its name
+    used: int = 0  # how many databases it holds, or will
+    capacity: int | None = None  # how many it can hold; None where no limit is known
+    estimated: bool = False  # whether `capacity` is guessed: the server may take more or fewer
+    draining: bool = False  # whether it gets nothing new
+    closed: str | None = None  # why it takes nothing more, as it said itself in this run
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another database is expected to fit."""
+        return self.closed is None and (self.capacity is None or self.used < self.capacity)
+
+    @property
+    def may_have_room(self) -> bool:
+        """Whether only the server can tell that nothing more fits."""
+        return self.closed is None and (self.estimated or self.has_room)
+
+    @property
+    def is_over_estimate(self) -> bool:
+        """Whether it is given more than it is thought to hold."""
+        return self.capacity is not None and self.used > self.capacity
+
+    def why_not(self) -> str:
+        """Return why it takes nothing more, to be read after its name."""
+        if self.draining:
+            return "is draining"
+        return f"is full ({self.closed or f'databases: {self.used}'})"
+
+
+def locate(
+    target: str,
+    policy: TargetPolicy,
+    inventory: Inventory,
+    closed: str | None,
+    used: int | None = None,
+) -> Location:
+    """Return one target as placement sees it.
+
+    Args:
+        target: Its name.
+        policy: What the configuration says of it.
+        inventory: What it holds.
+        closed: Why it takes nothing more; None while it has not said so.
+        used: How many databases it holds, where its inventory names only some.
+    """
+    used = len(inventory.databases) if used is None else used
+    estimated = policy.capacity is None
+    capacity = inventory.capacity if policy.capacity is None else policy.capacity
+    if capacity == "unlimited" or (estimated and capacity is not None and used > capacity):
+        capacity = None  # A server that holds more than it is thought to disproves the estimate.
+    assert capacity is None or isinstance(capacity, int)
+    return Location(
+        target, used, capacity, estimated and capacity is not None, policy.draining, closed
+    )
+
+
+def placement_of(
+    observed: Observed, rules: Rules, takes: Callable[[str], bool] = lambda target: True
+) -> Placement:
+    """Return the places on the targets that were read, in the order of the configuration.
+
+    Args:
+        observed: What was read.
+        rules: What the configuration says.
+        takes: Whether a target comes into question.
+    """
+    locations = [
+        locate(
+            name,
+            policy,
+            observed.inventories[name],
+            observed.closed.get(name),
+            observed.used.get(name),
+        )
+        for name, policy in rules.targets.items()
+        if name in observed.inventories and takes(name)
+    ]
+    return Placement(locations, rules.policy)
+
+
+class Placement:
+    """Chooses targets, and remembers what it chose.
+
+    Args:
+        locations: The targets that can be read, in the order of the configuration.
+        policy: `fill` takes the first with room, `spread` the one with the fewest databases.
+    """
+
+    def __init__(self, locations: Sequence[Location], policy: Policy) -> None:
+        self.locations: Mapping[str, Location] = {each.target: each for each in locations}
+        self._policy = policy
+
+    def choose(self, pin: str | None = None, before: str | None = None) -> Location | None:
+        """Take a place for one more database.
+
+        A target whose capacity is an estimate is asked for more only after all others are full:
+        the server decides then.
+
+        Args:
+            pin: The only target that comes into question, where there is one.
+            before: The target that was promised already: it is preferred while it has room.
+
+        Returns:
+            The target, the place counted as used; None when there is none.
+        """
+        candidates = [
+            each
+            for each in self.locations.values()
+            if not each.draining and (pin is None or each.target == pin)
+        ]
+        promised = [each for each in candidates if each.target == before and each.has_room]
+        chosen = (
+            self._pick(promised)
+            or self._pick(each for each in candidates if each.has_room)
+            or self._pick(each for each in candidates if each.may_have_room)
+        )
+        if chosen is not None:
+            chosen.used += 1
+        return chosen
+
+    def why_none(self, pin: str | None = None) -> str:
+        """Return why nothing takes one more, target by target; empty where there is no target.
+
+        Args:
+            pin: The only target that comes into question, where there is one.
+        """
+        only = self.locations.get(pin or "")
+        considered = [only] if only else [*self.locations.values()]
+        return ", ".join(f"{each.target} {each.why_not()}" for each in considered)
+
+    def _pick(self, locations: Iterable[Location]) -> Location | None:
+        if self._policy == "spread":
+            return min(locations, key=lambda each: each.used, default=None)
+        return next(iter(locations), None)

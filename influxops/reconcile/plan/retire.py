@@ -1,0 +1,394 @@
+"""Plans of `influxops retire TENANT…` and `unretire`: a tenant's database is to be dropped, later.
+
+Nothing is dropped here: the ledger is told, and `influxops.reconcile.plan.drop_due` does the rest.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.domain.change import Action, Change
+from influxops.domain.database import UNMANAGED, DatabaseStats, TableStats
+from influxops.domain.durations import parse_duration
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.hint import Remedy
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.record import Record, State
+from influxops.domain.text import moment, nearest, printable, short, some_of
+from influxops.errors import ConfigError
+from influxops.reconcile.plan.blocks import held, hold, postponed
+from influxops.reconcile.plan.desired import homes_of
+from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
+from influxops.reconcile.request import Order
+from influxops.reconcile.state import Observed
+from influxops.runtime.context import Context
+from influxops.runtime.parallel import in_parallel
+
+#: Telemetry that is no older than this is of late: somebody still writes.
+RECENT = timedelta(days=1)
+
+
+class Retire(Struct, frozen=True):
+    """Plans that tenants are retired.
+
+    Args:
+        tenants: Their ids.
+        after: Seconds for which their databases are kept; None for what the ledger's settings say.
+        renew: Whether who is retiring already is kept that long from now on.
+        found: Whether also those are retired that are not recorded, by the name that their
+            database should have; who has none is left alone.
+    """
+
+    tenants: tuple[str, ...]
+    after: float | None = None
+    renew: bool = False
+    found: bool = False
+
+    def __call__(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it.
+
+        Raises:
+            ConfigError: When the ledger knows nothing of one of them.
+        """
+        if not observed.recalled.is_there:
+            return Plan({})
+        until = self._until(observed, order)
+        known = [id_ for id_ in self.tenants if not self.found or id_ in observed.recalled.records]
+        records = [*recorded(known, observed)]
+        found = [
+            Record(id_, State.READY, desired[id_].database)
+            for id_ in self.tenants
+            if self.found and id_ not in observed.recalled.records and id_ in desired
+        ]
+        shared = sharing([*records, *found], desired, observed)
+        plans = {
+            record.tenant: hold(standing(record, record.target, observed), why)
+            if (why := shared.get(record.tenant))
+            else self._planned(record, until, observed, context)
+            for record in records
+        }
+        for id_ in self.tenants:
+            if id_ not in plans and id_ in desired:
+                plans[id_] = (
+                    hold(desired[id_], why)
+                    if (why := shared.get(id_))
+                    else self._found(desired[id_], until, observed, context)
+                )
+        plans = {id_: plans[id_] for id_ in self.tenants if id_ in plans}
+        return Plan(with_telemetry(plans, observed, order, context))
+
+    def _found(
+        self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
+    ) -> TenantPlan:
+        """Plan that a tenant is retired of which nothing is recorded."""
+        if plan.verdict is Verdict.HELD:
+            return plan
+        homes = [home for home in homes_of(plan.database, observed) if plan.pin in (None, home)]
+        unread = [name for name in observed.unread if plan.pin in (None, name)]
+        if len(homes) > 1:
+            where = f"the database {short(plan.database)} is on {' and on '.join(homes)}"
+            found = held(Kind.IN_TWO_TARGETS, where, "say which: give its `target`")
+            facts = {"copies": [{"target": home} for home in homes]}
+            return hold(plan, replace(found, facts=facts))
+        if unread:
+            why = f"it may be on {some_of(unread)}, which cannot be read"
+            return postponed(plan, Kind.NOT_READ, why)
+        if not homes:
+            return replace(plan, retention=UNMANAGED)
+        identity = observed.inventories[homes[0]].identity
+        record = Record(plan.tenant, State.READY, plan.database, homes[0], identity)
+        return replace(self._planned(record, until, observed, context), record=None)
+
+    def _until(self, observed: Observed, order: Order) -> datetime:
+        after = self.after
+        if after is None:
+            assert order.ledger is not None
+            after = parse_duration(order.ledger.settings.retire_after)
+        return observed.recalled.now + timedelta(seconds=after)
+
+    def _planned(
+        self, record: Record, until: datetime, observed: Observed, context: Context
+    ) -> TenantPlan:
+        plan = standing(record, record.target, observed)
+        if is_busy(record, context.id):
+            return busy(plan, record)
+        retired = record.state is State.RETIRED
+        if record.target is None or record.state is State.WANTED or (retired and not plan.before):
+            return _noted(plan, "its database was dropped" if retired else "it has no database")
+        if record.state is State.RETIRING and not self.renew:
+            due = f": dropped after {moment(record.due)}" if record.due else ""
+            return _noted(plan, f"it is retiring already{due}")
+        if record.state is State.MOVING or record.other is not None:
+            return hold(plan, on_the_move(record))
+        if not observed.sources_complete:
+            return postponed(
+                plan,
+                Kind.NOT_READ,
+                "not every source could be read, so nobody knows whether one still has it",
+            )
+        if record.tenant in observed.known_elsewhere:
+            note = Finding(
+                Kind.STILL_REGISTERED,
+                Severity.WARNING,
+                "a source still has it, so the next run for all tenants unretires it",
+                "take it out of the registry",
+                record.tenant,
+                record.target,
+                record.database,
+            )
+            plan = replace(plan, notes=(*plan.notes, note))
+        plan = with_note_of_lost(plan, record, observed)
+        return changed(plan, Action.RETIRE, record.target, until=until)
+
+
+class Unretire(Struct, frozen=True):
+    """Plans that tenants which are retiring are kept.
+
+    Args:
+        tenants: Their ids.
+    """
+
+    tenants: tuple[str, ...]
+
+    def __call__(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it.
+
+        Raises:
+            ConfigError: When the ledger knows nothing of one of them.
+        """
+        if not observed.recalled.is_there:
+            return Plan({})
+        plans = {}
+        for record in recorded(self.tenants, observed):
+            plan = standing(record, record.target, observed)
+            if is_busy(record, context.id):
+                plan = busy(plan, record)
+            elif record.state is State.RETIRED:
+                plan = hold(plan, _gone(record, plan, observed))
+            elif record.state is State.RETIRING and is_recreated(record, plan.before):
+                plan = hold(plan, lost(plan, record, observed))
+            elif record.state is State.RETIRING:
+                plan = changed(plan, Action.UNRETIRE, record.target or "")
+            plans[record.tenant] = plan
+        return Plan(plans)
+
+
+def recorded(tenants: Iterable[str], observed: Observed) -> Iterable[Record]:
+    """Return the records of named tenants.
+
+    Raises:
+        ConfigError: When the ledger knows nothing of one of them.
+    """
+    records = observed.recalled.records
+    names = list(dict.fromkeys(tenants))
+    unknown = [id_ for id_ in names if id_ not in records]
+    if unknown:
+        more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
+        raise ConfigError(
+            f"the ledger knows no tenant {printable(unknown[0])}{more}",
+            hint=nearest(unknown[0], records)
+            or "`influxops ensure` records the tenants of the registry",
+        )
+    return [records[id_] for id_ in names]
+
+
+def standing(record: Record, target: str | None, observed: Observed) -> TenantPlan:
+    """Return a tenant as its record has it, and its database on one of its targets as it is.
+
+    Args:
+        record: The record.
+        target: The target; None where it has none.
+        observed: What was read.
+    """
+    inventory = observed.inventories.get(target or "")
+    found = inventory.databases.get(record.database) if inventory is not None else None
+    return TenantPlan(
+        record.tenant,
+        record.database,
+        UNMANAGED,
+        target=target,
+        before=found,
+        after=found,
+        record=record,
+    )
+
+
+def with_note_of_lost(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan:
+    """Return a tenant with a note where a client has created its database again: that is retired.
+
+    Somebody has decided that all of it goes.
+    """
+    if not is_recreated(record, plan.before):
+        return plan
+    note = replace(lost(plan, record, observed), severity=Severity.WARNING, remedy="")
+    note = replace(note, tenant=plan.tenant, target=plan.target, database=plan.database)
+    return replace(plan, notes=(*plan.notes, note))
+
+
+def changed(
+    plan: TenantPlan, action: Action, target: str, *, until: datetime | None = None
+) -> TenantPlan:
+    """Return a tenant with one change that is planned for it.
+
+    Args:
+        plan: The tenant.
+        action: What is done.
+        target: The target that it is done on, or that the ledger has of it.
+        until: Until when its data is kept.
+    """
+    after = None if action is Action.DROP else plan.before
+    change = Change(action, plan.tenant, target, plan.database, plan.before, after, until=until)
+    return replace(plan, verdict=Verdict.PENDING, changes=(change,), after=after)
+
+
+def with_telemetry(
+    plans: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
+) -> dict[str, TenantPlan]:
+    """Return tenants with what is known of their telemetry, of which there should be none of late.
+
+    Where that cannot be read, nothing is done unless it is allowed.
+
+    Args:
+        plans: The tenants; those for which nothing is to be done are not asked about.
+        observed: What was read.
+        order: The run's order.
+        context: The run.
+    """
+    asked = {id_: plan for id_, plan in plans.items() if plan.changes and _may_hold(plan, observed)}
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for plan in asked.values():
+        names[plan.changes[0].target].append(plan.database)
+    context.on_stage("counting", len(asked))
+    handles = [handle for handle in order.targets if handle.name in names]
+    found = in_parallel(
+        {h.full_name: partial(h.describe, names[h.name], context) for h in handles}, context
+    )
+    stats = {handle.name: each for handle, each in zip(handles, found, strict=True)}
+    result = dict(plans)
+    for id_, plan in asked.items():
+        known = stats.get(plan.changes[0].target, {}).get(plan.database)
+        result[id_] = _with_telemetry(plan, known, observed, order)
+    context.check()
+    return result
+
+
+def _may_hold(plan: TenantPlan, observed: Observed) -> bool:
+    """Return whether there may be telemetry: not where a target was read and has no database."""
+    inventory = observed.inventories.get(plan.changes[0].target)
+    return plan.before is not None or inventory is None or not inventory.complete
+
+
+def _with_telemetry(
+    plan: TenantPlan, stats: DatabaseStats | None, observed: Observed, order: Order
+) -> TenantPlan:
+    inventory = observed.inventories.get(plan.changes[0].target)
+    if inventory is None:
+        why = f"its target {plan.changes[0].target} cannot be read"
+        return postponed(plan, Kind.NOT_READ, f"when telemetry last came is not known: {why}")
+    tables = [table for table in stats.contents if table.is_telemetry] if stats else []
+    since = observed.recalled.now - RECENT
+    recent = [table for table in tables if table.last_write and table.last_write > since]
+    if recent:
+        newest = max(recent, key=_last_write)
+        where = f" in {short(newest.name)}" if newest.name else ""
+        return _wrote(plan, f"telemetry came {moment(_last_write(newest))}{where}")
+    if stats is not None and all(table.is_known for table in tables):
+        # Rows without a time of the newest are not known to be old.
+        if any(table.rows and table.last_write is None for table in tables):
+            return _wrote(plan, "when telemetry came is not told")
+        return plan
+    why = (stats.message if stats else "") or "its target does not tell"
+    message = f"when telemetry last came could not be read: {why}"
+    if "recent-telemetry" in order.allow:
+        return _wrote(plan, message)
+    remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
+    return postponed(plan, Kind.NOT_READ, message, remedy)
+
+
+def _last_write(table: TableStats) -> datetime:
+    assert table.last_write is not None
+    return table.last_write
+
+
+def _wrote(plan: TenantPlan, message: str) -> TenantPlan:
+    note = Finding(
+        Kind.RECENT_TELEMETRY,
+        Severity.WARNING,
+        message,
+        "stop what writes to it",
+        plan.tenant,
+        plan.target,
+        plan.database,
+    )
+    return replace(plan, notes=(*plan.notes, note))
+
+
+def on_the_move(record: Record) -> Finding:
+    """Return why a tenant that has a second copy of its database is held."""
+    if record.state is State.MOVING:
+        return held(
+            Kind.MOVING,
+            f"it is moving from {record.target} to {record.other}",
+            Remedy.command(
+                f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.other or '')}",
+                "end that first: run {}",
+            ),
+        )
+    due = f" before {moment(record.due)}" if record.due else ""
+    return held(
+        Kind.MOVING,
+        f"it was moved, and the copy that it left on {record.other} is not dropped{due}",
+        Remedy.command("retire --due", "run {} when it is due, then this again"),
+    )
+
+
+def _noted(plan: TenantPlan, message: str) -> TenantPlan:
+    """Return a tenant for which nothing is to be done."""
+    note = Finding(
+        Kind.RETIRING,
+        Severity.INFO,
+        message,
+        tenant=plan.tenant,
+        target=plan.target,
+        database=plan.database or None,
+    )
+    return replace(plan, notes=(*plan.notes, note))
+
+
+def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
+    """Return why a tenant that was dropped cannot be kept any more."""
+    when = f" {moment(record.since)}" if record.since else ""
+    message = f"its database {short(record.database)} was dropped{when}"
+    inventory = observed.inventories.get(record.target or "")
+    until = inventory.deleted.get(record.database) if inventory else None
+    if until is not None:
+        message += f"; {record.target} keeps its data until {moment(until)}"
+    if plan.before is not None:
+        message += "; the one that is there now is another"
+    return held(
+        Kind.RETIRING,
+        message,
+        Remedy.command(
+            f"ensure {shlex.quote(record.tenant)}",
+            "add it to the registry and run {} for a new, empty one",
+        ),
+    )

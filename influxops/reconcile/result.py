@@ -1,0 +1,152 @@
+"""What a run comes to: its findings settled by what happened, its exit code, its report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec.structs import replace
+
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Refusal, TenantPlan, Verdict
+from influxops.errors import (
+    DeadlineExceeded,
+    ExitCode,
+    InfluxopsError,
+    Interrupted,
+    LockBusy,
+)
+from influxops.reconcile.request import Order
+from influxops.reconcile.state import Draft, Observed
+from influxops.report.model import LedgerState, Origin, Report
+from influxops.runtime.context import Context
+
+_UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
+
+
+def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Report:
+    """Return the report of a run.
+
+    Args:
+        draft: What it knows.
+        order: What it was asked to do.
+        context: The run.
+        origin: Who ran it.
+    """
+    records = draft.observed.recalled.records
+    tenants = tuple(
+        replace(final, record=record) if (record := records.get(final.tenant)) else final
+        for final in (_final(plan, draft, context) for plan in draft.plan.tenants.values())
+    )
+    notes = [*_notes(draft, order, context, tenants)]
+    code = _exit_code(notes, tenants, draft.plan.refusals)
+    if draft.error is not None:
+        code = draft.error.exit_code
+    return Report(
+        run_id=context.id,
+        started=context.started,
+        seconds=context.seconds,
+        dry_run=context.dry_run,
+        origin=origin,
+        command=order.command,
+        sources=draft.observed.sources,
+        targets=draft.observed.targets,
+        ledger=_counted(draft.observed),
+        events=draft.events,
+        tenants=tenants,
+        refusals=draft.plan.refusals,
+        notes=tuple(notes),
+        exit_code=code,
+        is_limited=context.scope.is_limited or order.planner is not None,
+    )
+
+
+def _counted(observed: Observed) -> LedgerState | None:
+    """Return the ledger's state with how many tenants it has in each state now."""
+    if observed.ledger is None or not observed.recalled.is_there:
+        return observed.ledger
+    records = observed.recalled.records
+    states = dict(Counter(record.state.value for record in records.values()))
+    return replace(observed.ledger, records=len(records), states=states)
+
+
+def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
+    """Return a tenant as it stands at the end; one that was not come to was not tried."""
+    settled = draft.settled.get(plan.tenant)
+    if settled is not None:
+        return settled
+    if plan.verdict is not Verdict.PENDING or context.dry_run:
+        return plan
+    finding = Finding(
+        Kind.NOT_TRIED,
+        Severity.ERROR,
+        "not tried: the run ended before",
+        "run it again",
+        plan.tenant,
+        plan.target,
+        plan.database,
+    )
+    return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
+
+
+def _notes(
+    draft: Draft, order: Order, context: Context, tenants: Sequence[TenantPlan]
+) -> Iterator[Finding]:
+    """Yield what is about no single tenant, its severity settled by what it meant for this run."""
+    scope = context.scope
+    waits = any(plan.unseen_on and not plan.verdict.is_right for plan in tenants)
+    applied = bool(draft.settled) and not context.dry_run
+    # Whom a guard refuses wants no place.
+    beyond = {p.target for p in tenants if p.over_estimate and p.verdict is not Verdict.REFUSED}
+    for finding in (*draft.observed.findings, *draft.plan.notes, *draft.notes):
+        if finding.kind is Kind.OVER_CAPACITY and (applied or finding.target not in beyond):
+            continue  # the server has decided, or will not be asked
+        severity = finding.severity
+        if finding.kind in _UNREAD:
+            # A target that nobody in the scope depends on, or that was allowed to be away.
+            elsewhere = (scope.tenants is not None and not waits) or not scope.covers(
+                None, finding.target
+            )
+            if elsewhere or ("unreachable" in order.allow and not waits):
+                severity = Severity.WARNING
+        elif (
+            finding.source is not None
+            and finding.kind is not Kind.FAILED_SOURCE
+            and severity is Severity.ERROR
+            and _is_elsewhere(finding.source, draft, context)
+        ):
+            # A fault elsewhere in the registry does not fail a run for some of its tenants.
+            severity = Severity.WARNING
+        yield replace(finding, severity=severity) if severity != finding.severity else finding
+    if draft.error is not None:
+        yield ended(draft.error)
+
+
+def _is_elsewhere(source: str, draft: Draft, context: Context) -> bool:
+    """Return whether a source has tenants that the run is not about."""
+    named = context.scope.tenants
+    return named is not None and any(
+        tenant.id not in named for tenant in draft.observed.tenants if tenant.source == source
+    )
+
+
+def _exit_code(
+    notes: Iterable[Finding], tenants: Iterable[TenantPlan], refusals: Sequence[Refusal]
+) -> ExitCode:
+    """Return what a run ends with: 1 before 4 before 0."""
+    findings = (*notes, *(plan.finding for plan in tenants if plan.finding is not None))
+    if any(f.severity is Severity.ERROR and f.kind is not Kind.GUARD for f in findings):
+        return ExitCode.FAILED
+    return ExitCode.REFUSED if refusals else ExitCode.OK
+
+
+def ended(error: InfluxopsError) -> Finding:
+    """Return the finding that says what ended a run."""
+    kind = Kind.CONFIGURATION
+    if isinstance(error, LockBusy):
+        kind = Kind.LOCK_BUSY
+    elif isinstance(error, DeadlineExceeded):
+        kind = Kind.DEADLINE
+    elif isinstance(error, Interrupted):
+        kind = Kind.INTERRUPTED
+    return Finding(kind, Severity.ERROR, error.message, error.remedy)

@@ -1,0 +1,1 @@
+"""Single tenants: what a run does for all, for a few, without reading everything."""

@@ -1,0 +1,270 @@
+"""Making the databases of single tenants, once it is known where each goes (single.py).
+
+Reserved before, recorded after, where there is a ledger: by the same functions as in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.database import Database, Inventory
+from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.errors import InfluxopsError
+from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.apply.claims import reserve
+from influxops.reconcile.ledger.commit import record
+from influxops.reconcile.plan.ensure import make_plan
+from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.single.look_up import Place, Step
+from influxops.reconcile.single.noting import confirm
+from influxops.reconcile.state import Draft, Observed, Recalled
+from influxops.runtime.context import Context
+
+
+class Failed(Struct, frozen=True):
+    """What ended an attempt to make databases."""
+
+    name: str  # the full name of the section that it is about
+    error: InfluxopsError
+
+
+def make(
+    places: Sequence[Place],
+    handle: TargetHandle,
+    order: Order,
+    context: Context,
+    tell: Callable[[Place], None],
+) -> Failed | None:
+    """Make databases on one target: reserved before, recorded after, where there is a ledger.
+
+    Args:
+        places: The tenants, all of this target.
+        handle: The target.
+        order: The run's order.
+        context: The run.
+        tell: Called with each tenant as it stands then, as soon as that is known.
+
+    Returns:
+        What is wrong with the target, or the ledger; None where all is well.
+    """
+    by_id = {place.tenant: place for place in places}
+    if order.ledger is None:
+        return _made(by_id, handle, context, lambda place, outcome: tell(place))
+    try:
+        with order.ledger.guard(), order.ledger.lock(context):
+            return _recorded(by_id, handle, order, context, tell)
+    except InfluxopsError as error:
+        return Failed(order.ledger.full_name, error)
+
+
+def _recorded(
+    places: Mapping[str, Place],
+    handle: TargetHandle,
+    order: Order,
+    context: Context,
+    tell: Callable[[Place], None],
+) -> Failed | None:
+    plans = {id_: place.plan for id_, place in places.items() if place.plan is not None}
+    known = {id_: place.record for id_, place in places.items() if place.record is not None}
+    identity = next((place.identity for place in places.values() if place.identity), None)
+    observed = Observed(
+        inventories={handle.name: Inventory({}, identity=identity)},
+        recalled=Recalled(is_configured=True, records=known),
+    )
+    has_marker = bool(handle.traits.marker)
+    draft, mine = reserve([*plans.values()], Draft(observed, Plan(plans)), order, context)
+    if draft.settled:  # nothing could be reserved
+        assert order.ledger is not None
+        note = draft.notes[-1]
+        return Failed(order.ledger.full_name, InfluxopsError(note.message, hint=note.remedy))
+    for id_ in plans.keys() - {plan.tenant for plan in mine}:
+        finding = draft.plan.tenants[id_].finding
+        reason = finding.message if finding is not None else ""
+        tell(replace(places[id_], step=Step.BUSY, reason=reason))
+    tenants, settled = dict(draft.plan.tenants), {}
+    ended: list[Place] = []
+
+    def note_outcome(place: Place, outcome: Outcome) -> None:
+        plan = tenants[place.tenant]
+        if place.step is Step.THERE:
+            # Somebody was faster, and perhaps a client: nobody has seen what completes it.
+            place = replace(place, complete=not has_marker)
+        ended.append(place)
+        if place.step is Step.THERE:
+            tenants[place.tenant] = replace(
+                plan,
+                verdict=Verdict.OK,
+                before=Database(place.database),
+                after=Database(place.database),
+                changes=(),
+            )
+        else:
+            settled[place.tenant] = _settled(plan, outcome, is_complete=place.complete)
+
+    failed = _made({p.tenant: places[p.tenant] for p in mine}, handle, context, note_outcome)
+    told = {place.tenant for place in ended}
+    for plan in mine:
+        if plan.tenant not in told:
+            why = (
+                failed.error.message
+                if failed is not None
+                else "its target did not say how it ended"
+            )
+            unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
+            settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
+    draft = replace(draft, plan=replace(draft.plan, tenants=tenants), settled=settled)
+    record(draft, order, context.or_grace(GRACE), at_end=True)
+    for place in ended:
+        tell(place)
+    return failed
+
+
+def _settled(plan: TenantPlan, outcome: Outcome, *, is_complete: bool) -> TenantPlan:
+    good = outcome.status is Status.DONE
+    finding, after = None, plan.after
+    if after is not None and not is_complete:
+        after = replace(after, complete=False)  # what completes it follows
+    if not good:
+        finding = Finding(Kind.FAILED_CHANGE, Severity.ERROR, outcome.message, outcome.remedy)
+    return replace(
+        plan,
+        verdict=Verdict.CHANGED if good else Verdict.FAILED,
+        outcomes=(outcome,),
+        after=after if good else None,
+        finding=finding,
+    )
+
+
+_STEPS = {
+    Status.FULL: Step.MAKE,
+    Status.FAILED: Step.NEVER,
+}
+
+
+def _made(
+    places: Mapping[str, Place],
+    handle: TargetHandle,
+    context: Context,
+    note: Callable[[Place, Outcome], None],
+) -> Failed | None:
+    changes = [place.plan.changes[0] for place in places.values() if place.plan is not None]
+    if not changes:
+        return None
+    quick = handle.missing is not None or handle.implements("influxops_make")
+    try:
+        if not quick:
+            outcomes, faults = handle.ensure(changes, context)
+            for outcome in outcomes:
+                is_made = outcome.status is Status.DONE
+                note(_after(places[outcome.change.tenant], outcome, is_made, True), outcome)
+            return _of(handle, InfluxopsError(faults[0].message)) if faults else None
+        completed = not handle.traits.marker
+        for outcome in handle.make(changes, context):
+            place = places[outcome.change.tenant]
+            note(_after(place, outcome, outcome.effect, completed or not outcome.effect), outcome)
+    except InfluxopsError as error:
+        return _of(handle, error)
+    return None
+
+
+def _of(handle: TargetHandle, error: InfluxopsError) -> Failed:
+    return Failed(handle.full_name, error)
+
+
+def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Place:
+    if outcome.status is not Status.DONE:
+        step = _STEPS.get(outcome.status, Step.WAIT)
+        return replace(place, step=step, reason=outcome.message)
+    step = Step.MADE if is_made else Step.THERE
+    return replace(place, step=step, reason="", complete=complete)
+
+
+def complete(
+    places: Sequence[Place], handle: TargetHandle, order: Order, context: Context
+) -> list[Outcome]:
+    """Complete databases that were made quickly, or found; record those that were seen to be.
+
+    Args:
+        places: The tenants, all of this target.
+        handle: The target.
+        order: The run's order.
+        context: The run.
+
+    Returns:
+        How each was completed; DONE only where that was seen, and recorded.
+
+    Raises:
+        InfluxopsError: When they could not be looked at, or recorded.
+    """
+    changes = [_completion(place) for place in places]
+    looks = order.ledger is not None and handle.implements("influxops_look")
+    found = [p.database for p in places if p.step is Step.THERE] if looks else []
+    before = handle.look(found, context) if found else Inventory({})
+    to_do = [c for c in changes if not _is_complete(c.database, before)]
+    outcomes = [Outcome(change, Status.DONE) for change in changes if change not in to_do]
+    outcomes += handle.ensure(to_do, context)[0] if to_do else []
+    if not looks:
+        return outcomes
+    # A marker is lost where a database of the same name was deleted moments before.
+    seen = handle.look([change.database for change in changes], context)
+    good = [place for place in places if _is_complete(place.database, seen)]
+    confirm(good, seen, order, context)
+    return [
+        replace(outcome, status=Status.UNCONFIRMED, message="its marker is not there")
+        if outcome.status is Status.DONE and _is_incomplete(outcome.change.database, seen)
+        else outcome
+        for outcome in outcomes
+    ]
+
+
+def _is_complete(database: str, inventory: Inventory) -> bool:
+    found = inventory.databases.get(database)
+    return found is not None and found.complete is True
+
+
+def _is_incomplete(database: str, inventory: Inventory) -> bool:
+    found = inventory.databases.get(database)
+    return found is None or found.complete is False
+
+
+def _completion(place: Place) -> Change:
+    """Return the change that completes a database that was made quickly."""
+    after = Database(place.database, complete=True)
+    before = Database(place.database, complete=False)
+    return Change(Action.COMPLETE, place.tenant, place.target or "", place.database, before, after)
+
+
+class OnlyCreating:
+    """Plans as any run does, but leaves out what does not make, complete or keep a database."""
+
+    ensures = True  # what it finds is recorded, as in any run
+
+    def __call__(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        order: Order,
+        context: Context,
+    ) -> Plan:
+        """Plan it."""
+        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
+        return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
+
+
+_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
+
+
+def _creating(plan: TenantPlan) -> TenantPlan:
+    if plan.is_replacement:
+        return plan  # for the guards, which refuse it
+    kept = tuple(change for change in plan.changes if change.action in _CREATING)
+    if len(kept) == len(plan.changes):
+        return plan
+    if kept:
+        return replace(plan, changes=kept)
+    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)

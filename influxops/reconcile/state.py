@@ -1,0 +1,102 @@
+"""What a run knows: what was read, what the ledger says of it, and what was done so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from influxops.domain.database import Inventory
+from influxops.domain.finding import Finding
+from influxops.domain.plan import Plan, TenantPlan
+from influxops.domain.record import Entry, Record, Server, State
+from influxops.domain.tenant import Tenant
+from influxops.errors import InfluxopsError
+from influxops.report.model import LedgerState, SourceState, TargetState
+
+
+class Recalled(Struct, frozen=True):
+    """What is remembered, by the names that the targets have now."""
+
+    #: Whether a ledger is configured, even one that could not be read.
+    is_configured: bool = False
+    error: str = ""  # why it could not be read
+    records: Mapping[str, Record] = field(default_factory=dict)  # by the tenant's id
+    servers: Mapping[str, Server] = field(default_factory=dict)  # by the name of their target
+    renamed: Mapping[str, str] = field(default_factory=dict)  # new names of targets, by old ones
+    #: What was recorded of targets where another server answers now, by the target's name.
+    replaced: Mapping[str, Server] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()  # the sources that it has seen, by their identity
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # the ledger's clock
+    #: The tenants that only sources have which it has not seen.
+    strangers: frozenset[str] = frozenset()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it could be read."""
+        return self.is_configured and not self.error
+
+    def record(self, tenant: str) -> Record | None:
+        """Return the record of a tenant that has, or had, a place; None where there is none."""
+        record = self.records.get(tenant)
+        if record is None or record.state in (State.WANTED, State.RETIRED):
+            return None
+        return record
+
+    def confirmed(self, record: Record) -> datetime | None:
+        """Return when a tenant's database was last seen: by itself, or with all of its target."""
+        server = self.servers.get(record.target or "")
+        read = server.read if server and record.state is State.READY else None
+        return max(filter(None, (record.confirmed, read)), default=None)
+
+    def having(self, records: Mapping[str, Record]) -> Recalled:
+        """Return this with some records as they stand now."""
+        return replace(self, records={**self.records, **records}) if records else self
+
+
+class Observed(Struct, frozen=True):
+    """What was read, and how that went."""
+
+    tenants: Sequence[Tenant] = ()  # what all sources gave
+    #: What each target holds; one that could not be read is left out. One that went away later
+    #: keeps what it held when it was read.
+    inventories: Mapping[str, Inventory] = field(default_factory=dict)
+    sources: tuple[SourceState, ...] = ()
+    targets: tuple[TargetState, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    #: The targets that take nothing more in this run, with why: full, or gone.
+    closed: Mapping[str, str] = field(default_factory=dict)
+    #: Whether a source says who all the tenants are; a program that names some says that of none.
+    has_registry: bool = True
+    #: Ids that other sources have than the one that a program added.
+    known_elsewhere: frozenset[str] = frozenset()
+    recalled: Recalled = field(default_factory=Recalled)  # what the ledger says
+    ledger: LedgerState | None = None  # None where none is configured
+    #: How many databases a target is known to hold, where its inventory names only some.
+    used: Mapping[str, int] = field(default_factory=dict)
+    #: The targets that a program itself named, by the tenant's id; no registry's, and no pin.
+    named_targets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sources_complete(self) -> bool:
+        """Whether every source could be read."""
+        return not any(source.error for source in self.sources)
+
+    @property
+    def unread(self) -> list[str]:
+        """The names of the targets that could not be read at all."""
+        return [t.name for t in self.targets if t.name not in self.inventories]
+
+
+class Draft(Struct, frozen=True):
+    """What a run knows so far; always enough for a report."""
+
+    observed: Observed = field(default_factory=Observed)
+    plan: Plan = field(default_factory=lambda: Plan({}))
+    settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
+    recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
+    events: tuple[Entry, ...] = ()  # what was written into the ledger's history
+    notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
+    error: InfluxopsError | None = None  # what ended the run before it was through

@@ -1,0 +1,255 @@
+"""The context that a hook works in: deadline, cancellation, progress and log of one run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from influxops.domain.hint import Remedy
+from influxops.domain.selection import Scope
+from influxops.errors import DeadlineExceeded, Interrupted
+from influxops.runtime.cancellation import Ending, LateAnswer, Watchdog
+
+T = TypeVar("T")
+
+
+class Context:
+    """One run: its identity, its time, its cancellation, its scope.
+
+    Args:
+        timeout: Seconds that it may take, None for no limit.
+        dry_run: Whether nothing may be written.
+        verify: Whether every database is looked at closely, instead of by the inventory alone.
+        scope: What may be written.
+        log: Where a plugin logs; it names no secrets.
+        on_stage: Called with what starts next and how many items that has.
+        on_progress: Called with the number of items of that stage that were just finished, from
+            any thread.
+        parent: The context that this one is part of: it shares identity and cancellation, and
+            ends with it.
+    """
+
+    def __init__(
+        self,
+        timeout: float | None = None,
+        *,
+        dry_run: bool = False,
+        verify: bool = False,
+        scope: Scope | None = None,
+        log: logging.Logger | None = None,
+        on_stage: Callable[[str, int], None] = lambda label, total: None,
+        on_progress: Callable[[int], None] = lambda count: None,
+        parent: Context | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self.dry_run = dry_run
+        self.verify = verify
+        self.scope = scope or Scope()
+        self.log = log or logging.getLogger("influxops")
+        self.on_stage = on_stage
+        self.on_progress = on_progress
+        self.id: str = parent.id if parent else uuid.uuid4().hex[:12]
+        self.started: datetime = parent.started if parent else datetime.now(UTC)
+        self._began = time.monotonic()
+        self._parent = parent
+        self._watch: Watchdog = parent._watch if parent else Watchdog()
+        ends = [] if timeout is None else [self._began + timeout]
+        if parent is not None and parent._deadline is not None:
+            ends.append(parent._deadline)
+        self._deadline: float | None = min(ends, default=None)
+        self._more_time = _MORE_TIME
+        self._whose = "the run's" if parent is None else "its"
+
+    def limited(self, seconds: float, hint: str = "") -> Context:
+        """Return a context for a part of this run that may take no more than so many seconds.
+
+        Args:
+            seconds: What the part may take.
+            hint: What to do where that is not enough.
+        """
+        part = self._part(seconds, self)
+        part._more_time = Remedy.advise(hint)
+        return part
+
+    def or_grace(self, seconds: float) -> Context:
+        """Return this context, or a short one with its identity where it is over.
+
+        Args:
+            seconds: How long the short one may take, to find out and tell what was done.
+        """
+        try:
+            self.check()
+        except Interrupted:
+            rest = self._part(seconds, self)
+            rest._watch, rest._parent = Watchdog(), None
+            rest._deadline = time.monotonic() + seconds
+            rest._more_time = Remedy.advise("")
+            rest._whose = "the time after the end of the run,"
+            return rest
+        return self
+
+    def _part(self, seconds: float, parent: Context) -> Context:
+        return Context(
+            seconds,
+            dry_run=self.dry_run,
+            verify=self.verify,
+            scope=self.scope,
+            log=self.log,
+            on_stage=self.on_stage,
+            on_progress=self.on_progress,
+            parent=parent,
+        )
+
+    def cancel(self) -> None:
+        """End the run: what waits wakes up, what is next does not start."""
+        self._watch.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was ended from outside."""
+        return self._watch.cancelled.is_set()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run started."""
+        return time.monotonic() - self._began
+
+    def remaining(self, most: float | None = None) -> float | None:
+        """Return the seconds that are left, at most `most`; None where there is no limit.
+
+        Raises:
+            DeadlineExceeded: When none are left.
+            Interrupted: When the run was cancelled.
+        """
+        self.check()
+        if self._deadline is None:
+            return most
+        left = max(self._deadline - time.monotonic(), 0.0)
+        return left if most is None else min(left, most)
+
+    def check(self) -> None:
+        """Raise if the run is over.
+
+        Raises:
+            DeadlineExceeded: When the time is used up.
+            Interrupted: When the run was cancelled.
+        """
+        if self._watch.cancelled.is_set():
+            raise Interrupted("the run was interrupted")
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            if self._parent is not None:
+                self._parent.check()
+            raise DeadlineExceeded(
+                f"{self._whose} {self.timeout:g} s are used up", hint=self._more_time
+            )
+
+    @property
+    def over(self) -> Interrupted | None:
+        """Why the run is over; None while it is not."""
+        try:
+            self.check()
+        except Interrupted as error:
+            return error
+        return None
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the run's end.
+
+        Raises:
+            DeadlineExceeded: At once, when the wait would outlast the run.
+            Interrupted: As soon as the run is cancelled.
+        """
+        left = self.remaining()
+        if left is not None and seconds >= left:
+            raise DeadlineExceeded(
+                f"waiting {seconds:.1f} s more would exceed the {self.timeout:g} s that there are",
+                hint=self._more_time,
+            )
+        self._watch.cancelled.wait(seconds)
+        self.check()
+
+    @contextlib.contextmanager
+    def ends(
+        self, abort: Callable[[], object], *, within: float | None = None, grace: float = 0.0
+    ) -> Iterator[Ending]:
+        """Call `abort` when the run ends while the block waits for something.
+
+        The one way to end a wait that does not look at the run by itself: a socket is shut, a
+        query is cancelled, a thread is left behind. `abort` is called once at most, in a thread
+        of its own; whatever then fails in the block is for the block's author to catch, who
+        finds the reason in the `Ending`.
+
+        Args:
+            abort: Ends the wait.
+            within: Seconds that this wait may take, whatever the run's time.
+            grace: Seconds that it still gets once the run is cancelled.
+
+        Yields:
+            The `Ending`, which holds why the wait was ended.
+        """
+        ending = Ending()
+        now = time.monotonic()
+        at, error = self._deadline, None
+        if within is not None and (at is None or now + within < at):
+            at = now + within
+            error = LateAnswer(f"no end within {within:g} s")
+
+        def end() -> None:
+            ending.error = self.over or error or LateAnswer("no end in time")
+            abort()
+
+        key = self._watch.add(end, at, grace)
+        try:
+            yield ending
+        finally:
+            self._watch.remove(key)
+
+    def detached(
+        self, work: Callable[[], T], *, within: float | None = None, late: float = 0.0
+    ) -> T:
+        """Return what a call gives that nothing can end, or leave it behind with the run.
+
+        It is made in a daemon thread: looking up a name, opening a named pipe.
+
+        Args:
+            work: The call. What it raises is raised.
+            within: Seconds that it may take, whatever the run's time.
+            late: Seconds that one which looks at its time still gets to say so by itself.
+
+        Raises:
+            LateAnswer: When it took longer than `within`.
+            Interrupted: When the run is over.
+        """
+        self.check()
+        done, finished = threading.Event(), threading.Event()
+        result: list[Any] = []
+
+        def run() -> None:
+            try:
+                result.append((work(), None))
+            except BaseException as error:
+                result.append((None, error))
+            finally:
+                finished.set()
+                done.set()
+
+        threading.Thread(target=run, name="influxops-detached", daemon=True).start()
+        with self.ends(done.set, within=within) as ending:
+            done.wait()
+        if not finished.wait(late):
+            assert ending.error is not None
+            raise ending.error
+        value, error = result[0]
+        if error is not None:
+            raise error
+        given: T = value
+        return given
+
+
+_MORE_TIME = Remedy.option("timeout", "give it more with {}; what was done stays done")

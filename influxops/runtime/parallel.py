@@ -1,0 +1,50 @@
+"""Running tasks at once, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from typing import TypeVar
+
+from influxops.runtime.context import Context
+
+T = TypeVar("T")
+
+#: Seconds after which somebody who waits is told for whom.
+_SAY_AFTER = 2.0
+
+
+def in_parallel(
+    tasks: Mapping[str, Callable[[], T]], context: Context, *, say: bool = True
+) -> list[T]:
+    """Return what tasks give, in their order; each has a thread of its own.
+
+    Who waits for one of them for long is told for which.
+
+    Args:
+        tasks: What to run, by what is waited for; the first exception is raised after all have
+            ended.
+        context: The run.
+        say: Whether somebody waits who wants to know for whom.
+    """
+    if not tasks:
+        return []
+    futures: dict[Future[T], str] = {}
+    for name, task in tasks.items():
+        future: Future[T] = Future()
+        futures[future] = name
+        # A daemon: an application that ends is not kept from it by who still waits for a server.
+        arguments = (task, future)
+        threading.Thread(target=_run, args=arguments, name="influxops", daemon=True).start()
+    for late in wait(futures, _SAY_AFTER).not_done if say else ():
+        context.log.warning("still waiting for %s", futures[late])
+    wait(futures)
+    return [future.result() for future in futures]
+
+
+def _run(task: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(task())
+    except BaseException as error:
+        future.set_exception(error)
