@@ -9,13 +9,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: influx_tenant_db_info
-short_description: Tell what tenants have in InfluxDB 3
+short_description: Return the state of tenants' InfluxDB 3 databases
 version_added: 0.1.0
 description:
-  - Tells of each tenant where its InfluxDB 3 database is and what is in it, and of each server
-    what it is and how many more databases it holds. Changes nothing.
-  - It fails only where something could not be read. What is not as it should be is in
-    RV(findings); a play decides what that means.
+  - Returns for each tenant where its InfluxDB 3 database is and what is in it, and for each server
+    its version and how many more databases it holds. Changes nothing.
+  - It fails only where something could not be read. Other problems are in RV(findings), for the
+    play to judge.
 author:
   - Contributors to influxops (!UNKNOWN)
 extends_documentation_fragment:
@@ -34,8 +34,8 @@ attributes:
 options:
   unreachable:
     description:
-      - What becomes of the task when a server cannot be reached; V(warn) returns what could be
-        read elsewhere.
+      - Whether the task fails when a server cannot be reached; V(warn) returns what could be read
+        from the others.
     type: str
     choices: [fail, warn]
     default: fail
@@ -65,8 +65,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 databases:
-  description: One entry a tenant, in the order of the sources. V(null) is what is not known. Where
-    the task fails, only those of which something is not known, unless O(details=all).
+  description: One entry per tenant, in the order of the sources. V(null) is unknown. Where the task
+    fails, only those of which something is unknown, unless O(details=all).
   returned: always, unless the parameters or the configuration are wrong
   type: list
   elements: dict
@@ -84,16 +84,16 @@ databases:
       type: str
       sample: https://influx.example:8181
     database:
-      description: The database's name; V(null) where no valid one can be made.
+      description: The database's name; V(null) where no valid one can be formed.
       type: str
       sample: telemetry_acme
     exists:
-      description: Whether it is there.
+      description: Whether it exists.
       type: bool
       sample: true
     marker:
-      description: Whether the marker table C(_init) is there; V(unknown) where the token may not
-        read that.
+      description: Whether the marker table C(_init) exists; V(unknown) where the token may not read
+        it.
       type: bool
       sample: true
     retention:
@@ -113,7 +113,7 @@ databases:
       type: int
       sample: 1250
     tables: &tables
-      description: Each table there but the marker's; V(null) where nobody knows.
+      description: Each of its tables but the marker's; V(null) where unknown.
       type: list
       elements: dict
       contains:
@@ -122,7 +122,7 @@ databases:
           type: str
           sample: telemetry
         rows:
-          description: Its rows; V(null) where nobody knows.
+          description: Its rows; V(null) where unknown.
           type: int
           sample: 1250
         at_most:
@@ -138,7 +138,7 @@ databases:
       type: str
       sample: "2026-01-31T12:00:00Z"
     message:
-      description: Why something could not be told, or is not as it should be.
+      description: Why something is unknown, or not as it should be.
       type: str
       sample: ""
     copies:
@@ -160,7 +160,7 @@ databases:
         last_write: *last_write
       sample: []
     since:
-      description: When it was made, or first found, in UTC; V(null) without a ledger.
+      description: When it was created, or first found, in UTC; V(null) without a ledger.
       type: str
       sample: "2026-01-01T08:00:00Z"
     recorded:
@@ -170,7 +170,7 @@ databases:
       type: str
       sample: ready
 targets:
-  description: One entry a target.
+  description: One entry per target.
   returned: always, unless the parameters or the configuration are wrong
   type: list
   elements: dict
@@ -234,16 +234,17 @@ omitted:
   sample: 0
 findings:
   description:
-    - What was noticed, as RV(influxops.influxdb3.influx_tenant_db#module:findings) has it. The task
-      fails for those that say that something could not be read.
+    - Problems and notes, with the fields of
+      RV(influxops.influxdb3.influx_tenant_db#module:findings). The task fails for those about what
+      could not be read.
   returned: always, unless a parameter is none that the module takes
   type: list
   elements: dict
   sample: []
 summary:
   description:
-    - Tenants by state, changes that a run would make by action, findings by severity, as
-      RV(influxops.influxdb3.influx_tenant_db#module:summary) has it. No change is made.
+    - Tenants by state, changes that a run would make by action, findings by severity, with the
+      fields of RV(influxops.influxdb3.influx_tenant_db#module:summary). C(changed) is empty.
   returned: always, unless the parameters or the configuration are wrong
   type: dict
   sample:

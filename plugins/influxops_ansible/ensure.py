@@ -20,7 +20,7 @@ from influxops.report.model import Report
 from influxops.report.status import place
 from influxops.runtime.context import Context
 from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
-from influxops_ansible.task import Task, id_of
+from influxops_ansible.task import Task, duration_text, id_of
 
 
 def ensure(parameters: Mapping[str, Any], *, check_mode: bool) -> Result:
@@ -82,7 +82,7 @@ def _seconds(after: str | None) -> int | None:
     if after is None:
         return None
     try:
-        return int(after) if after.strip().isdecimal() else parse_duration(after)
+        return parse_duration(duration_text(after))
     except ValueError as error:
         raise ConfigError(f"`after`: {error}") from None
 

@@ -165,7 +165,7 @@ class Task(Struct, frozen=True, dict=True):
         if self.parameters.get("name_template") is not None:
             tables["naming"] = {"database": self.parameters["name_template"]}
         if self.parameters.get("retention") is not None:
-            retention = _retention(self.parameters["retention"])
+            retention = duration_text(self.parameters["retention"])
             tables["database"] = {"retention": None if retention == _UNMANAGED else retention}
         if self.parameters.get("ledger") is not None:
             tables["ledger"] = {"kind": "postgres", **self._with_secrets(self.parameters["ledger"])}
@@ -278,7 +278,7 @@ def _parse_tenant(item: object, where: str) -> Any:
         raise ConfigError(f"{where} has no `id`", hint="give it, or the id alone")
     given = {key: value for key, value in item.items() if value is not None}
     if "retention" in given:
-        given["retention"] = _retention(given["retention"])
+        given["retention"] = duration_text(given["retention"])
     return {**given, "id": _parse_id(item["id"], where)}
 
 
@@ -287,7 +287,7 @@ def id_of(named: Any) -> str:
     return str(named["id"] if isinstance(named, Mapping) else named)
 
 
-def _retention(value: object) -> str:
-    """Return a retention period as people write it; the modules return it in seconds, too."""
+def duration_text(value: object) -> str:
+    """Return a duration with its unit; a bare number, which the modules return, is in seconds."""
     text = str(value).strip()
     return f"{text}s" if text.isdecimal() else text
