@@ -240,7 +240,7 @@ databases:
     until:
       description:
         - Until when the data of a tenant that is retiring, or whose database was dropped, is kept.
-          V(null) for others, and where the server does not say.
+          V(null) for others, and where that is unknown.
       type: str
       sample: null
     state:
@@ -444,7 +444,7 @@ from ansible.module_utils.influx_tenants import make, run
 
 try:
     from influxops_ansible import ensure
-except Exception:  # `make` says which library is missing
+except Exception:  # `make` fails with the name of the missing library
     ensure = None
 
 

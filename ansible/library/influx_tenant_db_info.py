@@ -258,7 +258,7 @@ from ansible.module_utils.influx_tenants import make, run
 
 try:
     from influxops_ansible import gather
-except Exception:  # `make` says which library is missing
+except Exception:  # `make` fails with the name of the missing library
     gather = None
 
 

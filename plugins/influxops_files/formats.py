@@ -1,4 +1,4 @@
-"""Reads CSV, JSON and YAML into entries, and says where something is wrong."""
+"""Reads CSV, JSON and YAML into entries; an error has the position of the mistake."""
 
 from __future__ import annotations
 

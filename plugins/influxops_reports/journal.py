@@ -26,7 +26,7 @@ from influxops.plugin import (
 )
 from influxops_reports.report_files import check_writable, is_special, lock, unwritable
 
-#: A change that was made, or that may have left something behind, is journaled.
+#: Outcomes of changes that were made, or that may have had an effect.
 _JOURNALED = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
 #: Events of the ledger that no change of this run explains.
 _NO_CHANGE = (

@@ -79,15 +79,10 @@ def _places(target: TargetState) -> str:
 
 
 def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) -> Iterator[str]:
-    """Yield a report as plain lines, the causes before the tenants.
+    """Yield `ERR`, `WARN`, `INFO`, `OK` and `PLAN` lines, the summary and what to do next.
 
-    Args:
-        report: The report.
-        verbose: Whether to add targets and infos, and to give every tenant a line of its own.
-        quiet: Whether to leave out what is well; no line is given when all is.
-
-    Yields:
-        `ERR`, `WARN`, `INFO`, `OK` and `PLAN` lines, then the summary and what to do next.
+    Causes come before tenants. `verbose` adds targets and infos, and gives every tenant a line of
+    its own; `quiet` leaves out what is well, and all when all is.
     """
     view = ReportView(report)
     if quiet and not view.is_troubled:

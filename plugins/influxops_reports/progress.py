@@ -29,15 +29,14 @@ class TerminalReporter(Reporter):
     """Prints what a run works on to standard error, and its result to standard output."""
 
     class Settings(ReporterSettings):
-        """How much is told, and in which colours."""
+        """How much is printed, and in which colours."""
 
         quiet: bool = setting(
-            False, description="Say nothing when all is well, and only what is not otherwise."
+            False, description="Print nothing when all is well, and else only what is not."
         )
         verbose: int = setting(
             0,
-            description="From `1` on: every tenant, what was done for it and where, and what is "
-            "merely worth knowing.",
+            description="From `1` on: every tenant, what was done for it and where, and infos.",
             ge=0,
         )
         color: Literal["auto", "always", "never"] = setting(
@@ -47,7 +46,7 @@ class TerminalReporter(Reporter):
         )
         head: Literal["lines", "log"] = setting(
             "lines",
-            description="Where it is told what the run works on: `lines` on standard error, or "
+            description="Where to print what the run works on: `lines` on standard error, or "
             "records of the log.",
         )
 

@@ -57,14 +57,7 @@ _TITLES = {
 
 
 def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> None:
-    """Print a report.
-
-    Args:
-        report: The report.
-        console: The terminal.
-        verbose: Whether to show every row and the infos.
-        quiet: Whether to leave out the table.
-    """
+    """Print a report; `verbose` adds all rows and the infos, `quiet` leaves out the table."""
     view = ReportView(report)
     if report.tenants and not quiet:
         _show_table(view, console, verbose=verbose)

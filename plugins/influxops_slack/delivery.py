@@ -60,12 +60,7 @@ class _Failure(Struct, frozen=True):
 
 
 def post(webhook: str, message: Mapping[str, Any], context: Context) -> None:
-    """Post one message, in three attempts at most.
-
-    Args:
-        webhook: The webhook's URL.
-        message: The message.
-        context: It ends with the time that all attempts together may take.
+    """Post one message, in three attempts at most, while the context lasts.
 
     Raises:
         ReporterError: When Slack did not accept it in time, or refused it.

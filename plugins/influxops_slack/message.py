@@ -44,14 +44,9 @@ _Item = tuple[str, str]
 
 
 def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
-    """Return the message for a report.
+    """Return the payload of the webhook: the blocks, and a plain text for notifications.
 
-    Args:
-        report: The report.
-        since: When the failure began that ended with this run; None without one.
-
-    Returns:
-        The payload of the webhook: the blocks, and a plain text for notifications.
+    `since` is when the failure began that ended with this run; None without one.
     """
     view = ReportView(report)
     # A real host name has no character that Slack would act upon.

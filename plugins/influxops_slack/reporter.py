@@ -25,7 +25,7 @@ from influxops_slack.state import NotificationState, failure_of
 
 
 class SlackReporter(Reporter):
-    """Posts one message a run to a Slack incoming webhook, when there is something new to say.
+    """Posts one message per run to a Slack incoming webhook, when there is news.
 
     A failure that was posted is not repeated for a day, and its end is posted. Dry runs and runs
     that were limited to some tenants or targets neither use nor change that state.
@@ -45,10 +45,10 @@ class SlackReporter(Reporter):
             "`failures`: when something failed or needs a decision, or is well again; `always`: "
             "after each run.",
         )
-        dry_runs: bool = setting(False, description="Whether dry runs are told as well.")
+        dry_runs: bool = setting(False, description="Whether dry runs are posted as well.")
         state: str | None = setting(
             None,
-            description="The folder that keeps which failure was told last; left out: "
+            description="The folder that keeps which failure was posted last; left out: "
             "`influxops` in XDG_STATE_HOME or ~/.local/state.",
             min_length=1,
         )

@@ -20,7 +20,7 @@ _SILENCE = timedelta(hours=24)
 class Failure(msgspec.Struct, frozen=True, rename={"fingerprint": "what", "notified": "told"}):
     """A failure that a channel was notified of."""
 
-    fingerprint: str  # tells it from other failures
+    fingerprint: str  # differs between failures
     since: datetime  # when the first run that failed began
     notified: datetime  # when the run began whose message named it last
 
@@ -34,10 +34,8 @@ class Failure(msgspec.Struct, frozen=True, rename={"fingerprint": "what", "notif
 class NotificationState:
     """A small file with the failure that a channel was notified of; none when all is well.
 
-    Args:
-        folder: The folder that it is kept in; None for the user's folder for state.
-        section: The reporter's section.
-        webhook: The webhook's URL, which is not written to the file.
+    A reporter's section and its webhook, which is not written to it, make its name; without a
+    folder it is in the user's folder for state.
     """
 
     def __init__(self, folder: str | None, section: str, webhook: str) -> None:
@@ -81,17 +79,15 @@ class NotificationState:
 
 
 def failure_of(report: Report, former: Failure | None) -> Failure | None:
-    """Return what is wrong in a report; None where nothing is.
+    """Return the failure of a run; None where all is well.
 
-    Args:
-        report: The report of a run.
-        former: The failure that the channel knows, whose beginning this one shares.
+    It began with `former`, the failure that the channel knows, if there is one.
     """
     view = ReportView(report)
     wrong = {
         (group.kind.value, group.labels if not group.tenants else group.tenants)
         for group in view.groups(Severity.ERROR)
-        # Tenants whose target cannot be read change with the registry; the target stands for them.
+        # Tenants whose target cannot be read change with the registry; their target is counted.
         if group.kind is not Kind.NOT_READ
     }
     wrong |= {("refusal", (refusal.guard,)) for refusal in report.refusals}
