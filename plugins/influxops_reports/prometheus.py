@@ -17,6 +17,7 @@ from influxops.plugin import (
     Reporter,
     ReporterSettings,
     State,
+    TargetState,
     Verdict,
     hookimpl,
     setting,
@@ -129,38 +130,45 @@ def _changes(report: Report, former: Mapping[str, Metric]) -> Metric:
 
 
 def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
-    success = report.exit_code is ExitCode.OK
-    yield _gauge(
-        "influxops_last_run_success", "Whether the last run ended as desired.", int(success)
-    )
-    when = report.started.timestamp() + report.seconds if success else _last_success(former)
-    if when is not None:
-        yield _gauge(_LAST_SUCCESS, "When a run last ended as desired, in Unix time.", when)
+    is_success = report.exit_code is ExitCode.OK
+    ended = report.started.timestamp() + report.seconds
+    yield _gauge("influxops_last_run_success", "Whether the last run ended as desired.", is_success)
+    if is_success:
+        yield _gauge(_LAST_SUCCESS, "When a run last ended as desired, in Unix time.", ended)
+    else:
+        yield from _kept(former, _LAST_SUCCESS)
     yield _gauge("influxops_run_seconds", "How long the last run took.", report.seconds)
     if any(not source.error for source in report.sources):
-        yield _tenants(report)
+        states = Counter(tenant.verdict for tenant in report.tenants)
+        yield _gauges(
+            "influxops_tenants",
+            "Tenants by where they stand at the end of the last run.",
+            {(state.value,): states[state] for state in Verdict},
+            "state",
+        )
     else:
         yield from _kept(former, "influxops_tenants")
     if report.targets:
-        yield from _of_targets(report)
+        yield from _target_families(report.targets)
     else:
         yield from _kept(former, "influxops_target_")
     if report.ledger is not None and not report.ledger.error:
-        states = report.ledger.states
-        yield _labelled(
+        recorded = report.ledger.states
+        yield _gauges(
             "influxops_recorded_tenants",
             "Tenants by what the ledger has of them.",
-            ["state"],
-            [([state.value], states.get(state.value, 0)) for state in State],
+            {(state.value,): recorded.get(state.value, 0) for state in State},
+            "state",
         )
     else:
         yield from _kept(former, "influxops_recorded_")
     found = Counter((finding.kind.value, finding.severity.value) for finding in report.findings)
-    yield _labelled(
+    yield _gauges(
         "influxops_findings",
         "What the last run noticed.",
-        ["kind", "severity"],
-        [([*labels], number) for labels, number in sorted(found.items())],
+        dict(sorted(found.items())),
+        "kind",
+        "severity",
     )
 
 
@@ -168,59 +176,42 @@ def _kept(former: Mapping[str, Metric], prefix: str) -> Iterator[Metric]:
     return (family for name, family in former.items() if name.startswith(prefix))
 
 
-def _tenants(report: Report) -> Metric:
-    states = Counter(tenant.verdict for tenant in report.tenants)
-    return _labelled(
-        "influxops_tenants",
-        "Tenants by where they stand at the end of the last run.",
-        ["state"],
-        [([state.value], states[state]) for state in Verdict],
-    )
-
-
-def _of_targets(report: Report) -> Iterator[Metric]:
-    targets = report.targets
-    yield _labelled(
+def _target_families(targets: Iterable[TargetState]) -> Iterator[Metric]:
+    yield _gauges(
         "influxops_target_up",
         "Whether the target could be read.",
-        ["target"],
-        [([target.name], int(target.reachable)) for target in targets],
+        {(target.name,): target.reachable for target in targets},
+        "target",
     )
-    yield _labelled(
+    yield _gauges(
         "influxops_target_places_left",
         "How many databases the target still holds, where that is known.",
-        ["target"],
-        [([t.name], t.places_left) for t in targets if t.places_left is not None],
+        {(t.name,): t.places_left for t in targets if t.places_left is not None},
+        "target",
     )
-    yield _labelled(
+    yield _gauges(
         "influxops_target_info",
         "The server that is behind the target.",
-        ["target", "cluster_uuid", "edition", "version"],
-        [
-            ([t.name, t.identity or "", t.edition or "", t.version or ""], 1)
+        {
+            (t.name, t.identity or "", t.edition or "", t.version or ""): 1
             for t in targets
             if t.reachable
-        ],
+        },
+        *("target", "cluster_uuid", "edition", "version"),
     )
-
-
-def _last_success(former: Mapping[str, Metric]) -> float | None:
-    family = former.get(_LAST_SUCCESS)
-    return family.samples[0].value if family and family.samples else None
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:
-    from prometheus_client.core import GaugeMetricFamily
-
-    return GaugeMetricFamily(name, documentation, value=value)
+    return _gauges(name, documentation, {(): value})
 
 
-def _labelled(
-    name: str, documentation: str, labels: list[str], samples: Iterable[tuple[list[str], float]]
+def _gauges(
+    name: str, documentation: str, samples: Mapping[tuple[str, ...], float], *labels: str
 ) -> Metric:
+    """Return a family with a sample for each tuple of the labels' values."""
     from prometheus_client.core import GaugeMetricFamily
 
     family = GaugeMetricFamily(name, documentation, labels=labels)
-    for values, value in samples:
+    for values, value in samples.items():
         family.add_metric(values, value)
     return family
