@@ -1,4 +1,4 @@
-"""The journal: every change once, whole lines, whoever else writes."""
+"""The journal: every change once, in whole lines, with other runs writing."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Told = Callable[..., list[str]]
 
 @pytest.fixture
 def told(webhook: Webhook, make_reporter: MakeReporter) -> Told:
-    """Make runs, an hour apart; give the titles of the messages that came of them."""
+    """Make runs, an hour apart; return the titles of their messages."""
 
     def tell(*reports: Report, hours: float = 1, **settings: str) -> list[str]:
         first = len(webhook.messages)

@@ -58,7 +58,7 @@ def test_only_what_was_asked_for_is_told(
     told: list[Report],
 ) -> None:
     for number, of in enumerate((QUIET, CHANGED, FAILED, WARNED, DRY)):
-        # Each knows nothing of what was told before.
+        # None knows what was posted before.
         reporter = make_reporter(when=when, dry_runs=dry_runs, state=str(tmp_path / str(number)))
         before = len(webhook.requests)
         reporter.influxops_report(of, Context())
