@@ -6,17 +6,21 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web test test-ansible check sanity collection changelog dist format clean
+.PHONY: help demo web test test-ansible test-clients faults check words sanity collection changelog
+.PHONY: dist format clean
 
 help:
 	@echo "make demo    see it work: Postgres, three InfluxDB 3 stand-ins, 12 tenants"
 	@echo "make web     the HTTP service and its console, with all that they need, until Ctrl-C"
-	@echo "make test    all tests"
+	@echo "make test    the tests, with those of the Ansible modules"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove .venv and what was built"
 	@echo
-	@echo "make test-ansible  the part of the tests that is about Ansible"
+	@echo "make faults        tests where servers and connections end, hang or fall silent"
+	@echo "make test-clients  tests where programs of others talk to influxops"
+	@echo "make test-ansible  the part of make test that is about Ansible"
+	@echo "make words         phrases that the field has a word for (tests/words.txt)"
 	@echo "make sanity        ansible-test sanity on the collection, its changelog, and galaxy-importer"
 	@echo "make collection    build the collection into dist/"
 	@echo "make changelog     write the collection's changelog from its fragments"
@@ -48,8 +52,14 @@ web: $(VENV)/.web
 	@$(BIN)/influxops demo --web
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible -m 'not faults and not clients'
 	$(MAKE) --no-print-directory test-ansible
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible -m faults
+
+test-clients: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/ansible -m clients
 
 # Molecule and ansible-lint look for Ansible's programs in PATH; Ansible insists on UTF-8.
 test-ansible sanity collection changelog: export PATH := $(abspath $(BIN)):$(PATH)
@@ -82,9 +92,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+words: $(VENV)/.dev
+	@$(BIN)/python tests/words.py
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .schemathesis

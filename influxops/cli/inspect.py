@@ -7,6 +7,7 @@ from collections.abc import Collection
 from influxops.cli.output.stdio import say
 from influxops.domain.finding import Kind, Severity
 from influxops.engine.engine import Engine
+from influxops.engine.operations import Ensure
 from influxops.report.view import ReportView
 from influxops.runtime.context import Context
 
@@ -37,7 +38,7 @@ def look(
     Returns:
         The view of the report, and how many errors it holds that are about no tenant.
     """
-    view = ReportView(engine.execute(context, tell=False))
+    view = ReportView(engine.run(Ensure(), context, tell=False))
     waiting = {refusal.guard for refusal in view.report.refusals if not refusal.tenants}
     errors = 0
     for group in view.general:

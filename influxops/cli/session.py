@@ -24,12 +24,11 @@ from influxops.domain.selection import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
-from influxops.plugin_host.ledger import LedgerHandle
 from influxops.runtime.context import Context
 from influxops.runtime.stdio import has_escapes, write_stream
 
 if TYPE_CHECKING:
-    from influxops.reconcile.request import Planner
+    from influxops.engine.operations import Operation
     from influxops.report.model import Report
 
 #: The name of the reporter that is the command's own output, and what it says where from.
@@ -83,6 +82,7 @@ def session(
 
 def execute(
     ctx: click.Context,
+    operation: Operation,
     *,
     dry_run: bool,
     allow: Sequence[str],
@@ -92,21 +92,16 @@ def execute(
     named: Sequence[str] = (),
     tenants: Sequence[str] = (),
     targets: Sequence[str] = (),
-    recreate: Sequence[str] = (),
-    planner: Planner | None = None,
-    command: str = "ensure",
-    act: Callable[[Engine, Context], Report] | None = None,
     endless: bool = False,
 ) -> Report:
     """Make a run and let it be told on the terminal, as text or as JSON.
 
-    One that has a planner of its own needs a ledger. One that has a way of its own (`act`) is
-    made by it; it may take as long as it takes if it is `endless` and no time is given.
+    It may take as long as it takes if it is `endless` and no time is given.
 
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
     """
-    replaces = planner is None and (bool(recreate) or "lost" in allow)
+    replaces = operation.reconciles and (bool(operation.recreate) or "lost" in allow)
     for guard in allow:
         if guard in IN_TASKS_ONLY and not replaces:
             raise ConfigError(
@@ -132,18 +127,7 @@ def execute(
         reporters=[reporter],
         endless=endless,
     ) as (engine, context):
-        if planner is not None:
-            needs_ledger(engine)
-        if act is not None:
-            report = act(engine, context)
-        else:
-            report = engine.execute(
-                context,
-                allow=allow,
-                recreate=recreate,
-                planner=planner,
-                command=command,
-            )
+        report = engine.run(operation, context, allow=allow)
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
     lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]
@@ -294,20 +278,3 @@ def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any
         yield bar.stage, bar.advance
     finally:
         bar.stop()
-
-
-def needs_ledger(engine: Engine) -> LedgerHandle:
-    """Return the configured ledger.
-
-    Raises:
-        ConfigError: When there is none, or its secret is missing.
-    """
-    if engine.ledger is None:
-        raise ConfigError(
-            "no ledger is configured",
-            hint='write [ledger] with kind = "postgres" into the configuration, and run '
-            "`influxops ledger install` (docs/ledger.md)",
-        )
-    if engine.ledger.missing is not None:
-        raise engine.ledger.missing
-    return engine.ledger

@@ -16,7 +16,6 @@ from influxops.config.resolve import Resolved, resolve, resolve_section
 from influxops.config.secrets import Redactor
 from influxops.domain.check import Check
 from influxops.domain.database import DatabaseStats, Inventory
-from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Finding
 from influxops.domain.selection import Scope
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
@@ -30,8 +29,9 @@ from influxops.reconcile import guards
 from influxops.reconcile.observe.ledger import read_ledger, with_memory
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.observe.targets import refuse_one_server_twice
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.policy import Rules, TargetPolicy
-from influxops.reconcile.request import Order, Planner
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.state import Observed
 from influxops.report.model import Origin, Report, RunHead
@@ -106,122 +106,39 @@ class Engine:
         for handle in self._handles:
             handle.close()
 
-    def execute(
+    def run(
         self,
+        operation: Operation,
         context: Context,
         *,
         allow: Iterable[str] = (),
-        absent: bool = False,
-        recreate: Iterable[str] = (),
-        planner: Planner | None = None,
-        command: str = "ensure",
         tell: bool = True,
     ) -> Report:
-        """Make a run: a dry one plans, any other also carries the plan out.
+        """Run an operation: a dry run plans it, any other also carries the plan out.
 
         Args:
+            operation: What to do; `influxops.engine.operations` has all of them.
             context: The run.
             allow: The names of the guards that are allowed.
-            absent: Whether the tenants that the scope names are to lose their databases.
-            recreate: Ids of tenants whose lost database is to be made again, empty.
-            planner: Plans something else than that every tenant has its database; one with a
-                method `carry_out` executes what it planned itself.
-            command: The command that makes such a run.
-            tell: Whether the reporters are told.
+            tell: Whether the reporters get the report.
 
         Returns:
-            The report, after all reporters were told. What failed is in it.
+            The report, after all reporters got it. What failed is in it.
 
         Raises:
             ConfigError: When the run asks for what cannot be; nothing was written.
             LockBusy: When another run holds the lock; nothing was written.
         """
-        order = self._order(context, allow, tell=tell)
-        rules = replace(self.rules, recreate=frozenset(recreate))
-        order = replace(
-            order,
-            rules=rules,
-            absent=absent,
-            planner=planner,
-            command=command,
-        )
-        return self._run(order, context, tell=tell)
-
-    def move(
-        self,
-        context: Context,
-        *,
-        to: str | None = None,
-        away: str | None = None,
-        allow: Iterable[str] = (),
-        writers_paused: bool = False,
-        retire_after: int | None = None,
-        without_tables: Iterable[str] = (),
-        tell: bool = True,
-    ) -> Report:
-        """Move tenants to another target, with all that their databases hold.
-
-        Args:
-            context: The run; the tenants of its scope are moved, where no target is left.
-            to: The target that they go to; None for where placement puts them.
-            away: The target that all recorded tenants leave.
-            allow: The names of the guards that are allowed.
-            writers_paused: Whether somebody says that nobody writes to them meanwhile.
-            retire_after: Seconds for which the old copies are kept; None for what is configured.
-            without_tables: Tables that do not keep a tenant from being moved where they cannot be
-                copied; one that can be is copied all the same.
-            tell: Whether the reporters are told.
-
-        Returns:
-            The report, after all reporters were told. What failed is in it.
-
-        Raises:
-            ConfigError: When the run asks for what cannot be; nothing was written.
-        """
-        from influxops.reconcile.move.execute import Mover  # what one command needs
-        from influxops.reconcile.move.route import Goal
-
-        if self.ledger is None:
-            raise ConfigError(
-                "moving a tenant takes a ledger, which knows at any time where it is",
-                hint=NO_LEDGER.remedy,
-            )
-        if self.ledger.missing is not None:
-            raise self.ledger.missing
-        settings = self.ledger.settings
-        mover = Mover(
-            Goal(
-                to,
-                away,
-                writers_paused,
-                parse_duration(settings.cache_ttl),
-                parse_duration(settings.retire_after) if retire_after is None else retire_after,
-                tuple(without_tables),
-            )
-        )
-        order = self._order(context, allow, tell=tell)
-        command = "drain" if away is not None else "move"
-        order = replace(order, planner=mover, command=command)
-        return self._run(order, context, tell=tell)
-
-    def _order(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> Order:
-        return Order(
-            self.sources,
-            self.targets,
-            self.rules,
-            guards.known(allow),
-            ledger=self.ledger,
-            who=self.origin.who,
-            tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
-        )
-
-    def _run(self, order: Order, context: Context, *, tell: bool) -> Report:
+        if operation.needs_ledger:
+            self.needs_ledger(operation.without_ledger)
+        request = self._order(context, allow, tell=tell)
+        request = replace(request, rules=replace(self.rules, recreate=operation.recreate))
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
             for handle in self.reporters
             if handle.missing is not None
         ]
-        report, error = reconcile(order, context, self.origin, late)
+        report, error = reconcile(operation, request, context, self.origin, late)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
         # Who watches must not go on seeing the last good run. A mistaken scope is a slip of
@@ -230,6 +147,36 @@ class Engine:
             others = [each for each in self.reporters if each.full_name not in self._own]
             self.tell(report, context, others)
         raise error
+
+    def needs_ledger(self, why: str = "no ledger is configured") -> LedgerHandle:
+        """Return the ledger.
+
+        Args:
+            why: Why one is missed.
+
+        Raises:
+            ConfigError: When there is none, or its secret is missing.
+        """
+        if self.ledger is None:
+            raise ConfigError(
+                why,
+                hint='write [ledger] with kind = "postgres" into the configuration, and run '
+                "`influxops ledger install` (docs/ledger.md)",
+            )
+        if self.ledger.missing is not None:
+            raise self.ledger.missing
+        return self.ledger
+
+    def _order(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> RunRequest:
+        return RunRequest(
+            self.sources,
+            self.targets,
+            self.rules,
+            guards.known(allow),
+            ledger=self.ledger,
+            who=self.origin.who,
+            tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
+        )
 
     def target(self, name: str) -> TargetHandle:
         """Return a target by its name."""
@@ -240,10 +187,10 @@ class Engine:
         """What can be done for single tenants, without reading everything."""
         from influxops.engine.single import SingleTenants  # what no command needs
 
-        order = Order(
+        request = RunRequest(
             self.sources, self.targets, self.rules, ledger=self.ledger, who=self.origin.who
         )
-        return SingleTenants(self, order)
+        return SingleTenants(self, request)
 
     def doctor(self, context: Context) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from influxops.domain.change import Outcome
 from influxops.domain.record import Record
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single import creating, noting
 from influxops.reconcile.single.creating import Failed
 from influxops.reconcile.single.look_up import Asked, Known, Looked, Place, look_up
@@ -23,11 +23,11 @@ class SingleTenants:
 
     Args:
         engine: The engine.
-        order: What its runs go by.
+        request: What its runs go by.
     """
 
-    def __init__(self, engine: Engine, order: Order) -> None:
-        self._engine, self._order = engine, order
+    def __init__(self, engine: Engine, request: RunRequest) -> None:
+        self._engine, self._order = engine, request
 
     def look_up(
         self,

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from influxops.domain.finding import Severity
 from influxops.domain.text import count
 from influxops.engine.engine import Engine
+from influxops.engine.operations import Ensure
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log, quiet
-from influxops.reconcile.single.creating import OnlyCreating
 from influxops.report.model import Report
 from influxops.runtime.context import Context
 
@@ -95,7 +95,7 @@ class Runs:
         self._stopping.wait(seconds * random.uniform(0.9, 1.0))
 
     def _run(self, engine: Engine, context: Context) -> None:
-        report = engine.execute(context, tell=False, planner=OnlyCreating())
+        report = engine.run(Ensure(only_create=True), context, tell=False)
         self._tell(*_summary(report))
         self.ended.set()
         self._on_end()

@@ -66,7 +66,7 @@ def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> boo
     places: set[str | None] = {change.target}
     if plan.record is not None:
         places |= {plan.record.target, plan.record.other if plan.move else None}
-    return bool(places & observed.recalled.replaced.keys()) or _is_of_another(
+    return bool(places & observed.ledger_view.replaced.keys()) or _is_of_another(
         plan, change, observed
     )
 
@@ -88,7 +88,7 @@ def _is_undecided_drop(plan: TenantPlan, change: Change, observed: Observed) -> 
         return True  # nothing is created over what a client has written
     if change.action is not Action.DROP:
         return False
-    decided = plan.record and due_on(plan.record, observed.recalled.now)
+    decided = plan.record and due_on(plan.record, observed.ledger_view.now)
     return decided != change.target
 
 
@@ -103,7 +103,7 @@ def _retires(kind: Kind) -> Callable[[TenantPlan, Change, Observed], bool]:
 GUARDS: Final[Mapping[str, Guard]] = {
     "unrecorded": Guard(
         lambda plan, change, observed: (
-            bool(observed.recalled.error) and change.action in (Action.CREATE, Action.DROP)
+            bool(observed.ledger_view.error) and change.action in (Action.CREATE, Action.DROP)
         ),
         lambda plans: (
             "the ledger cannot be used, so that nobody would know of what is made or dropped for "
@@ -111,7 +111,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
         ),
     ),
     "new-source": Guard(
-        lambda plan, change, observed: plan.tenant in observed.recalled.strangers,
+        lambda plan, change, observed: plan.tenant in observed.ledger_view.tenants_of_new_sources,
         lambda plans: (
             f"{count(len(plans), 'tenant')} of a source that the ledger has not seen before; is "
             "this the right registry, and the right namespace?"
@@ -196,7 +196,7 @@ def known(allow: Iterable[str]) -> frozenset[str]:
 
 
 def guard(
-    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, absent: bool = False
+    plan: Plan, observed: Observed, rules: Rules, allow: frozenset[str], *, drops: bool = False
 ) -> Plan:
     """Return a plan without what the guards refuse.
 
@@ -205,13 +205,13 @@ def guard(
         observed: What was read.
         rules: What the configuration says.
         allow: The names of the guards that are allowed.
-        absent: Whether the plan takes databases away.
+        drops: Whether the plan takes databases away.
     """
     active = {name: each for name, each in GUARDS.items() if name not in allow}
     refused: dict[str, list[TenantPlan]] = {}
     tenants = {}
     for id_, tenant in plan.tenants.items():
-        if absent and "unreachable" in allow and _is_only_unseen(tenant):
+        if drops and "unreachable" in allow and _is_only_unseen(tenant):
             tenant = replace(tenant, verdict=Verdict.OK, finding=None)
         for name, each in active.items():
             if name == "lost" and id_ in rules.recreate:
@@ -221,7 +221,11 @@ def guard(
                 tenant = _without(tenant, changes, name)
                 refused.setdefault(name, []).append(tenant)
         is_right = tenant.verdict is Verdict.OK
-        if is_right and "replaced-server" in active and tenant.target in observed.recalled.replaced:
+        if (
+            is_right
+            and "replaced-server" in active
+            and tenant.target in observed.ledger_view.replaced
+        ):
             # What stands on another server is not what was promised, however much it looks it.
             tenant = _without(tenant, [], "replaced-server")
             refused.setdefault("replaced-server", []).append(tenant)
@@ -238,7 +242,7 @@ def guard(
     ]
     if "replaced-server" in active:
         refusals += _replaced_servers(refused.get("replaced-server", ()), observed)
-    if not absent and "empty-source" in active and observed.sources_complete:
+    if not drops and "empty-source" in active and observed.sources_complete:
         empty = [*_empty_source(plan, observed, rules)]
         refusals += empty
         if empty:  # what is retired, or dropped for that, may be gone from the registry by mistake
@@ -259,7 +263,7 @@ def _refused(tenant: TenantPlan, name: str) -> TenantPlan:
 def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterable[Refusal]:
     """Refuse servers that are not the recorded ones, whether there is something to write or not."""
     plans = [*plans]
-    replaced = observed.recalled.replaced.keys()
+    replaced = observed.ledger_view.replaced.keys()
     made = [
         plan
         for plan in plans
@@ -275,11 +279,11 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
             GUARDS["replaced-server"].when,
         )
     tenants = tuple(plan.tenant for plan in plans)
-    for name, known in observed.recalled.replaced.items():
+    for name, known in observed.ledger_view.replaced.items():
         state = next(state for state in observed.targets if state.name == name)
         word = state.traits.identity
         recorded = [
-            r.database for r in observed.recalled.records.values() if name in (r.target, r.other)
+            r.database for r in observed.ledger_view.records.values() if name in (r.target, r.other)
         ]
         there = sum(each in observed.inventories[name].databases for each in recorded)
         yield Refusal(
@@ -294,7 +298,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
 
 def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     """Refuse all changes of a run that makes anew, drops or misses too many recorded tenants."""
-    promised = {id_ for id_, r in observed.recalled.records.items() if r.is_promised}
+    promised = {id_ for id_, r in observed.ledger_view.records.items() if r.is_promised}
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
@@ -303,7 +307,7 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     gone: set[str] = set()
     if observed.sources_complete and observed.has_registry:
         retiring = {
-            r.tenant for r in observed.recalled.records.values() if r.state is State.RETIRING
+            r.tenant for r in observed.ledger_view.records.values() if r.state is State.RETIRING
         }
         gone = promised - {tenant.id for tenant in observed.tenants} - retiring
     concerned = changing | gone
@@ -383,7 +387,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
 def _empty_source(plan: Plan, observed: Observed, rules: Rules) -> Iterable[Refusal]:
     if observed.tenants:
         return
-    records = observed.recalled.records.values()
+    records = observed.ledger_view.records.values()
     retiring = {(r.target, r.database) for r in records if r.state is State.RETIRING}
     databases = [each[1] for each in tenant_databases(observed, rules) if each not in retiring]
     if databases:

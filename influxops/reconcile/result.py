@@ -16,63 +16,67 @@ from influxops.errors import (
     Interrupted,
     LockBusy,
 )
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.operation import Operation
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import LedgerState, Origin, Report
 from influxops.runtime.context import Context
 
 _UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
 
 
-def conclude(draft: Draft, order: Order, context: Context, origin: Origin) -> Report:
+def conclude(
+    state: RunState, operation: Operation, request: RunRequest, context: Context, origin: Origin
+) -> Report:
     """Return the report of a run.
 
     Args:
-        draft: What it knows.
-        order: What it was asked to do.
+        state: What it knows.
+        operation: What it did.
+        request: What it was asked to do.
         context: The run.
         origin: Who ran it.
     """
-    records = draft.observed.recalled.records
+    records = state.observed.ledger_view.records
     tenants = tuple(
         replace(final, record=record) if (record := records.get(final.tenant)) else final
-        for final in (_final(plan, draft, context) for plan in draft.plan.tenants.values())
+        for final in (_final(plan, state, context) for plan in state.plan.tenants.values())
     )
-    notes = [*_notes(draft, order, context, tenants)]
-    code = _exit_code(notes, tenants, draft.plan.refusals)
-    if draft.error is not None:
-        code = draft.error.exit_code
+    notes = [*_notes(state, request, context, tenants)]
+    code = _exit_code(notes, tenants, state.plan.refusals)
+    if state.error is not None:
+        code = state.error.exit_code
     return Report(
         run_id=context.id,
         started=context.started,
         seconds=context.seconds,
         dry_run=context.dry_run,
         origin=origin,
-        command=order.command,
-        sources=draft.observed.sources,
-        targets=draft.observed.targets,
-        ledger=_counted(draft.observed),
-        events=draft.events,
+        command=operation.command,
+        sources=state.observed.sources,
+        targets=state.observed.targets,
+        ledger=_counted(state.observed),
+        events=state.events,
         tenants=tenants,
-        refusals=draft.plan.refusals,
+        refusals=state.plan.refusals,
         notes=tuple(notes),
         exit_code=code,
-        is_limited=context.scope.is_limited or order.planner is not None,
+        is_limited=context.scope.is_limited or not operation.reconciles,
     )
 
 
 def _counted(observed: Observed) -> LedgerState | None:
     """Return the ledger's state with how many tenants it has in each state now."""
-    if observed.ledger is None or not observed.recalled.is_there:
+    if observed.ledger is None or not observed.ledger_view.is_readable:
         return observed.ledger
-    records = observed.recalled.records
+    records = observed.ledger_view.records
     states = dict(Counter(record.state.value for record in records.values()))
     return replace(observed.ledger, records=len(records), states=states)
 
 
-def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
+def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
     """Return a tenant as it stands at the end; one that was not come to was not tried."""
-    settled = draft.settled.get(plan.tenant)
+    settled = state.settled.get(plan.tenant)
     if settled is not None:
         return settled
     if plan.verdict is not Verdict.PENDING or context.dry_run:
@@ -90,15 +94,15 @@ def _final(plan: TenantPlan, draft: Draft, context: Context) -> TenantPlan:
 
 
 def _notes(
-    draft: Draft, order: Order, context: Context, tenants: Sequence[TenantPlan]
+    state: RunState, request: RunRequest, context: Context, tenants: Sequence[TenantPlan]
 ) -> Iterator[Finding]:
     """Yield what is about no single tenant, its severity settled by what it meant for this run."""
     scope = context.scope
     waits = any(plan.unseen_on and not plan.verdict.is_right for plan in tenants)
-    applied = bool(draft.settled) and not context.dry_run
+    applied = bool(state.settled) and not context.dry_run
     # Whom a guard refuses wants no place.
     beyond = {p.target for p in tenants if p.over_estimate and p.verdict is not Verdict.REFUSED}
-    for finding in (*draft.observed.findings, *draft.plan.notes, *draft.notes):
+    for finding in (*state.observed.findings, *state.plan.notes, *state.notes):
         if finding.kind is Kind.OVER_CAPACITY and (applied or finding.target not in beyond):
             continue  # the server has decided, or will not be asked
         severity = finding.severity
@@ -107,26 +111,26 @@ def _notes(
             elsewhere = (scope.tenants is not None and not waits) or not scope.covers(
                 None, finding.target
             )
-            if elsewhere or ("unreachable" in order.allow and not waits):
+            if elsewhere or ("unreachable" in request.allow and not waits):
                 severity = Severity.WARNING
         elif (
             finding.source is not None
             and finding.kind is not Kind.FAILED_SOURCE
             and severity is Severity.ERROR
-            and _is_elsewhere(finding.source, draft, context)
+            and _is_elsewhere(finding.source, state, context)
         ):
             # A fault elsewhere in the registry does not fail a run for some of its tenants.
             severity = Severity.WARNING
         yield replace(finding, severity=severity) if severity != finding.severity else finding
-    if draft.error is not None:
-        yield ended(draft.error)
+    if state.error is not None:
+        yield ended(state.error)
 
 
-def _is_elsewhere(source: str, draft: Draft, context: Context) -> bool:
+def _is_elsewhere(source: str, state: RunState, context: Context) -> bool:
     """Return whether a source has tenants that the run is not about."""
     named = context.scope.tenants
     return named is not None and any(
-        tenant.id not in named for tenant in draft.observed.tenants if tenant.source == source
+        tenant.id not in named for tenant in state.observed.tenants if tenant.source == source
     )
 
 

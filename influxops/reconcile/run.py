@@ -7,30 +7,26 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.plan import Plan
 from influxops.errors import (
     ConfigError,
     InfluxopsError,
     Interrupted,
     LockBusy,
 )
-from influxops.reconcile.apply.apply import carry_out, next_batch, replan, still_open
-from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.locks import Lock
-from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.ledger import without_ledger
 from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.observe.reread import look_at_busy, look_closely, look_for_doubles
 from influxops.reconcile.observe.stale_ledger import stale_ledger
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.duplicates import describe_copies
-from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.plan.lost import describe_recreated, look_twice
 from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_unknown_tenants
-from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.state import RunState
 from influxops.report.model import Origin, Report
 from influxops.runtime.context import Context
 
@@ -45,12 +41,17 @@ NO_LEDGER = Finding(
 
 
 def reconcile(
-    order: Order, context: Context, origin: Origin, notes: Sequence[Finding] = ()
+    operation: Operation,
+    request: RunRequest,
+    context: Context,
+    origin: Origin,
+    notes: Sequence[Finding] = (),
 ) -> tuple[Report, InfluxopsError | None]:
     """Make a run: a dry one plans, any other also carries the plan out.
 
     Args:
-        order: What to do, with what.
+        operation: What to do.
+        request: What to do it with.
         context: The run.
         origin: Who runs it.
         notes: What was noticed before it began.
@@ -59,92 +60,78 @@ def reconcile(
         The report, and what ended the run before anything was written: a mistake in the
         configuration or a lock that another run holds.
     """
-    draft = Draft(notes=tuple(notes))
+    state = RunState(notes=tuple(notes))
     lock = Lock()
     try:
-        with lock.held(order, context):
-            for known in steps(order, context, lock, draft):
-                draft = known
+        with lock.held(request, context):
+            for known in steps(operation, request, context, lock, state):
+                state = known
     except (Interrupted, ConfigError, LockBusy) as error:
-        draft = replace(draft, error=error)
-    if lock.lost and order.planner is None and draft.settled and len(order.targets) > 1:
-        draft = look_for_doubles(order, context, draft)
-    draft = replace(draft, notes=(*draft.notes, *lock.findings(order, draft)))
-    report = conclude(draft, order, context, origin)
-    refused = isinstance(draft.error, ConfigError | LockBusy)
-    return report, draft.error if refused else None
+        state = replace(state, error=error)
+    if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
+        state = look_for_doubles(operation.plan, request, context, state)
+    state = replace(state, notes=(*state.notes, *lock.findings(request, state)))
+    report = conclude(state, operation, request, context, origin)
+    refused = isinstance(state.error, ConfigError | LockBusy)
+    return report, state.error if refused else None
 
 
-def steps(order: Order, context: Context, lock: Lock, draft: Draft) -> Iterator[Draft]:
+def steps(
+    operation: Operation, request: RunRequest, context: Context, lock: Lock, state: RunState
+) -> Iterator[RunState]:
     """Take the steps of a run, and yield what is known after each.
 
     Raises:
         Interrupted: When the run is over; what was yielded last is what is known.
         ConfigError: When the run asks for what cannot be; nothing was written.
     """
-    rules, scope = order.rules, context.scope
+    rules, scope = request.rules, context.scope
     context.check()
     refuse_unknown_targets(rules, scope)
-    refuse_unusable(order)
-    observed = observe(order.sources, order.targets, rules, context, order.ledger)
+    refuse_unusable(request)
+    observed = observe(request.sources, request.targets, rules, context, request.ledger)
     if lock.unrecorded:
         observed = without_ledger(observed, lock.unrecorded)
-    notes = (*draft.notes, *order.tell_start(observed))
-    if order.ledger is None and rules.has_file:  # else nobody could configure one
+    notes = (*state.notes, *request.tell_start(observed))
+    if request.ledger is None and rules.has_file:  # else nobody could configure one
         notes = (*notes, NO_LEDGER)
-    yield (draft := replace(draft, observed=observed, notes=notes))
+    yield (state := replace(state, observed=observed, notes=notes))
 
     desired = desire(observed, rules, context.check)
-    observed = look_twice(desired, observed, order, context)
-    observed = look_closely(desired, observed, order, context)
-    if order.planner is None and not order.absent:
-        stale = stale_ledger(observed, desired, order, scope, context)
+    observed = look_twice(desired, observed, request, context)
+    observed = look_closely(desired, observed, request, context)
+    if operation.reconciles and not operation.drops:
+        stale = stale_ledger(observed, desired, request, scope, context)
         observed = replace(observed, findings=(*observed.findings, *stale))
-    yield (draft := replace(draft, observed=observed))
+    yield (state := replace(state, observed=observed))
 
-    def plan_for(observed: Observed) -> Plan:
-        if order.planner is not None:
-            plan = order.planner(observed, desired, order, context)
-        else:
-            plan = make_plan(observed, desired, rules, scope, context.check, absent=order.absent)
-        return guard(plan, observed, rules, order.allow, absent=order.absent)
-
-    plan = plan_for(observed)
-    if order.planner is None:
+    plan = operation.guarded_plan(observed, desired, request, context)
+    if operation.reconciles:
         plan = with_unknown_tenants(plan, desired, observed, rules, scope)
-    plan = describe_copies(plan, order.targets, context)
-    plan = describe_recreated(plan, order.targets, context)
-    yield (draft := replace(draft, plan=plan))
+    plan = describe_copies(plan, request.targets, context)
+    plan = describe_recreated(plan, request.targets, context)
+    yield (state := replace(state, plan=plan))
 
-    if order.carrier is not None and not context.dry_run:
-        for known in order.carrier(draft, order, context):
-            yield (draft := known)
-    while order.carrier is None and not context.dry_run and (batch := next_batch(draft)):
-        context.check()
-        draft, batch = reserve(batch, draft, order, context)
-        yield draft
-        if batch:
-            draft = carry_out(batch, draft, order, context)
-            yield draft
-            yield (draft := record(draft, order, context.or_grace(GRACE)))
-        context.check()
-        if still_open(draft) or draft.observed.closed:
-            yield (draft := replace(draft, plan=replan(draft, plan_for(draft.observed))))
-    if order.planner is None and draft.settled and not lock.keeps_out(order):
-        yield (draft := look_for_doubles(order, context, draft))
-    yield (draft := look_at_busy(draft, order, context))
-    yield (draft := record(draft, order, context.or_grace(GRACE), at_end=True))
-    if any(not plan.verdict.is_right for plan in draft.settled.values()):
+    if not context.dry_run:
+        for known in operation.execute(state, desired, request, context):
+            yield (state := known)
+    if operation.reconciles and state.settled and not lock.keeps_out(request):
+        yield (state := look_for_doubles(operation.plan, request, context, state))
+    if operation.reconciles and not context.dry_run:
+        yield (state := look_at_busy(operation.plan, state, request, context))
+    rest, seen = context.or_grace(GRACE), operation.reconciles
+    yield (state := record(state, request, rest, at_end=True, with_seen=seen))
+    if any(not plan.verdict.is_right for plan in state.settled.values()):
         context.check()
 
 
-def refuse_unusable(order: Order) -> None:
+def refuse_unusable(request: RunRequest) -> None:
     """Refuse a run of which no source or no target can be used at all.
 
     Raises:
         ConfigError: Then; a single one of several is told like one that cannot be read.
     """
-    for handles in (order.sources, order.targets):
+    for handles in (request.sources, request.targets):
         missing = [handle for handle in handles if handle.missing is not None]
         if missing and len(missing) == len(handles):
             error = missing[0].missing

@@ -17,7 +17,7 @@ from influxops.errors import InfluxopsError
 from influxops.report.model import LedgerState, SourceState, TargetState
 
 
-class Recalled(Struct, frozen=True):
+class LedgerView(Struct, frozen=True):
     """What is remembered, by the names that the targets have now."""
 
     #: Whether a ledger is configured, even one that could not be read.
@@ -31,10 +31,10 @@ class Recalled(Struct, frozen=True):
     sources: frozenset[str] = frozenset()  # the sources that it has seen, by their identity
     now: datetime = field(default_factory=lambda: datetime.now(UTC))  # the ledger's clock
     #: The tenants that only sources have which it has not seen.
-    strangers: frozenset[str] = frozenset()
+    tenants_of_new_sources: frozenset[str] = frozenset()
 
     @property
-    def is_there(self) -> bool:
+    def is_readable(self) -> bool:
         """Whether it could be read."""
         return self.is_configured and not self.error
 
@@ -51,7 +51,7 @@ class Recalled(Struct, frozen=True):
         read = server.read if server and record.state is State.READY else None
         return max(filter(None, (record.confirmed, read)), default=None)
 
-    def having(self, records: Mapping[str, Record]) -> Recalled:
+    def with_records(self, records: Mapping[str, Record]) -> LedgerView:
         """Return this with some records as they stand now."""
         return replace(self, records={**self.records, **records}) if records else self
 
@@ -72,7 +72,7 @@ class Observed(Struct, frozen=True):
     has_registry: bool = True
     #: Ids that other sources have than the one that a program added.
     known_elsewhere: frozenset[str] = frozenset()
-    recalled: Recalled = field(default_factory=Recalled)  # what the ledger says
+    ledger_view: LedgerView = field(default_factory=LedgerView)  # what the ledger says
     ledger: LedgerState | None = None  # None where none is configured
     #: How many databases a target is known to hold, where its inventory names only some.
     used: Mapping[str, int] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Observed(Struct, frozen=True):
         return [t.name for t in self.targets if t.name not in self.inventories]
 
 
-class Draft(Struct, frozen=True):
+class RunState(Struct, frozen=True):
     """What a run knows so far; always enough for a report."""
 
     observed: Observed = field(default_factory=Observed)

@@ -13,8 +13,8 @@ from influxops.domain.durations import parse_duration
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import State
 from influxops.engine.engine import Engine
+from influxops.engine.operations import Drop, Ensure, Retire
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.retire import Retire
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
 from influxops.report.status import place
@@ -58,7 +58,7 @@ def _run(task: Task, engine: Engine, context: Context) -> Report:
     parameters = task.parameters
     allow = frozenset(parameters.get("allow") or ())
     if parameters["state"] == "present":
-        return engine.execute(context, allow=allow)
+        return engine.run(Ensure(), context, allow=allow)
     after = _seconds(parameters.get("after"))
     if after and engine.ledger is None:
         raise ConfigError(
@@ -66,11 +66,11 @@ def _run(task: Task, engine: Engine, context: Context) -> Report:
             hint="give `ledger`, or leave `after` out",
         )
     if engine.ledger is None or after == 0:
-        return engine.execute(context, allow=allow, absent=True)
-    planner = Retire(tuple(map(id_of, task.named or ())), after, found=True)
+        return engine.run(Drop(), context, allow=allow)
+    operation = Retire(tuple(map(id_of, task.named or ())), after, found=True)
     # The task asks for it, so a source that still has the tenant is a warning only.
     allow |= {"still-registered"}
-    return engine.execute(context, allow=allow, planner=planner, command="retire")
+    return engine.run(operation, context, allow=allow)
 
 
 def _seconds(after: str | None) -> int | None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import some_of
+from influxops.engine.operations import Ensure
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.report.status import tenant_status
@@ -38,7 +39,7 @@ def _gather(task: Task) -> Result:
     if task.named == []:
         return Result({"targets": [], **no_tenants(task)})
     with task.engine(dry_run=True) as (engine, context):
-        run = without_lock_warning(engine.execute(context, tell=False))
+        run = without_lock_warning(engine.run(Ensure(), context, tell=False))
         report, failures = TaskReport(run), TaskReport(read_failures(run))
         rows = map(_row, tenant_status(engine, report.view, context))
     warnings, failure = report.warnings, ""

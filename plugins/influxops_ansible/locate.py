@@ -8,6 +8,7 @@ from typing import Any
 from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import printable, some_of
+from influxops.engine.operations import Ensure
 from influxops_ansible.info import read_failures, without_lock_warning
 from influxops_ansible.result import Result, TaskReport, run_task, with_advice
 from influxops_ansible.task import Task, id_of
@@ -30,7 +31,7 @@ def _locate(task: Task) -> Result:
     if not ids:
         return Result({"locations": []})
     with task.engine(dry_run=True) as (engine, context):
-        report = TaskReport(without_lock_warning(engine.execute(context, tell=False)))
+        report = TaskReport(without_lock_warning(engine.run(Ensure(), context, tell=False)))
     tenants = {tenant.tenant: tenant for tenant in report.run.tenants}
     failures = TaskReport(read_failures(report.run))
     if not tenants.keys() >= set(ids):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from influxops.engine.operations import DropDue, Ensure
 from influxops.errors import ExitCode
 from influxops.provisioner.engine_pool import Engines
-from influxops.reconcile.plan.drop_due import Due
 from influxops.report.model import Report
 
 
@@ -22,11 +22,11 @@ def full_run(engines: Engines, timeout: float) -> ExitCode:
         InfluxopsError: When no run could be made.
     """
     with engines.run(timeout) as (engine, context):
-        made = engine.execute(context)
+        made = engine.run(Ensure(), context)
     if made.interrupted or not _has_due(made):
         return made.exit_code
     with engines.run(timeout) as (engine, context):
-        dropped = engine.execute(context, planner=Due(), command="retire --due")
+        dropped = engine.run(DropDue(), context)
     return max(made.exit_code, dropped.exit_code)
 
 

@@ -222,7 +222,7 @@ class Console:
         self, request: Request, id: Named, recent: Annotated[bool, Form()] = False
     ) -> Any:
         """Retire a tenant."""
-        from influxops.reconcile.plan.retire import Retire
+        from influxops.engine.operations import Retire
 
         row, _, _ = await self._read(request, id)
         allow = ("recent-telemetry",) if recent else ()
@@ -230,25 +230,21 @@ class Console:
             row.tenant,
             "retire",
             operator_of(request).who,
-            lambda engine, context: engine.execute(
-                context, planner=Retire((row.tenant,)), command="retire", allow=allow
-            ),
+            lambda engine, context: engine.run(Retire((row.tenant,)), context, allow=allow),
             endless=False,
         )
         return _see(_link("/tenant", id=row.tenant))
 
     async def unretire(self, request: Request, id: Named) -> Any:
         """Keep a tenant that is retiring."""
-        from influxops.reconcile.plan.retire import Unretire
+        from influxops.engine.operations import Unretire
 
         row, _, _ = await self._read(request, id)
         await self._works.do(
             row.tenant,
             "keep",
             operator_of(request).who,
-            lambda engine, context: engine.execute(
-                context, planner=Unretire((row.tenant,)), command="unretire"
-            ),
+            lambda engine, context: engine.run(Unretire((row.tenant,)), context),
             endless=False,
         )
         return _see(_link("/tenant", id=row.tenant))
@@ -262,6 +258,8 @@ class Console:
         self, request: Request, id: Named, to: Annotated[str, Form(max_length=200)]
     ) -> Any:
         """Move a tenant to another target."""
+        from influxops.engine.operations import Move
+
         row, _, _ = await self._read(request, id)
         if to not in self._looker.urls:
             raise Problem(422, "no-such-target", f"no target {short(to)} is configured")
@@ -269,7 +267,7 @@ class Console:
             row.tenant,
             f"move to {to}",
             operator_of(request).who,
-            lambda engine, context: engine.move(context, to=to),
+            lambda engine, context: engine.run(Move(to), context),
             endless=True,
         )
         return _see(_link("/tenant", id=row.tenant))

@@ -113,9 +113,7 @@ def ledger_keywords(engine: Engine) -> Mapping[str, Any]:
     Raises:
         ConfigError: When there is no ledger in PostgreSQL; it says what to write.
     """
-    from influxops.cli.session import needs_ledger
-
-    settings = needs_ledger(engine).settings
+    settings = engine.needs_ledger().settings
     if not isinstance(settings, InPostgres):
         raise ConfigError("the service needs a ledger in PostgreSQL", hint='kind = "postgres"')
     return settings.keywords()

@@ -11,6 +11,7 @@ from influxops.config.load import parse_config
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
+from influxops.engine.operations import Ensure, Operation
 from influxops.report.model import Report
 from influxops.runtime.context import Context
 from tests.core.fakes import KINDS, WORLDS, Server, World
@@ -74,6 +75,7 @@ class Bench:
         targets: tuple[str, ...] = (),
         context: Context | None = None,
         verify: bool = False,
+        operation: Operation | None = None,
         **arguments: Any,
     ) -> Report:
         scope = Scope(
@@ -81,7 +83,7 @@ class Bench:
         )
         with self.engine() as engine:
             context = context or Context(dry_run=dry_run, scope=scope, verify=verify)
-            return engine.execute(context, **arguments)
+            return engine.run(operation or Ensure(), context, **arguments)
 
 
 @pytest.fixture

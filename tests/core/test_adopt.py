@@ -9,6 +9,7 @@ from influxops.domain.change import Status
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Verdict
 from influxops.domain.selection import Scope
+from influxops.engine.operations import Move
 from influxops.plugin import (
     ConfigError,
     Database,
@@ -47,7 +48,7 @@ def kinds(report: Report) -> set[Kind]:
 
 
 def adopt(bench: Bench, *, targets: tuple[str, ...] = (), dry_run: bool = False, **names: str):  # type: ignore[no-untyped-def]
-    return bench.run(tenants=tuple(names), targets=targets, dry_run=dry_run, planner=Adopt(names))
+    return bench.run(tenants=tuple(names), targets=targets, dry_run=dry_run, operation=Adopt(names))
 
 
 def test_an_adopted_database_is_marked_and_recorded_and_its_retention_kept(kept: Bench) -> None:
@@ -247,7 +248,7 @@ def moved(bench: Bench) -> Bench:
     bench.run()
     bench.server("eu1").write("telemetry_a", k0=0)
     with bench.engine() as engine:
-        report = engine.move(Context(scope=Scope(frozenset(["a"]))), to="eu2")
+        report = engine.run(Move("eu2"), Context(scope=Scope(frozenset(["a"]))))
     assert report.exit_code is ExitCode.OK
     return bench
 
@@ -327,6 +328,6 @@ def test_the_old_copy_is_adopted_where_the_new_ones_server_was_replaced_and_that
 ) -> None:
     _is_another(moved)
     names = {"a": "telemetry_a"}
-    report = moved.run(tenants=("a",), planner=Adopt(names), allow=["replaced-server"])
+    report = moved.run(tenants=("a",), operation=Adopt(names), allow=["replaced-server"])
     assert report.exit_code is ExitCode.OK
     assert books(moved).records["a"].target == "eu1"

@@ -16,6 +16,7 @@ from influxops.cli.app import cli
 from influxops.config.load import parse_config
 from influxops.config.resolve import resolve_section
 from influxops.engine.engine import Engine
+from influxops.engine.operations import Ensure
 from influxops.errors import SourceError
 from influxops.plugin_host import hookspecs
 from influxops.runtime.context import Context
@@ -111,7 +112,7 @@ def test_the_target_of_the_documentation_works_in_a_run(
     bench.tenants("a", "b")
     kinds = {**KINDS, "folder": kind("folder", "influxops_folders:FolderTarget")}
     with Engine(parse_config(bench.merged()), kinds=kinds) as engine:
-        report = engine.execute(Context())
+        report = engine.run(Ensure(), Context())
     assert {each.name for each in tmp_path.iterdir()} == {"telemetry_a", "telemetry_b"}
     assert report.exit_code == 0
 

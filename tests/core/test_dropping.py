@@ -16,9 +16,9 @@ from influxops.domain.database import Database
 from influxops.domain.finding import Finding, Kind
 from influxops.domain.plan import Verdict
 from influxops.domain.record import Record, State
+from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
-from influxops.reconcile.plan.drop_due import Due
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books, MemoryTarget
@@ -78,7 +78,7 @@ def record(bench: Bench, tenant: str = "a") -> Record:
 
 
 def drop_due(bench: Bench, **arguments: Any) -> Report:
-    return bench.run(planner=Due(), command="retire --due", **arguments)
+    return bench.run(operation=DropDue(), **arguments)
 
 
 def traced(bench: Bench) -> list[tuple[str, str]]:
@@ -130,22 +130,22 @@ def is_there(bench: Bench, tenant: str = "a") -> bool:
 # Pass and drop
 
 
-def test_the_planner_alone_makes_sure_of_two_passes_before_the_drop(one: Bench) -> None:
+def test_the_operation_alone_makes_sure_of_two_passes_before_the_drop(one: Bench) -> None:
     trace = traced(one)
     with one.engine() as engine:
-        report = engine.execute(Context(), planner=Due())
+        report = engine.run(DropDue(), Context())
     assert report.exit_code is ExitCode.OK
     assert trace == [("pass", "telemetry_a"), ("pass", "telemetry_a"), ("drop", "")]
     assert not is_there(one)
     assert "telemetry_a" in one.server("eu2").databases
 
 
-def test_late_rows_are_never_dropped_by_who_calls_the_engine_with_the_planner_alone(
+def test_late_rows_are_never_dropped_by_the_operation_alone(
     one: Bench,
 ) -> None:
     one.server("eu1").write("telemetry_a", late=5)
     with one.engine() as engine:
-        engine.execute(Context(), planner=Due())
+        engine.run(DropDue(), Context())
     assert one.server("eu2").data["telemetry_a"]["late"] == 5
     assert is_there(one)
 
@@ -162,14 +162,6 @@ def test_after_a_long_pass_what_is_young_is_looked_at_again_right_before_the_dro
     assert is_there(one)
     assert drop_due(one).exit_code is ExitCode.OK
     assert not is_there(one)
-
-
-def test_a_planner_that_only_asks_it_for_a_plan_is_refused(one: Bench) -> None:
-    due = Due()
-    for planner in (due.__call__, lambda *arguments: due(*arguments)):
-        with one.engine() as engine, pytest.raises(TypeError, match="has to be the run's planner"):
-            engine.execute(Context(), planner=planner)
-    assert is_there(one)
 
 
 def test_a_plan_copies_and_drops_nothing(one: Bench) -> None:
@@ -342,7 +334,7 @@ def test_the_copy_of_a_move_is_not_dropped_by_a_task_that_names_its_target(
     books(one).records["a"] = replace(record(one), state=state)
     one.server("eu1").write("telemetry_a", late=1)
     named = Tenant("a", {"target": "eu1"})
-    report = supplemented(one, named, absent=True, allow=["drop", "mass-change"])
+    report = supplemented(one, named, operation=Drop(), allow=["drop", "mass-change"])
     assert report.exit_code is ExitCode.FAILED
     assert "telemetry_a" in one.server("eu1").databases
     assert "may hold rows that eu2 lacks" in finding(report).message
@@ -449,7 +441,7 @@ def test_a_run_that_was_killed_after_its_last_pass_is_followed_by_one_with_passe
 ) -> None:
     with one.engine() as engine, pytest.raises(_Killed):
         one.server("eu1").before_change = _die
-        engine.execute(Context(), planner=Due())
+        engine.run(DropDue(), Context())
     one.server("eu1").before_change = lambda: None
     one.server("eu1").write("telemetry_a", late=1)
     assert drop_due(one).exit_code is ExitCode.FAILED

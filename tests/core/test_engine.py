@@ -19,6 +19,7 @@ from influxops.domain.plan import Verdict
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
+from influxops.engine.operations import Drop, Ensure
 from influxops.errors import ConfigError, LockBusy
 from influxops.plugin import Check, Source, hookimpl
 from influxops.plugin_host.validation import misspelt
@@ -216,7 +217,7 @@ def test_a_drop_names_one_copy_of_two_and_no_pin_or_registry_does(bench: Bench) 
     bench.extra = {"placement": {"pins": {"a": "eu2"}}}
     for name in bench.targets:
         bench.server(name, databases=there("telemetry_a"))
-    drop: dict[str, Any] = {"absent": True, "allow": ["drop"]}
+    drop: dict[str, Any] = {"operation": Drop(), "allow": ["drop"]}
     assert states(bench.run(tenants=("a",), **drop)) == {"a": "held"}
     assert states(supplemented(bench, Tenant("a"), **drop)) == {"a": "held"}
     assert bench.server("eu1").databases and bench.server("eu2").databases
@@ -230,7 +231,7 @@ def test_a_drop_finds_a_database_that_is_not_where_its_pin_says(bench: Bench) ->
     bench.tenants("a")
     bench.extra = {"placement": {"pins": {"a": "eu2"}}}
     bench.server("eu1", databases=there("telemetry_a"))
-    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    report = bench.run(tenants=("a",), operation=Drop(), allow=["drop"])
     assert states(report) == {"a": "changed"}
     assert not bench.server("eu1").databases
 
@@ -510,7 +511,7 @@ def test_every_run_that_writes_holds_the_lock(bench: Bench, targets: tuple[str, 
     with pytest.raises(LockBusy):
         bench.run()
     with pytest.raises(LockBusy):
-        bench.run(tenants=("a",), absent=True, allow=["drop"])
+        bench.run(tenants=("a",), operation=Drop(), allow=["drop"])
     assert bench.run(dry_run=True).exit_code == 0
 
 
@@ -593,14 +594,14 @@ def test_shortening_retention_waits_to_be_allowed(bench: Bench) -> None:
 def test_databases_of_absent_tenants_are_dropped_only_when_allowed(bench: Bench) -> None:
     bench.tenants("a", "b")
     bench.run()
-    report = bench.run(tenants=("a",), absent=True)
+    report = bench.run(tenants=("a",), operation=Drop())
     assert report.exit_code == 4
     assert set(bench.server().databases) == {"telemetry_a", "telemetry_b"}
-    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    report = bench.run(tenants=("a",), operation=Drop(), allow=["drop"])
     assert report.exit_code == 0
     assert set(bench.server().databases) == {"telemetry_b"}
     assert [c.action for c in report.changed] == [Action.DROP]
-    again = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    again = bench.run(tenants=("a",), operation=Drop(), allow=["drop"])
     assert not again.planned
     assert again.tenants[0].verdict is Verdict.OK
 
@@ -638,7 +639,7 @@ def test_a_change_that_did_not_take_is_found_out(bench: Bench) -> None:
     report = bench.run(tenants=("a",))
     assert "another retention period" in why(report, 0)
     assert report.exit_code == 1
-    report = bench.run(tenants=("b",), absent=True, allow=["drop"])
+    report = bench.run(tenants=("b",), operation=Drop(), allow=["drop"])
     assert states(report) == {"b": "failed"}
 
 
@@ -862,10 +863,10 @@ def test_nobody_is_dropped_while_a_server_that_may_hold_them_cannot_be_read(benc
     bench.tenants("a")
     bench.server("eu1", databases=there("telemetry_a"))
     bench.server("eu2", down="connection refused")
-    report = bench.run(tenants=("a",), absent=True, allow=["drop"])
+    report = bench.run(tenants=("a",), operation=Drop(), allow=["drop"])
     assert report.exit_code == 1
     assert bench.server("eu1").databases
-    report = bench.run(tenants=("a",), absent=True, allow=["drop", "unreachable"])
+    report = bench.run(tenants=("a",), operation=Drop(), allow=["drop", "unreachable"])
     assert report.exit_code == 0
     assert not bench.server("eu1").databases
 
@@ -879,7 +880,8 @@ def supplemented(bench: Bench, *tenants: Tenant, **arguments: Any) -> Report:
     bench.tenants(*tenants, source="task")
     with Engine(replace(config, sections=sections), kinds=KINDS) as engine:
         scope = Scope(frozenset(tenant.id for tenant in tenants))
-        return engine.execute(Context(scope=scope), **arguments)
+        operation = arguments.pop("operation", None) or Ensure()
+        return engine.run(operation, Context(scope=scope), **arguments)
 
 
 def _memory(bench: Bench) -> dict[str, str]:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from influxops.config.load import parse_config
 from influxops.domain.finding import Kind
 from influxops.engine.engine import Engine
+from influxops.engine.operations import Ensure
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
@@ -140,7 +141,7 @@ def test_one_lost_tenant_can_be_made_again_by_its_name(kept: Bench) -> None:
     kept.run()
     del kept.server().databases["telemetry_a"]
     del kept.server().databases["telemetry_b"]
-    report = kept.run(recreate=["a"])
+    report = kept.run(operation=Ensure(frozenset({"a"})))
     assert report.exit_code is ExitCode.FAILED
     assert (states(kept)["a"], states(kept)["b"]) == ("ready", "lost")
 
@@ -465,7 +466,7 @@ def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Benc
     bench.tenants("a", "b")
     config = replace(parse_config(bench.merged()), path="influxops.toml")
     with Engine(config, kinds=KINDS) as engine:
-        report = engine.execute(Context())
+        report = engine.run(Ensure(), Context())
     assert [note.kind for note in report.notes] == [Kind.NO_LEDGER]
     assert report.exit_code is ExitCode.OK
 

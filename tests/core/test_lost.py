@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from influxops.domain.change import Status
 from influxops.domain.database import UNKNOWN
 from influxops.domain.finding import Kind
+from influxops.engine.operations import DropDue, Ensure, Move
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State
 from influxops.reconcile.plan.adopt import Adopt
-from influxops.reconcile.plan.drop_due import Due
 from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.status import tenant_status
 from influxops.report.view import ReportView
@@ -66,7 +66,7 @@ def finding(report: Report, tenant: str = "a") -> Any:
 
 
 def adopt(bench: Bench, tenant: str = "a", **arguments: Any) -> Report:
-    return bench.run(tenants=(tenant,), planner=Adopt({tenant: None}), **arguments)
+    return bench.run(tenants=(tenant,), operation=Adopt({tenant: None}), **arguments)
 
 
 def test_a_client_s_database_is_left_alone_and_its_rows_are_named(kept: Bench) -> None:
@@ -145,7 +145,9 @@ def test_one_allowance_alone_neither_drops_nor_takes_a_client_s_rows(
     assert not report.changed
 
 
-@pytest.mark.parametrize("arguments", [{"allow": ["lost", "drop"]}, {"recreate": ["a"]}])
+@pytest.mark.parametrize(
+    "arguments", [{"allow": ["lost", "drop"]}, {"operation": Ensure(frozenset({"a"}))}]
+)
 def test_both_allowances_drop_the_client_s_and_create_an_empty_one(
     kept: Bench, arguments: dict[str, Any]
 ) -> None:
@@ -182,7 +184,7 @@ def test_a_run_that_died_between_dropping_and_creating_leaves_it_lost(kept: Benc
     assert "telemetry_a" not in kept.server().databases
     kept.server(cancels_after=None)
     assert kept.run().exit_code is ExitCode.FAILED
-    assert kept.run(recreate=["a"]).exit_code is ExitCode.OK
+    assert kept.run(operation=Ensure(frozenset({"a"}))).exit_code is ExitCode.OK
     assert state(kept) is State.READY
 
 
@@ -348,7 +350,7 @@ def test_what_is_found_and_cannot_be_seen_to_be_complete_is_not_ready(bench: Ben
     bench.server(shows_all=False, databases={"telemetry_a": found})
     assert bench.run().exit_code is ExitCode.OK
     assert state(bench) is State.UNCONFIRMED
-    bench.run(tenants=("a",), planner=Adopt({"a": None}))
+    bench.run(tenants=("a",), operation=Adopt({"a": None}))
     assert state(bench) is State.UNCONFIRMED
     bench.server(shows_all=True).databases["telemetry_a"] = replace(found, complete=True)
     assert bench.run().exit_code is ExitCode.OK
@@ -366,9 +368,9 @@ def test_a_marker_whose_row_is_lost_is_written_again(kept: Bench) -> None:
 
 def test_a_tenant_that_comes_back_while_it_is_retiring_is_lost_too(kept: Bench) -> None:
     kept.tenants(*OTHERS)
-    kept.run(tenants=("a",), planner=Retire(("a",)))
+    kept.run(tenants=("a",), operation=Retire(("a",)))
     recreate(kept)
-    held = kept.run(tenants=("a",), planner=Unretire(("a",)))
+    held = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert held.exit_code is ExitCode.FAILED
     assert finding(held).kind is Kind.LOST
     assert state(kept) is State.RETIRING
@@ -383,10 +385,10 @@ def test_what_a_client_wrote_for_a_retired_tenant_is_dropped_with_a_word(kept: B
     kept.tenants(*OTHERS)
     recreate(kept)
     kept.server().last["telemetry_a"] = books(kept).now - 3 * DAY
-    retired = kept.run(tenants=("a",), planner=Retire(("a",)))
+    retired = kept.run(tenants=("a",), operation=Retire(("a",)))
     assert retired.exit_code is ExitCode.OK
     books(kept).now += 8 * DAY
-    dropped = kept.run(planner=Due())
+    dropped = kept.run(operation=DropDue())
     for report in (retired, dropped):
         told = [note for plan in report.tenants for note in plan.notes if note.kind is Kind.LOST]
         assert "a client has created another one" in told[0].message
@@ -415,7 +417,7 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
     recreate(kept)
     with kept.engine() as engine:
         context = Context(scope=replace(Context().scope, tenants=frozenset(["a"])))
-        report = engine.move(context, to="eu2")
+        report = engine.run(Move("eu2"), context)
     assert finding(report).kind is Kind.LOST
     assert "it holds 12 rows" in finding(report).message
     assert "telemetry_a" not in kept.server("eu2").databases
@@ -425,7 +427,7 @@ def test_status_and_view_say_that_the_tenant_has_no_database(kept: Bench) -> Non
     recreate(kept)
     with kept.engine() as engine:
         context = Context(dry_run=True)
-        view = ReportView(engine.execute(context, tell=False))
+        view = ReportView(engine.run(Ensure(), context, tell=False))
         row = tenant_status(engine, view, context)[0]
     assert view.report.exit_code is ExitCode.FAILED
     assert (row["tenant"], row["exists"], row["marker"]) == ("a", False, False)
@@ -435,10 +437,9 @@ def test_status_and_view_say_that_the_tenant_has_no_database(kept: Bench) -> Non
 
 
 def test_the_full_runs_of_an_application_tell_and_record_it_too(kept: Bench) -> None:
-    from influxops.reconcile.single.creating import OnlyCreating
 
     recreate(kept)
-    report = kept.run(planner=OnlyCreating())
+    report = kept.run(operation=Ensure(only_create=True))
     assert finding(report).kind is Kind.LOST
     assert events(kept) == ["created", "recreated"]
     assert kept.server().databases["telemetry_a"] == written()

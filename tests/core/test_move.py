@@ -13,10 +13,10 @@ from influxops.domain.copy import CopyOrder
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.record import Event, Record, State
 from influxops.domain.selection import Scope
+from influxops.engine.operations import Drain, DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile.move import backfill
-from influxops.reconcile.plan.drop_due import Due
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
@@ -63,7 +63,9 @@ def move(
     scope = Scope(named, frozenset([away]) if away else None)
     with bench.engine() as engine:
         context = context or Context(dry_run=dry_run, scope=scope)
-        return engine.move(context, to=to if away is None else None, away=away, **arguments)
+        allow = arguments.pop("allow", ())
+        operation = Move(to, **arguments) if away is None else Drain(away, **arguments)
+        return engine.run(operation, context, allow=allow)
 
 
 def why(report: Report, tenant: str = "a") -> str:
@@ -372,10 +374,10 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
     assert known.due is not None
     books(two).records["a"] = replace(known, due=known.due - timedelta(days=30))
     eu1.unread = {**eu1.unread, "another": "no record batch"}
-    assert "another (no record batch)" in why(two.run(planner=Due(), command="retire --due"))
+    assert "another (no record batch)" in why(two.run(operation=DropDue()))
     assert "telemetry_a" in eu1.databases
     eu1.unread = {"odd one": "no record batch", "m": "no record batch"}
-    assert two.run(planner=Due(), command="retire --due").exit_code is ExitCode.OK
+    assert two.run(operation=DropDue()).exit_code is ExitCode.OK
     assert "telemetry_a" not in eu1.databases
 
 

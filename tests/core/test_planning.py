@@ -92,7 +92,7 @@ def plan(
     )
     desired = desire(observed, rule, check)
     made = make_plan(observed, desired, rule, scope or Scope(), check, absent=absent)
-    return Result(guard(made, observed, rule, frozenset(allow), absent=absent))
+    return Result(guard(made, observed, rule, frozenset(allow), drops=absent))
 
 
 def actions(result: Result) -> list[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from influxops.domain.change import Action, Status
 from influxops.domain.database import TableStats
 from influxops.domain.finding import Kind, Severity
 from influxops.domain.plan import Verdict
+from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import (
     ConfigError,
     Database,
@@ -20,7 +21,6 @@ from influxops.plugin import (
     SourceError,
     State,
 )
-from influxops.reconcile.plan.drop_due import Due
 from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.view import ReportView
 from tests.core.conftest import Bench
@@ -66,12 +66,12 @@ def kinds(report: Report) -> set[Kind]:
 
 
 def retire(bench: Bench, *tenants: str, after: float | None = None, **arguments: Any) -> Report:
-    planner = Retire(tenants, after, arguments.pop("renew", False))
-    return bench.run(tenants=tenants, planner=planner, **arguments)
+    operation = Retire(tenants, after, arguments.pop("renew", False))
+    return bench.run(tenants=tenants, operation=operation, **arguments)
 
 
 def drop_due(bench: Bench, **arguments: Any) -> Report:
-    return bench.run(planner=Due(), **arguments)
+    return bench.run(operation=DropDue(), **arguments)
 
 
 def guards(report: Report) -> list[str]:
@@ -270,17 +270,17 @@ def test_whom_another_run_changed_meanwhile_is_left_alone(kept: Bench) -> None:
 
 def test_a_retiring_tenant_can_be_kept(kept: Bench) -> None:
     retire(kept, "a")
-    report = kept.run(tenants=("a",), planner=Unretire(("a",)))
+    report = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert report.exit_code is ExitCode.OK
     assert (record(kept).state, record(kept).due) == (State.READY, None)
     assert events(kept)[-1] == "unretired"
-    again = kept.run(tenants=("a",), planner=Unretire(("a",)))
+    again = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert (again.exit_code, again.changed) == (ExitCode.OK, ())
 
 
 def test_what_was_dropped_cannot_be_kept_and_says_until_when_its_data_is_there(due: Bench) -> None:
     drop_due(due)
-    report = due.run(tenants=("a",), planner=Unretire(("a",)))
+    report = due.run(tenants=("a",), operation=Unretire(("a",)))
     assert report.exit_code is ExitCode.FAILED
     message = report.tenants[0].finding.message  # type: ignore[union-attr]
     assert "was dropped" in message
@@ -542,9 +542,9 @@ def test_a_deleted_database_that_is_in_no_ledger_and_is_back_is_named(kept: Benc
 
 def test_a_drop_that_nobody_retired_needs_its_guard(kept: Bench) -> None:
     kept.tenants(*IDS)
-    report = kept.run(tenants=("a",), absent=True)
+    report = kept.run(tenants=("a",), operation=Drop())
     assert guards(report) == ["drop"]
-    assert kept.run(tenants=("a",), absent=True, allow=["drop"]).exit_code is ExitCode.OK
+    assert kept.run(tenants=("a",), operation=Drop(), allow=["drop"]).exit_code is ExitCode.OK
     assert record(kept).state is State.RETIRED
 
 
@@ -577,7 +577,7 @@ def test_what_is_not_recorded_is_not_retired_with_a_database_that_another_tenant
     books(kept).records["b"] = replace(record(kept, "b"), database="telemetry_a")
     kept.tenants(*IDS)
     report = kept.run(
-        tenants=("a",), planner=Retire(("a",), found=True), allow=["still-registered"]
+        tenants=("a",), operation=Retire(("a",), found=True), allow=["still-registered"]
     )
     assert Kind.NAME_COLLISION in kinds(report)
     assert "a" not in books(kept).records
@@ -588,5 +588,5 @@ def test_absent_drops_no_database_that_another_tenant_has(kept: Bench) -> None:
     del books(kept).records["a"]
     books(kept).records["b"] = replace(record(kept, "b"), database="telemetry_a")
     kept.tenants("a")
-    report = kept.run(tenants=("a",), absent=True, allow=["drop", "mass-change"])
+    report = kept.run(tenants=("a",), operation=Drop(), allow=["drop", "mass-change"])
     assert "telemetry_a" in kept.server().databases, report

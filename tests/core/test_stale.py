@@ -281,7 +281,7 @@ def test_an_adopted_database_leaves_what_the_ledger_had_as_its_old_copy(kept: Be
     from influxops.reconcile.plan.adopt import Adopt
 
     held(kept, "eu2", "a")
-    report = kept.run(tenants=("a",), targets=("eu2",), planner=Adopt({"a": "telemetry_a"}))
+    report = kept.run(tenants=("a",), targets=("eu2",), operation=Adopt({"a": "telemetry_a"}))
     assert report.exit_code is ExitCode.OK
     record = books(kept).records["a"]
     assert (record.target, record.other, record.other_identity) == ("eu2", "eu1", "eu1")

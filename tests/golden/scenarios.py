@@ -1,8 +1,6 @@
-"""What influxops says and asks for in typical situations, through each of its faces, as text.
+"""What influxops says and asks for without a ledger, through each of its faces, as text.
 
-python -m tests.golden.scenarios [--write] [NAME…]
-
-Each scenario starts its own servers, runs the real command line and the real Ansible modules, and
+Each scenario has its own servers, runs the real command line and the real Ansible modules, and
 gives one text: outputs in a pipe and at terminals, JSON, what the reporters wrote, the requests
 that reached the servers. Ports, times and ids are replaced by fixed ones of the same width.
 """
@@ -11,41 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pty
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any, LiteralString
-from urllib.parse import unquote
 
-from influxops_demo.postgres import EmbeddedPostgres
-from tests.integration.command import PROGRAM, STUCK, Cli, Result
-from tests.integration.proxy import Proxy, Seen, running_proxy
+from tests.golden.forked import ForkedCli
+from tests.golden.modules import run_module
+from tests.golden.stage import NOBODY, Stage
+from tests.golden.steady import plain, pretty, steady, trace
+from tests.golden.terminal import at_terminal
+from tests.integration.proxy import Proxy, running_proxy
 from tests.integration.servers import Influx, new_stand_in
-from tests.pg import TestDatabase, postgres_server
+from tests.pg import TestDatabase
 from tests.slack.conftest import Webhook
-
-EXPECTED = Path(__file__).parent / "expected"
-ROOT = Path(__file__).parents[2]
-#: A port that nothing listens on: reserved, and refused at once on any machine.
-NOBODY = "http://127.0.0.1:1"
-#: Runs a module's file with its parameters as Ansible gives them.
-_RUN_MODULE = """\
-import json, pathlib, runpy, sys
-import ansible.module_utils
-from ansible.module_utils.testing import patch_module_args
-ansible.module_utils.__path__.append(str(pathlib.Path(sys.argv[1]).parents[1] / "module_utils"))
-with patch_module_args(json.loads(sys.argv[2])):
-    runpy.run_path(sys.argv[1], run_name="__main__")
-"""
 
 
 @dataclass(frozen=True)
@@ -216,7 +197,7 @@ class World:
     """The running servers of a scenario, the command line in front of them, and what it said."""
 
     scenario: Scenario
-    cli: Cli
+    cli: ForkedCli
     proxies: Mapping[str, Proxy]
     webhook: Webhook
     names: Mapping[str, str]
@@ -226,11 +207,9 @@ class World:
         """Run a command, in a pipe or at a terminal, and note how it ended."""
         self._forget()
         where = f", terminal of {width} columns" if width else ""
-        done = self._at_terminal(line.split(), width) if width else self.cli(*line.split())
+        done = at_terminal(self.cli, line, width) if width else self.cli(*line.split())
         self._say(f"=== influxops {line}{where}: exit {done.code}")
-        out = self.pretty(done.out) if "json" in line else done.out
-        if width == 80:
-            out = re.sub(r"\x1b\[[0-9;]*m", "", out)
+        out = pretty(done.out) if "json" in line else done.out
         self._part("stdout", out)
         self._part("stderr", done.err)
         if not width:
@@ -248,54 +227,12 @@ class World:
             }.get(str(value), value)
             for key, value in parameters.items()
         }
-        given = {**filled, "_ansible_check_mode": check, "_ansible_diff": True}
-        path = str(ROOT / f"ansible/library/{name}.py")
-        done = subprocess.run(
-            [sys.executable, "-c", _RUN_MODULE, path, json.dumps(given)],
-            cwd=self.cli.folder,
-            env=self.cli.environment(None),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=STUCK,
-            check=False,
-        )
+        done = run_module(self.cli, name, filled, check=check)
         shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
-        self._say(f"=== {name} {shown}{', check mode' if check else ''}: exit {done.returncode}")
-        self._part("result", self.pretty(done.stdout, drop=("invocation",)))
-        self._part("stderr", done.stderr)
+        self._say(f"=== {name} {shown}{', check mode' if check else ''}: exit {done.code}")
+        self._part("result", pretty(done.out, drop=("invocation",)))
+        self._part("stderr", done.err)
         self._requests()
-
-    def pretty(self, text: str, drop: Sequence[str] = ()) -> str:
-        """Lay a JSON document out, a member a line, with what varies replaced."""
-        if not text.strip():
-            return text
-        document = json.loads(text)
-        document = {key: value for key, value in document.items() if key not in drop}
-        return json.dumps(_steady(document), indent=1, ensure_ascii=False) + "\n"
-
-    def _at_terminal(self, arguments: Sequence[str], width: int) -> Result:
-        """Run a command whose standard output is a terminal."""
-        ours, theirs = pty.openpty()
-        variables = {"COLUMNS": str(width), "LINES": "50", "TERM": "xterm-256color"}
-        with tempfile.TemporaryFile("w+") as complaints:
-            process = subprocess.Popen(
-                [str(PROGRAM), *arguments],
-                cwd=self.cli.folder,
-                env=self.cli.environment(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=theirs,
-                stderr=complaints,
-            )
-            os.close(theirs)
-            said = b""
-            with contextlib.suppress(OSError):  # how Linux tells that a terminal has closed
-                while part := os.read(ours, 65536):
-                    said += part
-            os.close(ours)
-            code = process.wait(STUCK)
-            complaints.seek(0)
-            return Result(code, said.decode().replace("\r\n", "\n"), complaints.read())
 
     def _forget(self) -> None:
         self.webhook.requests.clear()
@@ -306,15 +243,15 @@ class World:
 
     def _requests(self) -> None:
         for name, proxy in self.proxies.items():
-            self._part(f"requests to {name}", "".join(_trace(proxy.seen)))
+            self._part(f"requests to {name}", "".join(trace(proxy.seen)))
 
     def _reporters(self) -> None:
         for path in sorted(self.cli.folder.glob("report.*")):
             text = path.read_text(encoding="utf-8")
             if path.suffix == ".json":
-                text = self.pretty(text)
+                text = pretty(text)
             elif path.suffix == ".jsonl":
-                lines = [json.dumps(_steady(json.loads(line))) for line in text.splitlines()]
+                lines = [json.dumps(steady(json.loads(line))) for line in text.splitlines()]
                 text = "\n".join(lines) + "\n"
             else:
                 text = re.sub(r"(_seconds) [\d.e+]+", r"\1 0.0", text)
@@ -323,65 +260,11 @@ class World:
             self._part("slack", json.dumps(message, indent=1, ensure_ascii=False) + "\n")
 
     def _part(self, title: str, text: str) -> None:
-        # Who waits for long is told for whom; whether it is long depends on the machine.
-        text = re.sub(r"^.*still waiting for .*\n", "", text, flags=re.MULTILINE)
-        if text:
-            self._say(f"--- {title}\n{text.rstrip()}")
+        if text := plain(text, self.names).rstrip():
+            self._say(f"--- {title}\n{text}")
 
     def _say(self, text: str) -> None:
-        for found, steady in self.names.items():
-            text = text.replace(found, steady)
-        for pattern, steady in _VARIES:
-            text = re.sub(pattern, steady, text)
-        self.told.append("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
-
-
-#: Members of JSON documents that differ from run to run.
-_STEADY = {
-    "id": "RUN",
-    "run": "RUN",
-    "started": "2026-01-01T00:00:00Z",
-    "time": "2026-01-01T00:00:00Z",
-    "seconds": 0.0,
-    "user": "USER",
-    "host": "HOST",
-}
-#: What else does, wherever it is.
-_VARIES = (
-    (r"\x1b", r"\\e"),
-    (r"\brun [0-9a-f]{12} by [^),\s]+", "run 0123456789ab by USER@HOST"),
-    (r"influxops on [^:\s]+:", "influxops on HOST:"),
-    (r"(by USER@HOST), \d+(\.\d+)? s\b", r"\1, 0.0 s"),
-    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "00000000-0000-0000-0000-000000000000"),
-    (r"\b[0-9a-f]{32}\b", "0" * 32),
-    (r"20(?!24)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?", "2026-01-01T00:00:00"),
-    (r"20(?!24)\d\d-\d\d-\d\d \d\d:\d\d", "2026-01-01 00:00"),
-    (r"\bin \d+(\.\d+)? s\b", "in 0.0 s"),
-    (r"(initialized=1i) \d+", r"\1 TIME"),
-)
-
-
-def _steady(value: Any) -> Any:
-    """Replace what varies in a JSON document."""
-    if isinstance(value, list):
-        return [_steady(item) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: _STEADY[key] if key in _STEADY and not isinstance(item, dict) else _steady(item)
-            for key, item in value.items()
-        }
-    return value
-
-
-def _trace(seen: Sequence[Seen]) -> Iterator[str]:
-    """Give requests a line each; those of one kind that were in flight together, sorted."""
-
-    def kind(request: Seen) -> tuple[str, str, bool]:
-        return request.method, request.path.partition("?")[0], "no_sync=true" in request.path
-
-    for _, group in groupby(seen, kind):
-        lines = (f"{r.method} {unquote(r.path)} {r.body.decode()}".rstrip() for r in group)
-        yield from (line.replace("\n", "\\n") + "\n" for line in sorted(lines))
+        self.told.append(plain(text, self.names) + "\n")
 
 
 def _fill(server: Influx, holds: Holds) -> None:
@@ -392,7 +275,7 @@ def _fill(server: Influx, holds: Holds) -> None:
 
 
 @contextlib.contextmanager
-def _world(scenario: Scenario, db: TestDatabase, told: list[str]) -> Iterator[World]:
+def _world(scenario: Scenario, stage: Stage, db: TestDatabase, told: list[str]) -> Iterator[World]:
     """Run the servers of a scenario."""
     with contextlib.ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="golden-", dir="/tmp"))
@@ -414,7 +297,7 @@ def _world(scenario: Scenario, db: TestDatabase, told: list[str]) -> Iterator[Wo
             proxies[name] = stack.enter_context(running_proxy(servers[name].url))
             names[proxies[name].url] = f"http://127.0.0.1:{str(number) * 5}"
         environment = {**db.environment, "SLACK_WEBHOOK": webhook.url, **scenario.environment}
-        cli = Cli(folder, environment)
+        cli = ForkedCli(folder, environment, stage.commands)
         cli.config(_toml(scenario, proxies, folder))
         yield World(scenario, cli, proxies, webhook, names, told)
 
@@ -437,13 +320,13 @@ def _make_registry(scenario: Scenario, db: TestDatabase) -> None:
     db.execute(*scenario.sql)
 
 
-def play(name: str, postgres: EmbeddedPostgres) -> str:
+def play(name: str, stage: Stage) -> str:
     """Run a scenario, and give all that was said."""
     scenario, told = SCENARIOS[name], list[str]()
-    db = TestDatabase(postgres, postgres.database)
+    db = TestDatabase(stage.postgres, stage.postgres.database)
     _make_registry(scenario, db)
     if scenario.looks or len(scenario.modules) > 1:
-        with _world(scenario, db, told) as world:
+        with _world(scenario, stage, db, told) as world:
             for line in scenario.looks:
                 world.command(line)
                 if line in ("status", "doctor", "where acme"):
@@ -455,7 +338,7 @@ def play(name: str, postgres: EmbeddedPostgres) -> str:
                 world.module(module, parameters, check=False)
         return "\n".join(told)
     with contextlib.ExitStack() as stack:
-        world = stack.enter_context(_world(scenario, db, told))
+        world = stack.enter_context(_world(scenario, stage, db, told))
         for line in ("plan", "plan --format json"):
             world.command(line)
         for width in (80, 130):
@@ -465,32 +348,10 @@ def play(name: str, postgres: EmbeddedPostgres) -> str:
         world.command("ensure")
         for width in (80, 130):
             if scenario.changes:
-                world = stack.enter_context(_world(scenario, db, told))
+                world = stack.enter_context(_world(scenario, stage, db, told))
             world.command("ensure", width)
         if scenario.changes:
-            world = stack.enter_context(_world(scenario, db, told))
+            world = stack.enter_context(_world(scenario, stage, db, told))
         for module, parameters in scenario.modules:
             world.module(module, parameters, check=False)
     return "\n".join(told)
-
-
-def expected(name: str) -> Path:
-    """Give the file that a scenario's text is held against."""
-    return EXPECTED / f"{name}.txt"
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Write or print scenarios."""
-    write = "--write" in arguments
-    names = [argument for argument in arguments if argument != "--write"] or list(SCENARIOS)
-    with postgres_server() as postgres:
-        for name in names:
-            text = play(name, postgres)
-            if write:
-                expected(name).write_text(text, encoding="utf-8")
-            else:
-                sys.stdout.write(f"##### {name}\n{text}\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

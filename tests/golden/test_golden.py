@@ -6,25 +6,53 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from influxops_demo.postgres import EmbeddedPostgres
-from tests.golden.scenarios import EXPECTED, SCENARIOS, expected, play
-from tests.pg import postgres_server
+from influxops_demo.postgres import embedded_postgres
+from tests.golden import (
+    ledger_scenarios,
+    lifecycle_scenarios,
+    provisioner_scenarios,
+    scenarios,
+    service_scenarios,
+    worker_scenarios,
+)
+from tests.golden.forked import ForkServer
+from tests.golden.stage import Play, Stage
+from tests.golden.statements import LOGGING
+
+EXPECTED = Path(__file__).parent / "expected"
+SCENARIOS: dict[str, Play] = {
+    name: functools.partial(scenarios.play, name) for name in scenarios.SCENARIOS
+}
+for module in (
+    ledger_scenarios,
+    lifecycle_scenarios,
+    provisioner_scenarios,
+    service_scenarios,
+    worker_scenarios,
+):
+    SCENARIOS |= module.SCENARIOS
+
+pytestmark = pytest.mark.stand_in
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
+def stage() -> Iterator[Stage]:
+    with embedded_postgres(options=LOGGING) as postgres:
+        commands = ForkServer()
+        yield Stage(postgres, commands)
+        commands.close()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_outputs_and_requests_are_as_recorded(name: str, postgres: EmbeddedPostgres) -> None:
-    said, path = play(name, postgres), expected(name)
+def test_outputs_requests_and_statements_are_as_recorded(name: str, stage: Stage) -> None:
+    said, path = SCENARIOS[name](stage), EXPECTED / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(said, encoding="utf-8")
         return

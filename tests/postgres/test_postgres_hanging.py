@@ -18,6 +18,8 @@ from influxops_demo.testing import StandIn, running_stand_in
 from tests.integration.command import Cli, Result, ended
 from tests.pg import TestDatabase
 
+pytestmark = pytest.mark.faults
+
 #: Seconds that are long enough for a busy machine, and shorter than any other limit here.
 SOON = 6
 #: Seconds until the server's silence, or its own limit, would end a run by itself.

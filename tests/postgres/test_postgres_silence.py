@@ -22,6 +22,8 @@ from tests.pgbouncer import pgbouncer
 from tests.postgres.conftest import MakeLedger, MakeSource, where
 from tests.postgres.test_postgres_hanging import stand_in
 
+pytestmark = pytest.mark.faults
+
 __all__ = ["stand_in"]
 
 #: What a statement may take by the server's clock, in seconds, and an answer by ours.

@@ -20,7 +20,7 @@ from tests.pg_proxy import PgProxy, Then, pg_proxy
 from tests.queue.conftest import Queued
 from tests.queue.workers import all_ready, check_each_once, insert, rows, until, working
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 
 
 @pytest.fixture

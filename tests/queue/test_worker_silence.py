@@ -17,7 +17,7 @@ from tests.pg import TestDatabase
 from tests.queue.conftest import Queued
 from tests.queue.workers import all_ready, insert, until, working
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 
 #: Seconds that a worker of these tests waits for PostgreSQL.
 LIMIT = 2.0

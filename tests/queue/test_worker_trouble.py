@@ -31,7 +31,7 @@ from tests.queue.workers import (
     working,
 )
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 
 TWO = """
 [targets.eu2]

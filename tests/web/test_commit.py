@@ -26,7 +26,7 @@ from tests.pg_proxy import PgProxy, Then, end, pg_proxy, wait_for_checkpoint_to_
 from tests.web.conftest import REGISTRY, Web, install, serving, write_config
 from tests.web.test_auth import kind
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 
 #: How many backends the run under load ends, at least; the figures of a long one are in the log.
 ENDED = int(os.environ.get("INFLUXOPS_TEST_ENDED_BACKENDS", "40"))

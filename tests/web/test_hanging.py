@@ -18,7 +18,7 @@ from tests.integration.servers import Influx, new_stand_in
 from tests.provisioner.conftest import until
 from tests.web.conftest import Web, platform, serving
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.faults]
 
 #: What a loaded machine may need beside the budget for two hundred requests at once, in seconds.
 SLACK = 15.0

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.command import PROGRAM
 from tests.web.conftest import Web
 
-pytestmark = pytest.mark.stand_in
+pytestmark = [pytest.mark.stand_in, pytest.mark.clients]
 
 
 def test_the_service_does_what_its_description_says(web: Web, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> No
       130  interrupted; what was done stays done
     """
     from influxops.cli.session import execute
-    from influxops.reconcile.plan.adopt import Adopt
+    from influxops.engine.operations import Adopt
 
     names: dict[str, str | None] = {}
     for pair in pairs:
@@ -44,5 +44,5 @@ def command(ctx: click.Context, /, pairs: tuple[str, ...], **options: Any) -> No
             raise click.UsageError(f"{pair!r} is no TENANT or TENANT=DATABASE", ctx)
         if names.setdefault(tenant, database) != database:
             raise click.UsageError(f"the tenant {tenant!r} is to adopt two databases", ctx)
-    report = execute(ctx, tenants=tuple(names), planner=Adopt(names), command="adopt", **options)
+    report = execute(ctx, Adopt(names), tenants=tuple(names), **options)
     ctx.exit(report.exit_code)

@@ -19,7 +19,9 @@ from influxops.cli.options import run_options
 )
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, dry_run: bool, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, dry_run: bool, recreate: tuple[str, ...], **options: Any
+) -> None:
     """Make sure that every tenant has its database, or those that are named.
 
     What is there already is left alone, so that this can be run as often as you like; what is
@@ -35,6 +37,7 @@ def command(ctx: click.Context, /, dry_run: bool, **options: Any) -> None:
       130  interrupted; what was done stays done
     """
     from influxops.cli.session import execute
+    from influxops.engine.operations import Ensure
 
-    report = execute(ctx, dry_run=dry_run, **options)
+    report = execute(ctx, Ensure(frozenset(recreate)), dry_run=dry_run, **options)
     ctx.exit(report.exit_code)

@@ -37,7 +37,7 @@ def command(
     Oldest first: when (UTC), what happened, to which database on which target, and who did it in
     which run. It reads the ledger alone, also while the servers are down.
     """
-    from influxops.cli.session import needs_ledger, session
+    from influxops.cli.session import session
     from influxops.domain.durations import parse_duration
     from influxops.domain.record import Wanted
     from influxops.errors import ConfigError
@@ -47,7 +47,7 @@ def command(
     except ValueError as error:
         raise ConfigError(f"--since: {error}") from None
     with session(ctx, timeout=timeout) as (engine, context):
-        ledger = needs_ledger(engine)
+        ledger = engine.needs_ledger()
         start = None
         if seconds is not None:
             now = ledger.memory(context, ()).now

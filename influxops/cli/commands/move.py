@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,11 +15,6 @@ from influxops.cli.options import (
     format_option,
     timeout_option,
 )
-
-if TYPE_CHECKING:
-    from influxops.engine.engine import Engine
-    from influxops.report.model import Report
-    from influxops.runtime.context import Context
 
 _OPTIONS = (
     click.option(
@@ -96,58 +91,44 @@ def execute_move(
     ctx: click.Context,
     named: tuple[str, ...],
     *,
-    dry_run: bool,
+    to: str | None = None,
+    away: str | None = None,
     writers_paused: bool,
     after: float | None,
     without_tables: tuple[str, ...],
-    allow: tuple[str, ...],
-    output: str,
-    timeout: float | None,
-    to: str | None = None,
-    away: str | None = None,
+    **options: Any,
 ) -> None:
-    """Move tenants, and end with what came of it.
+    """Move tenants, and exit with the code of the run.
 
     Args:
         ctx: The command's context.
         named: Their ids.
-        dry_run: Whether nothing is written.
-        writers_paused: Whether nobody writes meanwhile.
+        to: The target that they go to.
+        away: The target that all leave.
+        writers_paused: Whether nobody writes in the meantime.
         after: Seconds for which the old copies are kept; None for what is configured.
         without_tables: Tables that do not keep a tenant from being moved where they cannot be
             copied.
-        allow: The names of the guards that are allowed.
-        output: `text` or `json`.
-        timeout: Seconds; None for as long as it takes.
-        to: The target that they go to.
-        away: The target that all leave.
+        **options: What `execute` takes.
     """
     from influxops.cli.options import common
     from influxops.cli.output.stdio import say
     from influxops.cli.session import execute
+    from influxops.engine.operations import Drain, Move
 
-    def act(engine: Engine, context: Context) -> Report:
-        return engine.move(
-            context,
-            to=to,
-            away=away,
-            allow=allow,
-            writers_paused=writers_paused,
-            retire_after=None if after is None else int(after),
-            without_tables=without_tables,
-        )
-
+    how: dict[str, Any] = {
+        "writers_paused": writers_paused,
+        "retire_after": after,
+        "without_tables": without_tables,
+    }
     report = execute(
         ctx,
-        dry_run=dry_run,
+        Drain(away, **how) if away else Move(to, **how),
         named=named,
         targets=(away,) if away else (),
-        allow=allow,
-        output=output,
-        timeout=timeout,
-        act=act,
         endless=True,
+        **options,
     )
     if away and not (report.tenants or report.exit_code or common(ctx).quiet):
-        say(f"no recorded tenant is on {away}", err=output == "json")
+        say(f"no recorded tenant is on {away}", err=options["output"] == "json")
     ctx.exit(report.exit_code)

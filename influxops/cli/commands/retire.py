@@ -50,21 +50,17 @@ def command(
     if due and (tenants or after is not None):
         raise click.UsageError("--due drops what is due; it takes no tenant and no --after", ctx)
     if due:
-        from influxops.reconcile.plan.drop_due import Due
+        from influxops.engine.operations import DropDue
 
-        report = execute(ctx, planner=Due(), command="retire --due", **options)
+        report = execute(ctx, DropDue(), **options)
         _say_nothing_due(ctx, report)
         ctx.exit(report.exit_code)
     if not tenants:
         raise click.UsageError("name the tenants to retire, or give --due", ctx)
-    from influxops.reconcile.plan.retire import Retire
+    from influxops.engine.operations import Retire
 
     report = execute(
-        ctx,
-        tenants=tenants,
-        planner=Retire(tenants, after, renew=after is not None),
-        command="retire",
-        **options,
+        ctx, Retire(tenants, after, renew=after is not None), tenants=tenants, **options
     )
     ctx.exit(report.exit_code)
 

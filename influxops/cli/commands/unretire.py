@@ -25,7 +25,7 @@ def command(ctx: click.Context, /, tenants: tuple[str, ...], **options: Any) -> 
       130  interrupted; what was done stays done
     """
     from influxops.cli.session import execute
-    from influxops.reconcile.plan.retire import Unretire
+    from influxops.engine.operations import Unretire
 
-    report = execute(ctx, tenants=tenants, planner=Unretire(tenants), command="unretire", **options)
+    report = execute(ctx, Unretire(tenants), tenants=tenants, **options)
     ctx.exit(report.exit_code)

@@ -79,12 +79,12 @@ def command(
 
 def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | None) -> None:
     """Answer from the ledger alone."""
-    from influxops.cli.session import needs_ledger, session
+    from influxops.cli.session import session
     from influxops.domain.record import State
     from influxops.report.document import plain
 
     with session(ctx, timeout=timeout) as (engine, context):
-        record = needs_ledger(engine).memory(context, {tenant}).records.get(tenant)
+        record = engine.needs_ledger().memory(context, {tenant}).records.get(tenant)
         places = {handle.name: handle.state().url for handle in engine.targets}
     has_place = record is not None and record.state not in (State.WANTED, State.RETIRED)
     url = places.get(record.target or "") if record is not None and has_place else None

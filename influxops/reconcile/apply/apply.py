@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -12,41 +12,72 @@ from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.finding import Finding, Kind
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.plugin_host.target import TargetHandle
+from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion
+from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.blocks import held, hold
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
 
-def next_batch(draft: Draft) -> list[TenantPlan]:
+def next_batch(state: RunState) -> list[TenantPlan]:
     """Return the tenants whose changes are to be tried next.
 
     Who may find no place comes after all others: of two that are made at once, the server would
     choose whom it gives the last place, and the plan would have promised it to another.
     """
-    waiting = still_open(draft)
+    waiting = still_open(state)
     return [plan for plan in waiting if not plan.over_estimate] or waiting
 
 
-def still_open(draft: Draft) -> list[TenantPlan]:
+def still_open(state: RunState) -> list[TenantPlan]:
     """Return the tenants whose changes were not tried yet, or found no place."""
     return [
         plan
-        for plan in draft.plan.tenants.values()
-        if plan.changes and plan.tenant not in draft.settled
+        for plan in state.plan.tenants.values()
+        if plan.changes and plan.tenant not in state.settled
     ]
 
 
-def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context) -> Draft:
+def execute_plan(
+    state: RunState, plan_again: Callable[[Observed], Plan], request: RunRequest, context: Context
+) -> Iterator[RunState]:
+    """Claim, change, read again and record, batch by batch, while something is open.
+
+    Args:
+        state: What is known.
+        plan_again: Plans from what was read since: a target that is full takes no more.
+        request: What the run is asked to do.
+        context: The run.
+
+    Raises:
+        Interrupted: When the run is over; what was yielded last is what is known.
+    """
+    while batch := next_batch(state):
+        context.check()
+        state, batch = reserve(batch, state, request, context)
+        yield state
+        if batch:
+            state = carry_out(batch, state, request, context)
+            yield state
+            yield (state := record(state, request, context.or_grace(GRACE)))
+        context.check()
+        if still_open(state) or state.observed.closed:
+            yield (state := replace(state, plan=replan(state, plan_again(state.observed))))
+
+
+def carry_out(
+    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+) -> RunState:
     """Apply the changes of some tenants, and read again what came of it.
 
     What was made and then lost a part (a server loses rows when a name is used again at once, or
     when it dies) is completed once more.
     """
-    observed, ended, faults = make_room(batch, draft.observed, order, context)
+    observed, ended, faults = make_room(batch, state.observed, request, context)
     changes = [
         change
         for plan in batch
@@ -55,27 +86,27 @@ def carry_out(batch: Sequence[TenantPlan], draft: Draft, order: Order, context: 
         if change.needs_target and not (plan.tenant in ended and change.action is Action.DROP)
     ]
     context.on_stage("ensuring", len(changes))
-    outcomes, more = apply(changes, order.targets, context)
+    outcomes, more = apply(changes, request.targets, context)
     faults = [*faults, *more]
-    observed = reread(outcomes, observed, order, context)
+    observed = reread(outcomes, observed, request, context)
     missing = [*incomplete(outcomes, observed)] if context.over is None else []
     if missing:
-        completions, more = apply(missing, order.targets, context)
+        completions, more = apply(missing, request.targets, context)
         faults = [*faults, *more]
         outcomes = with_completion(outcomes, completions)
-        observed = reread(completions, observed, order, context, closely=True)
-    done = verify(batch, outcomes, observed, draft.observed.closed, ended)
+        observed = reread(completions, observed, request, context, closely=True)
+    done = verify(batch, outcomes, observed, state.observed.closed, ended)
     closed = closed_by(outcomes, observed.closed)
     return replace(
-        draft,
+        state,
         observed=replace(observed, closed=closed),
-        settled={**draft.settled, **done},
-        notes=(*draft.notes, *faults),
+        settled={**state.settled, **done},
+        notes=(*state.notes, *faults),
     )
 
 
 def make_room(
-    batch: Sequence[TenantPlan], observed: Observed, order: Order, context: Context
+    batch: Sequence[TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
     """Drop what is to be replaced, before anything is created in its place.
 
@@ -87,8 +118,8 @@ def make_room(
     drops = [c for plan in plans.values() for c in plan.changes if c.action is Action.DROP]
     if not drops:
         return observed, {}, []
-    outcomes, faults = apply(drops, order.targets, context)
-    observed = reread(outcomes, observed, order, context)
+    outcomes, faults = apply(drops, request.targets, context)
+    observed = reread(outcomes, observed, request, context)
     ended = {}
     for outcome in (settled(o, plans[o.change.tenant], observed) for o in outcomes):
         ended[outcome.change.tenant] = [outcome]
@@ -115,16 +146,16 @@ def apply(
     return [o for outcomes, _ in parts for o in outcomes], [f for _, found in parts for f in found]
 
 
-def replan(draft: Draft, plan: Plan) -> Plan:
+def replan(state: RunState, plan: Plan) -> Plan:
     """Return a new plan for who is still open; what was planned for the others stays.
 
     Args:
-        draft: What is known.
+        state: What is known.
         plan: A plan by what was read since.
     """
     tenants = {}
-    for id_, before in draft.plan.tenants.items():
-        if before.verdict is not Verdict.PENDING or id_ in draft.settled:
+    for id_, before in state.plan.tenants.items():
+        if before.verdict is not Verdict.PENDING or id_ in state.settled:
             tenants[id_] = before
         elif id_ in plan.tenants:
             tenants[id_] = plan.tenants[id_]
@@ -134,4 +165,4 @@ def replan(draft: Draft, plan: Plan) -> Plan:
                 replace(before, target=None, changes=(), after=None, over_estimate=False),
                 held(Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"),
             )
-    return replace(plan, tenants=tenants, refusals=draft.plan.refusals)
+    return replace(plan, tenants=tenants, refusals=state.plan.refusals)

@@ -13,8 +13,8 @@ from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.plan.recorded import busy, is_copy
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 #: What nobody else may do to a tenant at the same time.
@@ -22,36 +22,36 @@ _RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNR
 
 
 def reserve(
-    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
-) -> tuple[Draft, list[TenantPlan]]:
+    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+) -> tuple[RunState, list[TenantPlan]]:
     """Take into this run's hands whoever is to get, lose or change a place, before it is written.
 
     Args:
         batch: The tenants whose changes are to be tried.
-        draft: What is known.
-        order: The run's order.
+        state: What is known.
+        request: What the run is asked to do.
         context: The run.
 
     Returns:
         What is known now, and those of the batch that are this run's to change.
     """
-    recalled = draft.observed.recalled
-    if order.ledger is None or not recalled.is_there:
-        return draft, [*batch]
+    ledger_view = state.observed.ledger_view
+    if request.ledger is None or not ledger_view.is_readable:
+        return state, [*batch]
     wanted = [
-        _reserved(plan, change.action, change.target, draft.observed)
+        _reserved(plan, change.action, change.target, state.observed)
         for plan in batch
         if (change := _reserving(plan)) is not None
     ]
     if not wanted:
-        return draft, [*batch]
+        return state, [*batch]
     try:
-        found = order.ledger.reserve(wanted, context)
+        found = request.ledger.reserve(wanted, context)
     except Interrupted:
         raise
     except InfluxopsError as error:
-        return _not_reserved(error, {record.tenant for record in wanted}, batch, draft)
-    tenants = dict(draft.plan.tenants)
+        return _not_reserved(error, {record.tenant for record in wanted}, batch, state)
+    tenants = dict(state.plan.tenants)
     mine = []
     for plan in batch:
         record = found.get(plan.tenant)
@@ -59,8 +59,8 @@ def reserve(
             tenants[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), record)
         else:
             mine.append(plan)
-    observed = replace(draft.observed, recalled=recalled.having(found))
-    return replace(draft, observed=observed, plan=replace(draft.plan, tenants=tenants)), mine
+    observed = replace(state.observed, ledger_view=ledger_view.with_records(found))
+    return replace(state, observed=observed, plan=replace(state.plan, tenants=tenants)), mine
 
 
 def _reserving(plan: TenantPlan) -> Change | None:
@@ -75,7 +75,7 @@ def _reserving(plan: TenantPlan) -> Change | None:
 
 def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed) -> Record:
     """Return the record that takes a place for a tenant."""
-    before = observed.recalled.records.get(plan.tenant)
+    before = observed.ledger_view.records.get(plan.tenant)
     inventory = observed.inventories.get(target)
     record = before or Record(plan.tenant, State.WANTED)
     if action not in (Action.CREATE, Action.DROP):
@@ -98,10 +98,10 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
 
 
 def _not_reserved(
-    error: InfluxopsError, tenants: set[str], batch: Sequence[TenantPlan], draft: Draft
-) -> tuple[Draft, list[TenantPlan]]:
+    error: InfluxopsError, tenants: set[str], batch: Sequence[TenantPlan], state: RunState
+) -> tuple[RunState, list[TenantPlan]]:
     """Leave alone whoever needs a place, where the ledger took no reservation."""
-    settled = dict(draft.settled)
+    settled = dict(state.settled)
     rest = []
     for plan in batch:
         if plan.tenant not in tenants:
@@ -119,5 +119,5 @@ def _not_reserved(
         settled[plan.tenant] = replace(
             plan, verdict=Verdict.FAILED, finding=finding, outcomes=outcomes, after=plan.before
         )
-    notes = (*draft.notes, failed_ledger(error))
-    return replace(draft, settled=settled, notes=notes), rest
+    notes = (*state.notes, failed_ledger(error))
+    return replace(state, settled=settled, notes=notes), rest

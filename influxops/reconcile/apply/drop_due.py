@@ -35,8 +35,8 @@ from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import GRACE, Order
-from influxops.reconcile.state import Draft
+from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 #: After so many postponements in a row, late rows are a person's to decide about.
@@ -95,15 +95,20 @@ class OldCopies:
     """The old copies that a run is dropping; their tenants are claimed.
 
     Args:
-        draft: What is known.
-        order: The run's order.
+        state: What is known.
+        request: What the run is asked to do.
         context: The run.
     """
 
-    def __init__(self, draft: Draft, order: Order, context: Context) -> None:
-        assert order.ledger is not None
-        self.draft, self.order, self.context, self.ledger = draft, order, context, order.ledger
-        self._handles = {handle.name: handle for handle in order.targets}
+    def __init__(self, state: RunState, request: RunRequest, context: Context) -> None:
+        assert request.ledger is not None
+        self.state, self.request, self.context, self.ledger = (
+            state,
+            request,
+            context,
+            request.ledger,
+        )
+        self._handles = {handle.name: handle for handle in request.targets}
         self._began = self._settled_at = time.monotonic()
         # Since the last settling: what became of tenants, and what is to be written of them.
         self._plans: dict[str, TenantPlan] = {}
@@ -114,7 +119,7 @@ class OldCopies:
         self._notes: dict[str, tuple[Finding, ...]] = {}
         self._progress: dict[str, str] = {}  # of the last pass, by tenant
 
-    def drop(self, plans: Sequence[TenantPlan]) -> Iterator[Draft]:
+    def drop(self, plans: Sequence[TenantPlan]) -> Iterator[RunState]:
         """Drop old copies, each after its passes; yield what is known now and then.
 
         Args:
@@ -135,13 +140,13 @@ class OldCopies:
                     waiting.append((time.monotonic() + self._visible(plan), plan))
                 if time.monotonic() - self._settled_at >= _EVERY:
                     self._settle()
-                    yield self.draft
+                    yield self.state
         except Interrupted:
             self._settle()
-            yield self.draft
+            yield self.state
             raise
         self._settle()
-        yield self.draft
+        yield self.state
 
     def _visible(self, plan: TenantPlan) -> float:
         """Return the seconds from one pass to the next: whatever was acknowledged is seen then.
@@ -160,7 +165,7 @@ class OldCopies:
             recent: Whether it is enough to look at what came since the pass before began.
         """
         known = self._records.setdefault(
-            plan.tenant, self.draft.observed.recalled.records[plan.tenant]
+            plan.tenant, self.state.observed.ledger_view.records[plan.tenant]
         )
         missing = next((n for n in (known.other, known.target) if n not in self._handles), None)
         if missing is not None:
@@ -179,7 +184,7 @@ class OldCopies:
             self._not_copied(plan, error.message, error.remedy)
             return False
         self._progress[plan.tenant] = copied.progress
-        now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.order.allow
+        now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.request.allow
         if copied.rows:
             seconds = (now - (late.at or known.made or now)).total_seconds()
             late = replace(late, rate=copied.rows / max(seconds, 1.0))
@@ -219,7 +224,7 @@ class OldCopies:
             self._plans[plan.tenant] = postponed(plan, Kind.FAILED_LEDGER, why)
             return
         limited = self.context.limited(_ENDS)
-        (outcome,), faults = apply(plan.changes, self.order.targets, limited)
+        (outcome,), faults = apply(plan.changes, self.request.targets, limited)
         if limited.over and not self.context.over and outcome.status is not Status.DONE:
             why = f"its target did not answer the drop within {_ENDS:g} s"
             outcome = replace(outcome, status=Status.UNKNOWN, message=why)
@@ -290,7 +295,7 @@ class OldCopies:
             after = replace(after, finding=replace(after.finding, facts=facts))
         assert after.finding is not None
         ended, message = Status.SKIPPED.value, after.finding.message
-        entry = self.order.entry(Event.DROPPED, plan, known.other, ended=ended, message=message)
+        entry = self.request.entry(Event.DROPPED, plan, known.other, ended=ended, message=message)
         self._plans[plan.tenant] = after
         self._late.append((known, entry))
 
@@ -299,27 +304,27 @@ class OldCopies:
     def _now(self) -> datetime:
         """Return the time by the ledger's clock."""
         passed = timedelta(seconds=time.monotonic() - self._began)
-        return self.draft.observed.recalled.now + passed
+        return self.state.observed.ledger_view.now + passed
 
     def _settle(self) -> None:
         """Read again what was dropped, and let the ledger know; also when the run is over."""
-        recalled = self.draft.observed.recalled.having(self._records)
-        observed = replace(self.draft.observed, recalled=recalled)
+        ledger_view = self.state.observed.ledger_view.with_records(self._records)
+        observed = replace(self.state.observed, ledger_view=ledger_view)
         outcomes = [outcome for _, outcome in self._dropped]
         self._wait_for_writers()
         settled: Mapping[str, TenantPlan] = {}
         if outcomes:
-            observed = reread(outcomes, observed, self.order, self.context)
+            observed = reread(outcomes, observed, self.request, self.context)
             settled = verify([plan for plan, _ in self._dropped], outcomes, observed, {})
-        self.draft = replace(
-            self.draft,
+        self.state = replace(
+            self.state,
             observed=observed,
-            plan=replace(self.draft.plan, tenants={**self.draft.plan.tenants, **self._plans}),
-            settled={**self.draft.settled, **settled},
-            notes=(*self.draft.notes, *self._faults),
+            plan=replace(self.state.plan, tenants={**self.state.plan.tenants, **self._plans}),
+            settled={**self.state.settled, **settled},
+            notes=(*self.state.notes, *self._faults),
         )
         self._record_late()
-        self.draft = record(self.draft, self.order, self.context.or_grace(GRACE))
+        self.state = record(self.state, self.request, self.context.or_grace(GRACE))
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()
@@ -343,12 +348,12 @@ class OldCopies:
             writing = Writing(records, entries=entries)
             found = self.ledger.record(writing, self.context.or_grace(GRACE))
         except InfluxopsError as error:
-            self.draft = replace(self.draft, notes=(*self.draft.notes, failed_ledger(error)))
+            self.state = replace(self.state, notes=(*self.state.notes, failed_ledger(error)))
             return
-        recalled = self.draft.observed.recalled.having(found)
-        observed = replace(self.draft.observed, recalled=recalled)
-        events = (*self.draft.events, *entries)
-        self.draft = replace(self.draft, observed=observed, events=events)
+        ledger_view = self.state.observed.ledger_view.with_records(found)
+        observed = replace(self.state.observed, ledger_view=ledger_view)
+        events = (*self.state.events, *entries)
+        self.state = replace(self.state, observed=observed, events=events)
 
 
 def note_of(plan: TenantPlan) -> TenantPlan:

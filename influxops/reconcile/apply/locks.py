@@ -9,8 +9,8 @@ from influxops.domain.finding import Finding, Kind, Severity
 from influxops.errors import InfluxopsError, Interrupted, LockBusy
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Draft
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 _NOT_OFFERED = "no source offers one"
@@ -26,7 +26,7 @@ class Lock:
         self.lost = ""  # why it was lost while it was held
 
     @contextlib.contextmanager
-    def held(self, order: Order, context: Context) -> Iterator[None]:
+    def held(self, request: RunRequest, context: Context) -> Iterator[None]:
         """Live in the ledger, or hold the lock of the first source that has one, till the report.
 
         A dry run takes none, but knows whether the run that it stands for is offered one.
@@ -36,14 +36,14 @@ class Lock:
             Interrupted: When the run is over.
         """
         if context.dry_run:
-            offers = any(handle.implements("influxops_lock") for handle in order.sources)
-            if order.ledger is None and not offers:
+            offers = any(handle.implements("influxops_lock") for handle in request.sources)
+            if request.ledger is None and not offers:
                 self.missing = _NOT_OFFERED
             yield
             return
         with contextlib.ExitStack() as stack:
-            if order.ledger is None or not self._live(order.ledger, context, stack):
-                self._take(order.sources, context, stack)
+            if request.ledger is None or not self._live(request.ledger, context, stack):
+                self._take(request.sources, context, stack)
             try:
                 yield
             finally:
@@ -85,23 +85,23 @@ class Lock:
                 context.log.debug("%s has no lock", handle.full_name, exc_info=True)
                 self.missing = error.message
 
-    def keeps_out(self, order: Order) -> bool:
+    def keeps_out(self, request: RunRequest) -> bool:
         """Return whether no other run can have made a tenant elsewhere meanwhile.
 
         With several sources, another run may hold the lock of another one; with one target,
         there is no elsewhere to be seen.
         """
-        return len(order.targets) < 2 or (self.is_held and len(order.sources) == 1)
+        return len(request.targets) < 2 or (self.is_held and len(request.sources) == 1)
 
-    def findings(self, order: Order, draft: Draft) -> Iterator[Finding]:
+    def findings(self, request: RunRequest, state: RunState) -> Iterator[Finding]:
         """Yield what is to be told of it, if anything was changed without it."""
         why = f"the lock was lost ({self.lost})" if self.lost else ""
-        if self.missing and (draft.settled or draft.plan.is_pending):
+        if self.missing and (state.settled or state.plan.is_pending):
             why = f"no lock could be had ({self.missing})"
         if why:
             yield Finding(
                 Kind.NO_LOCK,
-                Severity.WARNING if len(order.targets) > 1 or self.lost else Severity.INFO,
+                Severity.WARNING if len(request.targets) > 1 or self.lost else Severity.INFO,
                 f"{why}; another run at the same time could give one tenant two databases, which "
                 "can be seen only among the configured targets",
                 "run one at a time",

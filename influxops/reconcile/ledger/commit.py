@@ -16,8 +16,8 @@ from influxops.domain.text import moment
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Draft
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 _EVENTS = {
@@ -31,39 +31,49 @@ _EVENTS = {
 }
 
 
-def record(draft: Draft, order: Order, context: Context, *, at_end: bool = False) -> Draft:
+def record(
+    state: RunState,
+    request: RunRequest,
+    context: Context,
+    *,
+    at_end: bool = False,
+    with_seen: bool = False,
+) -> RunState:
     """Write what came of a run to the ledger, as far as it is not there yet.
 
     Args:
-        draft: What is known.
-        order: The run's order.
+        state: What is known.
+        request: What the run is asked to do.
         context: The run, or the grace that one which is over still has.
-        at_end: Whether this is the end of the run, so that also what was found is written.
+        at_end: Whether this is the end of the run, so that also what was read is written.
+        with_seen: Whether then also tenants are written of which nothing was changed.
     """
-    recalled = draft.observed.recalled
-    if order.ledger is None or not recalled.is_there or context.dry_run:
-        return draft
-    writing = _Writer(draft, order, context.id).writing(at_end=at_end)
-    draft = replace(draft, recorded=frozenset(draft.settled))
+    ledger_view = state.observed.ledger_view
+    if request.ledger is None or not ledger_view.is_readable or context.dry_run:
+        return state
+    writing = _Writer(state, request, context.id).writing(at_end=at_end, with_seen=with_seen)
+    state = replace(state, recorded=frozenset(state.settled))
     if not writing:
-        return draft
-    draft = replace(draft, events=(*draft.events, *writing.entries))
+        return state
+    state = replace(state, events=(*state.events, *writing.entries))
     try:
-        found = order.ledger.record(writing, context)
+        found = request.ledger.record(writing, context)
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
-        draft = replace(draft, notes=(*draft.notes, replace(note, message=message)))
+        state = replace(state, notes=(*state.notes, replace(note, message=message)))
         lost = [each.tenant for each in writing.records]
-        return replace(draft, settled={**draft.settled, **dict(_undecided(lost, draft, error))})
-    return replace(draft, observed=replace(draft.observed, recalled=recalled.having(found)))
+        return replace(state, settled={**state.settled, **dict(_undecided(lost, state, error))})
+    return replace(
+        state, observed=replace(state.observed, ledger_view=ledger_view.with_records(found))
+    )
 
 
 def _undecided(
-    tenants: Iterable[str], draft: Draft, error: InfluxopsError
+    tenants: Iterable[str], state: RunState, error: InfluxopsError
 ) -> Iterator[tuple[str, TenantPlan]]:
     """Yield the tenants for which the ledger alone had something to do, and did not."""
-    for plan in filter(None, map(draft.settled.get, tenants)):
+    for plan in filter(None, map(state.settled.get, tenants)):
         if all(outcome.change.needs_target for outcome in plan.outcomes):
             continue
         outcomes = tuple(
@@ -90,25 +100,26 @@ def _undecided(
 class _Writer:
     """Makes what is to be written of what a run knows."""
 
-    def __init__(self, draft: Draft, order: Order, run: str) -> None:
-        self.draft, self.order, self.run = draft, order, run
-        self.observed, self.recalled = draft.observed, draft.observed.recalled
+    def __init__(self, state: RunState, request: RunRequest, run: str) -> None:
+        self.state, self.request, self.run = state, request, run
+        self.observed, self.ledger_view = state.observed, state.observed.ledger_view
         self.entries: list[Entry] = []
 
-    def writing(self, *, at_end: bool) -> Writing:
+    def writing(self, *, at_end: bool, with_seen: bool) -> Writing:
         """Return all of it.
 
         Args:
-            at_end: Whether what was found, and not changed, is written too.
+            at_end: Whether what was read is written too.
+            with_seen: Whether then also tenants are written of which nothing was changed.
         """
         records = []
-        for id_, planned in self.draft.plan.tenants.items():
-            settled = self.draft.settled.get(id_)
-            before = self.recalled.records.get(id_) or Record(id_, State.WANTED)
+        for id_, planned in self.state.plan.tenants.items():
+            settled = self.state.settled.get(id_)
+            before = self.ledger_view.records.get(id_) or Record(id_, State.WANTED)
             after = before
-            if settled is not None and settled.outcomes and id_ not in self.draft.recorded:
+            if settled is not None and settled.outcomes and id_ not in self.state.recorded:
                 after = self._tried(settled, before)
-            elif settled is None and at_end and self.order.ensures:
+            elif settled is None and at_end and with_seen:
                 after = self._seen(planned, before)
             if after != before or (at_end and before.holder == self.run):
                 records.append(after)  # what this run took, and did not come to, is let go
@@ -117,7 +128,7 @@ class _Writer:
         return Writing(
             tuple(records),
             self._servers(records),
-            self.recalled.renamed,
+            self.ledger_view.renamed,
             self._sources(),
             tuple(self.entries),
         )
@@ -173,7 +184,7 @@ class _Writer:
             was_seen: Whether its marker was seen before, so that only a look can deny it.
         """
         is_marked = found.is_marked if found is not None else UNKNOWN
-        policy = self.order.rules.targets.get(target or "")
+        policy = self.request.rules.targets.get(target or "")
         if is_marked is UNKNOWN and (was_seen or not (policy and policy.traits.marker)):
             is_marked = True
         return State.READY if is_marked is True else State.UNCONFIRMED
@@ -185,7 +196,7 @@ class _Writer:
                 return before
             again = is_recreated(before, plan.before)
             self.entries.append(
-                self.order.entry(
+                self.request.entry(
                     Event.RECREATED if again else Event.LOST,
                     plan,
                     before.target,
@@ -200,7 +211,7 @@ class _Writer:
             return replace(before, state=State.LOST, due=due)
         if plan.verdict is not Verdict.OK or plan.before is None:
             return before
-        if plan.target in self.recalled.replaced and "replaced-server" not in self.order.allow:
+        if plan.target in self.ledger_view.replaced and "replaced-server" not in self.request.allow:
             return before  # nobody said that this is its server
         state = self._state(plan.before, plan.target)
         if before.state is State.UNCONFIRMED and state is not State.READY:
@@ -215,7 +226,7 @@ class _Writer:
         after = replace(self._placed(before, plan, made=False), state=_going_on(before, state))
         if before.state is not State.UNCONFIRMED or before.confirmed is None:
             self.entries.append(
-                self.order.entry(
+                self.request.entry(
                     events.get(before.state, Event.FOUND),
                     plan,
                     plan.target,
@@ -279,7 +290,7 @@ class _Writer:
             f"its {data} is kept until {moment(change.until)}" if change.until else "",
         )
         self.entries.append(
-            self.order.entry(
+            self.request.entry(
                 _EVENTS[change.action],
                 plan,
                 change.target or None,
@@ -292,7 +303,7 @@ class _Writer:
 
     @property
     def _now(self) -> datetime:
-        return self.recalled.now
+        return self.ledger_view.now
 
     def _placed(self, record: Record, plan: TenantPlan, made: bool) -> Record:
         target = plan.target or ""
@@ -315,7 +326,7 @@ class _Writer:
         Its tenant was not this run's to judge: it is in no source, or out of the scope.
         """
         written = {record.tenant: record for record in records}
-        known = (written.get(id_, record) for id_, record in self.recalled.records.items())
+        known = (written.get(id_, record) for id_, record in self.ledger_view.records.items())
         inventories = self.observed.inventories
         return {
             record.target
@@ -329,14 +340,14 @@ class _Writer:
         """Return the servers that were read in full, but for those that replaced another."""
         servers = []
         missed = self._missed(records)
-        who = self.order.who
+        who = self.request.who
         reachable = {state.name for state in self.observed.targets if state.reachable}
         for name, inventory in self.observed.inventories.items():
-            known = self.recalled.replaced.get(name)
+            known = self.ledger_view.replaced.get(name)
             if name not in reachable or not inventory.complete:
                 continue
             if known is not None:
-                if "replaced-server" not in self.order.allow:
+                if "replaced-server" not in self.request.allow:
                     continue
                 before, after = known.identity or "", inventory.identity or ""
                 self.entries.append(
@@ -344,9 +355,13 @@ class _Writer:
                 )
             read: datetime | None = self._now
             if name in missed:  # what was last seen of a target is seen of all that is ready there
-                read = self.recalled.servers[name].read if name in self.recalled.servers else None
+                read = (
+                    self.ledger_view.servers[name].read
+                    if name in self.ledger_view.servers
+                    else None
+                )
             servers.append(Server(name, inventory.identity, read=read))
-        for old, new in self.recalled.renamed.items():
+        for old, new in self.ledger_view.renamed.items():
             self.entries.append(
                 Entry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
             )
@@ -354,13 +369,13 @@ class _Writer:
 
     def _sources(self) -> frozenset[str]:
         """Return the sources that the ledger sees for the first time, where that is allowed."""
-        if self.recalled.sources and "new-source" not in self.order.allow:
+        if self.ledger_view.sources and "new-source" not in self.request.allow:
             return frozenset()
         read = {state.name for state in self.observed.sources if not state.error}
-        seen = {each for name, each in identities(self.order.sources).items() if name in read}
-        new = frozenset(seen) - self.recalled.sources
-        for identity in sorted(new if self.recalled.sources else ()):
-            self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.order.who))
+        seen = {each for name, each in identities(self.request.sources).items() if name in read}
+        new = frozenset(seen) - self.ledger_view.sources
+        for identity in sorted(new if self.ledger_view.sources else ()):
+            self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.request.who))
         return new
 
 

@@ -18,7 +18,13 @@ from influxops.domain.text import count, moment, short, size
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy, without
 from influxops.reconcile.move.route import is_cut_over
-from influxops.reconcile.move.state import Failed, Hands, Move, Taken, is_written
+from influxops.reconcile.move.state import (
+    ClaimLost,
+    MoveFailed,
+    MoveProgress,
+    MovesInProgress,
+    is_written,
+)
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -35,17 +41,17 @@ class _Queued(Struct, order=True, frozen=True):
     number: int
 
 
-class Passes:
+class BackfillScheduler:
     """Takes the steps of moves, one at a time.
 
     Args:
-        hands: What the run has in its hands.
+        moves: What the run has in its hands.
     """
 
-    def __init__(self, hands: Hands) -> None:
-        self.hands = hands
+    def __init__(self, moves: MovesInProgress) -> None:
+        self.moves = moves
         self._waiting: list[_Queued] = []
-        self._moves: dict[int, Move] = {}
+        self._moves: dict[int, MoveProgress] = {}
         self._number = 0
 
     @property
@@ -53,11 +59,11 @@ class Passes:
         """When the next pass of one that was cut over is due; None where there is none."""
         return self._waiting[0].at if self._waiting else None
 
-    def next(self) -> Move:
+    def next(self) -> MoveProgress:
         """Return the move whose pass is due first."""
         return self._moves.pop(heapq.heappop(self._waiting).number)
 
-    def step(self, move: Move) -> None:
+    def step(self, move: MoveProgress) -> None:
         """Take the next step of one tenant; what fails ends it alone."""
         try:
             if is_cut_over(move.record):
@@ -69,43 +75,48 @@ class Passes:
                 self._cut_over(move)
         except Interrupted:
             raise
-        except Failed as failed:
-            self.hands.fail(move, failed)
+        except MoveFailed as failed:
+            self.moves.fail(move, failed)
         except Unread as error:
-            self.hands.fail(move, self._unread(move, error))
+            self.moves.fail(move, self._unread(move, error))
         except InfluxopsError as error:
-            self.hands.context.log.debug("moving %s failed", move.plan.database, exc_info=True)
-            self.hands.fail(move, Failed(error.message, error.remedy))
+            self.moves.context.log.debug("moving %s failed", move.plan.database, exc_info=True)
+            self.moves.fail(move, MoveFailed(error.message, error.remedy))
 
-    def _look(self, move: Move) -> None:
+    def _look(self, move: MoveProgress) -> None:
         """Find out whether the new place of a move that is taken up again holds newer rows.
 
         The ledger may have been restored from a backup: then the move has ended since, and its
         tenant writes there.
         """
-        source, target = self.hands.handles[move.way.source], self.hands.handles[move.way.target]
+        source, target = (
+            self.moves.handles[move.route.source],
+            self.moves.handles[move.route.target],
+        )
         order = CopyOrder(move.plan.database, target.instance, dry_run=True, ahead=True)
-        self.hands.context.on_stage(f"looking at {short(order.database)} on {target.name}", 0)
+        self.moves.context.on_stage(f"looking at {short(order.database)} on {target.name}", 0)
         found = Copied()
-        for said in source.copy(order, self.hands.context):
+        for said in source.copy(order, self.moves.context):
             found = said
-        self.hands.context.on_stage("", 0)
+        self.moves.context.on_stage("", 0)
         if found.ahead == 0 and not found.conflicts:
             return
         move.is_ahead, move.progress = True, ""
         has = []
         if found.ahead:
-            has.append(f"{count(found.ahead, 'row')} that {move.way.source} lacks")
+            has.append(f"{count(found.ahead, 'row')} that {move.route.source} lacks")
         if found.conflicts:
             has.append(f"{count(found.conflicts, 'row')} with other values")
         what = f"holds {' and '.join(has)}" if has else "may hold newer rows, which it cannot tell"
-        self.hands.warn(
+        self.moves.warn(
             move,
-            f"{move.way.target} {what}: what it has was kept, and only what it lacks was copied",
+            f"{move.route.target} {what}: what it has was kept, and only what it lacks was copied",
             "was the ledger restored from a backup? Then the move had ended before",
         )
 
-    def _copy(self, move: Move, *, only_missing: bool = False, recent: bool = False) -> Copied:
+    def _copy(
+        self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
+    ) -> Copied:
         """Copy once to the end, and note how far it is on the way.
 
         Args:
@@ -113,7 +124,10 @@ class Passes:
             only_missing: Whether only what the copy lacks is copied.
             recent: Whether it is enough to look at what came since the copy that was cut over.
         """
-        source, target = self.hands.handles[move.way.source], self.hands.handles[move.way.target]
+        source, target = (
+            self.moves.handles[move.route.source],
+            self.moves.handles[move.route.target],
+        )
 
         def said(copied: Copied) -> None:
             # A pass that looks at a part is none to go on from.
@@ -129,10 +143,10 @@ class Passes:
             move.copied if recent else move.progress,
             only_missing,
             recent=recent,
-            paused=self.hands.goal.writers_paused and not only_missing,
-            without_tables=self.hands.goal.without_tables,
+            paused=self.moves.goal.writers_paused and not only_missing,
+            without_tables=self.moves.goal.without_tables,
         )
-        copied = copy(source, target, order, self.hands.context, said)
+        copied = copy(source, target, order, self.moves.context, said)
         move.ended(copied)
         for finding in copied.findings:
             note = about(move.plan, finding)
@@ -140,47 +154,47 @@ class Passes:
         self._keep(move)
         return copied
 
-    def _unread(self, move: Move, error: Unread) -> Failed:
+    def _unread(self, move: MoveProgress, error: Unread) -> MoveFailed:
         """Return why a tenant waits for somebody to leave out tables."""
         names = (*error.left_out, *error.tables)
         options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
-        again = f"move {shlex.quote(move.plan.tenant)} --to {move.way.target} {options}"
+        again = f"move {shlex.quote(move.plan.tenant)} --to {move.route.target} {options}"
         remedy = Remedy.command(again, "mend or drop them there, or leave them out for good: {}")
-        return Failed(error.message, again=remedy)
+        return MoveFailed(error.message, again=remedy)
 
-    def _keep(self, move: Move) -> None:
+    def _keep(self, move: MoveProgress) -> None:
         """Let the ledger know how far a move is, and make sure that it is still this run's.
 
         Raises:
-            Failed: When another run has it in its hands.
+            MoveFailed: When another run has it in its hands.
             InfluxopsError: When the ledger cannot be written.
         """
         record = replace(move.record, progress=move.progress)
-        found = self.hands.ledger.reserve([record], self.hands.context)[move.plan.tenant]
-        self.hands.records[move.plan.tenant] = found
-        if found.holder != self.hands.context.id:
-            raise Taken(found)
+        found = self.moves.ledger.reserve([record], self.moves.context)[move.plan.tenant]
+        self.moves.records[move.plan.tenant] = found
+        if found.holder != self.moves.context.id:
+            raise ClaimLost(found)
         move.record, move.kept = found, time.monotonic()
 
-    def _cut_over(self, move: Move) -> None:
+    def _cut_over(self, move: MoveProgress) -> None:
         """Let the ledger say that the tenant is on its new target, in one write."""
-        if self.hands.goal.writers_paused:
+        if self.moves.goal.writers_paused:
             move.is_paused = self._is_quiet(move)
-        record, now = move.record, self.hands.now()
+        record, now = move.record, self.moves.now()
         after = replace(
             record,
             target=record.other,
             identity=record.other_identity,
             other=record.target,
             other_identity=record.identity,
-            due=now + timedelta(seconds=self.hands.goal.retire_after),
+            due=now + timedelta(seconds=self.moves.goal.retire_after),
             progress=move.progress if move.last.unread else "",
             made=now,
-            made_by=self.hands.context.id,
+            made_by=self.moves.context.id,
             confirmed=now,
         )
         copied = move.counted
-        entry = self.hands.entry(
+        entry = self.moves.entry(
             Event.MOVED,
             move.plan,
             record.other,
@@ -189,23 +203,23 @@ class Passes:
             message=_counted(copied) + without(copied),
         )
         try:
-            found = self.hands.ledger.record(
-                Writing((after,), entries=(entry,)), self.hands.context
+            found = self.moves.ledger.record(
+                Writing((after,), entries=(entry,)), self.moves.context
             )
             stands = found[move.plan.tenant]
         except LedgerError as error:
-            raise Failed(
+            raise MoveFailed(
                 f"whether its place was changed to {record.other} is not known: {error.message}",
                 Remedy.command(f"where --recorded {shlex.quote(move.plan.tenant)}", "{} says so"),
             ) from None
         if not is_written(after, stands):
-            raise Taken(stands)
+            raise ClaimLost(stands)
         move.copied, move.record, move.progress = move.progress, stands, stands.progress
         self._keep(move)
         move.cut_at, move.passes = time.monotonic(), 0
         self._queue(move, 0)
 
-    def _is_quiet(self, move: Move) -> bool:
+    def _is_quiet(self, move: MoveProgress) -> bool:
         """Return whether two passes in a row, some seconds apart, found nothing to copy.
 
         They may look at a part of it, since nobody is to write: the pass after the cut-over looks
@@ -213,30 +227,30 @@ class Passes:
         """
         quiet = 0
         for _ in range(_PASSES):
-            self.hands.context.pause(_BETWEEN)
+            self.moves.context.pause(_BETWEEN)
             quiet = quiet + 1 if not self._copy(move).rows else 0
             if quiet == 2:
                 return True
-        self.hands.warn(
+        self.moves.warn(
             move,
             "its writers are not paused: rows kept coming, so clients were waited for as usual",
             "find out who writes",
         )
         return False
 
-    def _queue(self, move: Move, seconds: float) -> None:
+    def _queue(self, move: MoveProgress, seconds: float) -> None:
         self._number += 1
         self._moves[self._number] = move
         heapq.heappush(self._waiting, _Queued(time.monotonic() + seconds, self._number))
 
-    def _next_pass(self, move: Move) -> None:
+    def _next_pass(self, move: MoveProgress) -> None:
         """Copy what only the old place has; the tenant is done once nothing more can come."""
-        if not self.hands.has(move.way.source, move.plan.database):
+        if not self.moves.has(move.route.source, move.plan.database):
             self._without_source(move)
             return
         if not move.cut_at:
             move.cut_at = time.monotonic()  # taken up again: clients are waited for anew
-        safe = move.cut_at + (0 if move.is_paused else self.hands.goal.cache_ttl)
+        safe = move.cut_at + (0 if move.is_paused else self.moves.goal.cache_ttl)
         began = time.monotonic()
         recent = began < safe and bool(move.copied)
         found = self._copy(move, only_missing=True, recent=recent)
@@ -245,7 +259,7 @@ class Passes:
         move.progress = found.progress if found.unread else ""
         if found.rows and move.is_paused:
             move.is_paused = False
-            self.hands.warn(move, "its writers were not paused: rows came to the old place", "")
+            self.moves.warn(move, "its writers were not paused: rows came to the old place", "")
         if began >= safe and not found.rows:
             self._finish(move)
         elif began < safe:
@@ -253,28 +267,28 @@ class Passes:
         elif move.passes < _PASSES:
             self._queue(move, _BETWEEN)
         else:
-            raise Failed(
-                f"somebody still writes to it on {move.way.source}: the last of {move.passes} "
+            raise MoveFailed(
+                f"somebody still writes to it on {move.route.source}: the last of {move.passes} "
                 f"passes found {count(found.rows, 'new row')}",
-                f"let that look the place up anew ({move.way.target}), then run it again",
+                f"let that look the place up anew ({move.route.target}), then run it again",
             )
 
-    def _without_source(self, move: Move) -> None:
+    def _without_source(self, move: MoveProgress) -> None:
         """End a move whose old place cannot be read any more, as somebody allowed."""
-        gone = move.way.source in self.hands.draft.observed.inventories
+        gone = move.route.source in self.moves.state.observed.inventories
         what = "is gone" if gone else "cannot be read"
-        self.hands.warn(
+        self.moves.warn(
             move,
-            f"its old copy on {move.way.source} {what}: rows that were written there after the "
+            f"its old copy on {move.route.source} {what}: rows that were written there after the "
             "cut-over, and not copied yet, are not here",
             "",
         )
         self._finish(move, keep=not gone)
 
-    def _finish(self, move: Move, *, keep: bool = True) -> None:
+    def _finish(self, move: MoveProgress, *, keep: bool = True) -> None:
         """The tenant is where it should be, with all its rows; its old copy is kept for a while."""
         record = move.record
-        due = self.hands.now() + timedelta(seconds=self.hands.goal.retire_after)
+        due = self.moves.now() + timedelta(seconds=self.moves.goal.retire_after)
         after = replace(
             record,
             state=State.READY,
@@ -284,23 +298,25 @@ class Passes:
             progress=move.progress if keep and move.last.unread else "",
             error="",
             tries=0,
-            confirmed=self.hands.now(),
+            confirmed=self.moves.now(),
         )
         copied = move.counted
         parts = [f"its old copy is kept until {moment(due)}"] if keep else []
         if copied.conflicts:
             parts.append(f"{count(copied.conflicts, 'conflict')}: kept as {record.target} has them")
-        entry = self.hands.entry(Event.RETIRING, move.plan, record.other, message=", ".join(parts))
-        if not self.hands.write({move.plan.tenant: (move, after, entry if keep else None)}):
+        entry = self.moves.entry(Event.RETIRING, move.plan, record.other, message=", ".join(parts))
+        if not self.moves.write({move.plan.tenant: (move, after, entry if keep else None)}):
             return
-        way, seconds = move.way, time.monotonic() - move.began
-        message = f"moved from {way.source} to {way.target}: {_counted(copied)} in {took(seconds)}"
+        route, seconds = move.route, time.monotonic() - move.began
+        message = (
+            f"moved from {route.source} to {route.target}: {_counted(copied)} in {took(seconds)}"
+        )
         message += without(copied)
         if copied.expiring:
             message += f"; {count(copied.expiring, 'row')} about to expire not compared"
         if keep:
             message += f"; its old copy may be dropped after {moment(due)}"
-        self.hands.done(move, move.way.target, message, due=due if keep else None)
+        self.moves.done(move, move.route.target, message, due=due if keep else None)
 
 
 def _counted(copied: Copied) -> str:

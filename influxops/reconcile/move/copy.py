@@ -14,7 +14,7 @@ from influxops.domain.plan import TenantPlan
 from influxops.domain.text import count, one_line, short, size, some_of
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.move.route import way_of
+from influxops.reconcile.move.route import route_of
 from influxops.reconcile.plan.blocks import hold, not_known
 from influxops.runtime.context import Context
 
@@ -155,14 +155,14 @@ def look_ahead(
         without_tables: Tables that may be left out where they cannot be copied.
         context: The run.
     """
-    way = way_of(plan)
-    if way.is_given_up or plan.unseen_on:
+    route = route_of(plan)
+    if route.is_cancelled or plan.unseen_on:
         return plan
-    source, target = handles[way.source], handles[way.target]
+    source, target = handles[route.source], handles[route.target]
     order = CopyOrder(
         plan.database,
         target.instance,
-        only_missing=way.was_cut_over,
+        only_missing=route.was_cut_over,
         dry_run=True,
         without_tables=without_tables,
     )
@@ -181,15 +181,15 @@ def look_ahead(
     if wrong is not None:
         plan = replace(plan, changes=(), notes=(*plan.notes, *(n for n in notes if n is not wrong)))
         return hold(plan, wrong)
-    rest = "what is left of it: " if way.was_cut_over else ""
-    message = f"to be moved from {way.source} to {way.target}: {rest}{what_there_is(copied)}"
+    rest = "what is left of it: " if route.was_cut_over else ""
+    message = f"to be moved from {route.source} to {route.target}: {rest}{what_there_is(copied)}"
     note = Finding(
         Kind.MOVING,
         Severity.INFO,
         message,
         tenant=plan.tenant,
-        target=way.source,
+        target=route.source,
         database=plan.database,
-        facts=facts(way.source, way.target, copied),
+        facts=facts(route.source, route.target, copied),
     )
     return replace(plan, notes=(*plan.notes, note, *notes))

@@ -12,53 +12,93 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
+from influxops.config.plugin_settings import LedgerSettings
 from influxops.domain.change import Action, Change, Status
 from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
+from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.domain.text import moment
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
-from influxops.reconcile.move.backfill import Passes
+from influxops.reconcile.move.backfill import BackfillScheduler
 from influxops.reconcile.move.copy import look_ahead
-from influxops.reconcile.move.plan import Planner
-from influxops.reconcile.move.route import Goal, way_of
-from influxops.reconcile.move.state import Failed, Hands, Move
+from influxops.reconcile.move.plan import MovePlanner
+from influxops.reconcile.move.route import Goal, route_of
+from influxops.reconcile.move.state import MoveFailed, MoveProgress, MovesInProgress
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16
 
 
-class Mover:
-    """Plans moves and carries them out; what `Order` takes as planner.
+class Move(Operation):
+    """Moves the tenants of the run's scope to another target, with all that their databases hold.
 
     Args:
-        goal: What the move is for.
+        to: The target that they go to.
+        writers_paused: Whether somebody says that nobody writes to them in the meantime.
+        retire_after: Seconds for which the old copies are kept; None for what the ledger's
+            settings say.
+        without_tables: Tables that do not keep a tenant from being moved where they cannot be
+            copied; one that can be is copied all the same.
     """
 
-    def __init__(self, goal: Goal) -> None:
-        self.goal = goal
+    command: ClassVar[str] = "move"
+    without_ledger: ClassVar[str] = (
+        "moving a tenant takes a ledger, which knows at any time where it is"
+    )
+    _away: str | None = None  # the target that all recorded tenants leave
 
-    def __call__(
+    def __init__(
+        self,
+        to: str | None = None,
+        *,
+        writers_paused: bool = False,
+        retire_after: float | None = None,
+        without_tables: Iterable[str] = (),
+    ) -> None:
+        self._to, self._writers_paused = to, writers_paused
+        self._retire_after, self._without_tables = retire_after, tuple(without_tables)
+
+    def _goal(self, settings: LedgerSettings) -> Goal:
+        after = self._retire_after
+        return Goal(
+            self._to,
+            self._away,
+            self._writers_paused,
+            parse_duration(settings.cache_ttl),
+            parse_duration(settings.retire_after) if after is None else int(after),
+            self._without_tables,
+        )
+
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
-        """Plan who is moved where; a dry run also finds out what there is to copy."""
-        self.goal.refuse(order.rules.targets)
-        self._planner = Planner(self.goal, observed, order)
+        """Plan who is moved where; a dry run also finds out what there is to copy.
+
+        Raises:
+            ConfigError: When a target is not configured.
+        """
+        assert request.ledger is not None
+        goal = self._goal(request.ledger.settings)
+        goal.refuse(request.rules.targets)
+        self._planner = MovePlanner(goal, observed, request)
         plan = self._planner.plan(desired, context)
         if not context.dry_run:
             return plan
@@ -67,45 +107,66 @@ class Mover:
         tenants = dict(plan.tenants)
         for each in to_do:
             tenants[each.tenant] = look_ahead(
-                each, self._planner.handles, self.goal.without_tables, context
+                each, self._planner.handles, goal.without_tables, context
             )
             context.on_progress(1)
         return replace(plan, tenants=tenants)
 
-    def carry_out(self, draft: Draft, order: Order, context: Context) -> Iterator[Draft]:
+    def execute(
+        self,
+        state: RunState,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Iterator[RunState]:
         """Move whom the plan says; yield what is known at the end, or when the run is over.
 
         Raises:
             Interrupted: When the run is over.
         """
-        hands = Hands(self.goal, draft, order, context)
+        moves = MovesInProgress(self._planner.goal, state, request, context)
         try:
-            _Work(self._planner, hands).through()
+            _MoveExecutor(self._planner, moves).through()
         except Interrupted as error:
-            hands.interrupted(error)
-            yield hands.known
+            moves.interrupted(error)
+            yield moves.known
             raise
-        yield hands.known
+        yield moves.known
 
 
-class _Work:
+class Drain(Move):
+    """Moves all recorded tenants of a target to where placement puts them among the others.
+
+    Args:
+        target: The target that they leave.
+        **options: What `Move` takes.
+    """
+
+    command: ClassVar[str] = "drain"
+
+    def __init__(self, target: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._away = target
+
+
+class _MoveExecutor:
     """All moves of a run.
 
     Args:
         planner: Who planned them.
-        hands: What the run has in its hands.
+        moves: What the run has in its hands.
     """
 
-    def __init__(self, planner: Planner, hands: Hands) -> None:
-        self.planner, self.hands, self.passes = planner, hands, Passes(hands)
-        planner.recalled = replace(planner.recalled, records=hands.records)
+    def __init__(self, planner: MovePlanner, moves: MovesInProgress) -> None:
+        self.planner, self.moves, self.passes = planner, moves, BackfillScheduler(moves)
+        planner.ledger_view = replace(planner.ledger_view, records=moves.records)
 
     def through(self) -> None:
         """Move all of them: what waits for its next pass goes before the next copy."""
-        to_do = deque(plan for plan in self.hands.tenants.values() if plan.changes)
-        ready: deque[Move] = deque()
+        to_do = deque(plan for plan in self.moves.tenants.values() if plan.changes)
+        ready: deque[MoveProgress] = deque()
         while to_do or ready or self.passes.next_at is not None:
-            self.hands.context.check()
+            self.moves.context.check()
             at = self.passes.next_at
             if at is not None and (at <= time.monotonic() or not (ready or to_do)):
                 self._pause_until(at)
@@ -123,15 +184,15 @@ class _Work:
         if seconds <= 0:
             return
         what = f"waiting {seconds} s for clients that still use the old place"
-        self.hands.context.on_stage(what, seconds)
+        self.moves.context.on_stage(what, seconds)
         while (left := at - time.monotonic()) > 0:
-            self.hands.context.pause(min(left, 1.0))
-            self.hands.context.on_progress(1)
-        self.hands.context.on_stage("", 0)
+            self.moves.context.pause(min(left, 1.0))
+            self.moves.context.on_progress(1)
+        self.moves.context.on_stage("", 0)
 
     # Before anything is copied ---------------------------------------------------------------
 
-    def _begin(self, batch: Sequence[TenantPlan]) -> tuple[list[Move], list[TenantPlan]]:
+    def _begin(self, batch: Sequence[TenantPlan]) -> tuple[list[MoveProgress], list[TenantPlan]]:
         """Take tenants into this run's hands, and make their databases.
 
         Returns:
@@ -140,68 +201,68 @@ class _Work:
         plans = []
         for plan in batch:
             ahead = look_ahead(
-                plan, self.hands.handles, self.hands.goal.without_tables, self.hands.context
+                plan, self.moves.handles, self.moves.goal.without_tables, self.moves.context
             )
-            self.hands.tenants[plan.tenant] = ahead
+            self.moves.tenants[plan.tenant] = ahead
             if ahead.changes:
                 # How much there is stands in what is told at the end.
                 notes = tuple(n for n in ahead.notes if n.kind is not Kind.MOVING)
                 plans.append(replace(ahead, notes=notes))
         moves = self._take(plans)
-        for move in [move for move in moves if move.way.is_given_up]:
+        for move in [move for move in moves if move.route.is_cancelled]:
             self._give_up(move)
-        moves = [move for move in moves if move.plan.tenant in self.hands.open]
+        moves = [move for move in moves if move.plan.tenant in self.moves.open]
         return self._make(moves)
 
-    def _take(self, plans: Sequence[TenantPlan]) -> list[Move]:
+    def _take(self, plans: Sequence[TenantPlan]) -> list[MoveProgress]:
         """Reserve tenants: from here on they are moving."""
         wanted = {plan.tenant: self._moving(plan) for plan in plans}
         if not wanted:
             return []
         try:
-            found = self.hands.ledger.reserve([*wanted.values()], self.hands.context)
+            found = self.moves.ledger.reserve([*wanted.values()], self.moves.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
             return self._not_taken(plans, error)
-        self.hands.records.update(found)
+        self.moves.records.update(found)
         mine = []
         for plan in plans:
             record = found[plan.tenant]
-            if record.holder == self.hands.context.id:
+            if record.holder == self.moves.context.id:
                 mine.append(plan)
             else:
-                self.hands.tenants[plan.tenant] = busy(
+                self.moves.tenants[plan.tenant] = busy(
                     replace(plan, changes=(), after=plan.before), record
                 )
-        moves = [Move(plan, way_of(plan), found[plan.tenant]) for plan in mine]
+        moves = [MoveProgress(plan, route_of(plan), found[plan.tenant]) for plan in mine]
         # From here on each is let go of, however the run ends.
-        self.hands.open.update({move.plan.tenant: move for move in moves})
+        self.moves.open.update({move.plan.tenant: move for move in moves})
         try:
             entries = tuple(self._started(plan) for plan in mine)
-            self.hands.ledger.record(Writing(entries=entries), self.hands.context)
+            self.moves.ledger.record(Writing(entries=entries), self.moves.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
             return self._not_taken(mine, error)
         return moves
 
-    def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[Move]:
+    def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[MoveProgress]:
         """Leave tenants alone, because the ledger cannot be told that they are moving."""
         for plan in plans:
-            self.hands.open.pop(plan.tenant, None)
+            self.moves.open.pop(plan.tenant, None)
             message = f"not tried: the ledger: {error.message}"
-            failed = Failed(message, error.remedy, kind=Kind.NOT_TRIED)
-            self.hands.settle(plan, failed, Status.SKIPPED)
+            failed = MoveFailed(message, error.remedy, kind=Kind.NOT_TRIED)
+            self.moves.settle(plan, failed, Status.SKIPPED)
         return []
 
     def _moving(self, plan: TenantPlan) -> Record:
         """Return the record of a tenant that is about to be moved."""
         assert plan.record is not None
-        way, record = way_of(plan), plan.record
-        if way.was_cut_over or way.is_given_up:
+        route, record = route_of(plan), plan.record
+        if route.was_cut_over or route.is_cancelled:
             return record
-        inventory = self.planner.observed.inventories[way.target]
+        inventory = self.planner.observed.inventories[route.target]
         goes_on = (
             record.state is State.MOVING
             and record.other_identity == inventory.identity
@@ -211,35 +272,37 @@ class _Work:
         return replace(
             record,
             state=State.MOVING,
-            other=way.target,
+            other=route.target,
             other_identity=inventory.identity,
             due=None,
             progress=record.progress if goes_on else "",
         )
 
     def _started(self, plan: TenantPlan) -> Entry:
-        way, record = way_of(plan), plan.record
+        route, record = route_of(plan), plan.record
         assert record is not None
         again = "goes on" if record.state is State.MOVING else ""
-        if way.is_given_up:
-            again = f"given up, it stays on {way.source}"
-        elif way.was_cut_over:
-            again = f"the rest of it from {way.source}"
-        to = record.other or way.target if way.is_given_up else way.target
-        return self.hands.entry(Event.MOVING, plan, way.source, way.source, to, message=again)
+        if route.is_cancelled:
+            again = f"given up, it stays on {route.source}"
+        elif route.was_cut_over:
+            again = f"the rest of it from {route.source}"
+        to = record.other or route.target if route.is_cancelled else route.target
+        return self.moves.entry(Event.MOVING, plan, route.source, route.source, to, message=again)
 
-    def _make(self, moves: Sequence[Move]) -> tuple[list[Move], list[TenantPlan]]:
+    def _make(self, moves: Sequence[MoveProgress]) -> tuple[list[MoveProgress], list[TenantPlan]]:
         """Make the databases that are missing on the new targets, as any other."""
         making = [
-            replace(move.plan, target=move.way.target, changes=changes, retention=_wanted(changes))
+            replace(
+                move.plan, target=move.route.target, changes=changes, retention=_wanted(changes)
+            )
             for move in moves
             if (changes := tuple(c for c in move.plan.changes if c.action is not Action.MOVE))
         ]
         if not making:
             return [*moves], []
-        before = replace(self.hands.draft, settled={})
-        after = carry_out(making, before, self.hands.order, self.hands.context)
-        self.hands.draft = replace(after, settled=self.hands.draft.settled)
+        before = replace(self.moves.state, settled={})
+        after = carry_out(making, before, self.moves.request, self.moves.context)
+        self.moves.state = replace(after, settled=self.moves.state.settled)
         made = {plan.tenant: after.settled.get(plan.tenant) for plan in making}
         ready, again = [], []
         for move in moves:
@@ -254,53 +317,53 @@ class _Work:
             move.made = result.outcomes
             if result.verdict is Verdict.CHANGED:
                 ready.append(move)
-            elif self.hands.context.over is None:
+            elif self.moves.context.over is None:
                 finding = result.finding
                 message = finding.message if finding else result.verdict.value
-                self._not_made(move, Failed(message, finding.remedy if finding else ""))
+                self._not_made(move, MoveFailed(message, finding.remedy if finding else ""))
         # Whose making the end of the run has interrupted is told as whose copying it has.
-        self.hands.context.check()
+        self.moves.context.check()
         return ready, again
 
-    def _elsewhere(self, move: Move) -> list[TenantPlan]:
+    def _elsewhere(self, move: MoveProgress) -> list[TenantPlan]:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
-        target = move.way.target
-        why = self.hands.draft.observed.closed.get(target, "it is full")
-        failed = Failed(f"no place left: {target} is full ({why})", kind=Kind.OVER_CAPACITY)
-        if self.hands.goal.to is not None:
+        target = move.route.target
+        why = self.moves.state.observed.closed.get(target, "it is full")
+        failed = MoveFailed(f"no place left: {target} is full ({why})", kind=Kind.OVER_CAPACITY)
+        if self.moves.goal.to is not None:
             self._not_made(move, failed)
             return []
-        self.planner.close(move.way.source, target, why)
-        if not self.hands.write({move.plan.tenant: (move, self._back(move), None)}):
+        self.planner.close(move.route.source, target, why)
+        if not self.moves.write({move.plan.tenant: (move, self._back(move), None)}):
             return []
         plan = self.planner.one(replace(move.plan, verdict=Verdict.OK, notes=()))
-        self.hands.tenants[plan.tenant] = plan
+        self.moves.tenants[plan.tenant] = plan
         return [plan] if plan.changes else []
 
-    def _not_made(self, move: Move, failed: Failed) -> None:
+    def _not_made(self, move: MoveProgress, failed: MoveFailed) -> None:
         """End a move whose database could not be made: where nothing is there, it is none."""
         is_there = any(o.effect or o.status in (Status.UNKNOWN, Status.DONE) for o in move.made)
         if is_there or move.progress:
-            self.hands.fail(move, failed)
+            self.moves.fail(move, failed)
             return
         record = replace(self._back(move), error=failed.message, tries=move.record.tries + 1)
-        if self.hands.write({move.plan.tenant: (move, record, self.hands.failure(move, failed))}):
-            self.hands.settle(move.plan, failed, Status.SKIPPED, move.made)
+        if self.moves.write({move.plan.tenant: (move, record, self.moves.failure(move, failed))}):
+            self.moves.settle(move.plan, failed, Status.SKIPPED, move.made)
 
     @staticmethod
-    def _back(move: Move) -> Record:
+    def _back(move: MoveProgress) -> Record:
         """Return the record of a tenant as it was before this run."""
         assert move.plan.record is not None
         return replace(move.plan.record, version=move.record.version)
 
-    def _give_up(self, move: Move) -> None:
+    def _give_up(self, move: MoveProgress) -> None:
         """End a move that somebody does not want any more; what was copied is dropped later."""
         record = move.record
-        inventory = self.hands.draft.observed.inventories.get(record.other or "")
-        is_there = record.other in self.hands.handles  # or nobody knows
+        inventory = self.moves.state.observed.inventories.get(record.other or "")
+        is_there = record.other in self.moves.handles  # or nobody knows
         if inventory is not None:
             is_there = record.database in inventory.databases
-        due = self.hands.now() + timedelta(seconds=self.hands.goal.retire_after)
+        due = self.moves.now() + timedelta(seconds=self.moves.goal.retire_after)
         after = replace(
             record,
             state=State.READY,
@@ -312,13 +375,13 @@ class _Work:
             tries=0,
         )
         message = f"what was copied is kept until {moment(due)}"
-        entry = self.hands.entry(Event.RETIRING, move.plan, record.other, message=message)
-        if self.hands.write({move.plan.tenant: (move, after, entry if is_there else None)}):
-            message = f"it stays on {move.way.source}"
+        entry = self.moves.entry(Event.RETIRING, move.plan, record.other, message=message)
+        if self.moves.write({move.plan.tenant: (move, after, entry if is_there else None)}):
+            message = f"it stays on {move.route.source}"
             if is_there:
                 message += f"; what was copied to {record.other} may be dropped after {moment(due)}"
             kept = due if is_there else None
-            self.hands.done(move, move.way.source, message, due=kept, given_up=True)
+            self.moves.done(move, move.route.source, message, due=kept, given_up=True)
 
 
 def _wanted(changes: Sequence[Change]) -> Retention | Unmanaged:

@@ -21,24 +21,24 @@ from influxops.reconcile.plan.blocks import held, hold, not_known
 from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 
 
-class Planner:
+class MovePlanner:
     """Decides who goes where.
 
     Args:
         goal: What the move is for.
         observed: What was read.
-        order: The run's order.
+        request: What the run is asked to do.
     """
 
-    def __init__(self, goal: Goal, observed: Observed, order: Order) -> None:
-        self.goal, self.observed, self.order = goal, observed, order
-        self.recalled, self.rules = observed.recalled, order.rules
-        self.handles = {handle.name: handle for handle in order.targets}
+    def __init__(self, goal: Goal, observed: Observed, request: RunRequest) -> None:
+        self.goal, self.observed, self.request = goal, observed, request
+        self.ledger_view, self.rules = observed.ledger_view, request.rules
+        self.handles = {handle.name: handle for handle in request.targets}
         self._placements: dict[str, Placement] = {}
 
     def plan(self, desired: Mapping[str, TenantPlan], context: Context) -> Plan:
@@ -65,16 +65,16 @@ class Planner:
             return
         inventory = self.observed.inventories.get(away)
         for id_, plan in desired.items():
-            record = self.recalled.record(id_)
+            record = self.ledger_view.record(id_)
             if record is not None:
                 is_concerned = self._leaves(record, away)
             else:
                 is_concerned = inventory is not None and plan.database in inventory.databases
             if is_concerned:
                 yield plan
-        for id_, record in self.recalled.records.items():
+        for id_, record in self.ledger_view.records.items():
             # No source has them, and yet their data is there.
-            is_there = self.recalled.record(id_) is not None
+            is_there = self.ledger_view.record(id_) is not None
             if id_ not in desired and is_there and self._leaves(record, away):
                 yield TenantPlan(id_, record.database, UNMANAGED)
 
@@ -84,10 +84,10 @@ class Planner:
         Raises:
             ConfigError: When nobody knows it.
         """
-        record = self.recalled.record(id_)
+        record = self.ledger_view.record(id_)
         if record is not None:
             return TenantPlan(id_, record.database, UNMANAGED)
-        if self.observed.sources_complete and self.recalled.is_there:
+        if self.observed.sources_complete and self.ledger_view.is_readable:
             raise ConfigError(
                 f"neither a source nor the ledger knows the tenant {printable(id_)}",
                 hint=nearest(id_, desired) or "`influxops status` shows all that are known",
@@ -103,11 +103,11 @@ class Planner:
 
     def one(self, plan: TenantPlan) -> TenantPlan:
         """Plan for one tenant: that it is moved, or why it is not."""
-        recalled = self.recalled
-        if not recalled.is_there:
-            message = f"the ledger cannot be used ({recalled.error}), so nothing is moved"
+        ledger_view = self.ledger_view
+        if not ledger_view.is_readable:
+            message = f"the ledger cannot be used ({ledger_view.error}), so nothing is moved"
             return not_known(plan, Kind.FAILED_LEDGER, message)
-        record = recalled.record(plan.tenant)
+        record = ledger_view.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
         inventory = self.observed.inventories.get(record.target or "")
@@ -346,7 +346,7 @@ class Planner:
         if inventory is None:
             return
         known = {plan.database for plan in desired.values()}
-        known |= {record.database for record in self.recalled.records.values()}
+        known |= {record.database for record in self.ledger_view.records.values()}
         rest = sorted(inventory.databases.keys() - known)
         if rest:
             yield Finding(
@@ -359,7 +359,7 @@ class Planner:
             )
         old = sorted(
             r.database
-            for r in self.recalled.records.values()
+            for r in self.ledger_view.records.values()
             if r.other == away and r.state is State.READY
         )
         if old:

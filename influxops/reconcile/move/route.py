@@ -37,16 +37,16 @@ class Goal(Struct, frozen=True):
                 )
 
 
-class Way(Struct, frozen=True):
+class Route(Struct, frozen=True):
     """From where to where one tenant goes."""
 
     source: str
     target: str
     was_cut_over: bool = False  # whether it is on `target` already, and only the rest is to come
-    is_given_up: bool = False  # whether a move that was begun is given up: it stays on `source`
+    is_cancelled: bool = False  # whether a move that was begun is given up: it stays on `source`
 
 
-def way_of(plan: TenantPlan) -> Way:
+def route_of(plan: TenantPlan) -> Route:
     """Return the way that a planned move takes."""
     record = plan.record
     assert record is not None and record.target is not None
@@ -54,8 +54,8 @@ def way_of(plan: TenantPlan) -> Way:
     assert change is not None
     if is_cut_over(record):
         assert record.other is not None
-        return Way(record.other, record.target, was_cut_over=True)
-    return Way(record.target, change.target, is_given_up=record.target == change.target)
+        return Route(record.other, record.target, was_cut_over=True)
+    return Route(record.target, change.target, is_cancelled=record.target == change.target)
 
 
 def is_cut_over(record: Record) -> bool:

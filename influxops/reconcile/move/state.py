@@ -17,18 +17,18 @@ from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
-from influxops.reconcile.move.route import Goal, Way, is_cut_over
+from influxops.reconcile.move.route import Goal, Route, is_cut_over
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import GRACE, Order
-from influxops.reconcile.state import Draft
+from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
 
 
-class Move:
+class MoveProgress:
     """One tenant on its way."""
 
-    def __init__(self, plan: TenantPlan, way: Way, record: Record) -> None:
-        self.plan, self.way, self.record = plan, way, record
+    def __init__(self, plan: TenantPlan, route: Route, record: Record) -> None:
+        self.plan, self.route, self.record = plan, route, record
         self.made: tuple[Outcome, ...] = ()  # what was made on the new target
         self.began = time.monotonic()
         self.kept = self.began  # when the ledger was last told how far it is
@@ -67,7 +67,7 @@ class Move:
         self.last, self.now = copied, Copied()
 
 
-class Failed(Exception):
+class MoveFailed(Exception):
     """One tenant cannot go on.
 
     Args:
@@ -89,7 +89,7 @@ class Failed(Exception):
         self.message, self.remedy, self.kind, self.again = message, remedy, kind, again
 
 
-class Taken(Failed):
+class ClaimLost(MoveFailed):
     """Another run has the tenant in its hands."""
 
     def __init__(self, record: Record) -> None:
@@ -97,43 +97,43 @@ class Taken(Failed):
         self.record = record
 
 
-class Hands:
+class MovesInProgress:
     """What a run that moves tenants has in its hands, and knows of all of them.
 
     Args:
         goal: What the move is for.
-        draft: What is known when it begins.
-        order: The run's order.
+        state: What is known when it begins.
+        request: What the run is asked to do.
         context: The run.
     """
 
-    def __init__(self, goal: Goal, draft: Draft, order: Order, context: Context) -> None:
-        assert order.ledger is not None
-        self.goal, self.order, self.context, self.ledger = goal, order, context, order.ledger
-        self.handles = {handle.name: handle for handle in order.targets}
+    def __init__(self, goal: Goal, state: RunState, request: RunRequest, context: Context) -> None:
+        assert request.ledger is not None
+        self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger
+        self.handles = {handle.name: handle for handle in request.targets}
         # These change while the run goes on: each tenant costs the same, however many there are.
-        self.tenants = dict(draft.plan.tenants)
-        self.settled = dict(draft.settled)
-        self.records = dict(draft.observed.recalled.records)
-        self.draft = draft
-        self.open: dict[str, Move] = {}
+        self.tenants = dict(state.plan.tenants)
+        self.settled = dict(state.settled)
+        self.records = dict(state.observed.ledger_view.records)
+        self.state = state
+        self.open: dict[str, MoveProgress] = {}
         self._began = time.monotonic()
 
     @property
-    def known(self) -> Draft:
+    def known(self) -> RunState:
         """What is known by now."""
-        recalled = replace(self.draft.observed.recalled, records=self.records)
+        ledger_view = replace(self.state.observed.ledger_view, records=self.records)
         return replace(
-            self.draft,
-            observed=replace(self.draft.observed, recalled=recalled),
-            plan=replace(self.draft.plan, tenants=self.tenants),
+            self.state,
+            observed=replace(self.state.observed, ledger_view=ledger_view),
+            plan=replace(self.state.plan, tenants=self.tenants),
             settled=self.settled,
             recorded=frozenset(self.settled),
         )
 
     def done(
         self,
-        move: Move,
+        move: MoveProgress,
         target: str,
         message: str,
         *,
@@ -149,7 +149,7 @@ class Hands:
             due: When the other copy may be dropped; None where there is none.
             given_up: Whether it was to stay after all.
         """
-        way, plan = move.way, move.plan
+        route, plan = move.route, move.plan
         seconds = round(time.monotonic() - move.began, 3)
         note = Finding(
             Kind.MOVING if given_up else Kind.MOVED,
@@ -158,9 +158,11 @@ class Hands:
             tenant=plan.tenant,
             target=target,
             database=plan.database,
-            facts=facts(way.source, way.target, move.counted, seconds=seconds, old_copy_due=due),
+            facts=facts(
+                route.source, route.target, move.counted, seconds=seconds, old_copy_due=due
+            ),
         )
-        inventory = self.draft.observed.inventories.get(target)
+        inventory = self.state.observed.inventories.get(target)
         assert plan.move is not None
         done = Outcome(plan.move, Status.DONE, message)
         self.settled[plan.tenant] = replace(
@@ -174,40 +176,42 @@ class Hands:
         )
         self.open.pop(plan.tenant, None)
 
-    def fail(self, move: Move, failed: Failed, *, kind: Kind | None = None) -> None:
+    def fail(self, move: MoveProgress, failed: MoveFailed, *, kind: Kind | None = None) -> None:
         """End one tenant's move for now: it goes on from there when it is run again."""
         tenant = move.plan.tenant
-        if isinstance(failed, Taken):
+        if isinstance(failed, ClaimLost):
             self.open.pop(tenant, None)
             self.tenants[tenant] = busy(replace(move.plan, changes=()), failed.record)
         elif self.write({tenant: (move, self._left(move, failed), self.failure(move, failed))}):
             self._say_failed(move, failed, kind or failed.kind)
 
-    def _say_failed(self, move: Move, failed: Failed, kind: Kind) -> None:
+    def _say_failed(self, move: MoveProgress, failed: MoveFailed, kind: Kind) -> None:
         if is_cut_over(move.record):
-            stands = f"it is on {move.way.target}, and the last rows on {move.way.source} are open"
+            stands = (
+                f"it is on {move.route.target}, and the last rows on {move.route.source} are open"
+            )
         else:
-            stands = f"it stays on {move.way.source}, where all of it is"
-        message = f"moving it to {move.way.target} did not end: {failed.message}; {stands}"
+            stands = f"it stays on {move.route.source}, where all of it is"
+        message = f"moving it to {move.route.target} did not end: {failed.message}; {stands}"
         again = failed.again or Remedy.command(
-            f"move {shlex.quote(move.plan.tenant)} --to {move.way.target}",
+            f"move {shlex.quote(move.plan.tenant)} --to {move.route.target}",
             f"{failed.remedy}, then go on with {{}}" if failed.remedy else "go on with {}",
         )
-        told = Failed(message, again, kind=kind)
+        told = MoveFailed(message, again, kind=kind)
         self.settle(move.plan, told, Status.FAILED, move.made, move)
 
     @staticmethod
-    def _left(move: Move, failed: Failed) -> Record:
+    def _left(move: MoveProgress, failed: MoveFailed) -> Record:
         """Return the record of a tenant that is left on its way, to go on from there."""
         tries = move.record.tries + 1
         return replace(move.record, progress=move.progress, error=failed.message, tries=tries)
 
-    def failure(self, move: Move, failed: Failed) -> Entry:
+    def failure(self, move: MoveProgress, failed: MoveFailed) -> Entry:
         """Return the line of the history that says why a move did not end."""
         ended, place = Status.FAILED.value, move.record.target
         return self.entry(Event.MOVING, move.plan, place, ended=ended, message=failed.message)
 
-    def write(self, ended: Mapping[str, tuple[Move, Record, Entry | None]]) -> bool:
+    def write(self, ended: Mapping[str, tuple[MoveProgress, Record, Entry | None]]) -> bool:
         """Write the records of tenants, and let go of them.
 
         Returns:
@@ -233,35 +237,35 @@ class Hands:
                 continue
             whole = False
             if found[tenant].holder in ("", self.context.id):
-                changed = Failed("its record was changed meanwhile")
+                changed = MoveFailed("its record was changed meanwhile")
                 self._say_failed(move, changed, Kind.BUSY)
             else:
                 self.tenants[tenant] = busy(replace(move.plan, changes=()), found[tenant])
         return whole
 
-    def _not_recorded(self, move: Move, error: InfluxopsError) -> None:
+    def _not_recorded(self, move: MoveProgress, error: InfluxopsError) -> None:
         """Say that the ledger could not be told where a tenant stands."""
         tenant = move.plan.tenant
         self.open.pop(tenant, None)
         message = f"the ledger could not be told how far its move is: {error.message}"
         again = Remedy.command(
-            f"move {shlex.quote(tenant)} --to {move.way.target}",
+            f"move {shlex.quote(tenant)} --to {move.route.target}",
             "see to the ledger, then go on with {}",
         )
-        failed = Failed(message, again, kind=Kind.FAILED_LEDGER)
+        failed = MoveFailed(message, again, kind=Kind.FAILED_LEDGER)
         self.settle(move.plan, failed, Status.UNKNOWN, move.made, move)
 
     def settle(
         self,
         plan: TenantPlan,
-        failed: Failed,
+        failed: MoveFailed,
         status: Status,
         made: tuple[Outcome, ...] = (),
-        move: Move | None = None,
+        move: MoveProgress | None = None,
     ) -> None:
         """Say why a tenant was not moved."""
         is_over = move is not None and is_cut_over(move.record)
-        target = move.way.target if move is not None and is_over else plan.target
+        target = move.route.target if move is not None and is_over else plan.target
         finding = Finding(
             failed.kind,
             Severity.ERROR,
@@ -275,7 +279,7 @@ class Hands:
         outcome = Outcome(plan.move, status, failed.message, failed.remedy)
         notes = move.noticed() if move is not None else ()
         if move is not None:
-            known = facts(move.way.source, move.way.target, move.counted)
+            known = facts(move.route.source, move.route.target, move.counted)
             finding = replace(finding, facts=known)
         self.settled[plan.tenant] = replace(
             plan,
@@ -289,7 +293,7 @@ class Hands:
 
     def interrupted(self, error: Interrupted) -> None:
         """Note how far all is that the run has in its hands, and let go of it."""
-        failed = Failed(error.message)
+        failed = MoveFailed(error.message)
         moves = dict(self.open)
         ended = {
             tenant: (move, self._left(move, failed), self.failure(move, failed))
@@ -303,7 +307,7 @@ class Hands:
             if tenant not in self.settled and self.tenants[tenant].changes:
                 self._say_failed(move, failed, Kind.INTERRUPTED)
 
-    def warn(self, move: Move, message: str, remedy: str) -> None:
+    def warn(self, move: MoveProgress, message: str, remedy: str) -> None:
         """Note what somebody should know of a move."""
         move.notes[message] = Finding(
             Kind.MOVING,
@@ -311,19 +315,19 @@ class Hands:
             message,
             remedy,
             move.plan.tenant,
-            move.way.source,
+            move.route.source,
             move.plan.database,
         )
 
     def has(self, target: str | None, database: str) -> bool:
         """Return whether a target was read and holds a database."""
-        inventory = self.draft.observed.inventories.get(target or "")
+        inventory = self.state.observed.inventories.get(target or "")
         return inventory is not None and database in inventory.databases
 
     def now(self) -> datetime:
         """Return the time by the ledger's clock."""
-        recalled = self.draft.observed.recalled
-        return recalled.now + timedelta(seconds=time.monotonic() - self._began)
+        ledger_view = self.state.observed.ledger_view
+        return ledger_view.now + timedelta(seconds=time.monotonic() - self._began)
 
     def entry(
         self,
@@ -337,7 +341,7 @@ class Hands:
         message: str = "",
     ) -> Entry:
         """Return a line of the history about a tenant; the fields are those of an `Entry`."""
-        return self.order.entry(event, plan, target, before, after, ended=ended, message=message)
+        return self.request.entry(event, plan, target, before, after, ended=ended, message=message)
 
 
 def is_written(record: Record, found: Record) -> bool:

@@ -15,12 +15,12 @@ from influxops.domain.record import Memory, Record, Server
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
-from influxops.reconcile.state import Observed, Recalled
+from influxops.reconcile.state import LedgerView, Observed
 from influxops.report.model import LedgerState
 from influxops.runtime.context import Context
 
 
-def recalled(memory: Memory, inventories: Mapping[str, Inventory]) -> Recalled:
+def ledger_view(memory: Memory, inventories: Mapping[str, Inventory]) -> LedgerView:
     """Return what is remembered, by the names that the targets have now.
 
     A server is known by its identity first: one that answers under another name was renamed, and
@@ -43,7 +43,7 @@ def recalled(memory: Memory, inventories: Mapping[str, Inventory]) -> Recalled:
     if renamed:
         there = {name: inventory.identity for name, inventory in inventories.items()}
         records = {id_: _renamed(record, renamed, there) for id_, record in records.items()}
-    return Recalled(
+    return LedgerView(
         is_configured=True,
         records=records,
         servers=servers,
@@ -54,22 +54,22 @@ def recalled(memory: Memory, inventories: Mapping[str, Inventory]) -> Recalled:
     )
 
 
-def strangers(
-    recalled: Recalled, tenants: Iterable[tuple[str, str]], identities: Mapping[str, str]
+def tenants_of_new_sources(
+    ledger_view: LedgerView, tenants: Iterable[tuple[str, str]], identities: Mapping[str, str]
 ) -> frozenset[str]:
     """Return the tenants that only sources have which the ledger has not seen.
 
     An empty namespace takes the first sources as they are.
 
     Args:
-        recalled: What is remembered.
+        ledger_view: What is remembered.
         tenants: (id, source) of each tenant that was read.
         identities: What tells each source from every other, by its name; one that only adds to
             others has none.
     """
-    if not recalled.sources:
+    if not ledger_view.sources:
         return frozenset()
-    new = {name for name, identity in identities.items() if identity not in recalled.sources}
+    new = {name for name, identity in identities.items() if identity not in ledger_view.sources}
     if not new:
         return frozenset()
     found: set[str] = set()
@@ -156,11 +156,14 @@ def failed_ledger(error: InfluxopsError) -> Finding:
 def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHandle]) -> Observed:
     """Return what was read with what the ledger says of it."""
     if read.memory is None:
-        known = Recalled(is_configured=True, error=read.state.error)
+        known = LedgerView(is_configured=True, error=read.state.error)
     else:
-        known = recalled(read.memory, observed.inventories)
+        known = ledger_view(read.memory, observed.inventories)
         tenants = ((tenant.id, tenant.source) for tenant in observed.tenants)
-        known = replace(known, strangers=strangers(known, tenants, identities(sources)))
+        known = replace(
+            known,
+            tenants_of_new_sources=tenants_of_new_sources(known, tenants, identities(sources)),
+        )
     findings = [*read.findings]
     for old, new in known.renamed.items():
         findings.append(
@@ -173,7 +176,7 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
         )
     return replace(
         observed,
-        recalled=known,
+        ledger_view=known,
         ledger=read.state,
         findings=(*observed.findings, *findings),
     )
@@ -181,13 +184,13 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
 
 def without_ledger(observed: Observed, why: str) -> Observed:
     """Return what is known where the ledger can be read, but this run cannot live in it."""
-    if observed.recalled.error:
+    if observed.ledger_view.error:
         return observed
-    recalled = replace(observed.recalled, error=why)
+    ledger_view = replace(observed.ledger_view, error=why)
     state = replace(observed.ledger, error=why) if observed.ledger is not None else None
     finding = failed_ledger(LedgerError(why))
     return replace(
-        observed, recalled=recalled, ledger=state, findings=(*observed.findings, finding)
+        observed, ledger_view=ledger_view, ledger=state, findings=(*observed.findings, finding)
     )
 
 

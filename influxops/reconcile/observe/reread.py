@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from influxops.domain.change import Outcome, Status
 from influxops.domain.finding import Kind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.targets import observe_again, unread
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.duplicates import describe_copies
-from influxops.reconcile.plan.ensure import make_plan
-from influxops.reconcile.request import GRACE, Order
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
+
+#: Plans what is observed and desired, as `Operation.plan` does.
+PlanFunction = Callable[[Observed, Mapping[str, TenantPlan], RunRequest, Context], Plan]
 
 
 def reread(
     outcomes: Sequence[Outcome],
     observed: Observed,
-    order: Order,
+    request: RunRequest,
     context: Context,
     *,
     closely: bool = False,
@@ -34,7 +36,7 @@ def reread(
     Args:
         outcomes: How the changes ended: what is not known is read from what is stored.
         observed: What was read before.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
         closely: Whether everything is read from what is stored.
     """
@@ -43,19 +45,19 @@ def reread(
         if closely or outcome.status is Status.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
-    targets = [handle for handle in order.targets if handle.name in changed]
+    targets = [handle for handle in request.targets if handle.name in changed]
     try:
-        return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
+        return observe_again(observed, targets, request.rules, context.or_grace(GRACE), names)
     except Interrupted:
         pass  # the run ended meanwhile: what was done is worth a moment more
     try:
-        return observe_again(observed, targets, order.rules, context.or_grace(GRACE), names)
+        return observe_again(observed, targets, request.rules, context.or_grace(GRACE), names)
     except Interrupted as error:
         return unread(observed, changed, error.message)
 
 
 def look_closely(
-    desired: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> Observed:
     """Read from what is stored whether databases are complete.
 
@@ -66,7 +68,7 @@ def look_closely(
         plan.database
         for plan in desired.values()
         if context.scope.covers(plan.tenant)
-        and (context.verify or _is_in_doubt(observed.recalled.record(plan.tenant)))
+        and (context.verify or _is_in_doubt(observed.ledger_view.record(plan.tenant)))
     }
     if not wanted:
         return observed
@@ -76,8 +78,8 @@ def look_closely(
         if context.scope.covers(None, name)
     }
     context.on_stage("verifying", sum(map(len, names.values())))
-    targets = [handle for handle in order.targets if names.get(handle.name)]
-    return observe_again(observed, targets, order.rules, context, names)
+    targets = [handle for handle in request.targets if names.get(handle.name)]
+    return observe_again(observed, targets, request.rules, context, names)
 
 
 def _is_in_doubt(record: Record | None) -> bool:
@@ -90,68 +92,68 @@ def _is_in_doubt(record: Record | None) -> bool:
     return record.state in (State.UNCONFIRMED, State.RESERVED)
 
 
-def look_at_busy(draft: Draft, order: Order, context: Context) -> Draft:
+def look_at_busy(
+    plan: PlanFunction, state: RunState, request: RunRequest, context: Context
+) -> RunState:
     """Look once more at the tenants that other runs had in their hands."""
     busy = {
         id_
-        for id_, plan in draft.plan.tenants.items()
-        if plan.finding is not None and plan.finding.kind is Kind.BUSY
+        for id_, each in state.plan.tenants.items()
+        if each.finding is not None and each.finding.kind is Kind.BUSY
     }
-    if not busy or order.ledger is None or order.planner is not None or context.dry_run:
-        return draft
+    if not busy or request.ledger is None:
+        return state
     try:
-        memory = order.ledger.memory(context, busy)
+        memory = request.ledger.memory(context, busy)
     except Interrupted:
         raise
     except InfluxopsError:
-        return draft  # they stay as they are: another's
-    known = draft.observed.recalled.having(memory.records)
+        return state  # they stay as they are: another's
+    known = state.observed.ledger_view.with_records(memory.records)
     observed = observe_again(
-        replace(draft.observed, recalled=known), order.targets, order.rules, context
+        replace(state.observed, ledger_view=known), request.targets, request.rules, context
     )
-    desired = desire(observed, order.rules, context.check)
-    again = make_plan(
-        observed,
-        {id_: plan for id_, plan in desired.items() if id_ in busy},
-        order.rules,
-        context.scope,
-        context.check,
+    desired = desire(observed, request.rules, context.check)
+    again = plan(
+        observed, {id_: each for id_, each in desired.items() if id_ in busy}, request, context
     )
-    return _settle_busy(replace(draft, observed=observed), again.tenants)
+    return _settle_busy(replace(state, observed=observed), again.tenants)
 
 
-def _settle_busy(draft: Draft, plans: Mapping[str, TenantPlan]) -> Draft:
+def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
     """Return what is known once the tenants that others had in their hands were looked at again.
 
     Args:
-        draft: What was known.
+        state: What was known.
         plans: What these tenants look like now.
     """
-    tenants = dict(draft.plan.tenants)
+    tenants = dict(state.plan.tenants)
     for id_, plan in plans.items():
         if id_ in tenants and plan.verdict is Verdict.OK:
             tenants[id_] = plan
-    return replace(draft, plan=replace(draft.plan, tenants=tenants))
+    return replace(state, plan=replace(state.plan, tenants=tenants))
 
 
-def look_for_doubles(order: Order, context: Context, draft: Draft) -> Draft:
+def look_for_doubles(
+    plan: PlanFunction, request: RunRequest, context: Context, state: RunState
+) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)
-    known = [handle for handle in order.targets if handle.name in draft.observed.inventories]
-    observed = observe_again(draft.observed, known, order.rules, grace)
-    desired = desire(observed, order.rules, lambda: None)
-    again = make_plan(observed, desired, order.rules, context.scope, lambda: None)
-    again = describe_copies(again, order.targets, grace)
-    settled = dict(draft.settled)
-    tenants = dict(draft.plan.tenants)
-    for id_, plan in again.tenants.items():
-        if plan.finding is None or plan.finding.kind is not Kind.IN_TWO_TARGETS:
+    known = [handle for handle in request.targets if handle.name in state.observed.inventories]
+    observed = observe_again(state.observed, known, request.rules, grace)
+    desired = desire(observed, request.rules, lambda: None)
+    again = plan(observed, desired, request, grace)
+    again = describe_copies(again, request.targets, grace)
+    settled = dict(state.settled)
+    tenants = dict(state.plan.tenants)
+    for id_, double in again.tenants.items():
+        if double.finding is None or double.finding.kind is not Kind.IN_TWO_TARGETS:
             continue
         for known_plans in (settled, tenants):
-            if id_ in known_plans and known_plans[id_].finding != plan.finding:
+            if id_ in known_plans and known_plans[id_].finding != double.finding:
                 known_plans[id_] = replace(
-                    known_plans[id_], verdict=Verdict.HELD, finding=plan.finding
+                    known_plans[id_], verdict=Verdict.HELD, finding=double.finding
                 )
     return replace(
-        draft, observed=observed, settled=settled, plan=replace(draft.plan, tenants=tenants)
+        state, observed=observed, settled=settled, plan=replace(state.plan, tenants=tenants)
     )

@@ -30,8 +30,8 @@ from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import ledger
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.policy import Rules
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Observed, Recalled
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import LedgerView, Observed
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
@@ -60,7 +60,7 @@ class Suspect(Struct, frozen=True):
 def stale_ledger(
     observed: Observed,
     desired: Mapping[str, TenantPlan] | None,
-    order: Order,
+    request: RunRequest,
     scope: Scope,
     context: Context,
 ) -> list[Finding]:
@@ -69,16 +69,16 @@ def stale_ledger(
     Args:
         observed: What was read.
         desired: What each tenant should have; None where sources were not read.
-        order: The run's order.
+        request: What the run is asked to do.
         scope: Whom it is asked for.
         context: The run.
 
     Raises:
         Interrupted: When the run is over.
     """
-    recalled, rules = observed.recalled, order.rules
+    ledger_view, rules = observed.ledger_view, request.rules
     # A ledger that is new knows nothing yet.
-    if order.ledger is None or not recalled.is_there or not recalled.servers:
+    if request.ledger is None or not ledger_view.is_readable or not ledger_view.servers:
         return []
     suspects, missed = _noticed(observed, desired, rules, scope)
     tenants = {each.tenant for each in suspects} | {record.tenant for record, _ in missed}
@@ -86,16 +86,16 @@ def stale_ledger(
         return []
     try:
         # Others go on meanwhile: what they did since is no news to the ledger.
-        memory = order.ledger.memory(context, tenants)
+        memory = request.ledger.memory(context, tenants)
     except Interrupted:
         raise
     except InfluxopsError:
         return []  # the run reports it when the ledger is to be written
-    fresh = ledger.recalled(memory, observed.inventories)
-    others = {id_: r for id_, r in recalled.records.items() if id_ not in tenants}
-    known = replace(recalled, records={**others, **fresh.records}, servers=fresh.servers)
-    suspects, missed = _noticed(replace(observed, recalled=known), desired, rules, scope)
-    markers = _markers(suspects, order, context)
+    fresh = ledger.ledger_view(memory, observed.inventories)
+    others = {id_: r for id_, r in ledger_view.records.items() if id_ not in tenants}
+    known = replace(ledger_view, records={**others, **fresh.records}, servers=fresh.servers)
+    suspects, missed = _noticed(replace(observed, ledger_view=known), desired, rules, scope)
+    markers = _markers(suspects, request, context)
     asked = None if desired is None else desired.keys()
     return [
         *(_elsewhere(each, observed, asked) for each in suspects if _is_its(each, markers)),
@@ -154,37 +154,37 @@ def _suspects(
     observed: Observed, desired: Mapping[str, TenantPlan], rules: Rules
 ) -> Iterator[Suspect]:
     """Yield the complete databases of tenants that no record explains."""
-    recalled = observed.recalled
+    ledger_view = observed.ledger_view
     owners = {plan.database: plan.tenant for plan in desired.values()}
     explained: set[tuple[str | None, str]] = set()
-    for record in recalled.records.values():
+    for record in ledger_view.records.values():
         owners.setdefault(record.database, record.tenant)
         if record.state not in _PLACELESS:
             explained |= {(record.target, record.database), (record.other, record.database)}
     for target, inventory in observed.inventories.items():
-        if target in recalled.replaced:
+        if target in ledger_view.replaced:
             continue  # that is reported, and nothing on it is what was promised
         for name, database in inventory.databases.items():
             if database.complete is not True or (target, name) in explained:
                 continue
             tenant = owners.get(name) or rules.template.tenant_id(name)
-            if tenant is None or tenant in recalled.strangers:
+            if tenant is None or tenant in ledger_view.tenants_of_new_sources:
                 continue
-            found = recalled.records.get(tenant)
-            since = _known_since(found, target, inventory, recalled)
+            found = ledger_view.records.get(tenant)
+            since = _known_since(found, target, inventory, ledger_view)
             if since is not None:
                 placed = found if found and found.state not in _PLACELESS else None
                 yield Suspect(tenant, target, name, since, placed)
 
 
 def _known_since(
-    record: Record | None, target: str, inventory: Inventory, recalled: Recalled
+    record: Record | None, target: str, inventory: Inventory, ledger_view: LedgerView
 ) -> datetime | None:
     """Return from when on the ledger should know of a database; None where it need not.
 
     What is older than that was there before the ledger: it is recorded when it is found.
     """
-    server = recalled.servers.get(target)
+    server = ledger_view.servers.get(target)
     first = server.since if server and server.identity == inventory.identity else None
     if record is None or record.state is State.WANTED:
         return first
@@ -198,18 +198,18 @@ def _deleted(
 
     What is missing and asked for by a source is lost, or elsewhere: that is reported anyway.
     """
-    recalled = observed.recalled
+    ledger_view = observed.ledger_view
     knows_all = observed.sources_complete and observed.has_registry
-    for record in recalled.records.values():
+    for record in ledger_view.records.values():
         inventory = observed.inventories.get(record.target or "")
         if (
             record.state not in (State.READY, State.MOVING, State.UNCONFIRMED)
-            or record.target in recalled.replaced
+            or record.target in ledger_view.replaced
             or inventory is None
             or not inventory.complete
         ):
             continue
-        deleted = _deleted_since(record, inventory, recalled)
+        deleted = _deleted_since(record, inventory, ledger_view)
         there = inventory.databases.get(record.database)
         if there is not None:
             # Without its marker it is what a writer has made.
@@ -223,27 +223,29 @@ def _deleted(
             yield record, deleted
 
 
-def _deleted_since(record: Record, inventory: Inventory, recalled: Recalled) -> datetime | None:
+def _deleted_since(
+    record: Record, inventory: Inventory, ledger_view: LedgerView
+) -> datetime | None:
     """Return when a namesake was deleted, if that is later than all that is known of a tenant."""
     ago = inventory.deleted_ago.get(record.database)
     if ago is None:
         return None
     # By the ledger's clock: a server's may be another.
-    deleted = recalled.now - timedelta(seconds=ago)
-    known = (record.made, record.since, recalled.confirmed(record))
+    deleted = ledger_view.now - timedelta(seconds=ago)
+    known = (record.made, record.since, ledger_view.confirmed(record))
     newest = max(filter(None, known), default=None)
     return deleted if newest is None or deleted > newest + _APART else None
 
 
 def _markers(
-    suspects: Iterable[Suspect], order: Order, context: Context
+    suspects: Iterable[Suspect], request: RunRequest, context: Context
 ) -> dict[tuple[str, str], Marker]:
     """Read what the markers of suspects say; those of tenants that are recorded elsewhere first."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for each in sorted(suspects, key=lambda each: each.record is None):
         if len(names[each.target]) < _MARKERS:
             names[each.target].append(each.database)
-    reading = context.limited(order.rules.reading)
+    reading = context.limited(request.rules.reading)
 
     def read(handle: TargetHandle) -> dict[str, Marker]:
         try:
@@ -252,7 +254,7 @@ def _markers(
             context.check()
             return {}  # it answers no more, and what is not read is not suspected
 
-    handles = [handle for handle in order.targets if names.get(handle.name)]
+    handles = [handle for handle in request.targets if names.get(handle.name)]
     found = in_parallel({handle.full_name: partial(read, handle) for handle in handles}, context)
     return {
         (handle.name, name): marker

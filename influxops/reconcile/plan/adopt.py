@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,30 +24,33 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.text import moment, nearest, printable, short, some_of
 from influxops.errors import ConfigError
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost
 from influxops.reconcile.plan.retire import on_the_move, standing
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 
 
-class Adopt(Struct, frozen=True):
-    """Plans that databases become tenants', whatever they are called.
+class Adopt(Operation, Struct, frozen=True):
+    """Makes databases tenants', whatever they are called.
 
     Args:
         names: The database's name of each tenant, by its id; None for the one that it should have,
             as it is recorded or the plan would have it.
     """
 
+    command: ClassVar[str] = "adopt"
+
     names: Mapping[str, str | None]
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it.
@@ -54,7 +58,7 @@ class Adopt(Struct, frozen=True):
         Raises:
             ConfigError: When no source knows one of them, or two are to get one database.
         """
-        if not observed.recalled.is_there:
+        if not observed.ledger_view.is_readable:
             return Plan({})
         names = {id_: name or _own(id_, observed, desired) for id_, name in self.names.items()}
         self._refuse_unknown(names, observed, desired)
@@ -62,14 +66,14 @@ class Adopt(Struct, frozen=True):
         given = {t.id: t.attributes.get("database") for t in observed.tenants if t.id in self.names}
         plans = {}
         for id_, database in names.items():
-            plan = TenantPlan(id_, database, UNMANAGED, record=observed.recalled.record(id_))
+            plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
             if id_ not in desired:
                 plans[id_] = postponed(plan, Kind.NOT_READ, "no source that could be read knows it")
                 continue
             if not database:
                 plans[id_] = desired[id_]  # held, because it can have no name
                 continue
-            plan = _planned(plan, observed, owners, order, context)
+            plan = _planned(plan, observed, owners, request, context)
             if plan.verdict in (Verdict.OK, Verdict.PENDING):
                 notes = _notes(plan, desired[id_], given.get(id_), observed)
                 plan = replace(plan, notes=(*plan.notes, *notes))
@@ -97,7 +101,7 @@ class Adopt(Struct, frozen=True):
 
 def _own(tenant: str, observed: Observed, desired: Mapping[str, TenantPlan]) -> str:
     """Return the name that a tenant's database should have; empty where it has no valid one."""
-    record = observed.recalled.record(tenant)
+    record = observed.ledger_view.record(tenant)
     if record is not None:
         return record.database
     return desired[tenant].database if tenant in desired else ""
@@ -107,7 +111,7 @@ def _planned(
     plan: TenantPlan,
     observed: Observed,
     owners: Mapping[str, list[tuple[str, str | None, str]]],
-    order: Order,
+    request: RunRequest,
     context: Context,
 ) -> TenantPlan:
     """Return a tenant with what makes a database its own, or why that cannot be."""
@@ -123,7 +127,7 @@ def _planned(
         return home
     before = observed.inventories[home].databases[plan.database]
     plan = replace(plan, target=home, before=before, after=before)
-    traits = order.rules.targets[home].traits
+    traits = request.rules.targets[home].traits
     for owner, target, why in owners.get(plan.database, ()):
         if owner != plan.tenant and target in (None, home):
             return hold(
@@ -142,7 +146,7 @@ def _planned(
             plan,
             held(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
         )
-    until = _kept_until(record, plan, observed, order)
+    until = _kept_until(record, plan, observed, request)
     changes = tuple(_changes(plan, home, before, until))
     if not changes:
         return plan
@@ -246,7 +250,7 @@ def _owners(
 ) -> dict[str, list[tuple[str, str | None, str]]]:
     """Return whose databases of some names are: (tenant, target, why), None for any target."""
     found: dict[str, list[tuple[str, str | None, str]]] = {name: [] for name in names}
-    for record in observed.recalled.records.values():
+    for record in observed.ledger_view.records.values():
         if record.database in names and record.state not in (State.WANTED, State.RETIRED):
             for target in filter(None, (record.target, record.other)):
                 found[record.database].append((record.tenant, target, "is recorded for"))
@@ -257,7 +261,7 @@ def _owners(
 
 
 def _kept_until(
-    record: Record | None, plan: TenantPlan, observed: Observed, order: Order
+    record: Record | None, plan: TenantPlan, observed: Observed, request: RunRequest
 ) -> datetime | None:
     """Return until when the copy at the recorded place is kept; None where that is no copy.
 
@@ -266,10 +270,10 @@ def _kept_until(
     if record is None or record.target == plan.target or record.database != plan.database:
         return None
     place = observed.inventories.get(record.target or "")
-    if order.ledger is None or place is None or plan.database not in place.databases:
+    if request.ledger is None or place is None or plan.database not in place.databases:
         return None
-    kept = parse_duration(order.ledger.settings.retire_after)
-    return observed.recalled.now + timedelta(seconds=kept)
+    kept = parse_duration(request.ledger.settings.retire_after)
+    return observed.ledger_view.now + timedelta(seconds=kept)
 
 
 def _changes(

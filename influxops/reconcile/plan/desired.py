@@ -48,7 +48,7 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
             check()
         known = first.setdefault(tenant.id, tenant)
         if known is tenant:
-            plans[tenant.id] = _desired(tenant, rules, observed.recalled.record(tenant.id))
+            plans[tenant.id] = _desired(tenant, rules, observed.ledger_view.record(tenant.id))
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():

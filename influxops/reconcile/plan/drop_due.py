@@ -8,6 +8,7 @@ that; what moved tenants left behind takes more (dropping.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from influxops.reconcile.apply.drop_due import OldCopies, drops_old_copy, note_o
 from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.observe.observe import observe
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.blocks import hold, postponed
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.recorded import (
@@ -37,8 +39,8 @@ from influxops.reconcile.plan.recorded import (
     unretired,
 )
 from influxops.reconcile.plan.retire import changed, standing, with_note_of_lost, with_telemetry
-from influxops.reconcile.request import GRACE, Order
-from influxops.reconcile.state import Draft, Observed
+from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
@@ -46,31 +48,27 @@ from influxops.runtime.context import Context
 _AT_ONCE, _COPIES, _READINGS = 200, 16, 20
 
 
-class Due(Struct, frozen=True):
+class DropDue(Operation, Struct, frozen=True):
     """Drops what is due: databases of retired tenants, and what moved ones left behind."""
 
-    def __call__(
+    command: ClassVar[str] = "retire --due"
+
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
-        """Plan it.
-
-        Raises:
-            TypeError: When something else would carry it out, without reading again.
-        """
-        if order.planner is not self:
-            raise TypeError("Due executes what it planned: it has to be the run's planner itself")
-        recalled = observed.recalled
-        if not recalled.is_there:
+        """Plan it."""
+        ledger_view = observed.ledger_view
+        if not ledger_view.is_readable:
             return Plan({})
         plans, retired, due = {}, {}, []
-        for number, record in enumerate(recalled.records.values()):
+        for number, record in enumerate(ledger_view.records.values()):
             if number % _LOOK == 0:
                 context.check()
-            target = due_on(record, recalled.now)
+            target = due_on(record, ledger_view.now)
             if target is None or not context.scope.covers(record.tenant, target):
                 continue
             due.append((record, target))
@@ -79,15 +77,15 @@ class Due(Struct, frozen=True):
             if (why := shared.get(record.tenant)) and record.tenant not in observed.known_elsewhere:
                 plans[record.tenant] = hold(standing(record, target, observed), why)
                 continue
-            plan = self._planned(record, target, observed, order, context)
+            plan = self._planned(record, target, observed, request, context)
             plans[record.tenant] = plan
             if record.state is State.RETIRING:
                 retired[record.tenant] = plan
-        plans |= with_telemetry(retired, observed, order, context)
+        plans |= with_telemetry(retired, observed, request, context)
         return Plan(plans, tuple(_waiting(observed)))
 
     def _planned(
-        self, record: Record, target: str, observed: Observed, order: Order, context: Context
+        self, record: Record, target: str, observed: Observed, request: RunRequest, context: Context
     ) -> TenantPlan:
         plan = standing(record, target, observed)
         if is_busy(record, context.id):
@@ -102,7 +100,7 @@ class Due(Struct, frozen=True):
                 Kind.NOT_READ,
                 "not every source could be read, so nobody knows whether it is back",
             )
-        if target not in order.rules.targets:
+        if target not in request.rules.targets:
             return postponed(
                 plan,
                 Kind.NOT_CONFIGURED,
@@ -133,79 +131,85 @@ class Due(Struct, frozen=True):
             plan = replace(plan, changes=(change,), notes=(*plan.notes, _was_gone(plan)))
         return plan
 
-    def carry_out(self, draft: Draft, order: Order, context: Context) -> Iterator[Draft]:
+    def execute(
+        self,
+        state: RunState,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Iterator[RunState]:
         """Drop what is planned, after it was claimed, read again and planned again.
 
         Raises:
             Interrupted: When the run is over; what was yielded last is what is known.
         """
-        while batch := _next_batch(draft):
+        while batch := _next_batch(state):
             context.check()
-            draft, batch = reserve(batch, draft, order, context)
-            yield draft
+            state, batch = reserve(batch, state, request, context)
+            yield state
             if not batch:
                 continue
-            draft, batch = _plan_again(batch, draft, order, context)
-            yield draft
+            state, batch = self._plan_again(batch, state, request, context)
+            yield state
             copies = [plan for plan in batch if drops_old_copy(plan)]
             others = [plan for plan in batch if not drops_old_copy(plan)]
             if others:
-                draft = carry_out(others, draft, order, context)
-                yield draft
-                yield (draft := write(draft, order, context.or_grace(GRACE)))
+                state = carry_out(others, state, request, context)
+                yield state
+                yield (state := write(state, request, context.or_grace(GRACE)))
             if copies:
-                for known in OldCopies(draft, order, context).drop(copies):
-                    yield (draft := known)
+                for known in OldCopies(state, request, context).drop(copies):
+                    yield (state := known)
+
+    def _plan_again(
+        self, batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+    ) -> tuple[RunState, list[TenantPlan]]:
+        """Read everything again, and plan from that for the tenants that this run has claimed.
+
+        Returns:
+            What is known now, and those of the batch for which the same is still to be done.
+        """
+        observed, why = state.observed, ""
+        try:
+            observed = observe(
+                request.sources, request.targets, request.rules, context, request.ledger
+            )
+            observed = replace(observed, closed=state.observed.closed)
+        except ConfigError as error:
+            why = error.message
+        records = observed.ledger_view.records
+        own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
+        plan = Plan({})
+        if not why and observed.ledger_view.is_readable:
+            part = replace(observed, ledger_view=replace(observed.ledger_view, records=own))
+            plan = self.plan(part, desire(part, request.rules, context.check), request, context)
+            plan = guard(plan, observed, request.rules, request.allow)
+        tenants = dict(state.plan.tenants)
+        still = []
+        for before in batch:
+            why = why or observed.ledger_view.error or "the ledger has changed meanwhile"
+            now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
+            tenants[before.tenant] = now
+            if [c.action for c in now.changes] == [c.action for c in before.changes]:
+                still.append(now)
+        refusals = tuple(dict.fromkeys((*state.plan.refusals, *plan.refusals)))
+        return (
+            replace(
+                state,
+                observed=observed,
+                plan=replace(state.plan, tenants=tenants, refusals=refusals),
+            ),
+            still,
+        )
 
 
-def _next_batch(draft: Draft) -> list[TenantPlan]:
+def _next_batch(state: RunState) -> list[TenantPlan]:
     """Return the tenants that are claimed next: what was read is soon old, and costly to read."""
-    waiting = still_open(draft)
+    waiting = still_open(state)
     copies = [plan for plan in waiting if drops_old_copy(plan)]
     others = [plan for plan in waiting if not drops_old_copy(plan)]
-    share = len(draft.plan.tenants) // _READINGS
+    share = len(state.plan.tenants) // _READINGS
     return others[: max(_AT_ONCE, share)] or copies[: max(_COPIES, share)]
-
-
-def _plan_again(
-    batch: Sequence[TenantPlan], draft: Draft, order: Order, context: Context
-) -> tuple[Draft, list[TenantPlan]]:
-    """Read everything again, and plan from that for the tenants that this run has claimed.
-
-    Returns:
-        What is known now, and those of the batch for which the same is still to be done.
-    """
-    assert order.planner is not None
-    observed, why = draft.observed, ""
-    try:
-        observed = observe(order.sources, order.targets, order.rules, context, order.ledger)
-        observed = replace(observed, closed=draft.observed.closed)
-    except ConfigError as error:
-        why = error.message
-    records = observed.recalled.records
-    own = {plan.tenant: records[plan.tenant] for plan in batch if plan.tenant in records}
-    plan = Plan({})
-    if not why and observed.recalled.is_there:
-        part = replace(observed, recalled=replace(observed.recalled, records=own))
-        plan = order.planner(part, desire(part, order.rules, context.check), order, context)
-        plan = guard(plan, observed, order.rules, order.allow)
-    tenants = dict(draft.plan.tenants)
-    still = []
-    for before in batch:
-        why = why or observed.recalled.error or "the ledger has changed meanwhile"
-        now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
-        tenants[before.tenant] = now
-        if [c.action for c in now.changes] == [c.action for c in before.changes]:
-            still.append(now)
-    refusals = tuple(dict.fromkeys((*draft.plan.refusals, *plan.refusals)))
-    return (
-        replace(
-            draft,
-            observed=observed,
-            plan=replace(draft.plan, tenants=tenants, refusals=refusals),
-        ),
-        still,
-    )
 
 
 def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | None:
@@ -237,10 +241,10 @@ _LOOK = 1_000
 
 def _waiting(observed: Observed) -> Iterator[Finding]:
     """Tell of the tenants that are not due yet."""
-    now = observed.recalled.now
+    now = observed.ledger_view.now
     later = [
         record.due
-        for record in observed.recalled.records.values()
+        for record in observed.ledger_view.records.values()
         if record.state is State.RETIRING and record.due is not None and record.due > now
     ]
     if later:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
@@ -16,13 +18,80 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import some_of
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.blocks import acknowledge, held, hold, not_known
 from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.placement import placement_of
-from influxops.reconcile.plan.warnings import Noticed
+from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
+from influxops.runtime.context import Context
+
+
+class Ensure(Operation, Struct, frozen=True):
+    """Gives tenants what they should have: a complete database, with its retention period.
+
+    Args:
+        recreate: Ids of tenants whose lost database is created again, empty.
+        only_create: Whether nothing is changed but what creates, completes or keeps a database.
+    """
+
+    command: ClassVar[str] = "ensure"
+    needs_ledger: ClassVar[bool] = False
+    reconciles: ClassVar[bool] = True
+
+    recreate: frozenset[str] = frozenset()
+    only_create: bool = False
+
+    def plan(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Plan:
+        """Plan it."""
+        plan = make_plan(observed, desired, request.rules, context.scope, context.check)
+        if not self.only_create:
+            return plan
+        tenants = {id_: _only_creating(each) for id_, each in plan.tenants.items()}
+        return replace(plan, tenants=tenants)
+
+
+class Drop(Operation, Struct, frozen=True):
+    """Drops the databases of the tenants that the run's scope names, at once."""
+
+    command: ClassVar[str] = "ensure"
+    needs_ledger: ClassVar[bool] = False
+    reconciles: ClassVar[bool] = True
+    drops: ClassVar[bool] = True
+
+    def plan(
+        self,
+        observed: Observed,
+        desired: Mapping[str, TenantPlan],
+        request: RunRequest,
+        context: Context,
+    ) -> Plan:
+        """Plan it."""
+        rules, scope = request.rules, context.scope
+        return make_plan(observed, desired, rules, scope, context.check, absent=True)
+
+
+_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
+
+
+def _only_creating(plan: TenantPlan) -> TenantPlan:
+    if plan.is_replacement:
+        return plan  # for the guards, which refuse it
+    kept = tuple(change for change in plan.changes if change.action in _CREATING)
+    if len(kept) == len(plan.changes):
+        return plan
+    if kept:
+        return replace(plan, changes=kept)
+    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)
 
 
 def make_plan(
@@ -44,19 +113,19 @@ def make_plan(
         check: Raises when the run is over; called now and then.
         absent: Whether the tenants that the scope names are to lose their databases.
     """
-    planner = _Planner(observed, rules, scope, check)
+    planner = _EnsurePlanner(observed, rules, scope, check)
     planned = planner.absent(desired) if absent else planner.present(desired)
     tenants = {id_: planned[id_] for id_ in desired if id_ in planned and scope.covers(id_)}
     notes: list[Finding] = []
     if not absent:
-        noticed = Noticed(observed, rules, planner.placement)
+        noticed = PlanWarnings(observed, rules, planner.placement)
         notes += noticed.in_plan([*tenants.values()])
         if not scope.is_limited and observed.sources_complete:
             notes += noticed.beyond(desired)
     return Plan(tenants, tuple(notes))
 
 
-class _Planner:
+class _EnsurePlanner:
     """One planning: what it reads from, and the places that it gives away."""
 
     def __init__(
@@ -64,9 +133,9 @@ class _Planner:
     ) -> None:
         self.observed, self.rules, self.scope, self.check = observed, rules, scope, check
         self.unread = observed.unread
-        self.recalled = observed.recalled
+        self.ledger_view = observed.ledger_view
         self.placement = placement_of(observed, rules)
-        for record in self.recalled.records.values():
+        for record in self.ledger_view.records.values():
             # What another run has reserved is as good as there, though it is not yet.
             place = self.placement.locations.get(record.target or "")
             if record.is_held and place is not None and record.state is State.RESERVED:
@@ -82,7 +151,7 @@ class _Planner:
             if number % LOOK == 0:
                 self.check()
             homes = homes_of(plan.database, self.observed) if plan.database else []
-            record = self.recalled.record(plan.tenant)
+            record = self.ledger_view.record(plan.tenant)
             if record is not None:
                 plan = replace(plan, record=record)
                 if record.target in homes or record.target not in self.observed.inventories:
@@ -133,7 +202,7 @@ class _Planner:
             if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
                 plan = hold(plan, why)
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
-            plan = replace(plan, record=self.recalled.record(plan.tenant))
+            plan = replace(plan, record=self.ledger_view.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]

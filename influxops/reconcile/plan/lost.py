@@ -16,12 +16,12 @@ from influxops.domain.record import Memory, Record
 from influxops.domain.text import count, short, some_of
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.observe.ledger import recalled, without_ledger
+from influxops.reconcile.observe.ledger import ledger_view, without_ledger
 from influxops.reconcile.observe.targets import observe_again
 from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.plan.duplicates import contents_in_words, stats_of
 from influxops.reconcile.plan.recorded import how_to_go_on, is_recreated, seems_lost
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 
@@ -30,7 +30,7 @@ _MOST = 1_000
 
 
 def look_twice(
-    desired: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> Observed:
     """Read targets and records again before anything that was promised is called lost.
 
@@ -42,21 +42,21 @@ def look_twice(
         for id_, record in _seemingly(desired, observed).items()
         if context.scope.covers(id_, record.target)
     }
-    if not lost or order.ledger is None:
+    if not lost or request.ledger is None:
         return observed
     names = {record.target for record in lost.values()}
-    targets = [handle for handle in order.targets if handle.name in names]
-    observed = observe_again(observed, targets, order.rules, context)
+    targets = [handle for handle in request.targets if handle.name in names]
+    observed = observe_again(observed, targets, request.rules, context)
     away = {each.name for each in observed.targets if not each.reachable} & names
     inventories = {n: i for n, i in observed.inventories.items() if n not in away}
     try:
-        memory = order.ledger.memory(context, lost.keys())
+        memory = request.ledger.memory(context, lost.keys())
     except Interrupted:
         raise
     except InfluxopsError as error:
         return without_ledger(replace(observed, inventories=inventories), error.message)
-    known = observed.recalled.having(recalled(memory, inventories).records)
-    return replace(observed, inventories=inventories, recalled=known)
+    known = observed.ledger_view.with_records(ledger_view(memory, inventories).records)
+    return replace(observed, inventories=inventories, ledger_view=known)
 
 
 class Asks(Protocol):
@@ -72,7 +72,7 @@ class Asks(Protocol):
 def look_again(
     desired: Mapping[str, TenantPlan],
     observed: Observed,
-    order: Order,
+    request: RunRequest,
     memory: Memory,
     reading: Asks,
 ) -> tuple[Observed, Memory]:
@@ -81,7 +81,7 @@ def look_again(
     Args:
         desired: What each tenant should have.
         observed: What was read.
-        order: The run's order.
+        request: What the run is asked to do.
         memory: What the ledger gave.
         reading: Asks targets and ledger.
 
@@ -89,16 +89,16 @@ def look_again(
         What was read, and what the ledger has, as both stand now.
     """
     lost = _seemingly(desired, observed)
-    if not lost or order.ledger is None:
+    if not lost or request.ledger is None:
         return observed, memory
     names: defaultdict[str, set[str]] = defaultdict(set)
     for record in lost.values():
         names[record.target or ""].add(record.database)
-    handles = [handle for handle in order.targets if handle.name in names]
+    handles = [handle for handle in request.targets if handle.name in names]
     given = reading.ask(
         {h.full_name: partial(h.look, names[h.name], reading.context) for h in handles}
     )
-    ledger = order.ledger
+    ledger = request.ledger
     again = reading.ask({ledger.full_name: partial(ledger.memory, reading.context, [*lost])})
     inventories = dict(observed.inventories)
     for handle in handles:
@@ -108,8 +108,8 @@ def look_again(
             inventories[handle.name] = replace(found, databases={**others, **found.databases})
     for now in again.values():
         memory = replace(memory, records={**memory.records, **now.records})
-    known = recalled(memory, inventories)
-    return replace(observed, inventories=inventories, recalled=known), memory
+    known = ledger_view(memory, inventories)
+    return replace(observed, inventories=inventories, ledger_view=known), memory
 
 
 def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
@@ -144,7 +144,7 @@ def refused(plans: Sequence[TenantPlan]) -> str:
 
 def _seemingly(desired: Mapping[str, TenantPlan], observed: Observed) -> dict[str, Record]:
     """Return the records of the tenants that seem to be lost."""
-    records = ((id_, observed.recalled.record(id_)) for id_ in desired)
+    records = ((id_, observed.ledger_view.record(id_)) for id_ in desired)
     return {id_: each for id_, each in records if each is not None and seems_lost(each, observed)}
 
 

@@ -228,7 +228,7 @@ def why_lost(record: Record, observed: Observed) -> str:
     if not is_lost(record):
         return ""
     inventory = observed.inventories.get(record.target or "")
-    seen = observed.recalled.confirmed(record)
+    seen = observed.ledger_view.confirmed(record)
     by = f" by run {record.made_by}" if record.made_by else ""
     made = f"made{by} {moment(record.made)}" if record.made is not None else f"made{by}"
     parts = [f"it is gone from {record.target}, {made}"]
@@ -320,10 +320,10 @@ def left_behind(
     told: list[Finding] = []
     promised = {
         (record.target, record.database)
-        for record in observed.recalled.records.values()
+        for record in observed.ledger_view.records.values()
         if record.state is not State.RETIRED
     }
-    for record in observed.recalled.records.values():
+    for record in observed.ledger_view.records.values():
         homes = [
             (target, inventory.databases[record.database])
             for target, inventory in observed.inventories.items()
@@ -397,7 +397,7 @@ def sharing(
     """
     records = [*records]
     owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
-    for other in observed.recalled.records.values():
+    for other in observed.ledger_view.records.values():
         if other.database in owners and other.state not in (State.WANTED, State.RETIRED):
             owners[other.database].add(other.tenant)
     for id_, plan in desired.items():

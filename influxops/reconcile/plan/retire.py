@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,10 +24,11 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.text import moment, nearest, printable, short, some_of
 from influxops.errors import ConfigError
+from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
@@ -35,8 +37,8 @@ from influxops.runtime.parallel import in_parallel
 RECENT = timedelta(days=1)
 
 
-class Retire(Struct, frozen=True):
-    """Plans that tenants are retired.
+class Retire(Operation, Struct, frozen=True):
+    """Retires tenants.
 
     Args:
         tenants: Their ids.
@@ -46,16 +48,18 @@ class Retire(Struct, frozen=True):
             database should have; who has none is left alone.
     """
 
+    command: ClassVar[str] = "retire"
+
     tenants: tuple[str, ...]
     after: float | None = None
     renew: bool = False
     found: bool = False
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it.
@@ -63,15 +67,17 @@ class Retire(Struct, frozen=True):
         Raises:
             ConfigError: When the ledger knows nothing of one of them.
         """
-        if not observed.recalled.is_there:
+        if not observed.ledger_view.is_readable:
             return Plan({})
-        until = self._until(observed, order)
-        known = [id_ for id_ in self.tenants if not self.found or id_ in observed.recalled.records]
+        until = self._until(observed, request)
+        known = [
+            id_ for id_ in self.tenants if not self.found or id_ in observed.ledger_view.records
+        ]
         records = [*recorded(known, observed)]
         found = [
             Record(id_, State.READY, desired[id_].database)
             for id_ in self.tenants
-            if self.found and id_ not in observed.recalled.records and id_ in desired
+            if self.found and id_ not in observed.ledger_view.records and id_ in desired
         ]
         shared = sharing([*records, *found], desired, observed)
         plans = {
@@ -88,7 +94,7 @@ class Retire(Struct, frozen=True):
                     else self._found(desired[id_], until, observed, context)
                 )
         plans = {id_: plans[id_] for id_ in self.tenants if id_ in plans}
-        return Plan(with_telemetry(plans, observed, order, context))
+        return Plan(with_telemetry(plans, observed, request, context))
 
     def _found(
         self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
@@ -112,12 +118,12 @@ class Retire(Struct, frozen=True):
         record = Record(plan.tenant, State.READY, plan.database, homes[0], identity)
         return replace(self._planned(record, until, observed, context), record=None)
 
-    def _until(self, observed: Observed, order: Order) -> datetime:
+    def _until(self, observed: Observed, request: RunRequest) -> datetime:
         after = self.after
         if after is None:
-            assert order.ledger is not None
-            after = parse_duration(order.ledger.settings.retire_after)
-        return observed.recalled.now + timedelta(seconds=after)
+            assert request.ledger is not None
+            after = parse_duration(request.ledger.settings.retire_after)
+        return observed.ledger_view.now + timedelta(seconds=after)
 
     def _planned(
         self, record: Record, until: datetime, observed: Observed, context: Context
@@ -154,20 +160,22 @@ class Retire(Struct, frozen=True):
         return changed(plan, Action.RETIRE, record.target, until=until)
 
 
-class Unretire(Struct, frozen=True):
-    """Plans that tenants which are retiring are kept.
+class Unretire(Operation, Struct, frozen=True):
+    """Keeps tenants which are retiring.
 
     Args:
         tenants: Their ids.
     """
 
+    command: ClassVar[str] = "unretire"
+
     tenants: tuple[str, ...]
 
-    def __call__(
+    def plan(
         self,
         observed: Observed,
         desired: Mapping[str, TenantPlan],
-        order: Order,
+        request: RunRequest,
         context: Context,
     ) -> Plan:
         """Plan it.
@@ -175,7 +183,7 @@ class Unretire(Struct, frozen=True):
         Raises:
             ConfigError: When the ledger knows nothing of one of them.
         """
-        if not observed.recalled.is_there:
+        if not observed.ledger_view.is_readable:
             return Plan({})
         plans = {}
         for record in recorded(self.tenants, observed):
@@ -198,7 +206,7 @@ def recorded(tenants: Iterable[str], observed: Observed) -> Iterable[Record]:
     Raises:
         ConfigError: When the ledger knows nothing of one of them.
     """
-    records = observed.recalled.records
+    records = observed.ledger_view.records
     names = list(dict.fromkeys(tenants))
     unknown = [id_ for id_ in names if id_ not in records]
     if unknown:
@@ -261,7 +269,7 @@ def changed(
 
 
 def with_telemetry(
-    plans: Mapping[str, TenantPlan], observed: Observed, order: Order, context: Context
+    plans: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> dict[str, TenantPlan]:
     """Return tenants with what is known of their telemetry, of which there should be none of late.
 
@@ -270,7 +278,7 @@ def with_telemetry(
     Args:
         plans: The tenants; those for which nothing is to be done are not asked about.
         observed: What was read.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
     """
     asked = {id_: plan for id_, plan in plans.items() if plan.changes and _may_hold(plan, observed)}
@@ -278,7 +286,7 @@ def with_telemetry(
     for plan in asked.values():
         names[plan.changes[0].target].append(plan.database)
     context.on_stage("counting", len(asked))
-    handles = [handle for handle in order.targets if handle.name in names]
+    handles = [handle for handle in request.targets if handle.name in names]
     found = in_parallel(
         {h.full_name: partial(h.describe, names[h.name], context) for h in handles}, context
     )
@@ -286,7 +294,7 @@ def with_telemetry(
     result = dict(plans)
     for id_, plan in asked.items():
         known = stats.get(plan.changes[0].target, {}).get(plan.database)
-        result[id_] = _with_telemetry(plan, known, observed, order)
+        result[id_] = _with_telemetry(plan, known, observed, request)
     context.check()
     return result
 
@@ -298,14 +306,14 @@ def _may_hold(plan: TenantPlan, observed: Observed) -> bool:
 
 
 def _with_telemetry(
-    plan: TenantPlan, stats: DatabaseStats | None, observed: Observed, order: Order
+    plan: TenantPlan, stats: DatabaseStats | None, observed: Observed, request: RunRequest
 ) -> TenantPlan:
     inventory = observed.inventories.get(plan.changes[0].target)
     if inventory is None:
         why = f"its target {plan.changes[0].target} cannot be read"
         return postponed(plan, Kind.NOT_READ, f"when telemetry last came is not known: {why}")
     tables = [table for table in stats.contents if table.is_telemetry] if stats else []
-    since = observed.recalled.now - RECENT
+    since = observed.ledger_view.now - RECENT
     recent = [table for table in tables if table.last_write and table.last_write > since]
     if recent:
         newest = max(recent, key=_last_write)
@@ -318,7 +326,7 @@ def _with_telemetry(
         return plan
     why = (stats.message if stats else "") or "its target does not tell"
     message = f"when telemetry last came could not be read: {why}"
-    if "recent-telemetry" in order.allow:
+    if "recent-telemetry" in request.allow:
         return _wrote(plan, message)
     remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
     return postponed(plan, Kind.NOT_READ, message, remedy)

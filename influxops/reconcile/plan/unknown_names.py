@@ -70,7 +70,7 @@ def with_unknown_tenants(
 
 def _left(tenant: str, observed: Observed, rules: Rules) -> tuple[str, str | Remedy]:
     """Return what there is of a tenant that no source knows, in words, and what to do about it."""
-    record = observed.recalled.record(tenant)
+    record = observed.ledger_view.record(tenant)
     if record is not None and record.state is State.RETIRING:
         due = f" is dropped after {moment(record.due)}" if record.due else " is to be dropped"
         left = f"; it is retiring: {short(record.database)} on {record.target}{due}"

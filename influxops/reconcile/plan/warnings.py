@@ -18,7 +18,7 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
 
-class Noticed:
+class PlanWarnings:
     """What is noticed in one planning.
 
     Args:
@@ -143,7 +143,9 @@ class Noticed:
 
     def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         wanted = {plan.database for plan in desired.values()}
-        owners = {(r.target, r.database): r.tenant for r in self.observed.recalled.records.values()}
+        owners = {
+            (r.target, r.database): r.tenant for r in self.observed.ledger_view.records.values()
+        }
         known, told = recorded.left_behind(self.observed, desired)
         yield from told
         databases = [

@@ -18,11 +18,10 @@ from influxops.errors import InfluxopsError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.ledger.commit import record
-from influxops.reconcile.plan.ensure import make_plan
-from influxops.reconcile.request import GRACE, Order
+from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.single.noting import confirm
-from influxops.reconcile.state import Draft, Observed, Recalled
+from influxops.reconcile.state import LedgerView, Observed, RunState
 from influxops.runtime.context import Context
 
 
@@ -36,7 +35,7 @@ class Failed(Struct, frozen=True):
 def make(
     places: Sequence[Place],
     handle: TargetHandle,
-    order: Order,
+    request: RunRequest,
     context: Context,
     tell: Callable[[Place], None],
 ) -> Failed | None:
@@ -45,7 +44,7 @@ def make(
     Args:
         places: The tenants, all of this target.
         handle: The target.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
         tell: Called with each tenant as it stands then, as soon as that is known.
 
@@ -53,19 +52,19 @@ def make(
         What is wrong with the target, or the ledger; None where all is well.
     """
     by_id = {place.tenant: place for place in places}
-    if order.ledger is None:
+    if request.ledger is None:
         return _made(by_id, handle, context, lambda place, outcome: tell(place))
     try:
-        with order.ledger.guard(), order.ledger.lock(context):
-            return _recorded(by_id, handle, order, context, tell)
+        with request.ledger.guard(), request.ledger.lock(context):
+            return _recorded(by_id, handle, request, context, tell)
     except InfluxopsError as error:
-        return Failed(order.ledger.full_name, error)
+        return Failed(request.ledger.full_name, error)
 
 
 def _recorded(
     places: Mapping[str, Place],
     handle: TargetHandle,
-    order: Order,
+    request: RunRequest,
     context: Context,
     tell: Callable[[Place], None],
 ) -> Failed | None:
@@ -74,19 +73,19 @@ def _recorded(
     identity = next((place.identity for place in places.values() if place.identity), None)
     observed = Observed(
         inventories={handle.name: Inventory({}, identity=identity)},
-        recalled=Recalled(is_configured=True, records=known),
+        ledger_view=LedgerView(is_configured=True, records=known),
     )
     has_marker = bool(handle.traits.marker)
-    draft, mine = reserve([*plans.values()], Draft(observed, Plan(plans)), order, context)
-    if draft.settled:  # nothing could be reserved
-        assert order.ledger is not None
-        note = draft.notes[-1]
-        return Failed(order.ledger.full_name, InfluxopsError(note.message, hint=note.remedy))
+    state, mine = reserve([*plans.values()], RunState(observed, Plan(plans)), request, context)
+    if state.settled:  # nothing could be reserved
+        assert request.ledger is not None
+        note = state.notes[-1]
+        return Failed(request.ledger.full_name, InfluxopsError(note.message, hint=note.remedy))
     for id_ in plans.keys() - {plan.tenant for plan in mine}:
-        finding = draft.plan.tenants[id_].finding
+        finding = state.plan.tenants[id_].finding
         reason = finding.message if finding is not None else ""
         tell(replace(places[id_], step=Step.BUSY, reason=reason))
-    tenants, settled = dict(draft.plan.tenants), {}
+    tenants, settled = dict(state.plan.tenants), {}
     ended: list[Place] = []
 
     def note_outcome(place: Place, outcome: Outcome) -> None:
@@ -117,8 +116,8 @@ def _recorded(
             )
             unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
             settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
-    draft = replace(draft, plan=replace(draft.plan, tenants=tenants), settled=settled)
-    record(draft, order, context.or_grace(GRACE), at_end=True)
+    state = replace(state, plan=replace(state.plan, tenants=tenants), settled=settled)
+    record(state, request, context.or_grace(GRACE), at_end=True)
     for place in ended:
         tell(place)
     return failed
@@ -185,14 +184,14 @@ def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Pla
 
 
 def complete(
-    places: Sequence[Place], handle: TargetHandle, order: Order, context: Context
+    places: Sequence[Place], handle: TargetHandle, request: RunRequest, context: Context
 ) -> list[Outcome]:
     """Complete databases that were made quickly, or found; record those that were seen to be.
 
     Args:
         places: The tenants, all of this target.
         handle: The target.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
 
     Returns:
@@ -202,7 +201,7 @@ def complete(
         InfluxopsError: When they could not be looked at, or recorded.
     """
     changes = [_completion(place) for place in places]
-    looks = order.ledger is not None and handle.implements("influxops_look")
+    looks = request.ledger is not None and handle.implements("influxops_look")
     found = [p.database for p in places if p.step is Step.THERE] if looks else []
     before = handle.look(found, context) if found else Inventory({})
     to_do = [c for c in changes if not _is_complete(c.database, before)]
@@ -213,7 +212,7 @@ def complete(
     # A marker is lost where a database of the same name was deleted moments before.
     seen = handle.look([change.database for change in changes], context)
     good = [place for place in places if _is_complete(place.database, seen)]
-    confirm(good, seen, order, context)
+    confirm(good, seen, request, context)
     return [
         replace(outcome, status=Status.UNCONFIRMED, message="its marker is not there")
         if outcome.status is Status.DONE and _is_incomplete(outcome.change.database, seen)
@@ -237,34 +236,3 @@ def _completion(place: Place) -> Change:
     after = Database(place.database, complete=True)
     before = Database(place.database, complete=False)
     return Change(Action.COMPLETE, place.tenant, place.target or "", place.database, before, after)
-
-
-class OnlyCreating:
-    """Plans as any run does, but leaves out what does not make, complete or keep a database."""
-
-    ensures = True  # what it finds is recorded, as in any run
-
-    def __call__(
-        self,
-        observed: Observed,
-        desired: Mapping[str, TenantPlan],
-        order: Order,
-        context: Context,
-    ) -> Plan:
-        """Plan it."""
-        plan = make_plan(observed, desired, order.rules, context.scope, context.check)
-        return replace(plan, tenants={id_: _creating(each) for id_, each in plan.tenants.items()})
-
-
-_CREATING = (Action.CREATE, Action.COMPLETE, Action.UNRETIRE)
-
-
-def _creating(plan: TenantPlan) -> TenantPlan:
-    if plan.is_replacement:
-        return plan  # for the guards, which refuse it
-    kept = tuple(change for change in plan.changes if change.action in _CREATING)
-    if len(kept) == len(plan.changes):
-        return plan
-    if kept:
-        return replace(plan, changes=kept)
-    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)

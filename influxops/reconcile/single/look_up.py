@@ -26,14 +26,14 @@ from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, TargetRefused
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
-from influxops.reconcile.observe.ledger import recalled
+from influxops.reconcile.observe.ledger import ledger_view
 from influxops.reconcile.observe.sources import apart, merged
 from influxops.reconcile.observe.stale_ledger import looks_beside, stale_ledger
 from influxops.reconcile.plan import lost, recorded
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.ensure import make_plan
-from influxops.reconcile.request import Order
-from influxops.reconcile.state import Observed, Recalled
+from influxops.reconcile.request import RunRequest
+from influxops.reconcile.state import LedgerView, Observed
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
@@ -101,7 +101,7 @@ class Known(Struct, frozen=True):
 
 def look_up(
     asked: Mapping[str, Asked],
-    order: Order,
+    request: RunRequest,
     context: Context,
     known: Known,
     *,
@@ -111,7 +111,7 @@ def look_up(
 
     Args:
         asked: The tenants, by id.
-        order: What to ask.
+        request: What to ask.
         context: The run.
         known: What is known of the targets.
         closely: Whether a database is looked at though making it would tell that it is there.
@@ -120,27 +120,27 @@ def look_up(
         Interrupted: When the run is over.
     """
     reading = _Reading(context)
-    tenants, memory = _read(asked, order, reading)
+    tenants, memory = _read(asked, request, reading)
     if reading.failed or memory is None:
         why = "; ".join(f"{name}: {error.message}" for name, error in reading.failed.items())
         waiting = {id_: Place(id_, Step.WAIT, reason=why) for id_ in asked}
         return Looked(waiting, reading.failed, frozenset(reading.good))
-    states = tuple(handle.state() for handle in order.targets)
+    states = tuple(handle.state() for handle in request.targets)
     observed = Observed(tenants, targets=states, closed=known.full, used=known.used or {})
-    observed = replace(observed, recalled=_recalled(memory, {}, order))
-    desired = desire(observed, order.rules, _no_check)
+    observed = replace(observed, ledger_view=_recalled(memory, {}, request))
+    desired = desire(observed, request.rules, _no_check)
     beside: dict[str, Inventory] = {}
-    inventories = _look(desired, observed, order, known, reading, beside, closely=closely)
+    inventories = _look(desired, observed, request, known, reading, beside, closely=closely)
     observed = replace(
-        observed, inventories=inventories, recalled=_recalled(memory, inventories, order)
+        observed, inventories=inventories, ledger_view=_recalled(memory, inventories, request)
     )
-    observed, memory = lost.look_again(desired, observed, order, memory, reading)
-    plan = make_plan(observed, desired, order.rules, Scope(), _no_check)
-    plan = lost.held_as_lost(plan, order.targets, context)
-    judge = _Judge(observed, order, reading, known, memory)
+    observed, memory = lost.look_again(desired, observed, request, memory, reading)
+    plan = make_plan(observed, desired, request.rules, Scope(), _no_check)
+    plan = lost.held_as_lost(plan, request.targets, context)
+    judge = _Judge(observed, request, reading, known, memory)
     if beside:
-        held = replace(observed, inventories=beside, recalled=_recalled(memory, beside, order))
-        stale = stale_ledger(held, desired, order, Scope(), context)
+        held = replace(observed, inventories=beside, ledger_view=_recalled(memory, beside, request))
+        stale = stale_ledger(held, desired, request, Scope(), context)
         judge.stale = {finding.tenant: finding.message for finding in stale}
     places = {
         id_: judge.place(plan.tenants[id_])
@@ -148,7 +148,7 @@ def look_up(
         else Place(
             id_,
             Step.UNKNOWN,
-            order.rules.template.name(id_),
+            request.rules.template.name(id_),
             reason="no source has it (yet)",
             record=memory.records.get(id_),
         )
@@ -189,19 +189,19 @@ class _Reading:
 
 
 def _read(
-    asked: Mapping[str, Asked], order: Order, reading: _Reading
+    asked: Mapping[str, Asked], request: RunRequest, reading: _Reading
 ) -> tuple[list[Tenant], Memory | None]:
     """Look tenants up in all sources, and their records."""
     context = reading.context
     calls: dict[str, Callable[[], Any]] = {
-        handle.full_name: partial(_find, handle, [*asked], context) for handle in order.sources
+        handle.full_name: partial(_find, handle, [*asked], context) for handle in request.sources
     }
-    if order.ledger is not None:
-        calls[order.ledger.full_name] = partial(order.ledger.memory, context, [*asked])
+    if request.ledger is not None:
+        calls[request.ledger.full_name] = partial(request.ledger.memory, context, [*asked])
     given = reading.ask(calls)
-    read = [(handle.name, given.get(handle.full_name, [])) for handle in order.sources]
-    tenants = merged(*apart(read, order.sources), complete=not reading.failed)
-    memory = given.get(order.ledger.full_name) if order.ledger is not None else Memory()
+    read = [(handle.name, given.get(handle.full_name, [])) for handle in request.sources]
+    tenants = merged(*apart(read, request.sources), complete=not reading.failed)
+    memory = given.get(request.ledger.full_name) if request.ledger is not None else Memory()
     return [_overridden(tenant, asked[tenant.id]) for tenant in tenants], memory
 
 
@@ -220,14 +220,16 @@ def _overridden(tenant: Tenant, asked: Asked) -> Tenant:
     return replace(tenant, attributes={**tenant.attributes, **more}) if more else tenant
 
 
-def _recalled(memory: Memory, inventories: Mapping[str, Inventory], order: Order) -> Recalled:
-    return Recalled() if order.ledger is None else recalled(memory, inventories)
+def _recalled(
+    memory: Memory, inventories: Mapping[str, Inventory], request: RunRequest
+) -> LedgerView:
+    return LedgerView() if request.ledger is None else ledger_view(memory, inventories)
 
 
 def _look(
     desired: Mapping[str, TenantPlan],
     observed: Observed,
-    order: Order,
+    request: RunRequest,
     known: Known,
     reading: _Reading,
     beside: dict[str, Inventory],
@@ -239,32 +241,32 @@ def _look(
     Where there is one target and no ledger nothing is asked: making it tells that it was there.
     What others hold goes into `beside`: the ledger may be older than that.
     """
-    if len(order.targets) == 1 and order.ledger is None and not closely:
-        return {handle.name: Inventory({}) for handle in order.targets}
+    if len(request.targets) == 1 and request.ledger is None and not closely:
+        return {handle.name: Inventory({}) for handle in request.targets}
     names: defaultdict[str, set[str]] = defaultdict(set)
     others: defaultdict[str, set[str]] = defaultdict(set)
     for plan in desired.values():
         if not plan.database:
             continue
-        found = observed.recalled.record(plan.tenant)
+        found = observed.ledger_view.record(plan.tenant)
         # A place was reserved only after all the others were asked.
         homes = {found.target, found.other} if found is not None else set()
-        where = homes & order.rules.targets.keys() if found and found.target in homes else set()
-        for target in where or order.rules.targets:
+        where = homes & request.rules.targets.keys() if found and found.target in homes else set()
+        for target in where or request.rules.targets:
             names[target or ""].add(plan.database)
         is_known = bool(where) and found is not None and found.state.is_promised
-        for target in order.rules.targets.keys() - where if is_known else ():
+        for target in request.rules.targets.keys() - where if is_known else ():
             others[target].add(plan.database)
     calls: dict[str, Callable[[], Any]] = {
         handle.full_name: partial(_look_at, handle, names[handle.name], reading.context)
-        for handle in order.targets
+        for handle in request.targets
         if handle.name in names and handle.name not in known.away
     }
-    calls |= looks_beside(order.targets, others, known.away, beside, reading.context)
+    calls |= looks_beside(request.targets, others, known.away, beside, reading.context)
     given = reading.ask(calls)
-    inventories = {h.name: given[h.full_name] for h in order.targets if h.full_name in given}
+    inventories = {h.name: given[h.full_name] for h in request.targets if h.full_name in given}
     # Nothing is known of a target that was not asked, and nothing needs to be.
-    for handle in order.targets:
+    for handle in request.targets:
         if handle.name not in names and handle.name not in known.away:
             inventories.setdefault(handle.name, Inventory({}))
     return inventories
@@ -282,9 +284,14 @@ class _Judge:
     """Says what planning means for who waits for the answer."""
 
     def __init__(
-        self, observed: Observed, order: Order, reading: _Reading, known: Known, memory: Memory
+        self,
+        observed: Observed,
+        request: RunRequest,
+        reading: _Reading,
+        known: Known,
+        memory: Memory,
     ) -> None:
-        self.observed, self.order, self.known = observed, order, known
+        self.observed, self.request, self.known = observed, request, known
         self.reading, self.memory = reading, memory
         self.stale: Mapping[str | None, str] = {}
 
@@ -297,7 +304,7 @@ class _Judge:
             plan.database,
             plan.target,
             plan=plan,
-            record=self.observed.recalled.records.get(plan.tenant),
+            record=self.observed.ledger_view.records.get(plan.tenant),
             identity=inventory.identity if inventory else None,
         )
         if plan.finding is not None and plan.finding.kind is Kind.BUSY:
@@ -336,11 +343,13 @@ class _Judge:
         Ids alone give each tenant a name of its own; a source that names databases may give two
         the same. What is recorded as this tenant's was held against all others by then.
         """
-        if self.order.ledger is None or all(handle.gives_ids_only for handle in self.order.sources):
+        if self.request.ledger is None or all(
+            handle.gives_ids_only for handle in self.request.sources
+        ):
             return False
         if found is not None and found.database == plan.database and found.target is not None:
             return False
-        return plan.before is not None or plan.database != self.order.rules.template.name(
+        return plan.before is not None or plan.database != self.request.rules.template.name(
             plan.tenant
         )
 
@@ -372,13 +381,13 @@ class _Judge:
     def _replaced(self, plan: TenantPlan) -> str | None:
         """Return the target of a tenant that leads to another server than it was promised on."""
         places = (plan.target, plan.record.target if plan.record is not None else None)
-        replaced = self.observed.recalled.replaced
+        replaced = self.observed.ledger_view.replaced
         # Of a target that was not asked, nothing is known.
         asked = {name for name, each in self.observed.inventories.items() if each.identity}
         return next((name for name in places if name in replaced and name in asked), None)
 
     def _missing(self, place: Place, plan: TenantPlan) -> Place:
-        targets = self.order.targets
+        targets = self.request.targets
         if recorded.is_lost(plan.record):
             assert plan.record is not None
             why = recorded.why_lost(plan.record, self.observed)
@@ -392,7 +401,7 @@ class _Judge:
             return replace(
                 place, step=Step.WAIT, reason=self._why(f"it may be on {names}, not asked now")
             )
-        if len(targets) > 1 and self.order.ledger is None:
+        if len(targets) > 1 and self.request.ledger is None:
             why = "there are several targets and no ledger, so a full run places it"
             return replace(place, step=Step.WAIT, reason=why)
         if len(targets) > 1 and self.known.used is None:

@@ -18,9 +18,9 @@ from influxops.domain.record import Record, State, Writing
 from influxops.errors import ExitCode, LedgerError
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.plan.blocks import held
-from influxops.reconcile.request import Order
+from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
-from influxops.reconcile.state import Draft, Observed, Recalled
+from influxops.reconcile.state import LedgerView, Observed, RunState
 from influxops.report.model import Origin, Report
 from influxops.runtime.context import Context
 
@@ -30,7 +30,7 @@ _NOBODYS = timedelta(minutes=10)
 _WAITING = (State.WANTED, State.RESERVED)
 
 
-def note(places: Sequence[Place], order: Order, context: Context) -> dict[str, Record]:
+def note(places: Sequence[Place], request: RunRequest, context: Context) -> dict[str, Record]:
     """Write to the ledger where tenants stand, as far as it does not say so.
 
     A place is reserved for who is to be made, so that whoever reads the ledger can make it. Who
@@ -39,7 +39,7 @@ def note(places: Sequence[Place], order: Order, context: Context) -> dict[str, R
 
     Args:
         places: The tenants, as they were looked up or tried.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
 
     Returns:
@@ -50,12 +50,12 @@ def note(places: Sequence[Place], order: Order, context: Context) -> dict[str, R
         LedgerError: When the ledger cannot be written, or none is configured.
         Interrupted: When the run is over.
     """
-    if order.ledger is None:
+    if request.ledger is None:
         raise LedgerError("there is no ledger to note anything in")
     for group in _by_target(place for place in places if _is_news(place)).values():
-        _record_found(group, order, context)
+        _record_found(group, request, context)
     records = [after for place in places if (after := _noted(place)) is not None]
-    return order.ledger.record(Writing(tuple(records)), context) if records else {}
+    return request.ledger.record(Writing(tuple(records)), context) if records else {}
 
 
 def _is_news(place: Place) -> bool:
@@ -113,7 +113,7 @@ def _is_nobodys(record: Record) -> bool:
     return datetime.now(UTC) - record.since > _NOBODYS
 
 
-def _record_found(places: Sequence[Place], order: Order, context: Context) -> None:
+def _record_found(places: Sequence[Place], request: RunRequest, context: Context) -> None:
     """Record databases of one target that were there, or are lost, as any run does."""
     plans, records = {}, {}
     for place in places:
@@ -132,29 +132,31 @@ def _record_found(places: Sequence[Place], order: Order, context: Context) -> No
     target = places[0].target or ""
     observed = Observed(
         inventories={target: Inventory({}, identity=places[0].identity)},
-        recalled=Recalled(is_configured=True, records=records),
+        ledger_view=LedgerView(is_configured=True, records=records),
     )
-    draft = record(Draft(observed, Plan(plans)), order, context, at_end=True)
-    if draft.notes:
-        raise LedgerError(draft.notes[-1].message, hint=draft.notes[-1].remedy)
+    state = record(RunState(observed, Plan(plans)), request, context, at_end=True)
+    if state.notes:
+        raise LedgerError(state.notes[-1].message, hint=state.notes[-1].remedy)
 
 
-def confirm(places: Sequence[Place], seen: Inventory, order: Order, context: Context) -> None:
+def confirm(
+    places: Sequence[Place], seen: Inventory, request: RunRequest, context: Context
+) -> None:
     """Write to the ledger that databases were seen to be complete.
 
     Args:
         places: The tenants, all of one target.
         seen: What their target holds of them.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
 
     Raises:
         LedgerError: When it cannot be read or written.
         Interrupted: When the run is over.
     """
-    if order.ledger is None or not places:
+    if request.ledger is None or not places:
         return
-    memory = order.ledger.memory(context, [place.tenant for place in places])
+    memory = request.ledger.memory(context, [place.tenant for place in places])
     known = {place.tenant: (place.target, place.database) for place in places}
     records = tuple(
         replace(record, state=State.READY, confirmed=memory.now, error="", tries=0)
@@ -165,15 +167,17 @@ def confirm(places: Sequence[Place], seen: Inventory, order: Order, context: Con
         and record.identity == seen.identity
     )
     if records:
-        order.ledger.record(Writing(records), context)
+        request.ledger.record(Writing(records), context)
 
 
-def trouble(places: Sequence[Place], order: Order, context: Context, origin: Origin) -> Report:
+def trouble(
+    places: Sequence[Place], request: RunRequest, context: Context, origin: Origin
+) -> Report:
     """Return a report of tenants that get no database until somebody decides.
 
     Args:
         places: The tenants.
-        order: The run's order.
+        request: What the run is asked to do.
         context: The run.
         origin: Who runs it.
     """
@@ -184,7 +188,7 @@ def trouble(places: Sequence[Place], order: Order, context: Context, origin: Ori
         dry_run=False,
         origin=origin,
         # No targets: of none was all read that it holds.
-        ledger=order.ledger.state() if order.ledger is not None else None,
+        ledger=request.ledger.state() if request.ledger is not None else None,
         tenants=tuple(map(_failed, places)),
         exit_code=ExitCode.FAILED,
         is_limited=True,

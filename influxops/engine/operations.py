@@ -1,0 +1,22 @@
+"""What an engine can run."""
+
+from __future__ import annotations
+
+from influxops.reconcile.move.execute import Drain, Move
+from influxops.reconcile.operation import Operation
+from influxops.reconcile.plan.adopt import Adopt
+from influxops.reconcile.plan.drop_due import DropDue
+from influxops.reconcile.plan.ensure import Drop, Ensure
+from influxops.reconcile.plan.retire import Retire, Unretire
+
+__all__ = [
+    "Adopt",
+    "Drain",
+    "Drop",
+    "DropDue",
+    "Ensure",
+    "Move",
+    "Operation",
+    "Retire",
+    "Unretire",
+]
