@@ -101,7 +101,7 @@ def moving(stage: Stage) -> str:
         for command in ("move acme --to eu1", "move nobody --to eu2", "move acme --to nowhere"):
             scene.run(command)
         scene.run("move acme --to eu2 --plan", widths=BOTH, in_order=False)
-        scene.run("move acme --to eu2 --writers-paused", reports=True, in_order=False)
+        scene.run("move acme --to eu2 --writers-paused", reports=True, in_order=False, counts=False)
         for command in ("move acme --to eu2", "plan", "status", "where acme", "ensure"):
             scene.run(command, in_order=False)
         scene.run("retire --due", in_order=False)
@@ -119,7 +119,7 @@ def moving_fails(stage: Stage) -> str:
         _moved(scene)
         scene.servers["eu2"].write("telemetry_acme", ROWS)
         scene.run("move acme --to eu2 --plan", in_order=False)
-        scene.run("move acme --to eu2 --writers-paused", reports=True, in_order=False)
+        scene.run("move acme --to eu2 --writers-paused", reports=True, in_order=False, counts=False)
         scene.config("eu2")
         scene.run("move beta --to eu2", in_order=False)
         scene.config(more={"eu2": "capacity = 1\n"})
@@ -134,7 +134,7 @@ def draining(stage: Stage) -> str:
         _moved(scene)
         scene.run("drain nowhere")
         scene.run("drain eu1 --plan", widths=BOTH, in_order=False)
-        scene.run("drain eu1 --writers-paused", reports=True, in_order=False)
+        scene.run("drain eu1 --writers-paused", reports=True, in_order=False, counts=False)
         scene.run("drain eu1", in_order=False)
         scene.run("plan", in_order=False)
         scene.run("status", traced=False)

@@ -79,12 +79,13 @@ def _served(scene: Scene) -> Iterator[Web]:
         done = scene.cli("token", "create", "--role", role, "--name", role)
         assert done.code == 0, done.all
         tokens.append(done.out.strip())
+    ((began,),) = rows(scene.db, "SELECT clock_timestamp()")
     with serving(scene.cli, scene.db, scene.servers["eu1"], *tokens) as web:
         scene.names[web.url] = "http://127.0.0.1:8080"
         for token in tokens:
             scene.names[token] = "iop_TOKEN"
-        # The full run that it begins with has seen the sources; what follows is of requests.
-        until(lambda: rows(scene.db, "SELECT FROM influxops.sources"))
+        # The full run that it begins with has read the servers; what follows is of requests.
+        until(lambda: rows(scene.db, "SELECT FROM influxops.servers WHERE read > %s", began))
         yield web
 
 
@@ -190,17 +191,17 @@ def console(stage: Stage) -> str:
         scene.config(top=TENANTS)
         with _served(scene) as web:
             _pages(scene, web, "/", "/runs")
-            for tenant in ("acme", "globex"):
-                web.ask("POST", "/operator/tenants", json={"tenant_id": tenant, "name": tenant})
-            scene.servers["eu1"].write("telemetry_acme", ROWS)
-            scene.given("ensure --allow new-source")
+        scene.db.execute("INSERT INTO tenants (tenant_id, name) VALUES ('acme', 'Acme'), ('b', '')")
+        scene.given("ensure")
+        scene.servers["eu1"].write("telemetry_acme", ROWS)
+        with _served(scene) as web:
             _pages(
                 scene,
                 web,
                 "/",
                 "/?q=nobody",
                 "/tenant?id=acme",
-                "/tenant?id=globex",
+                "/tenant?id=b",
                 "/tenant?id=nobody",
                 "/tenant/retire?id=acme",
                 "/tenant/move?id=acme",

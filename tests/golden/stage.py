@@ -222,6 +222,7 @@ class Scene:
         traced: bool = True,
         reports: bool = False,
         in_order: bool = True,
+        counts: bool = True,
     ) -> None:
         """Run a command in a pipe, and note what it said and asked for.
 
@@ -231,6 +232,7 @@ class Scene:
             traced: Whether requests and statements are noted.
             reports: Whether what reporters wrote is.
             in_order: Whether requests always come in the same order.
+            counts: Whether there are always as many of them, and as many statements.
         """
         for width in widths:
             done = at_terminal(self.cli, command, width)
@@ -239,7 +241,7 @@ class Scene:
         done = self.cli(*command.split())
         self.note(f"influxops {command}", done)
         if traced:
-            self.traced(in_order=in_order)
+            self.traced(in_order=in_order, counts=counts)
         if reports:
             self.reported()
 

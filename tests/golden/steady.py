@@ -83,7 +83,7 @@ def plain(text: str, names: Mapping[str, str]) -> str:
     """Replace what varies in a text, and what has a fixed name."""
     # What takes long is told; whether it does depends on the machine.
     text = re.sub(r"^.*still waiting for .*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^influxops: (comparing|copying) .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^influxops: (comparing|copying|catching up) .*\n", "", text, flags=re.MULTILINE)
     for found, fixed in names.items():
         text = text.replace(found, fixed)
     for pattern, fixed in VARIES:

@@ -30,8 +30,9 @@ def command(ctx: click.Context, /, detailed_exitcode: bool, **options: Any) -> N
       4    a guard would refuse; see --allow
     """
     from influxops.cli.session import execute
+    from influxops.engine.operations import Ensure
 
-    report = execute(ctx, dry_run=True, **options)
+    report = execute(ctx, Ensure(), dry_run=True, **options)
     code = report.exit_code
     if code is ExitCode.OK and detailed_exitcode and report.planned:
         code = ExitCode.PENDING
