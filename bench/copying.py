@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import urllib3
 
 from influxops.plugin import Context, CopyOrder
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
 
@@ -62,7 +62,7 @@ def copy(source: str, target: str) -> None:
     """Copy the database, and print what it took as JSON."""
     began, copied = time.monotonic(), 0.0
     plugins = [
-        InfluxDB3Target(name, InfluxDB3Settings.of({"url": url}))
+        InfluxDB3Target(name, InfluxDB3Settings.parse({"url": url}))
         for name, url in (("from", source), ("to", target))
     ]
     rows = 0

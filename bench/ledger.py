@@ -66,7 +66,7 @@ def main() -> None:
             "database": database.name,
             "statement_timeout": 0,
         }
-        ledger = PostgresLedger("", PostgresLedgerSettings.of(parts))
+        ledger = PostgresLedger("", PostgresLedgerSettings.parse(parts))
         assert list(installing(ledger.settings, Context()))
         print(f"{tenants:,} tenants")
         run(ledger, tenants)

@@ -46,7 +46,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with embedded_postgres(options={"autovacuum": "off"}) as server:
         fill(server.conninfo(), arguments.rows, arguments.tenants)
-        settings = PostgresSettings.of(
+        settings = PostgresSettings.parse(
             {"dsn": f"host={server.work_dir} port={server.port}", "statement_timeout": 0}
         )
         seconds: dict[bool, list[float]] = {False: [], True: []}

@@ -29,7 +29,7 @@ from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.runtime.context import Context
 from influxops_demo.postgres import embedded_postgres
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
 from tests.pg import TestDatabase, new_database
 

@@ -121,7 +121,7 @@ def looking(env: Mapping[str, str], runs: int) -> None:
 
 def making(env: Mapping[str, str], tenants: int, runs: int) -> None:
     """Measure the creation of databases on servers that are fresh each time."""
-    from influxops_demo.testing import running_stand_in
+    from influxops_devserver.testing import running_stand_in
 
     def on_fresh_server(work: Callable[[dict[str, str]], float]) -> float:
         with running_stand_in(max_databases=None, max_tables=None) as stand_in:
@@ -151,7 +151,7 @@ def making(env: Mapping[str, str], tenants: int, runs: int) -> None:
 @contextlib.contextmanager
 def worker(server: EmbeddedPostgres, full: int) -> Iterator[TestDatabase]:
     """Run a worker with some full servers and one with room, which has worked there alone yet."""
-    from influxops_demo.testing import running_stand_in
+    from influxops_devserver.testing import running_stand_in
     from tests.integration.command import Cli
     from tests.pg import new_database
     from tests.queue.workers import working
@@ -209,7 +209,7 @@ def placing(server: EmbeddedPostgres, runs: int) -> None:
 
 
 def main() -> None:
-    from influxops_demo.testing import running_stand_in
+    from influxops_devserver.testing import running_stand_in
     from tests.pg import new_database, postgres_server
 
     parser = argparse.ArgumentParser(description=__doc__)

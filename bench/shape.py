@@ -241,7 +241,7 @@ def run(main: Callable[[], object], *arguments: str, tracer: Tracer | None = Non
 
 def trace(*, ledger: bool) -> Tracer:
     """Run `influxops ensure TENANT` for one of two tenants."""
-    from influxops_demo.testing import running_stand_in
+    from influxops_devserver.testing import running_stand_in
     from tests.pg import new_database, postgres_server
 
     tracer = Tracer()

@@ -73,9 +73,9 @@ def _say_usage(error: click.ClickException) -> None:
 
 
 def _say_error(error: InfluxopsError, *, traceback: bool, as_json: bool) -> None:
-    from influxops.report.wording import COMMAND_LINE
+    from influxops.report.wording import CLI_STYLE
 
-    advice = COMMAND_LINE.advice(error.remedy)
+    advice = CLI_STYLE.advice(error.remedy)
     for line in error.message.split("\n"):
         say(line, label="error:", before=_NAME, err=True)
     if advice:

@@ -41,7 +41,7 @@ def look(
     view = ReportView(engine.run(Ensure(), context, tell=False))
     waiting = {refusal.guard for refusal in view.report.refusals if not refusal.tenants}
     errors = 0
-    for group in view.general:
+    for group in view.run_groups:
         if group.kind in leave_out or (
             group.kind is Kind.GUARD and group.remedy.value not in waiting
         ):

@@ -50,9 +50,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from influxops.domain.text import nearest
+            from influxops.domain.text import did_you_mean
 
-            hint = nearest(args[0], self.list_commands(ctx)) if args else ""
+            hint = did_you_mean(args[0], self.list_commands(ctx)) if args else ""
             if hint and hint.split()[-1].rstrip("?") not in error.message:
                 raise click.UsageError(f"{error.message.rstrip('.')} ({hint})", ctx) from None
             raise

@@ -110,15 +110,15 @@ class Duration(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds, of a number or of a duration with units."""
-        from influxops.domain.durations import parse_duration
+        from influxops.domain.durations import parse_seconds
 
         try:
-            seconds = float(value) if str(value).strip().isdigit() else parse_duration(str(value))
+            seconds = parse_seconds(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if seconds <= 0:
             self.fail("it must be more than nothing", param, ctx)
-        return float(seconds)
+        return seconds
 
 
 timeout_option = click.option(
@@ -150,7 +150,7 @@ def complete_targets(
         config = load_config(common(ctx).config)
     except InfluxopsError:
         return []  # nobody reads messages while completing
-    return _items((section.name for section in config.of("targets")), start)
+    return _items((section.name for section in config.by_role("targets")), start)
 
 
 def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:

@@ -1,1 +1,1 @@
-"""The configuration: what the file, the environment or a program says, checked by the plugins."""
+"""The configuration: what the file, the environment or a program says, and the base of settings."""

@@ -16,7 +16,7 @@ from influxops.config.web import WebTable
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import check_duration, parse_duration, parse_retention
 from influxops.domain.naming import Template
-from influxops.domain.text import nearest, one_line, printable
+from influxops.domain.text import did_you_mean, one_line, quote
 from influxops.errors import ConfigError
 
 DEFAULT_FILE = "influxops.toml"
@@ -29,7 +29,7 @@ ROLE_NAMES: Mapping[Role, str] = {
     "ledger": "ledger",
 }
 
-#: What stands in for a role that no file configures: the environment's source and target.
+#: The environment's source and target, for roles that no file configures.
 _FROM_ENVIRONMENT: Mapping[Role, tuple[str, str]] = {
     "sources": ("registry", "postgres"),
     "targets": ("default", "influxdb3"),
@@ -127,7 +127,7 @@ class Section(Struct, frozen=True):
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The tables of the configuration that it stands in: `("sources", "registry")`."""
+        """The tables of the configuration of this section: `("sources", "registry")`."""
         return (self.role, self.name) if self.name else (self.role,)
 
     @property
@@ -169,7 +169,7 @@ class Config(Struct, frozen=True):
     run: RunTable = field(default_factory=RunTable)
     web: WebTable = field(default_factory=WebTable)
     sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
-    #: Who wrote the tables, by name; a table that nobody wrote is not there.
+    #: The authors of the tables, by name; a table without one is left out.
     authors: Mapping[str, Author] = field(default_factory=dict)
 
     @property
@@ -193,7 +193,7 @@ class Config(Struct, frozen=True):
         """How long all sources and targets together may take to be read, in seconds."""
         return parse_duration(self.run.reading)
 
-    def of(self, role: Role) -> Iterator[Section]:
+    def by_role(self, role: Role) -> Iterator[Section]:
         """Yield the sections of a role, in their order."""
         return (section for section in self.sections if section.role == role)
 
@@ -265,7 +265,7 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     mistakes = [
         _mistake(
             author,
-            f"no such table ({nearest(name, known) or 'known: ' + ', '.join(known)})",
+            f"no such table ({did_you_mean(name, known) or 'known: ' + ', '.join(known)})",
             name,
         )
         for name in data
@@ -278,7 +278,7 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
             mistakes.append(_mistake(author, "expected a table", name))
             continue
         try:
-            tables[name] = table.of(values)
+            tables[name] = table.parse(values)
         except InvalidSettings as error:
             mistakes += [_mistake(author, message, name, key) for key, message in error.mistakes]
     sections: list[Section] = []
@@ -341,9 +341,9 @@ def _wrong_pins(
     targets = [*names.union(tables if isinstance(tables, Mapping) else ())]
     for tenant, target in pins.items() if isinstance(pins, Mapping) else ():
         if isinstance(target, str) and target not in targets:
-            near = nearest(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
+            near = did_you_mean(target, targets) or f"targets: {', '.join(map(one_line, targets))}"
             message = (
-                f"the pin of {printable(tenant)} names the target {printable(target)}, which is "
+                f"the pin of {quote(tenant)} names the target {quote(target)}, which is "
                 f"not configured ({near})"
             )
             yield _mistake(author, message, "placement", "pins", tenant)

@@ -1,4 +1,4 @@
-"""The bases of the settings of sources, targets, reporters and ledgers: what the engine goes by."""
+"""The base classes of the settings of sources, targets, reporters and ledgers."""
 
 from __future__ import annotations
 
@@ -44,14 +44,8 @@ class ReporterSettings(PluginSettings):
     )
 
 
-def _parse_share(value: float) -> float:
-    if not 0 < value <= 1:
-        raise ValueError("it must be above 0 and at most 1")
-    return value
-
-
 class LedgerSettings(PluginSettings):
-    """The base of a ledger's settings: what the engine itself goes by."""
+    """The base of a ledger's settings: what the engine reads of them."""
 
     #: The settings that say where the ledger is. Where a section gives none of them, it takes
     #: those that it shares with the first source of the same kind from there.
@@ -65,9 +59,10 @@ class LedgerSettings(PluginSettings):
     )
     mass_change: float = setting(
         0.2,
-        description="The share of the recorded tenants that one run may make anew, drop or find "
+        description="The share of the recorded tenants that one run may create again, drop or find "
         "gone from the sources, before the guard `mass-change` asks.",
-        parse=_parse_share,
+        gt=0,
+        le=1,
     )
     retire_after: str = setting(
         "7d",

@@ -25,7 +25,7 @@ class Secret:
 
     Args:
         env: The name of the environment variable that holds it.
-        file: The path of the file that holds it, read anew at each `reveal()`.
+        file: The path of the file that holds it, read at each `reveal()`.
     """
 
     __slots__ = ("_env", "_file", "_said", "_value")

@@ -23,7 +23,7 @@ from msgspec import NODEFAULT, Struct, field
 from msgspec.structs import replace
 
 from influxops.config.secrets import Secret
-from influxops.domain.text import nearest
+from influxops.domain.text import did_you_mean
 
 
 class Location(Struct, frozen=True):
@@ -31,9 +31,9 @@ class Location(Struct, frozen=True):
 
     text: str  # fit to be shown, without secrets: `iot@db.example/iotcloud`
     host: str | None = None  # a name or an address; None for a local socket or a file
-    is_default: bool = False  # whether nobody said where, so that the default is used
+    is_default: bool = False  # whether it is not configured, so that the default is used
     subject: str = ""  # what is read or written there, in a word: the table's name
-    #: What tells it from every other, whoever reads it; `text` where that is empty.
+    #: What tells it from every other, for every reader; `text` where that is empty.
     identity: str = ""
 
     @property
@@ -255,12 +255,12 @@ class PluginSettings:
     It is no dataclass: making the methods of one takes longer than all that a run does with it.
 
     Args:
-        **values: The settings that somebody gave, checked already: `of` checks them.
+        **values: The settings that were given, checked already: `parse` checks them.
     """
 
     #: The variable that says where this section is, for messages.
     location_variable: ClassVar[str] = ""
-    #: The names of the settings that somebody gave; the others have their defaults.
+    #: The names of the settings that were given; the others have their defaults.
     given: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **values: Any) -> None:
@@ -303,7 +303,7 @@ class PluginSettings:
         return found
 
     @classmethod
-    def of(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
+    def parse(cls, values: Mapping[str, object], as_text: Collection[str] = ()) -> Self:
         """Return the settings that a section's values mean.
 
         Args:
@@ -311,14 +311,15 @@ class PluginSettings:
             as_text: The settings whose value is the text of an environment variable.
 
         Raises:
-            InvalidSettings: When they say what cannot be; it tells all of it, and no value.
+            InvalidSettings: When any is wrong; it has all mistakes, and no value.
         """
         declared = cls.declared()
         found: dict[str, Any] = {}
         mistakes = [
             (
                 name,
-                f"no such setting ({nearest(name, declared) or 'known: ' + ', '.join(declared)})",
+                "no such setting "
+                f"({did_you_mean(name, declared) or 'known: ' + ', '.join(declared)})",
             )
             for name in values
             if name not in declared

@@ -68,7 +68,7 @@ class TomlFile:
     def _lines(self) -> dict[tuple[str, ...], int]:
         """Map each key's path to its line.
 
-        tomllib does not tell lines; this reads headers and keys alone, which is enough for
+        tomllib gives no lines; this reads headers and keys alone, which is enough for
         messages, and at worst names the line of a table instead of a key in it.
         """
         lines: dict[tuple[str, ...], int] = {}

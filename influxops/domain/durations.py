@@ -65,7 +65,7 @@ def format_duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def took(seconds: float) -> str:
+def format_duration_approx(seconds: float) -> str:
     """Return a time for people: `40s`, `12m`, `3h`; not more exact than anybody needs."""
     whole = max(round(seconds), 1)
     for unit in (3600, 60):

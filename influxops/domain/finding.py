@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from influxops.domain.hint import Remedy
-from influxops.domain.text import one_line, printable
+from influxops.domain.text import one_line, quote
 
 
 class Severity(StrEnum):
@@ -118,7 +118,7 @@ class Finding(Struct, frozen=True):
     def subject(self) -> str:
         """Whom it is about, safe to print: `tenant 'acme'`, `target eu1`; empty for the run."""
         if self.tenant is not None:
-            return f"tenant {printable(self.tenant)}"
+            return f"tenant {quote(self.tenant)}"
         for role in ("target", "source", "reporter"):
             name = getattr(self, role)
             if name is not None:
@@ -127,10 +127,15 @@ class Finding(Struct, frozen=True):
 
     @property
     def hint(self) -> str:
-        """What to do about it, in plain words; a face has its own (`Words`)."""
+        """What to do about it, in plain words; a front end has its own (`HintStyle`)."""
         return str(self.remedy)
 
     @property
     def sentence(self) -> str:
         """Subject and message: what stands for itself."""
         return f"{self.subject}: {self.message}" if self.subject else self.message
+
+
+def blocked(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
+    """Return the finding for which a tenant is blocked; `TenantPlan.block` says of which."""
+    return Finding(kind, Severity.ERROR, message, remedy)

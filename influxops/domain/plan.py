@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.database import Database, Retention, Unmanaged
-from influxops.domain.finding import Finding
+from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.record import Record
 
@@ -82,6 +83,60 @@ class TenantPlan(Struct, frozen=True):
     def made(self) -> tuple[Change, ...]:
         """The changes that were made, those among them that were not finished too."""
         return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)
+
+    # Planning and the run make new values of it ---------------------------------------------
+
+    def block(self, finding: Finding) -> TenantPlan:
+        """Return it blocked for a reason, unless it is blocked for another one already."""
+        if self.verdict is Verdict.HELD and self.finding is not None:
+            return self
+        finding = replace(finding, tenant=self.tenant, database=self.database or None)
+        return replace(self, verdict=Verdict.HELD, finding=finding)
+
+    def acknowledge(self) -> TenantPlan:
+        """Return it with a block that the configuration lists as known: that is no error."""
+        if self.verdict is not Verdict.HELD or self.finding is None:
+            return self
+        message = f"{self.finding.message} (acknowledged)"
+        return replace(self, finding=replace(self.finding, severity=Severity.INFO, message=message))
+
+    def defer(self, kind: Kind, message: str, remedy: str | Remedy = "run it again") -> TenantPlan:
+        """Return it without changes in this run, because something could not be read.
+
+        Args:
+            kind: What kind of reason it is.
+            message: The reason.
+            remedy: What to do about it.
+        """
+        plan = replace(self, changes=(), after=self.before)
+        return plan.mark_unknown(kind, f"postponed: {message}", remedy)
+
+    def mark_unknown(self, kind: Kind, message: str, remedy: str | Remedy = "") -> TenantPlan:
+        """Return it as one of which something is not known; the arguments are as above."""
+        finding = self.error(kind, message, remedy)
+        return replace(self, verdict=Verdict.UNKNOWN, finding=finding)
+
+    def error(self, kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+        """Return a finding of an error that is about it; the arguments are as above."""
+        return self.about(Finding(kind, Severity.ERROR, message, remedy))
+
+    def warning(self, kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+        """Return a finding of a warning that is about it; the arguments are as above."""
+        return self.about(Finding(kind, Severity.WARNING, message, remedy))
+
+    def about(self, finding: Finding) -> Finding:
+        """Return a finding as one about it."""
+        return replace(
+            finding, tenant=self.tenant, target=self.target, database=self.database or None
+        )
+
+    def note(self, *findings: Finding) -> TenantPlan:
+        """Return it with more that was noticed about it."""
+        return replace(self, notes=(*self.notes, *findings))
+
+    def with_changes(self, *changes: Change) -> TenantPlan:
+        """Return it with what is to be done."""
+        return replace(self, verdict=Verdict.PENDING, changes=changes)
 
 
 class Refusal(Struct, frozen=True):

@@ -8,7 +8,7 @@ from functools import cache
 from msgspec import Struct, field
 
 from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.text import count, short, some_of
+from influxops.domain.text import pluralize, summarize, truncate
 
 
 class Tenant(Struct, frozen=True):
@@ -54,13 +54,13 @@ def ignored_attributes(names: Iterable[str], noun: str) -> Finding | None:
     Returns:
         The finding; None where each is an attribute.
     """
-    ignored = [short(name) for name in dict.fromkeys(names) if name not in ATTRIBUTES]
+    ignored = [truncate(name) for name in dict.fromkeys(names) if name not in ATTRIBUTES]
     if not ignored:
         return None
     are = "is" if len(ignored) == 1 else "are"
     return Finding(
         Kind.UNKNOWN_ATTRIBUTE,
         Severity.INFO,
-        f"{count(len(ignored), noun)} {are} ignored: {some_of(ignored)}",
-        f"nothing, if that is meant; what is read: {some_of(ATTRIBUTES)}",
+        f"{pluralize(len(ignored), noun)} {are} ignored: {summarize(ignored)}",
+        f"nothing, if that is meant; what is read: {summarize(ATTRIBUTES)}",
     )

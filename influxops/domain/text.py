@@ -6,48 +6,33 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-#: How many words are compared letter by letter.
-_MOST_COMPARED = 2_000
+#: So many words are compared letter by letter.
+_COMPARED = 2_000
+#: Characters up to which a name is shown whole, and those shown of one that is longer.
+_WHOLE, _CUT = 80, 60
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint at the known word that was probably meant.
-
-    Args:
-        word: What was written.
-        known: What could have been written.
-
-    Returns:
-        `did you mean X?`, or an empty string when nothing is near.
-    """
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean X?` of what could have been written; empty when nothing is near."""
     from difflib import get_close_matches
 
     words = list(known)
     # An id that differs only by case is nearer than its letters say.
     same = [each for each in words if each.casefold() == word.casefold()]
-    if not same and len(words) > _MOST_COMPARED:
+    if not same and len(words) > _COMPARED:
         # Comparing letters takes long: of very many, those that begin alike are enough.
         words = [each for each in words if each[:1].casefold() == word[:1].casefold()]
-        words = words[:_MOST_COMPARED]
+        words = words[:_COMPARED]
     matches = same or get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"did you mean {short(matches[0])}?" if matches else ""
-
-
-#: Characters up to which a name is shown whole, and those shown of one that is longer.
-_WHOLE, _CUT = 80, 60
+    return f"did you mean {truncate(matches[0])}?" if matches else ""
 
 
 def one_line(text: str) -> str:
-    r"""Make foreign text safe to print: one line that steers no terminal.
+    r"""Return text of any origin safe to print: one line that steers no terminal.
 
-    Args:
-        text: Text of any origin: an id, a server's words, an operating system's.
-
-    Returns:
-        The text, and all that does not print (controls, escape sequences, direction marks, line
-        separators, lone surrogates) written as Python would: `\x1b`. So is what is composed in
-        another way than usual and looks like another text: an accent that stands alone. Done
-        twice, it is the same.
+    All that does not print (controls, escape sequences, direction marks, line separators, lone
+    surrogates) is written as Python would: `\x1b`. So is what is composed in another way than
+    usual and looks like another text: an accent by itself. Done twice, it is the same.
     """
     if text.isascii() or unicodedata.is_normalized("NFC", text):
         if text.isprintable():
@@ -61,27 +46,15 @@ def _is_usual(character: str) -> bool:
     return not unicodedata.combining(character) and unicodedata.is_normalized("NFC", character)
 
 
-def short(text: str) -> str:
-    """Make a name safe to print on one line, and cut one that would fill the screen.
-
-    Args:
-        text: An id, or a database's name.
-
-    Returns:
-        The name up to 80 characters, else its beginning and its length.
-    """
+def truncate(text: str) -> str:
+    """Return an id or a name on one line; one of more than 80 characters cut, with its length."""
     if len(text) <= _WHOLE:
         return one_line(text)
     return f"{one_line(text[:_CUT])}… ({len(text)} characters)"
 
 
-def printable(text: str, longest: int = _CUT) -> str:
-    """Quote an id for a message: on one line, of bounded length, without control characters.
-
-    Args:
-        text: The id, whatever it holds.
-        longest: How many characters are shown; a longer id is cut, and its length told.
-    """
+def quote(text: str, longest: int = _CUT) -> str:
+    """Return an id, whatever it holds, in quotes on one line; a longer one cut, with its length."""
     # What is composed in another way looks like another id, but is not: it is written out.
     quoted = repr if text.isascii() or unicodedata.is_normalized("NFC", text) else ascii
     if len(text) <= longest:
@@ -89,30 +62,40 @@ def printable(text: str, longest: int = _CUT) -> str:
     return f"{quoted(text[: longest - 1] + '…')} ({len(text)} characters)"
 
 
-def moment(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """Return a point in time as people read it: `2026-11-24 12:00 UTC`."""
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
+def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Return a number of things: `1 tenant`, `1,000 tenants`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """Return the first of some names, and how many more there are: `a, b and 3 more`.
-
-    Args:
-        names: The names, fit to be shown.
-        most: How many are named; where all are, the last follows an "and".
-    """
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most:,} more"
+def summarize(names: Sequence[str], limit: int = 5) -> str:
+    """Return so many names, fit to be shown, and how many more: `a and b`, `a, b and 3 more`."""
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit:,} more"
     *first, last = names or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def size(number: int) -> str:
+def join_limited(names: Iterable[str], characters: int) -> str:
+    """Return names, fit to be shown, as far as they take so many characters, and how many more.
+
+    One is named in any case.
+    """
+    every, shown, length = list(names), 0, 0
+    for name in every:
+        length += len(name) + 2
+        if shown and length > characters:
+            break
+        shown += 1
+    more = len(every) - shown
+    return ", ".join(every[:shown]) + (f" and {more:,} more" if more else "")
+
+
+def format_bytes(number: int) -> str:
     """Return a number of bytes for people: `87 MB`."""
     value, unit = float(number), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from influxops.config.load import Config, Section
-from influxops.config.resolve import Resolved, resolve, resolve_section
 from influxops.config.secrets import Redactor
 from influxops.domain.check import Check
 from influxops.domain.database import DatabaseStats, Inventory
@@ -23,6 +22,7 @@ from influxops.plugin_host.base import Handle, manager
 from influxops.plugin_host.discovery import Kind, installed
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
+from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile import guards
@@ -34,7 +34,7 @@ from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.state import Observed
-from influxops.report.model import Origin, Report, RunHead
+from influxops.report.model import Report, RunOrigin, RunStart
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
@@ -256,20 +256,20 @@ class Engine:
         }
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> RunOrigin:
         """Who runs this."""
         try:
             user = getpass.getuser()
         except (OSError, KeyError):  # no such user in a container
             user = "unknown"
-        return Origin(user, socket.gethostname(), self.config.path)
+        return RunOrigin(user, socket.gethostname(), self.config.path)
 
     @property
     def _handles(self) -> list[Handle]:
         ledger = [self.ledger] if self.ledger is not None else []
         return [*self.sources, *self.targets, *ledger, *self.reporters]
 
-    def _reveal(self, resolved: Iterable[Resolved]) -> Redactor:
+    def _reveal(self, resolved: Iterable[ResolvedSection]) -> Redactor:
         """Read every secret once, to know what must not be shown, and what is missing."""
         values = []
         for each in resolved:
@@ -281,7 +281,7 @@ class Engine:
         return Redactor(values)
 
     def _tell_start(self, context: Context, observed: Observed) -> list[Finding]:
-        head = RunHead(
+        head = RunStart(
             context.id,
             context.dry_run,
             self.origin,

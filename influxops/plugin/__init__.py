@@ -63,13 +63,14 @@ from influxops.domain.tenant import ATTRIBUTES as ATTRIBUTES
 from influxops.domain.tenant import Tenant as Tenant
 from influxops.domain.tenant import ignored_attributes as ignored_attributes
 from influxops.domain.tenant import meant_attribute as meant_attribute
-from influxops.domain.text import count as count
-from influxops.domain.text import moment as moment
-from influxops.domain.text import nearest as nearest
+from influxops.domain.text import did_you_mean as did_you_mean
+from influxops.domain.text import format_time as format_time
+from influxops.domain.text import join_limited as join_limited
 from influxops.domain.text import one_line as one_line
-from influxops.domain.text import printable as printable
-from influxops.domain.text import short as short
-from influxops.domain.text import some_of as some_of
+from influxops.domain.text import pluralize as pluralize
+from influxops.domain.text import quote as quote
+from influxops.domain.text import summarize as summarize
+from influxops.domain.text import truncate as truncate
 from influxops.errors import (
     ConfigError as ConfigError,
 )
@@ -112,19 +113,18 @@ from influxops.errors import (
 from influxops.plugin_host.hookspecs import hookimpl as hookimpl
 from influxops.report.document import database_document as database_document
 from influxops.report.document import report_document as report_document
+from influxops.report.groups import FindingGroup as FindingGroup
 from influxops.report.model import LedgerState as LedgerState
-from influxops.report.model import Origin as Origin
 from influxops.report.model import Report as Report
-from influxops.report.model import RunHead as RunHead
+from influxops.report.model import RunOrigin as RunOrigin
+from influxops.report.model import RunStart as RunStart
 from influxops.report.model import SourceState as SourceState
 from influxops.report.model import TargetState as TargetState
-from influxops.report.view import COMMAND_LINE as COMMAND_LINE
-from influxops.report.view import TASK as TASK
-from influxops.report.view import Group as Group
 from influxops.report.view import ReportView as ReportView
-from influxops.report.view import Words as Words
-from influxops.report.view import listed as listed
-from influxops.report.wording import retention_words as retention_words
+from influxops.report.wording import ANSIBLE_STYLE as ANSIBLE_STYLE
+from influxops.report.wording import CLI_STYLE as CLI_STYLE
+from influxops.report.wording import HintStyle as HintStyle
+from influxops.report.wording import format_retention as format_retention
 from influxops.runtime.cancellation import Ending as Ending
 from influxops.runtime.cancellation import LateAnswer as LateAnswer
 from influxops.runtime.context import Context as Context

@@ -1,1 +1,1 @@
-"""How plugins are found, checked and called: the hooks, and a handle a kind of plugin."""
+"""How plugins are found, checked, configured and called: hooks, and a handle a kind of plugin."""

@@ -28,7 +28,7 @@ from influxops.plugin_host.validation import misspelt
 from influxops.runtime.context import Context
 
 if TYPE_CHECKING:
-    from influxops.config.resolve import Resolved
+    from influxops.plugin_host.resolve import ResolvedSection
 
 
 class Handle:
@@ -47,7 +47,7 @@ class Handle:
 
     def __init__(
         self,
-        resolved: Resolved,
+        resolved: ResolvedSection,
         manager: pluggy.PluginManager,
         redact: Redactor,
         missing: ConfigError | None = None,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from influxops.config.settings import PluginSettings
 from influxops.constants import PLUGIN_GROUP, PROJECT
-from influxops.domain.text import nearest
+from influxops.domain.text import did_you_mean
 from influxops.errors import PluginUnusable
 
 #: What a section of each role must implement.
@@ -117,7 +117,7 @@ def find(kind: str, kinds: Mapping[str, Kind], role: str = "") -> Kind:
     try:
         return kinds.get(f"{role}.{kind}") or kinds[kind]
     except KeyError:
-        hint = nearest(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
+        hint = did_you_mean(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
         raise PluginUnusable(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
 
 

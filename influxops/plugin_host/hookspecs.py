@@ -24,7 +24,7 @@ from influxops.domain.database import DatabaseStats, Inventory, Marker
 from influxops.domain.finding import Finding
 from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
 from influxops.domain.tenant import Tenant
-from influxops.report.model import Report, RunHead
+from influxops.report.model import Report, RunStart
 from influxops.runtime.context import Context
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -143,7 +143,7 @@ def influxops_make(changes: Sequence[Change], context: Context) -> Iterator[Outc
 
 
 @hookspec
-def influxops_started(head: RunHead, context: Context) -> None:
+def influxops_started(head: RunStart, context: Context) -> None:
     """Tell what a run works on, before anything is written. Optional, reporters.
 
     It is called at most once a run, after sources and targets were read; a run that ends before

@@ -11,7 +11,7 @@ from influxops.errors import (
     InfluxopsError,
 )
 from influxops.plugin_host.base import Handle
-from influxops.report.model import Report, RunHead
+from influxops.report.model import Report, RunStart
 from influxops.runtime.context import Context
 
 
@@ -25,7 +25,7 @@ class ReporterHandle(Handle):
     def _budget(self) -> float:
         return float(getattr(self.resolved.settings, "budget", 10.0))
 
-    def started(self, head: RunHead, context: Context) -> Finding | None:
+    def started(self, head: RunStart, context: Context) -> Finding | None:
         """Tell it what a run works on; return what went wrong."""
         return self._tell("influxops_started", context.limited(self._budget), head=head)
 

@@ -6,7 +6,7 @@ from inspect import signature
 from typing import Any
 
 from influxops.constants import PROJECT
-from influxops.domain.text import nearest
+from influxops.domain.text import did_you_mean
 from influxops.plugin_host import hookspecs
 
 
@@ -27,7 +27,7 @@ def misspelt(plugin: type[Any]) -> str:
         is_marked = hasattr(method, f"{PROJECT}_impl")
         if is_marked and name not in known:
             wrong.append(
-                f"no hook is called {name} ({nearest(name, known) or 'see docs/plugins.md'})"
+                f"no hook is called {name} ({did_you_mean(name, known) or 'see docs/plugins.md'})"
             )
         elif name in known and not is_marked:
             wrong.append(f"{name} lacks @hookimpl")

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from influxops.domain.change import Status
-from influxops.domain.text import count
+from influxops.domain.text import pluralize
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit_breaker import Circuit
 from influxops.provisioner.engine_pool import Engines
@@ -117,7 +117,7 @@ class Finisher:
                 log.warning(
                     "%s: not complete yet, a full run sees to it: %s: %s",
                     target,
-                    count(len(given_up), "database"),
+                    pluralize(len(given_up), "database"),
                     why,
                 )
             log.debug("%s: %d completed in %.2f s", target, len(good), time.monotonic() - began)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from influxops.domain.finding import Severity
-from influxops.domain.text import count
+from influxops.domain.text import pluralize
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import InfluxopsError, LockBusy
@@ -118,7 +118,7 @@ class Runs:
 def _summary(report: Report) -> tuple[str, str]:
     """Return what is wrong, and what was made; empty for nothing."""
     made = len({change.tenant for change in report.changed})
-    told = f"{count(made, 'database')} made or completed" if made else ""
+    told = f"{pluralize(made, 'database')} made or completed" if made else ""
     wrong = [plan for plan in report.tenants if not plan.verdict.is_right]
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     if not errors:
@@ -126,5 +126,5 @@ def _summary(report: Report) -> tuple[str, str]:
     number = len(wrong) if wrong else len(errors)
     what = "tenant" if wrong else "problem"
     first = errors[0]
-    more = f"; {count(number, what)} in all, `influxops plan` tells" if number > 1 else ""
+    more = f"; {pluralize(number, what)} in all, `influxops plan` tells" if number > 1 else ""
     return f"{first.sentence}{more}", told

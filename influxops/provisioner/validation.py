@@ -51,7 +51,7 @@ class Rules:
             WrongCall: Then; the message says why.
         """
         from influxops.domain.durations import parse_retention
-        from influxops.domain.text import nearest, printable
+        from influxops.domain.text import did_you_mean, quote
 
         if not isinstance(tenant, str):
             raise WrongCall(f"a tenant's id is text, not {type(tenant).__name__}")
@@ -62,21 +62,21 @@ class Rules:
         if target is not None and not isinstance(target, str):
             raise WrongCall(f"a target's name is text, not {type(target).__name__}")
         if target is not None and target not in self._traits:
-            there = nearest(target, self._traits) or f"targets: {', '.join(self._traits)}"
-            raise WrongCall(f"no target {printable(target)} is configured ({there})")
+            there = did_you_mean(target, self._traits) or f"targets: {', '.join(self._traits)}"
+            raise WrongCall(f"no target {quote(target)} is configured ({there})")
         traits = [self._traits[target]] if target else list(self._traits.values())
         wrong = [each.tenant_rule(tenant) for each in traits]
         if all(wrong):
-            raise WrongCall(f"the id {printable(tenant)} {wrong[0]}")
+            raise WrongCall(f"the id {quote(tenant)} {wrong[0]}")
         # Another source might give it another name.
         wrong = [] if self._names else [each.name_rule(self.name(tenant)) for each in traits]
         if wrong and all(wrong):
-            raise WrongCall(f"the database name of tenant {printable(tenant)} {wrong[0]}")
+            raise WrongCall(f"the database name of tenant {quote(tenant)} {wrong[0]}")
         if retention is not None:
             try:
                 seconds = parse_retention(retention)
             except ValueError as error:
-                raise WrongCall(f"retention {printable(retention)}: {error}") from None
+                raise WrongCall(f"retention {quote(retention)}: {error}") from None
             for each in traits:
                 least, most = each.retention or (0, -1)
                 if seconds is not None and not least <= seconds <= most:

@@ -17,7 +17,7 @@ from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, Refusal, TenantPlan, Verdict
 from influxops.domain.record import State
-from influxops.domain.text import count, nearest, short, some_of
+from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.plan.lost import refused
 from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost
@@ -107,14 +107,14 @@ GUARDS: Final[Mapping[str, Guard]] = {
         ),
         lambda plans: (
             "the ledger cannot be used, so that nobody would know of what is made or dropped for "
-            f"{count(len(plans), 'tenant')}"
+            f"{pluralize(len(plans), 'tenant')}"
         ),
     ),
     "new-source": Guard(
         lambda plan, change, observed: plan.tenant in observed.ledger_view.tenants_of_new_sources,
         lambda plans: (
-            f"{count(len(plans), 'tenant')} of a source that the ledger has not seen before; is "
-            "this the right registry, and the right namespace?"
+            f"{pluralize(len(plans), 'tenant')} of a source that the ledger has not seen "
+            "before; is this the right registry, and the right namespace?"
         ),
     ),
     "replaced-server": Guard(
@@ -138,14 +138,14 @@ GUARDS: Final[Mapping[str, Guard]] = {
             change.action in (Action.CREATE, Action.DROP, Action.MOVE) and bool(plan.unseen_on)
         ),
         lambda plans: (
-            f"{count(len(plans), 'tenant')} may have a database on "
+            f"{pluralize(len(plans), 'tenant')} may have a database on "
             f"{' or '.join(plans[0].unseen_on)}, which cannot be read: left alone"
         ),
     ),
     "still-registered": Guard(
         _retires(Kind.STILL_REGISTERED),
         lambda plans: (
-            f"{count(len(plans), 'tenant')} still in a source, so that the next run would keep "
+            f"{pluralize(len(plans), 'tenant')} still in a source, so that the next run would keep "
             f"what is to be dropped: {_named_databases(plans)}"
         ),
         when="take them out of the registry first; to retire them all the same",
@@ -154,7 +154,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
     "recent-telemetry": Guard(
         _retires(Kind.RECENT_TELEMETRY),
         lambda plans: (
-            f"{count(len(plans), 'tenant')} with telemetry of the last day: "
+            f"{pluralize(len(plans), 'tenant')} with telemetry of the last day: "
             f"{_named_databases(plans)}"
         ),
         when="stop what writes first; if what came is worth nothing",
@@ -190,7 +190,7 @@ def known(allow: Iterable[str]) -> frozenset[str]:
     for name in sorted(names - GUARDS.keys()):
         raise ConfigError(
             f"no guard is called {name!r}",
-            hint=nearest(name, GUARDS) or f"guards: {', '.join(GUARDS)}",
+            hint=did_you_mean(name, GUARDS) or f"guards: {', '.join(GUARDS)}",
         )
     return names
 
@@ -252,7 +252,7 @@ def guard(
 
 
 def _named_databases(plans: list[TenantPlan]) -> str:
-    return some_of([short(plan.database) for plan in plans])
+    return summarize([truncate(plan.database) for plan in plans])
 
 
 def _refused(tenant: TenantPlan, name: str) -> TenantPlan:
@@ -273,8 +273,8 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
     if made:
         yield Refusal(
             "replaced-server",
-            f"{count(len(made), 'tenant')} made on another server than the one that answers now: "
-            f"{_named_databases(made)}",
+            f"{pluralize(len(made), 'tenant')} made on another server than the one that "
+            f"answers now: {_named_databases(made)}",
             tuple(plan.tenant for plan in made),
             GUARDS["replaced-server"].when,
         )
@@ -290,7 +290,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
             "replaced-server",
             f"another server answers at {name}: its {word} is {state.identity}, and that of the "
             f"recorded one {known.identity}; it holds {there:,} of the "
-            f"{count(len(recorded), 'recorded database')}; nothing is written to it",
+            f"{pluralize(len(recorded), 'recorded database')}; nothing is written to it",
             tenants,
             GUARDS["replaced-server"].when,
         )
@@ -315,7 +315,7 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     if len(concerned) < 2 or len(concerned) <= rules.mass_change * len(promised):
         return plan
     message = (
-        f"{len(concerned):,} of {count(len(promised), 'recorded tenant')} would be made anew, "
+        f"{len(concerned):,} of {pluralize(len(promised), 'recorded tenant')} would be made anew, "
         f"dropped or are in no source any more ({len(changing):,} to change, {len(gone):,} gone): "
         "is the registry complete?"
     )
@@ -356,7 +356,7 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
     reasons = dict.fromkeys(c.reason or c.action.value for c in refused)
     why = GUARDS[name].why or ", ".join(reasons)
     if unseen:
-        why = f"it may be on {some_of(unseen)}, which cannot be read"
+        why = f"it may be on {summarize(unseen)}, which cannot be read"
     notes, told = tenant.notes, GUARDS[name].note
     if told is not None:
         why = "; ".join(note.message for note in notes if note.kind is told)
@@ -395,6 +395,6 @@ def _empty_source(plan: Plan, observed: Observed, rules: Rules) -> Iterable[Refu
         yield Refusal(
             "empty-source",
             f"the sources hold no tenant, but the targets hold "
-            f"{count(len(databases), 'tenant database')} ({databases[0]}{more}): "
+            f"{pluralize(len(databases), 'tenant database')} ({databases[0]}{more}): "
             "is this the right registry?",
         )

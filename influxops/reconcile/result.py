@@ -19,14 +19,14 @@ from influxops.errors import (
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.report.model import LedgerState, Origin, Report
+from influxops.report.model import LedgerState, Report, RunOrigin
 from influxops.runtime.context import Context
 
 _UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
 
 
 def conclude(
-    state: RunState, operation: Operation, request: RunRequest, context: Context, origin: Origin
+    state: RunState, operation: Operation, request: RunRequest, context: Context, origin: RunOrigin
 ) -> Report:
     """Return the report of a run.
 
@@ -81,14 +81,10 @@ def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
         return settled
     if plan.verdict is not Verdict.PENDING or context.dry_run:
         return plan
-    finding = Finding(
+    finding = plan.error(
         Kind.NOT_TRIED,
-        Severity.ERROR,
         "not tried: the run ended before",
         "run it again",
-        plan.tenant,
-        plan.target,
-        plan.database,
     )
     return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
 

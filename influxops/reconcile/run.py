@@ -27,7 +27,7 @@ from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.state import RunState
-from influxops.report.model import Origin, Report
+from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import Context
 
 #: What a run without a ledger says once.
@@ -44,7 +44,7 @@ def reconcile(
     operation: Operation,
     request: RunRequest,
     context: Context,
-    origin: Origin,
+    origin: RunOrigin,
     notes: Sequence[Finding] = (),
 ) -> tuple[Report, InfluxopsError | None]:
     """Make a run: a dry one plans, any other also carries the plan out.
@@ -63,14 +63,14 @@ def reconcile(
     state = RunState(notes=tuple(notes))
     lock = Lock()
     try:
-        with lock.held(request, context):
+        with lock.blocked(request, context):
             for known in steps(operation, request, context, lock, state):
                 state = known
     except (Interrupted, ConfigError, LockBusy) as error:
         state = replace(state, error=error)
     if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
         state = look_for_doubles(operation.plan, request, context, state)
-    state = replace(state, notes=(*state.notes, *lock.findings(request, state)))
+    state = state.note(*lock.findings(request, state))
     report = conclude(state, operation, request, context, origin)
     refused = isinstance(state.error, ConfigError | LockBusy)
     return report, state.error if refused else None

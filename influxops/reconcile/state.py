@@ -100,3 +100,7 @@ class RunState(Struct, frozen=True):
     events: tuple[Entry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through
+
+    def note(self, *findings: Finding) -> RunState:
+        """Return it with more that was noticed."""
+        return replace(self, notes=(*self.notes, *findings))

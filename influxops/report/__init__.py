@@ -1,1 +1,1 @@
-"""What a run tells, the view that all faces share, and its JSON."""
+"""The report of a run, the view that all front ends share, and its JSON."""

@@ -7,57 +7,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
-from enum import Enum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import to_builtins
 
 from influxops.domain.change import Change, Outcome
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding
-from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record
-from influxops.report.model import Report, SourceState, TargetState
-from influxops.report.wording import COMMAND_LINE, Words
+from influxops.report.model import Report, TargetState
+from influxops.report.wording import CLI_STYLE, HintStyle
 
 VERSION = 1
 
 
 def plain(value: Any) -> Any:
-    """Return a value of the model as what JSON knows.
+    """Return a value of the model as what JSON writes; times in RFC 3339, in UTC."""
+    return to_builtins(value, str_keys=True, enc_hook=_plain)
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, Any]:
+    """Return a report, of a dry run too, as the document that `docs/report.md` describes.
 
     Args:
-        value: A struct of the model, an enum, a time, or a collection of such.
-
-    Returns:
-        Dictionaries, lists, strings, numbers, booleans and None; times in RFC 3339, in UTC.
-    """
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, Remedy):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list | frozenset | set):
-        return [plain(item) for item in value]
-    return value
-
-
-def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, Any]:
-    """Return a report as plain data.
-
-    Args:
-        report: The report of a run, a dry one too.
+        report: The report.
         words: What the reader can do, in their words.
-
-    Returns:
-        The document that `docs/report.md` describes.
     """
     urls = {target.name: target.url for target in report.targets}
     return {
@@ -72,17 +51,17 @@ def report_document(report: Report, words: Words = COMMAND_LINE) -> dict[str, An
             "exit_code": int(report.exit_code),
             **plain(report.origin),
         },
-        "sources": [_source(source) for source in report.sources],
+        "sources": plain(report.sources),
         "targets": [_target(target) for target in report.targets],
         "ledger": plain(report.ledger),
         "plan": {
-            "changes": [change_document(change) for change in report.planned],
+            "changes": [_change(change) for change in report.planned],
             "refusals": [
                 {"guard": each.guard, "message": each.message, "tenants": list(each.tenants)}
                 for each in report.refusals
             ],
         },
-        "events": [plain(entry) for entry in report.events],
+        "events": plain(report.events),
         "outcomes": [_outcome(outcome, words) for outcome in report.outcomes],
         "tenants": [_tenant(tenant, urls, words) for tenant in report.tenants],
         "findings": [finding_document(finding, words) for finding in report.findings],
@@ -112,88 +91,50 @@ def database_document(database: Database | None) -> dict[str, Any] | None:
     }
 
 
-def record_document(record: Record | None) -> dict[str, Any] | None:
-    """Return what the ledger has of a tenant as plain data; None where it has nothing."""
-    if record is None:
-        return None
-    document: dict[str, Any] = plain(record)
-    return {key: value for key, value in document.items() if key not in ("progress", "version")}
-
-
-def change_document(change: Change) -> dict[str, Any]:
-    """Return a change as plain data."""
-    return {
-        "action": change.action.value,
-        "tenant": change.tenant,
-        "target": change.target,
-        "database": change.database,
-        "before": database_document(change.before),
-        "after": database_document(change.after),
-        "reason": change.reason,
-        "until": plain(change.until),
-    }
-
-
-def finding_document(finding: Finding, words: Words = COMMAND_LINE) -> dict[str, Any]:
-    """Return a finding as plain data; its message is a sentence that stands for itself."""
+def finding_document(finding: Finding, words: HintStyle = CLI_STYLE) -> dict[str, Any]:
+    """Return a finding as plain data; its message is a sentence that is whole by itself."""
+    about = ("tenant", "target", "database", "source", "reporter")
     return {
         "kind": finding.kind.value,
         "severity": finding.severity.value,
         "message": finding.sentence,
         "hint": words.advice(finding.remedy),
-        "tenant": finding.tenant,
-        "target": finding.target,
-        "database": finding.database,
-        "source": finding.source,
-        "reporter": finding.reporter,
+        **{name: getattr(finding, name) for name in about},
         "facts": plain(finding.facts),
-        "remedy": plain(finding.remedy) if finding.remedy else None,
+        "remedy": plain(finding.remedy._asdict()) if finding.remedy else None,
     }
-
-
-def _source(source: SourceState) -> dict[str, Any]:
-    document: dict[str, Any] = plain(source)
-    return document
 
 
 def _target(target: TargetState) -> dict[str, Any]:
-    return {
-        "name": target.name,
-        "kind": target.kind,
-        "url": target.url,
-        "reachable": target.reachable,
-        "state": target.state,
-        "edition": target.edition,
-        "version": target.version,
-        "cluster_uuid": target.identity,
-        "databases": target.databases,
-        "capacity": target.capacity,
-        "capacity_is_estimate": target.capacity_is_estimate,
-        "error": target.error,
-        "places_left": target.places_left,
-    }
+    names = {name: name for name in target.__struct_fields__ if name != "traits"}
+    names["identity"] = "cluster_uuid"
+    document = {written: getattr(target, name) for name, written in names.items()}
+    return {**document, "places_left": target.places_left}
 
 
-def _outcome(outcome: Outcome, words: Words) -> dict[str, Any]:
+def _change(change: Change) -> dict[str, Any]:
+    document: dict[str, Any] = plain(change)
+    for name, database in (("before", change.before), ("after", change.after)):
+        document[name] = database_document(database)
+    return document
+
+
+def _outcome(outcome: Outcome, words: HintStyle) -> dict[str, Any]:
+    change = plain(outcome.change)
     return {
-        "action": outcome.change.action.value,
-        "tenant": outcome.change.tenant,
-        "target": outcome.change.target,
-        "database": outcome.change.database,
+        **{name: change[name] for name in ("action", "tenant", "target", "database")},
         "status": outcome.status.value,
         "message": outcome.message,
         "hint": words.advice(outcome.remedy),
         "effect": outcome.effect,
-        "until": plain(outcome.change.until),
+        "until": change["until"],
     }
 
 
-def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: Words) -> dict[str, Any]:
-    """Return a tenant as plain data; beside its id, its message does not name it once more."""
-    changes = [outcome.change for outcome in tenant.outcomes] or [
-        *tenant.changes,
-        *tenant.refused,
-    ]
+def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: HintStyle) -> dict[str, Any]:
+    """Return a tenant as plain data; its message does not name the tenant again."""
+    tried = tuple(outcome.change for outcome in tenant.outcomes)
+    changes = tried or (*tenant.changes, *tenant.refused)
     finding = tenant.finding
     return {
         "tenant": tenant.tenant,
@@ -207,5 +148,12 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: Words) -> dict[s
         "message": finding.message if finding else "",
         "hint": words.advice(finding.remedy) if finding else "",
         "over_estimate": tenant.over_estimate,
-        "recorded": record_document(tenant.record),
+        "recorded": _record(tenant.record),
     }
+
+
+def _record(record: Record | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    left_out = ("progress", "version")
+    return {name: value for name, value in plain(record).items() if name not in left_out}

@@ -1,4 +1,4 @@
-"""What a run tells: who made it, what it worked on, where each tenant stands; all frozen."""
+"""The values of a report: the run, what it worked on, the status of each tenant; all frozen."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LedgerState(Struct, frozen=True):
     error: str = ""  # why it could not be read; empty where it could
 
 
-class Origin(Struct, frozen=True):
+class RunOrigin(Struct, frozen=True):
     """Who ran what, and with which configuration."""
 
     user: str  # the operating system's user
@@ -76,25 +76,25 @@ class Origin(Struct, frozen=True):
         return f"{self.user}@{self.host}"
 
 
-class RunHead(Struct, frozen=True):
+class RunStart(Struct, frozen=True):
     """What a run works on, once it has read its sources and targets and before it writes."""
 
     run_id: str  # unique to this run; the report carries the same
     dry_run: bool
-    origin: Origin
+    origin: RunOrigin
     sources: tuple[SourceState, ...]
     targets: tuple[TargetState, ...]
     ledger: LedgerState | None = None  # None where none is configured
 
 
 class Report(Struct, frozen=True, dict=True):
-    """All that a run tells, for every face."""
+    """The result of a run, for every front end."""
 
     run_id: str  # unique to this run
     started: datetime  # in UTC
     seconds: float  # how long it took
     dry_run: bool  # whether nothing was to be written
-    origin: Origin
+    origin: RunOrigin
     #: The command that makes such a run: `ensure`, `adopt`, `retire`, `retire --due`, `unretire`.
     command: str = "ensure"
     sources: tuple[SourceState, ...] = ()

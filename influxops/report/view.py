@@ -1,4 +1,4 @@
-"""`ReportView`: a report read for people; every face renders from it and words nothing itself.
+"""`ReportView`: a report in the words for people, which every front end renders.
 
 Whatever a tenant, a server or an operating system named is safe to print in all that it returns:
 no name breaks a line or steers a terminal. Every part is made once, and is linear in the tenants.
@@ -7,38 +7,38 @@ no name breaks a line or steers a terminal. Every part is made once, and is line
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import Database, Traits
+from influxops.domain.database import Traits
 from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Remedy, RemedyKind
 from influxops.domain.plan import TenantPlan, Verdict
-from influxops.domain.text import count, moment, one_line, printable, short
+from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
-from influxops.report.groups import About, Group, grouped, listed
+from influxops.report.groups import FindingGroup, grouped
 from influxops.report.model import Report
-from influxops.report.wording import COMMAND_LINE, TASK, Words, done, retention_words, to_do, verb
+from influxops.report.wording import (
+    CLI_STYLE,
+    HintStyle,
+    done,
+    format_retention,
+    to_do,
+    verb,
+)
 
-__all__ = ["COMMAND_LINE", "TASK", "Group", "ReportView", "Words", "listed", "retention_words"]
-
-#: The worst first: what needs somebody stands where it is seen.
-_ORDER = {
-    verdict: place
-    for place, verdict in enumerate(
-        (
-            Verdict.FAILED,
-            Verdict.UNKNOWN,
-            Verdict.HELD,
-            Verdict.REFUSED,
-            Verdict.PENDING,
-            Verdict.CHANGED,
-            Verdict.OK,
-        )
-    )
-}
-#: What a tenant that is held may still be looked for under: its name and its id are good.
+#: The worst first, where it is seen.
+_ORDER = [
+    Verdict.FAILED,
+    Verdict.UNKNOWN,
+    Verdict.HELD,
+    Verdict.REFUSED,
+    Verdict.PENDING,
+    Verdict.CHANGED,
+    Verdict.OK,
+]
+#: Reasons for which a tenant is held although its name and id are valid, so it was looked for.
 _LOOKED_FOR = (
     Kind.OVER_CAPACITY,
     Kind.DRAINING,
@@ -49,14 +49,14 @@ _LOOKED_FOR = (
 
 
 class ReportView:
-    """A report as people are told it.
+    """A report in the words for people.
 
     Args:
         report: The report.
-        words: What the face's users can do, in their words: `COMMAND_LINE` or `TASK`.
+        words: How hints are written: `CLI_STYLE` or `ANSIBLE_STYLE`.
     """
 
-    def __init__(self, report: Report, words: Words = COMMAND_LINE) -> None:
+    def __init__(self, report: Report, words: HintStyle = CLI_STYLE) -> None:
         self.report = report
         self.words = words
         self._targets = {target.name: target for target in report.targets}
@@ -65,13 +65,9 @@ class ReportView:
 
     def label(self, tenant: TenantPlan) -> str:
         """Return a tenant's name: its database's, or its quoted id where that has no valid one."""
-        return short(tenant.database) or f"tenant {printable(tenant.tenant)}"
+        return truncate(tenant.database) or f"tenant {quote(tenant.tenant)}"
 
-    def url(self, tenant: TenantPlan) -> str | None:
-        """Return the URL of the target that holds a tenant's database, or will."""
-        return self.url_of(tenant.target)
-
-    def url_of(self, target: str | None) -> str | None:
+    def target_url(self, target: str | None) -> str | None:
         """Return the URL of a target; None where there is no such one."""
         found = self._targets.get(target or "")
         return found.url if found else None
@@ -81,8 +77,8 @@ class ReportView:
         found = self._targets.get(target or "")
         return found.traits if found else Traits()
 
-    def on(self, tenant: TenantPlan) -> str:
-        """Return where a tenant's database is or will be: ` on eu1`; empty where nobody knows.
+    def target_text(self, tenant: TenantPlan) -> str:
+        """Return where a tenant's database is or will be: ` on eu1`; empty where that is unknown.
 
         Of one that is to be moved, from where to where: ` from eu1 to eu2`.
         """
@@ -91,18 +87,18 @@ class ReportView:
             return f" from {one_line(tenant.target or '?')} to {one_line(move.target)}"
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
-    def is_right(self, tenant: TenantPlan) -> bool:
-        """Return whether nobody needs to look: it is right, or a dry run would make it so."""
+    def is_ok(self, tenant: TenantPlan) -> bool:
+        """Return whether nobody needs to act: it is as desired, or a dry run would make it so."""
         if tenant.verdict is Verdict.PENDING:
             return self.report.dry_run
         return tenant.verdict.is_right
 
     def severity(self, tenant: TenantPlan) -> Severity:
-        """Return how much it matters that a tenant is not right; acknowledged ones matter less."""
+        """Return how much it matters that a tenant is not ok; acknowledged ones matter less."""
         return tenant.finding.severity if tenant.finding else Severity.ERROR
 
     def reason(self, tenant: TenantPlan) -> Finding:
-        """Return what explains that a tenant is not right."""
+        """Return what explains that a tenant is not ok."""
         if tenant.finding is not None:
             return tenant.finding
         message = {
@@ -112,53 +108,57 @@ class ReportView:
         }.get(tenant.verdict, tenant.verdict.value)
         return Finding(Kind.NOT_TRIED, Severity.ERROR, message, tenant=tenant.tenant)
 
-    def why(self, tenant: TenantPlan) -> str:
-        """Return why a tenant is not right, without naming it once more."""
+    def reason_text(self, tenant: TenantPlan) -> str:
+        """Return why a tenant is not ok, without its name."""
         return self.message(self.reason(tenant))
 
     def advice(self, tenant: TenantPlan) -> str:
-        """Return what to do about a tenant that is not right; empty where nothing is known."""
+        """Return what to do about a tenant that is not ok; empty where that is unknown."""
         return self.words.advice(tenant.finding.remedy) if tenant.finding else ""
 
-    def did(self, tenant: TenantPlan) -> str:
-        """Return what was done for a tenant, or is to be done, and where it stands if not right."""
-        marker = self.traits(tenant.target).marker
-        if tenant.verdict is Verdict.PENDING and self.report.dry_run:
-            parts = [to_do(c.action, marker) + _kept_until(c) for c in _told(tenant.changes)]
-            if tenant.over_estimate:
-                parts.append("may find no place")
-            return ", ".join(parts) or tenant.verdict.value
-        parts = [done(c.action, marker) + _kept_until(c) for c in _told(tenant.made)]
-        if tenant.verdict is not Verdict.CHANGED:
-            parts.append(self._standing(tenant))
+    def action_text(self, tenant: TenantPlan) -> str:
+        """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
+        is_planned = tenant.verdict is Verdict.PENDING and self.report.dry_run
+        words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
+        parts = [self._words(words, change) + _kept_until(change) for change in _reported(changes)]
+        if is_planned:
+            parts += ["may find no place"] if tenant.over_estimate else []
+        elif tenant.verdict is not Verdict.CHANGED:
+            parts.append(self._status(tenant))
         return ", ".join(parts) or tenant.verdict.value
 
-    def steps(self, tenant: TenantPlan) -> str:
+    def steps_text(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
-        marker = self.traits(tenant.target).marker
-        return " and ".join(verb(change.action, marker) for change in _told(tenant.changes))
+        return " and ".join(self._words(verb, change) for change in _reported(tenant.changes))
 
-    def kept(self, tenant: TenantPlan) -> str:
+    def kept_text(self, tenant: TenantPlan) -> str:
         """Return until when a tenant's data is kept after all changes; empty where that is open."""
         return "".join(_kept_until(change) for change in tenant.changes).strip()
 
     def retention(self, tenant: TenantPlan) -> str:
         """Return a tenant's retention period, and what it was where it changes."""
-        return retention_change(tenant.before, tenant.after)
+        before, after = tenant.before, tenant.after
+        if before is None or after is None:
+            known = after or before
+            return format_retention(known.retention) if known else ""
+        now, was = format_retention(after.retention), format_retention(before.retention)
+        return now if after.retention == before.retention else f"{now}, was {was}"
 
     def exists(self, tenant: TenantPlan) -> bool | None:
         """Return whether a tenant has its database, as a dry run found it.
 
         Returns:
-            None where nobody can know: a target that cannot be read may hold it, whatever the
-            others say, another server answers than the recorded one, and a tenant that is held for
-            its id or a shared name was not looked for.
+            None where that is unknown: a target that cannot be read may hold it, another server
+            answers than the recorded one, or the tenant is held for its id or a shared name and was
+            not looked for.
         """
         kind = tenant.finding.kind if tenant.finding else None
-        if tenant.verdict is Verdict.REFUSED and self._is_on_another_server(tenant):
+        remedy = tenant.finding.remedy if tenant.finding else Remedy.advise("")
+        is_allowance = remedy.kind is RemedyKind.ALLOW and tenant.verdict is Verdict.REFUSED
+        if is_allowance and remedy.value == "replaced-server":
             return None
         if kind is Kind.LOST:
-            return False  # what is there in its place is not its own
+            return False  # a client's database has its name
         if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
             return True
         if kind is Kind.INVALID_NAME:
@@ -172,74 +172,89 @@ class ReportView:
             return False if looked_for and tenant.database else None
         return False
 
-    @staticmethod
-    def _is_on_another_server(tenant: TenantPlan) -> bool:
-        remedy = tenant.finding.remedy if tenant.finding is not None else None
-        return remedy == Remedy.allow("replaced-server", remedy.text) if remedy else False
-
-    def _standing(self, tenant: TenantPlan) -> str:
+    def _status(self, tenant: TenantPlan) -> str:
         kind = tenant.finding.kind if tenant.finding is not None else None
-        return _STANDINGS.get(kind, tenant.verdict.value)
+        return _STATUSES.get(kind, tenant.verdict.value)
 
     def message(self, finding: Finding) -> str:
-        """Return what a finding says, safe to print, without naming whom it is about."""
+        """Return the message of a finding, safe to print, without its subject."""
         return one_line(finding.message)
+
+    def _words(self, words: Callable[[Action, str], str], change: Change) -> str:
+        return words(change.action, self.traits(change.target).marker)
 
     # All of it
 
     @cached_property
     def tenants(self) -> list[TenantPlan]:
-        """All tenants, those first that need somebody, then in the order of the report."""
-        return sorted(self.report.tenants, key=lambda tenant: _ORDER[tenant.verdict])
+        """All tenants, those first that are not ok, then in the order of the report."""
+        return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.verdict))
 
     @cached_property
-    def general(self) -> list[Group]:
-        """What is about no single tenant, the guards' refusals among it: the causes."""
+    def run_groups(self) -> list[FindingGroup]:
+        """What concerns no single tenant, the guards' refusals included: the causes."""
         found = [
-            self._about(finding, one_line(finding.subject), is_tenant=finding.tenant is not None)
+            self._group(finding, one_line(finding.subject), finding.tenant)
             for finding in self.report.notes
             if finding.kind is not Kind.NO_TENANTS
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            finding = Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)
-            found.append(self._about(finding, "", is_tenant=False))
+            found.append(self._group(Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)))
         return grouped(found)
 
     @cached_property
-    def reasons(self) -> list[Group]:
-        """Why tenants are not right; those that share a reason are one group."""
+    def failure_groups(self) -> list[FindingGroup]:
+        """Why tenants are not ok; those that share a reason are one group."""
         return grouped(
-            self._about(self.reason(tenant), self.label(tenant), tenant.target)
+            self._group(self.reason(tenant), self.label(tenant), tenant.tenant, tenant.target)
             for tenant in self.tenants
-            if not self.is_right(tenant)
+            if not self.is_ok(tenant)
         )
 
     @cached_property
-    def also(self) -> list[Group]:
-        """What was found about tenants beyond why they are not right."""
+    def extra_groups(self) -> list[FindingGroup]:
+        """What was found about tenants beyond why they are not ok."""
         return grouped(
-            self._about(finding, self.label(tenant), tenant.target)
+            self._group(finding, self.label(tenant), tenant.tenant, tenant.target)
             for tenant in self.report.tenants
             for finding in self.notes(tenant)
         )
 
+    def _group(
+        self,
+        finding: Finding,
+        label: str = "",
+        tenant: str | None = None,
+        target: str | None = None,
+    ) -> FindingGroup:
+        return FindingGroup(
+            finding.kind,
+            finding.severity,
+            self.message(finding),
+            finding.remedy,
+            self.words.advice(finding.remedy),
+            labels=(label,) if label else (),
+            targets=(target,) if target else (),
+            tenants=(tenant,) if tenant is not None else (),
+        )
+
     def notes(self, tenant: TenantPlan) -> tuple[Finding, ...]:
-        """Return what was found about a tenant beyond why it is not right."""
-        return tenant.findings if self.is_right(tenant) else tenant.notes
+        """Return what was found about a tenant beyond why it is not ok."""
+        return tenant.findings if self.is_ok(tenant) else tenant.notes
 
-    def groups(self, severity: Severity) -> list[Group]:
-        """Return all that there is of one severity: the causes, then whom they concern.
+    def groups(self, severity: Severity) -> list[FindingGroup]:
+        """Return all groups of one severity: the causes, then the tenants.
 
-        What a guard refuses is one group, not one more for the tenants that wait for it.
+        What a guard refuses is one group, and not a second one for the tenants that wait for it.
         """
         told = {tenant for refusal in self.report.refusals for tenant in refusal.tenants}
         reasons = [
             group
-            for group in self.reasons
+            for group in self.failure_groups
             if group.kind is not Kind.GUARD or not told.issuperset(group.tenants)
         ]
-        every = (*self.general, *reasons, *self.also)
+        every = (*self.run_groups, *reasons, *self.extra_groups)
         return [group for group in every if group.severity is severity]
 
     @cached_property
@@ -247,43 +262,39 @@ class ReportView:
         """The changes that were made, or that a dry run would make, by the words for them."""
         report = self.report
         changes = report.planned if report.dry_run else report.changed
-        order = {action: place for place, action in enumerate(Action)}
+        words = to_do if report.dry_run else done
         found: defaultdict[str, list[Change]] = defaultdict(list)
         moved = {change.tenant for change in changes if change.action is Action.MOVE}
-        for change in sorted(changes, key=lambda change: order[change.action]):
-            if change.tenant in moved and change.action is not Action.MOVE:
-                continue  # making the copy is a part of it
-            words = to_do if report.dry_run else done
-            found[words(change.action, self.traits(change.target).marker)].append(change)
+        for change in sorted(changes, key=lambda change: _ACTIONS.index(change.action)):
+            if change.tenant not in moved or change.action is Action.MOVE:
+                found[self._words(words, change)].append(change)
         return found
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """How many tenants there are of each standing, in the order in which they are told.
+        """How many tenants there are of each status, in the order of a summary.
 
-        A tenant counts once: by the first thing done for it, or by where it stands.
+        A tenant counts once: by the first change made for it, or by its status.
         """
         report = self.report
         found: Counter[tuple[int, str]] = Counter({(0, Verdict.OK.value): 0})
         if not report.dry_run:
             found[9, Verdict.FAILED.value] = 0
-        order = {action: place for place, action in enumerate(Action, 1)}
         for tenant in report.tenants:
-            did = _told(tenant.changes if tenant.verdict is Verdict.PENDING else tenant.made)
-            if did and self.is_right(tenant) and tenant.verdict is not Verdict.OK:
-                words = to_do if tenant.verdict is Verdict.PENDING else done
-                marker = self.traits(tenant.target).marker
+            is_pending = tenant.verdict is Verdict.PENDING
+            did = _reported(tenant.changes if is_pending else tenant.made)
+            if did and self.is_ok(tenant) and tenant.verdict is not Verdict.OK:
                 # What is dropped to make room for a new one is a part of creating that.
-                actions = [change.action for change in did]
-                first = Action.CREATE if Action.CREATE in actions else actions[0]
-                found[order[first], words(first, marker)] += 1
+                first = next((each for each in did if each.action is Action.CREATE), did[0])
+                words = self._words(to_do if is_pending else done, first)
+                found[1 + _ACTIONS.index(first.action), words] += 1
             else:
-                found[_PLACES[tenant.verdict], self._standing(tenant)] += 1
+                found[_PLACES[tenant.verdict], self._status(tenant)] += 1
         return {word: found[place, word] for place, word in sorted(found)}
 
     @property
     def no_tenants(self) -> list[str]:
-        """The sentences that say that a source, read well, holds nobody."""
+        """The sentences that say that a source was read and has no tenants."""
         return [one_line(f.message) for f in self.report.notes if f.kind is Kind.NO_TENANTS]
 
     @property
@@ -298,16 +309,16 @@ class ReportView:
         return not report.tenants and all(source.error for source in report.sources)
 
     @cached_property
-    def is_troubled(self) -> bool:
-        """Whether somebody should look: something is an error or a warning."""
+    def needs_attention(self) -> bool:
+        """Whether there is an error or a warning."""
         return self.report.exit_code is not ExitCode.OK or any(
             group.severity is not Severity.INFO
-            for group in (*self.general, *self.reasons, *self.also)
+            for group in (*self.run_groups, *self.failure_groups, *self.extra_groups)
         )
 
     @property
-    def is_all_right(self) -> bool:
-        """Whether all is as desired; what could not be read is not known to be."""
+    def is_as_desired(self) -> bool:
+        """Whether all is as desired; what could not be read does not count as that."""
         report = self.report
         return (
             all(tenant.verdict is Verdict.OK for tenant in report.tenants)
@@ -316,9 +327,9 @@ class ReportView:
         )
 
     @cached_property
-    def not_right(self) -> Mapping[str, int]:
-        """How many tenants are not right, by the words for where they stand."""
-        found = Counter(self._standing(t) for t in self.tenants if not self.is_right(t))
+    def failure_counts(self) -> Mapping[str, int]:
+        """How many tenants are not ok, by the words for their status."""
+        found = Counter(self._status(t) for t in self.tenants if not self.is_ok(t))
         return dict(found)
 
     def summary(self) -> str:
@@ -328,17 +339,17 @@ class ReportView:
         if report.interrupted:
             ending = "; interrupted"
         elif report.dry_run:
-            ending = f"; nothing {'to do' if self.is_all_right else 'was written'} (dry run)"
-        elif report.tenants and self.is_all_right:
+            ending = f"; nothing {'to do' if self.is_as_desired else 'was written'} (dry run)"
+        elif report.tenants and self.is_as_desired:
             ending = "; nothing to do"
         took = f"in {report.seconds:.1f} s{ending}"
         if self.is_unread:
             return f"tenants unknown: no source could be read, {took}"
         counted = ", ".join(f"{number:,} {word}" for word, number in self.counts.items())
-        return f"{count(len(report.tenants), 'tenant')}: {counted}, {took}"
+        return f"{pluralize(len(report.tenants), 'tenant')}: {counted}, {took}"
 
     def next_steps(self) -> list[str]:
-        """Return what to do now beyond what stands with each error, the most urgent first."""
+        """Return what to do now beyond the hint of each error, the most urgent first."""
         report, steps = self.report, []
         if report.interrupted:
             steps.append("run it again: what was done stays done, and the rest follows")
@@ -353,20 +364,16 @@ class ReportView:
             steps.append(f"see to {what} above, then run it again{done_once}")
         return steps
 
-    def _about(
-        self, finding: Finding, label: str, target: str | None = None, *, is_tenant: bool = True
-    ) -> About:
-        advice = self.words.advice(finding.remedy)
-        return About(finding, self.message(finding), advice, label, target, is_tenant)
 
-
-#: Where a tenant stands, where one word says it better than its verdict.
-_STANDINGS: Mapping[Kind | None, str] = {
+#: In the order in which a summary has them.
+_ACTIONS = list(Action)
+#: The status of a tenant, where one word says it better than its verdict.
+_STATUSES: Mapping[Kind | None, str] = {
     Kind.UNCONFIRMED: "not confirmed",
     Kind.LOST: "lost",
     Kind.BUSY: "in another run's hands",
 }
-#: Where a summary tells of tenants that nothing was done for; what was done stands between.
+#: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {
     Verdict.OK: 0,
     Verdict.CHANGED: 5,
@@ -378,22 +385,12 @@ _PLACES = {
 }
 
 
-def _told(changes: Sequence[Change]) -> Sequence[Change]:
-    """Return the changes of one tenant that are told: making a copy is a part of moving."""
+def _reported(changes: Sequence[Change]) -> Sequence[Change]:
+    """Return the changes of one tenant to report: creating a copy is a part of moving."""
     return [change for change in changes if change.action is Action.MOVE] or changes
 
 
 def _kept_until(change: Change) -> str:
-    if change.until is None or change.action is Action.ADOPT:  # then that is about its old copy
+    if change.until is None or change.action is Action.ADOPT:  # then it concerns the old copy
         return ""
-    return f" (data until {moment(change.until)})"
-
-
-def retention_change(before: Database | None, after: Database | None) -> str:
-    """Return a database's retention period, and what it was where it changes."""
-    if after is None:
-        return "" if before is None else retention_words(before.retention)
-    now = retention_words(after.retention)
-    if before is None or before.retention == after.retention:
-        return now
-    return f"{now}, was {retention_words(before.retention)}"
+    return f" (data until {format_time(change.until)})"

@@ -1,4 +1,4 @@
-"""Words that all faces share: for changes, retention periods, and what to do about a finding."""
+"""Words that all front ends share: changes, retention periods, hints, history, copies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from msgspec import Struct, field
 
 from influxops.domain.change import Action
+from influxops.domain.copy import Copied
 from influxops.domain.database import Retention, Unknown
-from influxops.domain.durations import format_duration
+from influxops.domain.durations import format_duration, format_duration_approx
 from influxops.domain.hint import Remedy, RemedyKind
 from influxops.domain.record import Entry
-from influxops.domain.text import one_line, short
+from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
 _ACTIONS = {
@@ -28,8 +29,8 @@ _ACTIONS = {
 _WITHOUT_MARKER = ("completed", "to complete", "complete")
 
 
-class Words(Struct, frozen=True):
-    """How one kind of face names what a user can do; in each, `{}` stands for the name.
+class HintStyle(Struct, frozen=True):
+    """How one kind of front end names what a user can do; in each, `{}` is the name.
 
     The command line says `--allow drop`, a task `allow: [drop]`.
     """
@@ -38,15 +39,11 @@ class Words(Struct, frozen=True):
     option: str  # an option of a run
     command: str  # a command to run
     apply: str  # what makes the changes that a dry run found, as a sentence; `{}` is its command
-    #: The commands that such a face has something of its own for.
+    #: What such a front end has instead of commands, by command.
     commands: Mapping[str, str] = field(default_factory=dict)
 
     def advice(self, remedy: Remedy | Any) -> str:
-        """Return a remedy as a sentence that is safe to print; empty where it says nothing.
-
-        Args:
-            remedy: What to do about something: a remedy, or text.
-        """
+        """Return a remedy, or text, as a sentence safe to print; empty where it says nothing."""
         if not isinstance(remedy, Remedy):
             return one_line(str(remedy or ""))
         match remedy.kind:
@@ -64,13 +61,13 @@ class Words(Struct, frozen=True):
         return one_line(text)
 
 
-COMMAND_LINE = Words(
+CLI_STYLE = HintStyle(
     allow="--allow {}",
     option="--{}",
     command="influxops {}",
     apply="influxops {} makes these changes",
 )
-TASK = Words(
+ANSIBLE_STYLE = HintStyle(
     allow="`allow: [{}]`",
     option="`{}`",
     command="`influxops {}`",
@@ -86,41 +83,35 @@ def done(action: Action, marker: str = "") -> str:
         action: What was done.
         marker: The target's own word for what says that a database is complete.
     """
-    return _words(action, marker)[0]
+    return _words(action, marker, 0)
 
 
 def to_do(action: Action, marker: str = "") -> str:
     """Return the words for a change that is to be made: `to create`."""
-    return _words(action, marker)[1]
+    return _words(action, marker, 1)
 
 
 def verb(action: Action, marker: str = "") -> str:
     """Return the beginning of a sentence that a database's name ends: `set retention of`."""
-    return _words(action, marker)[2]
+    return _words(action, marker, 2)
 
 
-def _words(action: Action, marker: str) -> tuple[str, str, str]:
-    if action is Action.COMPLETE and not marker:
-        return _WITHOUT_MARKER
-    made, coming, start = _ACTIONS[action]
-    return made.replace("{}", marker), coming.replace("{}", marker), start.replace("{}", marker)
+def _words(action: Action, marker: str, form: int) -> str:
+    without = action is Action.COMPLETE and not marker
+    return (_WITHOUT_MARKER if without else _ACTIONS[action])[form].replace("{}", marker)
 
 
-def retention_words(value: Retention | Unknown) -> str:
-    """Return a retention period: `30d`, `kept for ever`, or `?` where it is unknown.
-
-    Args:
-        value: Seconds, None where data is kept for ever.
-    """
+def format_retention(value: Retention | Unknown) -> str:
+    """Return a retention period: `30d`, `kept for ever` for None, `?` where it is unknown."""
     if isinstance(value, Unknown):
         return "?"
     return "kept for ever" if value is None else format_duration(value)
 
 
-def happened(entry: Entry) -> str:
-    """Return what an entry of the history tells, without saying of which tenant it is."""
+def format_entry(entry: Entry) -> str:
+    """Return an entry of the history in words, without its tenant."""
     words = entry.event.value.replace("-", " ")
-    place = " on ".join(part for part in (short(entry.database), entry.target or "") if part)
+    place = " on ".join(part for part in (truncate(entry.database), entry.target or "") if part)
     parts = [f"{words} {place}".rstrip()]
     if entry.ended != "done":
         parts[0] = f"{parts[0]}: {entry.ended}"
@@ -131,3 +122,36 @@ def happened(entry: Entry) -> str:
     if entry.message:
         parts.append(entry.message)
     return ", ".join(parts)
+
+
+def format_estimate(copied: Copied) -> str:
+    """Return what there is to copy, and how long that takes at the rate that was measured."""
+    rows = "a number of rows that is not known"
+    if copied.total is not None:
+        rows = ("at most " if copied.at_most else "") + pluralize(copied.total, "row")
+    parts = [f"{rows} in {pluralize(copied.tables, 'table')}"]
+    if copied.bytes:
+        parts.append(f"about {format_bytes(copied.bytes)}")
+    if copied.total and copied.rate:
+        rate = f"{copied.rate:,.0f} rows/s"
+        parts.append(
+            f"about {format_duration_approx(copied.total / copied.rate)} at {rate}, measured "
+            "by reading some of them"
+        )
+    elif copied.total:
+        parts.append("how long it takes was not measured")
+    return ", ".join(parts)
+
+
+def format_copied(copied: Copied, seconds: float | None = None) -> str:
+    """Return how much was copied, in how many seconds, and which tables the copy lacks."""
+    rows = copied.rows if copied.total is None else copied.total
+    text = f"{pluralize(rows, 'row')} in {pluralize(copied.tables, 'table')}"
+    if copied.bytes:
+        text += f", {format_bytes(copied.bytes)}"
+    if seconds is not None:
+        text += f" in {format_duration_approx(seconds)}"
+    if copied.unread:
+        names = summarize([one_line(name) for name in copied.unread])
+        text += f", without {names}, which cannot be copied"
+    return text

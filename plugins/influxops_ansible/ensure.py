@@ -102,7 +102,7 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
         "state": tenant.verdict.value,
         "message": message,
         "target": tenant.target,
-        "url": report.view.url_of(_target(tenant, changes, report)),
+        "url": report.view.target_url(_target(tenant, changes, report)),
         "action": _actions(changes or attempted) or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
         "until": plain(_until(tenant, changes)),

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import some_of
+from influxops.domain.text import summarize
 from influxops.engine.operations import Ensure
 from influxops.report.document import report_document
 from influxops.report.model import Report
 from influxops.report.status import tenant_status
-from influxops.report.view import TASK
+from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
 from influxops_ansible.task import Task
 
@@ -50,7 +50,7 @@ def _gather(task: Task) -> Result:
     entries = ((row, row["exists"] is None or bool(row["message"])) for row in rows)
     values = {
         **listed(entries, task, failed=bool(failure)),
-        "targets": report_document(run, TASK)["targets"],
+        "targets": report_document(run, ANSIBLE_STYLE)["targets"],
         **report.values,
     }
     return Result(values, warnings, failure)
@@ -87,6 +87,6 @@ def _unread_tenants(report: Report) -> Iterator[TenantPlan]:
     """Yield the tenants whose databases may be on a target that could not be read."""
     for tenant in report.tenants:
         if tenant.unseen_on and tenant.before is None:
-            where = f"it may be on {some_of(tenant.unseen_on)}, which cannot be read"
+            where = f"it may be on {summarize(tenant.unseen_on)}, which cannot be read"
             finding = Finding(Kind.NOT_READ, Severity.ERROR, where, tenant=tenant.tenant)
             yield replace(tenant, finding=finding)

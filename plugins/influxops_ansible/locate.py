@@ -7,7 +7,7 @@ from typing import Any
 
 from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import printable, some_of
+from influxops.domain.text import quote, summarize
 from influxops.engine.operations import Ensure
 from influxops_ansible.info import read_failures, without_lock_warning
 from influxops_ansible.result import Result, TaskReport, run_task, with_advice
@@ -41,7 +41,7 @@ def _locate(task: Task) -> Result:
     if unknown:
         # A tenant that may be on an unreadable target is explained by that target's failure.
         reasons = [_reason(tenant, report) for tenant in unknown if not tenant.unseen_on]
-        parts = [some_of(reasons, _MAX_REASONS), failures.failure]
+        parts = [summarize(reasons, _MAX_REASONS), failures.failure]
         return Result(failure="; ".join(filter(None, parts)))
     warnings = (*failures.warnings, *filter(None, [failures.failure]))
     return Result({"locations": [_location(tenants[id_], report) for id_ in ids]}, warnings)
@@ -53,7 +53,7 @@ def _is_known(tenant: TenantPlan, report: TaskReport) -> bool:
     if kind is Kind.IN_TWO_TARGETS or not report.view.exists(tenant):
         return False
     # A database that is elsewhere than recorded may be a copy, until a person decides.
-    return kind not in (Kind.MISPLACED, Kind.LOST) or report.view.is_right(tenant)
+    return kind not in (Kind.MISPLACED, Kind.LOST) or report.view.is_ok(tenant)
 
 
 def _location(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
@@ -61,15 +61,17 @@ def _location(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
         "tenant": tenant.tenant,
         "database": tenant.database,
         "target": tenant.target,
-        "url": report.view.url(tenant),
+        "url": report.view.target_url(tenant.target),
     }
 
 
 def _reason(tenant: TenantPlan, report: TaskReport) -> str:
-    name = printable(tenant.tenant)
-    if report.view.exists(tenant) is False and report.view.is_right(tenant):
+    name = quote(tenant.tenant)
+    if report.view.exists(tenant) is False and report.view.is_ok(tenant):
         return with_advice(
             f"the tenant {name} has no database {tenant.database} yet",
             "give it one with `influx_tenant_db`",
         )
-    return with_advice(f"the tenant {name}: {report.view.why(tenant)}", report.view.advice(tenant))
+    return with_advice(
+        f"the tenant {name}: {report.view.reason_text(tenant)}", report.view.advice(tenant)
+    )

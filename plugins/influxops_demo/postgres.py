@@ -26,7 +26,7 @@ import psycopg
 from psycopg import sql
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.extra import how_to_install
+from influxops_devserver.requirements import how_to_install
 
 #: The account that runs PostgreSQL for root; Debian and most others have it.
 _ACCOUNT = "nobody"
@@ -38,20 +38,15 @@ _TIMEOUT = 60
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPostgres:
-    """A running PostgreSQL on this machine.
-
-    Args:
-        port: Its TCP port on `host`.
-        data_dir: Where its data are.
-        work_dir: Its folder for the socket and the log; it goes when the server is stopped.
-        programs: The folder of PostgreSQL's programs.
-        keep_data: Whether the data outlive the server.
-    """
+    """A running PostgreSQL on this machine."""
 
     port: int
     data_dir: Path
+    #: Has the socket and the log, and is removed when the server is stopped.
     work_dir: Path
+    #: The folder of PostgreSQL's programs.
     programs: Path
+    #: Whether the data outlive the server.
     keep_data: bool
     host: str = "127.0.0.1"
     user: str = "iot"
@@ -89,7 +84,7 @@ class EmbeddedPostgres:
         """Run one of PostgreSQL's programs as the account that the server runs as.
 
         Raises:
-            InfluxopsError: When it fails; the message has what it said.
+            InfluxopsError: When it fails; the message has what it output.
         """
         return _run(self.programs, self.work_dir, program, *arguments)
 
@@ -110,8 +105,8 @@ def embedded_postgres(
     """Run a PostgreSQL for as long as the context lasts.
 
     Args:
-        data_dir: As in `start_postgres`.
-        options: As in `start_postgres`.
+        data_dir: See `start_postgres`.
+        options: See `start_postgres`.
     """
     server = start_postgres(data_dir, options=options)
     try:
@@ -153,7 +148,7 @@ def start_postgres(
     It outlives this process unless somebody calls `stop()`.
 
     Args:
-        data_dir: Where its data are; made if need be, and kept when it stops. Left out: a
+        data_dir: Where its data are; created if need be, and kept when it stops. Left out: a
             temporary folder, without the writing-through that would make it durable.
         options: Configuration parameters of the server (`{"autovacuum": "off"}`).
 
@@ -181,7 +176,7 @@ def start_postgres(
 
 
 def make_work_dir() -> Path:
-    """Make a folder for a server's socket and log, which its account owns.
+    """Create a folder for a server's socket and log, which its account owns.
 
     It is in the folder for temporary files, or in `/tmp` where that is too long for a socket's
     path.
@@ -206,12 +201,6 @@ def start_cluster(
 ) -> int:
     """Start the server of an initialized data folder.
 
-    Args:
-        programs: The folder of PostgreSQL's programs.
-        work_dir: Where its socket and its log go.
-        data_dir: The data folder.
-        options: Configuration parameters.
-
     Returns:
         The TCP port on 127.0.0.1 that it listens on.
 
@@ -227,10 +216,10 @@ def start_cluster(
         try:
             _run(programs, work_dir, "pg_ctl", *start)
         except InfluxopsError as error:
-            said = log.read_text(errors="replace") if log.exists() else ""
-            if "Address already in use" in said and attempt < _PORT_TRIES:
+            output = log.read_text(errors="replace") if log.exists() else ""
+            if "Address already in use" in output and attempt < _PORT_TRIES:
                 continue  # somebody took the port between our look and the server's
-            tail = " / ".join(said.strip().splitlines()[-5:])
+            tail = " / ".join(output.strip().splitlines()[-5:])
             raise InfluxopsError(f"PostgreSQL does not start: {tail or error.message}") from None
         return port
     raise AssertionError("unreachable")
@@ -254,7 +243,7 @@ def _programs(work_dir: Path) -> Path:
 
 
 def _is_reachable(path: Path) -> bool:
-    """Tell whether the account that runs the server may enter a folder."""
+    """Return whether the account that runs the server may enter a folder."""
     if os.geteuid() != 0:
         return True
     return all(
@@ -330,8 +319,8 @@ def _run(programs: Path, work_dir: Path, program: str, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InfluxopsError(f"PostgreSQL's {program} cannot be run: {error}") from error
     if result.returncode:
-        said = " / ".join((result.stderr or result.stdout).strip().splitlines())
-        raise InfluxopsError(f"PostgreSQL's {program} failed: {said}")
+        output = " / ".join((result.stderr or result.stdout).strip().splitlines())
+        raise InfluxopsError(f"PostgreSQL's {program} failed: {output}")
     return result.stdout
 
 

@@ -23,7 +23,7 @@ import psycopg
 import urllib3
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.stage import DEVICES, Stage, staged
+from influxops_demo.environment import DEVICES, DemoEnvironment, running_environment
 
 #: Each of the demonstration's commands: it ends with its standard input, so that it ends with this
 #: process however that ends. Ctrl-C in a terminal is not for it.
@@ -65,14 +65,14 @@ user = "{user}"
 database = "{database}"
 password = {{env = "PG_PASS"}}
 """
-#: Who has devices is there already, by its id alone.
+#: A tenant that has devices exists already, by its id alone.
 _TENANTS = (
     "INSERT INTO tenants (tenant_id, name) VALUES (%s, %s) "
     "ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name"
 )
 
 
-def run() -> int:
+def run_service() -> int:
     """Run all of it until Ctrl-C.
 
     Returns:
@@ -83,53 +83,55 @@ def run() -> int:
     """
     click.echo("Starting a PostgreSQL and three stand-ins for InfluxDB 3 ...")
     start = time.monotonic()
-    with staged() as stage:
-        _configure(stage)
+    with running_environment() as demo:
+        _configure(demo)
         click.echo("Making tables, tenants and their databases ...")
-        token = _prepare(stage)
+        token = _prepare(demo)
         click.echo("Starting the service ...\n")
         with (
-            _command(stage, "worker", "-q", "--full-run-every", _FULL_RUNS) as worker,
-            _command(stage, "serve", "-q", "--port", "0") as service,
+            _command(demo, "worker", "-q", "--full-run-every", _FULL_RUNS) as worker,
+            _command(demo, "serve", "-q", "--port", "0") as service,
         ):
-            url = _where(stage, service)
-            _show(stage, url, token, time.monotonic() - start)
+            url = _where(demo, service)
+            _show(demo, url, token, time.monotonic() - start)
             with contextlib.suppress(KeyboardInterrupt):
-                _first_to_end(stage, {"service": service, "worker": worker})
+                _first_to_end(demo, {"service": service, "worker": worker})
                 return 1
             click.echo("\nStopping ...")
     click.echo("Everything is stopped and removed.")
     return 0
 
 
-def _configure(stage: Stage) -> None:
+def _configure(demo: DemoEnvironment) -> None:
     """Add to the configuration what the service needs."""
-    server = stage.postgres
+    server = demo.postgres
     place = _PLACE.format(
         host=server.host, port=server.port, user=server.user, database=server.database
     )
-    text = stage.config.read_text(encoding="utf-8").replace(_REGISTRY, _REGISTRY + place)
-    stage.config.write_text(text + _SECTIONS.format(place=place), encoding="utf-8")
+    text = demo.config.read_text(encoding="utf-8").replace(_REGISTRY, _REGISTRY + place)
+    demo.config.write_text(text + _SECTIONS.format(place=place), encoding="utf-8")
 
 
-def _prepare(stage: Stage) -> str:
+def _prepare(demo: DemoEnvironment) -> str:
     """Make all tables, tenants and databases; return an operator's token.
 
     Raises:
         InfluxopsError: When a command does not end well.
     """
-    _done(stage, "ledger", "install")
-    _done(stage, "db", "upgrade")
-    with psycopg.connect(stage.postgres.conninfo()) as connection:
+    _run_command(demo, "ledger", "install")
+    _run_command(demo, "db", "upgrade")
+    with psycopg.connect(demo.postgres.conninfo()) as connection:
         names = [(tenant, tenant.replace("-", " ").title()) for tenant in DEVICES]
         connection.cursor().executemany(_TENANTS, names)
-    _done(stage, "queue", "install", "--trigger")
-    _done(stage, "ensure")
-    _write_telemetry(stage)
-    return _done(stage, "token", "create", "--role", "operator_admin", "--name", "demo").strip()
+    _run_command(demo, "queue", "install", "--trigger")
+    _run_command(demo, "ensure")
+    _write_telemetry(demo)
+    return _run_command(
+        demo, "token", "create", "--role", "operator_admin", "--name", "demo"
+    ).strip()
 
 
-def _done(stage: Stage, *arguments: str) -> str:
+def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
     """Run a command to its end; return what it printed.
 
     Raises:
@@ -137,7 +139,7 @@ def _done(stage: Stage, *arguments: str) -> str:
     """
     done = subprocess.run(
         [sys.executable, "-P", "-c", "from influxops.cli import main; main()", *arguments],
-        env=stage.environment,
+        env=demo.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -152,13 +154,13 @@ def _done(stage: Stage, *arguments: str) -> str:
 
 
 @contextlib.contextmanager
-def _command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def _command(demo: DemoEnvironment, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run a command for as long as the block lasts."""
     with (
-        _log(stage).open("a", encoding="utf-8") as log,
+        _log(demo).open("a", encoding="utf-8") as log,
         subprocess.Popen(
             [sys.executable, "-P", "-c", _CHILD, *arguments],
-            env=stage.environment,
+            env=demo.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -177,7 +179,7 @@ def _command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
                 process.kill()
 
 
-def _first_to_end(stage: Stage, commands: Mapping[str, subprocess.Popen[str]]) -> None:
+def _first_to_end(demo: DemoEnvironment, commands: Mapping[str, subprocess.Popen[str]]) -> None:
     """Wait until one of the commands ends by itself, and say so."""
     handles = {os.pidfd_open(process.pid): name for name, process in commands.items()}
     try:
@@ -188,15 +190,15 @@ def _first_to_end(stage: Stage, commands: Mapping[str, subprocess.Popen[str]]) -
     name = handles[ended[0]]
     code = commands[name].wait()
     click.secho(f"The {name} ended by itself, with {code}.", fg="red", err=True)
-    click.echo(_log(stage).read_text(encoding="utf-8"), err=True)
+    click.echo(_log(demo).read_text(encoding="utf-8"), err=True)
 
 
-def _log(stage: Stage) -> Path:
+def _log(demo: DemoEnvironment) -> Path:
     """Return where the commands that run on say what is wrong."""
-    return stage.folder / "commands.log"
+    return demo.folder / "commands.log"
 
 
-def _where(stage: Stage, service: subprocess.Popen[str]) -> str:
+def _where(demo: DemoEnvironment, service: subprocess.Popen[str]) -> str:
     """Return where the service answers, once it does.
 
     Raises:
@@ -206,11 +208,11 @@ def _where(stage: Stage, service: subprocess.Popen[str]) -> str:
     for line in output or ():
         if line.startswith(_LISTENING):
             return line.removeprefix(_LISTENING).strip()
-    said = _log(stage).read_text(encoding="utf-8").strip()
-    raise InfluxopsError(f"the service ended with {service.wait()}: {said}")
+    message = _log(demo).read_text(encoding="utf-8").strip()
+    raise InfluxopsError(f"the service ended with {service.wait()}: {message}")
 
 
-def _write_telemetry(stage: Stage) -> None:
+def _write_telemetry(demo: DemoEnvironment) -> None:
     """Write a day of telemetry for each tenant, more by day than by night."""
     now = datetime.now(UTC)
 
@@ -226,7 +228,7 @@ def _write_telemetry(stage: Stage) -> None:
                 lines.append(
                     f"telemetry,device_id=d-{device:05} temperature={value:.1f} {nanoseconds}"
                 )
-        url = stage.stand_ins[target].url
+        url = demo.stand_ins[target].url
         answer = urllib3.request(
             "POST", f"{url}/api/v3/write_lp?db={database}", body="\n".join(lines), timeout=30
         )
@@ -234,13 +236,13 @@ def _write_telemetry(stage: Stage) -> None:
             raise InfluxopsError(f"the stand-in at {url} did not take telemetry: {answer.status}")
 
     with ThreadPoolExecutor() as pool:
-        for target, databases in stage.databases().items():
+        for target, databases in demo.databases().items():
             for _ in pool.map(write, [target] * len(databases), databases):
                 pass
 
 
-def _show(stage: Stage, url: str, token: str, seconds: float) -> None:
-    postgres = stage.postgres
+def _show(demo: DemoEnvironment, url: str, token: str, seconds: float) -> None:
+    postgres = demo.postgres
     click.echo(
         f"Up after {seconds:.1f} s: {len(DEVICES)} tenants in a PostgreSQL on "
         f"{postgres.host}:{postgres.port},\ntheir databases on three stand-ins, a worker and the "

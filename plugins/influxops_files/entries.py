@@ -14,10 +14,10 @@ from influxops.plugin import (
     Severity,
     SourceError,
     Tenant,
-    count,
     ignored_attributes,
     meant_attribute,
-    short,
+    pluralize,
+    truncate,
 )
 
 #: The names that the id may have, the stronger first.
@@ -79,7 +79,7 @@ def entry(item: object, position: str, file: str) -> Entry:
         scalar = _scalar(content)
         if scalar is None:
             raise SourceError(
-                f"{position_in(file, position)}: {short(name)} is a list or an object",
+                f"{position_in(file, position)}: {truncate(name)} is a list or an object",
                 hint="an attribute is text",
             )
         values[name] = scalar
@@ -158,7 +158,7 @@ def with_ids(items: Iterable[Tenant | Finding], ids: Collection[str]) -> list[Te
 def _check_spelling(name: str, position: str, file: str) -> None:
     if meant := meant_attribute(name):
         raise SourceError(
-            f"{position_in(file, position)}: there is {short(name)}; is {meant} meant?",
+            f"{position_in(file, position)}: there is {truncate(name)}; is {meant} meant?",
             hint=f"write {meant}, or a name that resembles it less",
         )
 
@@ -167,16 +167,16 @@ def _not_text(entries: list[Entry], file: str) -> SourceError:
     first = entries[0]
     more = f" (and {len(entries) - 1} more like it)" if len(entries) > 1 else ""
     return SourceError(
-        f"{position_in(file, first.position)}: the id {short(first.id.text)} is read as a "
+        f"{position_in(file, first.position)}: the id {truncate(first.id.text)} is read as a "
         f"{first.id.kind}, not as text{more}",
-        hint=f'put it into quotes: "{short(first.id.text)}"',
+        hint=f'put it into quotes: "{truncate(first.id.text)}"',
     )
 
 
 def _no_id(positions: list[str], file: str) -> Finding:
     more = ", …" if len(positions) > _MAX_POSITIONS else ""
     shown = ", ".join(positions[:_MAX_POSITIONS]) + more
-    subject = count(len(positions), "entry", "entries") + (f" of {file}" if file else "")
+    subject = pluralize(len(positions), "entry", "entries") + (f" of {file}" if file else "")
     have = "has" if len(positions) == 1 else "have"
     return Finding(
         Kind.EMPTY_ID,

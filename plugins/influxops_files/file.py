@@ -20,8 +20,8 @@ from influxops.plugin import (
     SourceError,
     SourceSettings,
     Tenant,
-    count,
     hookimpl,
+    pluralize,
     setting,
 )
 from influxops_files import formats
@@ -123,7 +123,7 @@ class FileSource(Source):
             yield Check("file", False, error.message, error.remedy)
             return
         found = sum(isinstance(item, Tenant) for item in items)
-        yield Check("file", True, f"{self.settings.name} has {count(found, 'tenant')}")
+        yield Check("file", True, f"{self.settings.name} has {pluralize(found, 'tenant')}")
         for item in items:
             if isinstance(item, Finding):
                 ok = False if item.severity is Severity.ERROR else None

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from functools import cache, partial
 from typing import Any
 
-from influxops.plugin import SourceError, short, some_of
+from influxops.plugin import SourceError, summarize, truncate
 from influxops_files.entries import SHAPE, Entry, Value, entry, id_name
 
 #: The types that YAML gives scalars other than text.
@@ -62,7 +62,7 @@ def read_csv(text: str, file: str) -> Iterator[Entry]:
 def _csv_key(names: list[str], file: str) -> str:
     key = id_name(names)
     if key is None:
-        present = some_of([short(name) for name in names]) if any(names) else "nothing"
+        present = summarize([truncate(name) for name in names]) if any(names) else "nothing"
         raise SourceError(
             f"{file}: its first line names no column tenant_id or id, but {present}",
             hint="write the names of the columns into the first line, with commas in between",
@@ -100,7 +100,7 @@ def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     unique: dict[Any, Any] = {}
     for name, content in pairs:
         if name in unique:
-            raise ValueError(f"an object has the key {short(str(name))} twice")
+            raise ValueError(f"an object has the key {truncate(str(name))} twice")
         unique[name] = content
     return unique
 
@@ -143,7 +143,7 @@ def _yaml_loader() -> type[Any]:
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                problem = f"the key {short(key.value)} is there twice"
+                problem = f"the key {truncate(key.value)} is there twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         result: dict[Hashable, Any] = {}

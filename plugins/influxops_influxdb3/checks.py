@@ -12,8 +12,8 @@ from influxops.plugin import (
     Interrupted,
     Inventory,
     Remedy,
-    count,
     is_this_machine,
+    pluralize,
 )
 from influxops_influxdb3.client import Client, Ping
 from influxops_influxdb3.errors import AccessRefused
@@ -144,7 +144,7 @@ def _rights(
 
 def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
     """Return how many databases still fit."""
-    held = count(len(inventory.databases), "database")
+    held = pluralize(len(inventory.databases), "database")
     if settings.capacity == "unlimited":
         return Check("places", True, f"{held}; no limit is set")
     if settings.capacity is not None:
@@ -154,7 +154,7 @@ def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
     else:
         return Check("places", None, f"{held}; the server does not tell its limit")
     left = max(0, capacity - len(inventory.databases))
-    message = f"{held}, {count(left, 'place')} left of {capacity} ({whose})"
+    message = f"{held}, {pluralize(left, 'place')} left of {capacity} ({whose})"
     if left:
         return Check("places", True, message)
     return Check(

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from msgspec import Struct
 
-from influxops.plugin import Context, TargetError, count, one_line
+from influxops.plugin import Context, TargetError, one_line, pluralize
 from influxops_influxdb3.copy_lines import Digest, Span, Table
 from influxops_influxdb3.copy_sides import Side
 
@@ -53,7 +53,7 @@ class Check(Struct, frozen=True):
     def _differs(self, found: Digest, source: Side, copy: Side) -> TargetError:
         """Return what it means that a slice still differs after it was copied."""
         more = found.count - self.digest.count
-        what = f"{count(more, 'row')} more" if more else "other values"
+        what = f"{pluralize(more, 'row')} more" if more else "other values"
         return TargetError(
             f"{copy.name} holds {what} than {source.name} in the table "
             f"{one_line(self.table.name)} ({self.span.condition})",

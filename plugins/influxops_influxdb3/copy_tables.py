@@ -12,9 +12,9 @@ from influxops.plugin import (
     Kind,
     Severity,
     TargetError,
-    count,
     one_line,
-    some_of,
+    pluralize,
+    summarize,
 )
 from influxops_influxdb3.copy_lines import Lines, Table, tags_in_order
 from influxops_influxdb3.copy_sides import Side
@@ -82,7 +82,7 @@ class Tables:
             ours, theirs = self._source.table(name).columns, self._copy.table(name).columns
             wrong = [c for c, kind in ours.items() if theirs.get(c, kind) != kind]
             if wrong:
-                what = f"{one_line(name)} has another type there of {some_of(wrong)}"
+                what = f"{one_line(name)} has another type there of {summarize(wrong)}"
                 yield self.finding(f"the table {what}", error=True)
                 continue
             wanted, found = self._order(name, ours), self._existing[name]
@@ -127,7 +127,7 @@ class Tables:
         if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(
-            f"it holds {count(held, 'table')} and would get {wanted} more; InfluxDB 3 Core is "
+            f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core is "
             f"thought to hold {_CORE_TABLES:,}",
             "drop tables there, raise the server's limit, or choose another target",
             kind=Kind.OVER_CAPACITY,
@@ -156,13 +156,13 @@ class Tables:
         yield from self.unread(unread.why(state.unread), state.without)
         if state.empty:
             yield self.finding(
-                f"left out: {count(state.empty, 'row')} without a value in any field, which cannot "
-                "be written"
+                f"left out: {pluralize(state.empty, 'row')} without a value in any field, "
+                "which cannot be written"
             )
         if state.conflicts:
             yield self.finding(
-                f"{count(state.conflicts, 'row')} with other values in the copy, which were kept: "
-                + "; ".join(state.examples)
+                f"{pluralize(state.conflicts, 'row')} with other values in the copy, which "
+                "were kept: " + "; ".join(state.examples)
             )
         if state.done and state.new:
             yield self.finding(
@@ -173,9 +173,9 @@ class Tables:
     def hollow_ones(self) -> Iterator[Finding]:
         """Yield what is said of the tables that hold no rows."""
         if self.hollow:
-            which = some_of([one_line(name) for name in self.hollow])
+            which = summarize([one_line(name) for name in self.hollow])
             yield self.finding(
-                f"{count(len(self.hollow), 'table')} without a time column, left by a refused "
+                f"{pluralize(len(self.hollow), 'table')} without a time column, left by a refused "
                 f"write: {which}. Without rows there is nothing to copy",
                 severity=Severity.INFO,
             )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.plugin import Context, TableStats, short, some_of
+from influxops.plugin import Context, TableStats, summarize, truncate
 from influxops_influxdb3.copy_lines import format_time, literal, quoted
 from influxops_influxdb3.errors import (
     AccessRefused,
@@ -122,7 +122,7 @@ class _Reading:
         parts = [_part(name, files.get(name, _Files()), most) for name in asked]
         for batch in _batches(parts, most):
             found |= self._count(batch)
-        reasons = (f"{some_of(names)}: {why}" for why, names in self._trouble.items())
+        reasons = (f"{summarize(names)}: {why}" for why, names in self._trouble.items())
         return Contents(found, "; ".join(reasons))
 
     def _files(self) -> dict[str, _Files]:
@@ -166,7 +166,7 @@ class _Reading:
         if isinstance(error, BadRequest) and _NO_TABLE.search(error.server_message):
             return TableStats(part.table, 0)  # it was dropped meanwhile
         why = _TOO_MANY_FILES if isinstance(error, QueryFileLimit) else error.reason
-        self._trouble.setdefault(why, []).append(short(part.table))
+        self._trouble.setdefault(why, []).append(truncate(part.table))
         return TableStats(part.table)
 
     def _stats(self, part: _Part, row: Mapping[str, Any]) -> TableStats:
@@ -174,7 +174,7 @@ class _Reading:
         if part.after is None:
             return TableStats(part.table, rows, last_write=last)
         if not part.files.count:
-            self._trouble.setdefault(_TOO_MANY_FILES, []).append(short(part.table))
+            self._trouble.setdefault(_TOO_MANY_FILES, []).append(truncate(part.table))
             return TableStats(part.table, last_write=last)
         newest = last or _moment(part.files.last)
         return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)

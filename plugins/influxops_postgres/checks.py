@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from influxops.plugin import Check, Context, Finding, Kind, Severity, SourceError, Tenant, count
+from influxops.plugin import Check, Context, Finding, Kind, Severity, SourceError, Tenant, pluralize
 from influxops_postgres.errors import in_setting
 from influxops_postgres.registry import (
     LARGE_LAG,
@@ -147,7 +147,7 @@ def _tenants(session: Session) -> Iterator[Check]:
     yield Check(
         "tenants",
         True if tenants else None,
-        f"{count(tenants, 'tenant')} read in {seconds:.2f} s",
+        f"{pluralize(tenants, 'tenant')} read in {seconds:.2f} s",
         ""
         if tenants
         else in_setting(session.settings, "database", "is {} the right one, and the table?"),

@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.plugin import Check, Context, LedgerError, Remedy, count
+from influxops.plugin import Check, Context, LedgerError, Remedy, pluralize
 from influxops_postgres import ledger_schema
 from influxops_postgres.ledger_errors import missing_rights
 from influxops_postgres.ledger_session import (
@@ -155,11 +155,13 @@ def _runs(session: LedgerSession) -> Check:
     words = []
     if living:
         words.append(
-            f"{count(living['runs'], 'run')} at work on {count(living['tenants'], 'tenant')}"
+            f"{pluralize(living['runs'], 'run')} at work on "
+            f"{pluralize(living['tenants'], 'tenant')}"
         )
     if dead:
         words.append(
-            f"{count(dead['tenants'], 'tenant')} left by {count(dead['runs'], 'run')} that died"
+            f"{pluralize(dead['tenants'], 'tenant')} left by {pluralize(dead['runs'], 'run')} "
+            "that died"
         )
     return Check(
         "runs",

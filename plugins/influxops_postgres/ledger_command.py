@@ -44,7 +44,7 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
     Running it again changes nothing. It needs the right to make a schema in the database, or to
     make tables in a schema that is there.
     """
-    from influxops.plugin import ConfigError, count
+    from influxops.plugin import ConfigError, pluralize
     from influxops_postgres import ledger_schema
     from influxops_postgres.ledger_session import installing
     from influxops_postgres.settings import PostgresLedgerSettings
@@ -63,7 +63,7 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
             if not common(ctx).quiet:
                 say(f"installed version {step.version} ({step.name})")
         if not common(ctx).quiet:
-            what = f"{count(len(steps), 'step')} done" if steps else "nothing to do"
+            what = f"{pluralize(len(steps), 'step')} done" if steps else "nothing to do"
             version = ledger_schema.newest()
             say(f"{settings.location().text}: {what}, the ledger is of version {version}")
 
@@ -75,7 +75,7 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
 @click.pass_context
 def status(ctx: click.Context, output: str, timeout: float | None) -> None:
     """Show the schema's version, the tenants of each namespace by state, and the history's size."""
-    from influxops.plugin import count
+    from influxops.plugin import pluralize
     from influxops_postgres.ledger_checks import contents
     from influxops_postgres.ledger_session import reading
     from influxops_postgres.settings import PostgresLedgerSettings
@@ -97,7 +97,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
         )
         return
     say(f"{where}: version {found.version}")
-    size = f"{count(found.entries, 'entry', 'entries')}, {found.history_bytes / 2**20:.1f} MiB"
+    size = f"{pluralize(found.entries, 'entry', 'entries')}, {found.history_bytes / 2**20:.1f} MiB"
     span = f", {shown['first']} to {shown['last']}" if found.entries else ""
     say(f"history: {size}{span}")
     rows = [

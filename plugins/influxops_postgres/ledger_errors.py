@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import psycopg
 from psycopg import sql
 
-from influxops.plugin import LedgerError, Remedy, some_of
+from influxops.plugin import LedgerError, Remedy, summarize
 from influxops_postgres import ledger_schema
 from influxops_postgres.commit import CommitUnknown, NotCommitted
 from influxops_postgres.errors import PROTOCOL_VIOLATION, broken, broken_hint, reason
@@ -182,6 +182,6 @@ def _rights(
         grants = missing_rights(connection, settings)
     user = connection.info.user
     if grants:
-        what = some_of([grant.split(" TO ")[0].removeprefix("GRANT ") for grant in grants])
+        what = summarize([grant.split(" TO ")[0].removeprefix("GRANT ") for grant in grants])
         return f"{user} lacks rights on the ledger: {what}", "; ".join(grants)
     return f"{user} lacks rights on the ledger: {why}", "have the ledger's owner grant them"

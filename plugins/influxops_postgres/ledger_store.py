@@ -31,7 +31,7 @@ from influxops.plugin import (
     State,
     Wanted,
     Writing,
-    printable,
+    quote,
 )
 from influxops_postgres.ledger_errors import RIGHTS
 from influxops_postgres.ledger_session import HELD, LedgerSession, run_key
@@ -264,8 +264,7 @@ def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> Ent
         return Entry(Event(event), *values)
     except ValueError:
         raise LedgerError(
-            f"{session.place}: entry {number} of the history has an unknown event, "
-            f"{printable(event)}",
+            f"{session.place}: entry {number} of the history has an unknown event, {quote(event)}",
             hint="update influxops here, if a newer one has been at work there",
         ) from None
 
@@ -321,12 +320,12 @@ def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Re
         known = states.get(state)
         wrong = ""
         if known is None:
-            wrong = f"an unknown state, {printable(state)}"
+            wrong = f"an unknown state, {quote(state)}"
         elif known in _PLACED and not (target and database):
             wrong = f"the state {state}, and no {'database' if target else 'target'}"
         if known is None or wrong:
             raise LedgerError(
-                f"{session.place}: the record of {printable(tenant)} has {wrong}",
+                f"{session.place}: the record of {quote(tenant)} has {wrong}",
                 hint=f"correct its row in {session.settings.schema}.tenants; somebody edited it",
             )
         found.append(Record(tenant, known, database, target, *rest))
@@ -378,7 +377,7 @@ def _clean(session: LedgerSession, value: _Sent | Entry) -> _Sent | Entry:
     if isinstance(value, _Sent) and not foreign.keys() <= _FREE:
         name = min(foreign.keys() - _FREE)
         raise LedgerError(
-            f"{session.place}: {printable(value.tenant)} cannot be recorded: its {name} has a "
+            f"{session.place}: {quote(value.tenant)} cannot be recorded: its {name} has a "
             "character that PostgreSQL does not store; nothing was written",
             hint="leave that tenant out, or give it another id",
         )

@@ -17,11 +17,11 @@ from influxops.plugin import (
     Severity,
     SourceError,
     Tenant,
-    count,
     ignored_attributes,
     meant_attribute,
-    short,
-    some_of,
+    pluralize,
+    summarize,
+    truncate,
 )
 from influxops_postgres.errors import in_setting
 from influxops_postgres.session import Row, Session, Texts
@@ -314,17 +314,17 @@ def check_columns(session: Session, names: list[str]) -> None:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise refuse(
-            f"the query has more than one column {short(twice[0])}", "rename or drop one in {}"
+            f"the query has more than one column {truncate(twice[0])}", "rename or drop one in {}"
         )
     if _ID not in names:
         raise refuse(
-            f"the query has no column {_ID}, but {some_of([short(name) for name in names])}",
+            f"the query has no column {_ID}, but {summarize([truncate(name) for name in names])}",
             f"call the column with the ids so in {{}}: SELECT … AS {_ID}",
         )
     for name in names:
         if meant := meant_attribute(name):
             raise refuse(
-                f"the query has a column {short(name)}; is {meant} meant?",
+                f"the query has a column {truncate(name)}; is {meant} meant?",
                 f"write AS {meant} in {{}}, or AS something that resembles it less",
             )
 
@@ -333,7 +333,7 @@ def _empty_finding(session: Session, counts: list[int | None]) -> Finding:
     settings = session.settings
     known = [number for number in counts if number is not None]
     total = sum(known) if len(known) == len(counts) else None
-    rows = "some rows" if total is None else count(total, "row")
+    rows = "some rows" if total is None else pluralize(total, "row")
     have = "has" if total == 1 else "have"
     if settings.query is not None:
         message = f"{rows} of the query {have} no tenant id"

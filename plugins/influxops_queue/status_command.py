@@ -177,7 +177,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
 
     Workers do it; this command does not wait for them. See `influxops queue status`.
     """
-    from influxops.plugin import count, printable
+    from influxops.plugin import pluralize, quote
     from influxops_queue.asking import ask
     from influxops_queue.settings import queue_place
 
@@ -194,7 +194,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
 
     for tenant in tenants:
         if not tenant.strip() or any("\ud800" <= each <= "\udfff" for each in tenant):
-            raise click.BadParameter(f"{printable(tenant)} is no tenant's id")
+            raise click.BadParameter(f"{quote(tenant)} is no tenant's id")
     with configured(ctx, timeout) as (engine, context):
         settings = queue_place(engine)
         assert engine.ledger is not None
@@ -206,7 +206,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
             about = f"it is {state}" if state else "the ledger does not know it"
             say(f"{tenant}: {about}; looked at again now")
         if not tenants:
-            what = f"{count(begun, 'job')} put off" if begun else "no job was put off"
+            what = f"{pluralize(begun, 'job')} put off" if begun else "no job was put off"
             say(f"{what}{', begins now' if begun == 1 else ', begin now' if begun else ''}")
     if not depth.workers:
         say("no worker is alive: start one with `influxops worker`", label="WARN", err=True)

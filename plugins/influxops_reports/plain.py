@@ -7,18 +7,18 @@ from collections.abc import Container, Iterator, Sequence
 
 from influxops.plugin import (
     Action,
-    Group,
+    FindingGroup,
     LedgerState,
     Report,
     ReportView,
-    RunHead,
+    RunStart,
     Severity,
     SourceState,
     TargetState,
     TenantPlan,
     Verdict,
-    count,
     one_line,
+    pluralize,
 )
 
 _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO"}
@@ -26,7 +26,7 @@ _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO
 _MAX_ALIKE, _MAX_CAUSES = 20, 20
 
 
-def header_lines(head: RunHead | Report) -> list[str]:
+def header_lines(head: RunStart | Report) -> list[str]:
     """Return what a run works on.
 
     Returns:
@@ -44,7 +44,7 @@ def header_lines(head: RunHead | Report) -> list[str]:
 
 
 def _source_line(source: SourceState) -> str:
-    found = f"NOT READ: {source.error}" if source.error else count(source.tenants, "tenant")
+    found = f"NOT READ: {source.error}" if source.error else pluralize(source.tenants, "tenant")
     where = f"{source.location} " if source.location else ""  # a plugin need not say it
     return "source    " + one_line(f"{source.name}: {where}({source.kind}), {found}")
 
@@ -64,7 +64,7 @@ def _target_line(target: TargetState) -> str:
 
 
 def _ledger_line(ledger: LedgerState) -> str:
-    found = f"NOT READ: {ledger.error}" if ledger.error else count(ledger.records, "record")
+    found = f"NOT READ: {ledger.error}" if ledger.error else pluralize(ledger.records, "record")
     return "ledger    " + one_line(
         f"{ledger.location} ({ledger.kind}), namespace {ledger.namespace}, {found}"
     )
@@ -73,9 +73,9 @@ def _ledger_line(ledger: LedgerState) -> str:
 def _places(target: TargetState) -> str:
     left = target.places_left
     if left is None:
-        return "" if target.databases is None else count(target.databases, "database")
+        return "" if target.databases is None else pluralize(target.databases, "database")
     guess = " (an estimate)" if target.capacity_is_estimate else ""
-    return f"{left:,} of {count(target.capacity or 0, 'place')} left{guess}"
+    return f"{left:,} of {pluralize(target.capacity or 0, 'place')} left{guess}"
 
 
 def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) -> Iterator[str]:
@@ -85,24 +85,24 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
     its own; `quiet` leaves out what is well, and all when all is.
     """
     view = ReportView(report)
-    if quiet and not view.is_troubled:
+    if quiet and not view.needs_attention:
         return
     shown = list(_LEVELS) if verbose else [Severity.ERROR, Severity.WARNING]
     limit = math.inf if verbose else _MAX_ALIKE
     # A tenant that is not right is shown whatever its severity.
-    many = [group for group in view.reasons if len(group.labels) > limit]
-    many += [g for g in view.also if len(g.labels) > limit and g.severity in shown]
-    general = [group for group in view.general if group.severity in shown]
+    many = [group for group in view.failure_groups if len(group.labels) > limit]
+    many += [g for g in view.extra_groups if len(g.labels) > limit and g.severity in shown]
+    general = [group for group in view.run_groups if group.severity in shown]
     yield from _cause_lines([*general, *many], limit=None if verbose else _MAX_CAUSES)
     yield from _tenant_lines(view, many, shown, verbose=verbose, quiet=quiet)
     yield from view.no_tenants
-    if report.tenants or view.is_troubled:
+    if report.tenants or view.needs_attention:
         yield view.summary()
         for step in view.next_steps():
             yield f"Next: {step}"
 
 
-def _cause_lines(causes: Sequence[Group], *, limit: int | None) -> Iterator[str]:
+def _cause_lines(causes: Sequence[FindingGroup], *, limit: int | None) -> Iterator[str]:
     """Yield the causes that are about no single tenant, or about very many, the worst first."""
     for severity in _LEVELS:
         these = [group for group in causes if group.severity is severity]
@@ -114,7 +114,7 @@ def _cause_lines(causes: Sequence[Group], *, limit: int | None) -> Iterator[str]
 
 def _tenant_lines(
     view: ReportView,
-    many: Sequence[Group],
+    many: Sequence[FindingGroup],
     shown: Container[Severity],
     *,
     verbose: bool,
@@ -128,22 +128,22 @@ def _tenant_lines(
     several = len(view.report.targets) > 1
     listed = {(g.kind, g.severity, g.message, g.advice) for g in many}
     # Advice is given with the first tenant that it helps.
-    advised = set() if verbose else {group.advice for group in (*view.general, *many)}
+    advised = set() if verbose else {group.advice for group in (*view.run_groups, *many)}
     for tenant in view.report.tenants:
         label = view.label(tenant)
         found = list(view.notes(tenant))
-        if not view.is_right(tenant):
+        if not view.is_ok(tenant):
             found.insert(0, view.reason(tenant))
         elif not quiet:
             yield _right_line(tenant, view, verbose=verbose)
         for finding in found:
             message, advice = view.message(finding), view.words.advice(finding.remedy)
-            is_reason = finding is found[0] and not view.is_right(tenant)
+            is_reason = finding is found[0] and not view.is_ok(tenant)
             if (finding.kind, finding.severity, message, advice) in listed or (
                 finding.severity not in shown and not is_reason
             ):
                 continue
-            where = f"{view.on(tenant).strip()}: " if several and tenant.target else ""
+            where = f"{view.target_text(tenant).strip()}: " if several and tenant.target else ""
             text = f"{label}: {where if is_reason else ''}{message}"
             yield _line(finding.severity, text, "" if advice in advised else advice)
             if not verbose:
@@ -151,19 +151,19 @@ def _tenant_lines(
 
 
 def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
-    label, on = view.label(tenant), view.on(tenant)
+    label, on = view.label(tenant), view.target_text(tenant)
     if tenant.verdict is Verdict.PENDING:
-        line = f"PLAN {view.steps(tenant) or 'change'} {label}{on}"
+        line = f"PLAN {view.steps_text(tenant) or 'change'} {label}{on}"
         retention = view.retention(tenant)
         if any(change.action is Action.SET_RETENTION for change in tenant.changes):
             line += f": {retention}"
         elif verbose and view.has_retention and retention:
             line += f" (retention: {retention})"
-        if view.kept(tenant):
-            line += f" {view.kept(tenant)}"
+        if view.kept_text(tenant):
+            line += f" {view.kept_text(tenant)}"
         return f"{line} (may find no place)" if tenant.over_estimate else line
     if tenant.verdict is Verdict.CHANGED:
-        return f"OK {label}: {view.did(tenant)}{on if verbose else ''}"
+        return f"OK {label}: {view.action_text(tenant)}{on if verbose else ''}"
     return f"OK {label}: already{on}" if verbose else f"OK {label}"
 
 

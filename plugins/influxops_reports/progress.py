@@ -13,7 +13,7 @@ from influxops.plugin import (
     Reporter,
     ReporterSettings,
     ReportView,
-    RunHead,
+    RunStart,
     console,
     hookimpl,
     is_terminal,
@@ -53,7 +53,7 @@ class TerminalReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_started(self, head: RunHead, context: Context) -> None:
+    def influxops_started(self, head: RunStart, context: Context) -> None:
         """Print what the run works on."""
         if not self.settings.quiet:
             self._print_head(head, context)
@@ -65,14 +65,14 @@ class TerminalReporter(Reporter):
         Raises:
             ReporterError: When standard output cannot be written.
         """
-        if self.settings.quiet and not ReportView(report).is_troubled:
+        if self.settings.quiet and not ReportView(report).needs_attention:
             return
         if self.settings.quiet:
             # A mail that cron sends must say which run it is about.
             self._print_head(report, context)
         write_stream(sys.stdout, self._text(report))
 
-    def _print_head(self, head: RunHead | Report, context: Context) -> None:
+    def _print_head(self, head: RunStart | Report, context: Context) -> None:
         lines = header_lines(head)
         if self.settings.head == "log":
             for line in lines:

@@ -17,16 +17,16 @@ from rich.text import Text
 
 from influxops.plugin import (
     ExitCode,
-    Group,
+    FindingGroup,
     Report,
     ReportView,
     Severity,
     TenantPlan,
     Verdict,
-    count,
     one_line,
-    printable,
-    short,
+    pluralize,
+    quote,
+    truncate,
 )
 
 #: Rows of the table, and of those with tenants that were right before the run.
@@ -68,7 +68,7 @@ def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> Non
             _show_groups(groups, severity, console, verbose=verbose)
     for sentence in view.no_tenants:
         console.print(Text(sentence))
-    if report.tenants or view.is_troubled:
+    if report.tenants or view.needs_attention:
         console.print(Text(view.summary(), style=_mood(view)))
         for step in view.next_steps():
             console.print(Text(f"Next: {step}", style="bold"))
@@ -77,7 +77,7 @@ def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> Non
 def _mood(view: ReportView) -> str:
     if view.report.exit_code is not ExitCode.OK:
         return "bold red"
-    return "yellow" if view.is_troubled else "bold green"
+    return "yellow" if view.needs_attention else "bold green"
 
 
 # The table
@@ -88,9 +88,9 @@ def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
     console.print(_table(view, shown, console.width))
     rest = [] if verbose else _rest(view.tenants, shown)
     if rest:
-        by_word = Counter(view.did(tenant) for tenant in rest)
+        by_word = Counter(view.action_text(tenant) for tenant in rest)
         words = ", ".join(f"{number:,} {word}" for word, number in by_word.items())
-        line = f"... and {count(len(rest), 'more tenant')}: {words} (-v shows all)"
+        line = f"... and {pluralize(len(rest), 'more tenant')}: {words} (-v shows all)"
         console.print(Padding(Text(line, style="dim"), (0, 0, 1, 1)))
 
 
@@ -111,9 +111,9 @@ def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table
     """Return the table: tenant, database and target always, the others as there is room."""
     columns = {
         "Tenant": [_shown_id(tenant.tenant) for tenant in tenants],
-        "Database": [short(tenant.database) for tenant in tenants],
+        "Database": [truncate(tenant.database) for tenant in tenants],
         "Target": [one_line(tenant.target or "") for tenant in tenants],
-        "What": [view.did(tenant) for tenant in tenants],
+        "What": [view.action_text(tenant) for tenant in tenants],
     }
     if view.has_retention:
         columns["Retention"] = [view.retention(tenant) for tenant in tenants]
@@ -143,14 +143,14 @@ def _excess(widths: dict[str, int], width: int) -> int:
 def _shown_id(id_: str) -> str:
     """Return an id as it is where that is plain to see, else quoted."""
     plain = one_line(id_) == id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _MAX_ID
-    return id_ if plain else printable(id_, _MAX_ID)
+    return id_ if plain else quote(id_, _MAX_ID)
 
 
 # Beneath the table
 
 
 def _show_groups(
-    groups: Sequence[Group], severity: Severity, console: Console, *, verbose: bool
+    groups: Sequence[FindingGroup], severity: Severity, console: Console, *, verbose: bool
 ) -> None:
     title, style = _TITLES[severity]
     console.print(Text(title, style=style))

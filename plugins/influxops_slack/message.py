@@ -23,12 +23,12 @@ from influxops.plugin import (
     Severity,
     TargetState,
     Verdict,
-    count,
-    listed,
-    moment,
+    format_retention,
+    format_time,
+    join_limited,
     one_line,
-    retention_words,
-    short,
+    pluralize,
+    truncate,
 )
 
 #: Characters that Slack takes.
@@ -76,11 +76,13 @@ def _headline(view: ReportView, since: datetime | None) -> str:
     parts = [f"well again, it was not since {since:%Y-%m-%d %H:%M} UTC"] if since else []
     parts += [f"{len(changes):,} {words}" for words, changes in view.changes.items()]
     states = Counter(tenant.verdict for tenant in report.tenants)
-    parts += [f"{number:,} {words}" for words, number in view.not_right.items()]
+    parts += [f"{number:,} {words}" for words, number in view.failure_counts.items()]
     if view.is_unread:
         parts.append("tenants unknown, no source could be read")
     else:
-        parts.append(f"{states[Verdict.OK]:,} of {count(len(report.tenants), 'tenant')} already ok")
+        parts.append(
+            f"{states[Verdict.OK]:,} of {pluralize(len(report.tenants), 'tenant')} already ok"
+        )
     if report.interrupted:
         parts.append("interrupted")
     if report.dry_run:
@@ -97,8 +99,10 @@ def _changes(view: ReportView) -> Iterator[dict[str, Any]]:
     for words, changes in view.changes.items():
         by_target: defaultdict[str, list[str]] = defaultdict(list)
         for change in changes:
-            by_target[_target_text(change)].append(short(change.database))
-        items = [(f"{text}: {listed(names, _MAX_NAMES)}", "") for text, names in by_target.items()]
+            by_target[_target_text(change)].append(truncate(change.database))
+        items = [
+            (f"{text}: {join_limited(names, _MAX_NAMES)}", "") for text, names in by_target.items()
+        ]
         yield from _sections(f"{words[:1].upper()}{words[1:]}: {len(changes):,}", items)
 
 
@@ -107,10 +111,10 @@ def _target_text(change: Change) -> str:
         return f"{change.target}, {change.reason}"
     if change.action is not Action.SET_RETENTION or change.after is None:
         kept = change.until if change.action is not Action.ADOPT else None
-        until = f", data until {moment(kept)}" if kept is not None else ""
+        until = f", data until {format_time(kept)}" if kept is not None else ""
         return (change.target or "no target") + until
-    was = "?" if change.before is None else retention_words(change.before.retention)
-    return f"{change.target}, {retention_words(change.after.retention)}, was {was}"
+    was = "?" if change.before is None else format_retention(change.before.retention)
+    return f"{change.target}, {format_retention(change.after.retention)}, was {was}"
 
 
 # Blocks

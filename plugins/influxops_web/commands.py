@@ -86,7 +86,7 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
 
     Running it again changes nothing. A table of tenants or devices that is there stays as it is.
     """
-    from influxops.domain.text import count
+    from influxops.domain.text import pluralize
     from influxops_web import schema
 
     with _database(ctx, timeout) as (connection, place):
@@ -96,7 +96,7 @@ def upgrade(ctx: click.Context, timeout: float | None) -> None:
             if not common(ctx).quiet:
                 say(f"installed version {step.version} ({step.name})")
     if not common(ctx).quiet:
-        what = f"{count(len(steps), 'step')} done" if steps else "nothing to do"
+        what = f"{pluralize(len(steps), 'step')} done" if steps else "nothing to do"
         say(f"{place.text}: {what}, the tables are of version {schema.newest()}")
 
 
@@ -158,7 +158,7 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     """List the tokens: their numbers, roles and ends, never the tokens themselves."""
     from datetime import UTC, datetime
 
-    from influxops.domain.text import moment
+    from influxops.domain.text import format_time
     from influxops_web import tokens
 
     with _database(ctx, timeout) as (connection, place):
@@ -168,8 +168,8 @@ def list_tokens(ctx: click.Context, output: str, timeout: float | None) -> None:
     for each in found:
         ended = each.expires_at is not None and each.expires_at <= now
         state = "revoked" if each.revoked_at else "expired" if ended else "good"
-        expires = moment(each.expires_at) if each.expires_at else None
-        made = moment(each.created_at)
+        expires = format_time(each.expires_at) if each.expires_at else None
+        made = format_time(each.created_at)
         rows.append((each.id, each.role, each.name, state, made, each.created_by, expires))
     names = ("id", "role", "name", "state", "created", "by", "expires")
     if output == "json":

@@ -22,11 +22,11 @@ from starlette.staticfiles import StaticFiles
 
 from influxops import __version__
 from influxops.domain.durations import parse_duration
-from influxops.domain.text import count, moment, one_line, short
+from influxops.domain.text import format_time, one_line, pluralize, truncate
 from influxops.engine.engine import Engine
 from influxops.provisioner.results import How
 from influxops.provisioner.validation import WrongCall
-from influxops.report.wording import happened, retention_words
+from influxops.report.wording import format_entry, format_retention
 from influxops_web import console_data as data
 from influxops_web import console_words as words
 from influxops_web.auth import operator_of
@@ -190,7 +190,7 @@ class Console:
         async with self._service.transaction() as connection:
             found = await data.run(connection, self._names, _storable(id), after)
         if not found and not after:
-            raise Problem(404, "no-such-run", f"the history has no run {short(id)}")
+            raise Problem(404, "no-such-run", f"the history has no run {truncate(id)}")
         lines = found[: data.ENTRIES_A_PAGE]
         more = lines[-1].id if len(found) > len(lines) else None
         return self._page(request, "run.html", id=id, lines=lines, more=more, after=after)
@@ -262,7 +262,7 @@ class Console:
 
         row, _, _ = await self._read(request, id)
         if to not in self._looker.urls:
-            raise Problem(422, "no-such-target", f"no target {short(to)} is configured")
+            raise Problem(422, "no-such-target", f"no target {truncate(to)} is configured")
         await self._works.do(
             row.tenant,
             f"move to {to}",
@@ -291,7 +291,7 @@ class Console:
             if row is None and devices.total:
                 row = data.Row(id_)  # the registry has it, and no run has seen it yet
             if row is None:
-                raise Problem(404, "no-such-tenant", f"there is no tenant {short(id_)}")
+                raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(id_)}")
             return row, await data.history(connection, self._names, id_), devices
 
     async def _ask(self, row: data.Row, span: Any) -> tuple[Contents | None, str]:
@@ -371,7 +371,7 @@ def _storable(text: str) -> str:
         Problem: Then.
     """
     if not text or "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
-        raise Problem(404, "no-such-tenant", f"there is no tenant {short(text)}")
+        raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(text)}")
     return text
 
 
@@ -395,18 +395,18 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     pages.filters |= {
-        "shown": lambda text: short(text or ""),
+        "shown": lambda text: truncate(text or ""),
         "line": lambda text: one_line(text or ""),
         "moment": words.until,
-        "retention": lambda seconds: retention_words(seconds) or "not known",
-        "happened": lambda entry: one_line(happened(entry)),
+        "retention": lambda seconds: format_retention(seconds) or "not known",
+        "happened": lambda entry: one_line(format_entry(entry)),
         "number": lambda number: "not known" if number is None else f"{number:,}",
     }
     shared: Mapping[str, Any] = {
         "version": __version__,
         "link": _link,
-        "count": count,
-        "moment": moment,
+        "count": pluralize,
+        "moment": format_time,
         "STATES": words.STATES,
         "COLOURS": words.COLOURS,
         "SPANS": SPANS,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from influxops.domain.text import count
+from influxops.domain.text import pluralize
 
 #: Pixels, of which the page shows as many as fit.
 _WIDTH, _HEIGHT = 900, 260
@@ -100,7 +100,7 @@ def _marks(most: int) -> list[int]:
 
 def _in_words(activity: Sequence[tuple[datetime, int]], words: str) -> str:
     total = sum(number for _, number in activity)
-    said = f"{count(total, 'row')} in {words}"
+    said = f"{pluralize(total, 'row')} in {words}"
     if not total:
         return said
     at, most = max(activity, key=lambda span: span[1])

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from influxops.domain.finding import Severity
 from influxops.domain.record import State
-from influxops.domain.text import count, moment
+from influxops.domain.text import format_time, pluralize
 from influxops_web.console_data import UNRECORDED, Row
 from influxops_web.console_look import Contents
 
@@ -131,10 +131,12 @@ def findings(row: Row, contents: Contents | None, doubt: str = "") -> list[Found
     if row.status == "suspended":
         found.append(Found(Severity.INFO, "it is suspended; its database is kept all the same"))
     if row.due is not None and row.state == State.RETIRING:
-        found.append(Found(Severity.WARNING, f"its data is kept until {moment(row.due)}"))
+        found.append(Found(Severity.WARNING, f"its data is kept until {format_time(row.due)}"))
     elif row.due is not None and row.other:
         found.append(
-            Found(Severity.INFO, f"its old copy on {row.other} is kept until {moment(row.due)}")
+            Found(
+                Severity.INFO, f"its old copy on {row.other} is kept until {format_time(row.due)}"
+            )
         )
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda each: order.index(each.severity))
@@ -144,7 +146,7 @@ def _recreated(row: Row, contents: Contents) -> Found:
     """Return what is to be said of a database that a client has created in place of a lost one."""
     rows = "an unknown number of rows"
     if contents.rows is not None:
-        rows = ("at most " if contents.at_most else "") + count(contents.rows, "row")
+        rows = ("at most " if contents.at_most else "") + pluralize(contents.rows, "row")
     return Found(
         Severity.ERROR,
         f"its database {row.database} is gone from {row.target}; a client has created another one "
@@ -156,4 +158,4 @@ def _recreated(row: Row, contents: Contents) -> Found:
 
 def until(time: datetime | None) -> str:
     """Return a point in time in words; what is not there is said not to be."""
-    return moment(time) if time is not None else "never"
+    return format_time(time) if time is not None else "never"

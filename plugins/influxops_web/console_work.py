@@ -144,14 +144,14 @@ class Works:
 def lines_of(report: Report) -> tuple[str, ...]:
     """Return what came of a run for one tenant, in lines."""
     view = ReportView(report)
-    lines = [f"{group.line()}{_then(group.advice)}" for group in view.general]
+    lines = [f"{group.line()}{_then(group.advice)}" for group in view.run_groups]
     for tenant in view.tenants:
-        said = f"{view.label(tenant)}{view.on(tenant)}: {view.did(tenant)}"
-        kept = view.kept(tenant)
+        said = f"{view.label(tenant)}{view.target_text(tenant)}: {view.action_text(tenant)}"
+        kept = view.kept_text(tenant)
         if kept and kept not in said:
             said += f" {kept}"
-        if not view.is_right(tenant):
-            said += f": {view.why(tenant)}{_then(view.advice(tenant))}"
+        if not view.is_ok(tenant):
+            said += f": {view.reason_text(tenant)}{_then(view.advice(tenant))}"
         lines.append(said)
     return tuple(lines) or ("nothing was to be done",)
 

@@ -20,7 +20,7 @@ import urllib3
 import yaml
 
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.pg import TestDatabase, new_database, postgres_server
 
 ROOT = Path(__file__).parents[2]

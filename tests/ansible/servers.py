@@ -20,7 +20,7 @@ import psycopg
 import urllib3
 
 from influxops_demo.postgres import EmbeddedPostgres, start_postgres
-from influxops_demo.testing import start_stand_in
+from influxops_devserver.testing import start_stand_in
 
 _PATIENCE = 15.0
 
@@ -77,7 +77,7 @@ def _end_process(pid: int) -> None:
 def _is_stand_in(pid: int) -> bool:
     """Tell whether the id is still that of a stand-in, not of who came after it."""
     try:
-        return b"influxops_demo" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"influxops_devserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.ansible.conftest import NOWHERE, Stage, create, databases
 from tests.pg import TestDatabase
 

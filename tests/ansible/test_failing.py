@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.ansible.conftest import (
     NOWHERE,
     ROOT,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.ansible.conftest import NOWHERE, ROOT, Played, Stage, databases, stage_collection, write
 from tests.pg import TestDatabase
 

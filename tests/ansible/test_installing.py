@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from influxops_demo.testing import StandIn
+from influxops_devserver.testing import StandIn
 from tests.ansible.conftest import ROOT, Played, Stage, collection, databases, return_values
 
 #: The oldest ansible-core that the collection takes, one in the middle, and the newest; and the

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.ansible.conftest import NOWHERE, ROOT, Played, Stage, create
 from tests.integration.proxy import running_proxy
 from tests.pg import TestDatabase

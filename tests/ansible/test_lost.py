@@ -6,7 +6,7 @@ from typing import Any
 
 import urllib3
 
-from influxops_demo.testing import StandIn
+from influxops_devserver.testing import StandIn
 from tests.ansible.conftest import Stage, databases, write
 from tests.ansible.test_retiring import command, entry, state, wanted
 from tests.pg import TestDatabase

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from influxops.reconcile.guards import GUARDS
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.ansible.conftest import NOWHERE, ROOT, Stage, databases, documented, return_values
 
 MODULES = sorted((ROOT / "ansible/library").glob("*.py"))

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from influxops_demo.testing import StandIn
+from influxops_devserver.testing import StandIn
 from tests.ansible.conftest import Stage, create, databases, write
 from tests.pg import TestDatabase
 

@@ -11,7 +11,7 @@ import psycopg
 import urllib3
 from psycopg import sql
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.ansible.conftest import Stage
 from tests.pg import TestDatabase
 

@@ -24,7 +24,7 @@ import urllib3
 import yaml
 from psycopg import sql
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.ansible.conftest import NOWHERE, ROOT, Played, Stage, stage_collection
 from tests.ansible.test_secrets import watched
 from tests.pg import TestDatabase

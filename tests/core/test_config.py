@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from influxops.config.load import Config, Section, load_config, parse_config
-from influxops.config.resolve import Resolved, resolve
 from influxops.config.toml import TomlFile
 from influxops.plugin import (
     ConfigError,
@@ -28,6 +27,7 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
+from influxops.plugin_host.resolve import ResolvedSection, resolve
 from tests.core.fakes import KINDS, kind
 
 
@@ -309,9 +309,9 @@ def test_a_setting_is_called_as_its_author_wrote_it(
     monkeypatch.setenv("MEMORY_URL", "http://localhost:1")
     assert resolve(file, KINDS)[1].written("url") == "MEMORY_URL"
     one = parse_config({"targets": _target()})
-    assert next(one.of("targets")).written("url", ("MEMORY_URL",)) == "`url`"
+    assert next(one.by_role("targets")).written("url", ("MEMORY_URL",)) == "`url`"
     two = parse_config({"targets": {**_target(), "eu2": {"kind": "memorydb"}}})
-    assert next(two.of("targets")).written("url") == "`url` of targets.eu1"
+    assert next(two.by_role("targets")).written("url") == "`url` of targets.eu1"
     alone = Section("targets", "default", "memorydb")
     assert alone.written("url", ("MEMORY_URL", "OTHER")) == "MEMORY_URL"
     assert alone.written("capacity") == "`capacity` of [targets.default] in influxops.toml"
@@ -492,11 +492,13 @@ def test_settings_are_equal_by_what_they_say_and_do_not_change() -> None:
         a: int = setting(1, description="")
         b: Secret | None = setting(None, description="")
 
-    assert Own.of({"a": 1}) != Own.of({})  # who gave a value is told apart
-    assert Own.of({"a": 1}) == Own.of({"a": 1})
-    assert repr(Own.of({"b": Secret.given("x", "the parameter `b`")})).count("the parameter") == 1
+    assert Own.parse({"a": 1}) != Own.parse({})  # who gave a value is told apart
+    assert Own.parse({"a": 1}) == Own.parse({"a": 1})
+    assert (
+        repr(Own.parse({"b": Secret.given("x", "the parameter `b`")})).count("the parameter") == 1
+    )
     with pytest.raises(AttributeError):
-        Own.of({}).a = 2
+        Own.parse({}).a = 2
     with pytest.raises(TypeError):
         Own(c=1)
 
@@ -561,7 +563,7 @@ def test_importing_the_configuration_loads_no_parser() -> None:
     assert done.stdout == "[]\n"
 
 
-def _url(target: Resolved) -> str:
+def _url(target: ResolvedSection) -> str:
     location = target.location
     assert location is not None
     return location.text

@@ -14,11 +14,11 @@ import pytest
 
 from influxops.cli.app import cli
 from influxops.config.load import parse_config
-from influxops.config.resolve import resolve_section
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import SourceError
 from influxops.plugin_host import hookspecs
+from influxops.plugin_host.resolve import resolve_section
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, kind
@@ -93,7 +93,7 @@ def test_the_source_with_settings_of_the_documentation_reads_its_list(tmp_path: 
     source = example(1, "HttpSource")
     listing = tmp_path / "tenants.json"
     listing.write_text('["a", "b"]')
-    made = source("registry", source.Settings.of({"url": listing.as_uri()}))
+    made = source("registry", source.Settings.parse({"url": listing.as_uri()}))
     assert [tenant.id for tenant in made.influxops_tenants(Context())] == ["a", "b"]
     listing.write_text("no json")
     with pytest.raises(SourceError, match="gave no list"):

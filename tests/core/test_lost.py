@@ -157,7 +157,9 @@ def test_both_allowances_drop_the_client_s_and_create_an_empty_one(
     report = kept.run(**arguments)
     assert report.exit_code is ExitCode.OK
     plan = next(plan for plan in report.tenants if plan.tenant == "a")
-    assert ReportView(report).did(plan) == "dropped (data until 2026-11-27 12:00 UTC), created"
+    assert (
+        ReportView(report).action_text(plan) == "dropped (data until 2026-11-27 12:00 UTC), created"
+    )
     assert ReportView(report).counts["created"] == 1
     assert plan.outcomes[0].change.until == REMOVED
     assert kept.server().databases["telemetry_a"] == Database("telemetry_a", None, True, False)

@@ -88,7 +88,7 @@ def test_a_retired_tenant_keeps_its_database_until_the_time_has_passed(kept: Ben
     assert record(kept).due == books(kept).now + 7 * DAY
     assert "telemetry_a" in kept.server().databases
     assert events(kept) == ["created", "retiring"]
-    assert ReportView(report).did(report.tenants[0]) == (
+    assert ReportView(report).action_text(report.tenants[0]) == (
         "retired (data until 2026-12-01 12:00 UTC)"
     )
 
@@ -313,7 +313,7 @@ def test_what_is_due_is_dropped_and_the_ledger_says_until_when_its_data_is_there
     entry = books(due).history[-1]
     assert entry.event.value == "dropped"
     assert entry.message == "its data is kept until 2026-11-27 12:00 UTC"
-    assert ReportView(report).did(report.tenants[0]) == (
+    assert ReportView(report).action_text(report.tenants[0]) == (
         "dropped (data until 2026-11-27 12:00 UTC)"
     )
     assert due.run().exit_code is ExitCode.OK

@@ -1,4 +1,4 @@
-"""Names, durations, secrets: the small values that everything else stands on."""
+"""Names, durations, secrets: the small values that everything else is built of."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from influxops.domain.naming import Template
 from influxops.plugin import (
     ConfigError,
     Secret,
+    did_you_mean,
     format_duration,
     is_this_machine,
-    nearest,
     one_line,
     parse_duration,
-    printable,
+    quote,
 )
 
 
@@ -60,8 +60,8 @@ def test_a_template_that_cannot_work_is_refused(text: str) -> None:
 
 
 def test_the_nearest_word_minds_case_least() -> None:
-    assert nearest("ACME", ["acne", "acme"]) == "did you mean acme?"
-    assert nearest("zzz", ["acme"]) == ""
+    assert did_you_mean("ACME", ["acne", "acme"]) == "did you mean acme?"
+    assert did_you_mean("zzz", ["acme"]) == ""
 
 
 def test_two_spellings_of_one_accent_are_not_shown_alike() -> None:
@@ -72,8 +72,8 @@ def test_two_spellings_of_one_accent_are_not_shown_alike() -> None:
 
 
 def test_an_id_is_shown_on_one_line_and_shortened() -> None:
-    assert printable("a\nb\x1b[31m") == r"'a\nb\x1b[31m'"
-    assert len(printable("x" * 600)) < 80
+    assert quote("a\nb\x1b[31m") == r"'a\nb\x1b[31m'"
+    assert len(quote("x" * 600)) < 80
 
 
 def test_a_secret_is_read_from_its_place_and_never_shown(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.command import PROGRAM
 
-SAY = "from influxops_demo.story import path, program; print(program()); print(path())"
+SAY = "from influxops_demo.walkthrough import path, program; print(program()); print(path())"
 
 
 def said(cwd: Path, *folders: Path) -> list[str]:

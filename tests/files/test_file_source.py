@@ -29,7 +29,7 @@ from influxops_files import FileSettings, FileSource
 
 
 def source(path: Path | str, **values: Any) -> FileSource:
-    return FileSource("file", FileSettings.of({"path": str(path), **values}))
+    return FileSource("file", FileSettings.parse({"path": str(path), **values}))
 
 
 def read(path: Path | str, **values: Any) -> list[Tenant | Finding]:
@@ -311,7 +311,7 @@ def test_a_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("path", ["-", "tenants", "tenants.txt", ""])
 def test_a_format_that_nothing_tells_must_be_given(path: str) -> None:
     with pytest.raises(InvalidSettings):
-        FileSettings.of({"path": path})
+        FileSettings.parse({"path": path})
 
 
 def test_the_given_format_wins_over_the_name(tmp_path: Path) -> None:

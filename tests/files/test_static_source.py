@@ -12,7 +12,7 @@ from influxops_files import StaticSettings, StaticSource
 
 
 def settings(*tenants: Any) -> StaticSettings:
-    return StaticSettings.of({"tenants": list(tenants)})
+    return StaticSettings.parse({"tenants": list(tenants)})
 
 
 def read(*tenants: Any) -> list[Tenant | Finding]:
@@ -62,7 +62,7 @@ def test_an_item_that_is_no_tenant_is_refused_with_its_place(item: Any, message:
 
 def test_something_else_than_a_list_is_refused() -> None:
     with pytest.raises(InvalidSettings, match="write a list"):
-        StaticSettings.of({"tenants": "acme"})
+        StaticSettings.parse({"tenants": "acme"})
 
 
 def test_the_location_is_the_configuration() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from influxops.plugin import Action, Change, Database
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -33,7 +33,7 @@ def make_target(server: Double) -> Iterator[MakeTarget]:
     made = []
 
     def make(**settings: Any) -> InfluxDB3Target:
-        target = InfluxDB3Target("eu1", InfluxDB3Settings.of({"url": server.url} | settings))
+        target = InfluxDB3Target("eu1", InfluxDB3Settings.parse({"url": server.url} | settings))
         made.append(target)
         return target
 
@@ -52,7 +52,7 @@ def make_client(server: Double) -> Iterator[MakeClient]:
     made = []
 
     def make(**settings: Any) -> Client:
-        client = Client(InfluxDB3Settings.of({"url": server.url} | settings))
+        client = Client(InfluxDB3Settings.parse({"url": server.url} | settings))
         made.append(client)
         return client
 

@@ -25,7 +25,7 @@ def new_database() -> str:
 
 
 def target(name: str, url: str, **settings: Any) -> InfluxDB3Target:
-    return InfluxDB3Target(name, InfluxDB3Settings.of({"url": url} | settings))
+    return InfluxDB3Target(name, InfluxDB3Settings.parse({"url": url} | settings))
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from influxops.plugin import Severity
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import copy, copy_missing, copy_slices
 from influxops_influxdb3.copy_lines import ALL, FIRST, LAST, Span
 from influxops_influxdb3.time_bounds import File, divide, smaller

@@ -22,7 +22,7 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import copy, copy_missing, copy_slices, copy_tables
 from influxops_influxdb3.errors import TableLimit, WrongServer
 from tests.influxdb3.copies import Pair, contents, cutting

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from influxops.plugin import Severity, TargetError
-from influxops_demo.standin.line_protocol import Line, parse_line
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
+from influxops_devserver.write.line_protocol import Line, parse_line
 from influxops_influxdb3 import copy_missing, copy_slices
 from influxops_influxdb3.copy_lines import (
     FIRST,

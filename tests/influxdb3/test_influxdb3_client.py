@@ -492,7 +492,7 @@ def test_who_hangs_is_asked_twice_and_that_is_told(make_client: MakeClient) -> N
 
 
 def test_waiting_for_an_answer_has_a_bound_that_an_operator_can_bear() -> None:
-    assert InfluxDB3Settings.of({}).read_timeout == 10
+    assert InfluxDB3Settings.parse({}).read_timeout == 10
 
 
 def test_a_closed_port_is_told_as_such(make_client: MakeClient) -> None:
@@ -649,7 +649,7 @@ def test_a_certificate_file_that_is_none_is_a_mistake_in_the_settings(
     if content is not None:
         path.write_text(content)
     with pytest.raises(InvalidSettings) as caught:
-        InfluxDB3Settings.of({"url": "HTTPS://influx.example", name: str(path)})
+        InfluxDB3Settings.parse({"url": "HTTPS://influx.example", name: str(path)})
     ((setting, message),) = caught.value.mistakes
     assert setting == name
     assert message == f"{path} {says}"
@@ -667,7 +667,7 @@ def test_a_key_with_a_passphrase_is_told_as_such(authority: trustme.CA, tmp_path
         )
     )
     with pytest.raises(InvalidSettings, match=r"client_key: the key is encrypted"):
-        InfluxDB3Settings.of(
+        InfluxDB3Settings.parse(
             {"url": "https://influx.example", "client_cert": str(cert), "client_key": str(key)}
         )
 

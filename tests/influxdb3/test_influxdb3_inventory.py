@@ -20,7 +20,7 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -129,11 +129,11 @@ def test_a_server_that_is_unwell_is_an_error_and_never_an_empty_inventory(
 
 def test_a_retention_period_beyond_what_64_bits_hold_hides_no_database() -> None:
     with running_stand_in() as stand_in:
-        client = Client(InfluxDB3Settings.of({"url": stand_in.url}))
+        client = Client(InfluxDB3Settings.parse({"url": stand_in.url}))
         client.create(Context(), "telemetry_a", 400_000 * 86_400)
         client.write(Context(), "telemetry_a", "_init value=1i 1")
         client.close()
-        target = InfluxDB3Target("eu1", InfluxDB3Settings.of({"url": stand_in.url}))
+        target = InfluxDB3Target("eu1", InfluxDB3Settings.parse({"url": stand_in.url}))
         (database,) = target.influxops_inventory(Context(), ()).databases.values()
         target.influxops_close()
     assert (database.name, database.complete) == ("telemetry_a", True)
@@ -476,7 +476,7 @@ def test_doctor_warns_of_a_token_in_clear_text(make_target: MakeTarget) -> None:
 
 
 def test_the_location_is_the_url_without_its_trailing_slash() -> None:
-    location = InfluxDB3Settings.of({"url": "https://influx.example:8181/eu/"}).location()
+    location = InfluxDB3Settings.parse({"url": "https://influx.example:8181/eu/"}).location()
     assert location.text == "https://influx.example:8181/eu"
     assert location.host == "influx.example"
     assert location.is_remote
@@ -484,13 +484,15 @@ def test_the_location_is_the_url_without_its_trailing_slash() -> None:
 
 
 def test_a_url_that_nobody_set_is_known_as_the_default() -> None:
-    location = InfluxDB3Settings.of({}).location()
+    location = InfluxDB3Settings.parse({}).location()
     assert (location.text, location.is_default) == ("http://localhost:8181", True)
     assert not location.is_remote
 
 
 def test_a_scheme_in_capitals_is_the_same(make_target: MakeTarget) -> None:
-    assert InfluxDB3Settings.of({"url": "HTTPS://Influx.example"}).url == "https://Influx.example"
+    assert (
+        InfluxDB3Settings.parse({"url": "HTTPS://Influx.example"}).url == "https://Influx.example"
+    )
     target = make_target(
         url="HTTP://no-such-host.invalid", token=Secret(env="INFLUXDB_TOKEN"), retries=0
     )
@@ -517,14 +519,14 @@ def test_a_scheme_in_capitals_is_the_same(make_target: MakeTarget) -> None:
 )
 def test_a_url_that_cannot_be_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
-        InfluxDB3Settings.of({"url": url})
+        InfluxDB3Settings.parse({"url": url})
     assert "hunter2" not in str(caught.value)
     assert "url" in str(caught.value)
 
 
 def test_a_key_without_its_certificate_is_refused() -> None:
     with pytest.raises(InvalidSettings, match="client_cert"):
-        InfluxDB3Settings.of({"client_key": "key.pem"})
+        InfluxDB3Settings.parse({"client_key": "key.pem"})
 
 
 def test_importing_the_plugin_does_not_import_http() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from influxops.plugin import Action, Change, Context, Database, Secret, Status, TargetRefused
-from influxops_demo.testing import running_stand_in, start_stand_in
+from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.client import Client
 from influxops_influxdb3.errors import InfluxDBError, NotFound
@@ -47,10 +47,10 @@ class Place:
 def server_settings() -> Iterator[InfluxDB3Settings]:
     if URL:
         token = Secret(env=TOKEN) if os.environ.get(TOKEN) else None
-        yield InfluxDB3Settings.of({"url": URL, "token": token})
+        yield InfluxDB3Settings.parse({"url": URL, "token": token})
         return
     with running_stand_in(wal_flush_interval="50ms") as stand_in:
-        yield InfluxDB3Settings.of({"url": stand_in.url})
+        yield InfluxDB3Settings.parse({"url": stand_in.url})
 
 
 @pytest.fixture
@@ -296,7 +296,7 @@ def test_a_server_killed_half_way_and_started_again_loses_nothing_that_was_calle
         outcomes = list(target.influxops_ensure(changes, context))
         starter.join()
         done = {o.change.database for o in outcomes if o.status is Status.DONE}
-        client = Client(InfluxDB3Settings.of({"url": stand_in.url}))
+        client = Client(InfluxDB3Settings.parse({"url": stand_in.url}))
         for name in done:
             assert client.query(Context(), name, "SELECT * FROM _init LIMIT 1"), name
         client.close()

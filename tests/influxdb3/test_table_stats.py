@@ -10,7 +10,7 @@ import pytest
 
 from influxops.config.settings import InvalidSettings
 from influxops.plugin import Context, DatabaseStats, TableStats
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import MakeTarget
@@ -272,7 +272,7 @@ def test_the_setting_says_whose_rows_are_telemetry(api: Api, database: str) -> N
 @pytest.mark.parametrize("value", [[], [""], ["_init"], ["m", "_init"], "m", [1]])
 def test_a_setting_that_names_no_measurement_is_refused(value: object) -> None:
     with pytest.raises(InvalidSettings):
-        InfluxDB3Settings.of({"url": "http://127.0.0.1:1", "telemetry": value})
+        InfluxDB3Settings.parse({"url": "http://127.0.0.1:1", "telemetry": value})
 
 
 # Over time -----------------------------------------------------------------------------------

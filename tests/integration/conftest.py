@@ -75,7 +75,7 @@ def _pool() -> Iterator[_Pool]:
 
 @pytest.fixture
 def stand_in(_pool: _Pool) -> Iterator[GiveStandIn]:
-    """Stand-ins; options as `influxops_demo.testing.running_stand_in` takes them."""
+    """Stand-ins; options as `influxops_devserver.testing.running_stand_in` takes them."""
     with _pool.lend() as give:
         yield give
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import urllib3
 
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 
 REAL_URL = os.environ.get("INFLUXOPS_TEST_INFLUXDB_URL", "")
 REAL_TOKEN = os.environ.get("INFLUXOPS_TEST_INFLUXDB_TOKEN", "")

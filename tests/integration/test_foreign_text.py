@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from influxops.domain.text import one_line, short
+from influxops.domain.text import one_line, truncate
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
@@ -67,6 +67,6 @@ def test_what_does_not_print_is_written_out(text: str) -> None:
 
 def test_a_name_is_cut_only_where_that_makes_it_shorter() -> None:
     for length in range(70, 100):
-        assert len(short("x" * length)) <= min(length, 80)
-    assert short("x" * 80) == "x" * 80
-    assert short("x" * 600) == "x" * 60 + "… (600 characters)"
+        assert len(truncate("x" * length)) <= min(length, 80)
+    assert truncate("x" * 80) == "x" * 80
+    assert truncate("x" * 600) == "x" * 60 + "… (600 characters)"

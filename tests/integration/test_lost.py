@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx

@@ -17,7 +17,7 @@ from influxops import Provisioner
 from influxops_ansible import info
 from influxops_ansible.ensure import ensure
 from influxops_ansible.locate import locate
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.integration.command import Cli, Result
 from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx

@@ -41,4 +41,10 @@ def test_only_the_plugins_that_are_used_are_imported(cli: Cli) -> None:
     cli.config('[sources.them]\nkind = "static"\ntenants = ["acme"]\n')
     imported = _imported(cli, "config")
     assert "influxops_influxdb3" in imported
-    assert not imported & {"psycopg", "influxops_slack", "prometheus_client", "influxops_demo"}
+    assert not imported & {
+        "psycopg",
+        "influxops_slack",
+        "prometheus_client",
+        "influxops_demo",
+        "influxops_devserver",
+    }

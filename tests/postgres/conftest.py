@@ -70,7 +70,7 @@ def make_source(database: TestDatabase) -> MakeSource:
 
     def make(**settings: object) -> PostgresSource:
         values = {**where(database), **settings}
-        return PostgresSource("registry", PostgresSettings.of(values, as_text=values))
+        return PostgresSource("registry", PostgresSettings.parse(values, as_text=values))
 
     return make
 
@@ -82,7 +82,7 @@ def make_ledger(database: TestDatabase) -> Iterator[MakeLedger]:
 
         def make(**settings: object) -> PostgresLedger:
             values = {**where(database), **settings}
-            made = PostgresLedger("", PostgresLedgerSettings.of(values, as_text=values))
+            made = PostgresLedger("", PostgresLedgerSettings.parse(values, as_text=values))
             stack.callback(made.influxops_close)
             return made
 

@@ -167,7 +167,7 @@ import sys
 from influxops.plugin import Context, Record, State
 from influxops_postgres import PostgresLedger, PostgresLedgerSettings
 
-ledger = PostgresLedger("", PostgresLedgerSettings.of({"dsn": sys.argv[1], "password": None}))
+ledger = PostgresLedger("", PostgresLedgerSettings.parse({"dsn": sys.argv[1], "password": None}))
 context = Context()
 with ledger.influxops_lock(context):
     ledger.influxops_reserve([Record("acme", State.RESERVED, "telemetry_acme", "eu1")], context)

@@ -21,7 +21,7 @@ from tests.postgres.conftest import MakeSource
 
 
 def settings(**values: object) -> PostgresSettings:
-    return PostgresSettings.of(values)
+    return PostgresSettings.parse(values)
 
 
 def source(**values: object) -> PostgresSource:

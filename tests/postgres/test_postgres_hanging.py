@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from tests.integration.command import Cli, Result, ended
 from tests.pg import TestDatabase
 

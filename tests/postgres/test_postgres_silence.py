@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from influxops.plugin import Context, InfluxopsError, Record, State
-from influxops_demo.testing import StandIn
+from influxops_devserver.testing import StandIn
 from influxops_postgres import PostgresSettings, settings
 from influxops_postgres.ledger_session import installing
 from influxops_postgres.parameters import keepalives, resolve
@@ -164,10 +164,10 @@ def test_a_run_ends_in_time_where_the_registry_is_silent_after_the_login(
 def test_keepalives_notice_a_server_that_is_gone_unless_they_are_configured(
     database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = PostgresSettings.of(where(database), as_text=where(database))
+    made = PostgresSettings.parse(where(database), as_text=where(database))
     assert made.keywords()["tcp_user_timeout"] == 50_000
     assert made.keywords()["keepalives_idle"] == 20
-    own = PostgresSettings.of({"dsn": "host=localhost keepalives_idle=7 tcp_user_timeout=0"})
+    own = PostgresSettings.parse({"dsn": "host=localhost keepalives_idle=7 tcp_user_timeout=0"})
     assert own.keywords()["keepalives_idle"] == "7"
     assert own.keywords()["tcp_user_timeout"] == "0"
     monkeypatch.setenv("PGSERVICE", "registry")  # its file may say so, and would lose

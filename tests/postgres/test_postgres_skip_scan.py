@@ -187,7 +187,9 @@ def test_null_and_empty_ids_are_found_by_a_skip_scan(
 def test_both_scans_give_the_same_ids(database: TestDatabase, type_: str) -> None:
     """A property: random registries, also with ids that sort oddly, empty ones and NULL."""
     chance = random.Random(type_)
-    settings = PostgresSettings.of({"dsn": f"{database.superuser_conninfo} dbname={database.name}"})
+    settings = PostgresSettings.parse(
+        {"dsn": f"{database.superuser_conninfo} dbname={database.name}"}
+    )
     for _ in range(8):
         count = chance.choice([0, 1, 2, 30])
         values: list[object] = [_value(chance, type_) for _ in range(count)]

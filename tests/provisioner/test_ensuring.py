@@ -14,7 +14,7 @@ import pytest
 from influxops import Ensured, WrongCall
 from influxops.provisioner import How
 from influxops.provisioner import cache as known
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from influxops import Provisioner
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn
 from tests.integration.servers import Influx

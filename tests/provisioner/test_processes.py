@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from influxops_postgres import session
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from influxops import Ensured, Provisioner
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Proxy, Seen
 from tests.integration.servers import Influx

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from influxops_demo.testing import StandIn, running_stand_in
+from influxops_devserver.testing import StandIn, running_stand_in
 from influxops_queue.health import Health, serve
 from tests.integration.command import STUCK, Cli
 from tests.integration.conftest import GiveStandIn, StartProxy

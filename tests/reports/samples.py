@@ -14,12 +14,12 @@ from influxops.plugin import (
     ExitCode,
     Finding,
     Kind,
-    Origin,
     Outcome,
     Refusal,
     Remedy,
     Report,
-    RunHead,
+    RunOrigin,
+    RunStart,
     Severity,
     SourceState,
     Status,
@@ -165,7 +165,7 @@ def report(
     exit_code: int = 0,
     seconds: float = 2.13,
     started: datetime = datetime(2026, 11, 22, 3, 0, tzinfo=UTC),
-    origin: Origin = Origin("ops", "ops1", "/etc/influxops.toml"),  # noqa: B008 - frozen
+    origin: RunOrigin = RunOrigin("ops", "ops1", "/etc/influxops.toml"),  # noqa: B008 - frozen
 ) -> Report:
     """A report; `outcomes` makes tenants of their own."""
     return Report(
@@ -184,8 +184,8 @@ def report(
     )
 
 
-def head(of: Report) -> RunHead:
-    return RunHead(of.run_id, of.dry_run, of.origin, of.sources, of.targets)
+def head(of: Report) -> RunStart:
+    return RunStart(of.run_id, of.dry_run, of.origin, of.sources, of.targets)
 
 
 def error(message: str, hint: str | Remedy = "", **about: Any) -> Finding:

@@ -6,15 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.plugin import (
-    COMMAND_LINE,
-    TASK,
+    ANSIBLE_STYLE,
+    CLI_STYLE,
+    HintStyle,
     Kind,
     Remedy,
     ReportView,
     Severity,
     Traits,
-    Words,
-    retention_words,
+    format_retention,
 )
 from influxops.report.model import Report
 from tests.reports.samples import (
@@ -60,15 +60,15 @@ from tests.reports.samples import (
 def test_each_face_has_its_own_words_for_what_to_do(
     remedy: Remedy, command_line: str, task: str
 ) -> None:
-    def told(words: Words) -> str:
+    def told(words: HintStyle) -> str:
         (group,) = ReportView(report(notes=[error("m", remedy)]), words).groups(Severity.ERROR)
         return group.advice
 
-    assert (told(COMMAND_LINE), told(TASK)) == (command_line, task)
+    assert (told(CLI_STYLE), told(ANSIBLE_STYLE)) == (command_line, task)
 
 
 def test_causes_come_before_whom_they_concern_and_guards_are_told_once() -> None:
-    groups = ReportView(full_report(), TASK).groups(Severity.ERROR)
+    groups = ReportView(full_report(), ANSIBLE_STYLE).groups(Severity.ERROR)
     assert [group.line() for group in groups] == [
         "target eu2: connection refused",
         "refused by the guard shorter-retention: would be given a shorter retention period: "
@@ -97,22 +97,22 @@ def test_ids_that_no_source_knows_are_told_together() -> None:
     notes = [
         error("no source knows it", tenant=f"t{i}", kind=Kind.UNKNOWN_TENANT) for i in range(9)
     ]
-    (group,) = ReportView(report(notes=notes)).general
+    (group,) = ReportView(report(notes=notes)).run_groups
     assert group.line(most=1) == "9 tenants (tenant 't0' and 8 more): no source knows it"
 
 
 def test_what_was_done_is_told_in_the_targets_own_words() -> None:
     marker = ReportView(report([tenant("x", "changed", "create", "add-marker")]))
-    assert marker.did(marker.report.tenants[0]) == "created, marker added"
+    assert marker.action_text(marker.report.tenants[0]) == "created, marker added"
     schemas = (replace(EU1, traits=Traits("PostgreSQL")),)
     plain = ReportView(report([tenant("x", "changed", "create", "add-marker")], targets=schemas))
-    assert plain.did(plain.report.tenants[0]) == "created, completed"
+    assert plain.action_text(plain.report.tenants[0]) == "created, completed"
     assert not plain.has_retention
 
 
 def test_a_database_that_was_made_and_not_finished_is_told_as_made() -> None:
     view = ReportView(report(outcomes=[outcome("x", status="failed", message="m", effect=True)]))
-    assert view.did(view.report.tenants[0]) == "created, failed"
+    assert view.action_text(view.report.tenants[0]) == "created, failed"
     assert [*view.changes] == ["created"]
 
 
@@ -139,7 +139,7 @@ def test_whether_a_database_exists_is_said_only_where_it_is_known(
 
 
 def test_no_retention_period_is_for_ever() -> None:
-    assert [retention_words(v) for v in (None, 30 * DAY)] == ["kept for ever", "30d"]
+    assert [format_retention(v) for v in (None, 30 * DAY)] == ["kept for ever", "30d"]
 
 
 def _operations(of: Report) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.standin.api import Api
 
 _numbers = itertools.count(1)

@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from influxops_demo.devserver import command
-from influxops_demo.extra import how_to_install
-from influxops_demo.testing import StandInFailed, running_stand_in
+from influxops_devserver.cli import command
+from influxops_devserver.requirements import how_to_install
+from influxops_devserver.testing import StandInFailed, running_stand_in
 from tests.standin.api import Api
 
 
 def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
     """Runs the command, after some code, and waits for its end."""
-    program = f"{code}\nfrom influxops_demo.devserver import command\ncommand()"
+    program = f"{code}\nfrom influxops_devserver.cli import command\ncommand()"
     return subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60
     )
@@ -33,7 +33,7 @@ def test_a_signal_ends_it_cleanly(name: str) -> None:
 
 
 def test_it_says_what_it_is_and_how_to_use_it() -> None:
-    arguments = [sys.executable, "-m", "influxops_demo.devserver", "--port", "0", "--with-auth"]
+    arguments = [sys.executable, "-m", "influxops_devserver.cli", "--port", "0", "--with-auth"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = ""
@@ -75,7 +75,7 @@ def test_a_missing_extra_is_one_clear_line(module: str) -> None:
 
 def test_importing_the_command_imports_nothing_heavy() -> None:
     program = (
-        "import sys, influxops_demo.devserver as d, influxops_demo.testing as t\n"
+        "import sys, influxops_devserver.cli as d, influxops_devserver.testing as t\n"
         "heavy = {'datafusion', 'pyarrow', 'starlette', 'uvicorn', 'asyncio'}\n"
         "assert d and t and not heavy & sys.modules.keys(), heavy & sys.modules.keys()"
     )
@@ -163,7 +163,7 @@ def test_the_extra_is_installed_from_where_the_user_has_influxops(
 
 def test_a_stand_in_ends_with_the_process_that_runs_it_however_that_is_killed() -> None:
     program = (
-        "import sys\nfrom influxops_demo.testing import running_stand_in\n"
+        "import sys\nfrom influxops_devserver.testing import running_stand_in\n"
         "with running_stand_in() as stand_in:\n"
         "    print(stand_in.url, flush=True)\n    sys.stdin.read()"
     )
@@ -182,7 +182,7 @@ def test_a_stand_in_ends_with_the_process_that_runs_it_however_that_is_killed() 
 def test_where_sigint_is_ignored_a_stand_in_ends_all_the_same() -> None:
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from influxops_demo.testing import running_stand_in\n"
+        "from influxops_devserver.testing import running_stand_in\n"
         "with running_stand_in() as stand_in:\n"
         "    stand_in.process.send_signal(signal.SIGINT)\n"
         "    raise SystemExit(stand_in.process.wait(30))"

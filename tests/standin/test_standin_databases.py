@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from influxops_demo.standin.catalog import Catalog, Limits
-from influxops_demo.standin.storage import Storage
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.limits import Limits
+from influxops_devserver.storage.catalog import Catalog
+from influxops_devserver.storage.documents import DocumentStore
+from influxops_devserver.testing import running_stand_in
 from tests.standin.api import Api, error_of, refused_line
 
 DAY_NS = 86_400 * 10**9
@@ -57,11 +58,7 @@ def test_a_retention_period_is_kept_in_whole_seconds(
         ("30", "expected numbers, each with its time unit"),
         ("d", "expected numbers, each with its time unit"),
         ("", "expected numbers, each with its time unit"),
-        (
-            "30 parsecs",
-            'unknown time unit "parsecs", supported units: ns, us/µs, ms, sec, min, hours, days, '
-            "weeks, months, years (and few variations)",
-        ),
+        ("30 parsecs", 'unknown time unit "parsecs"'),
     ],
 )
 def test_a_retention_period_that_is_no_duration_is_refused(
@@ -119,8 +116,8 @@ def test_a_deleted_database_frees_its_name_and_keeps_its_rows(api: Api, database
 
 
 def test_two_deletions_in_one_second_get_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("influxops_demo.standin.catalog.time.time_ns", lambda: 10**18)
-    storage = Storage(None)
+    monkeypatch.setattr("influxops_devserver.storage.catalog.time.time_ns", lambda: 10**18)
+    storage = DocumentStore(None)
     catalog = Catalog(storage, Limits())
     for _ in range(2):
         catalog.create_database("a", None)
@@ -286,7 +283,7 @@ def test_a_table_with_a_type_that_is_none_is_not_made(api: Api, database: str) -
     table = {"db": database, "table": "t", "tags": [], "fields": [{"name": "a", "type": "text"}]}
     answer = api.send("POST", "/api/v3/configure/table", json=table)
     assert answer.status == 400
-    assert answer.data.startswith(b"serde json error: unknown variant `text`, expected one of ")
+    assert answer.data.startswith(b"serde json error: invalid type: Invalid enum value 'text'")
     assert database not in api.names()
 
 
@@ -304,9 +301,15 @@ def test_deleting_a_table_that_is_not_there_says_which(api: Api, database: str) 
     ("body", "message"),
     [
         (b"", "expected value at line 1 column 0"),
-        (b'{"db": 5}', "invalid type: 5, expected a string at line 1 column 8"),
-        (b'{"db": null}', "invalid type: null, expected a string at line 1 column 11"),
-        (b'{\n "db": [1]}', "invalid type: [1], expected a string at line 2 column 10"),
+        (b'{"db": 5}', "invalid type: Expected `str`, got `int` - at `$.db` at line 1 column 9"),
+        (
+            b'{"db": null}',
+            "invalid type: Expected `str`, got `null` - at `$.db` at line 1 column 12",
+        ),
+        (
+            b'{\n "db": [1]}',
+            "invalid type: Expected `str`, got `array` - at `$.db` at line 2 column 11",
+        ),
         (b'{"db": "a"', "expected value at line 1 column 10"),
     ],
 )

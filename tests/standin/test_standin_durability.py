@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 import urllib3
 
-from influxops_demo.testing import StandInFailed, running_stand_in
+from influxops_devserver.testing import StandInFailed, running_stand_in
 from tests.standin.api import Answer, Api
 
 NEVER = "1h"
@@ -161,6 +163,19 @@ def test_a_damaged_file_is_named_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(StandInFailed, match=expected), running_stand_in(data_dir=tmp_path):
         pass
     assert damaged.read_text() == "no database\n" * 100
+
+
+@pytest.mark.parametrize("document", ['{"id": 0}', b"\x81\xa2id\x00"], ids=["text", "less"])
+def test_what_another_version_kept_is_named_not_overwritten(
+    tmp_path: Path, document: str | bytes
+) -> None:
+    with running_stand_in(data_dir=tmp_path):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "stand-in.sqlite")) as file, file:
+        file.execute("UPDATE documents SET document = ? WHERE kind = 'database'", (document,))
+    expected = r"Error: .*stand-in\.sqlite: .*; move the directory away\Z"
+    with pytest.raises(StandInFailed, match=expected), running_stand_in(data_dir=tmp_path):
+        pass
 
 
 def test_one_data_directory_serves_one_server(tmp_path: Path) -> None:

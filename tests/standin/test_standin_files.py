@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.standin.files import File, Files
-from influxops_demo.testing import StandInOptions, running_stand_in
+from influxops_devserver.storage.files import File, Files
+from influxops_devserver.testing import StandInOptions, running_stand_in
 from tests.standin.api import Answer, Api
 
 # Nothing of this needs a stand-in that others share.

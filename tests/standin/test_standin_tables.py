@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.standin.api import Answer, Api, refused_line
 
 COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = 't' ORDER BY 1"

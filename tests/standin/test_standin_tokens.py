@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.standin.api import Answer, Api
 
 

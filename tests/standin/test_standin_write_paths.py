@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.standin.api import Answer, Api, error_of
 
 GOOD_BAD_GOOD = [f"t v=1i 1\n{bad}\nt v=3i 3" for bad in ('t v="x" 2', "t,k= v=2i 2", "t v=2 2")]

@@ -83,13 +83,13 @@ def test_without_a_precision_a_time_goes_by_its_size(
 def test_a_precision_that_is_none_is_refused(api: Api, database: str) -> None:
     answer = api.write(database, "t v=1i 1", precision="fortnight")
     assert answer.status == 400
-    assert answer.data.startswith(b"serde error: unknown variant `fortnight`, expected one of ")
+    assert answer.data.startswith(b"serde error: invalid type: ")
 
 
 def test_a_timestamp_too_large_for_its_precision_is_refused(api: Api, database: str) -> None:
     answer = api.write(database, "t v=1i 9223372036854775807", precision="s")
     assert answer.status == 400
-    expected = "timestamp, 9223372036854775807, out of range for precision: Second"
+    expected = "timestamp, 9223372036854775807, out of range for precision: s"
     assert refused_line(answer) == expected
 
 
@@ -134,13 +134,12 @@ def test_good_lines_are_written_although_others_are_refused(api: Api, database: 
                 "error_message": "invalid column type for column 'v', expected "
                 "iox::column_type::field::integer, got iox::column_type::field::string",
                 "line_number": 2,
-                "original_line": "t v=text 2",
+                "original_line": 't v="text" 2',
             },
             {
                 "error_message": "Expected at least one space character, got end of input",
                 "line_number": 4,
-                # The server counts lines with content here and all lines there; see the source.
-                "original_line": "t v=3i 3",
+                "original_line": "nonsense",
             },
         ],
     }

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_demo.testing import running_stand_in
+from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
 from tests.integration.servers import Influx, new_stand_in
 from tests.provisioner.conftest import until

@@ -46,8 +46,8 @@ def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 
 def _sections(config: Config) -> Iterator[tuple[str, Any, str]]:
-    from influxops.config.resolve import resolve
     from influxops.plugin_host.discovery import installed
+    from influxops.plugin_host.resolve import resolve
 
     for item in resolve(config, installed()):
         prefix = f"{item.section.role}.{item.section.name}"
@@ -64,6 +64,6 @@ def _value(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    if value is None or value == [] or value == {}:
+    if value is None or value in ([], (), {}):
         return "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

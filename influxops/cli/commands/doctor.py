@@ -8,7 +8,7 @@ import click
 
 from influxops.cli.options import common, common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
-from influxops.domain.text import count
+from influxops.domain.text import pluralize
 from influxops.errors import ExitCode
 
 
@@ -23,14 +23,14 @@ def command(ctx: click.Context, output: str, timeout: float | None) -> None:
     Writes nothing. Ends with 1 when something would keep a run from working.
     """
     from influxops.cli.session import session
-    from influxops.report.wording import COMMAND_LINE
+    from influxops.report.wording import CLI_STYLE
 
     marks = {True: "ok", False: "FAIL", None: "note"}
     quiet = common(ctx).quiet
     found = []
     with session(ctx, timeout=timeout) as (engine, context):
         for section, check in engine.doctor(context):
-            hint = COMMAND_LINE.advice(check.hint)
+            hint = CLI_STYLE.advice(check.hint)
             found.append((section, check, hint))
             context.check()
             if output == "text" and not (quiet and check.ok):
@@ -57,7 +57,7 @@ def _summary(found: Sequence[bool | None]) -> str:
         return "Nothing that is configured offers a check; `influxops plan` reads all of it."
     failed, noted = found.count(False), found.count(None)
     if failed:
-        return f"{failed} of {count(len(found), 'check')} failed" + (
+        return f"{failed} of {pluralize(len(found), 'check')} failed" + (
             f", {noted} to note" if noted else ""
         )
     good = f"{len(found) - noted} good, {noted} to note"

@@ -76,12 +76,12 @@ def _line(entry: Entry, *, named: bool) -> str:
         entry: What happened.
         named: Whether it is plain of which tenant it is.
     """
-    from influxops.domain.text import one_line, short
-    from influxops.report.wording import happened
+    from influxops.domain.text import one_line, truncate
+    from influxops.report.wording import format_entry
 
-    who = "" if named or entry.tenant is None else f"{short(entry.tenant)}  "
+    who = "" if named or entry.tenant is None else f"{truncate(entry.tenant)}  "
     by = " by ".join(part for part in (f"run {entry.run}" if entry.run else "", entry.who) if part)
-    line = f"{_time(entry.at)}  {who}{happened(entry)}"
+    line = f"{_time(entry.at)}  {who}{format_entry(entry)}"
     return one_line(f"{line}  ({by})" if by else line)
 
 

@@ -9,7 +9,7 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
-from influxops.domain.text import count, printable, short, some_of
+from influxops.domain.text import pluralize, quote, summarize, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: se
         if row["message"]:
             label = "ERR" if row["tenant"] in wrong else "INFO"
             hint = f" ({advice[row['tenant']]})" if row["tenant"] in advice else ""
-            say(f"{printable(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
+            say(f"{quote(row['tenant'])}: {row['message']}{hint}", label=label, err=True)
 
 
 def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
@@ -106,9 +106,9 @@ def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
         "with more than one database": several,
         "of which something could not be read": len(wrong) - missing - several,
     }
-    parts = [f"{count(number, 'tenant')} {what}" for what, number in counts.items() if number]
+    parts = [f"{pluralize(number, 'tenant')} {what}" for what, number in counts.items() if number]
     if errors:
-        parts.append(count(errors, "other error"))
+        parts.append(pluralize(errors, "other error"))
     return ", ".join(parts)
 
 
@@ -146,8 +146,8 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     """Return a row as text, with `state` for `exists` and `marker`, and `keeps` for retention."""
     target = ", ".join(copy["target"] for copy in row["copies"]) or row["target"]
     cells = {
-        "tenant": short(row["tenant"]),
-        "database": short(row["database"] or "-"),
+        "tenant": truncate(row["tenant"]),
+        "database": truncate(row["database"] or "-"),
         "target": target or "-",
         "exists": _yes_or_no(row["exists"], "?"),
         "marker": _yes_or_no(row["marker"], "-"),
@@ -197,5 +197,5 @@ def _tables(tables: Sequence[Mapping[str, Any]] | None) -> str:
     named = []
     for table in ordered:
         rows = "?" if table["rows"] is None else str(table["rows"])
-        named.append(f"{short(table['name'])} {'≤' if table['at_most'] else ''}{rows}")
-    return some_of(named, _NAMED)
+        named.append(f"{truncate(table['name'])} {'≤' if table['at_most'] else ''}{rows}")
+    return summarize(named, _NAMED)

@@ -9,7 +9,7 @@ import click
 
 from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output.stdio import say, say_json
-from influxops.domain.text import count, printable, short
+from influxops.domain.text import pluralize, quote, truncate
 from influxops.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def command(
     from influxops.domain.finding import Kind, Severity
     from influxops.domain.selection import Scope
     from influxops.report.document import plain
-    from influxops.report.status import place
+    from influxops.report.status import copies_of, place
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
@@ -54,13 +54,13 @@ def command(
     if found is None:
         ctx.exit(view.report.exit_code or ExitCode.FAILED)
     exists = view.exists(found)
-    copies = _copies(view, found)
+    copies = [{**copy, "url": view.target_url(copy["target"])} for copy in copies_of(found)]
     if output == "json":
         target = None if copies else place(view, found)
         document = {
             "tenant": tenant,
             "target": target,
-            "url": view.url_of(target),
+            "url": view.target_url(target),
             "planned_target": None if copies or target else found.target,
             "database": found.database or None,
             "exists": exists,
@@ -106,7 +106,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
         what = (
             f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
         )
-        say(f"{printable(tenant)}: {what}", label="ERR", err=True)
+        say(f"{quote(tenant)}: {what}", label="ERR", err=True)
     found = has_place and record is not None and record.state not in (State.RESERVED, State.LOST)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
 
@@ -114,16 +114,6 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
 def _since(record: Record | None) -> str:
     """Return since when a tenant has its database, as the ledger has it; empty without one."""
     return f"since {record.made:%Y-%m-%d}" if record is not None and record.made else ""
-
-
-def _copies(view: ReportView, tenant: TenantPlan) -> list[dict[str, Any]]:
-    """Return where a tenant's database is, where that is more than one target."""
-    from influxops.domain.finding import Kind
-
-    if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
-        return []
-    urls = {target.name: target.url for target in view.report.targets}
-    return [{**copy, "url": urls.get(copy["target"])} for copy in tenant.finding.facts["copies"]]
 
 
 def _tell(
@@ -140,7 +130,12 @@ def _tell(
             words = (copy["target"], copy["url"], tenant.database, _contents(copy))
             say("  ".join(filter(None, words)))
     elif exists:
-        words = (tenant.target, view.url(tenant), tenant.database, _since(tenant.record))
+        words = (
+            tenant.target,
+            view.target_url(tenant.target),
+            tenant.database,
+            _since(tenant.record),
+        )
         say("  ".join(filter(None, words)))
         if not _is_elsewhere(tenant):
             return
@@ -151,10 +146,13 @@ def _tell(
         )
         on = tenant.target
         then = f"try {on}, where it may find no place" if full else f"make it on {on}"
-        say(f"{short(tenant.database)} is not there yet; `influxops ensure` would {then}", err=True)
+        say(
+            f"{truncate(tenant.database)} is not there yet; `influxops ensure` would {then}",
+            err=True,
+        )
         return
     advice = f" ({view.advice(tenant)})" if view.advice(tenant) else ""
-    say(f"{printable(tenant.tenant)}: {view.why(tenant)}{advice}", label="ERR", err=True)
+    say(f"{quote(tenant.tenant)}: {view.reason_text(tenant)}{advice}", label="ERR", err=True)
 
 
 def _is_lost(tenant: TenantPlan) -> bool:
@@ -177,5 +175,5 @@ def _contents(copy: Mapping[str, Any]) -> str:
     if rows is None:
         return "rows not read"
     at_most = any(table["at_most"] for table in copy.get("tables") or ())
-    what = ("at most " if at_most else "") + count(rows, "row")
+    what = ("at most " if at_most else "") + pluralize(rows, "row")
     return what + (f", last write {last}" if last else "")

@@ -6,7 +6,7 @@ import threading
 import time
 
 from influxops.cli.output.stdio import say
-from influxops.domain.durations import took
+from influxops.domain.durations import format_duration_approx
 
 #: Seconds between two lines; what is done before the first of them is not told.
 _EVERY = 30.0
@@ -49,5 +49,5 @@ class Lines:
         if rate >= 1:
             text += f", {rate:,.0f}/s"
         if rate and self._total > self._done:
-            text += f", about {took((self._total - self._done) / rate)} left"
+            text += f", about {format_duration_approx((self._total - self._done) / rate)} left"
         return text

@@ -9,14 +9,13 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, Outcome, Status
-from influxops.domain.finding import Finding, Kind
+from influxops.domain.finding import Finding, Kind, blocked
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
-from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
@@ -161,8 +160,11 @@ def replan(state: RunState, plan: Plan) -> Plan:
             tenants[id_] = plan.tenants[id_]
         else:
             why = "no place left on the targets that this run may write to"
-            tenants[id_] = hold(
-                replace(before, target=None, changes=(), after=None, over_estimate=False),
-                held(Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"),
+            tenants[id_] = replace(
+                before, target=None, changes=(), after=None, over_estimate=False
+            ).block(
+                blocked(
+                    Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"
+                ),
             )
     return replace(plan, tenants=tenants, refusals=state.plan.refusals)

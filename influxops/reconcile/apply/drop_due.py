@@ -21,11 +21,11 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Outcome, Status
 from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Entry, Event, Record, State, Writing
-from influxops.domain.text import count, short, some_of
+from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import apply
 from influxops.reconcile.apply.verify import verify
@@ -33,7 +33,6 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.move.copy import about, copy
 from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.observe.reread import reread
-from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
@@ -211,8 +210,8 @@ class OldCopies:
             raise
         except InfluxopsError as error:
             why = f"the ledger: {error.message}"
-            self._plans[plan.tenant] = postponed(
-                plan, Kind.FAILED_LEDGER, why, error.remedy or "run it again"
+            self._plans[plan.tenant] = plan.defer(
+                Kind.FAILED_LEDGER, why, error.remedy or "run it again"
             )
             return
         self._records[plan.tenant] = found
@@ -221,7 +220,7 @@ class OldCopies:
             return
         if time.monotonic() - ended > _BEGINS:
             why = f"the ledger took more than {_BEGINS:g} s to answer after the last pass"
-            self._plans[plan.tenant] = postponed(plan, Kind.FAILED_LEDGER, why)
+            self._plans[plan.tenant] = plan.defer(Kind.FAILED_LEDGER, why)
             return
         limited = self.context.limited(_ENDS)
         (outcome,), faults = apply(plan.changes, self.request.targets, limited)
@@ -261,7 +260,7 @@ class OldCopies:
             f"{known.target}: {why}"
         )
         advice = remedy if isinstance(remedy, Remedy) else str(remedy)
-        self._plans[plan.tenant] = postponed(plan, Kind.MOVING, message, advice)
+        self._plans[plan.tenant] = plan.defer(Kind.MOVING, message, advice)
 
     def _postpone(self, plan: TenantPlan, late: Late, copied: Copied) -> None:
         """Leave an old copy to which rows came since the pass before; the ledger counts that."""
@@ -279,9 +278,9 @@ class OldCopies:
                 f"to {known.target}, and the drop was postponed {late.postponed} times"
             )
             when = "let what writes there use the new place; to copy the rest and drop it then"
-            finding = held(Kind.LATE_WRITES, message, Remedy.allow(ALLOWED, when))
+            finding = blocked(Kind.LATE_WRITES, message, Remedy.allow(ALLOWED, when))
             finding = replace(finding, target=known.other, facts=facts)
-            after = hold(replace(plan, changes=(), after=plan.before), finding)
+            after = replace(plan, changes=(), after=plan.before).block(finding)
         else:
             message = (
                 f"{rows} came late to its old copy on {known.other}: copied to {known.target} "
@@ -290,7 +289,7 @@ class OldCopies:
             remedy = Remedy.command(
                 "retire --due", "let what writes there use the new place, then run {}"
             )
-            after = postponed(plan, Kind.LATE_WRITES, message, remedy)
+            after = plan.defer(Kind.LATE_WRITES, message, remedy)
             assert after.finding is not None
             after = replace(after, finding=replace(after.finding, facts=facts))
         assert after.finding is not None
@@ -375,13 +374,13 @@ def note_of(plan: TenantPlan) -> TenantPlan:
         plan.database,
         facts={"rate": round(late.rate, 3), "postponed": late.postponed},
     )
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def _rows(copied: Copied) -> str:
     """Return how many rows were copied, and of which tables as far as that is known."""
-    rows, told = copied.rows_by_table, count(copied.rows, "row")
+    rows, told = copied.rows_by_table, pluralize(copied.rows, "row")
     if not rows:
         return told
     named = sorted(rows, key=lambda name: (-rows[name], name))
-    return f"{told} ({some_of([f'{short(name)} {rows[name]:,}' for name in named], _TABLES)})"
+    return f"{told} ({summarize([f'{truncate(name)} {rows[name]:,}' for name in named], _TABLES)})"

@@ -26,7 +26,7 @@ class Lock:
         self.lost = ""  # why it was lost while it was held
 
     @contextlib.contextmanager
-    def held(self, request: RunRequest, context: Context) -> Iterator[None]:
+    def blocked(self, request: RunRequest, context: Context) -> Iterator[None]:
         """Live in the ledger, or hold the lock of the first source that has one, till the report.
 
         A dry run takes none, but knows whether the run that it stands for is offered one.

@@ -219,7 +219,7 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
             tenant=plan.tenant,
             target=target,
         )
-        plan = replace(plan, notes=(*plan.notes, note))
+        plan = plan.note(note)
     if plan.refused:
         return plan  # what a guard refuses is what somebody has to decide first
     for status, (verdict, kind) in _FINDINGS.items():

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.database import UNKNOWN, Database
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Kind
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Entry, Event, Record, Server, State, Writing
-from influxops.domain.text import moment
+from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
@@ -61,7 +61,7 @@ def record(
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
-        state = replace(state, notes=(*state.notes, replace(note, message=message)))
+        state = state.note(replace(note, message=message))
         lost = [each.tenant for each in writing.records]
         return replace(state, settled={**state.settled, **dict(_undecided(lost, state, error))})
     return replace(
@@ -82,14 +82,10 @@ def _undecided(
             else replace(o, status=Status.FAILED, message=error.message, remedy=error.remedy)
             for o in plan.outcomes
         )
-        finding = Finding(
+        finding = plan.error(
             Kind.FAILED_CHANGE,
-            Severity.ERROR,
             f"it could not be recorded: {error.message}",
             error.remedy or "run it again",
-            plan.tenant,
-            plan.target,
-            plan.database,
         )
         yield (
             plan.tenant,
@@ -287,7 +283,7 @@ class _Writer:
         again = change.action is Action.CREATE and before.is_promised
         parts = (
             outcome.message or ("made again, empty: it was lost" if again else change.reason),
-            f"its {data} is kept until {moment(change.until)}" if change.until else "",
+            f"its {data} is kept until {format_time(change.until)}" if change.until else "",
         )
         self.entries.append(
             self.request.entry(

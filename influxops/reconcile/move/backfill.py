@@ -11,12 +11,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.durations import took
 from influxops.domain.hint import Remedy
 from influxops.domain.record import Event, State, Writing
-from influxops.domain.text import count, moment, short, size
+from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
-from influxops.reconcile.move.copy import Unread, about, copy, without
+from influxops.reconcile.move.copy import Unread, about, copy
 from influxops.reconcile.move.route import is_cut_over
 from influxops.reconcile.move.state import (
     ClaimLost,
@@ -25,6 +24,7 @@ from influxops.reconcile.move.state import (
     MovesInProgress,
     is_written,
 )
+from influxops.report.wording import format_copied
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -94,7 +94,7 @@ class BackfillScheduler:
             self.moves.handles[move.route.target],
         )
         order = CopyOrder(move.plan.database, target.instance, dry_run=True, ahead=True)
-        self.moves.context.on_stage(f"looking at {short(order.database)} on {target.name}", 0)
+        self.moves.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
         found = Copied()
         for said in source.copy(order, self.moves.context):
             found = said
@@ -104,9 +104,9 @@ class BackfillScheduler:
         move.is_ahead, move.progress = True, ""
         has = []
         if found.ahead:
-            has.append(f"{count(found.ahead, 'row')} that {move.route.source} lacks")
+            has.append(f"{pluralize(found.ahead, 'row')} that {move.route.source} lacks")
         if found.conflicts:
-            has.append(f"{count(found.conflicts, 'row')} with other values")
+            has.append(f"{pluralize(found.conflicts, 'row')} with other values")
         what = f"holds {' and '.join(has)}" if has else "may hold newer rows, which it cannot tell"
         self.moves.warn(
             move,
@@ -200,7 +200,7 @@ class BackfillScheduler:
             record.other,
             record.target or "",
             record.other or "",
-            message=_counted(copied) + without(copied),
+            message=format_copied(copied),
         )
         try:
             found = self.moves.ledger.record(
@@ -269,7 +269,7 @@ class BackfillScheduler:
         else:
             raise MoveFailed(
                 f"somebody still writes to it on {move.route.source}: the last of {move.passes} "
-                f"passes found {count(found.rows, 'new row')}",
+                f"passes found {pluralize(found.rows, 'new row')}",
                 f"let that look the place up anew ({move.route.target}), then run it again",
             )
 
@@ -301,26 +301,18 @@ class BackfillScheduler:
             confirmed=self.moves.now(),
         )
         copied = move.counted
-        parts = [f"its old copy is kept until {moment(due)}"] if keep else []
+        parts = [f"its old copy is kept until {format_time(due)}"] if keep else []
         if copied.conflicts:
-            parts.append(f"{count(copied.conflicts, 'conflict')}: kept as {record.target} has them")
+            parts.append(
+                f"{pluralize(copied.conflicts, 'conflict')}: kept as {record.target} has them"
+            )
         entry = self.moves.entry(Event.RETIRING, move.plan, record.other, message=", ".join(parts))
         if not self.moves.write({move.plan.tenant: (move, after, entry if keep else None)}):
             return
         route, seconds = move.route, time.monotonic() - move.began
-        message = (
-            f"moved from {route.source} to {route.target}: {_counted(copied)} in {took(seconds)}"
-        )
-        message += without(copied)
+        message = f"moved from {route.source} to {route.target}: {format_copied(copied, seconds)}"
         if copied.expiring:
-            message += f"; {count(copied.expiring, 'row')} about to expire not compared"
+            message += f"; {pluralize(copied.expiring, 'row')} about to expire not compared"
         if keep:
-            message += f"; its old copy may be dropped after {moment(due)}"
+            message += f"; its old copy may be dropped after {format_time(due)}"
         self.moves.done(move, move.route.target, message, due=due if keep else None)
-
-
-def _counted(copied: Copied) -> str:
-    """Return how much was copied, for people."""
-    rows = copied.rows if copied.total is None else copied.total
-    words = f"{count(rows, 'row')} in {count(copied.tables, 'table')}"
-    return f"{words}, {size(copied.bytes)}" if copied.bytes else words

@@ -8,14 +8,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.durations import took
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import count, one_line, short, size, some_of
+from influxops.domain.text import one_line, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.move.route import route_of
-from influxops.reconcile.plan.blocks import hold, not_known
+from influxops.report.wording import format_estimate
 from influxops.runtime.context import Context
 
 #: So many tables that cannot be copied are told of with the reason.
@@ -34,7 +33,7 @@ class Unread(TargetError):
         parts = [f"{one_line(name)} ({why})" for name, why in [*tables.items()][:_NAMED]]
         if len(tables) > _NAMED:
             parts.append(f"{len(tables) - _NAMED} more")
-        number = count(len(tables), "table")
+        number = pluralize(len(tables), "table")
         super().__init__(
             f"{number} cannot be copied, so that it waits; all others are: {'; '.join(parts)}"
         )
@@ -71,7 +70,7 @@ def copy(
             last = copied
             if copied.stage != stage:
                 stage = copied.stage
-                label = f"{stage} {short(order.database)} to {target.name}"
+                label = f"{stage} {truncate(order.database)} to {target.name}"
                 context.on_stage(label, copied.total or 0)
             said(copied)
     finally:
@@ -115,32 +114,6 @@ def facts(source: str, target: str, copied: Copied, **more: Any) -> dict[str, An
     }
 
 
-def what_there_is(copied: Copied) -> str:
-    """Return what there is to copy, and how long that takes at the rate that was measured."""
-    rows = "a number of rows that is not known"
-    if copied.total is not None:
-        rows = ("at most " if copied.at_most else "") + count(copied.total, "row")
-    parts = [f"{rows} in {count(copied.tables, 'table')}"]
-    if copied.bytes:
-        parts.append(f"about {size(copied.bytes)}")
-    if copied.total and copied.rate:
-        rate = f"{copied.rate:,.0f} rows/s"
-        parts.append(
-            f"about {took(copied.total / copied.rate)} at {rate}, measured by reading some of them"
-        )
-    elif copied.total:
-        parts.append("how long it takes was not measured")
-    return ", ".join(parts)
-
-
-def without(copied: Copied) -> str:
-    """Return which tables a copy lacks, for people; empty where it lacks none."""
-    if not copied.unread:
-        return ""
-    names = some_of([one_line(name) for name in copied.unread])
-    return f", without {names}, which cannot be copied"
-
-
 def look_ahead(
     plan: TenantPlan,
     handles: Mapping[str, TargetHandle],
@@ -172,7 +145,7 @@ def look_ahead(
         raise
     except InfluxopsError as error:
         context.log.debug("%s failed", source.full_name, exc_info=True)
-        return not_known(replace(plan, changes=()), Kind.NOT_READ, error.message, error.remedy)
+        return replace(plan, changes=()).mark_unknown(Kind.NOT_READ, error.message, error.remedy)
     if not found:
         return plan
     copied = found[-1]
@@ -180,9 +153,9 @@ def look_ahead(
     wrong = next((note for note in notes if note.severity is Severity.ERROR), None)
     if wrong is not None:
         plan = replace(plan, changes=(), notes=(*plan.notes, *(n for n in notes if n is not wrong)))
-        return hold(plan, wrong)
+        return plan.block(wrong)
     rest = "what is left of it: " if route.was_cut_over else ""
-    message = f"to be moved from {route.source} to {route.target}: {rest}{what_there_is(copied)}"
+    message = f"to be moved from {route.source} to {route.target}: {rest}{format_estimate(copied)}"
     note = Finding(
         Kind.MOVING,
         Severity.INFO,
@@ -192,4 +165,4 @@ def look_ahead(
         database=plan.database,
         facts=facts(route.source, route.target, copied),
     )
-    return replace(plan, notes=(*plan.notes, note, *notes))
+    return plan.note(note, *notes)

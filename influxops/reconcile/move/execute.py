@@ -25,7 +25,7 @@ from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Kind
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Entry, Event, Record, State, Writing
-from influxops.domain.text import moment
+from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
 from influxops.reconcile.move.backfill import BackfillScheduler
@@ -374,12 +374,14 @@ class _MoveExecutor:
             error="",
             tries=0,
         )
-        message = f"what was copied is kept until {moment(due)}"
+        message = f"what was copied is kept until {format_time(due)}"
         entry = self.moves.entry(Event.RETIRING, move.plan, record.other, message=message)
         if self.moves.write({move.plan.tenant: (move, after, entry if is_there else None)}):
             message = f"it stays on {move.route.source}"
             if is_there:
-                message += f"; what was copied to {record.other} may be dropped after {moment(due)}"
+                message += (
+                    f"; what was copied to {record.other} may be dropped after {format_time(due)}"
+                )
             kept = due if is_there else None
             self.moves.done(move, move.route.source, message, due=kept, given_up=True)
 

@@ -9,15 +9,14 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import count, nearest, printable, short, some_of
+from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.move.route import Goal, is_cut_over
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.blocks import held, hold, not_known
 from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
@@ -89,11 +88,11 @@ class MovePlanner:
             return TenantPlan(id_, record.database, UNMANAGED)
         if self.observed.sources_complete and self.ledger_view.is_readable:
             raise ConfigError(
-                f"neither a source nor the ledger knows the tenant {printable(id_)}",
-                hint=nearest(id_, desired) or "`influxops status` shows all that are known",
+                f"neither a source nor the ledger knows the tenant {quote(id_)}",
+                hint=did_you_mean(id_, desired) or "`influxops status` shows all that are known",
             )
         plan = TenantPlan(id_, "", UNMANAGED)
-        return hold(plan, held(Kind.UNKNOWN_TENANT, "the ledger does not know it", ""))
+        return plan.block(blocked(Kind.UNKNOWN_TENANT, "the ledger does not know it", ""))
 
     @staticmethod
     def _leaves(record: Record, away: str) -> bool:
@@ -106,7 +105,7 @@ class MovePlanner:
         ledger_view = self.ledger_view
         if not ledger_view.is_readable:
             message = f"the ledger cannot be used ({ledger_view.error}), so nothing is moved"
-            return not_known(plan, Kind.FAILED_LEDGER, message)
+            return plan.mark_unknown(Kind.FAILED_LEDGER, message)
         record = ledger_view.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
@@ -120,21 +119,21 @@ class MovePlanner:
         if record.is_held:
             return recorded.busy(plan, record)
         if finding := self._not_to_be_moved(record):
-            return hold(plan, finding)
+            return plan.block(finding)
         for name in filter(None, (record.target, self._target(record))):
             if name not in self.handles:
                 message = f"it is recorded on {name}, which is not configured any more"
-                return not_known(plan, Kind.NOT_CONFIGURED, message)
+                return plan.mark_unknown(Kind.NOT_CONFIGURED, message)
             if name not in self.observed.inventories:
-                return not_known(plan, Kind.NOT_READ, f"the target {name} cannot be read")
+                return plan.mark_unknown(Kind.NOT_READ, f"the target {name} cannot be read")
         if before is None:
             message = (
-                f"its database {short(record.database)} is not on {record.target}, where it is "
+                f"its database {truncate(record.database)} is not on {record.target}, where it is "
                 "recorded"
             )
-            return hold(plan, held(Kind.LOST, message, Remedy.command("plan", "see {}")))
+            return plan.block(blocked(Kind.LOST, message, Remedy.command("plan", "see {}")))
         if recorded.is_recreated(record, before):
-            return hold(plan, recorded.lost(plan, record, self.observed))
+            return plan.block(recorded.lost(plan, record, self.observed))
         if is_cut_over(record):
             return self._rest(plan, record)
         if record.target == self.goal.to:
@@ -148,7 +147,7 @@ class MovePlanner:
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
         remedy = Remedy.command("ensure", "run {} first, which records it")
-        return hold(plan, held(Kind.NOT_KNOWN, message, remedy))
+        return plan.block(blocked(Kind.NOT_KNOWN, message, remedy))
 
     def _target(self, record: Record) -> str | None:
         """Return the target that a move goes to; None where that is not decided yet."""
@@ -162,16 +161,16 @@ class MovePlanner:
         """Return why a tenant is not to be moved as its record stands."""
         me, to = shlex.quote(record.tenant), self.goal.to
         if record.state is State.RETIRING:
-            return held(
+            return blocked(
                 Kind.RETIRING,
                 "it is retiring, so it is not moved",
                 Remedy.command(f"unretire {me}", "wait until it is dropped, or run {}"),
             )
         if record.state not in (State.READY, State.MOVING):
             remedy = Remedy.command("ensure", "run {} first")
-            return held(Kind.NOT_KNOWN, f"it is recorded as {record.state.value}", remedy)
+            return blocked(Kind.NOT_KNOWN, f"it is recorded as {record.state.value}", remedy)
         if is_cut_over(record) and to not in (None, record.target):
-            return held(
+            return blocked(
                 Kind.MOVING,
                 f"it was moved from {record.other} to {record.target} just now, and the last rows "
                 f"on {record.other} are still to be looked for",
@@ -180,7 +179,7 @@ class MovePlanner:
         if is_cut_over(record):
             return None
         if record.state is State.MOVING and to not in (None, record.other, record.target):
-            return held(
+            return blocked(
                 Kind.MOVING,
                 f"it is being moved to {record.other}",
                 Remedy.command(
@@ -191,7 +190,7 @@ class MovePlanner:
             )
         is_other = record.other is not None and record.other != to
         if record.state is State.READY and is_other and record.target != to:
-            return held(
+            return blocked(
                 Kind.MOVING,
                 f"its old copy on {record.other} is not dropped yet",
                 Remedy.command("retire --due", "run {} once its time has come"),
@@ -205,7 +204,7 @@ class MovePlanner:
         change = self._change(
             plan, record.target or "", f"it stays, and does not go to {record.other}"
         )
-        return replace(plan, verdict=Verdict.PENDING, changes=(change,))
+        return plan.with_changes(change)
 
     def _rest(self, plan: TenantPlan, record: Record) -> TenantPlan:
         """Plan that what is still to come after the cut-over is copied."""
@@ -229,29 +228,29 @@ class MovePlanner:
                 "another time"
             )
             advice = "give its target a token that may read it"
-            return hold(plan, held(Kind.RETENTION_NOT_READ, message, advice))
+            return plan.block(blocked(Kind.RETENTION_NOT_READ, message, advice))
         if not self.handles[source].implements("influxops_copy"):
             message = f"targets of the kind {self.handles[source].kind} copy no databases"
-            return hold(plan, held(Kind.NOTE, message, ""))
+            return plan.block(blocked(Kind.NOTE, message, ""))
         target = record.other if resumed else self.goal.to
         finding = self._not_there(plan, source, target, resumed=resumed) if target else None
         if finding is not None:
-            return hold(plan, finding)
+            return plan.block(finding)
         there = target is not None and self._database(target, record.database)
         over = False
         if not there:
             location = self._placement(source).choose(target or plan.pin)
             if location is None:
-                return hold(plan, self._no_place(source, target or plan.pin))
+                return plan.block(self._no_place(source, target or plan.pin))
             target, over = location.target, location.is_over_estimate
             there = self._database(target, record.database)
         assert target is not None
         if there and record.other != target:
-            message = f"a database {short(record.database)} is on {target} already"
+            message = f"a database {truncate(record.database)} is on {target} already"
             advice = "find out what it holds, and drop it there if nobody needs it"
-            finding = held(Kind.IN_TWO_TARGETS, message, advice)
+            finding = blocked(Kind.IN_TWO_TARGETS, message, advice)
             copies = {"copies": [{"target": source}, {"target": target}]}
-            return hold(plan, replace(finding, target=source, facts=copies))
+            return plan.block(replace(finding, target=source, facts=copies))
         changes = (
             *self._making(plan, target, before, there or None),
             self._change(plan, target, f"from {source}"),
@@ -265,15 +264,15 @@ class MovePlanner:
         ours, theirs = self.handles[source], self.handles[target]
         if ours.kind != theirs.kind:
             message = f"{target} is of another kind ({theirs.kind}) than {source} ({ours.kind})"
-            return held(Kind.NOTE, f"it cannot be moved: {message}", "")
+            return blocked(Kind.NOTE, f"it cannot be moved: {message}", "")
         if resumed:
             return None
         if self.rules.targets[target].draining:
-            return held(
+            return blocked(
                 Kind.DRAINING, f"{target} is draining and gets nothing new", "choose another target"
             )
         if plan.pin not in (None, target):
-            return held(
+            return blocked(
                 Kind.MISPLACED,
                 f"its target is to be {plan.pin}, as its source or [placement] pins say",
                 f"change that to {target} first",
@@ -301,13 +300,13 @@ class MovePlanner:
 
     def _no_place(self, source: str, target: str | None) -> Finding:
         if target == self.goal.away:
-            return held(
+            return blocked(
                 Kind.MISPLACED,
                 f"its target is to be {target}, as its source or [placement] pins say",
                 "change that first",
             )
         why = self._placement(source).why_none(target)
-        return held(
+        return blocked(
             Kind.OVER_CAPACITY,
             f"no place left: {why or 'no other target of its kind can be reached'}",
             "add a target, raise a capacity, or drop what is not needed",
@@ -352,8 +351,8 @@ class MovePlanner:
             yield Finding(
                 Kind.ORPHAN,
                 Severity.WARNING,
-                f"{count(len(rest), 'database')} of no tenant that is known stay: "
-                f"{some_of([short(name) for name in rest])}",
+                f"{pluralize(len(rest), 'database')} of no tenant that is known stay: "
+                f"{summarize([truncate(name) for name in rest])}",
                 "see to them before the server goes",
                 target=away,
             )
@@ -366,8 +365,8 @@ class MovePlanner:
             yield Finding(
                 Kind.RETIRING,
                 Severity.INFO,
-                f"{count(len(old), 'old copy', 'old copies')} of moved tenants, kept until due: "
-                f"{some_of([short(name) for name in old])}",
+                f"{pluralize(len(old), 'old copy', 'old copies')} of moved tenants, kept until "
+                f"due: {summarize([truncate(name) for name in old])}",
                 Remedy.command("retire --due", "{} drops them then"),
                 target=away,
             )

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
-from influxops.domain.text import nearest, printable
+from influxops.domain.text import did_you_mean, quote
 from influxops.errors import ConfigError
 
 
@@ -32,8 +32,8 @@ class Goal(Struct, frozen=True):
         for name in filter(None, (self.to, self.away)):
             if name not in targets:
                 raise ConfigError(
-                    f"no target is called {printable(name)}",
-                    hint=nearest(name, targets) or f"targets: {', '.join(targets)}",
+                    f"no target is called {quote(name)}",
+                    hint=did_you_mean(name, targets) or f"targets: {', '.join(targets)}",
                 )
 
 

@@ -24,7 +24,7 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
-from influxops.domain.text import moment
+from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import ledger
@@ -302,7 +302,7 @@ def _missed(
     where = record.target or ""
     what = f"{where} lacks its database"
     if deleted is not None:
-        what = f"a database of its name was deleted on {where} {moment(deleted)}"
+        what = f"a database of its name was deleted on {where} {format_time(deleted)}"
         what += ", later than all that the ledger has of it"
     if record.database in observed.inventories[where].databases:
         remedy: str | Remedy = f"{_MAY_BE_OLDER} What is there now was made since"

@@ -18,14 +18,13 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.durations import format_duration, parse_duration
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import moment, nearest, printable, short, some_of
+from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost
 from influxops.reconcile.plan.retire import on_the_move, standing
@@ -68,7 +67,7 @@ class Adopt(Operation, Struct, frozen=True):
         for id_, database in names.items():
             plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
             if id_ not in desired:
-                plans[id_] = postponed(plan, Kind.NOT_READ, "no source that could be read knows it")
+                plans[id_] = plan.defer(Kind.NOT_READ, "no source that could be read knows it")
                 continue
             if not database:
                 plans[id_] = desired[id_]  # held, because it can have no name
@@ -76,7 +75,7 @@ class Adopt(Operation, Struct, frozen=True):
             plan = _planned(plan, observed, owners, request, context)
             if plan.verdict in (Verdict.OK, Verdict.PENDING):
                 notes = _notes(plan, desired[id_], given.get(id_), observed)
-                plan = replace(plan, notes=(*plan.notes, *notes))
+                plan = plan.note(*notes)
             plans[id_] = plan
         return Plan(plans)
 
@@ -86,7 +85,7 @@ class Adopt(Operation, Struct, frozen=True):
         for name, number in Counter(names.values()).items():
             if number > 1 and name:
                 raise ConfigError(
-                    f"two tenants are to adopt the database {short(name)}",
+                    f"two tenants are to adopt the database {truncate(name)}",
                     hint="a database is one tenant's",
                 )
         if not observed.sources_complete:
@@ -94,8 +93,8 @@ class Adopt(Operation, Struct, frozen=True):
         for id_ in self.names:
             if id_ not in desired:
                 raise ConfigError(
-                    f"no source knows the tenant {printable(id_)}",
-                    hint=nearest(id_, desired) or "add it to the registry first",
+                    f"no source knows the tenant {quote(id_)}",
+                    hint=did_you_mean(id_, desired) or "add it to the registry first",
                 )
 
 
@@ -121,7 +120,7 @@ def _planned(
     home = _home(plan, observed, context)
     if record is not None and record.other is not None and not _is_in_place(record, plan, home):
         if finding := _not_left(plan, record, observed):
-            return hold(plan, finding)
+            return plan.block(finding)
         plan = replace(plan, notes=(_left(plan, record),))
     if isinstance(home, TenantPlan):
         return home
@@ -130,21 +129,18 @@ def _planned(
     traits = request.rules.targets[home].traits
     for owner, target, why in owners.get(plan.database, ()):
         if owner != plan.tenant and target in (None, home):
-            return hold(
-                plan,
-                held(
+            return plan.block(
+                blocked(
                     Kind.NAME_COLLISION,
-                    f"the database {short(plan.database)} on {home} {why} tenant "
-                    f"{printable(owner)}",
+                    f"the database {truncate(plan.database)} on {home} {why} tenant {quote(owner)}",
                     "adopt another one, or give that tenant another database first",
                 ),
             )
     if rule := traits.tenant_rule(plan.tenant):
-        return hold(plan, held(Kind.INVALID_ID, f"its id {rule}", "rename the tenant"))
+        return plan.block(blocked(Kind.INVALID_ID, f"its id {rule}", "rename the tenant"))
     if rule := traits.name_rule(plan.database):
-        return hold(
-            plan,
-            held(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
+        return plan.block(
+            blocked(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
         )
     until = _kept_until(record, plan, observed, request)
     changes = tuple(_changes(plan, home, before, until))
@@ -171,7 +167,7 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
                 f"ensure --recreate {shlex.quote(plan.tenant)}",
                 "configure that target again; run {} only if its server and the data are gone",
             )
-        return held(
+        return blocked(
             Kind.NOT_READ,
             f"it may still be on {record.target}, where it is recorded and which {cannot}",
             advice,
@@ -187,7 +183,7 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
     if record.state is State.MOVING and record.due is None:
         missing = f"what was not copied yet from {record.target} is not in it"
     else:
-        when = f" {moment(record.made)}" if record.made else ""
+        when = f" {format_time(record.made)}" if record.made else ""
         missing = f"what was written on {record.target} since it was moved there{when} is not in it"
     return Finding(
         Kind.MOVING,
@@ -208,39 +204,37 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
     if record is not None and record.target in homes and record.other in homes:
         homes.remove(record.other)  # what a move has begun, or left behind
     unread = [each for each in observed.unread if context.scope.covers(None, each)]
-    name = short(plan.database)
+    name = truncate(plan.database)
     if len(homes) > 1:
         copies = [{"target": home} for home in homes]
-        finding = held(
+        finding = blocked(
             Kind.IN_TWO_TARGETS,
             f"the database {name} is on {' and on '.join(homes)}",
             f"find out which one holds its data, then say which: `--target {homes[0]}`",
         )
-        return hold(plan, replace(finding, facts={"copies": copies}))
+        return plan.block(replace(finding, facts={"copies": copies}))
     if unread:
         also = f"it is on {homes[0]}, and may be on" if homes else "it may be on"
         advice = f"; `--target {shlex.quote(homes[0])}` looks there alone" if homes else ""
-        return postponed(
-            plan,
+        return plan.defer(
             Kind.NOT_READ,
-            f"the database {name} must be found on one target: {also} {some_of(unread)}, which "
+            f"the database {name} must be found on one target: {also} {summarize(unread)}, which "
             "cannot be read",
             f"run it again when it can be read{advice}",
         )
     if homes:
         return homes[0]
     if hidden := [n for n, i in observed.inventories.items() if not i.complete]:
-        where = f"; {some_of(hidden)} may hide it"
+        where = f"; {summarize(hidden)} may hide it"
     else:
         where = ""
     known = [db for n, i in observed.inventories.items() for db in i.databases]
-    place = some_of(sorted(covered)) if covered else "no target"
-    return hold(
-        plan,
-        held(
+    place = summarize(sorted(covered)) if covered else "no target"
+    return plan.block(
+        blocked(
             Kind.NO_DATABASE,
             f"{place} {'does not hold' if covered else 'holds'} a database called {name}{where}",
-            nearest(plan.database, known) or "see to its name",
+            did_you_mean(plan.database, known) or "see to its name",
         ),
     )
 
@@ -314,7 +308,7 @@ def _notes(
         yield note(
             Kind.RETIRING,
             Severity.WARNING,
-            f"what it has on {where} is its old copy from now on, kept until {moment(kept)}",
+            f"what it has on {where} is its old copy from now on, kept until {format_time(kept)}",
             Remedy.command(
                 "retire --due",
                 f"{{}} copies then what only {where} has, and drops it once there is no more",
@@ -325,15 +319,15 @@ def _notes(
             yield note(
                 Kind.ORPHAN,
                 Severity.WARNING,
-                f"its database {short(name)} on {target} belongs to no tenant from now on",
+                f"its database {truncate(name)} on {target} belongs to no tenant from now on",
                 "influxops leaves it alone; drop it once it holds nothing of worth",
             )
     if given and given != plan.database:
         yield note(
             Kind.CONFLICT,
             Severity.WARNING,
-            f"its source calls its database {short(given)}: it is held until that says "
-            f"{short(plan.database)}",
+            f"its source calls its database {truncate(given)}: it is held until that says "
+            f"{truncate(plan.database)}",
             "correct its `database` in the source",
         )
     wanted, period = desired.retention, plan.before.retention if plan.before else UNKNOWN

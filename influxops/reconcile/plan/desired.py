@@ -11,13 +11,17 @@ from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Record
 from influxops.domain.tenant import Tenant, meant_attribute
-from influxops.domain.text import nearest, printable, short, some_of
-from influxops.reconcile.plan.blocks import acknowledge, held, hold
+from influxops.domain.text import (
+    did_you_mean,
+    quote,
+    summarize,
+    truncate,
+)
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
@@ -52,11 +56,11 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
         elif known.attributes != tenant.attributes:
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
-        plans[id_] = hold(replace(plans[id_], finding=None), finding)
+        plans[id_] = replace(plans[id_], finding=None).block(finding)
     _hold_collisions(plans, check)
     _hold_alike(plans, observed, rules, check)
     for id_ in rules.acknowledged & plans.keys():
-        plans[id_] = acknowledge(plans[id_])
+        plans[id_] = plans[id_].acknowledge()
     return plans
 
 
@@ -70,14 +74,14 @@ def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
         )
         if given == record.database:
             return plan
-        return hold(plan, _recorded_otherwise(tenant.id, given, record))
+        return plan.block(_recorded_otherwise(tenant.id, given, record))
     return _named(tenant, rules)
 
 
 def _recorded_otherwise(tenant: str, given: str, record: Record) -> Finding:
-    return held(
+    return blocked(
         Kind.CONFLICT,
-        f"its source calls its database {short(given)}, but {short(record.database)} on "
+        f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
         Remedy.command(
             f"adopt {shlex.quote(tenant)}={shlex.quote(given)}",
@@ -98,9 +102,8 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     retention, bad_retention = _retention(attributes.get("retention"), rules, pin)
     plan = TenantPlan(tenant.id, "" if name_rule else database, retention, pin=pin)
     if name_rule:
-        return hold(
-            plan,
-            held(
+        return plan.block(
+            blocked(
                 Kind.INVALID_NAME,
                 f"its database name {name_rule}",
                 rules.or_in_file(
@@ -109,32 +112,29 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
             ),
         )
     if wrong := next(filter(meant_attribute, attributes), ""):
-        return hold(
-            plan,
-            held(
+        return plan.block(
+            blocked(
                 Kind.UNKNOWN_ATTRIBUTE,
-                f"its attribute {printable(wrong)} means nothing",
+                f"its attribute {quote(wrong)} means nothing",
                 f"did you mean {meant_attribute(wrong)}?",
             ),
         )
     if id_rule:
-        return hold(
-            plan,
-            held(
+        return plan.block(
+            blocked(
                 Kind.INVALID_ID,
                 f"its id {id_rule}",
                 rules.or_in_file("rename the tenant", _ACKNOWLEDGE),
             ),
         )
     if bad_retention:
-        return hold(plan, held(Kind.INVALID_RETENTION, bad_retention, "correct its `retention`"))
+        return plan.block(blocked(Kind.INVALID_RETENTION, bad_retention, "correct its `retention`"))
     if unknown_pin:
-        return hold(
-            plan,
-            held(
+        return plan.block(
+            blocked(
                 Kind.UNKNOWN_TARGET,
-                f"its `target` {printable(unknown_pin)} is not configured",
-                nearest(unknown_pin, rules.targets) or f"targets: {', '.join(rules.targets)}",
+                f"its `target` {quote(unknown_pin)} is not configured",
+                did_you_mean(unknown_pin, rules.targets) or f"targets: {', '.join(rules.targets)}",
             ),
         )
     return plan
@@ -171,7 +171,7 @@ def _conflict(first: Tenant, second: Tenant) -> Finding:
         for name in {*first.attributes, *second.attributes}
         if first.attributes.get(name) != second.attributes.get(name)
     )
-    return held(
+    return blocked(
         Kind.CONFLICT,
         f"it is given twice ({where}) with different {' and '.join(names)}",
         "make the sources agree",
@@ -188,9 +188,8 @@ def _hold_collisions(plans: dict[str, TenantPlan], check: Callable[[], None]) ->
             by_name[plan.database].append(plan.tenant)
     for name, ids in by_name.items():
         for id_ in ids if len(ids) > 1 else ():
-            plans[id_] = hold(
-                plans[id_],
-                held(
+            plans[id_] = plans[id_].block(
+                blocked(
                     Kind.NAME_COLLISION,
                     f"it would share the database {name} with {_others(ids, id_)}",
                     "give all but one of them another `database`",
@@ -200,9 +199,9 @@ def _hold_collisions(plans: dict[str, TenantPlan], check: Callable[[], None]) ->
 
 def _others(ids: Sequence[str], id_: str) -> str:
     """Name some others of a group; each message stays short however large the group is."""
-    named = [printable(other) for other in ids[: _NAMED + 1] if other != id_][:_NAMED]
+    named = [quote(other) for other in ids[: _NAMED + 1] if other != id_][:_NAMED]
     more = len(ids) - 1 - len(named)
-    return f"{', '.join(named)} and {more:,} more" if more else some_of(named)
+    return f"{', '.join(named)} and {more:,} more" if more else summarize(named)
 
 
 def _hold_alike(
@@ -218,14 +217,14 @@ def _hold_alike(
         for id_ in ids if len(ids) > 1 else ():
             plan = plans[id_]
             other = next(each for each in ids if each != id_)
-            finding = held(
+            finding = blocked(
                 Kind.CASE,
-                f"it differs only by case from {printable(other)}",
+                f"it differs only by case from {quote(other)}",
                 rules.or_in_file("rename one of them, people and tools mix them up", _ACKNOWLEDGE),
             )
             homes = homes_of(plan.database, observed)
             if not homes:
-                plans[id_] = hold(plan, finding)
+                plans[id_] = plan.block(finding)
             elif plan.verdict is Verdict.OK:
                 note = replace(
                     finding,
@@ -235,7 +234,7 @@ def _hold_alike(
                     target=homes[0],
                     database=plan.database,
                 )
-                plans[id_] = replace(plan, notes=(*plan.notes, note))
+                plans[id_] = plan.note(note)
 
 
 def homes_of(database: str, observed: Observed) -> list[str]:
@@ -254,11 +253,11 @@ def misspelt(names: Mapping[str, str], plans: Mapping[str, TenantPlan]) -> Itera
     """
     for number, (id_, table) in enumerate(names.items()):
         # A near miss is looked for among all tenants, so only for the first few.
-        hint = nearest(id_, plans) if number < _LOOKED_UP else ""
+        hint = did_you_mean(id_, plans) if number < _LOOKED_UP else ""
         yield Finding(
             Kind.UNKNOWN_TENANT,
             Severity.WARNING if hint else Severity.INFO,
-            f"{table} names {printable(id_)}, which no source knows",
+            f"{table} names {quote(id_)}, which no source knows",
             hint or "take it out, or add it to the registry",
         )
 

@@ -17,7 +17,7 @@ from influxops.domain.change import Action
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import count, moment
+from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
 from influxops.reconcile.apply.apply import carry_out, still_open
 from influxops.reconcile.apply.claims import reserve
@@ -26,7 +26,6 @@ from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.blocks import hold, postponed
 from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.recorded import (
     busy,
@@ -75,7 +74,7 @@ class DropDue(Operation, Struct, frozen=True):
         shared = sharing([record for record, _ in due], desired, observed)
         for record, target in due:
             if (why := shared.get(record.tenant)) and record.tenant not in observed.known_elsewhere:
-                plans[record.tenant] = hold(standing(record, target, observed), why)
+                plans[record.tenant] = standing(record, target, observed).block(why)
                 continue
             plan = self._planned(record, target, observed, request, context)
             plans[record.tenant] = plan
@@ -95,24 +94,21 @@ class DropDue(Operation, Struct, frozen=True):
             notes = (*plan.notes, note)
             return replace(plan, verdict=Verdict.PENDING, changes=(change,), notes=notes)
         if record.state is State.RETIRING and not observed.sources_complete:
-            return postponed(
-                plan,
+            return plan.defer(
                 Kind.NOT_READ,
                 "not every source could be read, so nobody knows whether it is back",
             )
         if target not in request.rules.targets:
-            return postponed(
-                plan,
+            return plan.defer(
                 Kind.NOT_CONFIGURED,
                 f"it is recorded on {target}, which is not configured any more",
                 "configure that target again",
             )
         inventory = observed.inventories.get(target)
         if inventory is None:
-            return postponed(plan, Kind.NOT_READ, f"its target {target} cannot be read")
+            return plan.defer(Kind.NOT_READ, f"its target {target} cannot be read")
         if plan.before is None and not inventory.complete:
-            return postponed(
-                plan,
+            return plan.defer(
                 Kind.NOT_READ,
                 f"{target} does not show all that it holds",
                 "give its target a token that may read all",
@@ -188,7 +184,7 @@ class DropDue(Operation, Struct, frozen=True):
         still = []
         for before in batch:
             why = why or observed.ledger_view.error or "the ledger has changed meanwhile"
-            now = plan.tenants.get(before.tenant) or postponed(before, Kind.NOT_READ, why)
+            now = plan.tenants.get(before.tenant) or before.defer(Kind.NOT_READ, why)
             tenants[before.tenant] = now
             if [c.action for c in now.changes] == [c.action for c in before.changes]:
                 still.append(now)
@@ -226,12 +222,12 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     place = observed.inventories.get(record.target or "")
     if place is None:
         why = f"its database is recorded on {record.target}, which cannot be read"
-        return postponed(plan, Kind.NOT_READ, why)
+        return plan.defer(Kind.NOT_READ, why)
     now = standing(replace(record, holder="", is_held=False), record.target, observed)
     if is_recreated(now.record, now.before):
-        return hold(now, lost(now, record, observed))
+        return now.block(lost(now, record, observed))
     if now.before is None and place.complete:
-        return hold(plan, misplaced(plan, record, record.other or ""))
+        return plan.block(misplaced(plan, record, record.other or ""))
     return None
 
 
@@ -252,8 +248,8 @@ def _waiting(observed: Observed) -> Iterator[Finding]:
         yield Finding(
             Kind.RETIRING,
             Severity.INFO,
-            f"{count(len(later), 'tenant')} {verb} retiring and not due, the first after "
-            f"{moment(min(later))}",
+            f"{pluralize(len(later), 'tenant')} {verb} retiring and not due, the first after "
+            f"{format_time(min(later))}",
         )
 
 

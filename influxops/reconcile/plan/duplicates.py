@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from influxops.domain.database import DatabaseStats
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.plan import Plan, TenantPlan
-from influxops.domain.text import count, short, some_of
+from influxops.domain.text import pluralize, summarize, truncate
 from influxops.plugin_host.target import TargetHandle
 from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
@@ -94,10 +94,10 @@ def contents_in_words(stats: DatabaseStats, contents: str) -> str:
     """
     what = "rows unknown"
     if stats.rows is not None:
-        what = ("at most " if stats.at_most else "") + count(stats.rows, "row")
-        named = [short(table.name) for table in stats.contents if table.name and table.rows]
+        what = ("at most " if stats.at_most else "") + pluralize(stats.rows, "row")
+        named = [truncate(table.name) for table in stats.contents if table.name and table.rows]
         if named:
-            what += f" in {some_of(named)}"
+            what += f" in {summarize(named)}"
         elif stats.tables is None and contents:
             what += f" of {contents}"  # there may be others, which somebody must look for
     if stats.last_write is not None:

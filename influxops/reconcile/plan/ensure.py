@@ -12,15 +12,14 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Traits, Unknown
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
-from influxops.domain.text import some_of
+from influxops.domain.text import summarize
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.blocks import acknowledge, held, hold, not_known
 from influxops.reconcile.plan.desired import LOOK, homes_of
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings
@@ -200,7 +199,7 @@ class _EnsurePlanner:
         for id_ in self._named(desired):
             plan = desired[id_]
             if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
-                plan = hold(plan, why)
+                plan = plan.block(why)
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
             plan = replace(plan, record=self.ledger_view.record(plan.tenant))
             planned[plan.tenant] = plan
@@ -214,7 +213,7 @@ class _EnsurePlanner:
             elif len(homes) > 1:
                 planned[plan.tenant] = self._on_several(plan, homes)
             elif homes and plan.record is not None and recorded.is_copy(plan.record, homes[0]):
-                planned[plan.tenant] = hold(plan, recorded.not_copied(plan.record))
+                planned[plan.tenant] = plan.block(recorded.not_copied(plan.record))
             elif homes and self._writes(homes[0]):
                 before = self.observed.inventories[homes[0]].databases[plan.database]
                 change = Change(Action.DROP, plan.tenant, homes[0], plan.database, before, None)
@@ -252,28 +251,27 @@ class _EnsurePlanner:
             return plan
         if len(homes) > 1:
             plan = self._on_several(plan, homes)
-            return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+            return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
         if plan.record is not None and recorded.is_elsewhere(plan.record, home, self.observed):
-            plan = hold(plan, recorded.misplaced(plan, plan.record, home))
-            return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+            plan = plan.block(recorded.misplaced(plan, plan.record, home))
+            return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
         if recorded.is_recreated(plan.record, before):
             return self._recreated(plan, home, before)
         traits = self.rules.targets[home].traits
         if recorded.may_be_recreated(plan.record, before, traits):
-            return not_known(
-                plan,
+            return plan.mark_unknown(
                 Kind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",
                 "give its target a token that may read all",
             )
         if plan.record is not None and plan.record.state is State.MOVING:
-            return replace(plan, notes=(*plan.notes, recorded.moving(plan.record)))
+            return plan.note(recorded.moving(plan.record))
         decided: tuple[Change, ...] = ()
         if plan.record is not None and plan.record.state is State.RETIRING:
             change, note = recorded.unretired(plan)
-            decided, plan = (change,), replace(plan, notes=(*plan.notes, note))
+            decided, plan = (change,), plan.note(note)
         if plan.pin is not None and plan.pin != home:
-            plan = replace(plan, notes=(*plan.notes, self._misplaced(plan, home)))
+            plan = plan.note(self._misplaced(plan, home))
         changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
@@ -352,13 +350,13 @@ class _EnsurePlanner:
                 "other one has comes along; a task with `state: absent`, the tenant's `id` and its "
                 "`target` drops one copy",
             )
-        finding = held(
+        finding = blocked(
             Kind.IN_TWO_TARGETS,
             f"the database {plan.database} is on {' and on '.join(homes)}",
             remedy,
         )
         facts = {"copies": [{"target": home} for home in homes]}
-        return hold(replace(plan, changes=()), replace(finding, target=plan.target, facts=facts))
+        return replace(plan, changes=()).block(replace(finding, target=plan.target, facts=facts))
 
     # What is missing
 
@@ -381,8 +379,8 @@ class _EnsurePlanner:
         if location is None:
             if unseen:
                 return self._not_read(plan, unseen)
-            plan = hold(plan, self._without_place(plan.pin))
-            return acknowledge(plan) if plan.tenant in self.rules.acknowledged else plan
+            plan = plan.block(self._without_place(plan.pin))
+            return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
         after = self._new(plan, location.target)
         why = recorded.why_lost(plan.record, self.observed) if plan.record is not None else ""
         change = Change(
@@ -407,7 +405,7 @@ class _EnsurePlanner:
     @staticmethod
     def _not_read(plan: TenantPlan, unseen: tuple[str, ...]) -> TenantPlan:
         where = "its target" if plan.pin is not None else "it may be on"
-        names = some_of(unseen) if plan.pin is None else unseen[0]
+        names = summarize(unseen) if plan.pin is None else unseen[0]
         finding = Finding(
             Kind.NOT_READ,
             Severity.ERROR,
@@ -423,13 +421,13 @@ class _EnsurePlanner:
             pinned = self.placement.locations.get(pin) if pin is not None else None
             why = self.placement.why_none(pin)
             if pinned is not None and pinned.draining:
-                self._no_place[pin] = held(
+                self._no_place[pin] = blocked(
                     Kind.DRAINING,
                     f"no place left: {pin} is draining and gets nothing new",
                     "pin it elsewhere, or set that target's state to active",
                 )
             else:
-                self._no_place[pin] = held(
+                self._no_place[pin] = blocked(
                     Kind.OVER_CAPACITY,
                     f"no place left: {why or 'no target can be reached'}",
                     "add a target, raise a capacity, or drop what is not needed",

@@ -10,15 +10,14 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from influxops.domain.database import DatabaseStats
-from influxops.domain.finding import Kind
+from influxops.domain.finding import Kind, blocked
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Memory, Record
-from influxops.domain.text import count, short, some_of
+from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe.ledger import ledger_view, without_ledger
 from influxops.reconcile.observe.targets import observe_again
-from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.plan.duplicates import contents_in_words, stats_of
 from influxops.reconcile.plan.recorded import how_to_go_on, is_recreated, seems_lost
 from influxops.reconcile.request import RunRequest
@@ -121,7 +120,7 @@ def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) 
         context: The run.
     """
     tenants = {
-        id_: hold(each, held(Kind.LOST, f"lost: {each.changes[0].reason}", how_to_go_on(each)))
+        id_: each.block(blocked(Kind.LOST, f"lost: {each.changes[0].reason}", how_to_go_on(each)))
         for id_, each in plan.tenants.items()
         if each.is_replacement
     }
@@ -130,8 +129,8 @@ def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) 
 
 def refused(plans: Sequence[TenantPlan]) -> str:
     """Say whose databases are gone, and how many of them clients have created again."""
-    named = some_of([short(plan.database) for plan in plans])
-    message = f"{count(len(plans), 'tenant')} had a database that is gone: {named}"
+    named = summarize([truncate(plan.database) for plan in plans])
+    message = f"{pluralize(len(plans), 'tenant')} had a database that is gone: {named}"
     again = sum(is_recreated(plan.record, plan.before) for plan in plans)
     if not again:
         return message

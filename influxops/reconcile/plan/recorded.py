@@ -8,12 +8,11 @@ from datetime import datetime
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, Database, Traits
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
-from influxops.domain.text import moment, short, some_of
-from influxops.reconcile.plan.blocks import held, hold
+from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
@@ -43,7 +42,7 @@ def is_copy(record: Record, home: str) -> bool:
 
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
-    return held(
+    return blocked(
         Kind.MOVING,
         f"the copy on {record.other} belongs to a move, and may hold rows that {record.target} "
         "lacks",
@@ -60,14 +59,13 @@ def busy(plan: TenantPlan, record: Record) -> TenantPlan:
     """Return a tenant that another run has in its hands, or got hold of first."""
     if not record.holder:
         changed = f"another run has changed it meanwhile: it is {record.state}"
-        return hold(plan, held(Kind.BUSY, changed, "run it again"))
+        return plan.block(blocked(Kind.BUSY, changed, "run it again"))
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
     if record.state is State.READY and record.other is not None:
         doing, on = "dropping the old copy of", f" on {record.other}"
-    return hold(
-        plan,
-        held(
+    return plan.block(
+        blocked(
             Kind.BUSY,
             f"another run ({record.holder}) is {doing} its database{on}",
             "run it again when that one has ended",
@@ -98,7 +96,7 @@ def moving(record: Record) -> Finding:
     to = record.target if was_cut_over else record.other
     hint = "go on with {}"
     if not was_cut_over:
-        since = f" since {moment(record.since)}" if record.since else ""
+        since = f" since {format_time(record.since)}" if record.since else ""
         message = f"the ledger has it as being copied to {record.other}{since}"
         hint += ", which writes over nothing that is newer there"
     return Finding(
@@ -116,7 +114,7 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     """Return why a tenant is held whose database is elsewhere than recorded."""
     adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
     if home == record.other and record.state is State.MOVING and record.due is None:
-        return held(
+        return blocked(
             Kind.LOST,
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
             "a move has begun, and perhaps not all of it",
@@ -125,13 +123,13 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
             ),
         )
     if home == record.other:
-        return held(
+        return blocked(
             Kind.MISPLACED,
             f"its database is gone from {record.target}, where it is recorded {_since(record)}; "
             f"what is on {home} is the copy that it left there",
             Remedy.command(adopt, "bring it back if you can; {} makes that copy its database"),
         )
-    return held(
+    return blocked(
         Kind.MISPLACED,
         f"the database {plan.database} is on {home}, but recorded on {record.target}, "
         f"{_since(record)}",
@@ -175,7 +173,7 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
             "give its target a token that may read all",
         )
     if observed.unread and record.is_promised and not again:
-        names = some_of(observed.unread)
+        names = summarize(observed.unread)
         return finding(
             Kind.NOT_READ,
             f"it is recorded on {record.target} and not there; it may be on {names}, which cannot "
@@ -230,10 +228,10 @@ def why_lost(record: Record, observed: Observed) -> str:
     inventory = observed.inventories.get(record.target or "")
     seen = observed.ledger_view.confirmed(record)
     by = f" by run {record.made_by}" if record.made_by else ""
-    made = f"made{by} {moment(record.made)}" if record.made is not None else f"made{by}"
+    made = f"made{by} {format_time(record.made)}" if record.made is not None else f"made{by}"
     parts = [f"it is gone from {record.target}, {made}"]
     if seen is not None:
-        parts.append(f"last seen {moment(seen)}")
+        parts.append(f"last seen {format_time(seen)}")
     if inventory is None:
         parts.append("its target is not configured any more")
     elif inventory.identity is not None and record.identity is not None:
@@ -247,7 +245,7 @@ def why_lost(record: Record, observed: Observed) -> str:
         )
     if inventory is not None and record.database in inventory.deleted:
         gone = inventory.deleted[record.database]
-        until = f"; its data goes {moment(gone)}" if gone is not None else ""
+        until = f"; its data goes {format_time(gone)}" if gone is not None else ""
         parts.append(f"it was deleted there{until}")
     why = ", ".join(parts)
     found = inventory.databases.get(record.database) if inventory is not None else None
@@ -262,7 +260,7 @@ def why_lost(record: Record, observed: Observed) -> str:
 
 def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
     """Return why a tenant is held whose database a client has created again."""
-    return held(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+    return blocked(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
 
 
 def how_to_go_on(plan: TenantPlan) -> Remedy:
@@ -290,7 +288,7 @@ def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
     """Return what keeps a tenant that was retiring and is in a source again, and what to tell."""
     assert plan.record is not None
     due = plan.record.due
-    until = f", and would have been dropped after {moment(due)}" if due else ""
+    until = f", and would have been dropped after {format_time(due)}" if due else ""
     now = plan.before
     change = Change(Action.UNRETIRE, plan.tenant, plan.target or "", plan.database, now, now)
     finding = Finding(
@@ -337,7 +335,7 @@ def left_behind(
                 continue
             elif record.state is State.RETIRING and target == record.target:
                 explained.add(place)
-                due = f"dropped after {moment(record.due)}" if record.due else "to be dropped"
+                due = f"dropped after {format_time(record.due)}" if record.due else "to be dropped"
                 told.append(
                     Finding(
                         Kind.RETIRING,
@@ -357,8 +355,10 @@ def left_behind(
 
 def _back_again(record: Record, target: str, found: Database) -> Finding:
     """Return the finding that the database of a retired tenant is there again."""
-    when = f" {moment(record.since)}" if record.since else ""
-    whose = f"its database {short(record.database)} was dropped{when}, and is on {target} again: "
+    when = f" {format_time(record.since)}" if record.since else ""
+    whose = (
+        f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
+    )
     return Finding(
         Kind.BACK_AGAIN,
         Severity.WARNING,
@@ -404,9 +404,10 @@ def sharing(
         if plan.database in owners:
             owners[plan.database].add(id_)
     return {
-        record.tenant: held(
+        record.tenant: blocked(
             Kind.NAME_COLLISION,
-            f"its recorded database {short(record.database)} is also that of {some_of(others)}",
+            f"its recorded database {truncate(record.database)} is also that of "
+            f"{summarize(others)}",
             "find out whose it is, and correct the record of the other in the ledger",
         )
         for record in records
@@ -419,4 +420,4 @@ def _since(record: Record) -> str:
     if record.made is None:
         return f"by run {record.made_by}" if record.made_by else "by an earlier run"
     by = f" by run {record.made_by}" if record.made_by else ""
-    return f"since {moment(record.made)}{by}"
+    return f"since {format_time(record.made)}{by}"

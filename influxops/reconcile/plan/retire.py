@@ -18,14 +18,13 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNMANAGED, DatabaseStats, TableStats
 from influxops.domain.durations import parse_duration
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
-from influxops.domain.text import moment, nearest, printable, short, some_of
+from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.blocks import held, hold, postponed
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
 from influxops.reconcile.request import RunRequest
@@ -81,7 +80,7 @@ class Retire(Operation, Struct, frozen=True):
         ]
         shared = sharing([*records, *found], desired, observed)
         plans = {
-            record.tenant: hold(standing(record, record.target, observed), why)
+            record.tenant: standing(record, record.target, observed).block(why)
             if (why := shared.get(record.tenant))
             else self._planned(record, until, observed, context)
             for record in records
@@ -89,7 +88,7 @@ class Retire(Operation, Struct, frozen=True):
         for id_ in self.tenants:
             if id_ not in plans and id_ in desired:
                 plans[id_] = (
-                    hold(desired[id_], why)
+                    desired[id_].block(why)
                     if (why := shared.get(id_))
                     else self._found(desired[id_], until, observed, context)
                 )
@@ -105,13 +104,13 @@ class Retire(Operation, Struct, frozen=True):
         homes = [home for home in homes_of(plan.database, observed) if plan.pin in (None, home)]
         unread = [name for name in observed.unread if plan.pin in (None, name)]
         if len(homes) > 1:
-            where = f"the database {short(plan.database)} is on {' and on '.join(homes)}"
-            found = held(Kind.IN_TWO_TARGETS, where, "say which: give its `target`")
+            where = f"the database {truncate(plan.database)} is on {' and on '.join(homes)}"
+            found = blocked(Kind.IN_TWO_TARGETS, where, "say which: give its `target`")
             facts = {"copies": [{"target": home} for home in homes]}
-            return hold(plan, replace(found, facts=facts))
+            return plan.block(replace(found, facts=facts))
         if unread:
-            why = f"it may be on {some_of(unread)}, which cannot be read"
-            return postponed(plan, Kind.NOT_READ, why)
+            why = f"it may be on {summarize(unread)}, which cannot be read"
+            return plan.defer(Kind.NOT_READ, why)
         if not homes:
             return replace(plan, retention=UNMANAGED)
         identity = observed.inventories[homes[0]].identity
@@ -135,13 +134,12 @@ class Retire(Operation, Struct, frozen=True):
         if record.target is None or record.state is State.WANTED or (retired and not plan.before):
             return _noted(plan, "its database was dropped" if retired else "it has no database")
         if record.state is State.RETIRING and not self.renew:
-            due = f": dropped after {moment(record.due)}" if record.due else ""
+            due = f": dropped after {format_time(record.due)}" if record.due else ""
             return _noted(plan, f"it is retiring already{due}")
         if record.state is State.MOVING or record.other is not None:
-            return hold(plan, on_the_move(record))
+            return plan.block(on_the_move(record))
         if not observed.sources_complete:
-            return postponed(
-                plan,
+            return plan.defer(
                 Kind.NOT_READ,
                 "not every source could be read, so nobody knows whether one still has it",
             )
@@ -155,7 +153,7 @@ class Retire(Operation, Struct, frozen=True):
                 record.target,
                 record.database,
             )
-            plan = replace(plan, notes=(*plan.notes, note))
+            plan = plan.note(note)
         plan = with_note_of_lost(plan, record, observed)
         return changed(plan, Action.RETIRE, record.target, until=until)
 
@@ -191,9 +189,9 @@ class Unretire(Operation, Struct, frozen=True):
             if is_busy(record, context.id):
                 plan = busy(plan, record)
             elif record.state is State.RETIRED:
-                plan = hold(plan, _gone(record, plan, observed))
+                plan = plan.block(_gone(record, plan, observed))
             elif record.state is State.RETIRING and is_recreated(record, plan.before):
-                plan = hold(plan, lost(plan, record, observed))
+                plan = plan.block(lost(plan, record, observed))
             elif record.state is State.RETIRING:
                 plan = changed(plan, Action.UNRETIRE, record.target or "")
             plans[record.tenant] = plan
@@ -212,8 +210,8 @@ def recorded(tenants: Iterable[str], observed: Observed) -> Iterable[Record]:
     if unknown:
         more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
         raise ConfigError(
-            f"the ledger knows no tenant {printable(unknown[0])}{more}",
-            hint=nearest(unknown[0], records)
+            f"the ledger knows no tenant {quote(unknown[0])}{more}",
+            hint=did_you_mean(unknown[0], records)
             or "`influxops ensure` records the tenants of the registry",
         )
     return [records[id_] for id_ in names]
@@ -249,7 +247,7 @@ def with_note_of_lost(plan: TenantPlan, record: Record, observed: Observed) -> T
         return plan
     note = replace(lost(plan, record, observed), severity=Severity.WARNING, remedy="")
     note = replace(note, tenant=plan.tenant, target=plan.target, database=plan.database)
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def changed(
@@ -311,14 +309,14 @@ def _with_telemetry(
     inventory = observed.inventories.get(plan.changes[0].target)
     if inventory is None:
         why = f"its target {plan.changes[0].target} cannot be read"
-        return postponed(plan, Kind.NOT_READ, f"when telemetry last came is not known: {why}")
+        return plan.defer(Kind.NOT_READ, f"when telemetry last came is not known: {why}")
     tables = [table for table in stats.contents if table.is_telemetry] if stats else []
     since = observed.ledger_view.now - RECENT
     recent = [table for table in tables if table.last_write and table.last_write > since]
     if recent:
         newest = max(recent, key=_last_write)
-        where = f" in {short(newest.name)}" if newest.name else ""
-        return _wrote(plan, f"telemetry came {moment(_last_write(newest))}{where}")
+        where = f" in {truncate(newest.name)}" if newest.name else ""
+        return _wrote(plan, f"telemetry came {format_time(_last_write(newest))}{where}")
     if stats is not None and all(table.is_known for table in tables):
         # Rows without a time of the newest are not known to be old.
         if any(table.rows and table.last_write is None for table in tables):
@@ -329,7 +327,7 @@ def _with_telemetry(
     if "recent-telemetry" in request.allow:
         return _wrote(plan, message)
     remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
-    return postponed(plan, Kind.NOT_READ, message, remedy)
+    return plan.defer(Kind.NOT_READ, message, remedy)
 
 
 def _last_write(table: TableStats) -> datetime:
@@ -338,22 +336,18 @@ def _last_write(table: TableStats) -> datetime:
 
 
 def _wrote(plan: TenantPlan, message: str) -> TenantPlan:
-    note = Finding(
+    note = plan.warning(
         Kind.RECENT_TELEMETRY,
-        Severity.WARNING,
         message,
         "stop what writes to it",
-        plan.tenant,
-        plan.target,
-        plan.database,
     )
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def on_the_move(record: Record) -> Finding:
     """Return why a tenant that has a second copy of its database is held."""
     if record.state is State.MOVING:
-        return held(
+        return blocked(
             Kind.MOVING,
             f"it is moving from {record.target} to {record.other}",
             Remedy.command(
@@ -361,8 +355,8 @@ def on_the_move(record: Record) -> Finding:
                 "end that first: run {}",
             ),
         )
-    due = f" before {moment(record.due)}" if record.due else ""
-    return held(
+    due = f" before {format_time(record.due)}" if record.due else ""
+    return blocked(
         Kind.MOVING,
         f"it was moved, and the copy that it left on {record.other} is not dropped{due}",
         Remedy.command("retire --due", "run {} when it is due, then this again"),
@@ -379,20 +373,20 @@ def _noted(plan: TenantPlan, message: str) -> TenantPlan:
         target=plan.target,
         database=plan.database or None,
     )
-    return replace(plan, notes=(*plan.notes, note))
+    return plan.note(note)
 
 
 def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
     """Return why a tenant that was dropped cannot be kept any more."""
-    when = f" {moment(record.since)}" if record.since else ""
-    message = f"its database {short(record.database)} was dropped{when}"
+    when = f" {format_time(record.since)}" if record.since else ""
+    message = f"its database {truncate(record.database)} was dropped{when}"
     inventory = observed.inventories.get(record.target or "")
     until = inventory.deleted.get(record.database) if inventory else None
     if until is not None:
-        message += f"; {record.target} keeps its data until {moment(until)}"
+        message += f"; {record.target} keeps its data until {format_time(until)}"
     if plan.before is not None:
         message += "; the one that is there now is another"
-    return held(
+    return blocked(
         Kind.RETIRING,
         message,
         Remedy.command(

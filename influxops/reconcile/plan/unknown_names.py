@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED
-from influxops.domain.finding import Kind
+from influxops.domain.finding import Kind, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import State
 from influxops.domain.selection import Scope
-from influxops.domain.text import moment, nearest, printable, short
+from influxops.domain.text import did_you_mean, format_time, quote, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.blocks import held, hold
 from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -33,8 +32,8 @@ def refuse_unknown_targets(rules: Rules, scope: Scope) -> None:
     for target in sorted(scope.targets or ()):
         if target not in rules.targets:
             raise ConfigError(
-                f"no target is called {printable(target)}",
-                hint=nearest(target, rules.targets) or f"targets: {', '.join(rules.targets)}",
+                f"no target is called {quote(target)}",
+                hint=did_you_mean(target, rules.targets) or f"targets: {', '.join(rules.targets)}",
             )
 
 
@@ -55,16 +54,16 @@ def with_unknown_tenants(
         more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
         left, advice = _left(unknown[0], observed, rules)
         raise ConfigError(
-            f"no source knows the tenant {printable(unknown[0])}{more}{left}",
-            hint=nearest(unknown[0], desired) or advice,
+            f"no source knows the tenant {quote(unknown[0])}{more}{left}",
+            hint=did_you_mean(unknown[0], desired) or advice,
         )
     tenants = dict(plan.tenants)
     for number, id_ in enumerate(unknown):
         # A near miss is looked for among all tenants, so only for the first few.
-        hint = nearest(id_, desired) if number < 5 else ""
+        hint = did_you_mean(id_, desired) if number < 5 else ""
         left, advice = _left(id_, observed, rules)
-        finding = held(Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
-        tenants[id_] = hold(TenantPlan(id_, "", UNMANAGED), finding)
+        finding = blocked(Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
+        tenants[id_] = TenantPlan(id_, "", UNMANAGED).block(finding)
     return replace(plan, tenants=tenants)
 
 
@@ -72,11 +71,11 @@ def _left(tenant: str, observed: Observed, rules: Rules) -> tuple[str, str | Rem
     """Return what there is of a tenant that no source knows, in words, and what to do about it."""
     record = observed.ledger_view.record(tenant)
     if record is not None and record.state is State.RETIRING:
-        due = f" is dropped after {moment(record.due)}" if record.due else " is to be dropped"
-        left = f"; it is retiring: {short(record.database)} on {record.target}{due}"
+        due = f" is dropped after {format_time(record.due)}" if record.due else " is to be dropped"
+        left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
         return left, Remedy.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
     name = rules.template.name(tenant)
     homes = homes_of(name, observed)
     if not homes:
         return "", _HINT
-    return f", but a database {short(name)} is on {' and on '.join(homes)}", _LEAVES
+    return f", but a database {truncate(name)} is on {' and on '.join(homes)}", _LEAVES

@@ -10,7 +10,7 @@ from influxops.domain.database import UNKNOWN, UNMANAGED
 from influxops.domain.finding import Finding, Kind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import count
+from influxops.domain.text import pluralize
 from influxops.reconcile.plan import recorded
 from influxops.reconcile.plan.desired import misspelt
 from influxops.reconcile.plan.placement import Placement
@@ -68,8 +68,8 @@ class PlanWarnings:
             yield Finding(
                 Kind.OVER_CAPACITY,
                 Severity.ERROR if unknown else Severity.INFO,
-                f"{created[target]:,} to create, {count(left, 'place')} left (an estimate: it is "
-                f"thought to hold {capacity}); {len(these):,} may find no place",
+                f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
+                f"it is thought to hold {capacity}); {len(these):,} may find no place",
                 Remedy.setting(
                     "capacity",
                     "add a target, or set {} if the server holds more",
@@ -95,7 +95,7 @@ class PlanWarnings:
             yield Finding(
                 Kind.RETENTION_NOT_READ,
                 Severity.WARNING,
-                f"the retention periods of {count(number, 'database')} cannot be read, so they "
+                f"the retention periods of {pluralize(number, 'database')} cannot be read, so they "
                 "are left as they are",
                 "ask the author of its plugin, or leave out the retention period",
                 target=target,
@@ -117,8 +117,8 @@ class PlanWarnings:
             yield Finding(
                 Kind.NOT_DECIDABLE,
                 Severity.INFO,
-                f"whether {count(number, 'database')} had a {marker} cannot be told: a retention "
-                "period may have taken it",
+                f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
+                "retention period may have taken it",
                 target=target,
             )
 
@@ -156,8 +156,8 @@ class PlanWarnings:
             yield Finding(
                 Kind.ORPHAN,
                 Severity.WARNING,
-                f"{len(orphans):,} of {count(len(databases), 'tenant database')} belong to no "
-                f"tenant any more; the sources hold {count(len(desired), 'tenant')}",
+                f"{len(orphans):,} of {pluralize(len(databases), 'tenant database')} belong to no "
+                f"tenant any more; the sources hold {pluralize(len(desired), 'tenant')}",
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:

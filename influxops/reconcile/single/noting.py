@@ -12,16 +12,15 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Inventory
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, Kind, Severity, blocked
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State, Writing
 from influxops.errors import ExitCode, LedgerError
 from influxops.reconcile.ledger.commit import record
-from influxops.reconcile.plan.blocks import held
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.state import LedgerView, Observed, RunState
-from influxops.report.model import Origin, Report
+from influxops.report.model import Report, RunOrigin
 from influxops.runtime.context import Context
 
 #: For so long a tenant that no source has may still come: it was wanted before it was registered.
@@ -119,7 +118,7 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
     for place in places:
         assert place.plan is not None
         before = place.plan.before
-        finding = held(Kind.LOST, place.reason, "") if place.is_lost else None
+        finding = blocked(Kind.LOST, place.reason, "") if place.is_lost else None
         plans[place.tenant] = replace(
             place.plan,
             verdict=Verdict.HELD if place.is_lost else Verdict.OK,
@@ -171,7 +170,7 @@ def confirm(
 
 
 def trouble(
-    places: Sequence[Place], request: RunRequest, context: Context, origin: Origin
+    places: Sequence[Place], request: RunRequest, context: Context, origin: RunOrigin
 ) -> Report:
     """Return a report of tenants that get no database until somebody decides.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from influxops_demo.testing import start_stand_in
+from influxops_devserver.testing import start_stand_in
 
 started = start_stand_in(with_auth=True, max_databases=int(sys.argv[1]), wal_flush_interval="50ms")
 sys.stdout.write(json.dumps({"url": started.url, "pid": started.process.pid}))

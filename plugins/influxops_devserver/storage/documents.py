@@ -1,13 +1,15 @@
-"""What outlives a stand-in that is killed: one table of JSON documents in SQLite."""
+"""What outlives a stand-in that is killed: one table of documents in SQLite."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from msgspec import DecodeError, msgpack
+
+_T = TypeVar("_T")
 Change = tuple[str, str, Any]
 """Kind and id of a document, and the document itself; None deletes it."""
 
@@ -16,28 +18,28 @@ class DataDirectoryError(Exception):
     """A data directory that cannot be used; the message says why and what to do."""
 
 
-class Storage:
+class DocumentStore:
     """Keeps documents by kind and id, in a file that one process uses at a time.
 
     What was saved outlives the process, however that is killed. It is not synced to the disk: a
     machine that loses power is not what the stand-in is tested against.
 
     Args:
-        directory: Where the file is, made where there is none; None keeps nothing.
+        directory: Of the file, created if need be; None keeps nothing.
 
     Raises:
         DataDirectoryError: Another process has the file, or it is damaged.
-        OSError: The directory cannot be made.
+        OSError: The directory cannot be created.
     """
 
     def __init__(self, directory: Path | None) -> None:
         #: Whether anything is kept.
         self.keeps = directory is not None
-        path: Path | str = ":memory:"
+        self._path: Path | str = ":memory:"
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
-            path = directory / "stand-in.sqlite"
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+            self._path = directory / "stand-in.sqlite"
+        self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=0)
         try:
             self._connection.executescript(
                 "PRAGMA locking_mode = EXCLUSIVE;"
@@ -45,7 +47,7 @@ class Storage:
                 "PRAGMA synchronous = OFF;"
                 "BEGIN IMMEDIATE;"
                 "CREATE TABLE IF NOT EXISTS documents"
-                " (kind TEXT, id TEXT, document TEXT NOT NULL, PRIMARY KEY (kind, id));"
+                " (kind TEXT, id TEXT, document BLOB NOT NULL, PRIMARY KEY (kind, id));"
                 "COMMIT;"
             )
         except sqlite3.Error as error:
@@ -54,14 +56,22 @@ class Storage:
                 raise DataDirectoryError(
                     f"another stand-in uses {directory}; end that one, or choose another directory"
                 ) from None
-            raise DataDirectoryError(f"{path}: {error}; move the directory away") from None
+            raise self._unusable(error) from None
 
-    def load(self, kind: str) -> Iterator[Any]:
-        """Yield the documents of a kind, in the order in which they were first saved."""
+    def load(self, kind: str, shape: type[_T]) -> Iterator[_T]:
+        """Yield the documents of a kind, in the order in which they were first saved.
+
+        Raises:
+            DataDirectoryError: Another version saved them.
+        """
+        decode = msgpack.Decoder(shape).decode
         found = self._connection.execute(
             "SELECT document FROM documents WHERE kind = ? ORDER BY rowid", (kind,)
         )
-        yield from (json.loads(document) for (document,) in found)
+        try:
+            yield from (decode(document) for (document,) in found)
+        except (TypeError, DecodeError) as error:
+            raise self._unusable(error) from None
 
     def save(self, changes: Iterable[Change]) -> None:
         """Save documents, all of them or none.
@@ -74,7 +84,7 @@ class Storage:
             if document is None:
                 deleted.append((kind, id_))
             else:
-                saved.append((kind, id_, json.dumps(document, separators=(",", ":"))))
+                saved.append((kind, id_, msgpack.encode(document)))
         with self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany(
@@ -83,6 +93,9 @@ class Storage:
                 saved,
             )
             self._connection.executemany("DELETE FROM documents WHERE kind = ? AND id = ?", deleted)
+
+    def _unusable(self, error: Exception) -> DataDirectoryError:
+        return DataDirectoryError(f"{self._path}: {error}; move the directory away")
 
     def close(self) -> None:
         """Close the file."""

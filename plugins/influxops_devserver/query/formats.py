@@ -1,7 +1,7 @@
 """Results as JSON, JSON lines, CSV or a drawn table.
 
-DataFusion writes the first three, with the code that the real server uses for them, so numbers,
-times and escapes come out the same.
+DataFusion writes all of them, with the code that the real server uses too, so numbers, times and
+escapes come out the same.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
-from datafusion import SessionConfig, SessionContext, col
+from datafusion import DataFrame, SessionConfig, SessionContext
 
-from influxops_demo.standin.catalog import Database
+from influxops_devserver.storage.catalog import Database
 
-CONTENT_TYPES = {
+Format = Literal["csv", "pretty", "json", "jsonl"]
+CONTENT_TYPES: dict[Format, str] = {
     "csv": "text/csv",
     "pretty": "text/plain; charset=utf-8",
     "json": "application/json",
@@ -25,7 +26,7 @@ CONTENT_TYPES = {
 """Content type of each format, by the name that a request gives."""
 
 
-def encode(batches: Sequence[Any], format: str) -> bytes:
+def encode(batches: Sequence[Any], format: Format) -> bytes:
     """Return record batches of one schema in a format of :data:`CONTENT_TYPES`.
 
     Where there is no row there is no header either: an empty list in JSON, nothing in JSON lines
@@ -33,9 +34,11 @@ def encode(batches: Sequence[Any], format: str) -> bytes:
     """
     batches = [batch for batch in batches if batch.num_rows]
     if not batches:
-        return {"json": b"[]", "pretty": b"++\n++"}.get(format, b"")
+        return {"json": b"[]", "pretty": b"++\n++"}.get(str(format), b"")
     if format == "pretty":
-        return _pretty(batches)
+        # Its first line names the class.
+        table = DataFrame.default_str_repr(batches, batches[0].schema, False, "")
+        return table.partition("\n")[2].encode()
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "result"
         frame = _frame(batches)
@@ -43,15 +46,14 @@ def encode(batches: Sequence[Any], format: str) -> bytes:
             frame.write_csv(target, with_header=True)
         else:
             frame.write_json(target)
-        pieces = [path.read_bytes() for path in sorted(_files(target))]
-    data = b"".join(pieces)
+        data = b"".join(path.read_bytes() for path in sorted(target.iterdir()))
     if format == "json":
         # A newline in a string is escaped, so each one in the text ends an object.
         return b"[" + data.removesuffix(b"\n").replace(b"\n", b",") + b"]"
     return data
 
 
-def databases_batch(databases: Iterable[Database], *, show_deleted: bool) -> Any:
+def databases_batch(databases: Iterable[Database], show_deleted: bool) -> Any:
     """Return the databases by name, deleted ones last or left out, as a record batch."""
     found = sorted((d.deleted, d.name) for d in databases if show_deleted or not d.deleted)
     columns = {"iox::database": pa.array([name for _, name in found], type=pa.string())}
@@ -67,25 +69,3 @@ def _frame(batches: Sequence[Any]) -> Any:
         # Two columns may have one name in a result, but not in a frame.
         names.append(f"{name}:{names.count(name)}" if name in names else name)
     return context.create_dataframe([[batch.rename_columns(names) for batch in batches]])
-
-
-def _files(target: Path) -> list[Path]:
-    return list(target.iterdir()) if target.is_dir() else [target]
-
-
-def _pretty(batches: Sequence[Any]) -> bytes:
-    frame = _frame(batches)
-    columns = [_quoted(name) for name in frame.schema().names]
-    shown = frame.select(*(col(name).cast(pa.string()) for name in columns)).collect()
-    table = pa.Table.from_batches(shown)
-    names = batches[0].schema.names
-    cells = [[value or "" for value in column.to_pylist()] for column in table.columns]
-    widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
-    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-    rows = [names, *zip(*cells, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule]).encode()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -13,36 +13,38 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from influxops_demo.standin.catalog import Catalog, Database
-from influxops_demo.standin.files import Files
-from influxops_demo.standin.rows import Row, TableRows
-from influxops_demo.standin.storage import Change, Storage
+from influxops_devserver.storage.catalog import Catalog, Database
+from influxops_devserver.storage.documents import Change, DocumentStore
+from influxops_devserver.storage.files import Files
+from influxops_devserver.storage.rows import Row, TableRows
+
+_Flush = list[tuple[int, int, list[Row]]]
+"""Rows by the ids of their database and table."""
 
 
 class WriteAheadLog:
     """Buffers rows and flushes them at every tick of its interval.
 
     Args:
-        storage: Where flushed rows are kept.
-        catalog: What exists.
         interval: Seconds between two flushes.
-        files: The files that snapshots of it make.
     """
 
-    def __init__(self, storage: Storage, catalog: Catalog, interval: float, files: Files) -> None:
+    def __init__(
+        self, storage: DocumentStore, catalog: Catalog, interval: float, files: Files
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._interval = interval
         self._tables: dict[tuple[int, int], TableRows] = {}
         # By the name of the database, with the id that it had when the first row came in. So does
-        # the server: in a database that is deleted and made again between two flushes, new rows go
-        # to the deleted one, and are lost.
+        # the server: where a database is deleted and created again between two flushes, new rows
+        # go to the deleted one, and are lost.
         self._buffer: dict[str, tuple[int, dict[int, list[Row]]]] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushes = 0
         self.files = files
-        for flushed in storage.load("rows"):
+        for flushed in storage.load("rows", _Flush):
             self._flushes += 1
             for database, table, rows in flushed:
                 self._add(database, table, rows)
@@ -55,12 +57,7 @@ class WriteAheadLog:
         return found.batches(columns) if found and columns else []
 
     async def write(self, database: Database, rows: Mapping[int, list[Row]], *, wait: bool) -> None:
-        """Take rows by the id of their table.
-
-        Args:
-            database: Where they belong.
-            rows: The rows.
-            wait: Whether to return only when they are durable and can be queried.
+        """Take rows by the id of their table; with `wait`, until they are durable and visible.
 
         Raises:
             sqlite3.Error: They cannot be made durable.
@@ -79,7 +76,7 @@ class WriteAheadLog:
             await flushed
 
     def flush(self) -> None:
-        """Make all rows so far durable and visible, and let go who waits for it."""
+        """Make all rows so far durable and visible, and release the writes that wait for it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

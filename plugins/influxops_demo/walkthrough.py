@@ -19,73 +19,70 @@ from typing import NoReturn
 import click
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.stage import DEVICES, PLACES, TARGETS, Stage, staged
+from influxops_demo.environment import (
+    DEVICES,
+    PLACES,
+    TARGETS,
+    DemoEnvironment,
+    running_environment,
+)
 
 _INTERRUPTED = 130
 #: Seconds that a command has to end by itself after Ctrl-C, which reaches it as well.
 _GRACE = 5.0
 
 
-class _Wrong(Exception):
+class _StepFailed(Exception):
     """A step that did not end as it should; the message says how it did."""
 
 
-def tell(*, keep: bool) -> int:
-    """Run the demonstration.
-
-    Args:
-        keep: Whether to leave everything running until Ctrl-C.
-
-    Returns:
-        The exit code.
+def run(*, keep: bool) -> int:
+    """Run the demonstration, with `keep` until Ctrl-C, and return the exit code.
 
     Raises:
         InfluxopsError: When something does not start.
     """
     with _ended_by_sigterm():
         try:
-            return _tell(keep=keep)
+            return _run(keep=keep)
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Everything is stopped and removed.", err=True)
             return _INTERRUPTED
 
 
-def tell_of_web() -> int:
-    """Run the service and its console until Ctrl-C.
-
-    Returns:
-        The exit code.
+def run_web() -> int:
+    """Run the service and its console until Ctrl-C, and return the exit code.
 
     Raises:
         InfluxopsError: When something does not start.
     """
-    from influxops_demo.web import run
+    from influxops_demo.web import run_service
 
     with _ended_by_sigterm():
         try:
-            return run()
+            return run_service()
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Everything is stopped and removed.", err=True)
             return _INTERRUPTED
 
 
-def _tell(*, keep: bool) -> int:
+def _run(*, keep: bool) -> int:
     click.echo(
         f"influxops at work, on this machine only: {len(DEVICES)} tenants in a PostgreSQL of its "
         f"own,\n{len(TARGETS)} stand-ins for InfluxDB 3 that hold {PLACES} databases each, as "
         "InfluxDB 3 Core does.\n\nStarting them ...",
     )
     start = time.monotonic()
-    with staged() as stage:
-        _show_stage(stage, time.monotonic() - start)
+    with running_environment() as demo:
+        _show_stage(demo, time.monotonic() - start)
         code = 0
         try:
-            _show_steps(stage)
-        except _Wrong as wrong:
+            _show_steps(demo)
+        except _StepFailed as wrong:
             code = 1
             click.secho(f"\nThis should not have happened: {wrong}", fg="red", err=True)
         if keep:
-            _show_what_is_left(stage)
+            _show_what_is_left(demo)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
             click.echo("\nStopping ...")
@@ -96,44 +93,44 @@ def _tell(*, keep: bool) -> int:
     return code
 
 
-def _show_stage(stage: Stage, seconds: float) -> None:
-    postgres = stage.postgres
+def _show_stage(demo: DemoEnvironment, seconds: float) -> None:
+    postgres = demo.postgres
     devices = sum(DEVICES.values())
     lines = [
         ("registry", f"PostgreSQL on {postgres.host}:{postgres.port}, table device_registry: "),
         ("", f"{devices:,} devices of {len(DEVICES)} tenants"),
-        *((name, f"stand-in on {stand_in.url}") for name, stand_in in stage.stand_ins.items()),
+        *((name, f"stand-in on {stand_in.url}") for name, stand_in in demo.stand_ins.items()),
     ]
     for name, text in lines:
         click.echo(f"  {name:10}{text}")
-    click.echo(f"Up after {seconds:.1f} s. The configuration, {stage.config}:\n")
-    for line in stage.config.read_text(encoding="utf-8").rstrip().splitlines():
+    click.echo(f"Up after {seconds:.1f} s. The configuration, {demo.config}:\n")
+    for line in demo.config.read_text(encoding="utf-8").rstrip().splitlines():
         click.echo(click.style(f"  {line}".rstrip(), dim=True))
 
 
-def _show_steps(stage: Stage) -> None:
+def _show_steps(demo: DemoEnvironment) -> None:
     tenants = len(DEVICES)
-    _show(stage, "1. What is missing? A plan writes nothing.", "plan")
-    _hold(stage, databases=0, changes=0)
-    _show(stage, "2. Give every tenant its database.", "ensure")
-    _hold(stage, databases=tenants, changes=tenants)
-    _show(stage, "3. Once more: what is there is left alone.", "ensure")
-    found = _hold(stage, databases=tenants, changes=tenants)
-    _show(stage, "4. Where is what, and how much is in it?", "status")
+    _show(demo, "1. What is missing? A plan writes nothing.", "plan")
+    _verify(demo, databases=0, changes=0)
+    _show(demo, "2. Give every tenant its database.", "ensure")
+    _verify(demo, databases=tenants, changes=tenants)
+    _show(demo, "3. Again: what exists is left alone.", "ensure")
+    found = _verify(demo, databases=tenants, changes=tenants)
+    _show(demo, "4. Where is what, and how much is in it?", "status")
     places = ", ".join(f"{len(names)} on {target}" for target, names in found.items())
     click.secho(
         f"\nDone. The stand-ins themselves list {tenants} databases, one a tenant:\n{places}.\n"
-        f"The journal holds {stage.changes()} changes: the second ensure made none.",
+        f"The journal holds {demo.changes()} changes: the second ensure made none.",
         fg="green",
     )
 
 
-def _show(stage: Stage, title: str, *arguments: str) -> None:
+def _show(demo: DemoEnvironment, title: str, *arguments: str) -> None:
     """Run a command of influxops for the user to see."""
     click.echo(f"\n{click.style(title, bold=True)}\n")
     click.secho(f"$ influxops {shlex.join(arguments)}", fg="cyan")
     run = [sys.executable, "-P", "-c", "from influxops.cli import main; main()", *arguments]
-    with subprocess.Popen(run, env=stage.environment, stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(run, env=demo.environment, stdin=subprocess.DEVNULL) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:
@@ -142,7 +139,7 @@ def _show(stage: Stage, title: str, *arguments: str) -> None:
     if code == _INTERRUPTED:
         raise KeyboardInterrupt
     if code:
-        raise _Wrong(f"influxops {shlex.join(arguments)} ended with {code}")
+        raise _StepFailed(f"influxops {shlex.join(arguments)} ended with {code}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -153,25 +150,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         end()
 
 
-def _hold(stage: Stage, *, databases: int, changes: int) -> dict[str, list[str]]:
-    """Hold what the commands said against what the stand-ins and the journal hold."""
+def _verify(demo: DemoEnvironment, *, databases: int, changes: int) -> dict[str, list[str]]:
+    """Compare what the commands printed with what the stand-ins and the journal hold."""
     try:
-        found = stage.databases()
+        found = demo.databases()
     except InfluxopsError as error:
-        raise _Wrong(error.message) from None
+        raise _StepFailed(error.message) from None
     names = [name for held in found.values() for name in held]
     if len(names) != databases or len(set(names)) != databases:
-        raise _Wrong(f"the stand-ins hold {len(names)} databases, not {databases}: {found}")
-    if stage.changes() != changes:
-        raise _Wrong(f"the journal holds {stage.changes()} changes, not {changes}")
+        raise _StepFailed(f"the stand-ins hold {len(names)} databases, not {databases}: {found}")
+    if demo.changes() != changes:
+        raise _StepFailed(f"the journal holds {demo.changes()} changes, not {changes}")
     return found
 
 
-def _show_what_is_left(stage: Stage) -> None:
-    postgres, url = stage.postgres, stage.stand_ins[TARGETS[0]].url
+def _show_what_is_left(demo: DemoEnvironment) -> None:
+    postgres, url = demo.postgres, demo.stand_ins[TARGETS[0]].url
     psql = "psql" if shutil.which("psql") else str(postgres.programs / "psql")
     click.echo("\nEverything is still running. In another terminal:\n")
-    for name, value in stage.variables.items():
+    for name, value in demo.variables.items():
         click.echo(f"  export {name}={shlex.quote(value)}")
     folder = path()
     if folder is not None:

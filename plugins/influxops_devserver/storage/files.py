@@ -1,7 +1,7 @@
 """The files that a server would have written: listed in SQL, and limited in number a query.
 
-The rows themselves stay where they are; only what `system.parquet_files` tells is kept, and how
-many files a query would have to read.
+The rows themselves stay where they are; only what `system.parquet_files` lists is kept, for that
+table and for the limit of files that a query may read.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import dropwhile
 
-from influxops_demo.standin.errors import ApiError
-from influxops_demo.standin.rows import Row
-from influxops_demo.standin.scans import EARLIEST, Scan
+from influxops_devserver.storage.rows import Row
+
+_EARLIEST = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Files:
         self._flushes = 0
         # The last time of the rows of each flush that is in the log.
         self._log: list[int] = []
-        self._last = EARLIEST
+        self._last = _EARLIEST
         self._files: dict[tuple[int, int], list[File]] = {}
         # What is in the log alone: how many rows, the first and the last time, by table and span.
         self._coming: dict[tuple[int, int, int], list[int]] = {}
@@ -68,7 +68,7 @@ class Files:
         """End a flush, and write files where enough of them are in the log."""
         self._flushes += 1
         self._log.append(self._last)
-        self._last = EARLIEST
+        self._last = _EARLIEST
         size = self._snapshot_size
         if len(self._log) >= 3 * size:
             end, kept = max(self._log) // self._span + 1, []
@@ -92,29 +92,3 @@ class Files:
             rows, first, last = self._coming.pop(key)
             path = f"n1/dbs/{database}/{table}/{span}/{self._flushes:010}.parquet"
             self._files.setdefault((database, table), []).append(File(path, rows, first, last))
-
-
-def check_limit(scan: Scan, files: Iterable[File], limit: int) -> None:
-    """Refuse a query that would read more files of a table than it may.
-
-    Args:
-        scan: One that the query makes; each counts alone.
-        files: The files of its table.
-        limit: How many it may read.
-
-    Raises:
-        ApiError: It would read more.
-    """
-    if sum(file.first <= scan.last and file.last >= scan.first for file in files) <= limit:
-        return
-    raise ApiError(
-        500,
-        # The number is the limit's, whatever there are.
-        f"External error: Query would scan {limit} Parquet files, exceeding the file limit. "
-        "InfluxDB 3 Core caps file access to prevent performance degradation and memory issues. "
-        "Use a narrower time range, or increase the limit with --query-file-limit (this may cause "
-        "slower queries or instability).\n\n"
-        "To remove this limitation, upgrade to InfluxDB 3 Enterprise, which automatically compacts "
-        "files for efficient querying across any time range. Free for non-commercial and home "
-        "use, and free trials for commercial evaluation: https://www.influxdata.com/downloads",
-    )

@@ -15,13 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datafusion import SessionConfig, SessionContext, SQLOptions
 
-from influxops_demo.standin.catalog import Catalog, Database, Table
-from influxops_demo.standin.errors import ApiError, json_error
-from influxops_demo.standin.files import File, check_limit
-from influxops_demo.standin.rows import empty_batch
-from influxops_demo.standin.scans import Scan, scans
-from influxops_demo.standin.system_tables import parquet_files, system_tables
-from influxops_demo.standin.wal import WriteAheadLog
+from influxops_devserver.errors import ApiError, json_error
+from influxops_devserver.limits import QueryFileLimit
+from influxops_devserver.query.scans import Scan, scans
+from influxops_devserver.query.system_tables import parquet_files, system_tables, tokens_table
+from influxops_devserver.storage.catalog import Catalog, Database, Table
+from influxops_devserver.storage.files import File
+from influxops_devserver.storage.rows import empty_batch
+from influxops_devserver.storage.tokens import Tokens
+from influxops_devserver.storage.wal import WriteAheadLog
 
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
 
@@ -30,10 +32,6 @@ class QueryEngine:
     """Answers SQL.
 
     Args:
-        catalog: What exists.
-        wal: The rows that can be queried.
-        with_auth: Whether the server asks for tokens.
-        file_limit: How many files a query may read.
         unreadable_table: The name of tables that no query can read; with its schema for one of
             the server's own.
     """
@@ -41,27 +39,24 @@ class QueryEngine:
     def __init__(
         self,
         catalog: Catalog,
+        tokens: Tokens,
         wal: WriteAheadLog,
         *,
         with_auth: bool,
-        file_limit: int,
         unreadable_table: str | None,
     ) -> None:
         self._catalog = catalog
+        self._tokens = tokens
         self._wal = wal
         self._with_auth = with_auth
-        self._file_limit = file_limit
         self._unreadable_table = unreadable_table
         self._started_ms = time.time_ns() // 10**6
         self._system: tuple[int, dict[str, Any]] = (-1, {})
 
-    async def run(self, database: str, sql: str, params: dict[str, Any] | None) -> list[Any]:
+    async def run(self, database: str, sql: str, params: dict[str, Any] | None = None) -> list[Any]:
         """Run one read-only statement and return its record batches.
 
-        Args:
-            database: Name of the database.
-            sql: The statement.
-            params: Values of its placeholders, by name without the dollar sign.
+        Placeholders have their values in `params`, by name without the dollar sign.
 
         Raises:
             ApiError: No such database, or DataFusion refuses the statement or fails to run it.
@@ -81,7 +76,7 @@ class QueryEngine:
         self, database: Database, files: Mapping[str, list[File]]
     ) -> Callable[[Scan], None] | None:
         """Return what raises for a scan that is refused; None where none can be."""
-        limit, unreadable = self._file_limit, self._unreadable_table
+        limit, unreadable = self._catalog.limits.query_files, self._unreadable_table
         many = {name: list(found) for name, found in files.items() if len(found) > limit}
         without_time = {
             table.name: frozenset(table.columns)
@@ -96,7 +91,14 @@ class QueryEngine:
                 raise ApiError(500, f"External error: cannot read a record batch of {unreadable}")
             if without_time.get(scan.table) == scan.columns:
                 raise ApiError(500, "table should have a time column")
-            check_limit(scan, many.get(scan.table, ()), limit)
+            files_read = [
+                file
+                for file in many.get(scan.table, ())
+                if file.first <= scan.last and file.last >= scan.first
+            ]
+            # Each scan counts alone.
+            if len(files_read) > limit:
+                raise QueryFileLimit(limit)
 
         return check
 
@@ -114,11 +116,9 @@ class QueryEngine:
             return {"parquet_files": parquet_files(files)}
         version, tables = self._system
         if version != self._catalog.version:
-            tables = system_tables(
-                self._catalog, started_ms=self._started_ms, with_auth=self._with_auth
-            )
+            tables = system_tables(self._catalog, started_ms=self._started_ms)
             self._system = (self._catalog.version, tables)
-        return tables
+        return tables | {"tokens": tokens_table(self._tokens, with_auth=self._with_auth)}
 
 
 def _run(
@@ -127,14 +127,7 @@ def _run(
     params: dict[str, Any] | None,
     check: Callable[[Scan], None] | None,
 ) -> list[Any]:
-    """Run a statement over these tables. Runs in a thread.
-
-    Args:
-        tables: Record batches by the qualified name of the table.
-        sql: The statement.
-        params: Values of its placeholders.
-        check: Raises for a scan that is refused.
-    """
+    """Run a statement, in a thread, over record batches by the qualified names of their tables."""
     config = (
         SessionConfig()
         .with_create_default_catalog_and_schema(True)

@@ -6,14 +6,16 @@ Only what reads the command line is imported here; the server and all it needs c
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from influxops_demo.extra import STAND_IN, how_to_install, missing
+from influxops_devserver.durations import parse_duration
+from influxops_devserver.limits import Limits
+from influxops_devserver.requirements import STAND_IN, how_to_install, missing
 
 if TYPE_CHECKING:
-    from influxops_demo.standin.api import StandInSettings
+    from influxops_devserver.http.app import StandInSettings
 
 READY = "Ready: "
 """How the line starts that says where the server answers; printed once it does."""
@@ -34,10 +36,8 @@ def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
 
 def _nanoseconds(_: click.Context, __: click.Parameter, value: str) -> int:
     """Reads a duration as the server's own options have it."""
-    from influxops_demo.standin.requests import duration
-
     try:
-        nanoseconds = duration(value)
+        nanoseconds = parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is no duration like 1s or 250ms: {error}") from None
     if nanoseconds < 10**6:
@@ -107,16 +107,11 @@ def _nanoseconds(_: click.Context, __: click.Parameter, value: str) -> int:
 def command(
     host: str,
     port: int,
-    data_dir: Path | None,
     max_databases: int | None,
     max_tables: int | None,
-    wal_flush_interval: int,
-    wal_snapshot_size: int,
-    gen1_duration: int,
     query_file_limit: int,
-    unreadable_table: str | None,
-    with_auth: bool,
     until_stdin_ends: bool,
+    **behaviour: Any,
 ) -> None:
     """Run a stand-in for InfluxDB 3, for development and tests.
 
@@ -126,48 +121,35 @@ def command(
     absent = missing(*STAND_IN)
     if absent:
         raise _Failure(f"dev-server needs {', '.join(absent)}, not installed: {how_to_install()}")
-    from influxops_demo.standin.api import StandInSettings
-    from influxops_demo.standin.catalog import Limits
-    from influxops_demo.standin.server import listen, serve, url_of
-    from influxops_demo.standin.storage import DataDirectoryError
+    from influxops_devserver.http.app import StandInSettings
+    from influxops_devserver.server import listen, serve, url_of
+    from influxops_devserver.storage.documents import DataDirectoryError
 
-    settings = StandInSettings(
-        data_dir,
-        Limits(max_databases, max_tables),
-        wal_flush_interval / 10**9,
-        with_auth,
-        wal_snapshot_size,
-        gen1_duration,
-        query_file_limit,
-        unreadable_table,
-    )
+    limits = Limits(max_databases, max_tables, query_file_limit)
+    settings = StandInSettings(limits=limits, **behaviour)
     try:
         listener = listen(host, port)
     except OSError as error:
         raise _Failure(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another one with --port"
         ) from None
-    url = url_of(listener)
+    welcome = _welcome(url_of(listener), settings)
     try:
-        serve(
-            settings,
-            listener,
-            lambda: click.echo(_welcome(url, settings)),
-            until_stdin_ends=until_stdin_ends,
-        )
+        serve(settings, listener, lambda: click.echo(welcome), until_stdin_ends=until_stdin_ends)
     except DataDirectoryError as error:
         raise _Failure(str(error)) from None
     except OSError as error:
-        raise _Failure(f"cannot use {error.filename or data_dir}: {error.strerror}") from None
+        path = error.filename or settings.data_dir
+        raise _Failure(f"cannot use {path}: {error.strerror}") from None
 
 
 def _welcome(url: str, settings: StandInSettings) -> str:
-    """What is said once requests are answered."""
+    """Return what is printed once requests are answered."""
     limits = settings.limits
     kept = f"Data in {settings.data_dir}" if settings.data_dir else "Keeps nothing when it ends"
     lines = [
         "This is a stand-in for InfluxDB 3, for development and tests. It is not InfluxDB.",
-        f"{kept}. WAL flush every {settings.wal_flush_interval:g} s. "
+        f"{kept}. WAL flush every {settings.wal_flush_interval / 10**9:g} s. "
         f"Limits: {limits.databases or 'no'} databases, {limits.tables or 'no'} tables.",
         "",
         f"  export INFLUXDB_URL={url}",

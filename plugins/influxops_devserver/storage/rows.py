@@ -1,4 +1,4 @@
-"""The rows of a table: blocks by time, of which those that nobody writes to are Arrow only."""
+"""The rows of a table: blocks by time, of which those that are not written to are Arrow only."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from influxops_demo.standin.catalog import Kind
-from influxops_demo.standin.line_protocol import Value
+from influxops_devserver.storage.catalog import Kind, Value
 
 Row = tuple[int, dict[str, str], dict[str, Value]]
 """Time in nanoseconds since 1970, tags, fields."""
 
 #: A block that has twice as many rows becomes two, unless they all have one time.
 BLOCK_ROWS = 10_000
-#: So many blocks of a table are kept as rows, because they were written to of late.
+#: So many blocks of a table are kept as rows, because they were written to recently.
 _OPEN_BLOCKS = 4
 
 ARROW_TYPES: dict[Kind, Any] = {
@@ -35,14 +34,14 @@ _Key = tuple[int, tuple[tuple[str, str], ...]]
 class _Block:
     """The rows between two times, by time and series."""
 
-    __slots__ = ("batch", "columns", "most", "rows")
+    __slots__ = ("batch", "columns", "rows", "split_at")
 
     def __init__(self, rows: dict[_Key, Row]) -> None:
         #: None where the rows are in the batch only.
         self.rows: dict[_Key, Row] | None = rows
         self.batch: Any = None
-        #: With so many rows, it is divided.
-        self.most = 2 * BLOCK_ROWS
+        #: Rows with which it is divided.
+        self.split_at = 2 * BLOCK_ROWS
         self.columns: dict[str, Kind] = {}
 
     def open(self) -> dict[_Key, Row]:
@@ -77,11 +76,7 @@ class TableRows:
     def add(self, rows: Iterable[Row], columns: Mapping[str, Kind]) -> None:
         """Add rows.
 
-        A point that is written again adds none: its fields replace those that are there.
-
-        Args:
-            rows: The rows.
-            columns: All columns of the table.
+        A point that is written again adds none: its fields replace those of the older row.
         """
         for row in rows:
             block = self._block_of(row[0])
@@ -90,7 +85,7 @@ class TableRows:
             key = _key(row)
             before = known.get(key)
             known[key] = row if before is None else (row[0], row[1], {**before[2], **row[2]})
-            if len(known) >= block.most:
+            if len(known) >= block.split_at:
                 self._split(block)
         for block in self._open[:-_OPEN_BLOCKS]:
             block.close(columns)
@@ -118,7 +113,7 @@ class TableRows:
         if middle == times[0]:
             middle = next((moment for moment in times if moment > middle), middle)
         if middle == times[0]:
-            block.most *= 2
+            block.split_at *= 2
             return
         index = self._blocks.index(block)
         later = _Block({key: row for key, row in known.items() if key[0] >= middle})
@@ -172,7 +167,7 @@ def _from_arrow(columns: Mapping[str, Kind], batch: Any) -> Iterator[Row]:
 
 
 def _widened(columns: Mapping[str, Kind], batch: Any) -> Any:
-    """Return a batch with the columns that came up after it was made."""
+    """Return a batch with the columns that were added to the table later."""
     arrays = [
         batch.column(field.name)
         if field.name in batch.schema.names

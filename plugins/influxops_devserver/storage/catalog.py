@@ -1,38 +1,36 @@
-"""What exists: databases, tables, columns and tokens, and the changes that the API makes."""
+"""What exists: databases, tables and columns, and the changes that the API makes."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-import secrets
 import time
 import uuid
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
-from influxops_demo.standin.errors import (
+from influxops_devserver.errors import (
     ApiError,
-    DatabaseLimit,
+    ColumnRefused,
     already_exists,
     json_error,
     not_found,
 )
-from influxops_demo.standin.storage import Storage
+from influxops_devserver.limits import (
+    MAX_COLUMNS,
+    MAX_NAME_BYTES,
+    DatabaseLimit,
+    Limits,
+    SchemaLimit,
+)
+from influxops_devserver.storage.documents import DocumentStore
 
 INTERNAL = "_internal"
-"""The server's own database. It counts towards no limit, and nobody can delete it."""
-
-OPERATOR_TOKEN = "_admin"
-"""The first token, which cannot be deleted."""
+"""The server's own database. It counts towards no limit, and cannot be deleted."""
 
 _INTERNAL_RETENTION_SECONDS = 7 * 86_400
 _HARD_DELETE_AFTER_NS = 72 * 3_600 * 10**9
-_MAX_NAME_BYTES = 511
-_MAX_COLUMNS = 500
 _BAD_RETENTION_POLICY = (
     "db name with invalid retention policy, if providing a retention policy name, must be "
     "of form '<db_name>/<rp_name>'"
@@ -41,6 +39,10 @@ _BAD_CHARACTER = (
     "invalid character in database or rp name: must be ASCII, containing only "
     "letters, numbers, underscores, or hyphens"
 )
+
+
+Value = int | float | str | bool
+"""The value of a field."""
 
 
 class Kind(StrEnum):
@@ -55,13 +57,9 @@ class Kind(StrEnum):
     BOOLEAN = "field::boolean"
 
 
-class ColumnRefused(ValueError):
-    """A column that a table cannot have; the message is what the server says of it."""
-
-
 @dataclass(slots=True)
 class Table:
-    """A table; its columns in the order in which they came up."""
+    """A table; its columns in the order in which they were added."""
 
     id: int
     name: str
@@ -70,7 +68,7 @@ class Table:
     hard_delete_ns: int | None = None
 
     def add_column(self, name: str, kind: Kind) -> None:
-        """Make sure of a tag or field.
+        """Add a tag or field, unless the table has it.
 
         Raises:
             ColumnRefused: The name is reserved, or the column exists with another type.
@@ -78,9 +76,8 @@ class Table:
         known = self.columns.get(name)
         if known is None and name in ("time", "__chunk_order"):
             raise ColumnRefused(f"'{name}' is a reserved column")
-        if known is None and len(self.columns.keys() | {"time"}) >= _MAX_COLUMNS:
-            limit = "Update to schema would exceed number of columns per table limit of"
-            raise ColumnRefused(f"{limit} {_MAX_COLUMNS} columns")
+        if known is None and len(self.columns.keys() | {"time"}) >= MAX_COLUMNS:
+            raise SchemaLimit(f"columns per table limit of {MAX_COLUMNS} columns")
         if known not in (None, kind):
             label = "iox::column_type::"
             raise ColumnRefused(
@@ -124,48 +121,20 @@ class Database:
         self.tables[table.name] = table
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An admin token, by its hash; times in milliseconds since 1970."""
-
-    id: int
-    name: str
-    hash: str
-    created_ms: int
-    expiry_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much the catalog takes; None is no limit."""
-
-    databases: int | None = 5
-    tables: int | None = 2_000
-
-
 class Catalog:
-    """All that exists on one server.
+    """All databases of one server, and with them their tables."""
 
-    Args:
-        storage: Where it is kept.
-        limits: How many databases and tables there may be.
-    """
-
-    def __init__(self, storage: Storage, limits: Limits) -> None:
+    def __init__(self, storage: DocumentStore, limits: Limits) -> None:
         self.limits = limits
         self.databases: dict[int, Database] = {}
-        self.tokens: dict[str, Token] = {}
         self.version = 0
         # Counted as changes come in: a write that makes a table must not walk 12,000 databases.
         self._active_databases = self._active_tables = 0
         self._by_name: dict[str, Database] = {}
         self._storage = storage
-        for document in storage.load("database"):
-            self._hold(_database(document))
-        for document in storage.load("token"):
-            token = Token(**document)
-            self.tokens[token.name] = token
-        self.uuid = next(storage.load("server"), str(uuid.uuid4()))
+        for database in storage.load("database", Database):
+            self._store(database)
+        self.uuid = next(storage.load("server", str), str(uuid.uuid4()))
         storage.save([("server", "uuid", self.uuid)])
         if not self.databases:
             self.put(Database(0, INTERNAL, _INTERNAL_RETENTION_SECONDS))
@@ -190,10 +159,10 @@ class Catalog:
         return Database(len(self.databases), name)
 
     def draft_table(self, database: Database, name: str) -> Table:
-        """Return a table of a draft, made where there is none.
+        """Return a table of a draft, created if it does not exist.
 
         Raises:
-            ColumnRefused: There may be no more tables.
+            SchemaLimit: There may be no more tables.
         """
         table = database.tables.get(name)
         if table is None:
@@ -201,9 +170,9 @@ class Catalog:
             new = database.active_tables - (known.active_tables if known else 0)
             current, limit = self._active_tables + new, self.limits.tables
             if limit is not None and current >= limit:
-                raise ColumnRefused(
-                    "Update to schema would exceed number of tables limit: attempted to create "
-                    f"table but already have {current} table(s) (limit: {limit})"
+                raise SchemaLimit(
+                    "tables limit: attempted to create table but already have "
+                    f"{current} table(s) (limit: {limit})"
                 )
             table = database.tables[name] = Table(len(database.tables), name)
         return table
@@ -212,12 +181,11 @@ class Catalog:
         """Make a database what a draft of it is: on disk first, then in memory."""
         if self.databases.get(database.id) == database:
             return
-        document = {**asdict(database), "tables": [asdict(t) for t in database.tables.values()]}
-        self._storage.save([("database", str(database.id), document)])
-        self._hold(database)
+        self._storage.save([("database", str(database.id), database)])
+        self._store(database)
 
     def create_database(self, name: str, retention: int | None) -> None:
-        """Make a database."""
+        """Create a database."""
         check_name(name)
         # That it exists is found out before that the limit is reached.
         if name in self._by_name:
@@ -247,7 +215,7 @@ class Catalog:
     def create_table(
         self, database: str, name: str, tags: Iterable[str], fields: Mapping[str, Kind]
     ) -> None:
-        """Make a table, and its database where there is none."""
+        """Create a table, and its database if it does not exist."""
         draft = self.draft(database)
         if name in draft.tables:
             raise already_exists()
@@ -274,57 +242,6 @@ class Catalog:
         draft.delete_table(name, now, now + _HARD_DELETE_AFTER_NS)
         self.put(draft)
 
-    def create_token(self, name: str, expiry_seconds: int | None) -> tuple[Token, str]:
-        """Make an admin token.
-
-        Returns:
-            What is kept of it, and the token itself, which is kept nowhere.
-        """
-        if name in self.tokens:
-            raise ApiError(409, f"token name already exists, {name}")
-        secret = "apiv3_" + base64.urlsafe_b64encode(secrets.token_bytes(64)).decode().rstrip("=")
-        now_ms = time.time_ns() // 10**6
-        expiry_ms = None if expiry_seconds is None else now_ms + expiry_seconds * 1_000
-        id_ = max((token.id for token in self.tokens.values()), default=-1) + 1
-        token = Token(id_, name, _hash(secret), now_ms, expiry_ms)
-        self._storage.save([("token", name, asdict(token))])
-        self.tokens[name] = token
-        return token, secret
-
-    def delete_token(self, name: str) -> None:
-        """Delete a named token; the first one stays."""
-        if name == OPERATOR_TOKEN:
-            raise ApiError(405, "cannot delete operator token")
-        if name not in self.tokens:
-            raise not_found(name)
-        self._storage.save([("token", name, None)])
-        del self.tokens[name]
-
-    def authenticate(self, header: str | None) -> None:
-        """Let a request pass that carries a token which is known and has not expired.
-
-        Args:
-            header: The value of ``Authorization``.
-
-        Raises:
-            ApiError: 400 for a header that is malformed, 401 for everything else.
-        """
-        scheme, _, secret = (header or "Bearer none").partition(" ")
-        # The blanks after the colons are the server's.
-        if scheme not in ("Bearer", "Token") or not secret or " " in secret:
-            raise ApiError(
-                400,
-                '{"error": "Authorization header was malformed, the request was not in the form of '
-                "'Authorization: <auth-scheme> <token>', supported auth-schemes are Bearer, Token "
-                'and Basic"}',
-            )
-        digest, now_ms = _hash(secret), time.time_ns() // 10**6
-        if not any(
-            token.hash == digest and (token.expiry_ms is None or token.expiry_ms > now_ms)
-            for token in self.tokens.values()
-        ):
-            raise ApiError(401, '{"error": "the request was not authenticated"}')
-
     def _existing(self, name: str, verb: str) -> Database:
         database = self._by_name.get(name)
         if name == INTERNAL:
@@ -335,7 +252,7 @@ class Catalog:
             raise ApiError(409, f"attempted to modify resource that was already deleted: {name}")
         return database.copy()
 
-    def _hold(self, database: Database) -> None:
+    def _store(self, database: Database) -> None:
         for known, sign in ((self.databases.get(database.id), -1), (database, 1)):
             if known is not None:
                 self._active_tables += sign * known.active_tables
@@ -357,8 +274,8 @@ def check_name(name: str) -> None:
     rule = ""
     if not name:
         rule = "db name cannot be empty"
-    elif len(name.encode()) > _MAX_NAME_BYTES:
-        rule = f"db name too long: max {_MAX_NAME_BYTES}"
+    elif len(name.encode()) > MAX_NAME_BYTES:
+        rule = f"db name too long: max {MAX_NAME_BYTES}"
     elif re.match(r"[\x00-\x7f]", name) and not re.match(r"[A-Za-z0-9]", name):
         rule = "db name did not start with a number or letter"
     elif not re.fullmatch(r"[A-Za-z0-9_/-]*", name):
@@ -367,17 +284,6 @@ def check_name(name: str) -> None:
         rule = _BAD_RETENTION_POLICY
     if rule:
         raise json_error(400, rule)
-
-
-def _database(document: dict[str, Any]) -> Database:
-    tables = [Table(**table) for table in document.pop("tables")]
-    for table in tables:
-        table.columns = {name: Kind(kind) for name, kind in table.columns.items()}
-    return Database(**document, tables={table.name: table for table in tables})
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha512(secret.encode()).hexdigest()
 
 
 def _hard_deletion(at: str | None, now_ns: int) -> int:

@@ -11,12 +11,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request that is answered with an error.
-
-    Args:
-        status: HTTP status.
-        body: The body as it is sent.
-    """
+    """A request that is answered with an error; the body is sent as it is."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(body)
@@ -24,12 +19,8 @@ class ApiError(Exception):
         self.body = body
 
 
-class DatabaseLimit(ApiError):
-    """There may be no more databases."""
-
-    def __init__(self, limit: int) -> None:
-        text = f"Adding a new database would exceed limit of {limit} databases"
-        super().__init__(422, compact({"error": text}))
+class ColumnRefused(ValueError):
+    """A column or table that cannot be added; the message is the server's."""
 
 
 def json_error(status: int, error: str, data: Any = None) -> ApiError:
@@ -38,12 +29,12 @@ def json_error(status: int, error: str, data: Any = None) -> ApiError:
 
 
 def not_found(name: str) -> ApiError:
-    """Return what is said of a database or token that is not there, where nothing else is said."""
+    """Return the error for a database or token that does not exist."""
     return ApiError(404, f"the requested resource was not found: {name}")
 
 
 def already_exists() -> ApiError:
-    """Return what is said of a database or table that is there already."""
+    """Return the error for a database or table that exists already."""
     return ApiError(409, "attempted to create a resource that already exists")
 
 

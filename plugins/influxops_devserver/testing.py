@@ -12,21 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypedDict, Unpack
 
-from influxops_demo.devserver import READY
+from influxops_devserver.cli import READY
 
 
 class StandInFailed(RuntimeError):
-    """A stand-in that did not start; the message is what it said."""
+    """A stand-in that did not start; the message is what it printed."""
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """A running stand-in.
-
-    Args:
-        url: Where it answers.
-        process: Its process.
-    """
+    """A running stand-in."""
 
     url: str
     process: subprocess.Popen[str]
@@ -37,13 +32,9 @@ class StandIn:
         return int(self.url.rpartition(":")[2])
 
     def stop(self, timeout: float = 15.0) -> int:
-        """End it with SIGTERM, which flushes what it holds.
+        """End it with SIGTERM, which flushes what it holds, and return its exit code.
 
-        Args:
-            timeout: Seconds after which it is killed.
-
-        Returns:
-            Its exit code.
+        After so many seconds it is killed.
         """
         self.process.terminate()
         try:
@@ -61,36 +52,28 @@ class StandIn:
 
 
 class StandInOptions(TypedDict, total=False):
-    """How a stand-in is started; what is left out is as on a real Core.
+    """The options of ``influxops dev-server``; what is left out is as on a real Core."""
 
-    Args:
-        data_dir: Where it keeps its data; None keeps nothing.
-        host: Address that it listens on.
-        port: Port, or 0 for a free one, which is the default.
-        max_databases: Limit of databases; None is no limit.
-        max_tables: Limit of tables over all databases; None is no limit.
-        wal_flush_interval: How long an ordinary write waits at most, as ``50ms`` or ``1s``.
-        wal_snapshot_size: With 1, each flush puts the rows of earlier spans of time into files, and
-            every third one puts all of them there; with more, every so many flushes and a half.
-        gen1_duration: The span of time of a file, as ``1m`` or ``10m``.
-        query_file_limit: How many files a query may read.
-        unreadable_table: The name of tables whose every query is answered with 500; it may be
-            ``system.parquet_files``.
-        with_auth: Whether it asks for tokens.
-        startup_timeout: Seconds after which one that does not answer is given up.
-    """
-
+    #: None keeps nothing.
     data_dir: Path | None
     host: str
+    #: 0 takes a free one, which is the default.
     port: int
+    #: None is no limit, of tables as well.
     max_databases: int | None
     max_tables: int | None
+    #: How long an ordinary write waits at most, as ``50ms`` or ``1s``.
     wal_flush_interval: str
+    #: With 1, each flush puts the rows of earlier spans of time into files, and every third one
+    #: puts all of them there; with more, every so many flushes and a half.
     wal_snapshot_size: int
+    #: The span of time of a file, as ``1m`` or ``10m``.
     gen1_duration: str
     query_file_limit: int
+    #: Each query of a table of that name is answered with 500; ``system.parquet_files`` is one.
     unreadable_table: str
     with_auth: bool
+    #: Seconds after which a stand-in that does not answer is killed.
     startup_timeout: float
 
 
@@ -118,12 +101,12 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
 
     Args:
         outlives: Whether it goes on when this process ends without having stopped it.
-        **options: As :class:`StandInOptions` tells.
+        **options: See :class:`StandInOptions`.
 
     Raises:
         StandInFailed: It ended, or did not answer in time.
     """
-    arguments = [sys.executable, "-m", "influxops_demo.devserver", "--port", "0"]
+    arguments = [sys.executable, "-m", "influxops_devserver.cli", "--port", "0"]
     startup_timeout = options.get("startup_timeout", 60.0)
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
@@ -135,12 +118,12 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
             arguments += [option, str(value)]
     if not outlives:
         arguments.append("--until-stdin-ends")
-    with tempfile.TemporaryFile("w+") as complaints:
+    with tempfile.TemporaryFile("w+") as stderr:
         process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL if outlives else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             text=True,
         )
         # One that hangs is killed, which ends its output and with that the wait for it.
@@ -153,9 +136,9 @@ def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) 
         if url is None:
             _close(process)
             code = process.wait()
-            complaints.seek(0)
-            said = complaints.read().strip() or f"no answer within {startup_timeout:g} s"
-            raise StandInFailed(f"the stand-in ended with {code}: {said}")
+            stderr.seek(0)
+            message = stderr.read().strip() or f"no answer within {startup_timeout:g} s"
+            raise StandInFailed(f"the stand-in ended with {code}: {message}")
     return StandIn(url, process)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import click
 
-from influxops_demo.extra import POSTGRES, STAND_IN, WEB, how_to_install, missing
+from influxops_demo.requirements import POSTGRES, WEB
+from influxops_devserver.requirements import STAND_IN, how_to_install, missing
 
 
 @click.command("demo")
@@ -38,6 +39,6 @@ def command(context: click.Context, keep: bool, web: bool) -> None:
     if absent:
         how = how_to_install("demo,queue,web" if web else "demo")
         raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how}")
-    from influxops_demo.story import tell, tell_of_web
+    from influxops_demo.walkthrough import run, run_web
 
-    context.exit(tell_of_web() if web else tell(keep=keep))
+    context.exit(run_web() if web else run(keep=keep))

@@ -11,23 +11,18 @@ from typing import Any
 from msgspec import Struct, field
 
 from influxops.config.load import ROLE_NAMES, Config, Section
-from influxops.config.settings import (
-    InvalidSettings,
-    Location,
-    PluginSettings,
-    SettingSpec,
-)
+from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
 from influxops.domain.database import Traits, Unmanaged
 from influxops.domain.durations import format_duration
 from influxops.domain.hint import Remedy
-from influxops.domain.text import one_line, some_of
+from influxops.domain.text import one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
 from influxops.plugin_host.discovery import ROLES, Kind, find, implements
 from influxops.plugin_host.validation import misspelt
 
 
-class Resolved(Struct, frozen=True):
+class ResolvedSection(Struct, frozen=True):
     """A section with all that was found out about it."""
 
     section: Section
@@ -73,7 +68,7 @@ def _written(
     return origin if origin in variables else section.written(key, variables)
 
 
-def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
+def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[ResolvedSection]:
     """Let each section's plugin check it, and check what the sections say together.
 
     No secret is read: one that cannot be read is its section's own failure, when it is used.
@@ -86,7 +81,7 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[Resolved]:
         ConfigError: When the configuration says what cannot be; all mistakes at once.
         PluginError: When a plugin is missing or broken.
     """
-    resolved: list[Resolved] = []
+    resolved: list[ResolvedSection] = []
     mistakes: list[InfluxopsError] = []
     number = Counter((section.role, section.kind) for section in config.sections)
     for section in config.sections:
@@ -114,8 +109,8 @@ def resolve_section(
     kinds: Mapping[str, Kind],
     *,
     use_environment: bool = True,
-    base: Resolved | None = None,
-) -> Resolved:
+    base: ResolvedSection | None = None,
+) -> ResolvedSection:
     """Let one section's plugin check it.
 
     Args:
@@ -172,7 +167,7 @@ def resolve_section(
                 as_text.add(name)
             origins[name] = variable
     try:
-        settings = plugin.Settings.of(values, as_text)
+        settings = plugin.Settings.parse(values, as_text)
     except InvalidSettings as error:
         for name, message in error.mistakes:
             refuse(name, message, origins)
@@ -181,7 +176,7 @@ def resolve_section(
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     origins = dict.fromkeys(specs, "default") | origins
-    return Resolved(section, kind, plugin, settings, origins, values, frozenset(as_text))
+    return ResolvedSection(section, kind, plugin, settings, origins, values, frozenset(as_text))
 
 
 def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:
@@ -203,7 +198,7 @@ def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
         return
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
     missing = [hook for hook in ROLES[section.role] if not implements(plugin, hook)]
-    why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {some_of(missing)}"
+    why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {summarize(missing)}"
     raise ConfigError(
         f"{_place(section, 'kind')}{section.written('kind')}: the kind {kind.name!r} is no "
         f"{ROLE_NAMES[section.role]}; {why}"
@@ -226,11 +221,11 @@ def _place(section: Section, *keys: str) -> str:
     return f"{section.where(*keys)}: " if isinstance(section.author, TomlFile) else ""
 
 
-def _check_remotes(resolved: Iterable[Resolved]) -> None:
-    """Refuse a run between a place that was named and one that nobody named.
+def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
+    """Refuse a run between a location that was configured and a default.
 
-    Production's registry and this machine's test server (or the reverse) are a mistake: somebody
-    set one variable and forgot the other.
+    Production's registry and this machine's test server (or the reverse) are a mistake: one
+    variable was set and the other forgotten.
 
     Raises:
         ConfigError: When one is on another machine, and the other a default.
@@ -243,22 +238,22 @@ def _check_remotes(resolved: Iterable[Resolved]) -> None:
         variable = item.settings.location_variable
         key = next((k for k, one in item.settings.declared().items() if variable in one.env), "")
         raise ConfigError(
-            f"{remote[0].name} is on another machine ({remote[1].host}), but nobody said where "
-            f"{item.name} is; its default, {default[1].text}, is probably not meant",
+            f"{remote[0].name} is on another machine ({remote[1].host}), but the location of "
+            f"{item.name} is not configured; its default, {default[1].text}, is probably not meant",
             hint=Remedy.setting(key, "set {}").located(item.name, item.written(key))
             if key
             else "say where it is",
         )
 
 
-def _location(item: Resolved) -> Location | None:
+def _location(item: ResolvedSection) -> Location | None:
     try:
         return item.location
     except ConfigError:
-        return None  # a secret that is not there, which its use will tell
+        return None  # a secret that cannot be read; its use reports that
 
 
-def _check_names(config: Config, targets: Iterable[Resolved]) -> None:
+def _check_names(config: Config, targets: Iterable[ResolvedSection]) -> None:
     """Refuse a naming template that makes no name which any target takes.
 
     Raises:
@@ -269,7 +264,7 @@ def _check_names(config: Config, targets: Iterable[Resolved]) -> None:
         config.refuse("naming", "database", f"a database's name {rules[0]}")
 
 
-def _check_retention(config: Config, targets: Iterable[Resolved]) -> None:
+def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None:
     """Refuse a default retention period that a target does not keep.
 
     Raises:
@@ -282,7 +277,7 @@ def _check_retention(config: Config, targets: Iterable[Resolved]) -> None:
     without = [one_line(item.section.name) for item in targets if item.traits.retention is None]
     if without:
         verb = "keeps" if len(without) == 1 else "keep"
-        message = f"{some_of(without)} {verb} no retention periods"
+        message = f"{summarize(without)} {verb} no retention periods"
         refuse(message, "leave it out, or give it to tenants of other targets alone")
     for item in targets:
         shortest, longest = item.traits.retention or (wanted, wanted)

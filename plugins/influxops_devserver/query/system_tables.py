@@ -1,4 +1,4 @@
-"""The ``system`` schema: what the server tells of itself in SQL."""
+"""The ``system`` schema: what the server shows of itself in SQL."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from influxops_demo.standin.catalog import Catalog, Database, Kind, Table
-from influxops_demo.standin.files import File
+from influxops_devserver.storage.catalog import Catalog, Database, Kind, Table
+from influxops_devserver.storage.files import File
+from influxops_devserver.storage.tokens import Token
 
-#: A row is thought to take so many bytes of a file.
+#: Estimated bytes of a row in a file.
 _ROW_BYTES = 40
 _TEXT = pa.string_view()
 _SECONDS = pa.timestamp("s", "UTC")
@@ -60,24 +61,34 @@ _SCHEMAS: dict[str, list[tuple[str, Any, bool]]] = {
 }
 
 
-def system_tables(catalog: Catalog, *, started_ms: int, with_auth: bool) -> dict[str, Any]:
-    """Return the system tables of the internal database as record batches by name."""
+def system_tables(catalog: Catalog, *, started_ms: int) -> dict[str, Any]:
+    """Return what the internal database shows of the catalog, as record batches by name."""
     databases = catalog.databases.values()
-    rows: dict[str, Iterable[tuple[Any, ...]]] = {
-        "databases": map(_database, databases),
-        "tables": (_table(d, table) for d in databases for table in d.tables.values()),
-        "nodes": [("n1", ["core"], os.cpu_count() or 1, "running", started_ms)],
-        "tokens": (
-            (token.id, token.name, token.created_ms, token.expiry_ms, "*:*:*", token.hash[:9])
-            for token in catalog.tokens.values()
-        ),
+    return {
+        "parquet_files": parquet_files({}),
+        "databases": _batch("databases", map(_database, databases)),
+        "tables": _batch("tables", (_table(d, t) for d in databases for t in d.tables.values())),
+        "nodes": _batch("nodes", [("n1", ["core"], os.cpu_count() or 1, "running", started_ms)]),
     }
-    tables = {"parquet_files": parquet_files({})}
-    tables |= {name: _batch(_SCHEMAS[name], found) for name, found in rows.items()}
-    if not with_auth:
-        # Without authorization the server does not show the hashes.
-        tables["tokens"] = tables["tokens"].drop_columns(["hash"])
-    return tables
+
+
+def tokens_table(tokens: Iterable[Token], *, with_auth: bool) -> Any:
+    """Return the table of tokens; it has their hashes only where the server asks for tokens."""
+    rows = ((t.id, t.name, t.created_ms, t.expiry_ms, "*:*:*", t.hash[:9]) for t in tokens)
+    table = _batch("tokens", rows)
+    return table if with_auth else table.drop_columns(["hash"])
+
+
+def parquet_files(files: Mapping[str, Iterable[File]]) -> Any:
+    """Return the table of a database's files, given by table, as a record batch."""
+    return _batch(
+        "parquet_files",
+        (
+            (table, file.path, _ROW_BYTES * file.rows, file.rows, file.first, file.last)
+            for table, found in files.items()
+            for file in found
+        ),
+    )
 
 
 def _database(database: Database) -> tuple[Any, ...]:
@@ -101,20 +112,9 @@ def _seconds(nanoseconds: int | None) -> int | None:
     return None if nanoseconds is None else nanoseconds // 10**9
 
 
-def _batch(schema: list[tuple[str, Any, bool]], rows: Iterable[tuple[Any, ...]]) -> Any:
+def _batch(table: str, rows: Iterable[tuple[Any, ...]]) -> Any:
+    schema = _SCHEMAS[table]
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     fields = [pa.field(name, type_, nullable=nullable) for name, type_, nullable in schema]
     arrays = [pa.array(cells, type=f.type) for cells, f in zip(columns, fields, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def parquet_files(files: Mapping[str, Iterable[File]]) -> Any:
-    """Return the table of a database's files, given by table, as a record batch."""
-    return _batch(
-        _SCHEMAS["parquet_files"],
-        (
-            (table, file.path, _ROW_BYTES * file.rows, file.rows, file.first, file.last)
-            for table, found in files.items()
-            for file in found
-        ),
-    )

@@ -1,4 +1,4 @@
-"""Serve a stand-in until it is told to end."""
+"""Serve a stand-in until it is stopped."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from influxops_demo.standin.api import StandInApp, StandInSettings
+from influxops_devserver.http.app import StandInApp, StandInSettings
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Bind the address; connections wait from then on until the server runs.
 
-    Args:
-        host: name or address.
-        port: port, or 0 for a free one.
-
     Raises:
-        OSError: the address is in use, or not one of this machine.
+        OSError: The address is in use, or not one of this machine.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
@@ -55,14 +51,14 @@ def serve(
     """Serve until SIGINT or SIGTERM, then answer what is under way and flush.
 
     Args:
-        settings: how the stand-in behaves.
-        listener: from :func:`listen`; closed at the end.
-        ready: called once, when requests are answered.
-        until_stdin_ends: whether the end of the standard input ends it as well.
+        settings: How the stand-in behaves.
+        listener: From :func:`listen`; closed at the end.
+        ready: Called once, when requests are answered.
+        until_stdin_ends: Whether the end of the standard input ends it as well.
 
     Raises:
-        DataDirectoryError: another process has the data directory, or it is damaged.
-        OSError: the data directory cannot be made or read.
+        DataDirectoryError: Another process uses the data directory, or it is damaged.
+        OSError: The data directory cannot be created or read.
     """
     with contextlib.closing(listener):
         app = StandInApp(settings)
@@ -78,10 +74,10 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with a word when it is ready and an exit code of 0 for a signal.
+    """uvicorn with a callback when it is ready, and with the exit code 0 after a signal.
 
-    Uvicorn raises the signal once more when it has ended, for the sake of a parent that wants to
-    know how its child died; who stops a development server is not interested.
+    Uvicorn raises the signal again when it has ended, for a parent that wants to know how its child
+    died. For a development server a signal is the ordinary end.
     """
 
     def __init__(

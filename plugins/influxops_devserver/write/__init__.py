@@ -1,0 +1,1 @@
+"""From line protocol to rows."""
