@@ -18,7 +18,7 @@ from influxops.plugin import (
     setting,
     write_stream,
 )
-from influxops_reports.files import check_writable, write_whole
+from influxops_reports.report_files import check_writable, replace_file
 
 
 class JsonReporter(Reporter):
@@ -40,7 +40,7 @@ class JsonReporter(Reporter):
 
     @hookimpl
     def influxops_check(self) -> Iterator[Check]:
-        """Look whether the file can be written."""
+        """Check that the file can be written."""
         if self.settings.path != "-":
             yield check_writable(Path(self.settings.path), "the JSON report", replaced=True)
 
@@ -57,4 +57,4 @@ class JsonReporter(Reporter):
             write_stream(sys.stdout, text)
         else:
             path = Path(self.settings.path)
-            write_whole(path, text.encode("ascii"), context, mode=0o644, what="the JSON report")
+            replace_file(path, text.encode("ascii"), context, what="the JSON report")

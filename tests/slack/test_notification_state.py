@@ -1,4 +1,4 @@
-"""One failure is told once, and told as over: what the channel was told last is remembered."""
+"""A failure is posted once, and so is its end: the channel's notification state is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Told = Callable[..., list[str]]
 
 @pytest.fixture
 def told(webhook: Webhook, make_reporter: MakeReporter) -> Told:
-    """Make runs, an hour apart; give the titles of the messages that came of them."""
+    """Make runs, an hour apart; return the titles of their messages."""
 
     def tell(*reports: Report, hours: float = 1, **settings: str) -> list[str]:
         first = len(webhook.messages)
@@ -94,7 +94,7 @@ def test_a_message_that_slack_did_not_take_is_tried_by_the_next_run(
     assert len(told(FAILED)) == 1
 
 
-def test_each_section_and_each_webhook_has_its_own_memory(
+def test_each_section_and_each_webhook_has_its_own_state(
     webhook: Webhook, make_reporter: MakeReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_reporter().influxops_report(FAILED, Context())
@@ -115,7 +115,7 @@ def test_no_file_holds_the_webhook(webhook: Webhook, told: Told, tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"what": 1, "since": 2, "told": 3}'])
-def test_a_broken_memory_is_none(told: Told, tmp_path: Path, content: bytes) -> None:
+def test_a_broken_state_file_is_none(told: Told, tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "own"
     told(FAILED, state=str(folder))
     (kept,) = folder.iterdir()

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Says which influxops this Python has, and whether that is the one that it should have.
+"""Checks which influxops this Python has, and whether it is the wanted one.
 
-pip itself writes down where a package came from, so that nothing else has to be kept. Takes the
-kind of what should be installed, and the requirement, the checkout, or the wheel's SHA-256.
+pip records where a package came from. Arguments: the kind of the wanted package (`wheel`,
+`checkout`, `requirement`), and the wheel's SHA-256, the checkout, or the requirement.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 
 
-def look(kind, wanted):
-    """Return the version, None without one, and whether it is right."""
+def check(kind, wanted):
+    """Return the version, None without one, and whether it is the wanted one."""
     try:
         found = metadata.distribution("influxops")
     except metadata.PackageNotFoundError:
@@ -33,7 +33,7 @@ def look(kind, wanted):
     elif kind == "checkout":
         right = origin.get("url") == Path(wanted).as_uri() and not is_older(found, Path(wanted))
     else:
-        # The same rules as pip's own: they are its own.
+        # pip's own rules.
         from pip._vendor.packaging.requirements import Requirement
 
         right = Requirement(wanted).specifier.contains(found.version, prereleases=True)
@@ -41,7 +41,7 @@ def look(kind, wanted):
 
 
 def is_older(found, checkout):
-    """Tell whether what the checkout needs was written after it was installed."""
+    """Return whether the checkout's metadata was changed after it was installed."""
     installed = Path(str(found.locate_file("."))).joinpath(
         f"influxops-{found.version}.dist-info", "RECORD"
     )
@@ -50,4 +50,4 @@ def is_older(found, checkout):
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(look(*sys.argv[1:])))
+    sys.stdout.write(json.dumps(check(*sys.argv[1:])))

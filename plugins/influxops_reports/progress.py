@@ -26,18 +26,17 @@ _LEVEL_STYLES = {"OK": "green", "PLAN": "cyan", "WARN": "yellow", "ERR": "bold r
 
 
 class TerminalReporter(Reporter):
-    """Tells a run on standard output, and what it works on, beforehand, on standard error."""
+    """Prints what a run works on to standard error, and its result to standard output."""
 
     class Settings(ReporterSettings):
-        """How much is told, and in which colours."""
+        """How much is printed, and in which colours."""
 
         quiet: bool = setting(
-            False, description="Say nothing when all is well, and only what is not otherwise."
+            False, description="Print nothing when all is well, and else only what is not."
         )
         verbose: int = setting(
             0,
-            description="From `1` on: every tenant, what was done for it and where, and what is "
-            "merely worth knowing.",
+            description="From `1` on: every tenant, what was done for it and where, and infos.",
             ge=0,
         )
         color: Literal["auto", "always", "never"] = setting(
@@ -47,7 +46,7 @@ class TerminalReporter(Reporter):
         )
         head: Literal["lines", "log"] = setting(
             "lines",
-            description="Where it is told what the run works on: `lines` on standard error, or "
+            description="Where to print what the run works on: `lines` on standard error, or "
             "records of the log.",
         )
 
@@ -55,13 +54,13 @@ class TerminalReporter(Reporter):
 
     @hookimpl
     def influxops_started(self, head: RunStart, context: Context) -> None:
-        """Say what the run works on."""
+        """Print what the run works on."""
         if not self.settings.quiet:
-            self._tell_head(head, context)
+            self._print_head(head, context)
 
     @hookimpl
     def influxops_report(self, report: Report, context: Context) -> None:
-        """Say how the run ended.
+        """Print how the run ended.
 
         Raises:
             ReporterError: When standard output cannot be written.
@@ -69,21 +68,11 @@ class TerminalReporter(Reporter):
         if self.settings.quiet and not ReportView(report).needs_attention:
             return
         if self.settings.quiet:
-            # Who finds this in a mail must see which run it is about; it was not told before.
-            self._tell_head(
-                RunStart(
-                    report.run_id,
-                    report.dry_run,
-                    report.origin,
-                    report.sources,
-                    report.targets,
-                    report.ledger,
-                ),
-                context,
-            )
+            # A mail that cron sends must say which run it is about.
+            self._print_head(report, context)
         write_stream(sys.stdout, self._text(report))
 
-    def _tell_head(self, head: RunStart, context: Context) -> None:
+    def _print_head(self, head: RunStart | Report, context: Context) -> None:
         lines = header_lines(head)
         if self.settings.head == "log":
             for line in lines:

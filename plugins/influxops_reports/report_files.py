@@ -17,47 +17,39 @@ _PATIENCE = 5.0
 
 
 def is_special(path: Path) -> bool:
-    """Return whether a path is there and no regular file: a device, or a named pipe.
-
-    Opening or writing one may wait for ever.
-    """
+    """Return whether a path is a device or a named pipe, which may block for ever when opened."""
     return path.exists() and not path.is_file()
 
 
-def write_whole(path: Path, data: bytes, context: Context, *, mode: int, what: str) -> None:
+def replace_file(path: Path, data: bytes, context: Context, *, what: str) -> None:
     """Replace a file at once, so that a reader sees the old one or the new one.
 
-    What is no regular file (`/dev/stderr`, a pipe) is written to, never replaced.
-
-    Args:
-        path: The file; where it is a link, what it points at.
-        data: Its new content.
-        context: Waiting for somebody to read from a pipe ends with it.
-        mode: Its permissions.
-        what: What is written, for the error: `the JSON report`.
+    All may read it: node_exporter, say, runs as another user. A device or a pipe (`/dev/stderr`)
+    is written to, never replaced; the target of a link is replaced, not the link. `what` names the
+    file in an error: `the JSON report`.
 
     Raises:
         ReporterError: When it cannot be written.
-        Interrupted: When nobody read from the pipe in time.
+        Interrupted: When no process read from the pipe in time.
     """
     try:
         path = path.expanduser().resolve()
         if is_special(path):
             context.detached(lambda: path.write_bytes(data))
             return
-        _replace(path, data, mode)
+        _replace(path, data)
     except OSError as error:
         raise unwritable(path, error, what) from None
 
 
-def _replace(path: Path, data: bytes, mode: int) -> None:
+def _replace(path: Path, data: bytes) -> None:
     # A hidden name of another suffix: node_exporter reads every *.prom in the folder.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
@@ -67,13 +59,7 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
 
 
 def unwritable(path: Path, error: OSError, what: str) -> ReporterError:
-    """Return the error that says why a file cannot be written, and what to do about it.
-
-    Args:
-        path: The file.
-        error: What the operating system said.
-        what: What was to be written.
-    """
+    """Return the error that says why a file cannot be written, and what to do about it."""
     reason = error.strerror or str(error) or type(error).__name__
     if not path.parent.is_dir():
         return ReporterError(
@@ -87,13 +73,7 @@ def unwritable(path: Path, error: OSError, what: str) -> ReporterError:
 
 
 def check_writable(path: Path, what: str, *, replaced: bool) -> Check:
-    """Return whether a file could be written, without writing it.
-
-    Args:
-        path: The file.
-        what: What is to be written: `the journal`.
-        replaced: Whether the file is replaced, which takes a right to its folder.
-    """
+    """Return whether a file could be written, or `replaced`, without writing it."""
     path = path.expanduser()
     written = path if path.exists() and (not replaced or is_special(path)) else path.parent
     if os.access(written, os.W_OK):
@@ -103,18 +83,14 @@ def check_writable(path: Path, what: str, *, replaced: bool) -> Check:
 
 
 @contextlib.contextmanager
-def one_at_a_time(path: Path, context: Context) -> Iterator[None]:
+def lock_folder(path: Path, context: Context) -> Iterator[None]:
     """Keep other runs from reading a file that this one is about to replace.
 
-    It is the folder that is locked, for as long as the block takes: the file is another one
-    after each run, and a file of its own for the lock would be left behind.
-
-    Args:
-        path: The file.
-        context: Waiting for another run ends with it.
+    The folder is locked: the file is another one after each run, and a lock file would be left
+    behind.
     """
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # who writes the file says what is wrong
+        with contextlib.suppress(OSError):  # writing the file reports what is wrong
             folder = path.expanduser().resolve().parent
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, handle)
@@ -123,14 +99,10 @@ def one_at_a_time(path: Path, context: Context) -> Iterator[None]:
 
 
 def lock(handle: int, context: Context) -> bool:
-    """Lock a file or a folder until it is closed.
-
-    Args:
-        handle: Its descriptor.
-        context: Waiting for another run ends with it.
+    """Lock the file or the folder of a descriptor until that is closed.
 
     Returns:
-        False where no lock is to be had: a record is worth more than order.
+        False where no lock can be had: an entry is worth more than its order.
     """
     waiting = context.limited(_PATIENCE)
     while True:
