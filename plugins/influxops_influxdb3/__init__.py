@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from influxops_influxdb3.target import InfluxDB3Target
+from influxops_influxdb3.plugin import InfluxDB3Target
 
 __all__ = ["InfluxDB3Target"]

@@ -15,8 +15,8 @@ from influxops.plugin import (
     is_this_machine,
     pluralize,
 )
-from influxops_influxdb3.client import Client, Ping
 from influxops_influxdb3.errors import AccessRefused
+from influxops_influxdb3.http.client import Client, Ping
 from influxops_influxdb3.settings import InfluxDB3Settings
 
 #: Clocks may differ by so many seconds; the Date header has whole seconds.
@@ -31,17 +31,7 @@ def checks(
     read_inventory: Callable[[Ping], Inventory],
     context: Context,
 ) -> Iterator[Check]:
-    """Look at one server, go on as far as that makes sense.
-
-    Args:
-        settings: The target's settings.
-        client: The server.
-        read_inventory: Reads what the server holds.
-        context: The run.
-
-    Yields:
-        One check after the other, with what to do about it.
-    """
+    """Yield one check of a server after the other, as far as that makes sense."""
     yield from _transport(settings)
     asked = datetime.now(UTC)
     try:
@@ -166,7 +156,7 @@ def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
 
 
 def _clock(ping: Ping, asked: datetime, answered: datetime) -> Check:
-    """Compare the clocks: markers carry this machine's time, retention goes by the server's."""
+    """Compare the clocks: markers have this machine's time, retention periods the server's."""
     if ping.clock is None:
         return Check("clock", None, "the server does not tell its time")
     middle = asked + (answered - asked) / 2
@@ -179,5 +169,5 @@ def _clock(ping: Ping, asked: datetime, answered: datetime) -> Check:
         "clock",
         None if abs(seconds) < _CLOCK_FAULT else False,
         f"the server's clock is {abs(seconds):.0f} s {way} this machine's",
-        "set both by NTP: markers carry this machine's time, retention goes by the server's",
+        "set both by NTP: markers carry this machine's time, retention periods end by the server's",
     )

@@ -17,7 +17,7 @@ from influxops.plugin import (
     TargetSettings,
     setting,
 )
-from influxops_influxdb3.marker import MARKER_TABLE
+from influxops_influxdb3.provision.marker import MARKER_TABLE
 
 if TYPE_CHECKING:
     import ssl
@@ -95,8 +95,8 @@ class InfluxDB3Settings(TargetSettings):
     )
     read_timeout: float = setting(
         10.0,
-        description="Seconds to wait for an answer, the whole of it; who gives none in that time "
-        "is asked once more.",
+        description="Seconds to wait for an answer, the whole of it; a request without one in that "
+        "time is sent a second time.",
         gt=0,
         le=3600,
     )
@@ -144,7 +144,7 @@ class InfluxDB3Settings(TargetSettings):
         )
 
     def read_token(self) -> str:
-        """Read the token, anew each time: a file may have been rotated.
+        """Read the token, again each time: a file may have been rotated.
 
         Raises:
             ConfigError: When it is missing.

@@ -10,7 +10,7 @@ import pytest
 from influxops.plugin import Action, Change, Database
 from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
-from influxops_influxdb3.client import Client
+from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.copies import Pair
 from tests.influxdb3.double import Double

@@ -16,9 +16,10 @@ import pytest
 
 from influxops.plugin import Severity
 from influxops_devserver.testing import StandInOptions, running_stand_in
-from influxops_influxdb3 import copy, copy_missing, copy_slices
-from influxops_influxdb3.copy_lines import ALL, FIRST, LAST, Span
-from influxops_influxdb3.time_bounds import File, divide, smaller
+from influxops_influxdb3.copy import backfill, job, slices
+from influxops_influxdb3.copy.time_bounds import divide, smaller
+from influxops_influxdb3.inspect.parquet_files import File
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span
 from tests.influxdb3.copies import Pair, new_database
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
 from tests.standin.api import Api
@@ -244,9 +245,10 @@ def test_a_limit_that_is_lower_than_thought_is_learned() -> None:
 CHILD = """
 import sys
 from influxops.plugin import Context, CopyOrder
-from influxops_influxdb3 import copy, copy_slices
+from influxops_influxdb3.copy import job
+from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
-copy._STEP, copy_slices.MOST_ROWS = 0.0, 100
+job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, paused, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
 order = CopyOrder(database, theirs, progress=progress, paused=bool(paused))
@@ -277,8 +279,8 @@ def test_a_process_that_is_killed_among_many_files_goes_on(wire: Wire, paused: s
 def test_a_server_that_is_killed_among_many_files_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: str
 ) -> None:
-    monkeypatch.setattr(copy, "_STEP", 0.0)
-    monkeypatch.setattr(copy_slices, "MOST_ROWS", 200)
+    monkeypatch.setattr(job, "_STEP", 0.0)
+    monkeypatch.setattr(slices, "MAX_ROWS", 200)
     options: StandInOptions = {**OPTIONS, "data_dir": tmp_path}
     with running_stand_in(**OPTIONS) as one, running_stand_in(**options) as other:
         pair = Pair(Api(one.url), Api(other.url), {"retries": 12})
@@ -440,9 +442,9 @@ def test_a_copy_whose_table_cannot_be_read_back_is_not_done(wire: Wire) -> None:
 def test_an_unreadable_table_is_remembered_when_it_goes_on_after_it(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy, "_STEP", 0.0)
-    for module in (copy_slices, copy_missing):
-        monkeypatch.setattr(module, "MOST_ROWS", 5)
+    monkeypatch.setattr(job, "_STEP", 0.0)
+    for module in (slices, backfill):
+        monkeypatch.setattr(module, "MAX_ROWS", 5)
     wire.write(*rows(3, table="bad"), *rows(20))
     wire.proxies[0].before = unreadable("bad")
     # Ended while the table after it is compared: the pass goes on there.

@@ -23,7 +23,7 @@ from influxops.plugin import (
     TargetRefused,
 )
 from influxops_devserver.testing import StandInOptions, running_stand_in
-from influxops_influxdb3 import copy, copy_missing, copy_slices, copy_tables
+from influxops_influxdb3.copy import backfill, job, slices, tables
 from influxops_influxdb3.errors import TableLimit, WrongServer
 from tests.influxdb3.copies import Pair, contents, cutting
 from tests.standin.api import Api
@@ -37,9 +37,9 @@ SECOND = 10**9
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a step of each slice, and slices small."""
-    monkeypatch.setattr(copy, "_STEP", 0.0)
-    for module in (copy_slices, copy_missing):
-        monkeypatch.setattr(module, "MOST_ROWS", 100)
+    monkeypatch.setattr(job, "_STEP", 0.0)
+    for module in (slices, backfill):
+        monkeypatch.setattr(module, "MAX_ROWS", 100)
 
 
 def fill(pair: Pair, rows: int = 600) -> None:
@@ -112,9 +112,10 @@ def test_a_server_that_is_started_anew_meanwhile_loses_nothing(tmp_path: Path) -
 CHILD = """
 import sys
 from influxops.plugin import Context, CopyOrder
-from influxops_influxdb3 import copy, copy_slices
+from influxops_influxdb3.copy import job
+from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
-copy._STEP, copy_slices.MOST_ROWS = 0.0, 100
+job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
 for told in ours.influxops_copy(CopyOrder(database, theirs, progress=progress), Context()):
@@ -420,7 +421,7 @@ def test_a_server_full_of_tables_is_found_before_a_row_is_written(
         with pytest.raises(TableLimit, match="would exceed number of tables limit"):
             pair.all()
         assert pair.copy.count(pair.database, "events") == 0
-        monkeypatch.setattr(copy_tables, "_CORE_TABLES", 3)
+        monkeypatch.setattr(tables, "_CORE_TABLES", 3)
         (told,) = pair.run(dry_run=True)
         (finding,) = told.findings
         assert finding.severity is Severity.ERROR

@@ -11,18 +11,9 @@ import pytest
 from influxops.plugin import Severity, TargetError
 from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_devserver.write.line_protocol import Line, parse_line
-from influxops_influxdb3 import copy_missing, copy_slices
-from influxops_influxdb3.copy_lines import (
-    FIRST,
-    LAST,
-    Lines,
-    Span,
-    Unwritable,
-    format_time,
-    parse_time,
-    table_of,
-    tags_in_order,
-)
+from influxops_influxdb3.copy import backfill, slices
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Unwritable, table_of, tags_in_order
+from influxops_influxdb3.queries import FIRST, LAST, Span, format_time, parse_time
 from tests.influxdb3.copies import Pair
 from tests.standin.api import Api
 
@@ -32,8 +23,8 @@ pytestmark = pytest.mark.stand_in
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> int:
     """Make slices small."""
-    for module in (copy_slices, copy_missing):
-        monkeypatch.setattr(module, "MOST_ROWS", 500)
+    for module in (slices, backfill):
+        monkeypatch.setattr(module, "MAX_ROWS", 500)
     return 500
 
 
@@ -130,8 +121,8 @@ def test_many_rows_are_copied_in_slices(pair: Pair, few_rows: int) -> None:
 def test_one_time_may_have_any_number_of_rows_in_bounded_memory(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (copy_slices, copy_missing):
-        monkeypatch.setattr(module, "MOST_ROWS", 5_000)
+    for module in (slices, backfill):
+        monkeypatch.setattr(module, "MAX_ROWS", 5_000)
     pair.make()
     rows = 20_000
     text = "x" * 400
@@ -231,7 +222,7 @@ def test_a_database_without_tables_is_copied_too(pair: Pair) -> None:
     assert (told.rows, told.total, told.tables) == (0, 0, 0)
 
 
-# Lines -------------------------------------------------------------------------------------------
+# Lines --------------------------------------------------------------------------------------
 
 
 def _texts(seed: int) -> Iterator[str]:
@@ -252,7 +243,7 @@ def test_lines_are_read_as_what_they_were_made_of() -> None:
             continue
         table = table_of("m x", [(tag, "Dictionary(Int32, Utf8)"), (field, "Utf8")])
         row = {tag: value, field: string, "time": "1970-01-01T00:00:01"}
-        (line,) = Lines(table).of([row])
+        (line,) = LineEncoder(table).of([row])
         assert parse_line(line.decode()) == Line(
             "m x", ((tag, value),), ((field, parse_line('m s="" 1').fields[0][1], string),), 10**9
         )
@@ -263,16 +254,16 @@ def test_lines_are_read_as_what_they_were_made_of() -> None:
 def test_a_line_break_in_a_tag_can_be_written_after_a_backslash_only() -> None:
     table = table_of("m", [("t", "Dictionary(Int32, Utf8)"), ("v", "Int64")])
     row = {"t": "a\\\nb", "v": 1, "time": "1970-01-01T00:00:00"}
-    (line,) = Lines(table).of([row])
+    (line,) = LineEncoder(table).of([row])
     assert parse_line(line.decode()).tags == (("t", "a\\\nb"),)
     for value in ("a\nb", "a\\", ""):
         with pytest.raises(Unwritable, match="the row at 1970-01-01T00:00:00 of the table m"):
-            Lines(table).of([row | {"t": value}])
+            LineEncoder(table).of([row | {"t": value}])
 
 
 def test_a_row_without_fields_is_counted_and_left_out() -> None:
     table = table_of("m", [("t", "Dictionary(Int32, Utf8)"), ("v", "Int64")])
-    lines = Lines(table)
+    lines = LineEncoder(table)
     assert lines.of([{"t": "a", "v": None, "time": "1970-01-01T00:00:00"}]) == []
     assert lines.empty == 1
 

@@ -34,7 +34,7 @@ from influxops.plugin import (
     TargetRefused,
 )
 from influxops_influxdb3 import errors
-from influxops_influxdb3.marker import marker
+from influxops_influxdb3.provision.marker import marker
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import MakeClient
 from tests.influxdb3.double import (
@@ -76,7 +76,7 @@ def test_operations_send_what_the_recordings_show(
     client.clear_retention(context, "a")
     client.write(context, "a", "_init value=1i 1")
     client.write(context, "a", "_init value=1i 1", no_sync=True)
-    assert client.query(context, "a", "SELECT $d", {"d": "d1"}) == [{"count": 1}]
+    assert client.query(context, "a", "SELECT 1") == [{"count": 1}]
     client.delete(context, "a", hard_delete_at=datetime(2026, 11, 25, 4, 41, 39, 9, tzinfo=UTC))
     assert client.databases(context) == ["_internal"]
     sent = [(a.method, a.path, a.query, a.body) for a in server.asked]
@@ -87,7 +87,7 @@ def test_operations_send_what_the_recordings_show(
         ("DELETE", f"{configure}/retention_period", {"db": "a"}, ""),
         ("POST", "/api/v3/write_lp", {"db": "a"}, "_init value=1i 1"),
         ("POST", "/api/v3/write_lp", {"db": "a", "no_sync": "true"}, "_init value=1i 1"),
-        ("POST", "/api/v3/query_sql", {}, '{"db":"a","q":"SELECT $d","params":{"d":"d1"}}'),
+        ("POST", "/api/v3/query_sql", {}, '{"db":"a","q":"SELECT 1"}'),
         ("DELETE", configure, {"db": "a", "hard_delete_at": "2026-11-25T04:41:39Z"}, ""),
         ("GET", configure, {"format": "json"}, ""),
     ]
@@ -385,6 +385,25 @@ def test_passing_failures_are_tried_again(server: Double, make_client: MakeClien
     assert len(server.asked) == 5
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        Told(500, "Schema error: No field named nocolumn. Valid fields are telemetry.time."),
+        Told(500, "External error: table should have a time column"),
+        Told(501, "not implemented"),
+        Told(505, "HTTP version not supported"),
+    ],
+    ids=["no column", "no time column", "501", "505"],
+)
+def test_what_stays_as_it_is_is_asked_once(
+    server: Double, make_client: MakeClient, told: Told
+) -> None:
+    server.fault = lambda asked, number: told
+    with pytest.raises(errors.ServerFailed):
+        make_client().query(Context(), "a", "SELECT nocolumn FROM telemetry")
+    assert len(server.asked) == 1
+
+
 def test_a_write_is_tried_again_too(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(drop=True) if number == 1 else None
     make_client().write(Context(), "a", "_init value=1i 1")
@@ -478,7 +497,7 @@ def test_a_server_that_hangs_is_given_up(make_client: MakeClient) -> None:
     with _hanging() as url, pytest.raises(errors.ConnectionFailed) as caught:
         make_client(url=url, read_timeout=0.1, retries=0).databases(Context())
     assert caught.value.reason == "no answer within 0.1 s"
-    assert caught.value.answer_lost
+    assert caught.value.may_have_applied
 
 
 def test_who_hangs_is_asked_twice_and_that_is_told(make_client: MakeClient) -> None:
@@ -503,7 +522,7 @@ def test_a_closed_port_is_told_as_such(make_client: MakeClient) -> None:
             make_client(url=f"http://127.0.0.1:{port}", retries=0).ping(Context())
     assert caught.value.reason == "connection refused"
     assert caught.value.remedy.value == "url"
-    assert not caught.value.answer_lost
+    assert not caught.value.may_have_applied
 
 
 def test_a_name_that_is_none_is_told_as_such(make_client: MakeClient) -> None:
@@ -678,7 +697,7 @@ def test_a_handshake_that_hangs_is_told_as_such(make_client: MakeClient) -> None
             Context()
         )
     assert caught.value.reason == "no end of the TLS handshake within 0.2 s"
-    assert not caught.value.answer_lost
+    assert not caught.value.may_have_applied
     assert caught.value.remedy.value == "url"
 
 

@@ -624,7 +624,7 @@ def test_an_interrupted_run_does_not_wait_for_a_server_that_hangs(
     creates: Creates,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.2)
     server.max_databases = 100
     context, hang = Context(), threading.Event()
 

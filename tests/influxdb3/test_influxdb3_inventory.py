@@ -22,7 +22,7 @@ from influxops.plugin import (
 )
 from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
-from influxops_influxdb3.client import Client
+from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import Creates, MakeTarget
 from tests.influxdb3.double import UNAUTHENTICATED, Double, Held, Told

@@ -11,15 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
 from influxops.plugin import Change, Context, Interrupted, Status
 from influxops_influxdb3 import errors
-from influxops_influxdb3.client import Client
 from influxops_influxdb3.errors import InfluxDBError
+from influxops_influxdb3.http.client import Client
 from tests.influxdb3.conftest import Creates, MakeClient, MakeTarget
-from tests.influxdb3.double import Asked, Double, Told
+from tests.influxdb3.double import Asked, Double, Held, Told
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
@@ -159,10 +160,81 @@ def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
     assert server.writes
 
 
+DATA: dict[str, Callable[[Client, Context], object]] = {
+    "drop": lambda client, context: client.delete(
+        context, "a", hard_delete_at=datetime(2030, 1, 1, tzinfo=UTC)
+    ),
+    "copy": lambda client, context: client.write(context, "a", "t v=1i 1", exact=True),
+}
+
+
+@pytest.mark.parametrize("change", DATA.values(), ids=DATA.keys())
+def test_what_drops_or_copies_data_is_not_left_behind_as_soon(
+    server: Double,
+    make_client: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Client, Context], object],
+) -> None:
+    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.0)
+    server.databases = {"a": Held()}
+    context = Context()
+
+    def fault(asked: Asked, number: int) -> None:
+        context.cancel()
+        time.sleep(0.5)  # the moment that it needs
+
+    server.fault = fault
+    change(make_client(), context)
+    assert len(server.asked) == 1
+
+
+def test_an_interrupt_is_answered_within_two_seconds_though_a_create_hangs(
+    make_client: MakeClient,
+) -> None:
+    context = Context()
+    with saying() as raw:
+
+        def cancel() -> None:
+            raw.asked.acquire()
+            context.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        begin = time.monotonic()
+        with pytest.raises(Interrupted):
+            make_client(url=raw.url).create(context, "a")
+        assert time.monotonic() - begin < 3
+        assert raw.requests == 1
+        thread.join()
+
+
+def test_an_interrupt_ends_a_batch_soon_though_the_server_hangs(
+    server: Double, make_target: MakeTarget, creates: Creates
+) -> None:
+    server.max_databases, context = 1000, Context()
+    hanging, cancelled = threading.Event(), []
+
+    def fault(asked: Asked, number: int) -> None:
+        if len(server.writes) > 20:
+            cancelled.append(time.monotonic())
+            context.cancel()
+            hanging.wait(30)
+
+    server.fault = fault
+    outcomes = list(make_target().influxops_ensure(creates(*map(str, range(100))), context))
+    seconds = time.monotonic() - cancelled[0]
+    hanging.set()
+    assert seconds < 4, "nothing more is sent to a server that did not answer in that time"
+    found = Counter(o.status for o in outcomes)
+    assert found[Status.UNCONFIRMED] == 20
+    assert found[Status.UNKNOWN] in (1, 2), "those that were sent"
+    assert found[Status.SKIPPED] == 80 - found[Status.UNKNOWN]
+
+
 def test_a_write_is_left_when_that_moment_has_passed(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.3)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.3)
     context = Context()
     with saying() as raw:
 
@@ -203,7 +275,7 @@ def test_a_deadline_holds_against_a_server_that_drips(
         r"no (whole )?answer within 0\.\d s: the run's 0\.5 s are used up", caught.value.reason
     )
     assert (caught.value.remedy.kind, caught.value.remedy.value) == ("option", "timeout")
-    assert caught.value.answer_lost
+    assert caught.value.may_have_applied
 
 
 def test_a_server_that_drips_is_given_up_without_a_deadline_too(make_client: MakeClient) -> None:
@@ -238,7 +310,7 @@ SIZES = {
 def test_an_answer_without_end_is_not_read(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, head: bytes, dripping: bytes
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.LARGEST_ANSWER", 20_000)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.LARGEST_ANSWER", 20_000)
     with saying(head, dripping=dripping) as raw:
         with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
             make_client(url=raw.url).databases(Context())
@@ -249,7 +321,7 @@ def test_an_answer_without_end_is_not_read(
 def test_what_is_packed_counts_unpacked(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.LARGEST_ANSWER", 1_000_000)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.LARGEST_ANSWER", 1_000_000)
     body = gzip.compress(b"[" + b" " * size + b"]")
     head = HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
     with saying(head, body) as raw:
@@ -382,14 +454,14 @@ def test_what_an_earlier_try_may_have_done_is_not_forgotten(
     with pytest.raises(errors.ConnectionFailed) as caught:
         make_client(retries=1).create(Context(), "a")
     assert caught.value.reason == "connection refused"
-    assert caught.value.answer_lost
+    assert caught.value.may_have_applied
 
 
 def test_threads_of_a_batch_end_with_a_run_whose_server_hangs(
     make_target: MakeTarget, creates: Creates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("influxops_influxdb3.http.GRACE", 0.2)
-    monkeypatch.setattr("influxops_influxdb3.batch.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.2)
+    monkeypatch.setattr("influxops_influxdb3.provision.batch.GRACE", 0.2)
     context = Context()
     with saying() as raw:
         target = make_target(url=raw.url)

@@ -23,8 +23,8 @@ import pytest
 from influxops.plugin import Action, Change, Context, Database, Secret, Status, TargetRefused
 from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
-from influxops_influxdb3.client import Client
 from influxops_influxdb3.errors import InfluxDBError, NotFound
+from influxops_influxdb3.http.client import Client
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.influxdb3.conftest import Creates, MakeTarget
 

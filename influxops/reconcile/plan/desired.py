@@ -16,12 +16,7 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Record
 from influxops.domain.tenant import Tenant, meant_attribute
-from influxops.domain.text import (
-    did_you_mean,
-    quote,
-    summarize,
-    truncate,
-)
+from influxops.domain.text import did_you_mean, quote, summarize, truncate
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from influxops_influxdb3.copy_lines import ALL, FIRST, LAST, Span
-from influxops_influxdb3.copy_sides import Side
+from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.time_bounds import divide
 from influxops_influxdb3.errors import QueryFileLimit
-from influxops_influxdb3.time_bounds import divide
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span
 
 #: A slice has about so many rows at most, unless they all have one time.
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 
 
 def slices(
-    side: Side, table: str, start: int = FIRST, *, other: Side | None = None
+    side: CopyEndpoint, table: str, start: int = FIRST, *, other: CopyEndpoint | None = None
 ) -> Iterator[Span]:
     """Yield ranges of time that follow upon each other, up to the end of time.
 
     Rows that come in the meantime are in one of them too, unless their time has been passed.
 
-    Args:
-        side: The database.
-        table: The table's name.
-        start: Where to begin, in nanoseconds since 1970.
-        other: Another database that is asked for the same slices.
+    Where `other` is asked for the same slices, they keep within its limit, too.
 
     Raises:
         QueryFileLimit: When a single moment is in too many files for the server.
@@ -43,13 +39,13 @@ def slices(
     sides = [(files, side.client.file_limit)]
     if other is not None:
         sides.append((other.files(table) or [], other.client.file_limit))
-    yield from divide(sides, rest, MOST_ROWS)
+    yield from divide(sides, rest, MAX_ROWS)
 
 
-def probed(side: Side, table: str, span: Span = ALL) -> Iterator[tuple[Span, int]]:
+def probed(side: CopyEndpoint, table: str, span: Span = ALL) -> Iterator[tuple[Span, int]]:
     """Yield slices of a range of time by asking how many rows there are, and how many each has.
 
-    Only one whose rows all have one time has more than `MOST_ROWS`. They follow upon each other:
+    Only one whose rows all have one time has more than `MAX_ROWS`. They follow upon each other:
     a gap belongs to the slice after it, or to the last one.
 
     Raises:
@@ -69,7 +65,7 @@ def probed(side: Side, table: str, span: Span = ALL) -> Iterator[tuple[Span, int
         if not extent.count:
             continue
         rows = Span(extent.first, extent.last + 1)
-        if extent.count > MOST_ROWS and not rows.is_moment:
+        if extent.count > MAX_ROWS and not rows.is_moment:
             spans += reversed(rows.halves())
             continue
         if held:

@@ -11,36 +11,15 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.plugin import Context, TargetError
-from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_lines import (
-    ALL,
-    FIRST,
-    LAST,
-    Digest,
-    Lines,
-    Span,
-    Table,
-    literal,
-    parse_time,
-    quoted,
-    table_of,
-)
+from influxops_influxdb3 import queries
+from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table, table_of
+from influxops_influxdb3.copy.time_bounds import in_slices, smaller
 from influxops_influxdb3.errors import QueryFileLimit
-from influxops_influxdb3.marker import MARKER_TABLE
-from influxops_influxdb3.time_bounds import File, files_of, in_slices, smaller
+from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.inspect.parquet_files import File, files_of
+from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.queries import ALL, FIRST, LAST, Span, parse_time
 
-_DATABASE = (
-    "SELECT retention_period_ns FROM system.databases WHERE deleted = false AND database_name = {}"
-)
-_TABLES = (
-    "SELECT table_name, series_key_columns FROM system.tables "
-    "WHERE deleted = false AND database_name = {}"
-)
-_TABLE_COUNT = "SELECT COUNT(*) AS n FROM system.tables WHERE deleted = false"
-_COLUMNS = (
-    "SELECT table_name, column_name, data_type FROM information_schema.columns "
-    "WHERE table_schema = 'iox'"
-)
 _SECOND = 1_000_000_000
 
 
@@ -52,14 +31,8 @@ class Extent(Struct, frozen=True):
     last: int = 0
 
 
-class Side:
-    """A database on a server.
-
-    Args:
-        client: The server.
-        context: The run.
-        database: The database's name.
-    """
+class CopyEndpoint:
+    """A database on a server."""
 
     def __init__(self, client: Client, context: Context, database: str) -> None:
         self.client = client
@@ -79,7 +52,7 @@ class Side:
         """The database and where it is."""
         return f"{self.database} on {self.client.url}"
 
-    def meet(self) -> None:
+    def handshake(self) -> None:
         """Learn which server and process is there, and what its clock says."""
         ping = self.client.ping(self._context)
         self.uuid = self.client.cluster_uuid or ""
@@ -105,7 +78,7 @@ class Side:
         period = rows[0].get("retention_period_ns")
         return period if isinstance(period, int) else None
 
-    def shared_retention(self, copy: Side, *, may_be_shorter: bool) -> int | None:
+    def shared_retention(self, copy: CopyEndpoint, *, may_be_shorter: bool) -> int | None:
         """Return for how many nanoseconds a row stays on both sides; None for ever.
 
         Raises:
@@ -125,16 +98,14 @@ class Side:
         return bool(self._read_database())
 
     def _read_database(self) -> list[dict[str, Any]]:
-        sql = _DATABASE.format(literal(self.database))
-        return self.client.query(self._context, "_internal", sql)
+        return self.client.query(self._context, "_internal", queries.retention_of(self.database))
 
     def tables(self) -> dict[str, str]:
         """Return the series key of each table, by name; without the marker's."""
-        sql = _TABLES.format(literal(self.database))
-        rows = self.client.query(self._context, "_internal", sql)
+        rows = self.client.query(self._context, "_internal", queries.tables_of(self.database))
         found = {str(r["table_name"]): str(r.get("series_key_columns", "")) for r in rows}
         found.pop(MARKER_TABLE, None)
-        self._columns = self._read_columns(_COLUMNS)
+        self._columns = self._read_columns(queries.COLUMNS)
         return dict(sorted(found.items()))
 
     def _read_columns(self, sql: str) -> dict[str, list[tuple[str, str]]]:
@@ -147,22 +118,20 @@ class Side:
 
     def table_count(self) -> int:
         """Return how many tables the server holds, in all databases."""
-        return int(self.client.query(self._context, "_internal", _TABLE_COUNT)[0]["n"])
+        return int(self.client.query(self._context, "_internal", queries.TABLE_COUNT)[0]["n"])
 
-    def table(self, name: str, *, again: bool = False) -> Table:
-        """Return the columns of a table, none where it is not there.
+    def table(self, name: str, *, refresh: bool = False) -> Table:
+        """Return the columns of a table, none where there is none of that name.
 
-        Args:
-            name: Its name.
-            again: Whether they are read again, rather than taken as `tables` found them.
+        They are as `tables` read them, unless they are to be refreshed.
 
         Raises:
             TargetError: When it has a type that line protocol cannot write.
         """
         if self._columns is None:
-            self._columns = self._read_columns(_COLUMNS)
-        elif again:
-            found = self._read_columns(f"{_COLUMNS} AND table_name = {literal(name)}")
+            self._columns = self._read_columns(queries.COLUMNS)
+        elif refresh:
+            found = self._read_columns(queries.columns_of(name))
             self._columns[name] = found.get(name, [])
         return table_of(name, self._columns.get(name, ()))
 
@@ -171,7 +140,7 @@ class Side:
         known = self.table(table.name)
         if known.may_have_rows and table.columns.keys() <= known.columns.keys():
             return known
-        return self.table(table.name, again=True)
+        return self.table(table.name, refresh=True)
 
     def files(self, table: str) -> list[File] | None:
         """Return the files of a table; None where they are not known."""
@@ -199,11 +168,7 @@ class Side:
         Raises:
             QueryFileLimit: When these are too many files for the server.
         """
-        sql = (
-            "SELECT COUNT(*) AS n, MIN(time) AS first, MAX(time) AS last "
-            f"FROM {quoted(table)} WHERE {span.condition}"
-        )
-        row = self.client.query(self._context, self.database, sql)[0]
+        row = self.client.query(self._context, self.database, queries.extent(table, span))[0]
         if not row.get("n"):
             return Extent()
         return Extent(int(row["n"]), parse_time(row["first"]), parse_time(row["last"]))
@@ -216,9 +181,7 @@ class Side:
     def total(self, table: str, *, exactly: bool = True) -> tuple[int, bool]:
         """Return how many rows a table has, in few queries whatever its files.
 
-        Args:
-            table: Its name.
-            exactly: Whether what is in no file, before and after all of them, is counted too.
+        With `exactly`, what is in no file, before and after all of them, is counted too.
 
         Returns:
             The number, and whether it is only at most that many: files count a row twice that was
@@ -234,14 +197,14 @@ class Side:
                 rows += self.count(table, span) if span.start < span.end else 0
         return rows, True
 
-    def sample(self, table: Table, most: int) -> list[dict[str, Any]]:
-        """Return some rows of a table, at most so many: of its newest file, if it has one."""
+    def sample(self, table: Table, limit: int) -> list[dict[str, Any]]:
+        """Return some rows of a table, at most `limit`: of its newest file, if it has one."""
         files = self.files(table.name)
         newest = max(files, key=lambda file: file.last, default=None) if files else None
         span = ALL if newest is None else Span(newest.first, newest.last + 1)
 
         def read(part: Span) -> list[dict[str, Any]]:
-            sql = f"{table.select(part)} LIMIT {most}"
+            sql = f"{table.select(part)} LIMIT {limit}"
             return self.client.query(self._context, self.database, sql)
 
         return next((rows for _, rows in in_slices(self.client, files, read, span) if rows), [])
@@ -272,7 +235,7 @@ class Side:
 
         A table without columns is none.
         """
-        digest, lines = Digest(), Lines(table)
+        digest, lines = Digest(), LineEncoder(table)
         for rows in self.rows(table, span):
             digest.add(lines.of(rows))
             yield
@@ -283,18 +246,14 @@ class Side:
 _BODY = 2 * 1024 * 1024
 
 
-class Writer:
+class LineWriter:
     """Writes lines to a database, without waiting until they are durable.
 
     The last body is kept back, for it to be the barrier that makes all before it durable.
-
-    Args:
-        side: Where to.
-        context: The run.
     """
 
-    def __init__(self, side: Side, context: Context) -> None:
-        self._side = side
+    def __init__(self, endpoint: CopyEndpoint, context: Context) -> None:
+        self._endpoint = endpoint
         self._context = context
         self._lines: list[bytes] = []
         self._size = 0
@@ -319,35 +278,35 @@ class Writer:
         """Write what is left and wait until all is durable.
 
         Returns:
-            Whether it is; False where the server was started anew meanwhile, so that what was
+            Whether it is; False where the server was restarted in between, so that what was
             written may be lost.
         """
         if self._lines:
             self._send(no_sync=False)
-            self._look()
+            self._verify_server()
         restarted, self._restarted = self._restarted, False
         return not restarted
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget what is left."""
         self._lines, self._size = [], 0
 
-    def _look(self) -> None:
+    def _verify_server(self) -> None:
         """See that it is still the same server, and whether it is the same process.
 
         Raises:
             WrongServer: When it is another one.
         """
-        process = self._side.process
-        self._side.meet()
-        self._restarted |= self._side.process != process
+        process = self._endpoint.process
+        self._endpoint.handshake()
+        self._restarted |= self._endpoint.process != process
 
     def _send(self, *, no_sync: bool) -> None:
         # A write would make the database on another server, before that one is known by its answer.
-        self._look()
-        side, lines = self._side, self._lines
+        self._verify_server()
+        endpoint, lines = self._endpoint, self._lines
         body = b"\n".join(lines)
-        side.client.write(self._context, side.database, body, no_sync=no_sync, exact=True)
+        endpoint.client.write(self._context, endpoint.database, body, no_sync=no_sync, exact=True)
         self.rows += len(lines)
         self.bytes += len(body)
-        self.forget()
+        self.reset()

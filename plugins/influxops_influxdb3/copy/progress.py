@@ -9,16 +9,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.plugin import TargetError
-from influxops_influxdb3.copy_lines import FIRST
+from influxops_influxdb3.queries import FIRST
 
 #: A row is expected within so many nanoseconds of its time; one that comes later is found by
 #: comparing.
 LATE: Final = 10 * 1_000_000_000
-#: After so many passes that each found something, it is told that old rows keep coming.
+#: After so many passes that each found something, it is reported that old rows keep coming.
 PASSES: Final = 10
 
 
-class State(Struct, frozen=True, omit_defaults=True):
+class CopyState(Struct, frozen=True, omit_defaults=True):
     """How far copying is; times are nanoseconds since 1970, by the source's clock."""
 
     source: str  # the identity of the server that is copied from
@@ -52,7 +52,7 @@ class State(Struct, frozen=True, omit_defaults=True):
             return "copying what is missing"
         return {1: "copying", 2: "comparing"}.get(self.number, "catching up")
 
-    def counted(self, **more: int) -> State:
+    def counted(self, **more: int) -> CopyState:
         """Return it with more of what it counts."""
         return replace(self, **{name: getattr(self, name) + n for name, n in more.items()})
 
@@ -61,7 +61,7 @@ class State(Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(self).decode()
 
     @classmethod
-    def decode(cls, text: str) -> State:
+    def decode(cls, text: str) -> CopyState:
         """Read it.
 
         Raises:
@@ -73,16 +73,14 @@ class State(Struct, frozen=True, omit_defaults=True):
             pass
         raise TargetError(
             "how far the copy was cannot be read",
-            hint="begin anew: what is in the copy already does no harm",
+            hint="start again: what is in the copy already does no harm",
         )
 
-    def after(self, now: int, *, is_unchanged: bool = False) -> State:
+    def after(self, now: int, *, is_unchanged: bool = False) -> CopyState:
         """Return the state after a whole pass: done, or the beginning of the next one.
 
-        Args:
-            now: When the next one begins.
-            is_unchanged: Whether what was read is all that there is and will be, so that it need
-                not be read again to compare.
+        Where `is_unchanged`, what was read is all that there is and will be, so that it need not
+        be read again to compare.
 
         Raises:
             TargetError: When rows are lost again and again.
@@ -100,9 +98,9 @@ class State(Struct, frozen=True, omit_defaults=True):
             )
         return replace(found, done=True)
 
-    def again(self, now: int) -> State:
+    def again(self, now: int) -> CopyState:
         """Return the beginning of the next pass."""
-        return State(
+        return CopyState(
             self.source,
             self.copy,
             now,

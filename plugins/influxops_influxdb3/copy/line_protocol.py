@@ -9,20 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
 from msgspec import Struct
 
 from influxops.plugin import TargetError, one_line
-
-#: The first and the last time that there is, in nanoseconds since 1970.
-FIRST: Final = -(2**63)
-LAST: Final = 2**63 - 1
-_SECOND = 1_000_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from influxops_influxdb3.queries import Span, parse_time, rows_of
 
 #: The type of each column, as `information_schema.columns` calls it and as tables are made with
 #: it; a tag has none.
@@ -41,48 +34,18 @@ _UNWRITABLE = re.compile(r"(?<!\\)[\n\t]|\\\Z|\A\Z")
 _MOST_CACHED = 50_000
 
 
-class Span(Struct, frozen=True):
-    """A half-open range of time, in nanoseconds since 1970; its end may be LAST + 1."""
-
-    start: int
-    end: int
-
-    @property
-    def condition(self) -> str:
-        """The condition in SQL that is true for it."""
-        bounds = []
-        if self.start > FIRST:
-            bounds.append(f"time >= '{format_time(self.start)}'")
-        if self.end <= LAST:
-            bounds.append(f"time < '{format_time(self.end)}'")
-        return " AND ".join(bounds) or "true"
-
-    def halves(self) -> tuple[Span, Span]:
-        """Divide it in the middle."""
-        middle = (self.start + self.end) // 2
-        return Span(self.start, middle), Span(middle, self.end)
-
-    @property
-    def is_moment(self) -> bool:
-        """Whether it cannot be divided."""
-        return self.end - self.start <= 1
-
-
-ALL: Final = Span(FIRST, LAST + 1)
-
-
 class Table(Struct, frozen=True):
     """A table's columns: their types by name, TAG for a tag, without the time."""
 
     name: str
     columns: Mapping[str, str]
     #: Whether it has a `time` column. A refused write may leave a table without, which holds no
-    #: rows and cannot be queried, until a good one makes it whole.
+    #: rows and cannot be queried, until a good one completes it.
     has_time: bool = True
 
     @property
     def may_have_rows(self) -> bool:
-        """Whether it can be asked for rows: it exists, and was made whole."""
+        """Whether it can be asked for rows: it exists, and is complete."""
         return bool(self.columns) and self.has_time
 
     @property
@@ -112,23 +75,11 @@ class Table(Struct, frozen=True):
 
     def select(self, span: Span) -> str:
         """Return the query for its rows in a range of time."""
-        shown = [quoted(name) for name in self.columns]
-        for alias, name in self.infinite.items():
-            column = quoted(name)
-            shown.append(
-                f"CASE WHEN {column} = CAST('inf' AS DOUBLE) THEN 1 "
-                f"WHEN {column} = CAST('-inf' AS DOUBLE) THEN -1 END AS {quoted(alias)}"
-            )
-        shown.append("time")
-        return f"SELECT {', '.join(shown)} FROM {quoted(self.name)} WHERE {span.condition}"
+        return rows_of(self.name, self.columns, self.infinite, span)
 
 
 def table_of(name: str, columns: Iterable[tuple[str, str]]) -> Table:
-    """Return a table with the columns that a server tells of.
-
-    Args:
-        name: Its name.
-        columns: The name and data type of each column.
+    """Return a table of columns, each with its name and the server's data type.
 
     Raises:
         TargetError: When it has a type that line protocol cannot write.
@@ -183,12 +134,8 @@ class Unwritable(TargetError):
     """A row that line protocol cannot write."""
 
 
-class Lines:
-    """Makes the lines of one table.
-
-    Args:
-        table: The table, with all columns that its rows may have.
-    """
+class LineEncoder:
+    """Encodes the rows of one table, which has all columns that they may have."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -306,46 +253,3 @@ class Digest(Struct):
         hashes = [of(blake2b(line, digest_size=16).digest()) for line in lines]
         self.count += len(hashes)
         self.total = (self.total + sum(hashes)) % (1 << 128)
-
-
-def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return a text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def format_time(time: int) -> str:
-    """Return a time in nanoseconds since 1970 as SQL reads it."""
-    seconds, rest = divmod(time, _SECOND)
-    return f"{_second_text(seconds)}.{rest:09}Z"
-
-
-def parse_time(text: Any) -> int:
-    """Read a time as the server writes it, in UTC without saying so, in nanoseconds since 1970.
-
-    Raises:
-        TargetError: When it is none.
-    """
-    try:
-        seconds = _second_number(text[:19])
-        return seconds * _SECOND + int(text[20:].removesuffix("Z").ljust(9, "0") or 0)
-    except (TypeError, ValueError):
-        raise TargetError(f"the server gave {text!r} as the time of a row") from None
-
-
-@lru_cache(maxsize=4096)
-def _second_number(text: str) -> int:
-    moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
-    days = moment.toordinal() - _EPOCH.toordinal()
-    return days * 86_400 + moment.hour * 3600 + moment.minute * 60 + moment.second
-
-
-@lru_cache(maxsize=256)
-def _second_text(seconds: int) -> str:
-    days, rest = divmod(seconds, 86_400)
-    day = datetime.fromordinal(_EPOCH.toordinal() + days)
-    return f"{day:%Y-%m-%d}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"

@@ -7,23 +7,24 @@ from collections.abc import Generator
 from msgspec import Struct
 
 from influxops.plugin import Context, TargetError, one_line, pluralize
-from influxops_influxdb3.copy_lines import Digest, Span, Table
-from influxops_influxdb3.copy_sides import Side
+from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.line_protocol import Digest, Table
+from influxops_influxdb3.queries import Span
 
 #: Seconds before what differs is read again: rows that were overwritten while they are buffered
 #: read as the old ones now and then.
-_LOOKS = (0.2, 1.0)
+_REREAD_AFTER = (0.2, 1.0)
 
 
-class Check(Struct, frozen=True):
+class SliceCheck(Struct, frozen=True):
     """What was copied, to be read from the copy when it is durable."""
 
     table: Table
     span: Span
     digest: Digest
 
-    def hold(
-        self, source: Side, copy: Side, context: Context
+    def verify(
+        self, source: CopyEndpoint, copy: CopyEndpoint, context: Context
     ) -> Generator[None, None, tuple[int, int]]:
         """Read the copy, and both sides again where they differ.
 
@@ -35,12 +36,12 @@ class Check(Struct, frozen=True):
         """
         ours = self.digest
         theirs = yield from copy.digest(copy.like(self.table), self.span)
-        for seconds in _LOOKS:
+        for seconds in _REREAD_AFTER:
             if ours == theirs or theirs.count < ours.count:
                 break
             context.pause(seconds)
             ours = yield from source.digest(self.table, self.span)
-            theirs = yield from copy.digest(copy.table(self.table.name, again=True), self.span)
+            theirs = yield from copy.digest(copy.table(self.table.name, refresh=True), self.span)
         if ours == theirs:
             return 0, 0
         if ours != self.digest:
@@ -50,7 +51,7 @@ class Check(Struct, frozen=True):
         lost = ours.count - theirs.count
         return lost, lost
 
-    def _differs(self, found: Digest, source: Side, copy: Side) -> TargetError:
+    def _differs(self, found: Digest, source: CopyEndpoint, copy: CopyEndpoint) -> TargetError:
         """Return what it means that a slice still differs after it was copied."""
         more = found.count - self.digest.count
         what = f"{pluralize(more, 'row')} more" if more else "other values"
@@ -58,5 +59,5 @@ class Check(Struct, frozen=True):
             f"{copy.name} holds {what} than {source.name} in the table "
             f"{one_line(self.table.name)} ({self.span.condition})",
             hint="does somebody write to the copy already, or is there an older copy? Look at "
-            "it; drop that database only if you are sure, and begin anew",
+            "it; drop that database only if you are sure, and start again",
         )

@@ -1,7 +1,7 @@
 """Bounds of time for queries: a server refuses one that touches more files than its limit.
 
-`system.parquet_files` lists the files of a table with their bounds. What is only in the write-ahead
-log is in no file and may have any time, so the slices of a table cover all of time, without gaps.
+What is only in the write-ahead log is in no file and may have any time, so the slices of a table
+cover all of time, without gaps.
 Where the files are not known, slices are found by halving what is refused.
 """
 
@@ -10,50 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import Struct
-
-from influxops.plugin import Context
-from influxops_influxdb3.copy_lines import ALL, Span, literal
-from influxops_influxdb3.errors import InfluxDBError, NotFound, QueryFileLimit, WrongServer
+from influxops_influxdb3.errors import QueryFileLimit
+from influxops_influxdb3.inspect.parquet_files import File, usable_limit
+from influxops_influxdb3.queries import ALL, Span
 
 if TYPE_CHECKING:
-    from influxops_influxdb3.client import Client
+    from influxops_influxdb3.http.client import Client
 
 _T = TypeVar("_T")
-
-_FILES = "SELECT min_time, max_time, row_count FROM system.parquet_files WHERE table_name = {}"
-
-
-class File(Struct, frozen=True):
-    """One file of a table; times are nanoseconds since 1970."""
-
-    first: int  # the time of its first row
-    last: int  # the time of its last row
-    rows: int  # its rows; one that is in several files is counted in each of them
-
-
-def files_of(client: Client, context: Context, database: str, table: str) -> list[File] | None:
-    """Return the files of a table; None where they are not known.
-
-    Raises:
-        NotFound: When there is no such database.
-        Interrupted: When the run is over.
-    """
-    found: list[File] = []
-    sql = _FILES.format(literal(table))
-    try:
-        for rows in client.rows(context, database, sql, retries=1):
-            for row in rows:
-                first, last = int(row["min_time"]), int(row["max_time"])
-                found.append(File(first, last, int(row["row_count"])))
-    except (NotFound, WrongServer):
-        raise
-    except (InfluxDBError, LookupError, TypeError, ValueError) as error:
-        # It may even end its connection without an answer: that says nothing of other queries.
-        context.check()
-        context.log.debug("the files of %s in %s are not known: %s", table, database, error)
-        return None
-    return found
 
 
 def divide(
@@ -76,7 +40,7 @@ def divide(
         if file.first < span.end and file.last >= span.start
     ]
     coming.sort(key=lambda each: each[1].first)
-    touched = [_Touched(most_files(limit), most_rows) for _, limit in sides]
+    touched = [_Touched(usable_limit(limit), most_rows) for _, limit in sides]
     found, begin = list[Span](), span.start
     for number, file in coming:
         first = file.first
@@ -96,12 +60,6 @@ def in_slices(
     span: Span = ALL,
 ) -> Iterator[tuple[Span, _T]]:
     """Ask about a range of time in as many statements as the server's limit wants.
-
-    Args:
-        client: The server, which knows its limit as soon as it has told it.
-        files: The table's files; None where they are not known.
-        ask: Asks about one slice, at the latest when its result is taken.
-        span: The range.
 
     Yields:
         Each slice, in the order of time, with the answer.
@@ -124,13 +82,7 @@ def in_slices(
 
 
 def smaller(files: Sequence[File] | None, limit: int, span: Span) -> list[Span]:
-    """Divide a slice that the server has refused, and that is more than a moment.
-
-    Args:
-        files: The table's files; None where they are not known.
-        limit: What the server's limit is thought to be by now.
-        span: The slice.
-    """
+    """Divide a slice that the server has refused, and that is more than a moment."""
     parts = divide([(files or (), limit)], span)
     if len(parts) > 1:
         return parts
@@ -167,8 +119,3 @@ class _Touched:
         """Begin another slice, which touches what has not ended yet."""
         self._files = [file for file in self._files if file.last >= time]
         self._rows = sum(file.rows for file in self._files)
-
-
-def most_files(limit: int) -> int:
-    """Return how many files a query is to touch: some may come before it is asked."""
-    return max(limit - limit // 16, 1)

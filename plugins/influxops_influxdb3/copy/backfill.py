@@ -12,40 +12,38 @@ from hashlib import blake2b
 from typing import Any, ClassVar
 
 from influxops.plugin import one_line
-from influxops_influxdb3.copy_lines import Lines, Span, Table, format_time
-from influxops_influxdb3.copy_sides import Side, Writer
-from influxops_influxdb3.copy_slices import MOST_ROWS, probed
+from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Table
+from influxops_influxdb3.copy.slices import MAX_ROWS, probed
+from influxops_influxdb3.queries import Span, format_time
 
 #: Rows that differ and are held in memory at once.
-_MOST_DIFFERENT = 5_000
+_MAX_DIFFERENT = 5_000
 
 _Parts = tuple[str, dict[str, str], int]
 
 
-class Missing:
-    """The rows of one table that the copy lacks.
+class Backfill:
+    """The rows of one table that the copy lacks; `copied` is the table as the copy has it."""
 
-    Args:
-        source: The database that is copied.
-        copy: The database that gets it.
-        writer: Writes to the copy.
-        table: The table as the source has it.
-        copied: The table as the copy has it.
-    """
-
-    #: So many conflicts are told of.
+    #: So many conflicts are reported as examples.
     EXAMPLES: ClassVar[int] = 5
 
     def __init__(
-        self, source: Side, copy: Side, writer: Writer, table: Table, copied: Table
+        self,
+        source: CopyEndpoint,
+        copy: CopyEndpoint,
+        writer: LineWriter,
+        table: Table,
+        copied: Table,
     ) -> None:
         self._source = source
         self._copy = copy
         self._writer = writer
         self._table = table
         self._copied = copied
-        self._ours = Lines(table)
-        self._theirs = Lines(copied)
+        self._ours = LineEncoder(table)
+        self._theirs = LineEncoder(copied)
         self.empty = 0
         self.seen = 0  # rows of the source
         self.conflicts = 0
@@ -60,7 +58,7 @@ class Missing:
         if (yield from self._round(span, 1, 0)):
             return
         for part, rows in probed(self._copy, self._copied.name, span):
-            rounds = -(-rows // MOST_ROWS) or 1
+            rounds = -(-rows // MAX_ROWS) or 1
             if rounds > 1:
                 # Most often there is nothing to do, which is found out by reading both sides once.
                 ours = yield from self._source.digest(self._table, part)
@@ -86,20 +84,20 @@ class Missing:
                 name = _hash(f"{key} {time}")
                 if _share(name) % rounds == number:
                     known[name] = _hash(",".join(fields.values()))
-            if len(known) > 2 * MOST_ROWS and not is_probed:
+            if len(known) > 2 * MAX_ROWS and not is_probed:
                 return False
             yield None
         different: dict[bytes, _Parts] = {}
         for found in self._source.rows(self._table, span):
             self.seen += 0 if number else len(found)
-            self._look(found, known, different, rounds, number)
+            self._compare(found, known, different, rounds, number)
             yield None
-            if len(different) >= _MOST_DIFFERENT:
+            if len(different) >= _MAX_DIFFERENT:
                 yield from self._merge(span, different)
         yield from self._merge(span, different)
         return True
 
-    def _look(
+    def _compare(
         self,
         rows: Iterable[Mapping[str, Any]],
         known: Mapping[bytes, bytes],

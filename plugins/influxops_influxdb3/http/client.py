@@ -29,21 +29,29 @@ from influxops.plugin import (
 )
 from influxops_influxdb3.errors import (
     CHECK_URL,
-    Answer,
     InfluxDBError,
     NotInfluxDB3,
     Operation,
     QueryFileLimit,
-    Request,
     WrongServer,
-    error_of,
-    read_json,
 )
-from influxops_influxdb3.http import Http
+from influxops_influxdb3.http.responses import Request, Response, error_of, read_json
+from influxops_influxdb3.http.retries import read_date, send
+from influxops_influxdb3.http.transport import Transport
 from influxops_influxdb3.settings import InfluxDB3Settings
-from influxops_influxdb3.tries import ask, read_date
 
 _DATABASES = "/api/v3/configure/database"
+_ENDPOINTS = {
+    Operation.PING: ("GET", "/ping"),
+    Operation.LIST: ("GET", _DATABASES),
+    Operation.CREATE: ("POST", _DATABASES),
+    Operation.SET_RETENTION: ("PUT", _DATABASES),
+    Operation.CLEAR_RETENTION: ("DELETE", f"{_DATABASES}/retention_period"),
+    Operation.DELETE: ("DELETE", _DATABASES),
+    Operation.CREATE_TABLE: ("POST", "/api/v3/configure/table"),
+    Operation.WRITE: ("POST", "/api/v3/write_lp"),
+    Operation.QUERY: ("POST", "/api/v3/query_sql"),
+}
 _JSON = json_reader.Decoder()
 #: What `--query-file-limit` is by default.
 _FILE_LIMIT = 432
@@ -51,7 +59,7 @@ _VERSION = re.compile(r"v?(\d+)\.")
 
 
 class Ping(Struct, frozen=True):
-    """Who answers."""
+    """Which server answers."""
 
     version: str  # the server's version
     edition: str | None  # `Core`, `Enterprise`, or None where it does not say
@@ -67,21 +75,18 @@ class Client:
     token cannot be read, or `Interrupted`. Each is safe to repeat, and is tried again where that
     may help.
 
-    Args:
-        settings: Where it is, and how to get in.
-
     Raises:
         SettingError: When certificates cannot be loaded.
     """
 
     def __init__(self, settings: InfluxDB3Settings) -> None:
         self._settings = settings
-        self._http = Http(settings)
+        self._transport = Transport(settings)
         #: How many files a query may touch: what servers are started with, until this one says so.
         self.file_limit = _FILE_LIMIT
         self._lock = threading.Lock()
         # The run, and the cluster-uuids that answered in it, the first one first.
-        self._answered: tuple[str, tuple[str, ...]] = ("", ())
+        self._identities: tuple[str, tuple[str, ...]] = ("", ())
 
     @property
     def url(self) -> str:
@@ -91,24 +96,24 @@ class Client:
     @property
     def cluster_uuid(self) -> str | None:
         """The identity of the server that answered last; every answer carries it."""
-        _, uuids = self._answered
+        _, uuids = self._identities
         return uuids[-1] if uuids else None
 
     def close(self) -> None:
         """Close the connections; they are opened again when needed."""
-        self._http.close()
+        self._transport.close()
 
     def ping(self, context: Context) -> Ping:
-        """Ask who answers.
+        """Ask which server answers.
 
         Raises:
             NotInfluxDB3: When it is another product, or an older InfluxDB.
             AccessRefused: When even that wants a token.
         """
-        request, answer = self._send(context, Operation.PING, "GET", "/ping")
-        body = read_json(answer, request) if answer.body.strip() else {}
+        request, response = self._send(context, Operation.PING)
+        body = read_json(response, request) if response.body.strip() else {}
         body = body if isinstance(body, dict) else {}
-        version = answer.headers.get("x-influxdb-version") or str(body.get("version", ""))
+        version = response.headers.get("x-influxdb-version") or str(body.get("version", ""))
         number = _VERSION.match(version)
         if number is None or int(number[1]) < 3:
             what = f"this is InfluxDB {version}" if number else "this is no InfluxDB"
@@ -116,24 +121,22 @@ class Client:
                 NotInfluxDB3,
                 f"{what}; influxops needs InfluxDB 3",
                 CHECK_URL,
-                status=answer.status,
+                status=response.status,
             )
         product = str(body.get("product_name", ""))
         build = product.rpartition(" ")[2] if product.startswith("InfluxDB 3 ") else None
         process = body.get("process_id")
         return Ping(
             version=version,
-            edition=answer.headers.get("x-influxdb-build") or build,
+            edition=response.headers.get("x-influxdb-build") or build,
             process_id=str(process) if process else None,
-            clock=read_date(answer.headers.get("date")),
+            clock=read_date(response.headers.get("date")),
         )
 
     def databases(self, context: Context) -> list[str]:
         """Return the names of the databases that the token may see, without the deleted ones."""
-        request, answer = self._send(
-            context, Operation.LIST, "GET", _DATABASES, query={"format": "json"}
-        )
-        rows = _rows(read_json(answer, request), request)
+        request, response = self._send(context, Operation.LIST, query={"format": "json"})
+        rows = _rows(read_json(response, request), request)
         return [str(row["iox::database"]) for row in rows if "iox::database" in row]
 
     def create(self, context: Context, database: str, retention: int | None = None) -> None:
@@ -146,9 +149,7 @@ class Client:
         document = {"db": database}
         if retention is not None:
             document["retention_period"] = format_duration(retention)
-        self._send(
-            context, Operation.CREATE, "POST", _DATABASES, database=database, document=document
-        )
+        self._send(context, Operation.CREATE, database, document=document)
 
     def set_retention(self, context: Context, database: str, retention: int) -> None:
         """Set a database's retention period, in seconds.
@@ -156,14 +157,8 @@ class Client:
         Raises:
             NotFound: When there is no such database.
         """
-        self._send(
-            context,
-            Operation.SET_RETENTION,
-            "PUT",
-            _DATABASES,
-            database=database,
-            document={"db": database, "retention_period": format_duration(retention)},
-        )
+        document = {"db": database, "retention_period": format_duration(retention)}
+        self._send(context, Operation.SET_RETENTION, database, document=document)
 
     def clear_retention(self, context: Context, database: str) -> None:
         """Let a database keep its data for ever.
@@ -171,14 +166,7 @@ class Client:
         Raises:
             NotFound: When there is no such database.
         """
-        self._send(
-            context,
-            Operation.CLEAR_RETENTION,
-            "DELETE",
-            f"{_DATABASES}/retention_period",
-            database=database,
-            query={"db": database},
-        )
+        self._send(context, Operation.CLEAR_RETENTION, database, query={"db": database})
 
     def create_table(
         self,
@@ -188,14 +176,9 @@ class Client:
         tags: Sequence[str],
         fields: Mapping[str, str],
     ) -> None:
-        """Create a table.
+        """Create a table with at least one tag, in the order of its series key.
 
-        Args:
-            context: The run.
-            database: Where to.
-            table: Its name.
-            tags: The names of its tags, in the order of its series key; at least one.
-            fields: The type of each field: `utf8`, `int64`, `uint64`, `float64` or `bool`.
+        The type of a field is `utf8`, `int64`, `uint64`, `float64` or `bool`.
 
         Raises:
             AlreadyExists: When it is there, whatever its columns.
@@ -203,15 +186,7 @@ class Client:
         """
         columns = [{"name": name, "type": kind} for name, kind in fields.items()]
         document = {"db": database, "table": table, "tags": list(tags), "fields": columns}
-        path = "/api/v3/configure/table"
-        self._send(
-            context,
-            Operation.CREATE_TABLE,
-            "POST",
-            path,
-            database=database,
-            document=document,
-        )
+        self._send(context, Operation.CREATE_TABLE, database, document=document)
 
     def write(
         self,
@@ -222,54 +197,35 @@ class Client:
         no_sync: bool = False,
         exact: bool = False,
     ) -> None:
-        """Write line protocol, times in nanoseconds; what is missing is made.
+        """Write line protocol, times in nanoseconds; a missing database or table is created.
 
-        Args:
-            context: The run.
-            database: Where to.
-            lines: Line protocol; bytes are UTF-8.
-            no_sync: Whether not to wait until it is durable. All that was written before an
-                ordinary write is durable with it, in whatever database, as long as it is one
-                and the same server process.
-            exact: Whether to say that times are in nanoseconds. Else the server takes one of
-                the first hours of 1970 for one in seconds.
+        With `no_sync` it is not waited for until it is durable. All that was written before an
+        ordinary write is durable with it, in whatever database, as long as it is one and the
+        same server process. Rows of a copy are `exact`: it is said that their times are in
+        nanoseconds; else the server takes one of the first hours of 1970 for one in seconds.
 
         Raises:
             DatabaseLimit: When the server takes no further database.
-            TableLimit: When it takes no further table; the database has been made all the same.
+            TableLimit: When it takes no further table; the database was created all the same.
         """
         query = {"db": database} | ({"no_sync": "true"} if no_sync else {})
         if exact:
             query["precision"] = "nanosecond"
-        self._send(
-            context,
-            Operation.WRITE,
-            "POST",
-            "/api/v3/write_lp",
-            database=database,
-            query=query,
-            # Half a character has no UTF-8; whoever checks ids has refused it before.
-            body=lines.encode(errors="replace") if isinstance(lines, str) else lines,
-        )
+        # Half a character has no UTF-8; such an id was refused before.
+        body = lines.encode(errors="replace") if isinstance(lines, str) else lines
+        self._send(context, Operation.WRITE, database, query=query, body=body, is_of_data=exact)
 
     def query(
         self,
         context: Context,
         database: str,
         sql: str,
-        params: Mapping[str, Any] | None = None,
         *,
         retries: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Ask in SQL, with `$name` for each parameter.
+        """Ask in SQL.
 
-        Args:
-            context: The run.
-            database: The database's name.
-            sql: The statement.
-            params: The values of its parameters.
-            retries: How often it is tried again at most, where it may fail for good; None as
-                often as the settings say.
+        Where it may fail for good, `retries` limits the further attempts below the settings.
 
         Returns:
             One dictionary a row; null fields are left out.
@@ -279,30 +235,16 @@ class Client:
             BadRequest: When there is no such table, or the query is wrong.
             QueryFileLimit: When the server would have to read more files than it lets itself.
         """
-        document: dict[str, Any] = {"db": database, "q": sql}
-        if params:
-            document["params"] = dict(params)
-        request, answer = self._send(
-            context,
-            Operation.QUERY,
-            "POST",
-            "/api/v3/query_sql",
-            database=database,
-            document=document,
-            retries=retries,
+        document = {"db": database, "q": sql}
+        request, response = self._send(
+            context, Operation.QUERY, database, document=document, retries=retries
         )
-        return _rows(read_json(answer, request), request)
+        return _rows(read_json(response, request), request)
 
     def rows(
         self, context: Context, database: str, sql: str, *, retries: int | None = None
     ) -> Iterator[list[dict[str, Any]]]:
         """Ask in SQL, and read the rows as they come: for answers of any size.
-
-        Args:
-            context: The run.
-            database: Which one.
-            sql: The query.
-            retries: How often to try again; None: as often as the settings say.
 
         Yields:
             Some rows at a time, one dictionary a row; null fields are left out. Integers are
@@ -314,22 +256,21 @@ class Client:
             QueryFileLimit: When the server would have to read more files than it lets itself.
             ConnectionFailed: Also when the answer breaks off; nothing is asked again then.
         """
-        request, answer = self._send(
+        document = {"db": database, "q": sql, "format": "jsonl"}
+        request, response = self._send(
             context,
             Operation.QUERY,
-            "POST",
-            "/api/v3/query_sql",
-            database=database,
-            document={"db": database, "q": sql, "format": "jsonl"},
-            streamed=True,
+            database,
+            document=document,
+            is_streamed=True,
             retries=retries,
         )
-        if answer.pieces is None:
+        if response.chunks is None:
             return
         rest = b""
-        with contextlib.closing(answer.pieces) as pieces:
-            for piece in pieces:
-                head, end, tail = piece.rpartition(b"\n")
+        with contextlib.closing(response.chunks) as chunks:
+            for chunk in chunks:
+                head, end, tail = chunk.rpartition(b"\n")
                 if end:
                     yield _json_lines(rest + head, request)
                     rest = tail
@@ -339,26 +280,16 @@ class Client:
             yield _json_lines(rest, request)
 
     def delete(self, context: Context, database: str, *, hard_delete_at: datetime) -> None:
-        """Delete a database: its name is free at once, its data stays for a while.
+        """Delete a database: its name is free at once, its data stays until `hard_delete_at`.
 
-        Args:
-            context: The run.
-            database: Its name.
-            hard_delete_at: When its data is to go; an aware datetime. The server takes a time
-                that has passed, by its own clock, for "now".
+        The server takes a time that has passed, by its own clock, for "now".
 
         Raises:
             NotFound: When there is no such database.
         """
         at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._send(
-            context,
-            Operation.DELETE,
-            "DELETE",
-            _DATABASES,
-            database=database,
-            query={"db": database, "hard_delete_at": at},
-        )
+        query = {"db": database, "hard_delete_at": at}
+        self._send(context, Operation.DELETE, database, query=query, is_of_data=True)
 
     # How a request is made -------------------------------------------------------------------
 
@@ -366,67 +297,58 @@ class Client:
         self,
         context: Context,
         operation: Operation,
-        method: str,
-        path: str,
-        *,
         database: str | None = None,
+        *,
         query: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
         body: bytes | None = None,
-        streamed: bool = False,
+        is_of_data: bool = False,
+        is_streamed: bool = False,
         retries: int | None = None,
-    ) -> tuple[Request, Answer]:
+    ) -> tuple[Request, Response]:
         """Send one request, again where that may help, and return the good answer."""
         settings = self._settings
-        most = settings.retries if retries is None else min(retries, settings.retries)
-        request = Request(operation, settings.url, database)
-        headers = {"User-Agent": f"influxops/{__version__}"}
+        limit = settings.retries if retries is None else min(retries, settings.retries)
+        method, path = _ENDPOINTS[operation]
+        target = f"{path}?{urlencode(query)}" if query else path
+        request = Request(operation, settings.url, database, method, target, body)
+        request.is_of_data, request.is_streamed = is_of_data, is_streamed
+        request.headers["User-Agent"] = f"influxops/{__version__}"
         if settings.token is not None:
             request.token, request.token_origin = self._token(), settings.token.origin
-            headers["Authorization"] = f"Bearer {request.token}"
+            request.headers["Authorization"] = f"Bearer {request.token}"
         if document is not None:
-            body = json.dumps(document, separators=(",", ":")).encode()
-            headers["Content-Type"] = "application/json"
+            request.body = json.dumps(document, separators=(",", ":")).encode()
+            request.headers["Content-Type"] = "application/json"
         elif body is not None:
-            headers["Content-Type"] = "text/plain; charset=utf-8"
+            request.headers["Content-Type"] = "text/plain; charset=utf-8"
         if operation.changes:
             self._refuse_another_server(context, request)
-        target = f"{path}?{urlencode(query)}" if query else path
         began, status = time.monotonic(), "no answer"
         try:
-            answer = ask(
-                self._http,
-                most,
-                context,
-                request,
-                method,
-                target,
-                body,
-                headers,
-                streamed=streamed,
-            )
-            status = str(answer.status)
+            response = send(self._transport, context, request, limit)
+            status = str(response.status)
         finally:
             ms = (time.monotonic() - began) * 1000
             context.log.debug(
                 "%s %s %s: %s after %.0f ms", method, path, database or "-", status, ms
             )
         try:
-            self._note_identity(context, answer.headers.get("cluster-uuid"))
+            self._note_identity(context, response.headers.get("cluster-uuid"))
             self._refuse_another_server(context, request)
-            if not answer.is_good:
-                error = error_of(answer, request)
+            if not response.is_good:
+                error = error_of(response, request)
                 if isinstance(error, QueryFileLimit) and error.limit:
                     self.file_limit = min(self.file_limit, error.limit)
                 raise error
         except InfluxDBError:
-            if answer.pieces is not None:
-                answer.pieces.close()
+            if response.chunks is not None:
+                response.chunks.close()
             raise
-        return request, answer
+        return request, response
 
     def _token(self) -> str:
-        """Read the token, anew for each request: a file may have been rotated."""
+        """Read the token, again for each request: a file may have been rotated."""
         try:
             return self._settings.read_token()
         except SettingError as error:
@@ -435,9 +357,9 @@ class Client:
     def _note_identity(self, context: Context, uuid: str | None) -> None:
         """Remember which server answered."""
         with self._lock:
-            run, uuids = self._answered
+            run, uuids = self._identities
             if uuid is not None and (run != context.id or uuid not in uuids):
-                self._answered = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
+                self._identities = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
 
     def _refuse_another_server(self, context: Context, request: Request) -> None:
         """Stop where a run that began on one server meets another, or would write to it.
@@ -445,7 +367,7 @@ class Client:
         Raises:
             WrongServer: Then.
         """
-        run, uuids = self._answered
+        run, uuids = self._identities
         if run != context.id or not uuids:
             return
         wanted, found = uuids[0], uuids[-1]

@@ -14,12 +14,11 @@ from influxops.plugin import (
     Interrupted,
     TargetError,
 )
-from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_lines import Lines
-from influxops_influxdb3.copy_sides import Side
-from influxops_influxdb3.copy_slices import slices
-from influxops_influxdb3.copy_tables import Tables
-from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.line_protocol import LineEncoder
+from influxops_influxdb3.copy.slices import slices
+from influxops_influxdb3.copy.tables import TableSync
+from influxops_influxdb3.copy.unreadable import UnreadableTables
 
 #: So many rows of one slice, and so many seconds of reading, tell how fast rows can be copied.
 _SAMPLE, _SAMPLING = 50_000, 3.0
@@ -28,37 +27,29 @@ _SAMPLE, _SAMPLING = 50_000, 3.0
 _READ = 5
 
 
-def plan(
-    source: Client, target: Client, section: str, order: CopyOrder, context: Context
+def estimate(
+    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyOrder, context: Context
 ) -> Iterator[Copied]:
-    """Yield one value: tables, rows, about how many bytes, and findings.
-
-    Args:
-        source: The server that holds the database.
-        target: The server that would get it.
-        section: The name of the target that would get it.
-        order: What would be copied.
-        context: The run.
+    """Yield one value: tables, rows, about how many bytes, and findings about `target`.
 
     Raises:
         TargetError: When the source cannot be read.
         Interrupted: When the run is over.
     """
-    ours, theirs = Side(source, context, order.database), Side(target, context, order.database)
-    tables = Tables(ours, theirs, context, section)
-    ours.meet()
-    ours.retention()
+    tables = TableSync(source, copy, context, target)
+    source.handshake()
+    source.retention()
     tables.read(copy_is_there=False)
-    findings = list(_in_the_way(ours, theirs, tables))
-    findings += tables.hollow_ones()
-    unread = Unread()
-    for name, reason in tables.odd.items():
+    findings = list(_blockers(source, copy, tables))
+    findings += tables.without_time_findings()
+    unread = UnreadableTables()
+    for name, reason in tables.uncopyable.items():
         unread.add(name, reason)
     rows, size, most, largest, at_most = 0, 0.0, 0, "", False
-    for name in tables.keys:
+    for name in tables.series_keys:
         context.check()
         with unread.table(name):
-            found, is_bound = ours.total(name)
+            found, is_bound = source.total(name)
             size += found * tables.line_bytes(name) if found else 0
             rows, at_most = rows + found, at_most or is_bound
             if found > most:
@@ -68,18 +59,18 @@ def plan(
         stage="planning",
         total=rows,
         at_most=at_most,
-        tables=len(tables.keys.keys() - unread.reasons.keys()),
+        tables=len(tables.series_keys.keys() - unread.reasons.keys()),
         bytes=round(size),
-        rate=_rate(ours, largest, context) if most else 0.0,
+        rate=_rate(source, largest, context) if most else 0.0,
         unread=unread.reasons,
         findings=tuple(findings),
     )
 
 
-def _rate(source: Side, name: str, context: Context) -> float:
+def _rate(source: CopyEndpoint, name: str, context: Context) -> float:
     """Return how many rows a second can be copied, by reading some and making lines of them."""
     table = source.table(name)
-    lines, read, began = Lines(table), 0, time.monotonic()
+    lines, read, began = LineEncoder(table), 0, time.monotonic()
     for span in slices(source, name):
         for rows in source.rows(table, span):
             lines.of(rows)
@@ -92,10 +83,10 @@ def _rate(source: Side, name: str, context: Context) -> float:
     return read / (time.monotonic() - began) / _READ
 
 
-def _in_the_way(source: Side, copy: Side, tables: Tables) -> Iterator[Finding]:
+def _blockers(source: CopyEndpoint, copy: CopyEndpoint, tables: TableSync) -> Iterator[Finding]:
     """Yield what would be refused, as far as that can be known."""
     try:
-        copy.meet()
+        copy.handshake()
         if copy.uuid and copy.uuid == source.uuid:
             yield tables.finding(f"it is the server that holds {copy.database}", error=True)
             return

@@ -12,7 +12,7 @@ _R = TypeVar("_R")
 
 
 def in_flight(
-    items: Iterable[_T], work: Callable[[_T], _R], *, most: int
+    items: Iterable[_T], work: Callable[[_T], _R], *, limit: int
 ) -> Iterator[tuple[_T, _R]]:
     """Work on items in a few threads, and yield each with its result, as they get ready.
 
@@ -33,7 +33,7 @@ def in_flight(
     source, flying, threads = iter(items), 0, 0
     try:
         while True:
-            while flying < most and (item := next(source, None)) is not None:
+            while flying < limit and (item := next(source, None)) is not None:
                 todo.put(item)
                 flying += 1
                 if threads < flying:

@@ -16,65 +16,60 @@ from influxops.plugin import (
     pluralize,
     summarize,
 )
-from influxops_influxdb3.copy_lines import Lines, Table, tags_in_order
-from influxops_influxdb3.copy_sides import Side
-from influxops_influxdb3.copy_state import State
-from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.copy.endpoints import CopyEndpoint
+from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, tags_in_order
+from influxops_influxdb3.copy.progress import CopyState
+from influxops_influxdb3.copy.unreadable import UnreadableTables
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
 
-#: Tables that InfluxDB 3 Core holds unless it was told otherwise.
+#: Tables that InfluxDB 3 Core holds by default.
 _CORE_TABLES = 2_000
-#: Rows whose lines tell how long the lines of a table are.
+#: Rows that are sampled for the length of a table's lines.
 _SAMPLE = 100
 
 
-class Tables:
-    """The tables of both sides.
+class TableSync:
+    """The tables of both sides; findings are about `target`, the name of the copy's."""
 
-    Args:
-        source: The database that is copied.
-        copy: The database that gets it.
-        context: The run.
-        target: The name of the target that gets it.
-    """
-
-    def __init__(self, source: Side, copy: Side, context: Context, target: str) -> None:
+    def __init__(
+        self, source: CopyEndpoint, copy: CopyEndpoint, context: Context, target: str
+    ) -> None:
         self._source = source
         self._copy = copy
         self._context = context
         self._target = target
         #: The series key of each table of the source that can be copied, by name.
-        self.keys: dict[str, str] = {}
+        self.series_keys: dict[str, str] = {}
         #: Tables that a refused write left without a `time` column: they hold no rows.
-        self.hollow: list[str] = []
+        self.without_time: list[str] = []
         #: Why other tables cannot be copied, by name.
-        self.odd: dict[str, str] = {}
+        self.uncopyable: dict[str, str] = {}
         self._existing: dict[str, str] = {}
         self._seen: set[str] = set()
 
     def read(self, *, copy_is_there: bool = True) -> None:
         """Read which tables there are on both sides."""
-        self.keys, self.hollow, self.odd = self._source.tables(), [], {}
+        self.series_keys, self.without_time, self.uncopyable = self._source.tables(), [], {}
         self._existing = self._copy.tables() if copy_is_there else {}
-        for name in list(self.keys):
+        for name in list(self.series_keys):
             try:
                 table = self._source.table(name)
             except TargetError as error:
-                self.odd[name] = error.message
+                self.uncopyable[name] = error.message
             else:
                 if table.columns and not table.has_time:
-                    self.hollow.append(name)
-        for name in (*self.hollow, *self.odd):
-            del self.keys[name]
+                    self.without_time.append(name)
+        for name in (*self.without_time, *self.uncopyable):
+            del self.series_keys[name]
 
     @property
     def missing(self) -> list[str]:
         """The tables that the copy lacks."""
-        return [name for name in self.keys if name not in self._existing]
+        return [name for name in self.series_keys if name not in self._existing]
 
     def conflicts(self) -> Iterator[Finding | None]:
         """Look at each table that both have, once; yield None, or what is wrong with it."""
-        for name in self.keys:
+        for name in self.series_keys:
             if name not in self._existing or name in self._seen:
                 continue
             self._context.check()
@@ -87,10 +82,10 @@ class Tables:
                 continue
             wanted, found = self._order(name, ours), self._existing[name]
             if wanted is not None and not ", ".join(wanted).startswith(found):
+                order = f"{one_line(found)}, not {one_line(self.series_keys[name])}"
                 yield self.finding(
                     f"the table {one_line(name)} is there already with its tags in another order "
-                    f"({one_line(found)}, not {one_line(self.keys[name])}): its rows are the same "
-                    "ones, queries may be slower"
+                    f"({order}): its rows are the same ones, queries may be slower"
                 )
                 continue
             yield None
@@ -108,18 +103,18 @@ class Tables:
             if tags is None:
                 yield self.finding(
                     f"the order of the tags of the table {one_line(name)} is not known "
-                    f"({one_line(self.keys[name])}): its first row makes it"
+                    f"({one_line(self.series_keys[name])}): its first row makes it"
                 )
             elif tags:
                 client, database = self._copy.client, self._copy.database
                 with contextlib.suppress(AlreadyExists):
                     client.create_table(self._context, database, name, tags, table.fields)
-                self._copy.table(name, again=True)
+                self._copy.table(name, refresh=True)
                 yield None
             else:
                 # The server makes no table without tags by itself; the first row does.
                 yield None
-            self._existing[name] = self.keys[name]
+            self._existing[name] = self.series_keys[name]
 
     def limit(self) -> Finding | None:
         """Return what stands in the way of so many tables, as far as it is known."""
@@ -127,8 +122,8 @@ class Tables:
         if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(
-            f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core is "
-            f"thought to hold {_CORE_TABLES:,}",
+            f"it holds {pluralize(held, 'table')} and would get {wanted} more; "
+            f"InfluxDB 3 Core holds {_CORE_TABLES:,} by default",
             "drop tables there, raise the server's limit, or choose another target",
             kind=Kind.OVER_CAPACITY,
             error=True,
@@ -137,23 +132,18 @@ class Tables:
     def line_bytes(self, name: str) -> float:
         """Return about how many bytes the lines of a table have."""
         table = self._source.table(name)
-        lines = Lines(table).of(self._source.sample(table, _SAMPLE))
+        lines = LineEncoder(table).of(self._source.sample(table, _SAMPLE))
         return sum(len(line) + 1 for line in lines) / len(lines) if lines else 0.0
 
     def unread(self, reasons: Mapping[str, str], without: Collection[str]) -> Iterator[Finding]:
-        """Yield what is said of tables that cannot be copied.
-
-        Args:
-            reasons: Why not, by name.
-            without: The tables that are to be left out then.
-        """
+        """Yield a finding for each table that cannot be copied, whether it is left out or not."""
         for name, reason in reasons.items():
             left = "it is left out" if name in without else "all others are copied"
             yield self.finding(f"the table {one_line(name)} cannot be copied: {reason}; {left}")
 
-    def noticed(self, state: State, unread: Unread) -> Iterator[Finding]:
+    def findings(self, state: CopyState, unread: UnreadableTables) -> Iterator[Finding]:
         """Yield what is said of a copy that came as far as this."""
-        yield from self.unread(unread.why(state.unread), state.without)
+        yield from self.unread(unread.reasons_of(state.unread), state.without)
         if state.empty:
             yield self.finding(
                 f"left out: {pluralize(state.empty, 'row')} without a value in any field, "
@@ -170,13 +160,14 @@ class Tables:
                 f"{state.new} new ones"
             )
 
-    def hollow_ones(self) -> Iterator[Finding]:
+    def without_time_findings(self) -> Iterator[Finding]:
         """Yield what is said of the tables that hold no rows."""
-        if self.hollow:
-            which = summarize([one_line(name) for name in self.hollow])
+        if self.without_time:
+            which = summarize([one_line(name) for name in self.without_time])
+            number = pluralize(len(self.without_time), "table")
             yield self.finding(
-                f"{pluralize(len(self.hollow), 'table')} without a time column, left by a refused "
-                f"write: {which}. Without rows there is nothing to copy",
+                f"{number} without a time column, left by a refused write: {which}. Without rows "
+                "there is nothing to copy",
                 severity=Severity.INFO,
             )
 
@@ -213,4 +204,4 @@ class Tables:
 
     def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
         """Return a table's tags in their order."""
-        return tags_in_order(self.keys[name], Table(name, columns).tags)
+        return tags_in_order(self.series_keys[name], Table(name, columns).tags)

@@ -6,19 +6,15 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator
 
 from influxops.plugin import TargetError, one_line
-from influxops_influxdb3.copy_lines import Unwritable
+from influxops_influxdb3.copy.line_protocol import Unwritable
 from influxops_influxdb3.errors import QueryFileLimit, ServerFailed
 
 #: With more of them, something else is wrong.
-_MOST = 100
+_LIMIT = 100
 
 
-class Unread:
-    """The tables of one database that cannot be copied.
-
-    Args:
-        found: Is given the name of each, again each time.
-    """
+class UnreadableTables:
+    """The tables of one database that cannot be copied; `found` gets each name, each time."""
 
     def __init__(self, found: Callable[[str], None] = lambda name: None) -> None:
         self._found = found
@@ -48,13 +44,13 @@ class Unread:
         """
         self.reasons[name] = reason
         self._found(name)
-        if len(self.reasons) > _MOST:
+        if len(self.reasons) > _LIMIT:
             raise TargetError(
-                f"more than {_MOST} tables cannot be copied, one of them {one_line(name)}: "
+                f"more than {_LIMIT} tables cannot be copied, one of them {one_line(name)}: "
                 f"{reason}",
                 hint="look at the logs of both servers",
             )
 
-    def why(self, names: Collection[str]) -> dict[str, str]:
+    def reasons_of(self, names: Collection[str]) -> dict[str, str]:
         """Return the reasons of some tables, which an earlier call may have found."""
         return {name: self.reasons.get(name, "it could not be read") for name in names}

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from influxops.plugin import Context
-from influxops_influxdb3.copy_lines import quoted
 from influxops_influxdb3.errors import QueryFileLimit
-from influxops_influxdb3.flight import in_flight
-from influxops_influxdb3.marker import MARKER_TABLE
-from influxops_influxdb3.table_stats import MOST_TABLES, table_names
-from influxops_influxdb3.target import read_timestamp
+from influxops_influxdb3.http.thread_map import in_flight
+from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names
+from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.queries import read_timestamp, rows_by_time
 
 if TYPE_CHECKING:
-    from influxops_influxdb3.client import Client
+    from influxops_influxdb3.http.client import Client
 
-#: `date_bin` begins its spans at multiples of the interval since 1970.
-_ACTIVITY = (
-    "SELECT date_bin(INTERVAL '{step} seconds', time) AS span, COUNT(*) AS count "
-    "FROM {table} WHERE time >= '{since}' AND time < '{until}' GROUP BY 1"
-)
 #: A query begins with that much, of which there are 288 files by default; nothing is halved that
 #: is shorter than one file.
 _WIDEST, _SHORTEST = timedelta(days=2), timedelta(minutes=10)
@@ -39,25 +33,17 @@ _Window = tuple[datetime, datetime]
 def activity(
     client: Client, name: str, since: datetime, until: datetime, step: int, context: Context
 ) -> list[tuple[datetime, int]]:
-    """Count the rows of each span of time, in all tables but the marker's.
-
-    Args:
-        client: The server.
-        name: The database.
-        since: The oldest time that counts, to the second.
-        until: The first time that does not count any more.
-        step: Seconds of one span.
-        context: The run.
+    """Count the rows of each span of `step` seconds, in all tables but the marker's.
 
     Returns:
-        When each span that has rows begins, and how many there are.
+        When each span that has rows begins, and how many it has.
 
     Raises:
         TargetError: When it could not be read.
     """
     names = table_names(client, context, name)
     tables = sorted(t for t, has_time in names.items() if has_time and t != MARKER_TABLE)
-    batches = [tables[at : at + MOST_TABLES] for at in range(0, len(tables), MOST_TABLES)]
+    batches = [tables[at : at + MAX_TABLES] for at in range(0, len(tables), MAX_TABLES)]
     asked = [(batch, window) for window in _windows(since, until) for batch in batches]
 
     def count(each: tuple[Sequence[str], _Window]) -> Counter[datetime]:
@@ -65,7 +51,7 @@ def activity(
         return _count(client, name, batch, window, step, context)
 
     found: Counter[datetime] = Counter()
-    for _, counted in in_flight(asked, count, most=_QUERIES):
+    for _, counted in in_flight(asked, count, limit=_QUERIES):
         found.update(counted)
     return sorted(found.items())
 
@@ -91,10 +77,8 @@ def _count(
         QueryFileLimit: When even a short one is.
     """
     since, until = window
-    bounds = {"step": int(step), "since": _literal(since), "until": _literal(until)}
-    sql = " UNION ALL ".join(_ACTIVITY.format(table=quoted(table), **bounds) for table in tables)
     try:
-        rows = client.query(context, name, sql)
+        rows = client.query(context, name, rows_by_time(tables, since, until, step))
     except QueryFileLimit:
         if until - since <= _SHORTEST:
             raise
@@ -108,8 +92,3 @@ def _count(
         if span is not None:
             found[span] += int(row.get("count", 0))
     return found
-
-
-def _literal(time: datetime) -> str:
-    """Return a time as a query has it."""
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -9,42 +9,46 @@ column `time`, which a refused write leaves behind, holds no rows and cannot be 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.plugin import Context, TableStats, summarize, truncate
-from influxops_influxdb3.copy_lines import format_time, literal, quoted
+from influxops.plugin import (
+    UNKNOWN,
+    Context,
+    Database,
+    DatabaseStats,
+    TableStats,
+    Unknown,
+    summarize,
+    truncate,
+)
 from influxops_influxdb3.errors import (
-    AccessRefused,
     BadRequest,
-    ConnectionFailed,
     InfluxDBError,
     QueryFileLimit,
     ServerFailed,
 )
-from influxops_influxdb3.target import read_timestamp
-from influxops_influxdb3.time_bounds import most_files
+from influxops_influxdb3.inspect.markers import MarkerCheck
+from influxops_influxdb3.inspect.parquet_files import FileTotals, file_totals, usable_limit
+from influxops_influxdb3.provision.marker import MARKER_TABLE
+from influxops_influxdb3.queries import (
+    NO_TABLE,
+    TABLES_WITH_TIME,
+    TELEMETRY_TABLE,
+    read_timestamp,
+    row_count,
+)
 
 if TYPE_CHECKING:
-    from influxops_influxdb3.client import Client
+    from influxops_influxdb3.http.client import Client
 
-_COLUMNS = (
-    "SELECT table_name, SUM(CASE WHEN column_name = 'time' THEN 1 ELSE 0 END) AS times "
-    "FROM information_schema.columns WHERE table_schema = 'iox' GROUP BY table_name"
-)
-_FILES = (
-    "SELECT table_name, COUNT(*) AS files, SUM(row_count) AS rows, MAX(max_time) AS last "
-    "FROM system.parquet_files GROUP BY table_name"
-)
 _TOO_MANY_FILES = "more files than this server's query-file-limit lets one query read: not counted"
-_NO_TABLE = re.compile(r"table '.*' not found", re.IGNORECASE)
 #: A statement asks for no more tables.
-MOST_TABLES = 50
+MAX_TABLES = 50
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
 _PROBED = timedelta(days=1)
 _NANOSECONDS = 1_000_000_000
@@ -54,31 +58,19 @@ class Contents(Struct, frozen=True):
     """What is in a database."""
 
     tables: Mapping[str, TableStats]  # by name, the marker's among them
-    trouble: str = ""  # why something is not known
-
-
-class _Files(Struct, frozen=True):
-    """What a table's files tell; zeros where there are none, or nothing tells of them."""
-
-    count: int = 0
-    rows: int = 0  # a row that is in two of them is counted twice
-    last: int = 0  # the newest time of a row, in nanoseconds since 1970
+    problem: str = ""  # why something is not known
 
 
 class _Part(Struct, frozen=True):
     """What one statement asks of one table."""
 
     table: str
-    files: _Files
+    files: FileTotals
     after: int | None = None  # only rows that are newer, in nanoseconds since 1970; None: all
 
     @property
     def sql(self) -> str:
-        bound = "" if self.after is None else f" WHERE time > '{format_time(self.after)}'"
-        return (
-            f"SELECT {literal(self.table)} AS name, COUNT(*) AS count, MAX(time) AS last "
-            f"FROM {quoted(self.table)}{bound}"
-        )
+        return row_count(self.table, self.after)
 
 
 def table_names(client: Client, context: Context, database: str) -> dict[str, bool]:
@@ -87,55 +79,73 @@ def table_names(client: Client, context: Context, database: str) -> dict[str, bo
     Raises:
         NotFound: When there is no such database.
     """
-    rows = client.query(context, database, _COLUMNS)
+    rows = client.query(context, database, TABLES_WITH_TIME)
     return {str(row["table_name"]): bool(row.get("times")) for row in rows}
 
 
 def read_contents(client: Client, context: Context, database: str) -> Contents:
     """Count the rows of each table of a database.
 
-    Args:
-        client: The server.
-        context: The run.
-        database: The database's name.
-
     Raises:
         NotFound: When there is no such database.
         TargetError: When the server does not answer as it should.
     """
-    return _Reading(client, context, database).read()
+    return _Collector(client, context, database).read()
 
 
-class _Reading:
+def describe(
+    client: Client,
+    context: Context,
+    database: Database,
+    markers: MarkerCheck,
+    telemetry: Collection[str] | None,
+) -> DatabaseStats:
+    """Describe a database with all its tables; those of telemetry are all, or those named.
+
+    Raises:
+        TargetError: When the server does not answer as it should.
+    """
+    contents = read_contents(client, context, database.name)
+    found = dict(contents.tables)
+    marker = found.pop(MARKER_TABLE, None)
+    if marker is None or marker.rows is None:
+        complete: bool | Unknown = UNKNOWN if marker else False
+    else:
+        complete = marker.rows > 0 or markers.without_row(database)
+    tables = tuple(
+        replace(table, is_telemetry=telemetry is None or name in telemetry)
+        for name, table in sorted(found.items())
+    )
+    rows = found.get(TELEMETRY_TABLE)
+    times = [table.last_write for table in tables if table.last_write is not None]
+    return DatabaseStats(
+        database.name,
+        rows.rows if rows else 0,
+        max(times, default=None) if all(table.is_known for table in tables) else None,
+        complete,
+        contents.problem,
+        tables,
+    )
+
+
+class _Collector:
     """One reading of one database."""
 
     def __init__(self, client: Client, context: Context, database: str) -> None:
         self._client, self._context, self._database = client, context, database
-        self._trouble: dict[str, list[str]] = {}
+        self._problems: dict[str, list[str]] = {}
 
     def read(self) -> Contents:
         names = table_names(self._client, self._context, self._database)
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
-        files = self._files() if asked else {}
-        most = most_files(self._client.file_limit)
-        parts = [_part(name, files.get(name, _Files()), most) for name in asked]
-        for batch in _batches(parts, most):
+        files = file_totals(self._client, self._context, self._database) if asked else {}
+        limit = usable_limit(self._client.file_limit)
+        parts = [_part(name, files.get(name, FileTotals()), limit) for name in asked]
+        for batch in _batches(parts, limit):
             found |= self._count(batch)
-        reasons = (f"{summarize(names)}: {why}" for why, names in self._trouble.items())
+        reasons = (f"{summarize(names)}: {why}" for why, names in self._problems.items())
         return Contents(found, "; ".join(reasons))
-
-    def _files(self) -> dict[str, _Files]:
-        """Return what the files tell, by table; nothing where the server does not answer that."""
-        try:
-            rows = self._client.query(self._context, self._database, _FILES, retries=1)
-        except (AccessRefused, BadRequest, ConnectionFailed, ServerFailed) as error:
-            self._context.log.debug("%s: its files are not known: %s", self._database, error.reason)
-            return {}
-        return {
-            str(row["table_name"]): _Files(int(row["files"]), int(row["rows"]), int(row["last"]))
-            for row in rows
-        }
 
     def _count(self, parts: Sequence[_Part]) -> dict[str, TableStats]:
         """Count tables by one statement; by several where one of them hinders it."""
@@ -163,10 +173,10 @@ class _Reading:
             return self._count([replace(part, after=after)])[part.table]
         if isinstance(error, ServerFailed) and error.status != 500:
             raise error
-        if isinstance(error, BadRequest) and _NO_TABLE.search(error.server_message):
-            return TableStats(part.table, 0)  # it was dropped meanwhile
+        if isinstance(error, BadRequest) and NO_TABLE.search(error.server_message):
+            return TableStats(part.table, 0)  # it was dropped in the meantime
         why = _TOO_MANY_FILES if isinstance(error, QueryFileLimit) else error.reason
-        self._trouble.setdefault(why, []).append(truncate(part.table))
+        self._problems.setdefault(why, []).append(truncate(part.table))
         return TableStats(part.table)
 
     def _stats(self, part: _Part, row: Mapping[str, Any]) -> TableStats:
@@ -174,27 +184,27 @@ class _Reading:
         if part.after is None:
             return TableStats(part.table, rows, last_write=last)
         if not part.files.count:
-            self._trouble.setdefault(_TOO_MANY_FILES, []).append(truncate(part.table))
+            self._problems.setdefault(_TOO_MANY_FILES, []).append(truncate(part.table))
             return TableStats(part.table, last_write=last)
         newest = last or _moment(part.files.last)
         return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)
 
 
-def _part(name: str, files: _Files, most: int) -> _Part:
-    return _Part(name, files, files.last if files.count > most else None)
+def _part(name: str, files: FileTotals, limit: int) -> _Part:
+    return _Part(name, files, files.last if files.count > limit else None)
 
 
 def _a_while_ago() -> int:
     return int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
 
 
-def _batches(parts: Iterable[_Part], most: int) -> Iterator[list[_Part]]:
+def _batches(parts: Iterable[_Part], limit: int) -> Iterator[list[_Part]]:
     """Divide what is asked into statements, each with few tables and so many files at most."""
     batch: list[_Part] = []
     files = 0
     for part in parts:
         touched = part.files.count if part.after is None else 0
-        if batch and (len(batch) == MOST_TABLES or files + touched > most):
+        if batch and (len(batch) == MAX_TABLES or files + touched > limit):
             yield batch
             batch, files = [], 0
         batch.append(part)

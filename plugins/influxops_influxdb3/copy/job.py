@@ -1,17 +1,17 @@
 """Copies a database to another server while it is in use: passes, made of steps.
 
-The first pass copies all rows. The second one and those after it read both sides anew and compare
-them slice by slice; a slice that differs is copied again. What is as young as the pass before is
-not compared, since it may still grow: it is copied again, and the copy is held against what was
-read. The copying is done once a pass has found nothing new in what was settled. Where nobody can
-write any more, and the source's files are the same before and after, the first pass is the only one
-that reads the source: the copy is held against what it read.
+The first pass copies all rows. Later passes read both sides again and compare them slice by slice;
+a slice that differs is copied again. Rows newer than the previous pass are not compared, since they
+may still grow: they are always copied again, and the copy is verified against what was read. The
+copy is done once a pass has found nothing new in what was settled. Where writers are paused, and
+the source's files are the same before and after, the first pass is the only one that reads the
+source: the copy is verified against what it read.
 
-A table that cannot be read is named, and the others are copied: it is not done then, unless that
-table was to be left out.
+A table that cannot be read is reported, and the others are copied: the copy is not done then,
+unless that table was to be left out.
 
-A step ends with a write that waits until all before it is durable; only then is it told how far
-copying is. Who is killed goes on from there, or from earlier: each row can be copied twice.
+A step ends with a write that waits until all before it is durable; only then is its progress
+reported. A process that was killed resumes there, or earlier: each row can be copied twice.
 """
 
 from __future__ import annotations
@@ -32,62 +32,61 @@ from influxops.plugin import (
     TargetError,
     TargetRefused,
 )
-from influxops_influxdb3.client import Client
-from influxops_influxdb3.copy_checks import Check
-from influxops_influxdb3.copy_lines import FIRST, Digest, Lines, Span, Table
-from influxops_influxdb3.copy_missing import Missing
-from influxops_influxdb3.copy_sides import Side, Writer
-from influxops_influxdb3.copy_slices import slices
-from influxops_influxdb3.copy_state import LATE, State
-from influxops_influxdb3.copy_tables import Tables
-from influxops_influxdb3.copy_unread import Unread
+from influxops_influxdb3.copy.backfill import Backfill
+from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
+from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table
+from influxops_influxdb3.copy.progress import LATE, CopyState
+from influxops_influxdb3.copy.slices import slices
+from influxops_influxdb3.copy.tables import TableSync
+from influxops_influxdb3.copy.unreadable import UnreadableTables
+from influxops_influxdb3.copy.verify import SliceCheck
 from influxops_influxdb3.errors import ConnectionFailed
+from influxops_influxdb3.queries import FIRST, Span
 
 #: Seconds between two steps, and between two words about a long one.
-_STEP, _WORD = 3.0, 2.0
+_STEP, _REPORT_INTERVAL = 3.0, 2.0
 #: What a retention period is about to take away is not compared.
 _EXPIRING = 3600 * 1_000_000_000
 #: How often a step is done again whose answers broke off.
-_AGAIN = 4
+_ATTEMPTS = 4
 #: Seconds in which a server flushes twice by default: what was answered is in its answers then.
 _FLUSHES = 2.0
 
 
 class _Restarted(TargetError):
-    """The server that gets the copy was started anew: what was not durable may be lost."""
+    """The server that gets the copy was restarted: what was not durable may be lost."""
 
 
-class Copying:
+class CopyJob:
     """One call of `influxops_copy`.
 
-    Args:
-        source: The server that holds the database.
-        target: The server that gets it.
-        section: The name of the target that gets it.
-        order: What is to be copied.
-        context: The run.
+    Findings are about `target`, the name of the one that gets the copy.
     """
 
     def __init__(
-        self, source: Client, target: Client, section: str, order: CopyOrder, context: Context
+        self,
+        source: CopyEndpoint,
+        copy: CopyEndpoint,
+        target: str,
+        order: CopyOrder,
+        context: Context,
     ) -> None:
         self._order = order
         self._context = context
-        self._source = Side(source, context, order.database)
-        self._copy = Side(target, context, order.database)
-        self._tables = Tables(self._source, self._copy, context, section)
-        self._writer = Writer(self._copy, context)
+        self._source, self._copy = source, copy
+        self._tables = TableSync(source, copy, context, target)
+        self._writer = LineWriter(copy, context)
         self._retention: int | None = None
         self._total: int | None = None
         self._at_most = False
         self._are_read = False  # whether tables were read, and no pass has begun since
-        self._checks: list[Check] = []
+        self._checks: list[SliceCheck] = []
         self._findings: list[Finding] = []
-        self._unread = Unread(self._skip)
+        self._unread = UnreadableTables(self._skip)
         self._rows_by_table: Counter[str] = Counter()
-        self._told_at = 0.0
+        self._reported_at = 0.0
         #: How far copying is, and how much of that is durable and was checked.
-        self._state = self._durable = State("", "", 0)
+        self._state = self._durable = CopyState("", "", 0)
 
     def run(self) -> Iterator[Copied]:
         """Copy; yield how far that is.
@@ -96,40 +95,40 @@ class Copying:
             TargetError: When it cannot go on.
             Interrupted: When the run is over.
         """
-        self._source.meet()
-        self._copy.meet()
+        self._source.handshake()
+        self._copy.handshake()
         self._refuse_itself()
-        self._durable = self._begin()
+        self._durable = self._initial_state()
         # Once the tenant writes to the copy, its period is what is wanted.
         later = self._order.only_missing
         self._retention = self._source.shared_retention(self._copy, may_be_shorter=later)
         yield from self._prepare()
-        self._trust()
-        broken = 0
+        self._fingerprint()
+        failures = 0
         while not self._durable.done:
             try:
-                for settled in self._go_on():
-                    if settled or self._is_silent():
-                        yield self._told()
-                    broken = 0 if settled else broken
+                for is_durable in self._run_pass():
+                    if is_durable or self._is_report_due():
+                        yield self._progress()
+                    failures = 0 if is_durable else failures
             except (_Restarted, ConnectionFailed) as error:
-                broken += 1
-                begun = error.begun if isinstance(error, ConnectionFailed) else True
-                if not begun or broken > _AGAIN:
+                failures += 1
+                partial = error.partial if isinstance(error, ConnectionFailed) else True
+                if not partial or failures > _ATTEMPTS:
                     raise
                 self._context.log.info("%s; going on from where it was durable", error.message)
-                self._context.pause(0.2 * 2**broken)
+                self._context.pause(0.2 * 2**failures)
 
     # Before anything is copied ---------------------------------------------------------------
 
-    def _begin(self) -> State:
+    def _initial_state(self) -> CopyState:
         """Return from where to go on.
 
         Raises:
             TargetError: When the progress is of other servers, or cannot be read.
         """
         order, source, copy = self._order, self._source, self._copy
-        fresh = State(
+        fresh = CopyState(
             source.uuid,
             copy.uuid,
             source.now(),
@@ -138,7 +137,7 @@ class Copying:
         )
         if not order.progress:
             return fresh
-        state = State.decode(order.progress)
+        state = CopyState.decode(order.progress)
         without = tuple(dict.fromkeys((*state.without, *order.without_tables)))
         state, fresh = replace(state, without=without), replace(fresh, without=without)
         for was, side in ((state.source, source), (state.copy, copy)):
@@ -146,7 +145,7 @@ class Copying:
                 raise TargetRefused(
                     f"another server answers at {side.client.url} than the one that the copying "
                     f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
-                    hint="begin anew if that is meant",
+                    hint="start again if that is meant",
                 )
         if order.recent and state.done and order.only_missing:
             settled, total = state.began - LATE, state.total
@@ -182,30 +181,30 @@ class Copying:
                 )
             if finding is not None:
                 self._findings.append(finding)
-            if self._is_silent():
-                yield self._told()
-        self._findings += self._tables.hollow_ones()
+            if self._is_report_due():
+                yield self._progress()
+        self._findings += self._tables.without_time_findings()
         self._are_read = True
         if self._durable.total is not None or self._durable.missing:
-            yield self._told()
+            yield self._progress()
             return
         total = 0
-        for name in self._tables.keys:
+        for name in self._tables.series_keys:
             with self._unread.table(name):
                 rows, is_bound = self._source.total(name, exactly=False)
                 total, self._at_most = total + rows, self._at_most or is_bound
-            if self._is_silent():
-                yield self._told()
+            if self._is_report_due():
+                yield self._progress()
         self._total = total
-        yield self._told()
+        yield self._progress()
 
     def _make_tables(self) -> Iterator[Finding | None]:
         self._tables.read()
         yield from self._tables.conflicts()
         yield from self._tables.make()
 
-    def _trust(self) -> None:
-        """Note what the files are where nobody is to write any more, and what can be left for that.
+    def _fingerprint(self) -> None:
+        """Note the source's files where writers are paused, and skip what they prove unchanged.
 
         What was written is in answers, and counts as copied, after two flushes.
         """
@@ -215,7 +214,7 @@ class Copying:
         self._context.pause(_FLUSHES)
         if (state.table, state.time) != ("", FIRST):
             return
-        files = self._source.fingerprint(self._tables.keys)
+        files = self._source.fingerprint(self._tables.series_keys)
         is_same = state.number > 1 and files != "" and files == state.files
         self._durable = replace(state, files=files, partial=is_same)
 
@@ -226,26 +225,26 @@ class Copying:
 
     # Steps and passes ------------------------------------------------------------------------
 
-    def _go_on(self) -> Iterator[bool]:
+    def _run_pass(self) -> Iterator[bool]:
         """Do a pass from where it is durable on; yield whether another part of it is by now."""
         self._state = self._durable
-        self._writer.forget()
+        self._writer.reset()
         self._checks.clear()
         began = time.monotonic()
-        for whole in self._pass():
-            if whole and time.monotonic() - began >= _STEP:
-                for _ in self._settle():
+        for is_slice_done in self._pass():
+            if is_slice_done and time.monotonic() - began >= _STEP:
+                for _ in self._checkpoint():
                     yield False
                 self._durable = self._state
                 yield True
                 began = time.monotonic()
             else:
                 yield False
-        for _ in self._settle():
+        for _ in self._checkpoint():
             yield False
         state, is_unchanged = self._state, False
         if self._order.paused and state.number == 1 and state.files:
-            is_unchanged = self._source.fingerprint(self._tables.keys) == state.files
+            is_unchanged = self._source.fingerprint(self._tables.series_keys) == state.files
         self._durable = state.after(self._source.now(), is_unchanged=is_unchanged)
         yield True
 
@@ -256,12 +255,12 @@ class Copying:
             for _ in self._tables.make():
                 yield False
         self._are_read = False
-        for name, reason in self._tables.odd.items():
+        for name, reason in self._tables.uncopyable.items():
             self._unread.add(name, reason)
         at = self._state
         start = at.settled if at.partial else FIRST
         copy = None if at.number == 1 and not at.missing else self._copy
-        for name in self._tables.keys:
+        for name in self._tables.series_keys:
             if name < at.table:
                 continue
             with self._unread.table(name):
@@ -273,11 +272,11 @@ class Copying:
                     self._state = replace(self._state, table=name, time=span.end)
                     yield True
 
-    def _settle(self) -> Iterator[None]:
-        """Make all that was written durable, and look whether it is there.
+    def _checkpoint(self) -> Iterator[None]:
+        """Make all that was written durable, and verify that it exists.
 
         Raises:
-            _Restarted: When the server was started anew, so that it may be lost.
+            _Restarted: When the server was restarted, so that it may be lost.
             TargetError: When the copy holds what the source does not.
         """
         if not self._writer.barrier():
@@ -290,8 +289,8 @@ class Copying:
                 # It took so long that rows may have expired; the next pass tells.
                 continue
             with self._unread.table(check.table.name):
-                new, lost = yield from check.hold(self._source, self._copy, self._context)
-                self._note(new=new, lost=lost)
+                new, lost = yield from check.verify(self._source, self._copy, self._context)
+                self._count(new=new, lost=lost)
         self._checks.clear()
 
     def _slice(self, table: Table, span: Span) -> Iterator[None]:
@@ -299,15 +298,15 @@ class Copying:
         state = self._state
         if state.number == 1 and not state.missing:
             digest = yield from self._copy_rows(table, span)
-            self._note(seen=digest.count)
+            self._count(seen=digest.count)
             if state.files:
-                self._checks.append(Check(table, span, digest))
+                self._checks.append(SliceCheck(table, span, digest))
             return
         oldest = self._oldest()
         if span.start < oldest:
             gone = Span(span.start, min(span.end, oldest))
             rows = self._source.count(table.name, gone)
-            self._note(expiring=rows, seen=rows)
+            self._count(expiring=rows, seen=rows)
             yield None
         start = max(span.start, oldest)
         if start >= span.end:
@@ -320,7 +319,7 @@ class Copying:
             yield from self._compare(table, Span(start, middle))
         if middle < span.end:
             digest = yield from self._copy_and_check(table, Span(middle, span.end))
-            self._note(seen=digest.count)
+            self._count(seen=digest.count)
 
     def _oldest(self) -> int:
         """Return the time from which on rows stay long enough to be compared."""
@@ -330,19 +329,19 @@ class Copying:
 
     def _copy_rows(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         """Copy a slice, and return the digest of what was read."""
-        digest, lines = Digest(), Lines(table)
+        digest, lines = Digest(), LineEncoder(table)
         for rows in self._source.rows(table, span):
             found = lines.of(rows)
             digest.add(found)
             self._writer.add(found)
             self._context.on_progress(len(rows))
             yield None
-        self._note(empty=lines.empty)
+        self._count(empty=lines.empty)
         return digest
 
     def _copy_and_check(self, table: Table, span: Span) -> Generator[None, None, Digest]:
         digest = yield from self._copy_rows(table, span)
-        self._checks.append(Check(table, span, digest))
+        self._checks.append(SliceCheck(table, span, digest))
         return digest
 
     def _compare(self, table: Table, span: Span) -> Iterator[None]:
@@ -350,38 +349,38 @@ class Copying:
         ours = yield from self._source.digest(table, span)
         theirs = yield from self._copy.digest(self._copy.like(table), span)
         self._context.on_progress(ours.count)
-        self._note(seen=ours.count)
+        self._count(seen=ours.count)
         if ours == theirs:
             return
-        self._note(new=max(ours.count - theirs.count, 1))
+        self._count(new=max(ours.count - theirs.count, 1))
         yield from self._copy_and_check(table, span)
 
     def _copy_missing(self, table: Table, span: Span) -> Iterator[None]:
         """Copy the rows of a slice whose keys the copy lacks."""
-        missing = Missing(self._source, self._copy, self._writer, table, self._copy.like(table))
+        backfill = Backfill(self._source, self._copy, self._writer, table, self._copy.like(table))
         before = self._writer.added
-        yield from missing.copy(span)
+        yield from backfill.copy(span)
         self._rows_by_table[table.name] += self._writer.added - before
-        self._context.on_progress(missing.seen)
-        self._note(empty=missing.empty, conflicts=missing.conflicts, seen=missing.seen)
-        few = (*self._state.examples, *missing.examples)[: Missing.EXAMPLES]
-        self._state = replace(self._state, examples=few)
+        self._context.on_progress(backfill.seen)
+        self._count(empty=backfill.empty, conflicts=backfill.conflicts, seen=backfill.seen)
+        examples = (*self._state.examples, *backfill.examples)[: Backfill.EXAMPLES]
+        self._state = replace(self._state, examples=examples)
 
-    # What is told ----------------------------------------------------------------------------
+    # Progress --------------------------------------------------------------------------------
 
-    def _note(self, **counts: int) -> None:
+    def _count(self, **counts: int) -> None:
         """Count what was found."""
         self._state = self._state.counted(**counts)
 
-    def _is_silent(self) -> bool:
+    def _is_report_due(self) -> bool:
         """Whether it is time for a word."""
-        return time.monotonic() - self._told_at >= _WORD
+        return time.monotonic() - self._reported_at >= _REPORT_INTERVAL
 
-    def _told(self) -> Copied:
+    def _progress(self) -> Copied:
         """Return how far copying is."""
-        self._told_at, state = time.monotonic(), self._durable
+        self._reported_at, state = time.monotonic(), self._durable
         is_counted = state.total is not None
-        unread = self._unread.why(state.unread)
+        unread = self._unread.reasons_of(state.unread)
         return Copied(
             stage=state.stage,
             progress=state.encode(),
@@ -389,11 +388,11 @@ class Copying:
             rows_by_table={name: n for name, n in self._rows_by_table.items() if n},
             total=state.total if is_counted else self._total,
             at_most=self._at_most and not is_counted,
-            tables=len(self._tables.keys.keys() - unread.keys()),
+            tables=len(self._tables.series_keys.keys() - unread.keys()),
             bytes=self._writer.bytes,
             conflicts=state.conflicts,
             expiring=state.expiring,
             unread=unread,
             done=state.done and unread.keys() <= set(state.without),
-            findings=(*self._findings, *self._tables.noticed(state, self._unread)),
+            findings=(*self._findings, *self._tables.findings(state, self._unread)),
         )

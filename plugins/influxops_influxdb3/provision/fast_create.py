@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from influxops.plugin import Change, Context, Outcome, Status
-from influxops_influxdb3.client import Client
 from influxops_influxdb3.errors import (
     CHECK_URL,
     AlreadyExists,
@@ -20,28 +19,24 @@ from influxops_influxdb3.errors import (
     Operation,
     WrongServer,
 )
-from influxops_influxdb3.flight import in_flight
+from influxops_influxdb3.http.client import Client
+from influxops_influxdb3.http.thread_map import in_flight
 
 #: Requests under way at once; the server does one change of its catalog at a time (measured).
 _IN_FLIGHT = 2
 #: What is wrong with one database, and with no other.
-_ITS_OWN = (BadRequest, NotFound, LimitReached)
+_OF_ONE_DATABASE = (BadRequest, NotFound, LimitReached)
 
 
-def made(
+def create_databases(
     client: Client, expected: str | None, changes: Sequence[Change], context: Context
 ) -> Iterator[Outcome]:
-    """Make databases; yield the outcome of each once it is known.
+    """Create databases; yield the outcome of each once it is known.
 
-    Args:
-        client: The server.
-        expected: The identity of the only server that may be written to; None for any.
-        changes: What to make.
-        context: The run.
+    A server of another identity than the expected one, if any, is not written to.
 
     Raises:
-        InfluxDBError: When the server is in trouble.
-        Interrupted: When the run is over.
+        InfluxDBError: When the server fails, whatever the database.
     """
     if expected is not None:
         _refuse_another(client, expected, context)
@@ -57,7 +52,7 @@ def made(
                 yield change
 
     rest: list[Change] = []
-    for _, outcome in in_flight(still_open(), partial(_make, client, context), most=_IN_FLIGHT):
+    for _, outcome in in_flight(still_open(), partial(_create, client, context), limit=_IN_FLIGHT):
         if outcome.status is Status.FULL:
             full.append(outcome)
         yield outcome
@@ -65,7 +60,7 @@ def made(
         yield Outcome(change, Status.FULL, full[0].message, full[0].remedy)
 
 
-def _make(client: Client, context: Context, change: Change) -> Outcome:
+def _create(client: Client, context: Context, change: Change) -> Outcome:
     retention = change.after.retention if change.after else None
     try:
         client.create(context, change.database, retention if isinstance(retention, int) else None)
@@ -73,7 +68,7 @@ def _make(client: Client, context: Context, change: Change) -> Outcome:
         return Outcome(change, Status.DONE, "it was there already")
     except DatabaseLimit as error:
         return Outcome(change, Status.FULL, error.reason, error.remedy)
-    except _ITS_OWN as error:
+    except _OF_ONE_DATABASE as error:
         return Outcome(change, Status.FAILED, error.reason, error.remedy)
     return Outcome(change, Status.DONE, effect=True)
 

@@ -1,0 +1,1 @@
+"""Copying a database to another server while it is in use."""

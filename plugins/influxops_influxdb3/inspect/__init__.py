@@ -1,0 +1,1 @@
+"""Reading what a server holds: databases, their tables, and how much was written when."""

@@ -1,0 +1,94 @@
+"""Reads which Parquet files tables have: how many rows, and of which times.
+
+A server refuses a query that touches more files than its limit. What is only in the write-ahead log
+is in no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+
+from influxops.plugin import Context
+from influxops_influxdb3 import queries
+from influxops_influxdb3.errors import InfluxDBError, NotFound, WrongServer
+
+if TYPE_CHECKING:
+    from influxops_influxdb3.http.client import Client
+
+_T = TypeVar("_T")
+
+
+class File(Struct, frozen=True):
+    """One file of a table; times are nanoseconds since 1970."""
+
+    first: int  # the time of its first row
+    last: int  # the time of its last row
+    rows: int  # its rows; one that is in several files is counted in each of them
+
+
+class FileTotals(Struct, frozen=True):
+    """All files of a table; zeros where it has none, or they are not known."""
+
+    count: int = 0
+    rows: int = 0  # a row that is in two of them is counted twice
+    last: int = 0  # the newest time of a row, in nanoseconds since 1970
+
+
+def files_of(client: Client, context: Context, database: str, table: str) -> list[File] | None:
+    """Return the files of a table; None where they are not known.
+
+    Raises:
+        NotFound: When there is no such database.
+        Interrupted: When the run is over.
+    """
+
+    def read() -> list[File]:
+        pages = client.rows(context, database, queries.files_of(table), retries=1)
+        return [
+            File(int(row["min_time"]), int(row["max_time"]), int(row["row_count"]))
+            for rows in pages
+            for row in rows
+        ]
+
+    return _unless_unknown(context, database, read)
+
+
+def file_totals(client: Client, context: Context, database: str) -> dict[str, FileTotals]:
+    """Return what the files of each table tell, by name; nothing where they are not known.
+
+    Raises:
+        NotFound: When there is no such database.
+        Interrupted: When the run is over.
+    """
+
+    def read() -> dict[str, FileTotals]:
+        rows = client.query(context, database, queries.FILE_TOTALS, retries=1)
+        return {
+            str(row["table_name"]): FileTotals(
+                int(row["files"]), int(row["rows"]), int(row["last"])
+            )
+            for row in rows
+        }
+
+    return _unless_unknown(context, database, read) or {}
+
+
+def usable_limit(limit: int) -> int:
+    """Return how many files a query is to touch: some may come before it is sent."""
+    return max(limit - limit // 16, 1)
+
+
+def _unless_unknown(context: Context, database: str, read: Callable[[], _T]) -> _T | None:
+    """Return what is read of the files of a database; None where the server does not tell."""
+    try:
+        return read()
+    except (NotFound, WrongServer):
+        raise
+    except (InfluxDBError, LookupError, TypeError, ValueError) as error:
+        # It may even end its connection without an answer: that says nothing of other queries.
+        context.check()
+        context.log.debug("the files in %s are not known: %s", database, error)
+        return None

@@ -1,0 +1,290 @@
+"""The target plugin: its hooks, and what one run knows between them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from influxops.plugin import (
+    Change,
+    Check,
+    Context,
+    Copied,
+    CopyOrder,
+    Database,
+    DatabaseStats,
+    Finding,
+    InfluxopsError,
+    Inventory,
+    Kind,
+    Marker,
+    Outcome,
+    Remedy,
+    Severity,
+    Target,
+    TargetError,
+    Traits,
+    hookimpl,
+)
+from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
+from influxops_influxdb3.http.thread_map import in_flight
+from influxops_influxdb3.inspect.inventory import (
+    freshly_deleted,
+    is_internal,
+    read_deleted,
+    read_deleted_ago,
+    read_inventory,
+)
+from influxops_influxdb3.inspect.markers import QUERIES, MarkerCheck, oldest_marker
+from influxops_influxdb3.naming_rules import RETENTION_LIMITS, name_rule, tenant_rule
+from influxops_influxdb3.queries import INVENTORY, TELEMETRY_TABLE, inventory_of
+from influxops_influxdb3.settings import InfluxDB3Settings
+
+if TYPE_CHECKING:
+    from influxops_influxdb3.http.client import Client, Ping
+
+#: Databases that InfluxDB 3 Core holds by default.
+_CORE_CAPACITY = 5
+#: Databases that one query names.
+_NAMED_AT_ONCE = 500
+#: Seconds between two flushes of its log, by default: what came in between is not found before.
+_FLUSH_INTERVAL = 1.0
+
+
+class _RunCache(Struct):
+    """What is known in one run, for the hooks that come after the inventory."""
+
+    run: str = ""  # the run's id
+    ping: Ping | None = None
+    databases: dict[str, Database] = field(default_factory=dict)
+    marked: set[str] = field(default_factory=set)  # whose marker this run has sent
+    reused: set[str] = field(default_factory=set)  # whose namesake had just been deleted
+
+
+class InfluxDB3Target(Target):
+    """An InfluxDB 3 server that holds tenant databases."""
+
+    Settings = InfluxDB3Settings
+    settings: InfluxDB3Settings
+    traits: ClassVar[Traits] = Traits(
+        server="InfluxDB 3",
+        retention=RETENTION_LIMITS,
+        marker="marker",
+        contents=TELEMETRY_TABLE,
+        identity="cluster-uuid",
+        visible_after=_FLUSH_INTERVAL,
+        name_rule=name_rule,
+        tenant_rule=tenant_rule,
+    )
+
+    def __init__(self, section: str, settings: InfluxDB3Settings) -> None:
+        super().__init__(section, settings)
+        self._connected: Client | None = None
+        self._known = _RunCache()
+
+    @property
+    def _client(self) -> Client:
+        """The client, made when it is first needed: http is not imported for nothing."""
+        if self._connected is None:
+            from influxops_influxdb3.http.client import Client
+
+            self._connected = Client(self.settings)
+        return self._connected
+
+    def _cache(self, context: Context) -> _RunCache:
+        """Return what is known in this run."""
+        if self._known.run != context.id:
+            self._known = _RunCache(context.id)
+        return self._known
+
+    def _markers(self, context: Context) -> MarkerCheck:
+        return MarkerCheck(self._client, context, self._cache(context).marked)
+
+    @hookimpl
+    def influxops_inventory(self, context: Context, closely: Collection[str] = ()) -> Inventory:
+        """Read all databases with two requests, and one more for each to be read closely."""
+        cache = self._cache(context)
+        cache.ping = self._client.ping(context)
+        inventory = self._inventory(context, cache, closely)
+        cache.databases = dict(inventory.databases)
+        return inventory
+
+    def _inventory(
+        self, context: Context, cache: _RunCache, closely: Collection[str] = ()
+    ) -> Inventory:
+        ping = cache.ping
+        findings: tuple[Finding, ...] = ()
+        deleted: dict[str, datetime | None] = {}
+        deleted_ago: dict[str, float] = {}
+        assert ping is not None
+        try:
+            rows = self._client.query(context, "_internal", INVENTORY)
+        except (AccessRefused, NotFound, BadRequest) as error:
+            names = self._client.databases(context)
+            databases = {name: Database(name) for name in names if not is_internal(name)}
+            findings = (self._partial(error),)
+        else:
+            databases = read_inventory(rows)
+            deleted = read_deleted(rows)
+            now = ping.clock or datetime.now(UTC)
+            deleted_ago = read_deleted_ago(rows, now)
+            cache.reused |= freshly_deleted(rows, now)
+        self._markers(context).verify(databases, {*closely, *cache.reused})
+        return Inventory(
+            databases=databases,
+            edition=ping.edition,
+            version=ping.version,
+            identity=self._client.cluster_uuid,
+            capacity=_CORE_CAPACITY if ping.edition == "Core" else None,
+            complete=not findings,
+            deleted=deleted,
+            deleted_ago=deleted_ago,
+            findings=findings,
+        )
+
+    def _partial(self, error: AccessRefused | NotFound | BadRequest) -> Finding:
+        return Finding(
+            Kind.PARTIAL_INVENTORY,
+            Severity.WARNING,
+            f"retention periods and markers cannot be read on {self.settings.url}, so they are "
+            f"left as they are: {error.reason}",
+            Remedy.setting(
+                "token",
+                "set {} to an admin token; a resource token may not read the system tables of "
+                "_internal",
+            ),
+            target=self.section,
+        )
+
+    @hookimpl
+    def influxops_look(self, names: Collection[str], context: Context) -> Inventory:
+        """Look at some databases with one request."""
+        client = self._client
+        # What could not be a name is the name of no database, and needs no quoting either.
+        asked = sorted(name for name in names if not name_rule(name))
+        databases: dict[str, Database] = {}
+        deleted: dict[str, datetime | None] = {}
+        complete = True
+        if not asked:
+            client.ping(context)
+        for start in range(0, len(asked), _NAMED_AT_ONCE):
+            part = asked[start : start + _NAMED_AT_ONCE]
+            try:
+                rows = client.query(context, "_internal", inventory_of(part))
+            except (AccessRefused, NotFound, BadRequest):
+                there = frozenset(client.databases(context))
+                databases = {name: Database(name) for name in asked if name in there}
+                complete = False
+                break
+            databases |= read_inventory(rows)
+            deleted |= read_deleted(rows)
+            fresh = freshly_deleted(rows, datetime.now(UTC))
+            self._markers(context).verify(databases, fresh)
+        gone = {name: until for name, until in deleted.items() if name in asked}
+        return Inventory(databases, identity=client.cluster_uuid, complete=complete, deleted=gone)
+
+    @hookimpl
+    def influxops_markers(
+        self, names: Collection[str], context: Context
+    ) -> Iterator[tuple[str, Marker]]:
+        """Read the oldest marker of each database with one query, a few at a time."""
+        read = partial(oldest_marker, self._client, context)
+        for name, marker in in_flight(names, read, limit=QUERIES):
+            if marker is not None:
+                yield name, marker
+
+    @hookimpl
+    def influxops_make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+        """Make databases with one request each; see `fast_create.py`."""
+        from influxops_influxdb3.provision.fast_create import create_databases
+
+        return create_databases(self._client, self.settings.cluster_uuid, changes, context)
+
+    @hookimpl
+    def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+        """Make all changes as one batch; see `batch.py`."""
+        from influxops_influxdb3.provision.batch import Batch
+
+        cache = self._cache(context)
+        expected = self.settings.cluster_uuid
+        return Batch(self._client, context, cache.ping, expected, cache.marked).outcomes(changes)
+
+    @hookimpl
+    def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
+        """Count what is in each database and look for its marker, a few at a time."""
+        reported = set()
+        still_open = (name for name in names if context.over is None)
+        for name, stats in in_flight(still_open, partial(self._stats, context), limit=QUERIES):
+            reported.add(name)
+            yield stats
+        ended = context.over
+        for name in names:
+            if name not in reported:
+                yield DatabaseStats(name, message=ended.message if ended else "not read")
+
+    def _stats(self, context: Context, name: str) -> DatabaseStats:
+        """Describe one database; what fails is that database's message."""
+        from influxops_influxdb3.inspect.stats import describe
+
+        known = self._cache(context).databases.get(name, Database(name))
+        stats, markers = DatabaseStats(name, complete=known.complete), self._markers(context)
+        try:
+            if known.in_use is False:
+                complete = known.complete is not False and markers.is_complete(known)
+                return DatabaseStats(name, 0, complete=complete, tables=())
+            return describe(self._client, context, known, markers, self.settings.telemetry)
+        except NotFound:
+            return replace(stats, message="there is no such database")
+        except InfluxopsError as error:
+            return replace(stats, message=getattr(error, "reason", error.message))
+
+    @hookimpl
+    def influxops_activity(
+        self, name: str, since: datetime, until: datetime, step: int, context: Context
+    ) -> Iterable[tuple[datetime, int]]:
+        """Count the rows of each span; see `write_activity.py`."""
+        from influxops_influxdb3.inspect.write_activity import activity
+
+        return activity(self._client, name, since, until, step, context)
+
+    @hookimpl
+    def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+        """Copy a database to another server; see `copy/job.py`."""
+        from influxops_influxdb3.copy.ahead import ahead
+        from influxops_influxdb3.copy.endpoints import CopyEndpoint
+        from influxops_influxdb3.copy.estimate import estimate
+        from influxops_influxdb3.copy.job import CopyJob
+
+        into = order.into
+        if not isinstance(into, InfluxDB3Target):
+            raise TargetError(f"{order.database} can be copied to another InfluxDB 3 only")
+        source = CopyEndpoint(self._client, context, order.database)
+        copy = CopyEndpoint(into._client, context, order.database)
+        if order.ahead:
+            yield from ahead(source, copy, context)
+        elif order.dry_run:
+            yield from estimate(source, copy, into.section, order, context)
+        else:
+            yield from CopyJob(source, copy, into.section, order, context).run()
+
+    @hookimpl
+    def influxops_check(self, context: Context) -> Iterable[Check]:
+        """Look at all that this server has to offer; see `checks.py`."""
+        from influxops_influxdb3.checks import checks
+
+        def inventory(ping: Ping) -> Inventory:
+            return self._inventory(context, _RunCache(context.id, ping))
+
+        return checks(self.settings, self._client, inventory, context)
+
+    @hookimpl
+    def influxops_close(self) -> None:
+        """Close the connections."""
+        if self._connected is not None:
+            self._connected.close()
+            self._connected = None
