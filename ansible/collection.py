@@ -25,19 +25,19 @@ from influxops import __version__
 
 _HERE = Path(__file__).resolve().parent
 _NAME = ("influxops", "influxdb3")
-#: The programs of the environment that runs this.
+#: The programs of this Python's environment.
 _PROGRAMS = Path(sys.executable).parent
 _MODULE = "influxops.influxdb3.influx_tenant_db"
-#: Where the collection has what the checkout has; Ansible finds the latter by ansible.cfg.
+#: The collection's folder of each folder here, which Ansible finds by ansible.cfg.
 _PLUGINS = {
     "library": "modules",
     "module_utils": "module_utils",
     "doc_fragments": "doc_fragments",
     "lookup": "lookup",
 }
-#: What antsibull-changelog writes.
+#: The files that antsibull-changelog writes.
 _CHANGELOG = ("CHANGELOG.md", "changelogs/changelog.yaml")
-#: What is called otherwise inside the collection.
+#: Names that differ inside the collection.
 _IN_COLLECTION = {
     r"^from ansible\.module_utils\.influx_tenants ": (
         f"from ansible_collections.{'.'.join(_NAME)}.plugins.module_utils.influx_tenants "
@@ -48,9 +48,9 @@ _IN_PLAYBOOKS = {
     r"^( +)(influx_tenant_db(?:_info)?):": rf"\1{'.'.join(_NAME)}.\2:",
     r"ansible-playbook playbooks/(\w+)\.yml": rf"ansible-playbook {'.'.join(_NAME)}.\1",
 }
-#: Where ansible-core 2.19's ansible-test keeps the script that brings pip into its environments.
+#: The script with which ansible-core 2.19's ansible-test installs pip into its environments.
 _GET_PIP = Path("~/.ansible/test/cache/get_pip_24_2.py")
-#: What takes its place where the host that has it is out of reach: the pip that Python brings.
+#: Its replacement where it cannot be downloaded: the pip that Python brings.
 _SHIM = '''\
 """Brings pip into an environment of ansible-test without a download.
 
@@ -66,14 +66,7 @@ subprocess.run([sys.executable, "-m", "pip", "install", *arguments], check=True)
 
 
 def stage(folder: Path) -> Path:
-    """Put the collection together.
-
-    Args:
-        folder: Where `ansible_collections` is to be.
-
-    Returns:
-        The collection's own folder.
-    """
+    """Put the collection together under `folder/ansible_collections`, and return its folder."""
     galaxy = yaml.safe_load((_HERE / "collection/galaxy.yml").read_text(encoding="utf-8"))
     if galaxy["version"] != __version__:
         raise SystemExit(f"galaxy.yml says {galaxy['version']}, but influxops is {__version__}")
@@ -91,7 +84,7 @@ def stage(folder: Path) -> Path:
 
 
 def _put(path: Path, folder: Path, names: Mapping[str, str]) -> None:
-    """Copy a file, and call what it names as the collection calls it."""
+    """Copy a file, with the names of the collection in it."""
     text = path.read_text(encoding="utf-8")
     for pattern, name in names.items():
         text = re.sub(pattern, name, text, flags=re.MULTILINE)
@@ -100,15 +93,7 @@ def _put(path: Path, folder: Path, names: Mapping[str, str]) -> None:
 
 
 def build(staged: Path, out: Path = _HERE.parent / "dist") -> Path:
-    """Build the archive, install it into a scratch path, and read a module's documentation there.
-
-    Args:
-        staged: The collection.
-        out: The folder that the archive is put into.
-
-    Returns:
-        The archive.
-    """
+    """Build the archive, install it into a scratch path, and read the documentation there."""
     archive = pack(staged, out)
     scratch = staged.parents[2] / "installed"
     _run(
@@ -126,22 +111,13 @@ def build(staged: Path, out: Path = _HERE.parent / "dist") -> Path:
 
 
 def pack(staged: Path, out: Path) -> Path:
-    """Build the archive, and return where it is.
-
-    Args:
-        staged: The collection.
-        out: The folder that the archive is put into.
-    """
+    """Build the archive in the folder `out`, and return its path."""
     _run(staged, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
     return out / f"{'-'.join(_NAME)}-{__version__}.tar.gz"
 
 
 def sanity(staged: Path) -> None:
-    """Run ansible-test's sanity checks, of which none is left out, and what Galaxy would look at.
-
-    Args:
-        staged: The collection.
-    """
+    """Run all of ansible-test's sanity checks, check the changelog, and import as Galaxy does."""
     shim = _GET_PIP.expanduser()
     if not shim.exists():
         shim.parent.mkdir(parents=True, exist_ok=True)
@@ -152,20 +128,12 @@ def sanity(staged: Path) -> None:
 
 
 def integration(staged: Path) -> None:
-    """Run the integration targets here, against stand-ins that they start and end.
-
-    Args:
-        staged: The collection.
-    """
+    """Run the integration targets here, against stand-ins that they start and end."""
     _test(staged, "integration", "--local", "--python-interpreter", sys.executable)
 
 
 def changelog(staged: Path) -> None:
-    """Write the changelog of the version in galaxy.yml from its fragments.
-
-    Args:
-        staged: The collection.
-    """
+    """Write the changelog of the version in galaxy.yml from its fragments."""
     _write_changelog(staged)
     for name in _CHANGELOG:
         shutil.copyfile(staged / name, _HERE / "collection" / name)
@@ -173,7 +141,7 @@ def changelog(staged: Path) -> None:
 
 def _write_changelog(staged: Path, *when: str) -> None:
     _run(staged, "antsibull-changelog", "lint")
-    # What fragments and plugins are now counts, not what they were when it was last written.
+    # The release is written from the fragments and plugins of today.
     _run(
         staged,
         *("antsibull-changelog", "release", "--update-existing", "--reload-plugins", "--refresh"),
@@ -182,7 +150,7 @@ def _write_changelog(staged: Path, *when: str) -> None:
 
 
 def _hold_changelog(staged: Path) -> None:
-    """Hold the changelog to be what its fragments make of it."""
+    """Check that the changelog is up to date with its fragments."""
     written = yaml.safe_load((staged / _CHANGELOG[1]).read_text(encoding="utf-8"))
     release = written["releases"].get(__version__)
     if release is None:
@@ -196,7 +164,7 @@ def _hold_changelog(staged: Path) -> None:
 
 
 def _import(archive: Path) -> None:
-    """Let galaxy-importer do with the archive what Galaxy does; it may not even warn."""
+    """Run galaxy-importer on the archive, as Galaxy does; a warning is a failure, too."""
     done = subprocess.run(
         [sys.executable, "-m", "galaxy_importer.main", str(archive)],
         cwd=archive.parent,
@@ -204,19 +172,16 @@ def _import(archive: Path) -> None:
         capture_output=True,
         text=True,
     )
-    said = done.stdout + done.stderr
-    if done.returncode or re.search(r"^(WARNING|ERROR)", said, flags=re.MULTILINE):
-        raise SystemExit(f"galaxy-importer does not take the collection:\n{said}")
+    output = done.stdout + done.stderr
+    if done.returncode or re.search(r"^(WARNING|ERROR)", output, flags=re.MULTILINE):
+        raise SystemExit(f"galaxy-importer does not take the collection:\n{output}")
     sys.stdout.write("galaxy-importer takes the collection\n")
 
 
 def lint(staged: Path) -> None:
-    """Hold the collection, and the examples in it, to ansible-lint's strictest profile.
+    """Run ansible-lint's strictest profile on the collection and on the examples in it.
 
-    ansible-lint reads such examples only for their YAML, so each module's become a play here.
-
-    Args:
-        staged: The collection.
+    ansible-lint checks only the YAML of examples, so each module's become a play here.
     """
     _lint(staged)
     plays = staged / "playbooks"
@@ -245,7 +210,7 @@ def _lint(staged: Path, *arguments: str) -> None:
 
 
 def _assigned(module: Path, name: str) -> str:
-    """Give the text that a module assigns to a name."""
+    """Return the text that a module assigns to a name."""
     for node in ast.parse(module.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return str(ast.literal_eval(node.value))
@@ -253,7 +218,7 @@ def _assigned(module: Path, name: str) -> str:
 
 
 def _test(staged: Path, *arguments: str) -> None:
-    """Run ansible-test, and show what it says."""
+    """Run ansible-test, and show its output."""
     command = [str(_PROGRAMS / "ansible-test"), *arguments]
     code = subprocess.run(command, cwd=staged, env=_environment()).returncode
     if code:
@@ -283,7 +248,7 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Do what the command line asks for, in a folder that is gone afterwards."""
+    """Run the command of the command line in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = {step.__name__: step for step in (build, changelog, integration, lint, sanity)}
     parser.add_argument("command", choices=commands)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from influxops.plugin import Context, Entry, Event, Record, State, Wanted, Writing
 from influxops_postgres import PostgresLedger, PostgresLedgerSettings
-from influxops_postgres.ledger_session import installing
+from influxops_postgres.ledger.transaction import installing
 from tests.pg import new_database, postgres_server
 
 T = TypeVar("T")

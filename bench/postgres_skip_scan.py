@@ -19,8 +19,8 @@ import psycopg
 from influxops.plugin import Context
 from influxops_demo.postgres import embedded_postgres
 from influxops_postgres import PostgresSettings
-from influxops_postgres.registry import AFTER, ids_query, look_up
-from influxops_postgres.session import reading
+from influxops_postgres.source.registry import AFTER, ids_query, look_up
+from influxops_postgres.source.transaction import reading
 
 
 def fill(conninfo: str, rows: int, tenants: int) -> None:

@@ -13,20 +13,20 @@ options:
   url:
     description:
       - URL of the only InfluxDB 3 server, with a path where a reverse proxy has put it under one.
-      - Without it, the environment variable E(INFLUXDB_URL) counts, unless O(config) or O(targets)
+      - Without it, the environment variable E(INFLUXDB_URL) is used, unless O(config) or O(targets)
         is given.
     type: str
   token:
     description:
       - Admin token of the server at O(url). Leave it out for a server without authorization.
-      - Without it, the environment variable E(INFLUXDB_TOKEN) counts.
+      - Without it, the environment variable E(INFLUXDB_TOKEN) is used.
     type: str
   config:
     description:
       - Path of an C(influxops.toml). Its targets, naming, placement, reporters and sources are
-        used. Tenants that the task names join those of the sources, and what a source says of
-        one of them (C(database), C(target), C(retention)) counts unless the task says otherwise.
-        A O(source) takes the place of the file's.
+        used. Tenants that the task names join those of the sources, and a source's attributes of
+        one of them (C(database), C(target), C(retention)) apply unless the task gives others. A
+        O(source) replaces the file's sources.
       - A relative path is relative to the folder that the module runs in, which is the playbook's
         own with a local connection and the user's home folder with SSH. Better give an absolute
         one.
@@ -73,19 +73,19 @@ options:
     description:
       - A tenant source, with C(kind) and the keys of a C([sources.NAME]) section of
         C(influxops.toml), so that one task does a whole registry.
-      - The kind V(postgres) reads C(PG_*) variables as the C(influxops) command does. What the
-        task says wins over them.
+      - The kind V(postgres) reads C(PG_*) variables as the C(influxops) command does. The keys that
+        the task gives win over them.
       - A secret is a dictionary that says where it is, in C(secret), a name in O(secrets), in
         C(env), an environment variable, or in C(file), a path. A literal is refused.
     type: dict
   ledger:
     description:
-      - The ledger, with the keys of the C([ledger]) section of C(influxops.toml), so that what was
-        promised is remembered. C(kind) is V(postgres) if left out. C(influxops ledger install)
-        makes it once.
+      - The ledger, which records where each database was created, with the keys of the C([ledger])
+        section of C(influxops.toml). C(kind) is V(postgres) if left out. C(influxops ledger
+        install) creates it once.
       - The kind V(postgres) takes what it shares with a O(source) of that kind from there, and
         reads C(PG_*) variables as the C(influxops) command does.
-      - A secret is a dictionary, as in O(source). With O(config), the file says it.
+      - A secret is a dictionary, as in O(source). With O(config), the file has the ledger.
     type: dict
   secrets:
     description:
@@ -97,25 +97,25 @@ options:
     description:
       - Name of a tenant's database; V({tenant_id}) stands for the id. C(telemetry_{tenant_id}) if
         left out.
-      - With O(config), the file says it.
+      - With O(config), the file has it.
     type: str
   retention:
     description:
       - Retention period that tenants have by default, V(30d) for instance, or in seconds as this
-        module returns it; V(none) keeps data for ever, V(unmanaged) leaves it alone. Left out, the
-        period is what O(config) says, and else not managed.
+        module returns it; V(none) keeps data for ever, V(unmanaged) does not change it. Left out,
+        it is the one of O(config), and else not managed.
     type: str
   details:
     description:
-      - What a task that fails returns as RV(databases). V(problems) are the entries of what is not
-        as it should be; RV(omitted) counts the others. V(all) are all entries, which a task that
-        does not fail returns in any case.
+      - Which RV(databases) a task that fails returns. V(problems) are those that are not as they
+        should be; RV(omitted) counts the others. V(all) are all, which a task that does not fail
+        returns in any case.
     type: str
     choices: [problems, all]
     default: problems
   timeout:
     description:
-      - Seconds that the task may take. Left out, or V(0), it is what O(config) says, and else 900.
+      - Seconds that the task may take. Left out, or V(0), it is the one of O(config), and else 900.
     type: int
 attributes:
   idempotent:
@@ -136,6 +136,6 @@ requirements:
 notes:
   - Environment variables and paths, those inside O(source), O(targets) and O(config) too, are those
     of the host that runs the module. C(delegate_to) chooses that host.
-  - If E(INFLUXDB_URL) or E(INFLUXDB_TOKEN) is set there, it does not count as a parameter of the
-    task, so that O(config) and O(targets) can be used next to it.
+  - If E(INFLUXDB_URL) or E(INFLUXDB_TOKEN) is set there, it is no parameter of the task, so that
+    O(config) and O(targets) can be used next to it.
 """

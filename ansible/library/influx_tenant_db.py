@@ -12,11 +12,11 @@ module: influx_tenant_db
 short_description: Give tenants their InfluxDB 3 databases
 version_added: 0.1.0
 description:
-  - Makes sure that each tenant has its own InfluxDB 3 database, with its marker and, where that is
+  - Ensures that each tenant has its own InfluxDB 3 database, with its marker and, where that is
     managed, its retention period. Or drops the databases of tenants that the task names.
-  - One plan is made of what is desired and what the servers hold. It gives C(changed), the diff
-    and the result; check mode is that same plan, not carried out. Afterwards the servers are read
-    again, and that is what calls a change good.
+  - One plan compares what is desired with what the servers hold. It gives C(changed), the diff and
+    the result; check mode is that same plan, not executed. Afterwards the servers are read again,
+    and only what that confirms is returned as changed.
   - One task does any number of tenants with one pool of connections. There is no need for a loop.
 author:
   - Contributors to influxops (!UNKNOWN)
@@ -28,8 +28,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - What cannot be read is never predicted; see O(unreachable). Nor is what may find no place
-        on a server whose capacity is an estimate; such a task fails and names those tenants.
+      - Nothing is predicted for what cannot be read; see O(unreachable). Nor for tenants that may
+        exceed the estimated capacity of a server; a warning names them.
   diff_mode:
     support: full
     details:
@@ -37,7 +37,7 @@ attributes:
 options:
   state:
     description:
-      - V(present) makes what is missing and leaves alone what is there.
+      - V(present) creates what is missing and keeps what exists.
       - V(absent) drops the databases of the tenants that the task names, and needs
         O(allow=drop). Without that the task fails and lists what it would drop. The name is free at
         once; the server keeps the data for 72 more hours.
@@ -45,8 +45,8 @@ options:
         the task itself gives in O(tenants). It fails without one, whatever O(config) or a registry
         says of the tenant's target.
       - With a ledger, in O(ledger) or O(config), V(absent) retires them instead. Nothing is dropped
-        before the time in O(after) has passed; C(influxops retire --due) does that, after it has
-        tested everything again. V(present) unretires them until then.
+        before the time in O(after) has passed; C(influxops retire --due) does that, after all
+        checks have passed again. V(present) unretires them until then.
     type: str
     choices: [present, absent]
     default: present
@@ -59,23 +59,23 @@ options:
     type: str
   allow:
     description:
-      - What is done although it may lose or double data. The task fails where one of these is
-        needed and not given.
+      - Changes to make although they may lose or duplicate data. The task fails where one of these
+        is needed and not given.
       - V(unreachable) creates a database while another target that may hold it cannot be read, and
         with O(state=absent) drops what is on the others.
       - V(shorter-retention) shortens a retention period, which hides older data at once.
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
-      - V(drop) drops databases, with O(state=absent), or with V(lost) what a client has created in
-        place of a lost one.
+      - V(drop) drops databases, with O(state=absent), or with V(lost) the database that a client
+        has created in place of a lost one.
       - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
-        telemetry came within the last day. V(still-registered) retires one that a source still has,
-        which a task does in any case, with a warning. V(lost) makes again what was ready and is
-        gone, and takes V(drop), too, where a client has created another one in its place.
-        V(replaced-server) accepts another server than the recorded one. V(mass-change)
-        accepts that many recorded tenants are made anew, retired, or gone from the registry.
-        V(new-source) accepts the tenants of a registry that is not recorded. V(unrecorded) makes
-        and drops while the ledger cannot be used. V(late-writes) is for C(influxops retire --due)
-        alone, which drops what moved tenants left behind.
+        telemetry was written within the last day. V(still-registered) retires one that a source
+        still has, which a task does in any case, with a warning. V(lost) creates a database again
+        that was ready and is gone, and needs V(drop), too, where a client has created another one
+        in its place. V(replaced-server) accepts another server than the recorded one.
+        V(mass-change) accepts that many recorded tenants are created again, retired, or gone from
+        the registry. V(new-source) accepts the tenants of a registry that is not recorded.
+        V(unrecorded) creates and drops while the ledger cannot be used. V(late-writes) is for
+        C(influxops retire --due) alone, which drops the old copies of moved tenants.
     type: list
     elements: str
     choices:
@@ -94,27 +94,26 @@ options:
     default: []
   verify:
     description:
-      - Whether each database is looked at closely, at the cost of a request for each, and a marker
-        that a crash of its server has lost is written again. It is what to do once after a task
-        that could not confirm what it made.
+      - Whether the marker of each database is read back, at the cost of a request for each, and
+        written again where a crash of its server has lost it. Use it once after a task that could
+        not confirm its changes.
     type: bool
     default: false
   unreachable:
     description:
-      - What becomes of a task in check mode when a server cannot be reached, V(warn) for a play
-        that has yet to install it. Outside
-        check mode the task fails in either case.
+      - Whether a task in check mode fails when a server cannot be reached. Use V(warn) in a play
+        that has yet to install it. Outside check mode the task fails in either case.
     type: str
     choices: [fail, warn]
     default: fail
   on_failure:
     description:
-      - What becomes of the task when tenants are not as they should be although all else was done.
-      - V(warn) makes a warning of that. The task keeps its diff and notifies its handlers, and
-        RV(not_as_desired) and RV(findings) say who it is and why.
-      - It fails all the same for what is wrong with its parameters or its configuration, for a lock
-        that another run holds, and where nobody can say which tenants it is about because a
-        registry cannot be read, or is empty.
+      - Whether the task fails when tenants are not as they should be after all others were done.
+      - V(warn) makes a warning of that. The task keeps its diff and notifies its handlers;
+        RV(not_as_desired) and RV(findings) have the tenants and the reasons.
+      - It fails all the same for mistakes in its parameters or its configuration, for a lock that
+        another run holds, and for a registry that cannot be read, or is empty, so that the tenants
+        concerned are unknown.
     type: str
     choices: [fail, warn]
     default: fail
@@ -167,7 +166,7 @@ EXAMPLES = r"""
         retention: 90d
         target: us1
 
-- name: See what would be made, before the server itself is there
+- name: See what would be created, before the server itself is installed
   influxops.influxdb3.influx_tenant_db:
     url: http://new-server.example:8181
     tenants: [acme, globex]
@@ -200,8 +199,8 @@ EXAMPLES = r"""
 RETURN = r"""
 databases:
   description:
-    - One entry a tenant, in the order of the sources. Where the task fails, only what is not as it
-      should be, unless O(details=all).
+    - One entry per tenant, in the order of the sources. Where the task fails, only those of tenants
+      that are not as they should be, unless O(details=all).
   returned: always, unless the parameters or the configuration are wrong
   type: list
   elements: dict
@@ -211,7 +210,7 @@ databases:
       type: str
       sample: acme
     database:
-      description: The database's name; empty where no valid one can be made.
+      description: The database's name; empty where no valid one can be formed.
       type: str
       sample: telemetry_acme
     target:
@@ -220,32 +219,33 @@ databases:
       sample: default
     url:
       description:
-        - That target's URL. V(null) unless the database is there, or the ledger has this place for
-          it, because a server makes a database for any client that writes.
+        - That target's URL. V(null) unless the database exists, or the ledger has this target for
+          it, because a server creates a database for any client that writes.
       type: str
       sample: https://influx.example:8181
     action:
       description:
-        - What was done, tried, refused, or would be done, V(create), V(set-retention),
-          V(add-marker), V(drop), V(retire) or V(unretire); several are joined with V(+). V(keep)
-          where the database is right, V(none) where there is none and nothing can be done.
+        - The change that was made, attempted or refused, or would be made, V(create),
+          V(set-retention), V(add-marker), V(drop), V(retire) or V(unretire); several are joined
+          with V(+). V(keep) where the database is right, V(none) where there is none and no change
+          is possible.
       type: str
       sample: create
     changed:
       description:
-        - Whether this database was changed, or would be, although perhaps not finished. V(null)
-          where it was tried and nobody knows, because its server cannot be read any more.
+        - Whether this database was changed, or would be, even if not completed. V(null) where the
+          result of an attempt is unknown, because its server cannot be read any more.
       type: bool
       sample: true
     until:
       description:
         - Until when the data of a tenant that is retiring, or whose database was dropped, is kept.
-          V(null) for others, and where the server does not say.
+          V(null) for others, and where that is unknown.
       type: str
       sample: null
     state:
       description:
-        - Where the tenant stands, V(ok), V(changed), V(pending) (check mode), V(held), V(refused),
+        - The tenant's state, V(ok), V(changed), V(pending) (check mode), V(held), V(refused),
           V(failed) or V(unknown).
       type: str
       sample: changed
@@ -254,7 +254,7 @@ databases:
         - The database before the task; V(null) where there was none. What the token may not read is
           V(unknown).
       type: dict
-      contains:
+      contains: &database
         name:
           description: Its name.
           type: str
@@ -264,7 +264,7 @@ databases:
           type: raw
           sample: null
         marker:
-          description: Whether its marker table is there, or V(unknown).
+          description: Whether its marker table exists, or V(unknown).
           type: raw
           sample: true
         telemetry:
@@ -277,23 +277,7 @@ databases:
         - The database after the task, or as it would be; V(null) where there is none, or where
           C(changed) is V(null).
       type: dict
-      contains:
-        name:
-          description: Its name.
-          type: str
-          sample: telemetry_acme
-        retention:
-          description: Its retention period in seconds; V(null) without one, or V(unknown).
-          type: raw
-          sample: null
-        marker:
-          description: Whether its marker table is there, or V(unknown).
-          type: raw
-          sample: true
-        telemetry:
-          description: Whether telemetry has been written to it, or V(unknown).
-          type: raw
-          sample: false
+      contains: *database
       sample: {"name": "telemetry_acme", "retention": null, "marker": true, "telemetry": false}
     message:
       description: Why it is not as it should be.
@@ -311,13 +295,13 @@ not_as_desired:
   elements: str
   sample: []
 findings:
-  description: What was noticed. All that fails the task is here, with severity V(error).
+  description: Problems and notes. All that fails the task is here, with severity V(error).
   returned: always, unless a parameter is none that the module takes
   type: list
   elements: dict
   contains:
     kind:
-      description: What it is, in a word that programs can compare.
+      description: Its kind, for programs to compare.
       type: str
       sample: over-capacity
     severity:
@@ -325,7 +309,7 @@ findings:
       type: str
       sample: error
     message:
-      description: What is so, and whom it is about.
+      description: What was found, and the tenant, target, source or reporter that it is about.
       type: str
       sample: "tenant 't6': no place left: default holds 5 of 5"
     hint:
@@ -367,11 +351,11 @@ findings:
               type: str
               sample: eu1
             rows:
-              description: Rows in all tables there; V(null) where nobody knows.
+              description: Rows in all its tables; V(null) where unknown.
               type: int
               sample: 1250
             tables:
-              description: Each table there but the marker's; V(null) where nobody knows.
+              description: Each table there but the marker's; V(null) where unknown.
               type: list
               elements: dict
               contains:
@@ -380,35 +364,32 @@ findings:
                   type: str
                   sample: telemetry
                 rows:
-                  description: Its rows; V(null) where nobody knows.
+                  description: Its rows; V(null) where unknown.
                   type: int
                   sample: 1250
                 at_most:
                   description: Whether there may be fewer.
                   type: bool
                   sample: false
-                last_write:
+                last_write: &last_write
                   description: Newest time of a row, in UTC.
                   type: str
                   sample: "2026-01-31T12:00:00Z"
-            last_write:
-              description: Newest time of a row in any of them, in UTC.
-              type: str
-              sample: "2026-01-31T12:00:00Z"
+            last_write: *last_write
         to_create:
-          description: How many databases are to be made on a target that may not have the room.
+          description: How many databases are to be created on a target that may not hold them all.
           type: int
           sample: 7
         left:
-          description: How many more it is thought to hold.
+          description: How many more it holds by its estimated capacity.
           type: int
           sample: 5
         beyond:
-          description: How many tenants may find no place.
+          description: How many tenants may exceed its capacity.
           type: int
           sample: 2
         target:
-          description: Where a database is that belongs to no tenant.
+          description: The target of a database that belongs to no tenant.
           type: str
           sample: eu1
       sample: {}
@@ -418,109 +399,40 @@ summary:
   type: dict
   contains:
     tenants:
-      description: Tenants by state; a state that none is in is left out.
+      description: Tenants by RV(databases[].state); a state that none is in is left out.
       type: dict
       contains:
-        ok:
-          description: Tenants that are as they should be.
+        ok: &number
+          description: How many there are.
           type: int
           sample: 1
-        changed:
-          description: Tenants that were changed.
-          type: int
-          sample: 1
-        pending:
-          description: Tenants that would be changed.
-          type: int
-          sample: 1
-        held:
-          description: Tenants that wait for a decision.
-          type: int
-          sample: 1
-        refused:
-          description: Tenants that a guard refused.
-          type: int
-          sample: 1
-        failed:
-          description: Tenants that failed.
-          type: int
-          sample: 1
-        unknown:
-          description: Tenants that nobody knows of.
-          type: int
-          sample: 1
+        changed: *number
+        pending: *number
+        held: *number
+        refused: *number
+        failed: *number
+        unknown: *number
     planned:
-      description: Changes that were planned, or are promised in check mode, by action.
+      description: Changes that were planned, or are predicted in check mode, by action.
       type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-        retire:
-          description: Tenants whose databases are to be dropped later.
-          type: int
-          sample: 1
-        unretire:
-          description: Tenants that are kept after all.
-          type: int
-          sample: 1
+      contains: &actions
+        create: *number
+        set-retention: *number
+        add-marker: *number
+        drop: *number
+        retire: *number
+        unretire: *number
     changed:
       description: Changes that were made, by action.
       type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-        retire:
-          description: Tenants whose databases are to be dropped later.
-          type: int
-          sample: 1
-        unretire:
-          description: Tenants that are kept after all.
-          type: int
-          sample: 1
+      contains: *actions
     findings:
       description: Findings by severity; one without any is left out.
       type: dict
       contains:
-        info:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        warning:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        error:
-          description: Findings of this severity.
-          type: int
-          sample: 1
+        info: *number
+        warning: *number
+        error: *number
   sample:
     tenants: {"changed": 1, "ok": 11}
     planned: {"create": 1}
@@ -532,7 +444,7 @@ from ansible.module_utils.influx_tenants import make, run
 
 try:
     from influxops_ansible import ensure
-except Exception:  # `make` says which library is missing
+except Exception:  # `make` fails with the name of the missing library
     ensure = None
 
 

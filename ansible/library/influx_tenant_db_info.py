@@ -9,13 +9,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: influx_tenant_db_info
-short_description: Tell what tenants have in InfluxDB 3
+short_description: Return the state of tenants' InfluxDB 3 databases
 version_added: 0.1.0
 description:
-  - Tells of each tenant where its InfluxDB 3 database is and what is in it, and of each server
-    what it is and how many more databases it holds. Changes nothing.
-  - It fails only where something could not be read. What is not as it should be is in
-    RV(findings); a play decides what that means.
+  - Returns for each tenant where its InfluxDB 3 database is and what is in it, and for each server
+    its version and how many more databases it holds. Changes nothing.
+  - It fails only where something could not be read. Other problems are in RV(findings), for the
+    play to judge.
 author:
   - Contributors to influxops (!UNKNOWN)
 extends_documentation_fragment:
@@ -34,8 +34,8 @@ attributes:
 options:
   unreachable:
     description:
-      - What becomes of the task when a server cannot be reached; V(warn) returns what could be
-        read elsewhere.
+      - Whether the task fails when a server cannot be reached; V(warn) returns what could be read
+        from the others.
     type: str
     choices: [fail, warn]
     default: fail
@@ -65,8 +65,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 databases:
-  description: One entry a tenant, in the order of the sources. V(null) is what is not known. Where
-    the task fails, only those of which something is not known, unless O(details=all).
+  description: One entry per tenant, in the order of the sources. V(null) is unknown. Where the task
+    fails, only those of which something is unknown, unless O(details=all).
   returned: always, unless the parameters or the configuration are wrong
   type: list
   elements: dict
@@ -84,16 +84,16 @@ databases:
       type: str
       sample: https://influx.example:8181
     database:
-      description: The database's name; V(null) where no valid one can be made.
+      description: The database's name; V(null) where no valid one can be formed.
       type: str
       sample: telemetry_acme
     exists:
-      description: Whether it is there.
+      description: Whether it exists.
       type: bool
       sample: true
     marker:
-      description: Whether the marker table C(_init) is there; V(unknown) where the token may not
-        read that.
+      description: Whether the marker table C(_init) exists; V(unknown) where the token may not read
+        it.
       type: bool
       sample: true
     retention:
@@ -112,8 +112,8 @@ databases:
       description: Rows in all tables but the marker's; V(null) where one was not counted.
       type: int
       sample: 1250
-    tables:
-      description: Each table there but the marker's; V(null) where nobody knows.
+    tables: &tables
+      description: Each of its tables but the marker's; V(null) where unknown.
       type: list
       elements: dict
       contains:
@@ -122,7 +122,7 @@ databases:
           type: str
           sample: telemetry
         rows:
-          description: Its rows; V(null) where nobody knows.
+          description: Its rows; V(null) where unknown.
           type: int
           sample: 1250
         at_most:
@@ -133,12 +133,12 @@ databases:
           description: Newest time of a row, in UTC.
           type: str
           sample: "2026-01-31T12:00:00Z"
-    last_write:
+    last_write: &last_write
       description: Newest time of a row in any of them, in UTC.
       type: str
       sample: "2026-01-31T12:00:00Z"
     message:
-      description: Why something could not be told, or is not as it should be.
+      description: Why something is unknown, or not as it should be.
       type: str
       sample: ""
     copies:
@@ -156,34 +156,11 @@ databases:
           description: Rows in all tables there but the marker's.
           type: int
           sample: 1250
-        tables:
-          description: Each table there but the marker's; V(null) where nobody knows.
-          type: list
-          elements: dict
-          contains:
-            name:
-              description: Name of the table.
-              type: str
-              sample: telemetry
-            rows:
-              description: Its rows; V(null) where nobody knows.
-              type: int
-              sample: 1250
-            at_most:
-              description: Whether there may be fewer.
-              type: bool
-              sample: false
-            last_write:
-              description: Newest time of a row, in UTC.
-              type: str
-              sample: "2026-01-31T12:00:00Z"
-        last_write:
-          description: Newest time of a row in any of them, in UTC.
-          type: str
-          sample: "2026-01-31T12:00:00Z"
+        tables: *tables
+        last_write: *last_write
       sample: []
     since:
-      description: When it was made, or first found, in UTC; V(null) without a ledger.
+      description: When it was created, or first found, in UTC; V(null) without a ledger.
       type: str
       sample: "2026-01-01T08:00:00Z"
     recorded:
@@ -193,7 +170,7 @@ databases:
       type: str
       sample: ready
 targets:
-  description: One entry a target.
+  description: One entry per target.
   returned: always, unless the parameters or the configuration are wrong
   type: list
   elements: dict
@@ -256,200 +233,20 @@ omitted:
   type: int
   sample: 0
 findings:
-  description: What was noticed. It fails for those that say that something could not be read.
+  description:
+    - Problems and notes, with the fields of
+      RV(influxops.influxdb3.influx_tenant_db#module:findings). The task fails for those about what
+      could not be read.
   returned: always, unless a parameter is none that the module takes
   type: list
   elements: dict
-  contains:
-    kind:
-      description: What it is, in a word that programs can compare.
-      type: str
-      sample: over-capacity
-    severity:
-      description: V(info), V(warning) or V(error).
-      type: str
-      sample: error
-    message:
-      description: What is so, and whom it is about.
-      type: str
-      sample: "tenant 't6': no place left: default holds 5 of 5"
-    hint:
-      description: What to do about it.
-      type: str
-      sample: add a target, raise a capacity, or drop what is not needed
-    tenant:
-      description: Id of the tenant that it is about, if it is about one.
-      type: str
-      sample: t6
-    target:
-      description: Name of the target that it is about, if it is about one.
-      type: str
-      sample: default
-    database:
-      description: Name of the database that it is about, if it is about one.
-      type: str
-      sample: telemetry_t6
-    source:
-      description: Name of the source that it is about, if it is about one.
-      type: str
-      sample: null
-    reporter:
-      description: Name of the reporter that it is about, if it is about one.
-      type: str
-      sample: null
-    facts:
-      description:
-        - The data behind the message. What is here depends on the kind.
-      type: dict
-      contains:
-        copies:
-          description: Of a database on more than one target, an entry for each.
-          type: list
-          elements: dict
-          contains:
-            target:
-              description: Name of the target.
-              type: str
-              sample: eu1
-            rows:
-              description: Rows in all tables there; V(null) where nobody knows.
-              type: int
-              sample: 1250
-            tables:
-              description: Each table there but the marker's; V(null) where nobody knows.
-              type: list
-              elements: dict
-              contains:
-                name:
-                  description: Name of the table.
-                  type: str
-                  sample: telemetry
-                rows:
-                  description: Its rows; V(null) where nobody knows.
-                  type: int
-                  sample: 1250
-                at_most:
-                  description: Whether there may be fewer.
-                  type: bool
-                  sample: false
-                last_write:
-                  description: Newest time of a row, in UTC.
-                  type: str
-                  sample: "2026-01-31T12:00:00Z"
-            last_write:
-              description: Newest time of a row in any of them, in UTC.
-              type: str
-              sample: "2026-01-31T12:00:00Z"
-        to_create:
-          description: How many databases are to be made on a target that may not have the room.
-          type: int
-          sample: 7
-        left:
-          description: How many more it is thought to hold.
-          type: int
-          sample: 5
-        beyond:
-          description: How many tenants may find no place.
-          type: int
-          sample: 2
-        target:
-          description: Where a database is that belongs to no tenant.
-          type: str
-          sample: eu1
-      sample: {}
+  sample: []
 summary:
-  description: Tenants by state, changes that a run would make by action, findings by severity.
+  description:
+    - Tenants by state, changes that a run would make by action, findings by severity, with the
+      fields of RV(influxops.influxdb3.influx_tenant_db#module:summary). C(changed) is empty.
   returned: always, unless the parameters or the configuration are wrong
   type: dict
-  contains:
-    tenants:
-      description: Tenants by state; a state that none is in is left out.
-      type: dict
-      contains:
-        ok:
-          description: Tenants that are as they should be.
-          type: int
-          sample: 1
-        changed:
-          description: Tenants that were changed.
-          type: int
-          sample: 1
-        pending:
-          description: Tenants that would be changed.
-          type: int
-          sample: 1
-        held:
-          description: Tenants that wait for a decision.
-          type: int
-          sample: 1
-        refused:
-          description: Tenants that a guard refused.
-          type: int
-          sample: 1
-        failed:
-          description: Tenants that failed.
-          type: int
-          sample: 1
-        unknown:
-          description: Tenants that nobody knows of.
-          type: int
-          sample: 1
-    planned:
-      description: Changes that a run would make, by action.
-      type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-    changed:
-      description: Always empty.
-      type: dict
-      contains:
-        create:
-          description: Databases that are new.
-          type: int
-          sample: 1
-        set-retention:
-          description: Retention periods.
-          type: int
-          sample: 1
-        add-marker:
-          description: Markers that were missing.
-          type: int
-          sample: 1
-        drop:
-          description: Databases that are dropped.
-          type: int
-          sample: 1
-    findings:
-      description: Findings by severity; one without any is left out.
-      type: dict
-      contains:
-        info:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        warning:
-          description: Findings of this severity.
-          type: int
-          sample: 1
-        error:
-          description: Findings of this severity.
-          type: int
-          sample: 1
   sample:
     tenants: {"pending": 1, "ok": 11}
     planned: {"create": 1}
@@ -460,15 +257,15 @@ summary:
 from ansible.module_utils.influx_tenants import make, run
 
 try:
-    from influxops_ansible import look
-except Exception:  # `make` says which library is missing
-    look = None
+    from influxops_ansible import gather
+except Exception:  # `make` fails with the name of the missing library
+    gather = None
 
 
 def main():
     """Run the module."""
     module = make(unreachable={"type": "str", "choices": ["fail", "warn"], "default": "fail"})
-    run(module, lambda: look(module.params))
+    run(module, lambda: gather(module.params))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ options:
     description:
       - Path of an C(influxops.toml). Without it, and without O(url) and O(targets), the
         configuration is the one that the C(influxops) command finds, which is the file that the
-        environment variable E(INFLUXOPS_CONFIG) names, or an C(influxops.toml) in the folder that
-        Ansible is called from, or what the environment says.
+        environment variable E(INFLUXOPS_CONFIG) names, an C(influxops.toml) in the folder that
+        Ansible is called from, or environment variables alone.
       - A relative path is relative to the folder that Ansible is called from.
     type: path
   url:
@@ -60,11 +60,11 @@ options:
     description:
       - Name of a tenant's database; V({tenant_id}) stands for the id. C(telemetry_{tenant_id}) if
         left out.
-      - With a configuration file, the file says it.
+      - With a configuration file, the file has it.
     type: str
   timeout:
     description:
-      - Seconds that reading may take. Left out, it is what the configuration says, and else 900.
+      - Seconds that reading may take. Left out, it is the one of the configuration, and else 900.
     type: int
 requirements:
   - Python 3.11 or newer as the Python of Ansible itself
@@ -79,7 +79,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Tell a service where it writes
+- name: Show where a service writes
   ansible.builtin.debug:
     msg: "{{ place.database }} on {{ place.url }}"
   vars:
@@ -92,7 +92,7 @@ EXAMPLES = r"""
   vars:
     tenants: [acme, globex]
 
-- name: Ask servers that the play knows
+- name: Look on servers that the play itself configures
   ansible.builtin.debug:
     msg: "{{ place.database }} on {{ place.target }}"
   vars:
@@ -105,9 +105,9 @@ EXAMPLES = r"""
     tokens:
       eu1: "{{ eu1_admin_token }}"
 
-- name: Go on without those that have none
+- name: Go on without tenants that have none
   ansible.builtin.debug:
-    msg: "{{ place.url if place else 'nowhere yet' }}"
+    msg: "{{ place.url if place else 'no database yet' }}"
   vars:
     place: >-
       {{ lookup('influxops.influxdb3.tenant', 'newcomer', errors='warn',
@@ -116,7 +116,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: One entry a term, in their order. C(lookup) gives a single one without a list.
+  description: One entry per term, in their order. C(lookup) returns a single one without a list.
   type: list
   elements: dict
   contains:
@@ -161,18 +161,18 @@ OPTIONS = ("config", "url", "token", "targets", "secrets", "name_template", "tim
 
 
 class LookupModule(LookupBase):
-    """Tells where tenants' databases are."""
+    """Returns where tenants' databases are."""
 
     def run(self, terms, variables=None, **kwargs):
-        """Return one entry a term."""
+        """Return one entry per term."""
         self.set_options(var_options=variables, direct=kwargs)
         unknown = sorted(kwargs.keys() - set(OPTIONS))
         if unknown:
             raise AnsibleLookupError(
                 f"unknown option: {', '.join(unknown)}; there are {', '.join(OPTIONS)}"
             )
-        refuse_unfit()
-        found = influxops_ansible.places(
+        check_controller()
+        found = influxops_ansible.locate(
             dict(
                 {name: self.get_option(name) for name in OPTIONS},
                 tenants=self._flatten(terms),
@@ -184,11 +184,11 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(found.failure)
         for warning in found.warnings:
             Display().warning(warning)
-        return found.values["places"]
+        return found.values["locations"]
 
 
-def refuse_unfit():
-    """Fail where the controller does not have what this needs."""
+def check_controller():
+    """Fail where the controller lacks the Python or the influxops that this needs."""
     if sys.version_info < PYTHON:
         raise AnsibleLookupError(
             f"influxops needs Python 3.11 or newer, and Ansible itself runs with {python()}. Run "
@@ -209,7 +209,7 @@ def refuse_unfit():
 
 
 def lacking(library):
-    """Say which library the controller's Python lacks, and what to do."""
+    """Return which library the controller's Python lacks, and what to do."""
     return (
         f"the Python library {library} is missing on the controller, in Ansible's own {python()}. "
         "To install influxops with all that it needs, run "
@@ -218,5 +218,5 @@ def lacking(library):
 
 
 def python():
-    """Name the Python that this runs with."""
+    """Return the Python that this runs with."""
     return f"Python {sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})"

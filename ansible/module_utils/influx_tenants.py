@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What both modules have in common: arguments, requirements, and how a result is returned."""
+"""Arguments and requirements of both modules, and how they return a result."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ except Exception as error:  # an old Python finds a SyntaxError
 else:
     MISSING = TRACEBACK = None
 
-#: What is hidden where a task's parameters are repeated.
+#: Parameters that are hidden where Ansible repeats those of a task.
 HIDDEN = ("token", "targets", "source", "ledger", "secrets")
 
 
 def make(required_if=(), **own):
-    """Make a module, and fail where what it needs is not there.
+    """Create a module, and fail where the Python or the influxops that it needs is missing.
 
     Args:
-        required_if: What some of its own arguments require.
-        **own: The arguments that it has beyond those of all.
+        required_if: The conditions on its own arguments.
+        **own: Its arguments beside those that both modules have.
     """
     module = AnsibleModule(
         argument_spec=dict(arguments(), **own),
@@ -66,12 +66,12 @@ def make(required_if=(), **own):
 
 
 def arguments():
-    """Give the arguments that all modules have."""
+    """Return the arguments of both modules."""
     return {
         "url": {"type": "str", "fallback": (env_fallback, ["INFLUXDB_URL"])},
         "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["INFLUXDB_TOKEN"])},
         "config": {"type": "path"},
-        # The engine refuses literal secrets in these. Until then nothing of them is shown.
+        # The engine refuses literal secrets in these; they are hidden until it does.
         "targets": {"type": "dict", "no_log": True},
         "source": {"type": "dict", "no_log": True},
         "ledger": {"type": "dict", "no_log": True},
@@ -91,11 +91,10 @@ def arguments():
 
 
 def exclusions():
-    """Give the parameters that exclude each other.
+    """Return the parameters that exclude each other.
 
-    Ansible applies fallbacks before it looks at these, so that a variable of the environment
-    would exclude what the task itself says. Where one is set, influxops_ansible refuses what
-    the task says beside it.
+    Ansible applies fallbacks before it checks these, so that an environment variable would exclude
+    a parameter of the task. Where such a variable is set, influxops_ansible checks instead.
     """
     own = ["validate_certs", "ca_path", "client_cert", "client_key"]
     variables = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
@@ -109,14 +108,9 @@ def exclusions():
 
 
 def run(module, work):
-    """Do a module's work, and return its result.
-
-    Args:
-        module: The module.
-        work: Gives the result.
-    """
-    # Names and URLs inside `targets` and `source` may be in the result; their own values are
-    # hidden where Ansible repeats the task's parameters.
+    """Exit with the result that a module's work returns."""
+    # Names and URLs inside `targets` and `source` may be in the result; the parameters themselves
+    # are hidden where Ansible repeats them.
     secrets = [module.params["token"], *(module.params["secrets"] or {}).values()]
     module.no_log_values.intersection_update(map(str, secrets))
     hidden = {
@@ -125,7 +119,7 @@ def run(module, work):
         if module.params[name] is not None
     }
     if module.params["url"] is not None:
-        # It is refused with a password in it, and not to be repeated for that.
+        # It is refused with a password in it, which must not be repeated then.
         hidden["url"] = re.sub("//[^/]*@", "//********@", module.params["url"])
     result = work()
     if result.missing:
@@ -141,7 +135,7 @@ def run(module, work):
 
 
 def fail_for_library(module, name, **values):
-    """Fail for a library that is not there, and say for which Python."""
+    """Fail for a missing library, and name the Python that lacks it."""
     library = (name or "influxops").partition(".")[0].replace("influxops_ansible", "influxops")
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     module.fail_json(

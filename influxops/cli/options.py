@@ -155,7 +155,7 @@ def complete_targets(
 
 def _guards(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
     """Complete to the guards that a run on the command line may have to pass."""
-    from influxops.reconcile.guards import GUARDS
+    from influxops.engine.operations import GUARDS
 
     return _items((name for name in GUARDS if name not in IN_TASKS_ONLY), start)
 

@@ -12,12 +12,11 @@ from msgspec import Struct, field
 
 from influxops.config.settings import InvalidSettings, PluginSettings, checked, setting
 from influxops.config.toml import TomlFile, quoted
-from influxops.config.web import WebTable
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import check_duration, parse_duration, parse_retention
 from influxops.domain.naming import DEFAULT_TEMPLATE, Template
 from influxops.domain.text import did_you_mean, one_line, quote
-from influxops.errors import ConfigError
+from influxops.errors import ConfigError, PluginUnusable
 
 DEFAULT_FILE = "influxops.toml"
 
@@ -102,8 +101,29 @@ TABLES: Mapping[str, type[PluginSettings]] = {
     "database": DatabaseTable,
     "placement": PlacementTable,
     "run": RunTable,
-    "web": WebTable,
 }
+#: Entry points of the tables that plugins' commands read: the name, and a class of settings.
+TABLE_GROUP = "influxops.tables"
+
+
+def all_tables() -> dict[str, type[PluginSettings]]:
+    """Return the tables of the core and of all plugins, by name.
+
+    Raises:
+        PluginUnusable: When one of a plugin cannot be imported.
+    """
+    from importlib.metadata import entry_points  # slow to import, and few files have such a table
+
+    tables = dict(TABLES)
+    for point in entry_points(group=TABLE_GROUP):
+        try:
+            tables[point.name] = point.load()
+        except Exception as error:
+            raise PluginUnusable(
+                f"the table [{point.name}] of a plugin cannot be loaded ({point.value}): {error!r}",
+                hint="install what it needs, or uninstall it",
+            ) from error
+    return tables
 
 
 class Section(Struct, frozen=True):
@@ -167,7 +187,8 @@ class Config(Struct, frozen=True):
     database: DatabaseTable = field(default_factory=DatabaseTable)
     placement: PlacementTable = field(default_factory=PlacementTable)
     run: RunTable = field(default_factory=RunTable)
-    web: WebTable = field(default_factory=WebTable)
+    #: The tables of plugins that were written.
+    plugin_tables: Mapping[str, PluginSettings] = field(default_factory=dict)
     sections: tuple[Section, ...] = ()  # sources, targets, reporters and the ledger, in this order
     #: The authors of the tables, by name; a table without one is left out.
     authors: Mapping[str, Author] = field(default_factory=dict)
@@ -199,7 +220,8 @@ class Config(Struct, frozen=True):
 
     def where(self, table: str, key: str) -> str:
         """Return where a key of a table was written: `influxops.toml:7`, or `default`."""
-        if key not in getattr(self, table).given:
+        values = self.plugin_tables.get(table) or getattr(self, table, None)
+        if values is None or key not in values.given:
             return "default"
         return self.authors.get(table, ENVIRONMENT).where(table, key)
 
@@ -261,7 +283,9 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     Raises:
         ConfigError: When it says what cannot be; all mistakes at once.
     """
-    known = [*TABLES, *ROLE_NAMES]
+    is_known = data.keys() <= {*TABLES, *ROLE_NAMES}
+    classes = TABLES if is_known else all_tables()
+    known = [*classes, *ROLE_NAMES]
     mistakes = [
         _mistake(
             author,
@@ -272,7 +296,7 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
         if name not in known
     ]
     tables: dict[str, Any] = {}
-    for name, table in TABLES.items():
+    for name, table in classes.items():
         values = data.get(name, {})
         if not isinstance(values, Mapping):
             mistakes.append(_mistake(author, "expected a table", name))
@@ -290,7 +314,8 @@ def parse_config(data: Mapping[str, Any], author: Author = PROGRAM) -> Config:
     return Config(
         path=_absolute(author.path) if isinstance(author, TomlFile) else None,
         sections=tuple(sections),
-        authors={name: author for name in TABLES if name in data},
+        authors={name: author for name in classes if name in data},
+        plugin_tables={name: tables.pop(name) for name in classes if name not in TABLES},
         **tables,
     )
 

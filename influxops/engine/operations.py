@@ -1,7 +1,8 @@
-"""What an engine can run."""
+"""What an engine can run, and the guards that a run may be allowed to pass."""
 
 from __future__ import annotations
 
+from influxops.reconcile.guards import GUARDS
 from influxops.reconcile.move.execute import Drain, Move
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.adopt import Adopt
@@ -10,6 +11,7 @@ from influxops.reconcile.plan.ensure import Drop, Ensure
 from influxops.reconcile.plan.retire import Retire, Unretire
 
 __all__ = [
+    "GUARDS",
     "Adopt",
     "Drain",
     "Drop",

@@ -1,4 +1,4 @@
-"""What `influx_tenant_db` does: one plan gives `changed`, the diff and the result."""
+"""The module `influx_tenant_db`: one plan gives `changed`, the diff and the result."""
 
 from __future__ import annotations
 
@@ -14,53 +14,47 @@ from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure, Retire
+from influxops.engine.status import place
 from influxops.errors import ConfigError
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
-from influxops.report.status import place
 from influxops.runtime.context import Context
-from influxops_ansible.result import Result, Told, attempt, nothing, shortened
-from influxops_ansible.task import Task, id_of
+from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
+from influxops_ansible.task import Task, duration_text, id_of
 
 
 def ensure(parameters: Mapping[str, Any], *, check_mode: bool) -> Result:
-    """Give tenants their databases, or take them away.
-
-    Args:
-        parameters: The module's parameters.
-        check_mode: Whether to plan only.
-    """
-    return attempt(partial(_ensure, check_mode=check_mode), parameters)
+    """Create, complete, retire or drop the databases of tenants; in check mode, plan only."""
+    return run_task(partial(_ensure, check_mode=check_mode), parameters)
 
 
 def _ensure(task: Task, *, check_mode: bool) -> Result:
     parameters = task.parameters
     if task.named == []:
-        # A list that came out empty asks for nothing; it is no registry that lost its tenants.
-        return Result({"changed": False, "diff": [], "not_as_desired": [], **nothing(task)})
+        # An empty list asks for no tenant; it is no registry that lost its tenants.
+        return Result({"changed": False, "diff": [], "not_as_desired": [], **no_tenants(task)})
     with task.engine(dry_run=check_mode) as (engine, context):
-        report = _run(task, engine, context)
-    told = Told(report)
-    warnings, failure = told.warnings, told.failure
+        report = TaskReport(_run(task, engine, context))
+    warnings, failure = report.warnings, report.failure
     if failure and (
-        (parameters.get("on_failure") == "warn" and not told.is_nameless)
-        or (check_mode and parameters.get("unreachable") == "warn" and told.is_only_unreachable)
+        (parameters.get("on_failure") == "warn" and report.names_tenants)
+        or (check_mode and parameters.get("unreachable") == "warn" and report.is_only_unreachable)
     ):
         warnings, failure = (*warnings, failure), ""
-    changed = [tenant for tenant in told.report.tenants if told.changes(tenant)]
-    entries = ((_entry(tenant, told), told.is_open(tenant)) for tenant in told.report.tenants)
+    changed = [tenant for tenant in report.run.tenants if report.changes(tenant)]
+    entries = ((_entry(tenant, report), report.is_open(tenant)) for tenant in report.run.tenants)
     values = {
         "changed": bool(changed),
-        **shortened(entries, task, failed=bool(failure)),
-        "diff": [_diff(tenant, told) for tenant in changed],
-        "not_as_desired": told.open,
-        **told.values,
+        **listed(entries, task, failed=bool(failure)),
+        "diff": [_diff(tenant, report) for tenant in changed],
+        "not_as_desired": report.not_as_desired,
+        **report.values,
     }
     return Result(values, warnings, failure)
 
 
 def _run(task: Task, engine: Engine, context: Context) -> Report:
-    """Make the run that a task asks for: tenants that are to be absent are retired, or dropped."""
+    """Run what a task asks for: tenants that are to be absent are retired, or dropped."""
     parameters = task.parameters
     allow = frozenset(parameters.get("allow") or ())
     if parameters["state"] == "present":
@@ -74,13 +68,13 @@ def _run(task: Task, engine: Engine, context: Context) -> Report:
     if engine.ledger is None or after == 0:
         return engine.run(Drop(), context, allow=allow)
     operation = Retire(tuple(map(id_of, task.named or ())), after, found=True)
-    # The task itself asks for it; that a source still has the tenant is a warning.
+    # The task asks for it, so a source that still has the tenant is a warning only.
     allow |= {"still-registered"}
     return engine.run(operation, context, allow=allow)
 
 
 def _seconds(after: str | None) -> int | None:
-    """Return how long a database is kept; None for what the ledger's settings say.
+    """Return how long a database is kept; None for the setting of the ledger.
 
     Raises:
         ConfigError: When it is no duration.
@@ -88,19 +82,19 @@ def _seconds(after: str | None) -> int | None:
     if after is None:
         return None
     try:
-        return int(after) if after.strip().isdecimal() else parse_duration(after)
+        return parse_duration(duration_text(after))
     except ValueError as error:
         raise ConfigError(f"`after`: {error}") from None
 
 
-def _entry(tenant: TenantPlan, told: Told) -> dict[str, Any]:
+def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     """Return what was done to a tenant's database, or would be."""
-    changes = told.changes(tenant)
-    tried = [outcome.change for outcome in tenant.outcomes] or [*tenant.changes, *tenant.refused]
-    # Whether anything was changed where that could not be read again, nobody knows.
+    changes = report.changes(tenant)
+    attempted = [o.change for o in tenant.outcomes] or [*tenant.changes, *tenant.refused]
+    # The result of an attempt is unknown where the database could not be read again.
     is_unknown = tenant.verdict is Verdict.UNKNOWN and bool(tenant.outcomes) and not changes
-    message = told.view.message(tenant.finding) if tenant.finding else ""
-    if told.report.dry_run and tenant.over_estimate:
+    message = report.view.message(tenant.finding) if tenant.finding else ""
+    if report.run.dry_run and tenant.over_estimate:
         message = f"may find no place on {tenant.target}"
     return {
         "tenant": tenant.tenant,
@@ -108,19 +102,19 @@ def _entry(tenant: TenantPlan, told: Told) -> dict[str, Any]:
         "state": tenant.verdict.value,
         "message": message,
         "target": tenant.target,
-        "url": told.view.target_url(_place(tenant, changes, told)),
-        "action": _actions(changes or tried) or ("keep" if tenant.before else "none"),
+        "url": report.view.target_url(_target(tenant, changes, report)),
+        "action": _actions(changes or attempted) or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
         "until": plain(_until(tenant, changes)),
         "before": database_document(tenant.before),
-        "after": None if is_unknown else database_document(_after(tenant, changes, told)),
+        "after": None if is_unknown else database_document(_after(tenant, changes, report)),
     }
 
 
-def _place(tenant: TenantPlan, changes: Sequence[Change], told: Told) -> str | None:
+def _target(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) -> str | None:
     """Return the target that holds its database, or that the ledger has for it."""
-    was_made = changes and not told.report.dry_run
-    return tenant.target if was_made else place(told.view, tenant)
+    was_changed = changes and not report.run.dry_run
+    return tenant.target if was_changed else place(report.view, tenant)
 
 
 def _until(tenant: TenantPlan, changes: Sequence[Change]) -> datetime | None:
@@ -135,22 +129,22 @@ def _actions(changes: Sequence[Change]) -> str:
     return "+".join(change.action.value for change in changes)
 
 
-def _after(tenant: TenantPlan, changes: Sequence[Change], told: Told) -> Database | None:
-    if told.report.dry_run and tenant.over_estimate:
+def _after(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) -> Database | None:
+    if report.run.dry_run and tenant.over_estimate:
         return tenant.before
-    if not told.report.dry_run and changes and tenant.after == tenant.before:
-        # It was made, and could not be read again: this is what its server said.
+    if not report.run.dry_run and changes and tenant.after == tenant.before:
+        # It could not be read again after the change: this is its server's answer.
         return changes[-1].after
     return tenant.after
 
 
-def _diff(tenant: TenantPlan, told: Told) -> dict[str, Any]:
+def _diff(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     """Return what changes in one database; Ansible shows an empty text where there is none."""
-    changes = told.changes(tenant)
+    changes = report.changes(tenant)
     name = f"{tenant.database} on {changes[0].target}"
     return {
         "before_header": name,
         "after_header": name,
         "before": database_document(tenant.before) or "",
-        "after": database_document(_after(tenant, changes, told)) or "",
+        "after": database_document(_after(tenant, changes, report)) or "",
     }

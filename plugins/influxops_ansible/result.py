@@ -1,4 +1,4 @@
-"""What a task comes to: a report in the words of a task."""
+"""The result of a task: a run's report in the terms of its parameters."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from influxops.report.view import ReportView
 from influxops.report.wording import ANSIBLE_STYLE
 from influxops_ansible.task import Task
 
-#: How much a message tells; the result has all of it.
-_MOST_REASONS = 20
-_MOST_NAMES = 20
+#: Reasons of a failure, and names with one of them; the result has all.
+_MAX_REASONS = 20
+_MAX_NAMES = 20
 
 
 class Result(Struct, frozen=True):
-    """What a task comes to."""
+    """What a task returns."""
 
     values: Mapping[str, Any] = field(default_factory=dict)  # what the module returns
     warnings: tuple[str, ...] = ()  # what it warns of
@@ -39,17 +39,12 @@ class Result(Struct, frozen=True):
     missing: str = ""  # the Python library that is not installed
 
 
-def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Result:
-    """Return what a task's work comes to; what ends it before it began is its failure.
-
-    Args:
-        work: What to do.
-        parameters: The module's parameters.
-    """
+def run_task(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Result:
+    """Return the result of a task's work; an error of its configuration is a failure as well."""
     try:
         result = work(Task(parameters))
         if result.failure and not result.values.get("changed"):
-            # A plugin that finds a library missing has failed, and others went on without it.
+            # A plugin that lacks a library has failed, and the run went on without it.
             return replace(result, missing=_missing_requirement())
         return result
     except ModuleNotFoundError as error:
@@ -66,32 +61,28 @@ def attempt(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> Re
         )
 
 
-class Told:
-    """A report, as a task tells it.
-
-    Args:
-        report: The report.
-    """
+class TaskReport:
+    """A run's report, as a task returns it."""
 
     def __init__(self, report: Report) -> None:
         if report.dry_run:
-            # What may find no place is tried in the run, and the server decides.
-            report = replace(report, notes=tuple(map(_softened, report.notes)))
-        self.report = report
+            # A run creates what may exceed an estimated capacity, and the server decides.
+            report = replace(report, notes=tuple(map(_downgraded, report.notes)))
+        self.run = report
         self.view = ReportView(report, ANSIBLE_STYLE)
 
     @property
     def values(self) -> dict[str, Any]:
-        """What every module returns."""
+        """The values that every module returns."""
         refusals = [
             Finding(Kind.GUARD, Severity.ERROR, refusal.message, Remedy.allow(refusal.guard))
-            for refusal in self.report.refusals
-            if not refusal.tenants  # else those that wait for it have the finding
+            for refusal in self.run.refusals
+            if not refusal.tenants  # else the tenants that it blocks have the finding
         ]
-        findings = [*self.report.findings, *refusals]
-        counted = summary(self.report)
-        if self.report.dry_run:
-            planned = (c.action.value for t in self.report.tenants for c in self.changes(t))
+        findings = [*self.run.findings, *refusals]
+        counted = summary(self.run)
+        if self.run.dry_run:
+            planned = (c.action.value for t in self.run.tenants for c in self.changes(t))
             counted["planned"] = dict(Counter(planned))
         counted["findings"] = dict(Counter(finding.severity.value for finding in findings))
         return {
@@ -100,77 +91,73 @@ class Told:
         }
 
     def changes(self, tenant: TenantPlan) -> tuple[Change, ...]:
-        """Return what was changed, or would be; what may find no place is not promised."""
-        if not self.report.dry_run:
+        """Return what was changed, or would be for certain."""
+        if not self.run.dry_run:
             return tenant.made
         return () if tenant.over_estimate else tenant.changes
 
     def is_open(self, tenant: TenantPlan) -> bool:
-        """Return whether a tenant is not as it should be, and nobody acknowledged that."""
+        """Return whether a tenant is not as it should be, and that is not acknowledged."""
         return not self.view.is_ok(tenant) and self.view.severity(tenant) is Severity.ERROR
 
     @property
-    def open(self) -> list[str]:
+    def not_as_desired(self) -> list[str]:
         """The ids of the tenants that are not as they should be."""
-        return [tenant.tenant for tenant in self.report.tenants if self.is_open(tenant)]
+        return [tenant.tenant for tenant in self.run.tenants if self.is_open(tenant)]
 
     @property
     def failure(self) -> str:
         """Why the task fails: which tenants are not as they should be, and why."""
         groups = self.view.groups(Severity.ERROR)
-        told = [self._said(group) for group in groups[:_MOST_REASONS]]
-        if len(groups) > _MOST_REASONS:
-            told.append(f"and {len(groups) - _MOST_REASONS} more, see `findings`")
-        return "; ".join(told)
+        messages = [self._message(group) for group in groups[:_MAX_REASONS]]
+        if len(groups) > _MAX_REASONS:
+            messages.append(f"and {len(groups) - _MAX_REASONS} more, see `findings`")
+        return "; ".join(messages)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the task warns of."""
-        return tuple(map(self._said, self.view.groups(Severity.WARNING)))
+        return tuple(map(self._message, self.view.groups(Severity.WARNING)))
 
     @property
     def is_only_unreachable(self) -> bool:
         """Whether all that is wrong is that targets cannot be reached."""
-        errors = [f for f in self.report.findings if f.severity is Severity.ERROR]
+        errors = [f for f in self.run.findings if f.severity is Severity.ERROR]
         kinds = {f.kind for f in errors if f.remedy != Remedy.allow("unreachable")}
-        if not any(target.reachable for target in self.report.targets):
+        if not any(target.reachable for target in self.run.targets):
             kinds.discard(Kind.DEADLINE)
         return kinds <= {Kind.UNREACHABLE, Kind.NOT_READ} and all(
-            refusal.guard == "unreachable" for refusal in self.report.refusals
+            refusal.guard == "unreachable" for refusal in self.run.refusals
         )
 
     @property
-    def is_nameless(self) -> bool:
-        """Whether it fails for tenants that nobody can name: their source says nothing of them."""
-        return any(not refusal.tenants for refusal in self.report.refusals) or any(
-            f.kind is Kind.FAILED_SOURCE and f.severity is Severity.ERROR
-            for f in self.report.findings
+    def names_tenants(self) -> bool:
+        """Whether all tenants that it fails for are known: no source is unreadable or empty."""
+        return all(refusal.tenants for refusal in self.run.refusals) and not any(
+            f.kind is Kind.FAILED_SOURCE and f.severity is Severity.ERROR for f in self.run.findings
         )
 
-    def _said(self, group: FindingGroup) -> str:
-        line = group.line(_MOST_NAMES)
+    def _message(self, group: FindingGroup) -> str:
+        line = group.line(_MAX_NAMES)
         if group.kind is Kind.OVER_CAPACITY:
-            # It is about a target; who it is that may find no place there is said here.
-            these = [t for t in self.report.tenants if t.over_estimate]
-            names = [truncate(t.database) for t in these if f"target {t.target}" in group.labels]
+            # The group is about a target; the tenants that may exceed its capacity are named here.
+            beyond = [t for t in self.run.tenants if t.over_estimate]
+            names = [truncate(t.database) for t in beyond if f"target {t.target}" in group.labels]
         elif group.remedy == Remedy.allow("unreachable"):
-            names = [truncate(t.database) for t in self.report.tenants if t.refused and t.unseen_on]
+            names = [truncate(t.database) for t in self.run.tenants if t.refused and t.unseen_on]
         else:
             names = []
         return with_advice(
-            f"{line}: {summarize(names, _MOST_NAMES)}" if names else line, group.advice
+            f"{line}: {summarize(names, _MAX_NAMES)}" if names else line, group.advice
         )
 
 
-def shortened(
+def listed(
     entries: Iterable[tuple[dict[str, Any], bool]], task: Task, *, failed: bool
 ) -> dict[str, Any]:
-    """Return the entries that are to be told, and how many are not.
+    """Return `databases` and `omitted`: a task that fails leaves out what is as it should be.
 
-    Args:
-        entries: Each entry, and whether it is about what is not as it should be.
-        task: The task, which may ask for all of them.
-        failed: Whether it fails.
+    Each entry comes with whether it is about what is not as it should be.
     """
     every = list(entries)
     shown = every
@@ -179,14 +166,11 @@ def shortened(
     return {"databases": [entry for entry, _ in shown], "omitted": len(every) - len(shown)}
 
 
-def nothing(task: Task) -> dict[str, Any]:
-    """Return what every module returns, for a task that asks for nothing.
-
-    Args:
-        task: The task, whose other parameters are checked all the same.
+def no_tenants(task: Task) -> dict[str, Any]:
+    """Return the values of a task with an empty list of tenants.
 
     Raises:
-        InfluxopsError: When they say what cannot be.
+        InfluxopsError: When its other parameters contradict each other.
     """
     with task.engine(dry_run=True):
         counted: dict[str, Any] = {"tenants": {}, "planned": {}, "changed": {}, "findings": {}}
@@ -207,19 +191,19 @@ def _missing_requirement() -> str:
     return ""
 
 
-def _softened(finding: Finding) -> Finding:
+def _downgraded(finding: Finding) -> Finding:
     if finding.kind is Kind.OVER_CAPACITY and finding.severity is Severity.ERROR:
         return replace(finding, severity=Severity.WARNING)
     return finding
 
 
 def _document(finding: Finding) -> dict[str, Any]:
-    """Return a finding as plain data; what to do about it is its hint, in a task's words."""
+    """Return a finding as plain data, whose hint names parameters instead of options."""
     document = finding_document(finding, ANSIBLE_STYLE)
     del document["remedy"]
     return document
 
 
 def with_advice(text: str, advice: str) -> str:
-    """Return a text with what to do about it, if there is anything."""
+    """Return a text with what to do about it, if there is any."""
     return f"{text} ({advice})" if advice else text

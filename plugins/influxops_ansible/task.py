@@ -27,13 +27,13 @@ from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
 from influxops.runtime.context import Context
 
-#: The parameters that Ansible fills from variables, which are not the task's own words then.
+#: Parameters that Ansible fills from environment variables where the task does not give them.
 _VARIABLES = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
-#: What a dictionary in `tenants` may say.
+#: The keys of a dictionary in `tenants`.
 _TENANT_KEYS = ("id", "retention", "target", "database")
-#: The variables of the registry that is read where no file says which.
+#: Variables that configure a registry without a file.
 _REGISTRY_VARIABLES = ("PG_", "PGHOST", "PGDATABASE")
-#: What only `targets` can say of a server.
+#: Settings of a server that have no parameter of their own.
 _IN_TARGETS = (
     "capacity",
     "cluster_uuid",
@@ -42,26 +42,22 @@ _IN_TARGETS = (
     "retries",
     "state",
 )
-#: The parameters that say where the only target is, beside `token`.
+#: The parameters of the only target, beside `token`.
 _TARGET = ("url", "validate_certs", "ca_path", "client_cert", "client_key")
 _UNMANAGED = "unmanaged"
 
 
 class Task(Struct, frozen=True, dict=True):
-    """A task's parameters, as the engine takes them.
+    """A task's parameters, as the engine takes them."""
 
-    Args:
-        parameters: The module's parameters, checked against its argument specification.
-    """
-
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any]  # checked against the module's argument specification
 
     @cached_property
     def named(self) -> list[Any] | None:
         """The tenants that the task itself names: ids and tables; None where it names none.
 
         Raises:
-            ConfigError: When one of them cannot be meant.
+            ConfigError: When one of them is invalid.
         """
         tenant, tenants = self.parameters.get("tenant"), self.parameters.get("tenants")
         if isinstance(tenant, Mapping):
@@ -69,17 +65,17 @@ class Task(Struct, frozen=True, dict=True):
                 "`tenant` is one id, not a dictionary", hint="dictionaries go into `tenants`"
             )
         if tenant is not None:
-            return [_id(tenant, "`tenant`")]
+            return [_parse_id(tenant, "`tenant`")]
         if tenants is None:
             return None
-        named = [_named(item, f"`tenants`, item {n}") for n, item in enumerate(tenants, 1)]
+        named = [_parse_tenant(item, f"`tenants`, item {n}") for n, item in enumerate(tenants, 1)]
         if named and not any(id_.strip() for id_ in map(id_of, named)):
             raise ConfigError("a tenant's id is empty", hint="give it, or leave the task out")
         return named
 
     @property
     def scope(self) -> Scope:
-        """The tenants that the task names: the databases of all others are not its business."""
+        """The tenants that the task names; databases of others are not changed."""
         if self.named is None:
             return Scope()
         return Scope(frozenset(id_ for id_ in map(id_of, self.named) if id_.strip()))
@@ -88,48 +84,45 @@ class Task(Struct, frozen=True, dict=True):
         """Return the configuration.
 
         Raises:
-            ConfigError: When the parameters, or the file that they name, say what cannot be; no
-                secret is repeated.
+            ConfigError: When the parameters, or the file that they name, are invalid; its message
+                holds no secret.
         """
         self._check()
-        called = {"naming.database": "name_template", "database.retention": "retention"}
-        called |= {f"targets.{name}": f"targets.{name}" for name in self._get("targets", {})}
+        names = {"naming.database": "name_template", "database.retention": "retention"}
+        names |= {f"targets.{name}": f"targets.{name}" for name in self._get("targets", {})}
         if self.parameters.get("url") is not None:
             for key in _IN_TARGETS:
-                called[f"targets.default.{key}"] = f"targets.default.{key}"
-        called |= {"ledger": "ledger"}
+                names[f"targets.default.{key}"] = f"targets.default.{key}"
+        names |= {"ledger": "ledger"}
         if self.named is None:
-            called["sources.task"] = "source"
-        author = ConfigAuthor("the task", called)
-        own = {**self._tables(), **self._sources()}
+            names["sources.task"] = "source"
+        author = ConfigAuthor("the task", names)
+        sections = {**self._tables(), **self._sources()}
         path = self.parameters.get("config")
-        # A URL that a variable gives stands back for a file that the task names.
+        # A file that the task names has precedence over a URL from a variable.
         if path is None and any(
             self.parameters.get(name) is not None for name in ("url", "targets")
         ):
             return self._supplementing(
-                parse_config({**own, "targets": self._targets()}, author), "task"
+                parse_config({**sections, "targets": self._targets()}, author), "task"
             )
-        # The modules insist on one of the three; the lookup finds a file as the command does.
-        file, task = load_config(path), parse_config(own, author)
-        if "sources" in own:
+        # The modules require one of the three; the lookup finds a file as the command does.
+        file, task = load_config(path), parse_config(sections, author)
+        if "sources" in sections:
             file = self._with_sources(file, task)
-        if "database" in own:
+        if "database" in sections:
             authors = {**file.authors, "database": author}
             file = replace(file, database=task.database, authors=authors)
         return file
 
     @contextlib.contextmanager
     def engine(self, *, dry_run: bool) -> Iterator[tuple[Engine, Context]]:
-        """Yield an engine with the task's configuration, and the task's run.
+        """Yield an engine with the task's configuration, and the context of its run.
 
-        Nothing that a reporter prints reaches standard output, which is the module's result.
-
-        Args:
-            dry_run: Whether nothing is written.
+        What a reporter prints goes to standard error: standard output is the module's result.
 
         Raises:
-            InfluxopsError: When the parameters say what cannot be, or what they name is not there.
+            InfluxopsError: When the parameters are invalid, or a file that they name is missing.
         """
         with contextlib.redirect_stdout(sys.stderr):
             config = self.config()
@@ -145,7 +138,7 @@ class Task(Struct, frozen=True, dict=True):
     def _check(self) -> None:
         """Refuse what Ansible's own checks let through.
 
-        Ansible fills parameters from variables before it looks at what excludes what, so the
+        Ansible fills parameters from variables before it checks which exclude each other, so the
         modules declare these exclusions only where the variable is not set.
         """
         for name, variable in _VARIABLES.items():
@@ -172,7 +165,7 @@ class Task(Struct, frozen=True, dict=True):
         if self.parameters.get("name_template") is not None:
             tables["naming"] = {"database": self.parameters["name_template"]}
         if self.parameters.get("retention") is not None:
-            retention = _retention(self.parameters["retention"])
+            retention = duration_text(self.parameters["retention"])
             tables["database"] = {"retention": None if retention == _UNMANAGED else retention}
         if self.parameters.get("ledger") is not None:
             tables["ledger"] = {"kind": "postgres", **self._with_secrets(self.parameters["ledger"])}
@@ -190,26 +183,28 @@ class Task(Struct, frozen=True, dict=True):
 
     def _targets(self) -> Mapping[str, Any]:
         targets: Mapping[str, Any] | None = self.parameters.get("targets")
+        if targets == {}:
+            raise ConfigError("`targets` is empty", hint="name one at least, with its `url`")
         if targets is not None:
-            return {name: self._target(name, values) for name, values in _some(targets).items()}
+            return {name: self._target(name, values) for name, values in targets.items()}
         target = {
             name: self.parameters[name] for name in _TARGET if self.parameters.get(name) is not None
         }
         if self.parameters.get("token"):
-            said = "the parameter `token` (or INFLUXDB_TOKEN)"
-            target["token"] = Secret.given(self.parameters["token"], said)
+            origin = "the parameter `token` (or INFLUXDB_TOKEN)"
+            target["token"] = Secret.given(self.parameters["token"], origin)
         return {"default": {"kind": "influxdb3", **target}}
 
     def _target(self, name: str, values: object) -> Any:
         if not isinstance(values, Mapping):
             raise ConfigError(f"`targets.{name}` is no dictionary", hint="give its `url` in one")
-        # A variable, or this machine, must not silently stand in for it.
+        # A variable, or this machine, must not silently replace it.
         if values.get("kind", "influxdb3") == "influxdb3" and not values.get("url"):
             raise ConfigError(f"`targets.{name}` has no `url`", hint="say where it is")
         return {"kind": "influxdb3", **self._with_secrets(values)}
 
     def _with_secrets(self, value: Any) -> Any:
-        """Return a section with the task's own secrets where it refers to them."""
+        """Return a section with its references to the task's secrets replaced by those."""
         if isinstance(value, list):
             return [self._with_secrets(item) for item in value]
         if not isinstance(value, Mapping):
@@ -218,7 +213,7 @@ class Task(Struct, frozen=True, dict=True):
             return {key: self._with_secrets(item) for key, item in value.items()}
         name, secrets = value["secret"], self._get("secrets", {})
         if not isinstance(name, str) or name not in secrets:
-            # What stands there may be a secret that was written in the wrong place.
+            # The name is not shown: it may be a secret that was written in the wrong place.
             known = ", ".join(f"`{each}`" for each in secrets) or "none"
             raise ConfigError(
                 "a `secret` is called what `secrets` does not have", hint=f"it has: {known}"
@@ -230,8 +225,8 @@ class Task(Struct, frozen=True, dict=True):
     def _with_sources(self, file: Config, task: Config) -> Config:
         """Return a file's configuration with the task's source.
 
-        Tenants that the task names join the file's: what the registry says of one of them, its
-        database's name or its target, goes on to count. A `source` takes the place of the file's.
+        Tenants that the task names join the file's: the registry's attributes of one of them, its
+        database's name or its target, still apply. A `source` replaces the file's sources.
         """
         others = [section for section in file.sections if section.role != "sources"]
         kept: list[Section] = []
@@ -241,11 +236,11 @@ class Task(Struct, frozen=True, dict=True):
         name = "task"
         while name in {section.name for section in kept}:
             name += "-"
-        own = self._supplementing(task, name).by_role("sources")
-        return replace(file, sections=(*kept, *own, *others))
+        added = self._supplementing(task, name).by_role("sources")
+        return replace(file, sections=(*kept, *added, *others))
 
     def _supplementing(self, task: Config, name: str) -> Config:
-        """Return the task's configuration: tenants that it names are known nowhere by that."""
+        """Return the task's configuration; naming a tenant there does not make it a known one."""
         sections = (
             replace(section, name=name, supplements=self.named is not None)
             if section.role == "sources"
@@ -255,14 +250,8 @@ class Task(Struct, frozen=True, dict=True):
         return replace(task, sections=tuple(sections))
 
 
-def _some(targets: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not targets:
-        raise ConfigError("`targets` is empty", hint="name one at least, with its `url`")
-    return targets
-
-
-def _id(value: object, where: str) -> str:
-    """Return an id as text; YAML takes some ids for whole numbers, and loses nothing by that."""
+def _parse_id(value: object, where: str) -> str:
+    """Return an id as text; YAML reads some ids as whole numbers, without a loss."""
     if isinstance(value, bool | float) or not isinstance(value, str | int):
         raise ConfigError(f"{where}: a tenant's id is text", hint="put it in quotes")
     if not str(value).strip() and where == "`tenant`":
@@ -270,14 +259,14 @@ def _id(value: object, where: str) -> str:
     return str(value)
 
 
-def _named(item: object, where: str) -> Any:
+def _parse_tenant(item: object, where: str) -> Any:
     """Return one of the task's tenants as a source takes it.
 
     Raises:
-        ConfigError: When it says what cannot be meant.
+        ConfigError: When it is invalid.
     """
     if not isinstance(item, Mapping):
-        return _id(item, where)
+        return _parse_id(item, where)
     for key in item:
         if key not in _TENANT_KEYS:
             near = did_you_mean(str(key), _TENANT_KEYS)
@@ -287,10 +276,10 @@ def _named(item: object, where: str) -> Any:
             )
     if "id" not in item:
         raise ConfigError(f"{where} has no `id`", hint="give it, or the id alone")
-    said = {key: value for key, value in item.items() if value is not None}
-    if "retention" in said:
-        said["retention"] = _retention(said["retention"])
-    return {**said, "id": _id(item["id"], where)}
+    given = {key: value for key, value in item.items() if value is not None}
+    if "retention" in given:
+        given["retention"] = duration_text(given["retention"])
+    return {**given, "id": _parse_id(item["id"], where)}
 
 
 def id_of(named: Any) -> str:
@@ -298,7 +287,7 @@ def id_of(named: Any) -> str:
     return str(named["id"] if isinstance(named, Mapping) else named)
 
 
-def _retention(value: object) -> str:
-    """Return a retention period as people write it; the modules return it in seconds, too."""
+def duration_text(value: object) -> str:
+    """Return a duration with its unit; a bare number, which the modules return, is in seconds."""
     text = str(value).strip()
     return f"{text}s" if text.isdecimal() else text

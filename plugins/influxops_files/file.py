@@ -25,7 +25,7 @@ from influxops.plugin import (
     setting,
 )
 from influxops_files import formats
-from influxops_files.entries import chosen, tenants
+from influxops_files.entries import tenants, with_ids
 
 Format = Literal["csv", "json", "yaml"]
 
@@ -55,11 +55,7 @@ class FileSettings(SourceSettings):
     )
 
     def check(self) -> None:
-        """Refuse a file whose format nothing tells.
-
-        Raises:
-            SettingError: Then.
-        """
+        """Raise SettingError for a path whose format is unknown."""
         if self.format is None and _guess(self.path) is None:
             raise SettingError("the path does not tell it: write csv, json or yaml", "format")
 
@@ -70,9 +66,9 @@ class FileSettings(SourceSettings):
 
     @property
     def read_as(self) -> Format:
-        """The format that counts."""
+        """The format that is set, else the one of the path's suffix."""
         known = self.format or _guess(self.path)
-        assert known is not None, "`check` has seen to it"
+        assert known is not None, "`check` refuses a path without a format"
         return known
 
     def location(self) -> Location:
@@ -93,11 +89,11 @@ class FileSource(Source):
 
     @hookimpl
     def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
-        """Read the whole file before any tenant is given.
+        """Read the whole file, then return its tenants.
 
         Raises:
-            SourceError: When it cannot be read; the message says where it is wrong.
-            Interrupted: When the run is over: a pipe that nobody writes to is left behind.
+            SourceError: When it cannot be read; the message has the position of a mistake.
+            Interrupted: When the run ends first: a pipe without a writer is left behind.
         """
         settings = self.settings
         data = self._read_input(context) if settings.path == _STDIN else self._read_file(context)
@@ -107,13 +103,13 @@ class FileSource(Source):
 
     @hookimpl
     def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
-        """Give the tenants of the file that have these ids: a file is read as a whole.
+        """Return the tenants with these ids; the file is read as a whole.
 
         Raises:
             SourceError: When it cannot be read.
             Interrupted: When the run is over.
         """
-        return chosen(self.influxops_tenants(context), ids)
+        return with_ids(self.influxops_tenants(context), ids)
 
     @hookimpl
     def influxops_check(self, context: Context) -> Iterator[Check]:
@@ -156,9 +152,9 @@ class FileSource(Source):
 
 
 def _read_all(number: int) -> bytes:
-    """Return all that a file descriptor gives.
+    """Read a file descriptor to its end.
 
-    Not by Python's own file object: a thread that is left behind in it would hold its lock, and
+    Python's file object is not used: a thread that is left behind in it would hold its lock, and
     the interpreter could not end.
     """
     return b"".join(iter(lambda: os.read(number, _CHUNK), b""))

@@ -1,4 +1,4 @@
-"""Reads CSV, JSON and YAML into entries, and says where something is wrong."""
+"""Reads CSV, JSON and YAML into entries; an error has the position of the mistake."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from influxops.plugin import SourceError, summarize, truncate
 from influxops_files.entries import SHAPE, Entry, Value, entry, id_name
 
-#: What YAML takes a scalar for that is not meant as text.
+#: The types that YAML gives scalars other than text.
 _YAML_KINDS = {"int": "number", "float": "number", "bool": "boolean", "timestamp": "date"}
 
 
@@ -32,7 +32,7 @@ def decode(data: bytes, file: str) -> str:
 
 
 def read_csv(text: str, file: str) -> Iterator[Entry]:
-    """Read CSV: names in its first line, commas in between; an empty cell says nothing.
+    """Read CSV: names in its first line, commas in between; an empty cell has no value.
 
     Raises:
         SourceError: When there is no column for the id, or a line does not fit the first one.
@@ -62,9 +62,9 @@ def read_csv(text: str, file: str) -> Iterator[Entry]:
 def _csv_key(names: list[str], file: str) -> str:
     key = id_name(names)
     if key is None:
-        there = summarize([truncate(name) for name in names]) if any(names) else "nothing"
+        present = summarize([truncate(name) for name in names]) if any(names) else "nothing"
         raise SourceError(
-            f"{file}: its first line names no column tenant_id or id, but {there}",
+            f"{file}: its first line names no column tenant_id or id, but {present}",
             hint="write the names of the columns into the first line, with commas in between",
         )
     if len(set(names)) < len(names):
@@ -97,19 +97,19 @@ def read_json(text: str, file: str) -> Iterator[Entry]:
 
 
 def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
+    unique: dict[Any, Any] = {}
     for name, content in pairs:
-        if name in found:
+        if name in unique:
             raise ValueError(f"an object has the key {truncate(str(name))} twice")
-        found[name] = content
-    return found
+        unique[name] = content
+    return unique
 
 
 def read_yaml(text: str, file: str) -> Iterator[Entry]:
     """Read YAML, of the same shapes as JSON.
 
-    What is written counts, not the value that YAML makes of it: an attribute `no` is the text
-    `no`, and an id that YAML takes for something else is told as such.
+    Scalars keep the text that is written, not the value that YAML makes of it: an attribute `no`
+    is the text `no`, and an id that YAML reads as another type is an error.
 
     Raises:
         SourceError: When it is no YAML, or of another shape; the message names the line.
@@ -130,7 +130,7 @@ def read_yaml(text: str, file: str) -> Iterator[Entry]:
 
 @cache
 def _yaml_loader() -> type[Any]:
-    """Return a loader that keeps the text of scalars, and refuses a key that stands twice."""
+    """Return a loader that keeps the text of scalars, and refuses a duplicate key."""
     import yaml
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -146,9 +146,9 @@ def _yaml_loader() -> type[Any]:
                 problem = f"the key {truncate(key.value)} is there twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
-        made: dict[Hashable, Any] = {}
-        yield made  # before its content, which may refer to it
-        made.update(loader.construct_mapping(node))
+        result: dict[Hashable, Any] = {}
+        yield result  # before its content, which may refer to it
+        result.update(loader.construct_mapping(node))
 
     for tag, kind in _YAML_KINDS.items():
         Loader.add_constructor(f"tag:yaml.org,2002:{tag}", partial(scalar, kind))

@@ -16,16 +16,15 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_files.entries import Entry, chosen, entry, tenants
+from influxops_files.entries import Entry, entry, tenants, with_ids
 
 
 def _entries(items: Iterable[object]) -> Iterator[Entry]:
     for number, item in enumerate(items, 1):
-        place = f"item {number}"
-        # A table without an id is a slip of the pen.
+        position = f"item {number}"
         if isinstance(item, Mapping) and not {"id", "tenant_id"} & item.keys():
-            raise SourceError(f"{place}: a table without `id`")
-        yield entry(item, place, "")
+            raise SourceError(f"{position}: a table without `id`")
+        yield entry(item, position, "")
 
 
 def _parse_tenants(items: Any) -> tuple[Any, ...]:
@@ -53,17 +52,17 @@ class StaticSettings(SourceSettings):
 
 
 class StaticSource(Source):
-    """Gives the tenants of the configuration."""
+    """Lists the tenants of the configuration."""
 
     Settings = StaticSettings
     settings: StaticSettings
 
     @hookimpl
     def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
-        """Give every tenant of the list."""
+        """Return every tenant of the list."""
         return tenants(_entries(self.settings.tenants), "", "key")
 
     @hookimpl
     def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
-        """Give the tenants of the list that have these ids."""
-        return chosen(self.influxops_tenants(context), ids)
+        """Return the tenants of the list that have these ids."""
+        return with_ids(self.influxops_tenants(context), ids)

@@ -1,4 +1,4 @@
-"""`JournalReporter`: who changed what, when and where, a line of JSON a change."""
+"""`JournalReporter`: who changed what, when and where, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from influxops.plugin import (
+    Change,
     Check,
     Context,
+    Entry,
     Event,
     Report,
     Reporter,
@@ -22,13 +24,11 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-from influxops_reports.files import check_writable, is_special, lock, unwritable
+from influxops_reports.report_files import check_writable, is_special, lock, unwritable
 
-#: What is written down: a change that was made, or that may have left something behind.
-_TOLD = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
-
-
-#: What the ledger noticed, and no change made.
+#: Outcomes of changes that were made, or that may have had an effect.
+_JOURNALED = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
+#: Events of the ledger that no change of this run explains.
 _NO_CHANGE = (
     Event.LOST,
     Event.RECREATED,
@@ -40,7 +40,7 @@ _NO_CHANGE = (
 
 
 class JournalReporter(Reporter):
-    """Appends each change to a file, one JSON object a line; it never rewrites what is there.
+    """Appends each change to a file, one JSON object per line; existing lines are never rewritten.
 
     Several runs may write at once: a lock keeps their lines whole. Dry runs write nothing.
     """
@@ -57,12 +57,12 @@ class JournalReporter(Reporter):
 
     @hookimpl
     def influxops_check(self) -> Iterator[Check]:
-        """Look whether the journal can be written."""
+        """Check that the journal can be written."""
         yield check_writable(Path(self.settings.path), "the journal", replaced=False)
 
     @hookimpl
     def influxops_report(self, report: Report, context: Context) -> None:
-        """Append what the run changed.
+        """Append the changes of the run.
 
         Raises:
             ReporterError: When the journal cannot be written.
@@ -83,21 +83,28 @@ class JournalReporter(Reporter):
 
 
 def _entries(report: Report) -> Iterator[dict[str, Any]]:
-    now = _time(datetime.now(UTC))
     urls = {target.name: target.url for target in report.targets}
-    registry = [source.location for source in report.sources]
+    run = {
+        "time": _time(datetime.now(UTC)),
+        "run": report.run_id,
+        "user": report.origin.user,
+        "host": report.origin.host,
+        "registry": [source.location for source in report.sources],
+    }
+
+    def subject(item: Change | Entry) -> dict[str, Any]:
+        return {
+            **run,
+            "target": item.target,
+            "url": urls.get(item.target or ""),
+            "tenant": item.tenant,
+        }
+
     for outcome in report.outcomes:
         change = outcome.change
-        if outcome.status in _TOLD or outcome.effect:
+        if outcome.status in _JOURNALED or outcome.effect:
             yield {
-                "time": now,
-                "run": report.run_id,
-                "user": report.origin.user,
-                "host": report.origin.host,
-                "registry": registry,
-                "target": change.target,
-                "url": urls.get(change.target),
-                "tenant": change.tenant,
+                **subject(change),
                 "database": change.database,
                 "action": change.action.value,
                 "before": database_document(change.before),
@@ -109,14 +116,7 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
     for event in report.events:
         if event.event in _NO_CHANGE:
             yield {
-                "time": now,
-                "run": report.run_id,
-                "user": report.origin.user,
-                "host": report.origin.host,
-                "registry": registry,
-                "target": event.target,
-                "url": urls.get(event.target or ""),
-                "tenant": event.tenant,
+                **subject(event),
                 "database": event.database or None,
                 "action": event.event.value,
                 "before": event.before or None,

@@ -22,18 +22,15 @@ from influxops.plugin import (
 )
 
 _LEVELS = {Severity.ERROR: "ERR", Severity.WARNING: "WARN", Severity.INFO: "INFO"}
-#: Up to so many tenants that share a reason have a line each, and up to so many causes are told.
-_ALIKE, _CAUSES = 20, 20
+#: Tenants that share a reason have a line each up to this number; and causes that are listed.
+_MAX_ALIKE, _MAX_CAUSES = 20, 20
 
 
-def header_lines(head: RunStart) -> list[str]:
+def header_lines(head: RunStart | Report) -> list[str]:
     """Return what a run works on.
 
-    Args:
-        head: What the run read before it wrote anything.
-
     Returns:
-        A line for the configuration, one a source and one a target, safe to print.
+        A line for the configuration, for each source, each target and the ledger, safe to print.
     """
     config = one_line(head.origin.config) if head.origin.config else "none, the environment only"
     who = one_line(head.origin.who)
@@ -82,28 +79,22 @@ def _places(target: TargetState) -> str:
 
 
 def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) -> Iterator[str]:
-    """Yield a report as plain lines, what is wrong with all of it before what it means for each.
+    """Yield `ERR`, `WARN`, `INFO`, `OK` and `PLAN` lines, the summary and what to do next.
 
-    Args:
-        report: The report.
-        verbose: Whether to say where, and what is merely worth knowing, and to give every tenant
-            a line of its own.
-        quiet: Whether to leave out what is well; nothing at all comes when all is.
-
-    Yields:
-        `ERR`, `WARN`, `INFO`, `OK` and `PLAN` lines, then the summary and what to do next.
+    Causes come before tenants. `verbose` adds targets and infos, and gives every tenant a line of
+    its own; `quiet` leaves out what is well, and all when all is.
     """
     view = ReportView(report)
     if quiet and not view.needs_attention:
         return
-    told = list(_LEVELS) if verbose else [Severity.ERROR, Severity.WARNING]
-    most = math.inf if verbose else _ALIKE
-    # A tenant that is not right is told in any case, what is merely worth knowing is not.
-    many = [group for group in view.failure_groups if len(group.labels) > most]
-    many += [g for g in view.extra_groups if len(g.labels) > most and g.severity in told]
-    general = [group for group in view.run_groups if group.severity in told]
-    yield from _cause_lines([*general, *many], most=None if verbose else _CAUSES)
-    yield from _tenant_lines(view, many, told, verbose=verbose, quiet=quiet)
+    shown = list(_LEVELS) if verbose else [Severity.ERROR, Severity.WARNING]
+    limit = math.inf if verbose else _MAX_ALIKE
+    # A tenant that is not right is shown whatever its severity.
+    many = [group for group in view.failure_groups if len(group.labels) > limit]
+    many += [g for g in view.extra_groups if len(g.labels) > limit and g.severity in shown]
+    general = [group for group in view.run_groups if group.severity in shown]
+    yield from _cause_lines([*general, *many], limit=None if verbose else _MAX_CAUSES)
+    yield from _tenant_lines(view, many, shown, verbose=verbose, quiet=quiet)
     yield from view.no_tenants
     if report.tenants or view.needs_attention:
         yield view.summary()
@@ -111,36 +102,32 @@ def report_lines(report: Report, *, verbose: bool = False, quiet: bool = False) 
             yield f"Next: {step}"
 
 
-def _cause_lines(causes: Sequence[FindingGroup], *, most: int | None) -> Iterator[str]:
-    """Yield what is about no single tenant, or about very many of them, the worst first."""
+def _cause_lines(causes: Sequence[FindingGroup], *, limit: int | None) -> Iterator[str]:
+    """Yield the causes that are about no single tenant, or about very many, the worst first."""
     for severity in _LEVELS:
         these = [group for group in causes if group.severity is severity]
-        for group in these[:most]:
+        for group in these[:limit]:
             yield _line(severity, group.line(), group.advice)
-        if most is not None and len(these) > most:
-            yield _line(severity, f"and {len(these) - most:,} more (-v shows all)")
+        if limit is not None and len(these) > limit:
+            yield _line(severity, f"and {len(these) - limit:,} more (-v shows all)")
 
 
 def _tenant_lines(
     view: ReportView,
     many: Sequence[FindingGroup],
-    told: Container[Severity],
+    shown: Container[Severity],
     *,
     verbose: bool,
     quiet: bool,
 ) -> Iterator[str]:
-    """Yield each tenant's line, and what else was found about it, in the order of the sources.
+    """Yield each tenant's line, and its further findings, in the order of the sources.
 
-    Args:
-        view: The view.
-        many: What was told of many together already.
-        told: The severities of what is told beside a tenant's own line.
-        verbose: As in `report_lines`.
-        quiet: As in `report_lines`.
+    Findings of `many` were listed as causes already; `shown` are the severities of those that are
+    listed beside a tenant's own line.
     """
     several = len(view.report.targets) > 1
-    together = {(g.kind, g.severity, g.message, g.advice) for g in many}
-    # Advice stands with the first whom it helps.
+    listed = {(g.kind, g.severity, g.message, g.advice) for g in many}
+    # Advice is given with the first tenant that it helps.
     advised = set() if verbose else {group.advice for group in (*view.run_groups, *many)}
     for tenant in view.report.tenants:
         label = view.label(tenant)
@@ -152,8 +139,8 @@ def _tenant_lines(
         for finding in found:
             message, advice = view.message(finding), view.words.advice(finding.remedy)
             is_reason = finding is found[0] and not view.is_ok(tenant)
-            if (finding.kind, finding.severity, message, advice) in together or (
-                finding.severity not in told and not is_reason
+            if (finding.kind, finding.severity, message, advice) in listed or (
+                finding.severity not in shown and not is_reason
             ):
                 continue
             where = f"{view.target_text(tenant).strip()}: " if several and tenant.target else ""

@@ -17,11 +17,12 @@ from influxops.plugin import (
     Reporter,
     ReporterSettings,
     State,
+    TargetState,
     Verdict,
     hookimpl,
     setting,
 )
-from influxops_reports.files import check_writable, is_special, one_at_a_time, write_whole
+from influxops_reports.report_files import check_writable, is_special, lock_folder, replace_file
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -31,11 +32,11 @@ _LAST_SUCCESS = "influxops_last_success_timestamp_seconds"
 
 
 class PrometheusReporter(Reporter):
-    """Writes what Prometheus should know of a run; dry runs leave the file alone.
+    """Writes a run's metrics; dry runs leave the file alone.
 
-    A run that was limited to some tenants or targets only counts its changes: what it says of
-    the rest would look as if the rest had gone. For the same reason a run that read no source, or
-    no target (another one holds the lock), leaves what is known of tenants or of targets.
+    A run that was limited to some tenants or targets only counts its changes: its other metrics
+    would look as if all other tenants were gone. For the same reason a run that read no source, or
+    no target (another run holds the lock), keeps the former metrics of tenants or of targets.
     """
 
     class Settings(ReporterSettings):
@@ -51,7 +52,7 @@ class PrometheusReporter(Reporter):
 
     @hookimpl
     def influxops_check(self) -> Iterator[Check]:
-        """Look whether the textfile can be written."""
+        """Check that the textfile can be written."""
         yield check_writable(Path(self.settings.path), "the Prometheus textfile", replaced=True)
 
     @hookimpl
@@ -64,7 +65,7 @@ class PrometheusReporter(Reporter):
         if report.dry_run:
             return
         path = Path(self.settings.path)
-        with one_at_a_time(path, context):  # two runs that add to the same counts would lose some
+        with lock_folder(path, context):  # two runs that add to the same counts would lose some
             self._write(path, report, context)
 
     def _write(self, path: Path, report: Report, context: Context) -> None:
@@ -79,12 +80,11 @@ class PrometheusReporter(Reporter):
             families = [*_families(report, former), changes]
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(families))
-        # node_exporter runs as another user, so all may read it.
         data = generate_latest(registry)
-        write_whole(path, data, context, mode=0o644, what="the Prometheus textfile")
+        replace_file(path, data, context, what="the Prometheus textfile")
 
     def _former(self, path: Path, context: Context) -> dict[str, Metric]:
-        """Return what the last run wrote, by name; nothing where there is no textfile to read."""
+        """Return the last run's metrics by name; none where there is no textfile to read."""
         if is_special(path.expanduser()):
             return {}
         from prometheus_client.parser import text_string_to_metric_families
@@ -94,9 +94,9 @@ class PrometheusReporter(Reporter):
             families = list(text_string_to_metric_families(text))
         except FileNotFoundError:
             return {}
-        except Exception as error:  # whatever a broken file makes of the parser
+        except Exception as error:  # the parser raises various errors for a broken file
             context.log.warning(
-                "%s: %s cannot be read (%s); its counters start anew",
+                "%s: %s cannot be read (%s); its counters start again at zero",
                 self.section,
                 path,
                 type(error).__name__,
@@ -106,7 +106,7 @@ class PrometheusReporter(Reporter):
 
 
 class _Collected:
-    """Families that are made already, as the client wants to collect them."""
+    """Existing families in the shape of a collector."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -130,38 +130,45 @@ def _changes(report: Report, former: Mapping[str, Metric]) -> Metric:
 
 
 def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
-    success = report.exit_code is ExitCode.OK
-    yield _gauge(
-        "influxops_last_run_success", "Whether the last run ended as desired.", int(success)
-    )
-    when = report.started.timestamp() + report.seconds if success else _last_success(former)
-    if when is not None:
-        yield _gauge(_LAST_SUCCESS, "When a run last ended as desired, in Unix time.", when)
+    is_success = report.exit_code is ExitCode.OK
+    ended = report.started.timestamp() + report.seconds
+    yield _gauge("influxops_last_run_success", "Whether the last run ended as desired.", is_success)
+    if is_success:
+        yield _gauge(_LAST_SUCCESS, "When a run last ended as desired, in Unix time.", ended)
+    else:
+        yield from _kept(former, _LAST_SUCCESS)
     yield _gauge("influxops_run_seconds", "How long the last run took.", report.seconds)
     if any(not source.error for source in report.sources):
-        yield _tenants(report)
+        states = Counter(tenant.verdict for tenant in report.tenants)
+        yield _gauges(
+            "influxops_tenants",
+            "Tenants by where they stand at the end of the last run.",
+            {(state.value,): states[state] for state in Verdict},
+            "state",
+        )
     else:
         yield from _kept(former, "influxops_tenants")
     if report.targets:
-        yield from _of_targets(report)
+        yield from _target_families(report.targets)
     else:
         yield from _kept(former, "influxops_target_")
     if report.ledger is not None and not report.ledger.error:
-        states = report.ledger.states
-        yield _labelled(
+        recorded = report.ledger.states
+        yield _gauges(
             "influxops_recorded_tenants",
             "Tenants by what the ledger has of them.",
-            ["state"],
-            [([state.value], states.get(state.value, 0)) for state in State],
+            {(state.value,): recorded.get(state.value, 0) for state in State},
+            "state",
         )
     else:
         yield from _kept(former, "influxops_recorded_")
     found = Counter((finding.kind.value, finding.severity.value) for finding in report.findings)
-    yield _labelled(
+    yield _gauges(
         "influxops_findings",
         "What the last run noticed.",
-        ["kind", "severity"],
-        [([*labels], number) for labels, number in sorted(found.items())],
+        dict(sorted(found.items())),
+        "kind",
+        "severity",
     )
 
 
@@ -169,59 +176,42 @@ def _kept(former: Mapping[str, Metric], prefix: str) -> Iterator[Metric]:
     return (family for name, family in former.items() if name.startswith(prefix))
 
 
-def _tenants(report: Report) -> Metric:
-    states = Counter(tenant.verdict for tenant in report.tenants)
-    return _labelled(
-        "influxops_tenants",
-        "Tenants by where they stand at the end of the last run.",
-        ["state"],
-        [([state.value], states[state]) for state in Verdict],
-    )
-
-
-def _of_targets(report: Report) -> Iterator[Metric]:
-    targets = report.targets
-    yield _labelled(
+def _target_families(targets: Iterable[TargetState]) -> Iterator[Metric]:
+    yield _gauges(
         "influxops_target_up",
         "Whether the target could be read.",
-        ["target"],
-        [([target.name], int(target.reachable)) for target in targets],
+        {(target.name,): target.reachable for target in targets},
+        "target",
     )
-    yield _labelled(
+    yield _gauges(
         "influxops_target_places_left",
         "How many databases the target still holds, where that is known.",
-        ["target"],
-        [([t.name], t.places_left) for t in targets if t.places_left is not None],
+        {(t.name,): t.places_left for t in targets if t.places_left is not None},
+        "target",
     )
-    yield _labelled(
+    yield _gauges(
         "influxops_target_info",
         "The server that is behind the target.",
-        ["target", "cluster_uuid", "edition", "version"],
-        [
-            ([t.name, t.identity or "", t.edition or "", t.version or ""], 1)
+        {
+            (t.name, t.identity or "", t.edition or "", t.version or ""): 1
             for t in targets
             if t.reachable
-        ],
+        },
+        *("target", "cluster_uuid", "edition", "version"),
     )
-
-
-def _last_success(former: Mapping[str, Metric]) -> float | None:
-    family = former.get(_LAST_SUCCESS)
-    return family.samples[0].value if family and family.samples else None
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:
-    from prometheus_client.core import GaugeMetricFamily
-
-    return GaugeMetricFamily(name, documentation, value=value)
+    return _gauges(name, documentation, {(): value})
 
 
-def _labelled(
-    name: str, documentation: str, labels: list[str], samples: Iterable[tuple[list[str], float]]
+def _gauges(
+    name: str, documentation: str, samples: Mapping[tuple[str, ...], float], *labels: str
 ) -> Metric:
+    """Return a family with a sample for each tuple of the labels' values."""
     from prometheus_client.core import GaugeMetricFamily
 
     family = GaugeMetricFamily(name, documentation, labels=labels)
-    for values, value in samples:
+    for values, value in samples.items():
         family.add_metric(values, value)
     return family

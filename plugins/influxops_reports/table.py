@@ -1,6 +1,6 @@
-"""A report for a person at a terminal: a table, and beneath it what somebody should look at.
+"""A report for a person at a terminal: a table, and beneath it the findings.
 
-What matters stands last, next to the prompt: what is wrong, why, the count, and the next step.
+What matters comes last, next to the prompt: what is wrong, why, the count, and the next step.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from influxops.plugin import (
     truncate,
 )
 
-#: Rows of the table, and of those right before the run, unless the user wants all.
-_ROWS, _OK_ROWS = 40, 10
-#: Things told beneath the table, a severity; and characters of each.
-_GROUPS, _CHARACTERS = 15, 600
+#: Rows of the table, and of those with tenants that were right before the run.
+_MAX_ROWS, _MAX_OK_ROWS = 40, 10
+#: Groups of one severity beneath the table, and characters of each.
+_MAX_GROUPS, _MAX_CHARACTERS = 15, 600
 #: Characters of an id that are shown without cutting it.
-_ID = 40
+_MAX_ID = 40
 #: Columns of the terminal that each column of the table takes beside its text.
 _GAP = 3
-#: Characters that are left of an id and of a database's name at least.
-_LEAST = (8, 10)
+#: Characters that are left of an id and of a database's name.
+_MINIMUM = (8, 10)
 
 _STYLES = {
     Verdict.OK: "dim",
@@ -57,14 +57,7 @@ _TITLES = {
 
 
 def show(report: Report, console: Console, *, verbose: bool, quiet: bool) -> None:
-    """Print a report.
-
-    Args:
-        report: The report.
-        console: Where to.
-        verbose: Whether to show each row and each thing that is merely worth knowing.
-        quiet: Whether to leave out the table and all that is well.
-    """
+    """Print a report; `verbose` adds all rows and the infos, `quiet` leaves out the table."""
     view = ReportView(report)
     if report.tenants and not quiet:
         _show_table(view, console, verbose=verbose)
@@ -91,7 +84,7 @@ def _mood(view: ReportView) -> str:
 
 
 def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
-    shown = view.tenants if verbose else _most_telling(view.tenants)
+    shown = view.tenants if verbose else _most_relevant(view.tenants)
     console.print(_table(view, shown, console.width))
     rest = [] if verbose else _rest(view.tenants, shown)
     if rest:
@@ -101,12 +94,12 @@ def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
         console.print(Padding(Text(line, style="dim"), (0, 0, 1, 1)))
 
 
-def _most_telling(tenants: Sequence[TenantPlan]) -> list[TenantPlan]:
-    if len(tenants) <= _ROWS:
+def _most_relevant(tenants: Sequence[TenantPlan]) -> list[TenantPlan]:
+    if len(tenants) <= _MAX_ROWS:
         return list(tenants)
-    others = [tenant for tenant in tenants if tenant.verdict is not Verdict.OK][:_ROWS]
-    fine = [tenant for tenant in tenants if tenant.verdict is Verdict.OK]
-    return others + fine[: min(_OK_ROWS, _ROWS - len(others))]
+    others = [tenant for tenant in tenants if tenant.verdict is not Verdict.OK][:_MAX_ROWS]
+    ok = [tenant for tenant in tenants if tenant.verdict is Verdict.OK]
+    return others + ok[: min(_MAX_OK_ROWS, _MAX_ROWS - len(others))]
 
 
 def _rest(tenants: Sequence[TenantPlan], shown: Sequence[TenantPlan]) -> list[TenantPlan]:
@@ -125,11 +118,13 @@ def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table
     if view.has_retention:
         columns["Retention"] = [view.retention(tenant) for tenant in tenants]
     widths = {head: max(map(cell_len, (head, *cells))) for head, cells in columns.items()}
-    if "Retention" in columns and _missing(widths, width) > 0:
+    if "Retention" in columns and _excess(widths, width) > 0:
         del columns["Retention"], widths["Retention"]
     # Where whole names do not fit, a database's is worth more: it mostly holds the tenant's.
-    for head, least in zip(("Tenant", "Database"), _LEAST, strict=True):
-        widths[head] = max(min(widths[head], least), widths[head] - max(_missing(widths, width), 0))
+    for head, minimum in zip(("Tenant", "Database"), _MINIMUM, strict=True):
+        widths[head] = max(
+            min(widths[head], minimum), widths[head] - max(_excess(widths, width), 0)
+        )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1))
     for head in columns:
         table.add_column(head, width=widths[head], overflow="ellipsis", no_wrap=True)
@@ -140,15 +135,15 @@ def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table
     return table
 
 
-def _missing(widths: dict[str, int], width: int) -> int:
+def _excess(widths: dict[str, int], width: int) -> int:
     """Return how many characters a table is too wide."""
     return sum(widths.values()) + _GAP * len(widths) - width
 
 
 def _shown_id(id_: str) -> str:
     """Return an id as it is where that is plain to see, else quoted."""
-    plain = one_line(id_) == id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _ID
-    return id_ if plain else quote(id_, _ID)
+    plain = one_line(id_) == id_ == id_.strip() and " " not in id_ and 0 < len(id_) <= _MAX_ID
+    return id_ if plain else quote(id_, _MAX_ID)
 
 
 # Beneath the table
@@ -162,15 +157,15 @@ def _show_groups(
     grid = Table.grid(padding=(0, 1))  # keeps what wraps in line with its own beginning
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    most = len(groups) if verbose else _GROUPS
-    for group in groups[:most]:
+    limit = len(groups) if verbose else _MAX_GROUPS
+    for group in groups[:limit]:
         line = group.line()
-        if len(line) > _CHARACTERS and not verbose:
-            line = f"{line[:_CHARACTERS]}... (-v shows all)"
+        if len(line) > _MAX_CHARACTERS and not verbose:
+            line = f"{line[:_MAX_CHARACTERS]}... (-v shows all)"
         grid.add_row(" -", Text(line))
         if group.advice:
             grid.add_row("", Text(f"-> {group.advice}", style="italic"))
-    if len(groups) > most:
-        grid.add_row("", f"... and {len(groups) - most:,} more (-v shows all)")
+    if len(groups) > limit:
+        grid.add_row("", f"... and {len(groups) - limit:,} more (-v shows all)")
     console.print(grid)
     console.print()

@@ -1,7 +1,7 @@
 """A report as one Slack message in Block Kit.
 
-Names and reasons stand in code blocks: there Slack reads no formatting and no mentions, so that
-only `&`, `<` and `>` need escaping, and backticks, which would end the block, become quotes.
+Names and reasons are in code blocks: Slack reads no formatting and no mentions there, so that only
+`&`, `<` and `>` need escaping, and backticks, which would end the block, become quotes.
 Limits: 50 blocks, 3,000 characters a section, 150 a header
 (https://docs.slack.dev/reference/block-kit/blocks).
 """
@@ -31,29 +31,25 @@ from influxops.plugin import (
     truncate,
 )
 
-_SECTION, _HEADER = 3000, 150
-#: Items a section; characters of an item, its hint and the names in it, before escaping, which
-#: makes five of one; even then one item fits.
-_LINES, _LINE, _HINT, _NAMES = 10, 320, 200, 240
-#: What is shown of the names of tenants that share a reason.
-_TENANTS = 3
+#: Characters that Slack takes.
+_MAX_SECTION, _MAX_HEADER = 3000, 150
+#: Items of a section; characters of an item, its hint and its names before escaping, which makes up
+#: to five of one: even then one item fits.
+_MAX_ITEMS, _MAX_ITEM, _MAX_HINT, _MAX_NAMES = 10, 320, 200, 240
+#: Names that are shown of tenants with one reason.
+_MAX_TENANTS = 3
 
-#: One thing to tell, and what to do about it.
+#: A text, and what to do about it.
 _Item = tuple[str, str]
 
 
 def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
-    """Return the message for a report.
+    """Return the payload of the webhook: the blocks, and a plain text for notifications.
 
-    Args:
-        report: The report.
-        since: When a failure began that this run shows to be over; None where there was none.
-
-    Returns:
-        What the webhook takes: the blocks, and a plain text for notifications.
+    `since` is when the failure began that ended with this run; None without one.
     """
     view = ReportView(report)
-    # No host's name holds what Slack would act upon; one that does is no name.
+    # A real host name has no character that Slack would act upon.
     host = re.sub(r"[^\w.:-]", "?", _cut(report.origin.host, 60))
     title = f"{_icon(view)} influxops on {host}: {_headline(view, since)}"
     blocks = [
@@ -66,7 +62,7 @@ def message(report: Report, since: datetime | None = None) -> dict[str, Any]:
     return {"text": title, "blocks": blocks}
 
 
-# Words
+# Texts
 
 
 def _icon(view: ReportView) -> str:
@@ -95,22 +91,22 @@ def _headline(view: ReportView, since: datetime | None) -> str:
 
 
 def _items(view: ReportView, severity: Severity) -> list[_Item]:
-    """Return what there is of one severity, the widest reasons first."""
-    return [(group.line(_TENANTS), group.advice) for group in view.groups(severity)]
+    """Return the findings of one severity, the most common reasons first."""
+    return [(group.line(_MAX_TENANTS), group.advice) for group in view.groups(severity)]
 
 
 def _changes(view: ReportView) -> Iterator[dict[str, Any]]:
     for words, changes in view.changes.items():
-        by_place: defaultdict[str, list[str]] = defaultdict(list)
+        by_target: defaultdict[str, list[str]] = defaultdict(list)
         for change in changes:
-            by_place[_place(change)].append(truncate(change.database))
+            by_target[_target_text(change)].append(truncate(change.database))
         items = [
-            (f"{place}: {join_limited(names, _NAMES)}", "") for place, names in by_place.items()
+            (f"{text}: {join_limited(names, _MAX_NAMES)}", "") for text, names in by_target.items()
         ]
         yield from _sections(f"{words[:1].upper()}{words[1:]}: {len(changes):,}", items)
 
 
-def _place(change: Change) -> str:
+def _target_text(change: Change) -> str:
     if change.action is Action.MOVE:
         return f"{change.target}, {change.reason}"
     if change.action is not Action.SET_RETENTION or change.after is None:
@@ -127,18 +123,18 @@ def _place(change: Change) -> str:
 def _header(text: str) -> dict[str, Any]:
     return {
         "type": "header",
-        "text": {"type": "plain_text", "text": _cut(text, _HEADER), "emoji": False},
+        "text": {"type": "plain_text", "text": _cut(text, _MAX_HEADER), "emoji": False},
     }
 
 
 def _sections(title: str, items: Sequence[_Item]) -> Iterator[dict[str, Any]]:
-    """Yield a section with as many of the items as fit, and how many do not; none without."""
+    """Yield a section with as many of the items as fit, and the number of the others."""
     if not items:
         return
     entries: list[str] = []
-    room = _SECTION - len(title) - 60  # for what stands around the entries
-    for text, hint in items[:_LINES]:
-        entry = _code(text, _LINE) + (f"\n  -&gt; {_code(hint, _HINT)}" if hint else "")
+    room = _MAX_SECTION - len(title) - 60  # for the text around the entries
+    for text, hint in items[:_MAX_ITEMS]:
+        entry = _code(text, _MAX_ITEM) + (f"\n  -&gt; {_code(hint, _MAX_HINT)}" if hint else "")
         room -= len(entry) + 1
         if room < 0:
             break
@@ -153,7 +149,7 @@ def _context(report: Report) -> dict[str, Any]:
     origin = report.origin
     parts = [
         *(source.location for source in report.sources),
-        *(_target(target) for target in report.targets),
+        *(_target_state(target) for target in report.targets),
         f"configuration {origin.config}" if origin.config else "",
         f"run {report.run_id} by {origin.user}, {report.seconds:.1f} s",
     ]
@@ -161,7 +157,7 @@ def _context(report: Report) -> dict[str, Any]:
     return {"type": "context", "elements": [_mrkdwn(text)]}
 
 
-def _target(target: TargetState) -> str:
+def _target_state(target: TargetState) -> str:
     if not target.reachable:
         return f"{target.name} {target.url} NOT READ"
     left = target.places_left
@@ -169,21 +165,21 @@ def _target(target: TargetState) -> str:
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
-    # verbatim: Slack makes no links and no mentions of what looks like one.
+    # verbatim: Slack turns nothing into a link or a mention.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
-# Text
+# Escaping
 
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _code(text: str, most: int) -> str:
-    # Cut when what does not print is written out: that makes ten characters of one.
-    return _escape(_cut(one_line(text), most)).replace("`", "'")
+def _code(text: str, limit: int) -> str:
+    # `one_line` makes up to ten characters of one that does not print, so it comes before the cut.
+    return _escape(_cut(one_line(text), limit)).replace("`", "'")
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,10 +1,10 @@
-"""`SlackReporter`: tells a channel what changed, what failed, and when that is over."""
+"""`SlackReporter`: posts to a channel what changed, what failed, and when that is over."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from influxops.plugin import (
     Check,
@@ -20,16 +20,15 @@ from influxops.plugin import (
     hookimpl,
     setting,
 )
-
-if TYPE_CHECKING:
-    from influxops_slack.memory import Memory
+from influxops_slack.message import message
+from influxops_slack.state import NotificationState, failure_of
 
 
 class SlackReporter(Reporter):
-    """Posts one message a run to a Slack incoming webhook, when there is something new to say.
+    """Posts one message per run to a Slack incoming webhook, when there is news.
 
-    A failure that was told is not told again for a day, and told as over once it is. Dry runs
-    and runs that were limited to some tenants or targets know nothing of that.
+    A failure that was posted is not repeated for a day, and its end is posted. Dry runs and runs
+    that were limited to some tenants or targets neither use nor change that state.
     """
 
     class Settings(ReporterSettings):
@@ -46,10 +45,10 @@ class SlackReporter(Reporter):
             "`failures`: when something failed or needs a decision, or is well again; `always`: "
             "after each run.",
         )
-        dry_runs: bool = setting(False, description="Whether dry runs are told as well.")
+        dry_runs: bool = setting(False, description="Whether dry runs are posted as well.")
         state: str | None = setting(
             None,
-            description="The folder that keeps which failure was told last; left out: "
+            description="The folder that keeps which failure was posted last; left out: "
             "`influxops` in XDG_STATE_HOME or ~/.local/state.",
             min_length=1,
         )
@@ -58,7 +57,7 @@ class SlackReporter(Reporter):
 
     @hookimpl
     def influxops_check(self) -> Iterator[Check]:
-        """Look whether the webhook can be read and is one, without posting to it."""
+        """Check whether the webhook can be read and is one, without posting to it."""
         from influxops_slack.delivery import check_webhook
 
         name = "the Slack webhook"
@@ -69,13 +68,13 @@ class SlackReporter(Reporter):
             yield Check(name, ok=False, message=error.message, hint=error.remedy)
             return
         yield Check(name, ok=True, message=f"it is read from {self.settings.webhook.origin}")
-        memory = self._memory(webhook)
-        if not memory.is_writable():
+        state = NotificationState(self.settings.state, self.section, webhook)
+        if not state.is_writable():
             yield Check(
-                "what Slack was told",
+                "Slack's notification state",
                 ok=None,
-                message=f"{memory.path.parent} cannot be written: a failure that lasts is told "
-                "after each run, and not when it is over",
+                message=f"{state.path.parent} cannot be written: a failure that lasts is posted "
+                "after each run, and its end is not",
                 hint=Remedy.setting("state", "set {} to a folder that can be"),
             )
 
@@ -84,51 +83,45 @@ class SlackReporter(Reporter):
         """Post the message, if there is a reason to.
 
         Raises:
-            ReporterError: When Slack did not take it.
+            ReporterError: When Slack did not accept it.
             ConfigError: When the webhook cannot be read.
         """
         if report.dry_run and not self.settings.dry_runs:
             return
-        told_anyway = self._is_told_anyway(report)
-        matters = told_anyway or report.exit_code is not ExitCode.OK
-        if report.dry_run or report.is_limited:
-            if matters:
-                self._post(self.settings.webhook.reveal(), report, context)
+        is_due = self._is_due(report)
+        has_news = is_due or report.exit_code is not ExitCode.OK
+        is_partial = report.dry_run or report.is_limited
+        if is_partial and not has_news:
             return
         try:
             webhook = self.settings.webhook.reveal()
         except ConfigError:
-            if matters:
+            if has_news:
                 raise
-            return  # there is nothing to say
-        from influxops_slack.memory import failure_of
-
-        memory = self._memory(webhook)
-        former = memory.failure()
-        failure = failure_of(report, former)
-        is_over = former is not None and failure is None
-        if not (told_anyway or is_over or (failure is not None and failure.is_news(former))):
+            return  # no message would be posted
+        if is_partial:
+            self._post(webhook, report, context)
             return
-        self._post(webhook, report, context, since=former.since if former and is_over else None)
+        state = NotificationState(self.settings.state, self.section, webhook)
+        former = state.load()
+        failure = failure_of(report, former)
+        recovered_since = former.since if former and not failure else None
+        if not (is_due or recovered_since or (failure and failure.is_news(former))):
+            return
+        self._post(webhook, report, context, recovered_since)
         try:
-            memory.keep(failure)
+            state.save(failure)
         except OSError as error:
-            context.log.debug("%s cannot be written: %s", memory.path, error)
+            context.log.debug("%s cannot be written: %s", state.path, error)
 
-    def _is_told_anyway(self, report: Report) -> bool:
+    def _is_due(self, report: Report) -> bool:
+        """Return whether a message is posted whatever was posted before."""
         changed = report.planned if report.dry_run else report.changed
         return self.settings.when == "always" or (self.settings.when == "changes" and bool(changed))
 
     def _post(
         self, webhook: str, report: Report, context: Context, since: datetime | None = None
     ) -> None:
-        # Both pull in modules that a run without news does not need.
-        from influxops_slack.delivery import post
-        from influxops_slack.message import message
+        from influxops_slack.delivery import post  # imports what a run without news does not need
 
         post(webhook, message(report, since), context)
-
-    def _memory(self, webhook: str) -> Memory:
-        from influxops_slack.memory import Memory
-
-        return Memory(self.settings.state, self.section, webhook)

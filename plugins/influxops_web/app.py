@@ -1,4 +1,4 @@
-"""The application: endpoints, the gate before them, and how it says what went wrong."""
+"""The application: its endpoints, the middleware before them, and its answers to errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from influxops import __version__
-from influxops_web import api, devices, login, watching
-from influxops_web.console import Console
-from influxops_web.gate import Gate
-from influxops_web.problems import Problem, ProblemDetails, answer
+from influxops_web.api import devices, health, tenants
+from influxops_web.api.health import Metrics
+from influxops_web.api.problems import Problem, ProblemDetails, answer
+from influxops_web.console.routes import Console
+from influxops_web.security import login
+from influxops_web.security.middleware import AccessMiddleware
 from influxops_web.service import Service
 
-_ROUTERS = (api.router, devices.router, login.router, watching.router)
+_ROUTERS = (tenants.router, devices.router, login.router, health.router)
 _KINDS = {
     400: "not-readable",
     404: "not-found",
@@ -78,7 +80,8 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    app.add_middleware(Gate, service=service)
+    app.state.metrics = metrics = Metrics(service.provisioner)
+    app.add_middleware(AccessMiddleware, service=service, metrics=metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -96,7 +99,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """Tell which fields are wrong, and never what they said."""
+    """Name the fields that are wrong, and never repeat their values."""
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
@@ -125,7 +128,7 @@ def _allowed(request: Request) -> str:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the description, with this service's problems in the place of FastAPI's own."""
+    """Return the description, with this service's problems instead of FastAPI's."""
     if app.openapi_schema is None:
         found = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes

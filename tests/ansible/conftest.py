@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import urllib3
+import yaml
 
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_devserver.testing import StandIn, running_stand_in
@@ -23,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 _PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 #: Nothing listens there.
 NOWHERE = "http://127.0.0.1:1"
+_RETURNED_ELSEWHERE = re.compile(r"RV\(influxops\.influxdb3\.(\w+)#module:(\w+)\)")
 
 
 @dataclass(frozen=True)
@@ -134,14 +139,36 @@ def registry(postgres: EmbeddedPostgres) -> Iterator[TestDatabase]:
         yield database
 
 
-def stage_collection(folder: Path) -> None:
-    """Put the collection together, as `make collection` does before it packs it."""
+def collection() -> ModuleType:
+    """Load the script that stages and builds the collection."""
     spec = importlib.util.spec_from_file_location("collection", ROOT / "ansible/collection.py")
     assert spec is not None
     assert spec.loader is not None
-    collection = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(collection)
-    collection.stage(folder)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stage_collection(folder: Path) -> None:
+    """Put the collection together, as `make collection` does before it packs it."""
+    collection().stage(folder)
+
+
+def documented(module: Path, name: str) -> Any:
+    """Read what a module assigns to DOCUMENTATION or RETURN."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return yaml.safe_load(ast.literal_eval(node.value))
+    raise AssertionError(f"{module} has no {name}")
+
+
+def return_values(module: str) -> dict[str, Any]:
+    """Read what a module returns; what refers to the other module's has the contents of that."""
+    values: dict[str, Any] = documented(ROOT / f"ansible/library/{module}.py", "RETURN")
+    for value in values.values():
+        if reference := _RETURNED_ELSEWHERE.search(str(value["description"])):
+            value["contains"] = return_values(reference[1])[reference[2]]["contains"]
+    return values
 
 
 def databases(server: StandIn) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -12,14 +11,13 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from influxops_devserver.testing import StandIn
-from tests.ansible.conftest import ROOT, Played, Stage, databases
+from tests.ansible.conftest import ROOT, Played, Stage, collection, databases, return_values
 
 #: The oldest ansible-core that the collection takes, one in the middle, and the newest; and the
 #: newest Python that each of them runs with.
@@ -30,18 +28,10 @@ CONTROLLERS = {
 }
 
 
-def _collection() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("collection", ROOT / "ansible/collection.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection as it is published."""
-    module = _collection()
+    module = collection()
     staged = module.stage(tmp_path_factory.mktemp("staged").resolve())
     archive = module.pack(staged, tmp_path_factory.mktemp("dist"))
     assert isinstance(archive, Path)
@@ -292,10 +282,9 @@ def test_every_nested_value_that_a_module_returns_is_documented(
         {"influx_tenant_db": {"url": server.url, "tenants": list("abcdef"), "retention": "30d"}},
         {module: {"url": server.url, "tenants": ["a", "g"], "details": "all"}},
     ).results[1]
-    text = _collection()._assigned(ROOT / f"ansible/library/{module}.py", "RETURN")
     # What Ansible itself adds to any result.
     added = {"changed", "failed", "msg", "warnings", "exception", "deprecations"}
-    documented = {"top": {"type": "dict", "contains": yaml.safe_load(text)}}
+    documented = {"top": {"type": "dict", "contains": return_values(module)}}
     values = {name: value for name, value in result.items() if name not in added}
     undocumented = [*_undocumented("top", values, documented["top"])]
     assert undocumented == []

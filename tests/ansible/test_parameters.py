@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from influxops.reconcile.guards import GUARDS
 from influxops_devserver.testing import StandIn, running_stand_in
-from tests.ansible.conftest import NOWHERE, ROOT, Stage, databases
+from tests.ansible.conftest import NOWHERE, ROOT, Stage, databases, documented, return_values
 
 MODULES = sorted((ROOT / "ansible/library").glob("*.py"))
 SHARED = sorted(ROOT.glob("ansible/*s/*.py"))
-
-
-def documented(module: Path, name: str) -> Any:
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return yaml.safe_load(ast.literal_eval(node.value))
-    raise AssertionError(f"{module} has no {name}")
 
 
 def test_what_excludes_or_needs_something_else_is_refused(stage: Stage) -> None:
@@ -255,7 +247,7 @@ def test_exactly_what_is_returned_is_documented(stage: Stage, server: StandIn) -
     ).results
     of_ansible = {"changed", "failed", "diff", "invocation", "ansible_facts", "warnings"}
     for module, result in zip([*MODULES, *MODULES], results, strict=True):
-        returned = documented(module, "RETURN")
+        returned = return_values(module.stem)
         assert result.keys() - of_ansible == returned.keys()
         for name in ("databases", "targets"):
             for entry in result.get(name, ()):

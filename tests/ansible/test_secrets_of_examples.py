@@ -88,7 +88,7 @@ class World:
         )
 
     def run(self, path: Path, *arguments: str) -> Played:
-        """Run a playbook as loudly as it gets, and keep all that could be seen meanwhile."""
+        """Run a playbook at the highest verbosity, and keep all that other processes could see."""
         inventory = ("-i", "localhost,ops.example,")
         local = json.dumps(
             {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

@@ -148,6 +148,26 @@ def test_all_mistakes_of_the_core_tables_are_told_at_once(tmp_path: Path) -> Non
     assert len(mistake(tmp_path, text).splitlines()) == 4
 
 
+def test_a_table_of_a_plugin_is_checked_together_with_the_core_tables(tmp_path: Path) -> None:
+    told = mistake(tmp_path, '[run]\ntimeout = "soon"\n\n[web]\nlogin = 5\n')
+    assert "influxops.toml:2: `timeout` of [run]: " in told
+    assert "influxops.toml:5: `login` of [web]: no such setting (did you mean logins?)" in told
+    assert load(tmp_path, "[web]\nlogins = 5\n").where("web", "logins").endswith("influxops.toml:2")
+
+
+def test_a_table_whose_plugin_is_broken_is_refused_where_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[influxops.tables]\nbroken = no_such_module:Table\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    load(tmp_path, '[run]\ntimeout = "1m"\n')
+    with pytest.raises(PluginError, match=r"the table \[broken\] of a plugin cannot be loaded"):
+        load(tmp_path, "[broken]\n")
+
+
 def test_a_kind_that_is_not_installed_or_does_not_fit_is_refused(tmp_path: Path) -> None:
     targets = '[targets.eu1]\nkind = "memorydb"\nworld = "w"\n'
     said = mistake(tmp_path, f'[sources.a]\nkind = "memmory"\n{targets}')

@@ -12,10 +12,10 @@ from influxops.domain.change import Status
 from influxops.domain.database import UNKNOWN
 from influxops.domain.finding import Kind
 from influxops.engine.operations import DropDue, Ensure, Move
+from influxops.engine.status import tenant_status
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State
 from influxops.reconcile.plan.adopt import Adopt
 from influxops.reconcile.plan.retire import Retire, Unretire
-from influxops.report.status import tenant_status
 from influxops.report.view import ReportView
 from influxops.runtime.context import Context
 from tests.core.conftest import Bench

@@ -17,7 +17,7 @@ from influxops.domain.record import Record, State
 from influxops.engine.engine import Engine
 from influxops.runtime.context import Context
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_postgres import ledger_schema
+from influxops_postgres.ledger import schema
 from tests.doors.world import DOORS, Answer, Case, variables
 from tests.integration.conftest import postgres
 from tests.integration.servers import Influx, new_stand_in
@@ -62,7 +62,7 @@ def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
             body = {"db": f"another{number}"}
             servers["five"].request("POST", "/api/v3/configure/database", json=body)
         with psycopg.connect(db.conninfo, autocommit=True) as connection:
-            connection.execute(ledger_schema.script("influxops").encode())
+            connection.execute(schema.script("influxops").encode())
         yield World(db, servers, tmp_path_factory.mktemp("doors"))
 
 

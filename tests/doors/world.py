@@ -26,7 +26,7 @@ from influxops.engine.operations import Ensure, Operation
 from influxops.errors import InfluxopsError
 from influxops.runtime.context import Context
 from influxops_ansible.ensure import ensure as task
-from influxops_queue.making import Making
+from influxops_queue.worker.provisioning import Making
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
 

@@ -262,7 +262,7 @@ def test_a_named_pipe_that_nobody_writes_to_ends_with_the_run(tmp_path: Path) ->
     with pytest.raises(Interrupted):
         source(path).influxops_tenants(context)
     timer.join()
-    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # lets go of who was left behind
+    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # ends the thread that was left behind
 
 
 @pytest.mark.parametrize(

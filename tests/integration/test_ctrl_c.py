@@ -30,7 +30,7 @@ class Finder:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Finder())
-from influxops.cli import main
+from influxops.cli.main import main
 sys.argv.append("plan")
 main()
 """
@@ -156,7 +156,7 @@ def test_a_signal_that_does_not_wake_the_main_thread_ends_the_run() -> None:
     code = """
 import signal, threading, time
 from influxops.cli.session import ended_by_signals
-from influxops.context import Context
+from influxops.runtime.context import Context
 
 context, done = Context(), threading.Event()
 

@@ -94,7 +94,7 @@ def test_without_its_extra_the_demo_says_what_to_install(alone: Cli) -> None:
     hide = (
         "import importlib.util as u, sys; real = u.find_spec;"
         "u.find_spec = lambda n, p=None: None if n == 'datafusion' else real(n, p);"
-        "from influxops.cli import main; sys.argv = ['influxops', 'demo']; main()"
+        "from influxops.cli.main import main; sys.argv = ['influxops', 'demo']; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", hide],

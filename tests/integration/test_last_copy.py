@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from influxops_ansible.places import places
+from influxops_ansible.locate import locate
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.old_copies import Stage
@@ -75,11 +75,11 @@ def test_it_stays_where_the_new_place_is_gone(
     task = {"config": str(stage.cli.folder / "influxops.toml"), "tenants": ["acme"]}
     for name, value in stage.db.environment.items():
         monkeypatch.setenv(name, value)
-    assert "what is on eu1 is the copy that it left there" in places(task).failure
+    assert "what is on eu1 is the copy that it left there" in locate(task).failure
     assert stage.cli("adopt", f"acme={DATABASE}").code == 0
     where = stage.cli("where", "acme")
     assert (where.code, where.out.split()[0], where.err) == (0, "eu1", "")
-    assert places(task).values["places"][0]["target"] == "eu1"
+    assert locate(task).values["locations"][0]["target"] == "eu1"
     assert "nothing is due" in stage.due().out
     assert stage.eu1.databases() == [DATABASE]
 

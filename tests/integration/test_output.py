@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 
-from influxops_postgres.lock import lock_key
-from influxops_postgres.settings import PostgresSettings
+from influxops_postgres.source.run_lock import lock_key
+from influxops_postgres.source.settings import PostgresSettings
 from tests.integration.command import PROGRAM, STUCK, Cli, Result, ended
 from tests.integration.conftest import GiveStandIn, StartProxy, targets_toml
 from tests.integration.servers import Influx

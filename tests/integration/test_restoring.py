@@ -16,7 +16,7 @@ import pytest
 from influxops import Provisioner
 from influxops_ansible import info
 from influxops_ansible.ensure import ensure
-from influxops_ansible.places import places
+from influxops_ansible.locate import locate
 from influxops_devserver.testing import StandIn, running_stand_in
 from tests.integration.command import Cli, Result
 from tests.integration.conftest import GiveStandIn, targets_toml
@@ -232,7 +232,7 @@ def test_a_ledger_restored_from_before_a_move_is_told_at_every_door_and_nothing_
         assert "its database is on eu2 with its marker, and recorded on eu1" in found.reason
     assert provisioner.check("acme")["exists"] is None
     task = {"config": str(kept.folder / "influxops.toml"), "state": "present"}
-    for warned in (info.look(task).warnings, ensure(task, check_mode=True).warnings):
+    for warned in (info.gather(task).warnings, ensure(task, check_mode=True).warnings):
         assert any("its database is on eu2 with its marker" in each for each in warned)
     adopted = good(kept("adopt", "acme=telemetry_acme", "--target", "eu2"))
     assert "copies then what only eu1 has, and drops it once there is no more" in adopted.all
@@ -268,7 +268,7 @@ def test_a_ledger_restored_from_before_a_move_and_the_drop_of_the_old_copy_is_to
     assert (found.how, found.target, found.url) == ("failed", None, "")
     assert "its database is on eu2 with its marker, and recorded on eu1" in found.reason
     assert provisioner.check("acme")["exists"] is None
-    looked = places({"config": str(kept.folder / "influxops.toml"), "tenants": ["acme"]})
+    looked = locate({"config": str(kept.folder / "influxops.toml"), "tenants": ["acme"]})
     assert any("recorded on eu1" in each for each in (*looked.warnings, looked.failure))
     good(kept("adopt", "acme=telemetry_acme"))
     assert stale(good(kept("ensure"))) == []

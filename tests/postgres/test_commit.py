@@ -11,9 +11,11 @@ import psycopg
 import pytest
 
 from influxops.plugin import Context, Interrupted, LedgerError
-from influxops_postgres import PostgresLedger, ledger_schema
-from influxops_postgres.commit import CommitUnknown, confirmed, confirming
-from influxops_postgres.ledger_session import LedgerSession, installing, write
+from influxops_postgres import PostgresLedger
+from influxops_postgres.connection.commit import confirmed, confirming
+from influxops_postgres.connection.errors import CommitUnknown
+from influxops_postgres.ledger import schema
+from influxops_postgres.ledger.transaction import LedgerSession, installing, write
 from tests.pg import TestDatabase
 from tests.pg_proxy import PgProxy, Then, end, pg_proxy, wait_for_checkpoint_to_age
 from tests.postgres.conftest import MakeLedger
@@ -221,4 +223,4 @@ def test_a_step_of_the_schema_counts_only_once_it_is_committed(
         list(installing(made.settings, context))
     proxy.reset()
     done = [each.version for each in installing(made.settings, Context())]
-    assert done == [*range(2, ledger_schema.newest() + 1)]
+    assert done == [*range(2, schema.newest() + 1)]

@@ -30,8 +30,9 @@ from influxops.plugin import (
     Writing,
 )
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_postgres import PostgresLedger, ledger_session
-from influxops_postgres.ledger_errors import RIGHTS
+from influxops_postgres import PostgresLedger
+from influxops_postgres.ledger import transaction
+from influxops_postgres.ledger.errors import RIGHTS
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger
 from tests.postgres.test_postgres_standby import _catch_up
@@ -135,7 +136,7 @@ def test_who_may_not_make_a_schema_is_told_what_a_dba_can_run(
 ) -> None:
     database.execute("DROP SCHEMA influxops CASCADE")
     with pytest.raises(LedgerError, match="cannot be installed: permission denied") as caught:
-        list(ledger_session.installing(worker.settings, Context()))
+        list(transaction.installing(worker.settings, Context()))
     assert "influxops ledger install --sql" in caught.value.hint
 
 

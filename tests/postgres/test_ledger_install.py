@@ -12,15 +12,16 @@ import psycopg
 import pytest
 
 from influxops.plugin import Context, LedgerError, Record, State, Wanted, Writing
-from influxops.runtime.sql_migrations import Migration, migrations
-from influxops_postgres import PostgresLedger, ledger_schema
-from influxops_postgres.ledger_session import installing
+from influxops_postgres import PostgresLedger
+from influxops_postgres.connection.migrations import Migration, migrations
+from influxops_postgres.ledger import schema
+from influxops_postgres.ledger.transaction import installing
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeLedger
 
 #: The versions that this program knows, and one that it does not.
-KNOWN = [each.version for each in migrations("influxops_postgres")]
+KNOWN = [each.version for each in migrations("influxops_postgres.ledger")]
 NEWEST, LATER = KNOWN[-1], KNOWN[-1] + 1
 _LATER = Migration(LATER, "notes", "ALTER TABLE tenants ADD COLUMN note text;\n")
 
@@ -34,8 +35,8 @@ def cli(tmp_path: Path, database: TestDatabase) -> Cli:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this be a later program, with one more migration."""
-    known = (*migrations("influxops_postgres"), _LATER)
-    monkeypatch.setattr(ledger_schema, "migrations", lambda package: known)
+    known = (*migrations("influxops_postgres.ledger"), _LATER)
+    monkeypatch.setattr(schema, "steps", lambda: known)
 
 
 def versions(ledger: PostgresLedger) -> list[int]:
@@ -104,11 +105,11 @@ def test_an_installation_that_fails_leaves_nothing_behind(
     make_ledger: MakeLedger, monkeypatch: pytest.MonkeyPatch, database: TestDatabase
 ) -> None:
     broken = (
-        *migrations("influxops_postgres"),
+        *migrations("influxops_postgres.ledger"),
         Migration(LATER, "x", _LATER.text + "SELECT 1/0;\n"),
     )
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda package: broken)
+        patch.setattr(schema, "steps", lambda: broken)
         with pytest.raises(LedgerError, match="division by zero; nothing was written"):
             versions(make_ledger())
     assert all(not isinstance(each, LedgerError) for each in uses(make_ledger()).values())
@@ -152,9 +153,9 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
     make_ledger: MakeLedger, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = make_ledger()
-    first = migrations("influxops_postgres")[:1]
+    first = migrations("influxops_postgres.ledger")[:1]
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda package: first)
+        patch.setattr(schema, "steps", lambda: first)
         assert versions(ledger) == [1]
     database.execute(_OF_VERSION_1)
     with psycopg.connect(database.conninfo) as connection:
@@ -172,9 +173,9 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
 def test_an_earlier_program_leaves_the_schema_of_a_later_one_alone(
     ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = (*migrations("influxops_postgres"), _LATER)
+    known = (*migrations("influxops_postgres.ledger"), _LATER)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_schema, "migrations", lambda package: known)
+        patch.setattr(schema, "steps", lambda: known)
         assert versions(ledger) == [LATER]
     told = refusal(ledger)
     knows = f"is of version {LATER}, and this influxops knows no more than version {NEWEST}"

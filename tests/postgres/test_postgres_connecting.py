@@ -15,7 +15,8 @@ import pytest
 
 from influxops.config.settings import InvalidSettings
 from influxops.plugin import ConfigError, Context, DeadlineExceeded, SourceError, Tenant
-from influxops_postgres import PostgresSettings, PostgresSource, session
+from influxops_postgres import PostgresSettings, PostgresSource
+from influxops_postgres.connection.connection import Connection
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
 
@@ -191,7 +192,7 @@ def test_a_password_may_begin_and_end_with_spaces(
 def test_a_connection_that_comes_after_it_was_left_behind_is_closed(
     database: TestDatabase, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect, go_on, made = session.Connection.connect, threading.Event(), threading.Event()
+    connect, go_on, made = Connection.connect, threading.Event(), threading.Event()
     late: list[psycopg.Connection[Any]] = []
 
     def slow(**keywords: Any) -> Any:
@@ -200,7 +201,7 @@ def test_a_connection_that_comes_after_it_was_left_behind_is_closed(
         made.set()
         return late[0]
 
-    monkeypatch.setattr(session.Connection, "connect", slow)
+    monkeypatch.setattr(Connection, "connect", slow)
     with pytest.raises(DeadlineExceeded):
         make_source().influxops_tenants(Context(timeout=0.1))
     go_on.set()

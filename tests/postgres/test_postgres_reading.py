@@ -23,7 +23,7 @@ from influxops.plugin import (
 )
 from influxops_postgres import PostgresSource
 from tests.pg import TestDatabase
-from tests.postgres.conftest import MakeSource
+from tests.postgres.conftest import MakeSource, seeing_all_rows
 
 
 def tenants(source: PostgresSource) -> list[Tenant]:
@@ -509,10 +509,22 @@ def test_row_level_security_that_may_hide_tenants_is_a_warning(
         "row-level security may hide rows of device_registry from iot, and tenants with them"
     ]
     (finding,) = findings(source)
-    with psycopg.connect(database.superuser_conninfo) as connection:
-        connection.execute(finding.remedy.text.partition(": ")[2].encode())
-    assert "globex" in ids(source)
-    assert hidden(source) == []
+    with seeing_all_rows(database, finding.remedy.text):
+        assert "globex" in ids(source)
+        assert hidden(source) == []
+
+
+def test_single_tenants_are_looked_up_among_those_that_row_level_security_shows(
+    database: TestDatabase, make_source: MakeSource
+) -> None:
+    _hide(database)
+    source = make_source()
+    try:
+        found = source.influxops_find(["acme", "globex"], Context())
+        assert [tenant.id for tenant in found] == ["acme"]
+        assert ids(source) == ["acme"]
+    finally:
+        source.influxops_close()
 
 
 def test_a_view_of_somebody_who_sees_everything_hides_nothing(

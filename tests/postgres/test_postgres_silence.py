@@ -12,9 +12,9 @@ import pytest
 
 from influxops.plugin import Context, InfluxopsError, Record, State
 from influxops_devserver.testing import StandIn
-from influxops_postgres import PostgresSettings, settings
-from influxops_postgres.ledger_session import installing
-from influxops_postgres.parameters import keepalives, resolve
+from influxops_postgres import PostgresSettings
+from influxops_postgres.connection import settings
+from influxops_postgres.ledger.transaction import installing
 from tests.integration.command import Cli
 from tests.line_proxy import LineProxy, line_proxy
 from tests.pg import TestDatabase
@@ -171,4 +171,4 @@ def test_keepalives_notice_a_server_that_is_gone_unless_they_are_configured(
     assert own.keywords()["keepalives_idle"] == "7"
     assert own.keywords()["tcp_user_timeout"] == "0"
     monkeypatch.setenv("PGSERVICE", "registry")  # its file may say so, and would lose
-    assert keepalives(resolve(made)) == {}
+    assert made.parameters().keepalives == {}

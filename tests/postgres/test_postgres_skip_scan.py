@@ -11,8 +11,8 @@ import pytest
 
 from influxops.plugin import Context, Finding, Kind, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
-from influxops_postgres.registry import AFTER, ids_query
-from influxops_postgres.session import reading
+from influxops_postgres.source.registry import AFTER, ids_query
+from influxops_postgres.source.transaction import reading
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
 

@@ -10,7 +10,8 @@ import pytest
 
 from influxops.plugin import Check, Context, Finding, Kind, Severity, Tenant
 from influxops_demo.postgres import EmbeddedPostgres
-from influxops_postgres import PostgresSource, checks, registry
+from influxops_postgres import PostgresSource
+from influxops_postgres.source import checks, registry
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
 

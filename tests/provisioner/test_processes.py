@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from influxops_devserver.testing import running_stand_in
-from influxops_postgres import session
+from influxops_postgres.connection.connection import Connection
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
@@ -273,13 +273,13 @@ def test_connections_serve_the_next_tenants_and_are_let_go_when_none_comes(
     ids = [f"t{number}" for number in range(10)]
     db.registry(*ids)
     made = provide(targets={"eu1": stand_in(max_databases=None)}, ledger=True)
-    connect, opened = session.Connection.connect, []
+    connect, opened = Connection.connect, []
 
-    def counted(*arguments: Any, **keywords: Any) -> session.Connection:
+    def counted(*arguments: Any, **keywords: Any) -> Connection:
         opened.append(1)
         return connect(*arguments, **keywords)
 
-    monkeypatch.setattr(session.Connection, "connect", counted)
+    monkeypatch.setattr(Connection, "connect", counted)
     assert {made.ensure(id_).how for id_ in ids} == {"created"}
     assert 0 < len(opened) < 2 * len(ids)
     assert connections(db) > 0

@@ -10,9 +10,9 @@ from influxops.config.load import load_config
 from influxops.engine.engine import Engine
 from influxops.errors import Interrupted
 from influxops.runtime.context import Context
-from influxops_queue.asking import ask
-from influxops_queue.settings import queue_place
-from influxops_queue.tables import Connection, Tables
+from influxops_queue.db.connect import ask
+from influxops_queue.db.queries import Connection, Queries
+from influxops_queue.db.settings import queue_ledger
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase
@@ -73,14 +73,14 @@ def test_a_command_that_is_ended_at_its_commit_says_so_too(
     proxy.before = AtCommit("INSERT INTO hints", Then.LOSE_ANSWER)
     proxy.after = context.cancel
 
-    async def hint(tables: Tables, connection: Connection) -> None:
+    async def hint(tables: Queries, connection: Connection) -> None:
         await connection.execute("INSERT INTO hints VALUES ('default', 'acme')")
 
     with (
         Engine(load_config(cli.folder / "influxops.toml")) as engine,
         pytest.raises(Interrupted, match="whether it was is not known"),
     ):
-        ask(queue_place(engine), context, hint)
+        ask(queue_ledger(engine), context, hint)
     assert rows(db, "SELECT count(*) FROM influxops_queue.hints") == [(1,)]
 
 

@@ -17,7 +17,7 @@ from tests.provisioner.conftest import until
 SERVES = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
-from influxops_queue import health
+from influxops_queue.worker import health
 health.TIME = {time}
 {more}
 server = health.serve(health.Health(), "127.0.0.1", 0)

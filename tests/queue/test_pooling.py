@@ -12,7 +12,9 @@ import psycopg
 import pytest
 
 from influxops.errors import ConfigError
-from influxops_queue.connections import check_pooling, connecting
+from influxops_postgres import PostgresLedgerSettings
+from influxops_postgres.connection.connection import async_keywords
+from influxops_queue.worker.connections import check_pooling
 from tests.pg import TestDatabase
 from tests.pgbouncer import pgbouncer
 
@@ -21,7 +23,7 @@ SOON = 20.0
 
 
 def keywords(conninfo: str) -> dict[str, Any]:
-    return connecting(psycopg.conninfo.conninfo_to_dict(conninfo))
+    return async_keywords(PostgresLedgerSettings(dsn=conninfo))
 
 
 def check(conninfo: str) -> None:

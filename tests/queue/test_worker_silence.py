@@ -83,7 +83,7 @@ def test_why_postgres_ended_a_session_is_told_once(
             )
         assert worker.line() == (
             "WARNING the ledger's database: terminating connection due to administrator command; "
-            "it goes on by itself\n"
+            "retrying automatically\n"
         )
         assert worker.line() == "WARNING the ledger's database: all is well again\n"
         insert(db, ["after"])

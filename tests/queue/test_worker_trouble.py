@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from influxops_devserver.testing import StandIn, running_stand_in
-from influxops_queue.health import Health, serve
+from influxops_queue.worker.health import Health, serve
 from tests.integration.command import STUCK, Cli
 from tests.integration.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
@@ -181,7 +181,7 @@ def test_workers_go_on_after_a_restart_of_postgres(tmp_path: Path, stand_in: Giv
             until(all_ready(db, 301))
             code, said = worker.end(signal.SIGTERM)
         assert code == 0
-        assert "it goes on by itself" in said
+        assert "retrying automatically" in said
         assert len(server.databases()) == 301
         check_each_once(db)
 
@@ -243,12 +243,12 @@ def test_a_worker_that_cannot_read_the_ledger_any_more_is_not_healthy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     health = Health()
-    health.troubles["the ledger's database"] = "connection refused"
+    health.problems["the ledger's database"] = "connection refused"
     server = serve(health, "127.0.0.1", 0)
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/healthz"
         assert urllib3.request("GET", url).status == 200
-        monkeypatch.setattr("influxops_queue.health._STALE", 0.0)
+        monkeypatch.setattr("influxops_queue.worker.health._STALE", 0.0)
         answer = urllib3.request("GET", url, retries=False)
         assert answer.status == 503
         assert answer.data.decode() == (
@@ -268,7 +268,7 @@ def test_a_ledger_that_is_gone_is_told_in_the_servers_words_and_waited_for(
         db.execute("ALTER SCHEMA influxops RENAME TO away")
         assert worker.line() == (
             'WARNING the ledger\'s database: relation "influxops.tenants" does not exist; '
-            "it goes on by itself\n"
+            "retrying automatically\n"
         )
         db.execute("ALTER SCHEMA away RENAME TO influxops")
         assert worker.line() == "WARNING the ledger's database: all is well again\n"
@@ -336,7 +336,7 @@ def test_hints_stay_while_the_registry_cannot_be_read(
         db.execute("INSERT INTO elsewhere (tenant_id) VALUES ('acme')")
         said = worker.line()
         assert "looking tenants up: source:registry" in said
-        assert said.rstrip().endswith("it goes on by itself")
+        assert said.rstrip().endswith("retrying automatically")
         assert rows(db, "SELECT tenant FROM influxops_queue.hints") == [("acme",)]
         db.execute("ALTER TABLE elsewhere RENAME TO device_registry")
         until(all_ready(db, 1))

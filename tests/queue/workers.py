@@ -51,9 +51,9 @@ class Running:
 
 #: Runs the command line with another limit for PostgreSQL's answers than everybody has.
 _WITH_LIMIT = """
-import influxops_queue.connections as connections
-connections.LIMIT, connections.BEAT = {limit}, {limit} / 4
-from influxops.cli import main
+import influxops_queue.db.settings as settings
+settings.LIMIT, settings.BEAT = {limit}, {limit} / 4
+from influxops.cli.main import main
 raise SystemExit(main())
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from influxops.plugin import Context, Report
-from influxops_reports.terminal import TerminalReporter
+from influxops_reports.progress import TerminalReporter
 
 Tell = Callable[..., str]
 

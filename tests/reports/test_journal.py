@@ -1,4 +1,4 @@
-"""The journal: every change once, whole lines, whatever else is written to it."""
+"""The journal: every change once, in whole lines, with other runs writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from influxops.plugin import Context, Report, ReporterError
-from influxops_reports import files
+from influxops_reports import report_files
 from influxops_reports.journal import JournalReporter
 from tests.reports.samples import DAY, database, outcome, report
 
@@ -140,7 +140,7 @@ def test_runs_at_the_same_time_keep_their_lines_together(path: Path) -> None:
 def test_a_lock_that_nobody_gives_back_costs_no_record(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_PATIENCE", 0.1)
+    monkeypatch.setattr(report_files, "_PATIENCE", 0.1)
     with path.open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         append(path, report(outcomes=[outcome("a")]))

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from influxops.plugin import UNKNOWN, Context, DeadlineExceeded, Report, ReporterError, Status
-from influxops_reports.document import JsonReporter
+from influxops_reports.json import JsonReporter
 from tests.reports.samples import EU1, database, full_report, outcome, report, tenant
 
 DOCS = Path(__file__).parents[2] / "docs"

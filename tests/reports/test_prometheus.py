@@ -141,7 +141,7 @@ def test_a_broken_file_is_said_to_be_one(path: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         write(path, report())
     assert str(path) in caplog.text
-    assert "start anew" in caplog.text
+    assert "start again at zero" in caplog.text
 
 
 def test_a_scoped_run_counts_its_changes_and_says_nothing_of_the_rest(path: Path) -> None:

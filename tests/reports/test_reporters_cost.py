@@ -11,8 +11,8 @@ import pytest
 @pytest.mark.parametrize(
     "plugin",
     [
-        "influxops_reports.terminal:TerminalReporter",
-        "influxops_reports.document:JsonReporter",
+        "influxops_reports.progress:TerminalReporter",
+        "influxops_reports.json:JsonReporter",
         "influxops_reports.journal:JournalReporter",
         "influxops_reports.prometheus:PrometheusReporter",
         "influxops_slack.reporter:SlackReporter",

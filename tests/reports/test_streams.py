@@ -10,8 +10,8 @@ import pytest
 
 from influxops.plugin import Context, console, is_terminal, write_stream
 from influxops.runtime.stdio import has_colour
-from influxops_reports.document import JsonReporter
-from influxops_reports.terminal import TerminalReporter
+from influxops_reports.json import JsonReporter
+from influxops_reports.progress import TerminalReporter
 from tests.reports.samples import full_report, head
 
 

@@ -21,7 +21,7 @@ from influxops.plugin import (
     SourceState,
     Traits,
 )
-from influxops_reports.terminal import TerminalReporter
+from influxops_reports.progress import TerminalReporter
 from tests.reports.conftest import Tell
 from tests.reports.samples import (
     DAY,

@@ -1,4 +1,4 @@
-"""A double of Slack's incoming webhooks: a real HTTP server that answers as it is told."""
+"""A double of Slack's incoming webhooks: a real HTTP server that gives the answers of the test."""
 
 from __future__ import annotations
 

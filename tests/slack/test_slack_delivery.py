@@ -26,8 +26,8 @@ DRY = report([tenant("x", "pending", "create")], dry_run=True)
 
 
 @pytest.fixture(autouse=True)
-def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "_RESTS", (0.01, 0.01))
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_BACKOFF", (0.01, 0.01))
 
 
 def test_one_message_a_run(webhook: Webhook, make_reporter: MakeReporter) -> None:
@@ -58,7 +58,7 @@ def test_only_what_was_asked_for_is_told(
     told: list[Report],
 ) -> None:
     for number, of in enumerate((QUIET, CHANGED, FAILED, WARNED, DRY)):
-        # Each knows nothing of what was told before.
+        # None knows what was posted before.
         reporter = make_reporter(when=when, dry_runs=dry_runs, state=str(tmp_path / str(number)))
         before = len(webhook.requests)
         reporter.influxops_report(of, Context())
@@ -117,7 +117,7 @@ def test_it_gives_up_after_the_third_attempt(webhook: Webhook, make_reporter: Ma
         (410, "channel_is_archived", "archived", "unarchive it"),
         (404, "channel_not_found", "channel is gone", "new incoming webhook"),
         (403, "action_prohibited", "forbids", "administrator"),
-        (400, "invalid_payload", "does not accept", "report it"),
+        (400, "invalid_payload", "refused the message", "report it"),
         (404, "<html>nginx</html>", "not known there", "new incoming webhook"),
         (302, "", "leads elsewhere", "new incoming webhook"),
         (418, "", "refused the message", "report it"),

@@ -36,11 +36,11 @@ def command(ctx: click.Context, output: str) -> None:
 
 
 def _tables(config: Config) -> Iterator[tuple[str, Any, str]]:
-    from influxops.config.load import TABLES
+    from influxops.config.load import all_tables
     from influxops.report.document import plain
 
-    for name, table in TABLES.items():
-        values = getattr(config, name)
+    for name, table in all_tables().items():
+        values = config.plugin_tables.get(name) or getattr(config, name, None) or table()
         for key in table.declared():
             yield f"{name}.{key}", plain(getattr(values, key)), config.where(name, key)
 

@@ -41,7 +41,7 @@ def command(
     from influxops.cli.inspect import look
     from influxops.cli.session import session
     from influxops.domain.selection import Scope
-    from influxops.report.status import tenant_status
+    from influxops.engine.status import tenant_status
 
     scope = Scope(frozenset(tenants) or None)
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):

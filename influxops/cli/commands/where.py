@@ -44,8 +44,8 @@ def command(
     from influxops.cli.session import session
     from influxops.domain.finding import Kind, Severity
     from influxops.domain.selection import Scope
+    from influxops.engine.status import copies_of, place
     from influxops.report.document import plain
-    from influxops.report.status import copies_of, place
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):

@@ -122,8 +122,8 @@ class TableSync:
         if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(
-            f"it holds {pluralize(held, 'table')} and would get {wanted} more; "
-            f"InfluxDB 3 Core holds {_CORE_TABLES:,} by default",
+            f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core "
+            f"holds {_CORE_TABLES:,} by default",
             "drop tables there, raise the server's limit, or choose another target",
             kind=Kind.OVER_CAPACITY,
             error=True,

@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL: settings, connecting, committing, locks, and errors in words."""

@@ -1,0 +1,1 @@
+"""The ledger `postgres`: its schema, its transactions, and its commands."""

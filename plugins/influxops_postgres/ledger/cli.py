@@ -1,0 +1,107 @@
+"""`influxops ledger`: the schema of the ledger in PostgreSQL, and what it holds."""
+
+from __future__ import annotations
+
+import click
+
+from influxops.plugin import ConfigError, pluralize
+from influxops.plugin.cli import (
+    common,
+    common_options,
+    configured_ledger,
+    format_option,
+    put,
+    say,
+    say_json,
+    show_table,
+    timeout_option,
+)
+from influxops_postgres.ledger import schema
+from influxops_postgres.ledger.checks import contents
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
+from influxops_postgres.ledger.transaction import installing, reading
+
+
+@click.group("ledger", short_help="Install the ledger in PostgreSQL, and see what it holds.")
+@common_options
+def command() -> None:
+    """Install the ledger in PostgreSQL, and see what it holds."""
+
+
+@command.command("install", short_help="Make its schema, or bring it up to date.")
+@click.option(
+    "--sql", "as_sql", is_flag=True, help="Print what would be run, for psql; connect to nothing."
+)
+@click.option(
+    "--from",
+    "after",
+    type=click.IntRange(0),
+    default=0,
+    metavar="VERSION",
+    help="With --sql: only what follows this version, which `influxops ledger status` shows.",
+)
+@timeout_option
+@common_options
+@click.pass_context
+def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None) -> None:
+    """Make the ledger's schema and tables, or bring them to this program's version.
+
+    Running it again changes nothing. It needs the right to make a schema in the database, or to
+    make tables in a schema that is there.
+    """
+    if after and not as_sql:
+        raise ConfigError(
+            "--from goes with --sql", hint="without --sql the server says what it has"
+        )
+    with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):
+        if as_sql:
+            put(schema.script(settings.schema, after).rstrip("\n"))
+            return
+        steps = []
+        for step in installing(settings, context):
+            steps.append(step)
+            if not common(ctx).quiet:
+                say(f"installed version {step.version} ({step.name})")
+        if not common(ctx).quiet:
+            what = f"{pluralize(len(steps), 'step')} done" if steps else "nothing to do"
+            version = schema.newest()
+            say(f"{settings.location().text}: {what}, the ledger is of version {version}")
+
+
+@command.command("status", short_help="Show its version, and how much it holds.")
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def status(ctx: click.Context, output: str, timeout: float | None) -> None:
+    """Show the schema's version, the tenants of each namespace by state, and the history's size."""
+    with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):
+        with reading(settings, context) as session:
+            found = contents(session)
+        where = settings.location().text
+    times = {"first": found.first, "last": found.last}
+    shown = {name: at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None for name, at in times.items()}
+    if output == "json":
+        say_json(
+            {
+                "version": 1,
+                "schema": {"name": settings.schema, "version": found.version},
+                "namespaces": {each.name: dict(each.tenants) for each in found.namespaces},
+                "history": {"entries": found.entries, "bytes": found.history_bytes, **shown},
+            }
+        )
+        return
+    say(f"{where}: version {found.version}")
+    size = f"{pluralize(found.entries, 'entry', 'entries')}, {found.history_bytes / 2**20:.1f} MiB"
+    span = f", {shown['first']} to {shown['last']}" if found.entries else ""
+    say(f"history: {size}{span}")
+    rows = [
+        (each.name, state, f"{tenants:,}")
+        for each in found.namespaces
+        for state, tenants in each.tenants.items()
+    ]
+    if rows:
+        say("")
+        show_table(("namespace", "state", "tenants"), rows)
+    else:
+        say("no tenant is recorded")

@@ -1,0 +1,132 @@
+"""Enqueues tenants that should have a database, in an application's own transaction.
+
+Under a savepoint: a failure leaves the transaction as it was. A tenant that another transaction is
+just enqueuing makes it wait for that commit, so it waits for a moment only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from influxops.plugin import LedgerError, TransactionLost
+from influxops_postgres.connection.errors import reason
+from influxops_postgres.ledger.settings import PostgresLedgerSettings
+
+#: How long it waits for another transaction; the application's setting holds again afterwards.
+_PATIENCE = "50ms"
+
+_PREPARE = sql.SQL(
+    "SELECT current_setting('lock_timeout') AS before, set_config('lock_timeout', {}, true)"
+)
+_RESTORE = sql.SQL("SELECT set_config('lock_timeout', {}, true)")
+#: psycopg begins the application's transaction before it.
+_BEGIN = sql.SQL("SELECT 1")
+_WANT = sql.SQL("""
+INSERT INTO {tenants} (namespace, tenant, state)
+SELECT {namespace}, id, 'wanted' FROM unnest({ids}::text[]) AS id ORDER BY id COLLATE "C"
+    ON CONFLICT DO NOTHING
+""")
+
+
+def enqueue(
+    settings: PostgresLedgerSettings, tenants: Sequence[str], connection: Any
+) -> Awaitable[None] | None:
+    """Enqueue tenants that should have a database, in an open transaction or a new one.
+
+    Args:
+        connection: A connection of psycopg 3.
+
+    Returns:
+        What is to be awaited, where the connection is asynchronous.
+
+    Raises:
+        TransactionLost: When the connection is closed or broken, or its transaction has failed.
+        LedgerError: When nothing was written, and the transaction is as it was.
+    """
+    query = _WANT.format(
+        tenants=sql.Identifier(settings.schema, "tenants"),
+        namespace=settings.namespace,
+        ids=[*tenants],
+    )
+    if isinstance(connection, psycopg.AsyncConnection):
+        return _later(query, connection)
+    if not isinstance(connection, psycopg.Connection):
+        raise LedgerError(
+            f"a connection of psycopg 3 is needed, not a {type(connection).__name__}",
+            hint="hand over psycopg's own connection, not what wraps it",
+        )
+    is_alone = _is_alone(connection)
+    try:
+        if _begins(connection):
+            connection.execute(_BEGIN)
+        with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
+            before = cursor.execute(_PREPARE.format(_PATIENCE)).fetchone()
+            cursor.execute(query)
+            cursor.execute(_RESTORE.format(before))
+    except psycopg.Error as error:
+        raise _refused(error, connection, is_alone) from error
+    return None
+
+
+async def _later(query: sql.Composed, connection: psycopg.AsyncConnection[Any]) -> None:
+    is_alone = _is_alone(connection)
+    try:
+        if _begins(connection):
+            await connection.execute(_BEGIN)
+        async with connection.transaction(), connection.cursor(row_factory=_first) as cursor:
+            await cursor.execute(_PREPARE.format(_PATIENCE))
+            before = await cursor.fetchone()
+            await cursor.execute(query)
+            await cursor.execute(_RESTORE.format(before))
+    except psycopg.Error as error:
+        raise _refused(error, connection, is_alone) from error
+
+
+def _begins(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Return whether a transaction of the application is still to begin.
+
+    Else psycopg would take this for a whole transaction, and commit it.
+    """
+    return not connection.autocommit and _is_idle(connection)
+
+
+def _is_alone(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Return whether this is a transaction of its own: what was done before is committed."""
+    return connection.autocommit and _is_idle(connection)
+
+
+def _is_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    return connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def _first(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> Any:
+    """Make rows of their first value, whatever the connection makes of them."""
+    return lambda values: values[0]
+
+
+def _refused(
+    error: psycopg.Error,
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+    is_alone: bool,
+) -> LedgerError:
+    if connection.closed and is_alone:
+        return TransactionLost(
+            "the application's connection broke outside of a transaction, and whether the tenant "
+            f"was noted is not known: {reason(error)}",
+            hint="ask again, on a new connection",
+        )
+    failed = connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+    if connection.closed or failed:
+        what = "transaction has failed" if failed else "connection is closed or broken"
+        return TransactionLost(
+            f"the application's {what}, and nothing of its transaction is stored: {reason(error)}",
+            hint="begin the transaction again, on a new connection",
+        )
+    return LedgerError(
+        f"the ledger could not be written in the application's transaction: {reason(error)}",
+        hint="the ledger must be in the same database, and its user may INSERT into its tenants",
+    )

@@ -1,0 +1,403 @@
+"""What is read from the ledger's tables, and written to them: a fixed number of statements each.
+
+Records go to the server as one JSON document: one parameter however many there are, and needing
+no right to make temporary tables. A record is written only if the one that is there still has the
+version that it is based on, and is in no other living run's hands. Rows are written in the order
+of their tenants, so that two runs wait for each other rather than deadlock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import re
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from psycopg import Cursor, sql
+from psycopg.rows import tuple_row
+
+from influxops.plugin import (
+    Entry,
+    Event,
+    LedgerError,
+    Memory,
+    Record,
+    Server,
+    State,
+    Wanted,
+    Writing,
+    quote,
+)
+from influxops_postgres.connection.advisory_locks import HELD
+from influxops_postgres.ledger.errors import RIGHTS
+from influxops_postgres.ledger.liveness import run_key
+from influxops_postgres.ledger.transaction import LedgerSession
+
+#: The columns of a record that are read as they are, in the order of its fields.
+_RECORD = (
+    *("tenant", "state", "database", "target", "identity", "other", "other_identity", "due"),
+    *("progress", "since", "made", "made_by", "confirmed", "error", "tries", "holder"),
+)
+_COLUMNS = sql.SQL(", ").join(sql.Identifier("t", name) for name in _RECORD)
+
+# On a standby nobody sees who lives on the primary: what a run has in its hands is taken for held.
+_IS_HELD = sql.SQL("""
+t.holder <> '' AND t.holder <> %(me)s
+AND (%(standby)s OR t.holder_key = ANY (ARRAY(SELECT key FROM held)))
+""")
+
+_READ = sql.SQL("""
+WITH held AS MATERIALIZED ({held})
+SELECT {columns}, {is_held}, t.version FROM {tenants} AS t
+ WHERE t.namespace = %(namespace)s AND (%(tenants)s::text[] IS NULL OR t.tenant = ANY (%(tenants)s))
+""")
+
+_WRITE = sql.SQL("""
+WITH held AS MATERIALIZED ({held}), clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+INSERT INTO {tenants} AS t (
+       namespace, tenant, state, database, target, identity, other, other_identity, due, progress,
+       since, made, made_by, confirmed, error, tries, holder, holder_key, version)
+SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity, r.other,
+       r.other_identity, r.due, coalesce(r.progress, ''),
+       CASE WHEN r.state = old.state OR (r.state IN ('wanted', 'reserved')
+                 AND old.state IN ('wanted', 'reserved')) THEN old.since ELSE now END,
+       r.made, coalesce(r.made_by, ''), r.confirmed,
+       coalesce(r.error, ''), coalesce(r.tries, 0), %(holder)s, %(holder_key)s::bigint,
+       coalesce(r.version, 0) + 1
+  FROM clock CROSS JOIN json_to_recordset(%(records)s::json) AS r (
+       tenant text, state text, database text, target text, identity text, other text,
+       other_identity text, due timestamptz, progress text, made timestamptz, made_by text,
+       confirmed timestamptz, error text, tries integer, version bigint)
+  LEFT JOIN {tenants} AS old ON old.namespace = %(namespace)s AND old.tenant = r.tenant COLLATE "C"
+ WHERE coalesce(r.version, 0) = coalesce(old.version, 0)
+ ORDER BY r.tenant COLLATE "C"
+    ON CONFLICT (namespace, tenant) DO UPDATE SET
+       state = excluded.state, database = excluded.database, target = excluded.target,
+       identity = excluded.identity, other = excluded.other,
+       other_identity = excluded.other_identity, due = excluded.due, progress = excluded.progress,
+       since = excluded.since, made = excluded.made, made_by = excluded.made_by,
+       confirmed = excluded.confirmed, error = excluded.error, tries = excluded.tries,
+       holder = excluded.holder, holder_key = excluded.holder_key, version = excluded.version
+ WHERE t.version = excluded.version - 1
+   AND (t.holder IN ('', %(me)s) OR t.holder_key <> ALL (ARRAY(SELECT key FROM held)))
+RETURNING t.tenant, t.since, t.version
+""")
+
+_LIVES = sql.SQL("SELECT EXISTS (SELECT FROM ({held}) AS held WHERE key = {key}) AS lives")
+
+#: The columns of a server, in the order of its fields.
+_SERVER = sql.SQL('target, identity, since, read, edition, capacity, unrecorded, "full", full_at')
+_SERVERS = sql.SQL(
+    'SELECT {server} FROM {servers} WHERE namespace = %(namespace)s ORDER BY target COLLATE "C"'
+)
+_SOURCES = sql.SQL("SELECT identity FROM {sources} WHERE namespace = %(namespace)s")
+_CLOCK = sql.SQL("SELECT clock_timestamp()")
+
+_RENAME = sql.SQL("""
+UPDATE {tenants} AS t
+   SET target = CASE WHEN names.there ->> t.target = t.identity THEN t.target
+                     ELSE coalesce(names.map ->> t.target, t.target) END,
+       other = CASE WHEN names.there ->> t.other = t.other_identity THEN t.other
+                    ELSE coalesce(names.map ->> t.other, t.other) END
+  FROM (SELECT %(renamed)s::jsonb AS map, %(there)s::jsonb AS there) AS names
+ WHERE t.namespace = %(namespace)s AND (names.map ? t.target OR names.map ? t.other)
+""")
+
+_TAKE_SERVERS = sql.SQL(
+    "DELETE FROM {servers} WHERE namespace = %(namespace)s AND target = ANY (%(targets)s) "
+    "RETURNING {server}"
+)
+_PUT_SERVERS = sql.SQL("""
+INSERT INTO {servers} (namespace, {server})
+SELECT %(namespace)s, target, identity, coalesce(since, clock_timestamp()), read, edition, capacity,
+       unrecorded, "full", full_at
+  FROM json_to_recordset(%(servers)s::json) AS s (
+       target text, identity text, since timestamptz, read timestamptz, edition text,
+       capacity integer, unrecorded integer, "full" text, full_at timestamptz)
+    ON CONFLICT (namespace, target) DO NOTHING
+""")
+_PUT_SOURCES = sql.SQL("""
+INSERT INTO {sources} (namespace, identity)
+SELECT %(namespace)s, identity FROM unnest(%(sources)s::text[]) AS identity ORDER BY 2
+    ON CONFLICT DO NOTHING
+""")
+
+_APPEND = sql.SQL("""
+INSERT INTO {history} (namespace, at, run, who, event, tenant, target, database, before, after,
+                       ended, message)
+SELECT %(namespace)s, clock.now, %(me)s, e.who, e.event, e.tenant, e.target, e.database, e.before,
+       e.after, e.ended, e.message
+  FROM (SELECT clock_timestamp() AS now) AS clock
+ CROSS JOIN ROWS FROM (json_to_recordset(%(entries)s::json) AS (
+       who text, event text, tenant text, target text, database text, before text, after text,
+       ended text, message text)) WITH ORDINALITY AS e
+ ORDER BY e.ordinality
+""")
+
+_HISTORY = sql.SQL("""
+SELECT id, event, tenant, target, database, before, after, ended, message, at, run, who
+  FROM {history}
+ WHERE namespace = %(namespace)s
+   AND (%(tenants)s::text[] IS NULL OR tenant = ANY (%(tenants)s))
+   AND (%(run)s::text IS NULL OR run = %(run)s)
+   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
+ ORDER BY id DESC LIMIT %(most)s
+""")
+
+# A database that is being moved is counted where it is, and where it goes to.
+_COUNT = sql.SQL("""
+SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (other)) AS p (place)
+ WHERE namespace = %(namespace)s AND place IS NOT NULL AND state NOT IN ('wanted', 'retired')
+ GROUP BY place
+""")
+
+
+class _Sent(Struct, frozen=True, omit_defaults=True):
+    """What the server is told of a record; the rest it knows better, or can do without."""
+
+    tenant: str
+    state: str
+    database: str = ""
+    target: str | None = None
+    identity: str | None = None
+    other: str | None = None
+    other_identity: str | None = None
+    due: datetime | None = None
+    progress: str = ""
+    made: datetime | None = None
+    made_by: str = ""
+    confirmed: datetime | None = None
+    error: str = ""
+    tries: int = 0
+    version: int = 0
+
+
+#: What PostgreSQL's text does not hold.
+_FOREIGN = re.compile("[\0\ud800-\udfff]")
+#: Text that is only shown, and so may be altered.
+_FREE = frozenset({"error", "progress"})
+
+_sent = operator.attrgetter(*_Sent.__struct_fields__)
+
+#: States in which a tenant has a place.
+_PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
+
+
+def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
+    """Read records, servers and sources.
+
+    Args:
+        tenants: The ids of those that are wanted; None for all.
+
+    Raises:
+        LedgerError: When a record holds what cannot be.
+    """
+    records = _read(session, tenants)
+    servers = _rows(session, _SERVERS, {})
+    sources = _rows(session, _SOURCES, {})
+    return Memory(
+        {record.tenant: record for record in records},
+        tuple(Server(*row) for row in servers),
+        frozenset(identity for (identity,) in sources),
+        _rows(session, _CLOCK, {})[0][0],
+    )
+
+
+def counts(session: LedgerSession) -> dict[str, int]:
+    """Count the databases that are recorded on each target."""
+    return {target: int(number) for target, number in _rows(session, _COUNT, {})}
+
+
+def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
+    """Take records into this run's hands; return all of them as they stand now.
+
+    Raises:
+        LedgerError: When this run does not live: nothing would be its own.
+    """
+    run = session.context.id
+    key = run_key(session.settings.namespace, run)
+    row = session.connection.execute(_LIVES.format(held=HELD, key=key)).fetchone()
+    if not (row and row["lives"]):
+        raise LedgerError(
+            f"{session.location}: this run lost the lock by which others see that it lives; "
+            "nothing was written",
+            hint="run it again",
+        )
+    return _write(session, records, run, key)
+
+
+def record(session: LedgerSession, writing: Writing) -> list[Record]:
+    """Write what came of a run; return its records as they stand now."""
+    if writing.renamed:
+        # What was recorded of the server that has a name now was written since it has it.
+        there = {server.target: server.identity for server in writing.servers}
+        values = {"renamed": dict(writing.renamed), "there": there}
+        documents = {name: msgspec.json.encode(each).decode() for name, each in values.items()}
+        _run(session, _RENAME, documents)
+    if writing.servers or writing.renamed:
+        _put_servers(session, writing)
+    if writing.sources:
+        sources = sorted(writing.sources)
+        _run(session, _PUT_SOURCES, {"sources": sources})
+    found = _write(session, writing.records, "", None) if writing.records else []
+    if writing.entries:
+        values = {"entries": _document(session, writing.entries)}
+        _run(session, _APPEND, values)
+    return found
+
+
+def history(session: LedgerSession, wanted: Wanted) -> list[Entry]:
+    """Read the history, or a part of it, the oldest entry first."""
+    values = {
+        "tenants": None if wanted.tenants is None else _storable(wanted.tenants),
+        "run": wanted.run,
+        "since": wanted.since,
+        "most": wanted.most,
+    }
+    rows = _rows(session, _HISTORY, values)
+    return [_entry(session, *row) for row in reversed(rows)]
+
+
+def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> Entry:
+    try:
+        return Entry(Event(event), *values)
+    except ValueError:
+        raise LedgerError(
+            f"{session.location}: entry {number} of the history has an unknown event, "
+            f"{quote(event)}",
+            hint="update influxops here, if a newer one has been at work there",
+        ) from None
+
+
+def _read(session: LedgerSession, tenants: Collection[str] | None) -> list[Record]:
+    values = {"tenants": None if tenants is None else _storable(tenants)}
+    return _checked(session, _rows(session, _READ, values))
+
+
+def _write(
+    session: LedgerSession, records: Sequence[Record], holder: str, key: int | None
+) -> list[Record]:
+    document = _document(session, [_Sent(*_sent(each)) for each in records])
+    values = {"records": document, "holder": holder, "holder_key": key}
+    given = {each.tenant: each for each in records}
+    written = [
+        replace(
+            given.pop(tenant),
+            since=since,
+            version=version,
+            holder=holder,
+            is_held=False,
+        )
+        for tenant, since, version in _rows(session, _WRITE, values)
+    ]
+    refused = list(given)
+    return written + _read(session, refused) if refused else written
+
+
+def _put_servers(session: LedgerSession, writing: Writing) -> None:
+    """Write servers: each keeps the time at which it was first read, unless it is another one."""
+    names = {*writing.renamed, *writing.renamed.values(), *(s.target for s in writing.servers)}
+    there = _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
+    known = [Server(writing.renamed.get(target, target), *rest) for target, *rest in there]
+    put = {server.target: server for server in known}
+    for new in writing.servers:
+        old = put.get(new.target)
+        same = old if old is not None and old.identity == new.identity else Server(new.target)
+        if new.unrecorded is None:  # it was not read in full now
+            new = replace(
+                new,
+                edition=new.edition or same.edition,
+                capacity=same.capacity if new.capacity is None else new.capacity,
+                unrecorded=same.unrecorded,
+                full=new.full if new.full_at else same.full,
+                full_at=new.full_at or same.full_at,
+            )
+        put[new.target] = replace(new, since=same.since, read=new.read or same.read)
+    document = msgspec.json.encode(list(put.values())).decode()
+    _run(session, _PUT_SERVERS, {"servers": document})
+
+
+def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
+    """Make records of rows.
+
+    Raises:
+        LedgerError: When one holds what cannot be; nobody guesses what was meant.
+    """
+    found = []
+    states = {str(state): state for state in State}
+    for tenant, state, database, target, *rest in rows:
+        known = states.get(state)
+        wrong = ""
+        if known is None:
+            wrong = f"an unknown state, {quote(state)}"
+        elif known in _PLACED and not (target and database):
+            wrong = f"the state {state}, and no {'database' if target else 'target'}"
+        if known is None or wrong:
+            raise LedgerError(
+                f"{session.location}: the record of {quote(tenant)} has {wrong}",
+                hint=f"correct its row in {session.settings.schema}.tenants; somebody edited it",
+            )
+        found.append(Record(tenant, known, database, target, *rest))
+    return found
+
+
+def _rows(session: LedgerSession, query: sql.SQL, values: dict[str, Any]) -> list[Any]:
+    return _run(session, query, values).fetchall()
+
+
+def _run(session: LedgerSession, query: sql.SQL, values: dict[str, Any]) -> Cursor[Any]:
+    """Run one of the queries above; what they have in common is filled in."""
+    session.context.check()
+    cursor = session.connection.cursor(binary=True, row_factory=tuple_row)
+    common = {
+        "namespace": session.settings.namespace,
+        "me": session.context.id,
+        "standby": session.is_standby,
+    }
+    return cursor.execute(_named(query, session.settings.schema), {**common, **values})
+
+
+def _named(query: sql.SQL, schema: str) -> sql.Composed:
+    """Return a query with the names that it is about."""
+    tables = {name: sql.Identifier(schema, name) for name in RIGHTS}
+    return query.format(held=HELD, columns=_COLUMNS, server=_SERVER, is_held=_IS_HELD, **tables)
+
+
+def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[Entry]) -> str:
+    """Return values as JSON that PostgreSQL stores.
+
+    Raises:
+        LedgerError: When what a record is found by is no text that it stores.
+    """
+    with contextlib.suppress(UnicodeEncodeError):
+        document = msgspec.json.encode(values).decode()
+        if "\\u0000" not in document:
+            return document
+    return msgspec.json.encode([_clean(session, each) for each in values]).decode()
+
+
+def _clean(session: LedgerSession, value: _Sent | Entry) -> _Sent | Entry:
+    """Return a value without what PostgreSQL does not store in text: NUL, halves of characters."""
+    foreign = {
+        name: _FOREIGN.sub("\ufffd", text)
+        for name in value.__struct_fields__
+        if isinstance(text := getattr(value, name), str) and _FOREIGN.search(text)
+    }
+    if isinstance(value, _Sent) and not foreign.keys() <= _FREE:
+        name = min(foreign.keys() - _FREE)
+        raise LedgerError(
+            f"{session.location}: {quote(value.tenant)} cannot be recorded: its {name} has a "
+            "character that PostgreSQL does not store; nothing was written",
+            hint="leave that tenant out, or give it another id",
+        )
+    return replace(value, **foreign)
+
+
+def _storable(names: Iterable[str]) -> list[str]:
+    """Return those that PostgreSQL could hold; none has the others."""
+    return [name for name in names if not _FOREIGN.search(name)]

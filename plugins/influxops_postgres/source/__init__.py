@@ -1,0 +1,1 @@
+"""The source `postgres`: the tenants of a device registry."""

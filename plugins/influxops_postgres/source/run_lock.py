@@ -1,0 +1,90 @@
+"""One run at a time on one registry database.
+
+The lock's key comes from the setting `lock` alone, so that runs meet whatever tables, queries and
+targets they are configured with.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+
+from psycopg import sql
+
+from influxops.plugin import Context, LockBusy, Remedy, SourceError
+from influxops_postgres.connection.advisory_locks import hold, key_of, take
+from influxops_postgres.connection.connection import Connection
+from influxops_postgres.source.settings import PostgresSettings
+
+#: Seconds between two tries.
+_AGAIN = 0.25
+#: Seconds that are not worth another try.
+_TOO_LITTLE = 0.02
+# What this user may not see of another's session is NULL there.
+_HOLDER = sql.SQL("""
+SELECT l.pid, a.usename AS user, nullif(a.application_name, '') AS application,
+       host(a.client_addr) AS address, to_char(a.xact_start AT TIME ZONE 'UTC',
+                                               'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
+  FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (l.classid::bigint << 32) | l.objid::bigint = %(key)s
+""")
+
+
+def lock_key(name: str) -> int:
+    """Return the key of the lock, the same in every version of influxops.
+
+    Args:
+        name: The lock's name. The database is not in it: PostgreSQL keeps the advisory locks of
+            each database apart.
+
+    Returns:
+        A signed 64-bit number.
+    """
+    return key_of("lock", name)
+
+
+def run_lock(settings: PostgresSettings, context: Context) -> AbstractContextManager[None]:
+    """Return a context in which this run holds the registry's lock.
+
+    Raises:
+        LockBusy: When another run holds it for longer than `lock_timeout`.
+        SourceError: When there is no lock to be had: on a standby, or without a connection. On
+            leaving, when the connection broke in the block, and the lock with it.
+        Interrupted: When the run is over.
+    """
+    location = settings.parameters().text
+    return hold(
+        settings,
+        context,
+        lambda connection: _take(connection, settings, context, location),
+        primary="read the registry's primary where several runs may meet",
+        broke=SourceError(f"{location}: the connection with the lock broke during the run"),
+    )
+
+
+def _take(
+    connection: Connection, settings: PostgresSettings, context: Context, location: str
+) -> None:
+    key = lock_key(settings.lock)
+    until = time.monotonic() + settings.lock_timeout
+    while not take(connection, key):
+        left = context.remaining(until - time.monotonic())
+        if left is None or left <= _TOO_LITTLE:
+            raise LockBusy(
+                f"another run holds the lock of {location}: {_holder(connection, key)}",
+                hint=Remedy.setting("lock_timeout", "wait for it to end, or raise {}"),
+            )
+        context.pause(min(_AGAIN, 0.9 * left))
+
+
+def _holder(connection: Connection, key: int) -> str:
+    row = connection.execute(_HOLDER, {"key": key}).fetchone()
+    if row is None:
+        return "it was given back just now"
+    words = [row["application"] or "a session", f"(pid {row['pid']}"]
+    words += [f"user {row['user']}"] if row["user"] else []
+    words += [f"from {row['address']}"] if row["address"] else []
+    words += [f"since {row['since']}"] if row["since"] else []
+    return " ".join(words[:1]) + " " + ", ".join(words[1:]) + ")"

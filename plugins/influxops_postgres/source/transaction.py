@@ -1,0 +1,165 @@
+"""A read-only transaction on the registry: as few round trips as there are questions."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg
+from msgspec import Struct
+from psycopg import sql
+
+from influxops.plugin import Context, Remedy, SourceError
+from influxops_postgres.connection.connection import Connection, Row, statement_limit
+from influxops_postgres.connection.pool import IdleConnections, connected
+from influxops_postgres.source.errors import query_error
+from influxops_postgres.source.settings import PostgresSettings
+
+#: The type char(n), whose padding is no part of the value.
+_CHAR = 1042
+_INTERVAL = 1186
+# As the IntervalStyle `postgres` writes it. Months and years have no match, for they have no
+# length: such a text is left as it is, and the engine holds the one tenant that has it.
+_FIXED_INTERVAL = re.compile(r"(?=.)(?:(\d+) days?)?(?:(?:^| )(\d+):(\d\d):(\d\d))?", re.ASCII)
+
+_BEGIN = sql.SQL(
+    "{rollback}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+    "SET LOCAL intervalstyle = postgres; SET LOCAL row_security = {row_security}; "
+    "SET LOCAL statement_timeout = {limit}"
+)
+
+
+class TextResult(Struct, frozen=True):
+    """What a query gave, as text."""
+
+    names: list[str]  # of its columns
+    rows: Iterator[tuple[str | None, ...]]
+    after: Row  # of the query that ran right after it
+
+
+class Session(Struct, frozen=True):
+    """A read-only transaction in which every statement sees the same data."""
+
+    connection: Connection
+    settings: PostgresSettings
+    context: Context
+    location: str  # user, host and database, for messages
+
+    def begin(self, *, row_security: bool) -> None:
+        """Begin the transaction, or begin another one instead, in one round trip.
+
+        Args:
+            row_security: Whether row-level security may filter rows. PostgreSQL refuses a query
+                that it would filter where it may not.
+        """
+        self.connection.execute(
+            _BEGIN.format(
+                limit=statement_limit(self.settings, self.context),
+                rollback=sql.SQL("" if self._is_idle else "ROLLBACK; "),
+                row_security=sql.SQL("on" if row_security else "off"),
+            )
+        )
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+    def row(self, query: sql.Composed | sql.SQL, values: Mapping[str, Any] | None = None) -> Row:
+        """Return the one row of a query."""
+        return self.rows(query, values)[0]
+
+    def rows(
+        self, query: sql.Composed | sql.SQL, values: Mapping[str, Any] | None = None
+    ) -> list[Row]:
+        """Return the rows of a query, with values of Python's types."""
+        self.context.check()
+        return self.connection.execute(query, values).fetchall()
+
+    def texts(self, query: sql.Composed | bytes, after: sql.SQL) -> TextResult:
+        """Run a query whose values are wanted as PostgreSQL writes them, whatever their types.
+
+        But for an `interval` without months, which becomes whole seconds as `2592000s`, the way
+        that influxops reads durations.
+
+        Args:
+            after: A query that gives one row; it runs right after in the same round trip.
+
+        Raises:
+            SourceError: When it gives no rows, not even none, or text that is not UTF-8.
+        """
+        self.context.check()
+        # A pipeline sends it by the extended protocol, which takes one statement only: a second
+        # one could end the read-only transaction before its result is looked at.
+        with self.connection.pipeline():
+            cursor = self.connection.execute(query)
+            following = self.connection.execute(after)
+        result = cursor.pgresult
+        if result is None or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
+            raise SourceError(
+                f"{self.location}: the query gives no rows",
+                hint=Remedy.setting("query", "write one SELECT in {}"),
+            )
+        names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
+        types = [result.ftype(column) for column in range(result.nfields)]
+
+        def read() -> Iterator[tuple[str | None, ...]]:
+            for row in range(result.ntuples):
+                yield tuple(
+                    self._text(result.get_value(row, column), type_)
+                    for column, type_ in enumerate(types)
+                )
+
+        row = following.fetchone()
+        assert row is not None, "it gives one row"
+        return TextResult(names, read(), row)
+
+    def _text(self, value: bytes | None, type_: int) -> str | None:
+        if value is None:
+            return None
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            raise SourceError(
+                f"{self.location}: {value!r} is not UTF-8",
+                hint="the database is SQL_ASCII, so PostgreSQL converts nothing: correct the row",
+            ) from None
+        if type_ == _CHAR:
+            return text.rstrip(" ")
+        return _seconds(text) if type_ == _INTERVAL else text
+
+
+def _seconds(interval: str) -> str:
+    """Return an interval as whole seconds; one that has months or fractions stays as it is."""
+    match = _FIXED_INTERVAL.fullmatch(interval)
+    if match is None:
+        return interval
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return f"{86_400 * days + 3_600 * hours + 60 * minutes + seconds}s"
+
+
+@contextlib.contextmanager
+def reading(
+    settings: PostgresSettings,
+    context: Context,
+    idle: IdleConnections | None = None,
+    *,
+    row_security: bool = False,
+) -> Iterator[Session]:
+    """Open a read-only transaction on a connection of its own.
+
+    Raises:
+        SourceError: When the server cannot be reached or fails; the message says why.
+        Interrupted: When the run is over.
+    """
+    location = settings.parameters().text
+    with connected(settings, context, idle) as connection:
+        try:
+            session = Session(connection, settings, context, location)
+            session.begin(row_security=row_security)
+            yield session
+            connection.execute("COMMIT")
+        except psycopg.Error as error:
+            context.check()
+            raise query_error(error, location, settings) from error

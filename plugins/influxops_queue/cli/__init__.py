@@ -1,0 +1,1 @@
+"""The commands `influxops queue` and `influxops worker`."""

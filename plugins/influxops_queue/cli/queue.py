@@ -1,0 +1,55 @@
+"""`influxops queue`: the schema of the queue in the ledger's database."""
+
+from __future__ import annotations
+
+import click
+
+from influxops.plugin.cli import common, common_options, configured, say, timeout_option
+from influxops_queue.cli.status import retry, status
+from influxops_queue.db.install import installing
+from influxops_queue.db.settings import queue_ledger, queue_schema
+from influxops_queue.db.triggers import registries
+
+
+@click.group("queue", short_help="Install what makes tenants' databases come by themselves.")
+@common_options
+def command() -> None:
+    """Install what makes tenants' databases come by themselves, and see what waits."""
+
+
+@command.command("install", short_help="Make its schema beside the ledger's.")
+@click.option(
+    "--trigger",
+    "triggers",
+    is_flag=True,
+    help="Also make triggers on the registry, so that every change leaves a hint for the workers.",
+)
+@timeout_option
+@common_options
+@click.pass_context
+def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
+    """Make the queue's schema and tables in the ledger's database, or bring them up to date.
+
+    Running it again changes nothing. Triggers need the ledger in the registry's database.
+    """
+    with configured(ctx, timeout) as (engine, context):
+        settings = queue_ledger(engine)
+        assert engine.ledger is not None
+        with engine.ledger.guard():
+            tables = registries(engine.sources, settings, context) if triggers else []
+            steps = []
+            for step in installing(settings, context, tables):
+                steps.append(step)
+                if not common(ctx).quiet:
+                    say(f"installed {step}")
+        if common(ctx).quiet:
+            return
+        what = "done" if steps else "nothing to do"
+        say(
+            f"{engine.ledger.location.text if engine.ledger.location else ''}: {what}, "
+            f"the queue is in the schema {queue_schema(settings)}"
+        )
+
+
+command.add_command(status)
+command.add_command(retry)

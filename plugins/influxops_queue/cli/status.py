@@ -1,0 +1,211 @@
+"""`influxops queue status` and `influxops queue retry`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from influxops.plugin import pluralize, quote
+from influxops.plugin.cli import (
+    common,
+    common_options,
+    configured,
+    format_option,
+    say,
+    say_json,
+    show_table,
+    timeout_option,
+)
+from influxops_queue.db.connect import ask
+from influxops_queue.db.queries import Connection, FailedTenant, Job, Queries, QueueStats
+from influxops_queue.db.settings import queue_ledger
+
+#: Tenants that are named in text.
+_SHOWN = 20
+
+
+@click.command("status", short_help="Show what waits, for whom, and who works.")
+@format_option
+@timeout_option
+@common_options
+@click.pass_context
+def status(ctx: click.Context, output: str, timeout: float | None) -> None:
+    """Show how many tenants wait for their databases, why, and whether workers are alive.
+
+    \b
+    Exit codes:
+      0    nothing stands in the way of anybody
+      1    tenants could not be made, or no worker is alive
+    """
+    most = None if output == "json" else _SHOWN
+
+    async def read(
+        queries: Queries, connection: Connection
+    ) -> tuple[QueueStats, list[FailedTenant]]:
+        return await queries.stats(connection), await queries.failed(connection, most)
+
+    with configured(ctx, timeout) as (engine, context):
+        settings = queue_ledger(engine)
+        assert engine.ledger is not None
+        with engine.ledger.guard():
+            stats, failed = ask(settings, context, read)
+        location = engine.ledger.location
+        where = f"{location.text if location else 'the ledger'}, namespace {settings.namespace}"
+    if output == "json":
+        say_json(_document(settings.namespace, stats, failed))
+    else:
+        _show(where, stats, failed, quiet=common(ctx).quiet)
+    ctx.exit(1 if failed or not stats.workers else 0)
+
+
+def _document(namespace: str, stats: QueueStats, failed: Sequence[FailedTenant]) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "namespace": namespace,
+        "workers": [{"works_seconds": round(seconds, 1)} for seconds in stats.workers],
+        "hints": stats.hints,
+        "waiting": [
+            {
+                "state": each.state,
+                "target": each.target or None,
+                "tried": each.tried,
+                "tenants": each.tenants,
+                "oldest_seconds": round(each.oldest, 1),
+            }
+            for each in stats.waiting
+        ],
+        "jobs": [
+            {
+                "task": job.task,
+                "target": job.target or None,
+                "status": job.status,
+                "begins_in_seconds": None if job.after is None else round(job.after, 1),
+            }
+            for job in stats.jobs
+        ],
+        "troubled": [
+            {
+                "tenant": each.tenant,
+                "target": each.target or None,
+                "reason": each.reason,
+                "waits_seconds": round(each.waits, 1),
+            }
+            for each in failed
+        ],
+    }
+
+
+def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quiet: bool) -> None:
+    if not quiet:
+        say(where)
+        say(f"workers: {len(stats.workers) or 'none'} alive")
+        say(f"hints: {stats.hints:,}")
+        say(f"full run: {_when(_jobs(stats, 'full'))}")
+        rows = [*_rows(stats)]
+        if rows:
+            say("")
+            show_table(("tenants", "wait for", "since", "on", "job"), rows)
+        else:
+            say("no tenant waits")
+    tried = sum(each.tenants for each in stats.waiting if each.tried)
+    for each in failed:
+        on = f" (on {each.target})" if each.target else ""
+        why = f"{each.tenant}{on}: {each.reason}"
+        say(f"{why}; waits for {_span(each.waits)}", label="ERR", err=True)
+    if tried > len(failed):
+        say(f"and {tried - len(failed):,} more: --format json has them all", err=True)
+    if failed:
+        say(
+            "`influxops queue retry` tries again now; `influxops plan TENANT` tells what to do",
+            err=True,
+        )
+    if not stats.workers:
+        say("no worker is alive: start one with `influxops worker`", label="ERR", err=True)
+
+
+def _rows(stats: QueueStats) -> Iterator[tuple[str, ...]]:
+    for each in stats.waiting:
+        placed = each.state == "reserved"
+        task = "make" if placed else "again" if each.tried else ""
+        jobs = [j for j in _jobs(stats, task) if j.target == (each.target if placed else "")]
+        what = "their database" if placed else "another try" if each.tried else "a place"
+        yield (
+            f"{each.tenants:,}",
+            what,
+            _span(each.oldest),
+            each.target if placed else "-",
+            _when(jobs) if task else "-",
+        )
+
+
+def _jobs(stats: QueueStats, task: str) -> list[Job]:
+    return [job for job in stats.jobs if job.task == task]
+
+
+def _when(jobs: Sequence[Job]) -> str:
+    if any(job.status == "doing" for job in jobs):
+        return "under way"
+    if not jobs:
+        return "none"
+    after = min(job.after or 0.0 for job in jobs)
+    return f"in {_span(after)}" if after else "due"
+
+
+def _span(seconds: float) -> str:
+    """Return a span of time as people say it: its largest unit or two."""
+    whole = round(seconds)
+    for size, unit, smaller, name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "m"),
+        (60, "m", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size}{unit}" + (f"{rest}{name}" if rest else "")
+    return f"{whole}s"
+
+
+@click.command("retry", short_help="Try again now what waits for a later try.")
+@click.argument("tenants", nargs=-1, metavar="[TENANT]...")
+@timeout_option
+@common_options
+@click.pass_context
+def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -> None:
+    """Let workers try again now, for all that wait or for some tenants.
+
+    Workers do it; this command does not wait for them. See `influxops queue status`.
+    """
+
+    async def hurry(
+        queries: Queries, connection: Connection
+    ) -> tuple[int, dict[str, Any], QueueStats]:
+        states = await queries.states(connection, tenants)
+        locks = None
+        if tenants:
+            await queries.hint(connection, tenants)
+            targets = {target for state, target in states.values() if state == "reserved"}
+            locks = [queries.lock("make", target) for target in targets if target]
+        begun = await queries.run_now(connection, locks)
+        await queries.notify(connection)
+        return begun, dict(states), await queries.stats(connection)
+
+    for tenant in tenants:
+        if not tenant.strip() or any("\ud800" <= each <= "\udfff" for each in tenant):
+            raise click.BadParameter(f"{quote(tenant)} is no tenant's id")
+    with configured(ctx, timeout) as (engine, context):
+        settings = queue_ledger(engine)
+        assert engine.ledger is not None
+        with engine.ledger.guard():
+            begun, states, stats = ask(settings, context, hurry)
+    if not common(ctx).quiet:
+        for tenant in tenants:
+            state = states.get(tenant, ("", None))[0]
+            about = f"it is {state}" if state else "the ledger does not know it"
+            say(f"{tenant}: {about}; looked at again now")
+        if not tenants:
+            what = f"{pluralize(begun, 'job')} put off" if begun else "no job was put off"
+            say(f"{what}{', begins now' if begun == 1 else ', begin now' if begun else ''}")
+    if not stats.workers:
+        say("no worker is alive: start one with `influxops worker`", label="WARN", err=True)

@@ -1,0 +1,1 @@
+"""The queue in the ledger's database: its schema, its triggers, and its statements."""

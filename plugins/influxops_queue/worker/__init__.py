@@ -1,0 +1,1 @@
+"""The worker: its loop, its jobs, its connections, and its health endpoint."""

@@ -1,0 +1,60 @@
+"""`JsonReporter`: the whole report as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from influxops.plugin import (
+    Check,
+    Context,
+    Report,
+    Reporter,
+    ReporterSettings,
+    hookimpl,
+    report_document,
+    setting,
+    write_stream,
+)
+from influxops_reports.report_files import check_writable, replace_file
+
+
+class JsonReporter(Reporter):
+    """Writes the report as JSON, in the format that `docs/report.md` describes."""
+
+    class Settings(ReporterSettings):
+        """Where the document goes."""
+
+        path: str = setting(
+            "-",
+            description="The file, replaced whole at each run; `-` is standard output.",
+            min_length=1,
+        )
+        indent: int = setting(
+            2, description="Spaces a level; `0` puts the document on one line.", ge=0, le=8
+        )
+
+    settings: Settings
+
+    @hookimpl
+    def influxops_check(self) -> Iterator[Check]:
+        """Check that the file can be written."""
+        if self.settings.path != "-":
+            yield check_writable(Path(self.settings.path), "the JSON report", replaced=True)
+
+    @hookimpl
+    def influxops_report(self, report: Report, context: Context) -> None:
+        """Write the document.
+
+        Raises:
+            ReporterError: When the file, or standard output, cannot be written.
+        """
+        # ASCII with escapes: whole in any encoding, and harmless on a terminal.
+        text = json.dumps(report_document(report), indent=self.settings.indent or None) + "\n"
+        if self.settings.path == "-":
+            write_stream(sys.stdout, text)
+        else:
+            path = Path(self.settings.path)
+            replace_file(path, text.encode("ascii"), context, what="the JSON report")

@@ -1,0 +1,1 @@
+"""The HTTP API: its endpoints, the shapes of requests and answers, and its problems."""

@@ -1,0 +1,240 @@
+"""What the API takes and gives: the shapes of requests and answers, with examples."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: An id that a tenant of the service may have, as a pattern of JSON Schema.
+TENANT_ID = "^[A-Za-z0-9_-]{1,128}$"
+_TEXT = "^[^\\u0000-\\u001f\\u007f]*$"
+_DEVICE_ID = "^[^\\u0000-\\u001f\\u007f]+$"
+
+TenantId = Annotated[
+    str, Field(pattern=TENANT_ID, description="The tenant's id.", examples=["acme"])
+]
+Name = Annotated[
+    str,
+    Field(max_length=200, pattern=_TEXT, description="What people call it.", examples=["Acme"]),
+]
+
+
+class Status(StrEnum):
+    """How a tenant stands; its database is kept either way."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewTenant(_Request):
+    """A tenant to be created."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme"}]}
+    )
+
+    tenant_id: TenantId
+    name: Name = ""
+
+
+class TenantChange(_Request):
+    """What is to be changed of a tenant; what is not given stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"minProperties": 1, "examples": [{"status": "suspended"}]},
+    )
+
+    name: Name = ""
+    status: Status = Status.ACTIVE
+
+
+class NewDevice(_Request):
+    """A device to be registered."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"tenant_id": "acme", "device_id": "pump-7"}]},
+    )
+
+    tenant_id: TenantId
+    device_id: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=200,
+            pattern=_DEVICE_ID,
+            description="Its id; left out: one is made.",
+            examples=["pump-7"],
+        ),
+    ] = ""
+    name: Name = ""
+
+
+class Created(BaseModel):
+    """A tenant that was created."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"tenant_id": "acme", "status": "created", "influxdb_provisioned": True}]
+        }
+    )
+
+    tenant_id: str
+    status: str = Field(description="`created`.")
+    influxdb_provisioned: bool = Field(
+        description="Whether its database is there; if not, it is made as soon as it can be."
+    )
+
+
+class InfluxInfo(BaseModel):
+    """What the ledger has of a tenant's database."""
+
+    state: str | None = Field(description="`wanted`, `ready`, …; null: nothing is recorded.")
+    database: str | None = Field(description="Its name; null without a place.")
+    target: str | None = Field(description="The server that it is on; null without a place.")
+    since: datetime | None = Field(description="When it came to this state.")
+    error: str | None = Field(description="Why the last try failed; null after a good one.")
+
+
+class Tenant(BaseModel):
+    """A tenant."""
+
+    tenant_id: str
+    name: str
+    status: str
+    created_at: datetime
+    influxdb: InfluxInfo
+
+
+class TenantPage(BaseModel):
+    """Some of the tenants, in the order of their ids."""
+
+    tenants: list[Tenant]
+    page: int
+    per_page: int
+    pages: int = Field(description="How many pages there are, at least one.")
+    total: int = Field(description="How many tenants there are that fit.")
+
+
+class DeviceStats(BaseModel):
+    """How many devices a tenant has; null is what the table of devices does not tell."""
+
+    devices: int
+    active_devices: int | None = Field(description="Those with the status `active`.")
+    last_device_at: datetime | None = Field(description="When the last one was registered.")
+    last_seen_at: datetime | None = Field(description="When one was last seen.")
+
+
+class Table(BaseModel):
+    """A table of a tenant's database."""
+
+    name: str
+    rows: int | None = Field(description="How many rows; null where that is not known.")
+    at_most: bool = Field(description="Whether there may be fewer rows than that.")
+    last_write: datetime | None = Field(description="The newest time of a row.")
+
+
+class Telemetry(BaseModel):
+    """A tenant's database as InfluxDB has it; null is what is not known."""
+
+    exists: bool | None = Field(description="Null where nobody can tell now.")
+    telemetry_count: int | None = Field(description="How many rows the table `telemetry` has.")
+    rows: int | None = Field(default=None, description="How many rows all tables have.")
+    tables: list[Table] | None = Field(default=None, description="Each table that it has.")
+    last_write: datetime | None = Field(
+        default=None, description="The newest time of a row in any table."
+    )
+    error: str | None = Field(default=None, description="Why something is not known.")
+
+
+class TenantStats(BaseModel):
+    """What a tenant has."""
+
+    tenant_id: str
+    name: str
+    status: str
+    stats: DeviceStats
+    influxdb: Telemetry
+
+
+class Provisioned(BaseModel):
+    """What became of a tenant's database."""
+
+    tenant_id: str
+    influxdb_provisioned: bool
+    how: str = Field(description="`known`, `created`, `queued` or `failed`.")
+    database: str | None
+    target: str | None = Field(
+        description="The server that holds it, or that the ledger has for it; else null."
+    )
+    reason: str | None = Field(description="Why it is not there.")
+
+
+class Registered(BaseModel):
+    """A device that was registered."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tenant_id": "acme",
+                    "device_id": "pump-7",
+                    "activation_code": "K7QF-2MXD-9TRA-C4WH",
+                    "activation_expires_at": "2026-03-02T10:00:00Z",
+                    "influxdb_provisioned": True,
+                }
+            ]
+        }
+    )
+
+    tenant_id: str
+    device_id: str
+    activation_code: str = Field(description="It is given once, and stored hashed.")
+    activation_expires_at: datetime
+    influxdb_provisioned: bool
+
+
+class Server(BaseModel):
+    """A server of the fleet."""
+
+    name: str
+    url: str
+    state: str = Field(description="`active` or `draining`.")
+    databases: int | None = Field(description="Those that the ledger has recorded there.")
+    capacity: int | None = Field(description="As configured; null where it is not.")
+    trouble: str | None = Field(description="Why it cannot be asked now; null where all is well.")
+
+
+class Waiting(BaseModel):
+    """A tenant whose database is not there yet."""
+
+    tenant_id: str
+    state: str
+    since: datetime | None
+    error: str | None
+
+
+class Fleet(BaseModel):
+    """The servers, and who waits."""
+
+    servers: list[Server]
+    waiting: list[Waiting] = Field(description="The first hundred, the longest waiting first.")
+    waiting_total: int
+    states: dict[str, int] = Field(description="How many tenants stand where, by state.")
+
+
+class SessionInfo(BaseModel):
+    """Who asks."""
+
+    who: str
+    role: str
+    via: str
+    csrf_token: str | None = Field(description="For writes with the cookie; null with a token.")

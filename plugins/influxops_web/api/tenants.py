@@ -1,0 +1,225 @@
+"""The operators' API: tenants and the fleet."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer
+
+from influxops.provisioner import WrongCall
+from influxops_web.api.problems import Problem, documented
+from influxops_web.api.schemas import (
+    TENANT_ID,
+    Created,
+    DeviceStats,
+    Fleet,
+    InfluxInfo,
+    NewTenant,
+    Provisioned,
+    Server,
+    Status,
+    Telemetry,
+    Tenant,
+    TenantChange,
+    TenantPage,
+    TenantStats,
+    Waiting,
+)
+from influxops_web.db import queries
+from influxops_web.db.connect import AsyncConnection
+from influxops_web.db.devices import devices
+from influxops_web.security.sessions import COOKIE
+from influxops_web.service import Service
+
+#: The middleware has checked them already; these are for OpenAPI.
+SECURED = [
+    Security(HTTPBearer(auto_error=False, description="A token of `influxops token create`.")),
+    Security(APIKeyCookie(name=COOKIE, auto_error=False, description="Got by POST /login.")),
+]
+ALWAYS = (401, 422, 503)
+WRITES = (400, 403, 408, 413, 415)
+
+router = APIRouter(
+    prefix="/operator", tags=["operator"], dependencies=SECURED, responses=documented(*ALWAYS)
+)
+
+TenantPath = Annotated[str, Path(pattern=TENANT_ID, description="The tenant's id.")]
+#: Tenants that wait for a database and are named.
+_NAMED = 100
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that a request came to."""
+    found = request.app.state.service
+    assert isinstance(found, Service)
+    return found
+
+
+@router.post("/tenants", status_code=201, responses=documented(*WRITES, 409))
+async def create_tenant(new: NewTenant, request: Request) -> Created:
+    """Create a tenant, and its database if InfluxDB is available.
+
+    If it is not, the tenant is created nevertheless: its database is enqueued in the same
+    transaction, and created as soon as it can be.
+    """
+    service = service_of(request)
+    request.state.tenant = new.tenant_id
+    try:
+        service.rules.check(new.tenant_id)
+    except WrongCall as error:
+        raise Problem(422, "no-such-id", str(error)) from None
+    async with service.transaction() as connection:
+        if not await queries.add_tenant(connection, service.location, new.tenant_id, new.name):
+            raise Problem(409, "tenant-exists", f"there is a tenant {new.tenant_id} already")
+        await service.provisioner.aensure(new.tenant_id, connection=connection)
+    found = await service.ensure(new.tenant_id)
+    return Created(tenant_id=new.tenant_id, status="created", influxdb_provisioned=bool(found))
+
+
+@router.get("/tenants", responses=documented(404))
+async def list_tenants(
+    request: Request,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="Which page, from 1.")] = 1,
+    per_page: Annotated[int, Query(ge=1, le=500, description="Tenants a page.")] = 50,
+    search: Annotated[
+        str, Query(max_length=200, pattern="^[^\\u0000]*$", description="A part of id or name.")
+    ] = "",
+    status: Annotated[Status | None, Query(description="Only those that stand so.")] = None,
+) -> TenantPage:
+    """List tenants by pages, in the order of their ids."""
+    service = service_of(request)
+    wanted = queries.TenantFilter(search, status=status.value if status else "", page=page)
+    async with service.connection() as connection:
+        rows, total = await queries.registered_tenants(
+            connection, service.location, wanted, per_page
+        )
+    pages = max(1, -(-total // per_page))
+    if page > pages:
+        raise Problem(404, "no-such-page", f"there is no page {page}: the last one is {pages}")
+    tenants = [_shown(row) for row in rows]
+    return TenantPage(tenants=tenants, page=page, per_page=per_page, pages=pages, total=total)
+
+
+async def registered(
+    connection: AsyncConnection, service: Service, tenant_id: str
+) -> queries.TenantRow:
+    """Read a tenant of the service's table.
+
+    Raises:
+        Problem: When there is none of that id (404).
+    """
+    row = await queries.tenant(connection, service.location, tenant_id)
+    if row is None or row.status is None:
+        raise Problem(404, "no-such-tenant", f"there is no tenant {tenant_id}")
+    return row
+
+
+def _shown(row: queries.TenantRow) -> Tenant:
+    registered: dict[str, Any] = {
+        "name": row.name,
+        "status": row.status,
+        "created_at": row.created_at,
+    }
+    return Tenant(
+        tenant_id=row.tenant,
+        influxdb=InfluxInfo(
+            state=row.state,
+            database=row.database or None,
+            target=row.target,
+            since=row.since,
+            error=row.error or None,
+        ),
+        **registered,
+    )
+
+
+@router.get("/tenants/{tenant_id}", responses=documented(404))
+async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
+    """Return a tenant, and what the ledger has of its database."""
+    service = service_of(request)
+    async with service.connection() as connection:
+        return _shown(await registered(connection, service, tenant_id))
+
+
+@router.patch("/tenants/{tenant_id}", responses=documented(*WRITES, 404))
+async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Request) -> Tenant:
+    """Change a tenant's name or status; its database stays as it is."""
+    service = service_of(request)
+    given = change.model_dump(include=change.model_fields_set)
+    if not given:
+        raise Problem(422, "nothing-to-change", "give a name, a status, or both")
+    async with service.transaction() as connection:
+        await queries.change_tenant(connection, service.location, tenant_id, given)
+        row = await registered(connection, service, tenant_id)
+    return _shown(row)
+
+
+@router.get("/tenants/{tenant_id}/stats", responses=documented(404))
+async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
+    """Count a tenant's devices and telemetry; what InfluxDB does not tell in time is null."""
+    service = service_of(request)
+    async with service.connection() as connection:
+        row = await registered(connection, service, tenant_id)
+        found = await devices(connection, service.location, service.device_table, tenant_id)
+    return TenantStats(
+        tenant_id=tenant_id,
+        name=row.name or "",
+        status=row.status or "",
+        stats=DeviceStats(
+            devices=found.total,
+            active_devices=found.active,
+            last_device_at=found.last_device_at,
+            last_seen_at=found.last_seen_at,
+        ),
+        influxdb=Telemetry(**{"telemetry_count": None, **await service.check(tenant_id)}),
+    )
+
+
+@router.post("/tenants/{tenant_id}/ensure", responses=documented(*WRITES, 404))
+async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
+    """Ensure that a tenant has its database."""
+    service = service_of(request)
+    async with service.connection() as connection:
+        await registered(connection, service, tenant_id)
+    found = await service.ensure(tenant_id)
+    return Provisioned(
+        tenant_id=found.tenant,
+        influxdb_provisioned=bool(found),
+        how=found.how.value,
+        database=found.database or None,
+        target=found.target,
+        reason=found.reason or None,
+    )
+
+
+@router.get("/fleet")
+async def fleet(request: Request) -> Fleet:
+    """Return how full the servers are, and which tenants wait for a database and why."""
+    service = service_of(request)
+    trouble = service.provisioner.health()["trouble"]
+    async with service.connection() as connection:
+        recorded = await queries.targets(connection, service.location)
+        states = await queries.states(connection, service.location)
+        waiting, total = await queries.waiting(connection, service.location, _NAMED)
+    return Fleet(
+        servers=[
+            Server(
+                name=target.name,
+                url=target.url,
+                state=target.state,
+                databases=recorded[target.name].tenants if target.name in recorded else 0,
+                capacity=target.capacity if isinstance(target.capacity, int) else None,
+                trouble=trouble.get(target.section),
+            )
+            for target in service.targets.values()
+        ],
+        waiting=[
+            Waiting(
+                tenant_id=each.tenant, state=each.state, since=each.since, error=each.error or None
+            )
+            for each in waiting
+        ],
+        waiting_total=total,
+        states=states,
+    )

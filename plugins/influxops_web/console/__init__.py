@@ -1,0 +1,1 @@
+"""The console: pages for people, with their templates and what they look like."""

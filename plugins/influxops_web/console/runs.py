@@ -1,0 +1,152 @@
+"""What an operator has begun on a page and what takes longer than a page may: retiring, moving.
+
+It is carried out as the command line does it, in a thread of this process; a page waits for it for
+a moment, and shows afterwards how far it is or how it ended. What ends with the process is resumed
+by doing it again: the ledger knows how far it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from influxops.config.load import Config
+from influxops.domain.selection import Scope
+from influxops.domain.text import one_line
+from influxops.engine.engine import Engine
+from influxops.errors import ExitCode, InfluxopsError
+from influxops.provisioner.engine_pool import Engines
+from influxops.report.model import Report
+from influxops.report.view import ReportView
+from influxops.runtime.context import Context
+
+#: Runs at once; the others wait for their turn.
+_THREADS = 4
+#: Tenants whose last run is remembered.
+_REMEMBERED = 1_000
+
+Act = Callable[[Engine, Context], Report]
+
+
+class OperatorRun(Struct, frozen=True):
+    """A run that an operator has begun for a tenant."""
+
+    tenant: str
+    what: str  # in the words of a button: "retire"
+    who: str  # the operator
+    began: datetime
+    ended: datetime | None = None  # None while it is under way
+    succeeded: bool = False
+    lines: tuple[str, ...] = ()  # its result
+    stage: str = ""  # what is being done now
+
+
+class OperatorRuns:
+    """Carries out what operators begin, and knows the last run of each tenant."""
+
+    def __init__(self, config: Config, engines: Engines) -> None:
+        self._config, self._engines = config, engines
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-operator")
+        self._lock = threading.Lock()
+        self._runs: dict[str, OperatorRun] = {}
+        self._contexts: set[Context] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """End what is under way, as Ctrl-C does."""
+        with self._lock:
+            self._closed = True
+            contexts = [*self._contexts]
+        for context in contexts:
+            context.cancel()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def of(self, tenant: str) -> OperatorRun | None:
+        """Return what was begun last for a tenant; None where nothing was."""
+        return self._runs.get(tenant)
+
+    async def start(
+        self, tenant: str, what: str, who: str, act: Act, *, wait: float, endless: bool = False
+    ) -> None:
+        """Begin a run for a tenant, unless one is under way.
+
+        Args:
+            what: What is done, in the words of a button.
+            wait: Seconds to wait for its end.
+            endless: Whether it may take as long as it takes.
+        """
+        with self._lock:
+            found = self._runs.get(tenant)
+            if found is not None and found.ended is None:
+                return
+            self._evict()
+            run = self._runs[tenant] = OperatorRun(tenant, what, who, datetime.now(UTC))
+        future: Future[None] = self._threads.submit(self._carry_out, run, act, endless)
+        await asyncio.wait([asyncio.wrap_future(future)], timeout=wait)
+
+    def _carry_out(self, run: OperatorRun, act: Act, endless: bool) -> None:
+        succeeded = False
+        lines: tuple[str, ...] = ("this is a fault in influxops; its log says more",)
+        try:
+            report = self._report(run, act, endless)
+            succeeded, lines = report.exit_code is ExitCode.OK, lines_of(report)
+        except InfluxopsError as error:
+            lines = tuple(filter(None, (one_line(error.message), one_line(str(error.remedy)))))
+        finally:
+            ended = replace(run, ended=datetime.now(UTC), succeeded=succeeded, lines=lines)
+            with self._lock:
+                self._runs[run.tenant] = ended
+
+    def _report(self, run: OperatorRun, act: Act, endless: bool) -> Report:
+        def stage(label: str, total: int | None) -> None:
+            with self._lock:
+                self._runs[run.tenant] = replace(run, stage=label)
+
+        context = Context(
+            None if endless else self._config.timeout,
+            scope=Scope(frozenset([run.tenant])),
+            on_stage=stage,
+        )
+        with self._lock:
+            self._contexts.add(context)
+            if self._closed:
+                context.cancel()
+        try:
+            with self._engines.borrow() as (engine, _):
+                return act(engine, context)
+        finally:
+            with self._lock:
+                self._contexts.discard(context)
+
+    def _evict(self) -> None:
+        """Forget the run that ended longest ago, where too many are remembered."""
+        if len(self._runs) < _REMEMBERED:
+            return
+        old = next((id_ for id_, run in self._runs.items() if run.ended is not None), None)
+        if old is not None:
+            del self._runs[old]
+
+
+def lines_of(report: Report) -> tuple[str, ...]:
+    """Return the result of a run for one tenant, in lines."""
+    view = ReportView(report)
+    lines = [f"{group.line()}{_then(group.advice)}" for group in view.run_groups]
+    for tenant in view.tenants:
+        said = f"{view.label(tenant)}{view.target_text(tenant)}: {view.action_text(tenant)}"
+        kept = view.kept_text(tenant)
+        if kept and kept not in said:
+            said += f" {kept}"
+        if not view.is_ok(tenant):
+            said += f": {view.reason_text(tenant)}{_then(view.advice(tenant))}"
+        lines.append(said)
+    return tuple(lines) or ("nothing was to be done",)
+
+
+def _then(advice: str) -> str:
+    return f" ({advice})" if advice else ""

@@ -1,0 +1,135 @@
+"""The words of the console's pages: states, notices, the results of buttons."""
+
+from __future__ import annotations
+
+import shlex
+
+from msgspec import Struct
+
+from influxops.domain.finding import Severity
+from influxops.domain.record import State
+from influxops.domain.text import format_time, pluralize
+from influxops_web.console.servers import Contents
+from influxops_web.db.queries import UNRECORDED, TenantRow
+
+#: What each state of the ledger means.
+STATES = {
+    State.WANTED: "it should have a database, and has no place yet",
+    State.RESERVED: "a place was taken for it, and its database is being made",
+    State.UNCONFIRMED: "its database was made or found, and is perhaps not complete yet",
+    State.READY: "its database is there",
+    State.MOVING: "its database is being copied to another server",
+    State.RETIRING: "its database is dropped once its time has come",
+    State.RETIRED: "its database was dropped",
+    State.LOST: "its database was there, and is gone",
+    UNRECORDED: "no run has recorded it yet",
+}
+#: How each is coloured; the word itself is always there too.
+COLOURS = {
+    State.WANTED: "info",
+    State.RESERVED: "info",
+    State.UNCONFIRMED: "info",
+    State.READY: "success",
+    State.MOVING: "info",
+    State.RETIRING: "secondary",
+    State.RETIRED: "secondary",
+    State.LOST: "danger",
+    UNRECORDED: "warning",
+}
+#: States in which a tenant has a database on a target, or a slot for one.
+PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
+
+#: The result of `ensure`, by the word in the page's address.
+ENSURED = {
+    "known": "The database is there.",
+    "created": "The database was made just now.",
+    "queued": "The database is not there yet. It is tried again by itself.",
+    "failed": "The database is not there, and will not be before something else changes.",
+}
+
+
+class Notice(Struct, frozen=True):
+    """Something that an operator should know about a tenant."""
+
+    severity: Severity
+    message: str
+    advice: str = ""  # what to do; empty where there is nothing to do
+
+
+def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[Notice]:
+    """Return what is to be said about a tenant, the worst first.
+
+    Args:
+        row: What the tables have of it.
+        contents: What its server said; None where there is none to ask.
+        doubt: Why its database may not be where the ledger has it; empty where nothing says so.
+    """
+    found: list[Notice] = []
+
+    def add(severity: Severity, message: str, advice: str = "") -> None:
+        found.append(Notice(severity, message, advice))
+
+    if contents is not None and doubt:
+        add(
+            Severity.ERROR,
+            f"whether {row.target} is its place is not known: {doubt}",
+            "`influxops plan` says what to do",
+        )
+    is_promised = row.state is not None and State(row.state).is_promised
+    is_recreated = is_promised and contents is not None and contents.marked is False
+    if contents is not None and is_recreated:
+        found.append(_recreated(row, contents))
+    elif row.state == State.LOST:
+        add(
+            Severity.ERROR,
+            f"its database {row.database} was on {row.target}, and is gone",
+            "restore it; `influxops ensure --help` says how it is made anew, empty, where the "
+            "data is given up",
+        )
+    elif contents is not None and contents.exists is False and row.state == State.READY:
+        add(
+            Severity.ERROR,
+            f"{row.target} does not have the database {row.database}, which was there",
+            "run `influxops status` to see whether the server was replaced",
+        )
+    if row.error:
+        again = f" ({row.tries} tries)" if row.tries and row.tries > 1 else ""
+        add(Severity.ERROR, f"the last try failed{again}: {row.error}")
+    if contents is not None and contents.trouble:
+        known = (
+            "what is in the database is not known now"
+            if contents.exists is None
+            else "not all is known of the database"
+        )
+        advice = "the rest of this page comes from the ledger, and is known"
+        add(Severity.WARNING, f"{known}: {contents.trouble}", advice)
+    if contents is not None and contents.complete is False and not is_recreated:
+        add(Severity.WARNING, "the database lacks its marker", "press Ensure, or wait")
+    if row.state is None:
+        message = "the ledger has no record of it: no run has seen it yet"
+        add(Severity.WARNING, message, "press Ensure, or wait for the next run")
+    elif row.status is None and row.state != State.RETIRED:
+        message = "the service's table of tenants does not have it: another source does, or did"
+        add(Severity.INFO, message)
+    if row.status == "suspended":
+        add(Severity.INFO, "it is suspended; its database is kept all the same")
+    if row.due is not None and row.state == State.RETIRING:
+        add(Severity.WARNING, f"its data is kept until {format_time(row.due)}")
+    elif row.due is not None and row.other:
+        add(Severity.INFO, f"its old copy on {row.other} is kept until {format_time(row.due)}")
+    order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
+    return sorted(found, key=lambda notice: order.index(notice.severity))
+
+
+def _recreated(row: TenantRow, contents: Contents) -> Notice:
+    """Return the notice about a database that a client has created in place of a lost one."""
+    rows = "an unknown number of rows"
+    if contents.rows is not None:
+        rows = ("at most " if contents.at_most else "") + pluralize(contents.rows, "row")
+    return Notice(
+        Severity.ERROR,
+        f"its database {row.database} is gone from {row.target}; a client has created another one "
+        f"of that name, which holds {rows}",
+        f"restore it if you can; `influxops adopt {shlex.quote(row.tenant)}` takes what clients "
+        "have written since as the tenant's",
+    )

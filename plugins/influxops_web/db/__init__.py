@@ -1,0 +1,1 @@
+"""The service's database: connecting, its tables, and what is read of them and written."""

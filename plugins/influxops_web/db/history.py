@@ -1,0 +1,113 @@
+"""The history of the ledger: what happened to a tenant, and what runs changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from influxops.domain.record import Entry, Event
+from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
+
+#: Rows of a page, and entries on a tenant's page.
+RUNS_A_PAGE = 20
+ENTRIES_A_PAGE = 100
+ENTRIES_SHOWN = 50
+
+
+class Line(Struct, frozen=True):
+    """One line of the history."""
+
+    id: int
+    entry: Entry
+
+
+class Run(Struct, frozen=True):
+    """One run, and what it wrote into the history."""
+
+    run: str
+    last: int  # the id of its newest entry
+    began: datetime
+    who: str
+    tenants: int  # how many tenants it changed something of
+    events: Mapping[str, int]  # how often each event happened, and ended well
+    failed: int  # how many entries did not end well
+
+
+_LINES = "id, at, run, who, event, tenant, target, database, before, after, ended, message"
+_HISTORY = f"""
+SELECT {_LINES} FROM {{history}} WHERE namespace = %(namespace)s AND tenant = %(tenant)s
+ ORDER BY id DESC LIMIT %(limit)s
+"""
+_OF_RUN = f"""
+SELECT {_LINES} FROM {{history}} WHERE namespace = %(namespace)s AND run = %(run)s
+   AND id > %(after)s ORDER BY id LIMIT %(limit)s
+"""
+
+# From one entry to the newest one before it that is of none of the runs seen so far: what is read
+# are the entries of the runs that are shown. One that goes on before the page is not shown again.
+_RUNS = """
+WITH RECURSIVE newest AS (
+    (SELECT id, run, ARRAY[run] AS seen FROM {history} AS h
+      WHERE namespace = %(namespace)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
+        AND NOT EXISTS (SELECT FROM {history} WHERE run = h.run AND id >= %(before)s)
+      ORDER BY id DESC LIMIT 1)
+    UNION ALL
+    SELECT h.id, h.run, newest.seen || h.run
+      FROM newest CROSS JOIN LATERAL (
+           SELECT id, run FROM {history} AS h
+            WHERE namespace = %(namespace)s AND id < newest.id AND run <> ALL (newest.seen)
+              AND NOT EXISTS (SELECT FROM {history} WHERE run = h.run AND id >= %(before)s)
+            ORDER BY id DESC LIMIT 1) AS h
+     WHERE cardinality(newest.seen) < %(limit)s
+)
+SELECT newest.run, max(e.id) AS last, min(e.at) AS began,
+       max(e.who) AS who, count(DISTINCT e.tenant) AS tenants,
+       count(*) FILTER (WHERE e.ended <> 'done') AS failed,
+       coalesce((SELECT json_object_agg(event, times) FROM (
+           SELECT event, count(*) AS times FROM {history}
+            WHERE run = newest.run AND namespace = %(namespace)s AND ended = 'done'
+            GROUP BY event ORDER BY event
+       ) AS counted), '{{}}'::json) AS events
+  FROM newest JOIN {history} AS e ON e.run = newest.run AND e.namespace = %(namespace)s
+ GROUP BY newest.run ORDER BY last DESC
+"""
+
+
+async def history(
+    connection: AsyncConnection, location: DatabaseLocation, tenant: str
+) -> list[Line]:
+    """Read the newest entries about a tenant, the newest first."""
+    values = {"tenant": tenant, "limit": ENTRIES_SHOWN}
+    return [_line(row) for row in await fetch(connection, location, _HISTORY, values)]
+
+
+async def runs(
+    connection: AsyncConnection, location: DatabaseLocation, before: int | None
+) -> list[Run]:
+    """Read the newest runs that changed something, the newest first.
+
+    Args:
+        before: The id of an entry: only runs that were over before it; None for the newest.
+    """
+    values = {"before": before, "limit": RUNS_A_PAGE}
+    return [Run(**row) for row in await fetch(connection, location, _RUNS, values)]
+
+
+async def run(
+    connection: AsyncConnection, location: DatabaseLocation, id_: str, after: int
+) -> list[Line]:
+    """Read what a run did, the oldest first.
+
+    Args:
+        after: The id of the entry after which the page begins; 0 for the first page.
+    """
+    values = {"run": id_, "after": after, "limit": ENTRIES_A_PAGE + 1}
+    return [_line(row) for row in await fetch(connection, location, _OF_RUN, values)]
+
+
+def _line(row: Mapping[str, Any]) -> Line:
+    values = {key: value for key, value in row.items() if key != "id"}
+    return Line(row["id"], Entry(**{**values, "event": Event(row["event"])}))

@@ -1,0 +1,285 @@
+"""What is read of tenants and of the ledger, and written: one query a part of an answer.
+
+Tenants are those of the service's table, and for the console those that only the ledger knows,
+which another source has for instance. All queries are bounded by what a page shows, but lists and
+counts, which are linear in the tenants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from influxops.domain.record import State
+from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
+
+#: Tenants on a page of the console's list.
+TENANTS_A_PAGE = 50
+
+#: What the list can be filtered by beside the ledger's states.
+UNRECORDED = "unrecorded"
+STATUSES = ("active", "suspended")
+STATES = (*(state.value for state in State), UNRECORDED)
+#: The states of tenants whose database is not there yet, or no longer.
+WAITING = (State.WANTED, State.RESERVED, State.UNCONFIRMED, State.LOST)
+
+
+class TenantFilter(Struct, frozen=True):
+    """Which tenants are asked for."""
+
+    search: str = ""  # a part of an id or a name; empty for all
+    state: str = ""  # a state of the ledger, or `unrecorded`; empty for all
+    status: str = ""  # `active` or `suspended`; empty for all
+    target: str = ""  # the name of a target; empty for all
+    page: int = 1
+
+
+class TenantRow(Struct, frozen=True):
+    """One tenant, as the tables have it."""
+
+    tenant: str
+    name: str | None = None  # None where the service's table has no such tenant, or no name
+    status: str | None = None  # None where the service's table has no such tenant
+    created_at: datetime | None = None
+    state: str | None = None  # of its record; None without one
+    target: str | None = None
+    database: str | None = None
+    other: str | None = None  # the target that it moves to, or that it left
+    due: datetime | None = None  # when what is to be dropped may be dropped
+    since: datetime | None = None
+    made: datetime | None = None
+    confirmed: datetime | None = None
+    error: str | None = None  # why the last attempt failed; empty after a good one
+    tries: int | None = None
+
+
+class TenantPage(Struct, frozen=True):
+    """One page of the list."""
+
+    rows: list[TenantRow]
+    total: int  # how many there are on all pages
+    page: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, at least one."""
+        return max(1, -(-self.total // TENANTS_A_PAGE))
+
+
+class TargetSummary(Struct, frozen=True):
+    """What the ledger has recorded of one target."""
+
+    target: str
+    states: Mapping[str, int]  # how many tenants, by their state
+    coming: int  # how many are on their way to it
+    read: datetime | None = None  # when it was last read in full
+
+    @property
+    def tenants(self) -> int:
+        """How many databases it should hold."""
+        return sum(self.states.values()) + self.coming
+
+
+class WaitingTenant(Struct, frozen=True):
+    """A tenant that waits for its database."""
+
+    tenant: str
+    state: str
+    target: str | None
+    since: datetime | None
+    error: str
+    tries: int
+
+
+_COLUMNS = (
+    "t.name, t.status, t.created_at, r.state, r.target, r.database, r.other, r.due, r.since, "
+    "r.made, r.confirmed, r.error, r.tries"
+)
+
+_REGISTERED = f"""
+SELECT t.tenant_id AS tenant, {_COLUMNS}
+  FROM {{tenants}} AS t
+  LEFT JOIN {{records}} AS r
+    ON r.namespace = %(namespace)s AND r.tenant = t.tenant_id COLLATE "C"
+"""
+_FITS = """
+ WHERE (%(like)s = '' OR t.tenant_id COLLATE "default" ILIKE %(like)s OR t.name ILIKE %(like)s)
+   AND (%(status)s = '' OR t.status = %(status)s)
+"""
+
+# A page beyond the end has no rows, and still the number of all.
+_LIST = f"""
+WITH found AS (
+    SELECT coalesce(t.tenant_id, r.tenant) COLLATE "C" AS tenant, {_COLUMNS}
+      FROM {{tenants}} AS t
+      FULL JOIN (SELECT * FROM {{records}} WHERE namespace = %(namespace)s) AS r
+        ON r.tenant = t.tenant_id COLLATE "C"
+     WHERE (%(state)s = '' OR coalesce(r.state, 'unrecorded') = %(state)s)
+       AND (%(status)s = '' OR t.status = %(status)s)
+       AND (%(target)s = '' OR (%(target)s IN (r.target, r.other) AND r.state <> 'retired'))
+       AND (%(like)s = '' OR coalesce(t.tenant_id, r.tenant) COLLATE "default" ILIKE %(like)s
+            OR t.name ILIKE %(like)s)
+), shown AS (
+    SELECT * FROM found ORDER BY tenant LIMIT %(limit)s OFFSET %(skipped)s
+)
+SELECT (SELECT count(*) FROM found) AS total, shown.*
+  FROM (SELECT) AS always LEFT JOIN shown ON true
+ ORDER BY shown.tenant
+"""
+
+_ONE = f"""
+SELECT coalesce(t.tenant_id, r.tenant) COLLATE "C" AS tenant, {_COLUMNS}
+  FROM (SELECT * FROM {{tenants}} WHERE tenant_id = %(tenant)s) AS t
+  FULL JOIN (SELECT * FROM {{records}} WHERE namespace = %(namespace)s AND tenant = %(tenant)s) AS r
+    ON true
+"""
+
+_TARGETS = """
+WITH counted AS (
+    SELECT target, state, count(*) AS number FROM {records}
+     WHERE namespace = %(namespace)s AND target IS NOT NULL AND state NOT IN ('wanted', 'retired')
+     GROUP BY target, state
+), coming AS (
+    SELECT other AS target, count(*) AS number FROM {records}
+     WHERE namespace = %(namespace)s AND other IS NOT NULL AND state NOT IN ('wanted', 'retired')
+     GROUP BY other
+), servers AS (SELECT * FROM {servers} WHERE namespace = %(namespace)s)
+SELECT names.target,
+       coalesce((SELECT json_object_agg(state, number ORDER BY state) FROM counted
+                  WHERE counted.target = names.target), '{{}}'::json) AS states,
+       coalesce((SELECT number FROM coming WHERE coming.target = names.target), 0) AS coming,
+       servers.read
+  FROM (SELECT target FROM counted UNION SELECT target FROM coming
+        UNION SELECT target FROM servers) AS names
+  LEFT JOIN servers ON servers.target = names.target
+ ORDER BY names.target COLLATE "C"
+"""
+
+_STATES = """
+SELECT state, count(*) AS number FROM {records} WHERE namespace = %(namespace)s
+ GROUP BY state ORDER BY state
+"""
+
+_WAITING = """
+SELECT tenant, state, target, since, error, tries, count(*) OVER () AS total FROM {records}
+ WHERE namespace = %(namespace)s AND (state = ANY (%(states)s) OR (%(failed)s AND error <> ''))
+ ORDER BY since, tenant LIMIT %(limit)s
+"""
+
+
+# Tenants -----------------------------------------------------------------------------------------
+
+
+async def tenant(
+    connection: AsyncConnection, location: DatabaseLocation, id_: str
+) -> TenantRow | None:
+    """Read one tenant; None where neither the service's table nor the ledger knows it."""
+    rows = await fetch(connection, location, _ONE, {"tenant": id_})
+    return TenantRow(**rows[0]) if rows else None
+
+
+async def tenants(
+    connection: AsyncConnection, location: DatabaseLocation, wanted: TenantFilter
+) -> TenantPage:
+    """Read one page of the list of all tenants."""
+    values = {
+        "state": wanted.state,
+        "status": wanted.status,
+        "target": wanted.target,
+        "like": _pattern(wanted.search.strip()),
+        "limit": TENANTS_A_PAGE,
+        "skipped": (wanted.page - 1) * TENANTS_A_PAGE,
+    }
+    rows = await fetch(connection, location, _LIST, values)
+    found = [TenantRow(**_without(row, "total")) for row in rows if row["tenant"] is not None]
+    return TenantPage(found, rows[0]["total"], wanted.page)
+
+
+async def registered_tenants(
+    connection: AsyncConnection, location: DatabaseLocation, wanted: TenantFilter, per_page: int
+) -> tuple[list[TenantRow], int]:
+    """Read a page of the service's own tenants, and how many there are on all pages."""
+    values = {
+        "status": wanted.status,
+        "like": _pattern(wanted.search),
+        "limit": per_page,
+        "skipped": (wanted.page - 1) * per_page,
+    }
+    (counted,) = await fetch(
+        connection, location, "SELECT count(*) AS total FROM {tenants} AS t" + _FITS, values
+    )
+    paged = " ORDER BY t.tenant_id LIMIT %(limit)s OFFSET %(skipped)s"
+    rows = await fetch(connection, location, _REGISTERED + _FITS + paged, values)
+    return [TenantRow(**row) for row in rows], counted["total"]
+
+
+async def add_tenant(
+    connection: AsyncConnection, location: DatabaseLocation, id_: str, name: str
+) -> bool:
+    """Add a tenant; return whether there was none of that id."""
+    query = "INSERT INTO {tenants} (tenant_id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    cursor = await connection.execute(location.sql(query), [id_, name])
+    return cursor.rowcount == 1
+
+
+async def change_tenant(
+    connection: AsyncConnection, location: DatabaseLocation, id_: str, change: Mapping[str, str]
+) -> None:
+    """Change a tenant's name or status, or both."""
+    query = (
+        "UPDATE {tenants} SET name = coalesce(%(name)s, name), "
+        "status = coalesce(%(status)s, status) WHERE tenant_id = %(id)s"
+    )
+    values = {"id": id_, "name": change.get("name"), "status": change.get("status")}
+    await connection.execute(location.sql(query), values)
+
+
+# The fleet ---------------------------------------------------------------------------------------
+
+
+async def targets(
+    connection: AsyncConnection, location: DatabaseLocation
+) -> dict[str, TargetSummary]:
+    """Read what the ledger has recorded on each target, by its name."""
+    rows = await fetch(connection, location, _TARGETS, {})
+    return {row["target"]: TargetSummary(**row) for row in rows}
+
+
+async def states(connection: AsyncConnection, location: DatabaseLocation) -> dict[str, int]:
+    """Count the tenants of the ledger by their state."""
+    rows = await fetch(connection, location, _STATES, {})
+    return {row["state"]: row["number"] for row in rows}
+
+
+async def waiting(
+    connection: AsyncConnection, location: DatabaseLocation, limit: int, *, failed: bool = False
+) -> tuple[list[WaitingTenant], int]:
+    """Read the tenants that wait for a database, those first that wait longest.
+
+    Args:
+        failed: Whether those are meant, too, that have a database and whose last attempt failed.
+
+    Returns:
+        The first of them, and how many there are.
+    """
+    values: dict[str, Any] = {
+        "states": [state.value for state in WAITING],
+        "failed": failed,
+        "limit": limit,
+    }
+    rows = await fetch(connection, location, _WAITING, values)
+    total = rows[0]["total"] if rows else 0
+    return [WaitingTenant(**_without(row, "total")) for row in rows], total
+
+
+def _pattern(search: str) -> str:
+    """Return a pattern for LIKE that finds a text anywhere; empty for an empty text."""
+    escaped = "".join(f"\\{c}" if c in "\\%_" else c for c in search)
+    return f"%{escaped}%" if escaped else ""
+
+
+def _without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in names}
