@@ -78,9 +78,6 @@ def look_again(
     """Do what `look_twice` does where only single databases were looked at.
 
     Args:
-        desired: What each tenant should have.
-        observed: What was read.
-        request: What the run is asked to do.
         memory: What the ledger gave.
         reading: Asks targets and ledger.
 
@@ -112,13 +109,7 @@ def look_again(
 
 
 def held_as_lost(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
-    """Return a plan without guards that holds whom the guard `lost` would refuse a new database.
-
-    Args:
-        plan: The plan.
-        targets: The targets.
-        context: The run.
-    """
+    """Return a plan without guards that holds whom the guard `lost` would refuse a new database."""
     tenants = {
         id_: each.block(blocked(Kind.LOST, f"lost: {each.changes[0].reason}", how_to_go_on(each)))
         for id_, each in plan.tenants.items()
@@ -151,11 +142,6 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Con
     """Return a plan whose lost tenants say what clients have written in their place.
 
     It asks nothing where there is none.
-
-    Args:
-        plan: The plan.
-        targets: The targets.
-        context: The run.
     """
     tenants = {id_: tenant for id_, tenant in plan.tenants.items() if _is_concerned(tenant)}
     if not tenants:
