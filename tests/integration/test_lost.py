@@ -157,7 +157,7 @@ def test_one_upgraded_run_confirms_what_an_earlier_version_called_ready(
     install(kept, server)
     db.execute(
         "UPDATE influxops.tenants SET state = 'ready'",
-        "DELETE FROM influxops.runtime.sql_migrations WHERE version = 2",
+        "DELETE FROM influxops.migrations WHERE version = 2",
     )
     old = kept("ensure")
     assert (old.code, "influxops ledger install" in old.all) == (1, True)

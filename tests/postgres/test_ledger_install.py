@@ -201,12 +201,12 @@ def test_a_migration_waits_for_who_is_at_work(
 ) -> None:
     """A transaction that has looked at the version works on the schema that it has seen."""
     with psycopg.connect(database.conninfo) as working, ThreadPoolExecutor(1) as pool:
-        working.execute("SELECT max(version) FROM influxops.runtime.sql_migrations")
+        working.execute("SELECT max(version) FROM influxops.migrations")
         done = pool.submit(versions, ledger)
         working.execute("SET statement_timeout = '30s'")
         working.execute(
             "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted"
-            " AND relation = 'influxops.runtime.sql_migrations'::regclass)"
+            " AND relation = 'influxops.migrations'::regclass)"
             " LOOP PERFORM pg_sleep(0.01); END LOOP; END $$"
         )
         assert not done.done()

@@ -117,7 +117,7 @@ def _recorded(
             unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
             settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
     state = replace(state, plan=replace(state.plan, tenants=tenants), settled=settled)
-    record(state, request, context.or_grace(GRACE), at_end=True)
+    record(state, request, context.or_grace(GRACE), at_end=True, with_seen=True)
     for place in ended:
         tell(place)
     return failed
