@@ -100,6 +100,8 @@ def _ask(
     text = answer.data.decode()
     text = pretty(text) if text.startswith(("{", "[")) else text
     text = re.sub(r'("activation_code|"csrf_token|"request_id)": ".*"', r'\1": "CODE"', text)
+    # Whichever request met it first.
+    text = re.sub(r'("trouble": ")(ping|querying \w+) on', r"\1a request to", text)
     scene.part("answer", text)
     if answer.status == 201 and traced:
         until(lambda: not rows(scene.db, "SELECT FROM influxops.tenants WHERE state <> 'ready'"))
