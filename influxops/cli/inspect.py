@@ -31,7 +31,6 @@ def look(
     refuse: that is no fault of what is there.
 
     Args:
-        engine: The engine.
         context: A dry run.
         leave_out: Kinds of findings that the command tells in its own words.
 

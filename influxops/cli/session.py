@@ -52,7 +52,6 @@ def session(
     """Yield an engine and the context of a run that Ctrl-C, SIGTERM and SIGHUP end cleanly.
 
     Args:
-        ctx: The command's context.
         timeout: Seconds, None for what the configuration says.
         dry_run: Whether nothing is written.
         verify: Whether every database is looked at closely.
@@ -148,7 +147,6 @@ def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
     Args:
         options: How much of it, and how.
         engine: Knows the secrets.
-        run: The run's id.
     """
     log = logging.getLogger("influxops")
     usual = logging.INFO if options.log_format == "json" else logging.WARNING

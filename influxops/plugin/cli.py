@@ -37,7 +37,6 @@ def configured(
     """Yield the configuration's engine, and the context of a run that signals end.
 
     Args:
-        ctx: The command's context.
         timeout: Seconds, None for what the configuration says.
         endless: Whether it may take as long as it takes where no time is given.
     """
@@ -57,7 +56,6 @@ def configured_ledger(
     author of the configuration calls a setting.
 
     Args:
-        ctx: The command's context.
         kind: The class of its settings.
         timeout: Seconds, None for what the configuration says.
 

@@ -35,7 +35,6 @@ class Handle:
     """One configured section: its plugin's instance, called safely.
 
     Args:
-        resolved: The section, with its settings.
         manager: The engine's plugin manager.
         redact: Takes known secrets out of foreign text.
         missing: Why it cannot be used, for instance because its secret is not there; it has no
@@ -158,11 +157,7 @@ class Handle:
         return remedy.located(self.full_name, self.resolved.written(remedy.value))
 
     def checks(self, context: Context) -> Iterator[Check]:
-        """Yield what a run depends on here, for `doctor`.
-
-        Raises:
-            Interrupted: When the run is over.
-        """
+        """Yield what a run depends on here, for `doctor`."""
         if not self.implements("influxops_check"):
             return
         try:

@@ -52,7 +52,6 @@ def influxops_inventory(context: Context, closely: Collection[str]) -> Inventory
     must not write. It is called again after changes.
 
     Args:
-        context: The run.
         closely: Names of databases for which the usual signs do not prove that they are
             complete: whether they are must be read from what is stored, at a request each if
             need be. UNKNOWN where even that proves nothing. Usually empty.
@@ -82,7 +81,6 @@ def influxops_find(ids: Collection[str], context: Context) -> Iterable[Tenant]: 
 
     Args:
         ids: The tenants' ids; none, to find out whether the source can be read at all.
-        context: The run.
 
     Raises:
         SourceError: When it could not be read; the message says why.
@@ -98,7 +96,6 @@ def influxops_look(names: Collection[str], context: Context) -> Inventory:  # ty
 
     Args:
         names: The databases' names; none, to find out whether the target can be read at all.
-        context: The run.
 
     Raises:
         TargetError: When it could not be read; the message says why.
@@ -116,7 +113,6 @@ def influxops_markers(  # type: ignore[empty-body]
 
     Args:
         names: The databases' names.
-        context: The run.
 
     Yields:
         A name, and the oldest marker of that database.
@@ -195,7 +191,6 @@ def influxops_activity(  # type: ignore[empty-body]
         since: The oldest time that counts.
         until: The first time that does not count any more.
         step: Seconds of one span.
-        context: The run.
 
     Returns:
         For each span that has rows: when it begins, and how many there are; in any order.
@@ -243,7 +238,6 @@ def influxops_records(context: Context, tenants: Collection[str] | None) -> Memo
     It must not write. The number of statements must not grow with the tenants.
 
     Args:
-        context: The run.
         tenants: Ids, where only their records are wanted; None for all.
 
     Raises:
@@ -261,7 +255,6 @@ def influxops_reserve(records: Sequence[Record], context: Context) -> Iterable[R
     Args:
         records: What each record is to be; `version` is the one that it is based on, 0 where
             there is none.
-        context: The run.
 
     Returns:
         The record of each of these tenants as it stands now: one that was taken has this run as

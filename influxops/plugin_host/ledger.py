@@ -39,12 +39,10 @@ class LedgerHandle(Handle):
         """Read what it remembers.
 
         Args:
-            context: The run.
             tenants: Ids, where only their records are wanted.
 
         Raises:
             InfluxopsError: When it cannot be read, or gives what is no memory.
-            Interrupted: When the run is over.
         """
         call = partial(self.call, "influxops_records", context=context, tenants=tenants)
         found = self._ask(call, context)
@@ -61,7 +59,6 @@ class LedgerHandle(Handle):
 
         Raises:
             InfluxopsError: When nothing was written.
-            Interrupted: When the run is over.
         """
         call = partial(self.call, "influxops_reserve", records=records, context=context)
         return self._records(call, context)
@@ -74,7 +71,6 @@ class LedgerHandle(Handle):
 
         Raises:
             InfluxopsError: When nothing was written.
-            Interrupted: When the run is over.
         """
         call = partial(self.call, "influxops_record", writing=writing, context=context)
         return self._records(call, context)
@@ -84,7 +80,6 @@ class LedgerHandle(Handle):
 
         Raises:
             InfluxopsError: When it cannot be read.
-            Interrupted: When the run is over.
         """
         with self.guard():
             return list(self.call("influxops_history", wanted=wanted, context=context) or ())
@@ -94,7 +89,6 @@ class LedgerHandle(Handle):
 
         Raises:
             InfluxopsError: When it cannot be read.
-            Interrupted: When the run is over.
         """
         if not self.implements("influxops_count"):
             return None

@@ -73,10 +73,6 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[ResolvedSection]:
 
     No secret is read: one that cannot be read is its section's own failure, when it is used.
 
-    Args:
-        config: The configuration.
-        kinds: The plugins that are installed.
-
     Raises:
         ConfigError: When the configuration says what cannot be; all mistakes at once.
         PluginError: When a plugin is missing or broken.
@@ -115,7 +111,6 @@ def resolve_section(
 
     Args:
         section: The section.
-        kinds: The plugins that are installed.
         use_environment: Whether the plugin's variables speak for this section.
         base: A section whose settings hold for this one, too, where this gives no place of its own.
 

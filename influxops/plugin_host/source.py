@@ -35,7 +35,6 @@ class SourceHandle(Handle):
 
         Raises:
             InfluxopsError: When they could not be read.
-            Interrupted: When the run is over.
         """
         with self.guard():
             given = self.call("influxops_tenants", context=context)
@@ -48,14 +47,12 @@ class SourceHandle(Handle):
 
         Args:
             ids: Their ids.
-            context: The run.
 
         Returns:
             Those that are there.
 
         Raises:
             InfluxopsError: When they could not be looked up.
-            Interrupted: When the run is over.
         """
         with self.guard():
             given = self.call("influxops_find", ids=ids, context=context) or ()

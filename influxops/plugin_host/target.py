@@ -60,7 +60,6 @@ class TargetHandle(Handle):
 
         Raises:
             TargetError: When it could not be read.
-            Interrupted: When the run is over.
         """
         with self.guard():
             found = _checked(
@@ -74,14 +73,12 @@ class TargetHandle(Handle):
 
         Args:
             names: Their names.
-            context: The run.
 
         Returns:
             An inventory of those that are there.
 
         Raises:
             TargetError: When it could not be read.
-            Interrupted: When the run is over.
         """
         with self.guard():
             found = _checked(self.call("influxops_look", names=names, context=context))
@@ -93,10 +90,6 @@ class TargetHandle(Handle):
 
         Args:
             names: The databases' names.
-            context: The run.
-
-        Raises:
-            Interrupted: When the run is over.
         """
         if not self.implements("influxops_markers"):
             return {}
@@ -123,14 +116,12 @@ class TargetHandle(Handle):
 
         Args:
             changes: What to make.
-            context: The run.
 
         Yields:
             The outcome of each as soon as it is known.
 
         Raises:
             InfluxopsError: When the target is in trouble; what was not yielded may have been made.
-            Interrupted: When the run is over.
         """
         places = {change.database: change for change in changes}
         with self.guard():
@@ -192,7 +183,6 @@ class TargetHandle(Handle):
 
         Raises:
             InfluxopsError: When it cannot go on.
-            Interrupted: When the run is over.
         """
         with self.guard():
             for found in self.call("influxops_copy", order=order, context=context) or ():
@@ -208,7 +198,6 @@ class TargetHandle(Handle):
 
         Args:
             names: The databases.
-            context: The run.
         """
         if not self.implements("influxops_describe"):
             return {}
@@ -239,7 +228,6 @@ class TargetHandle(Handle):
             since: The oldest time that counts.
             until: The first time that does not count any more.
             step: Seconds of one span; spans begin at multiples of it since 1970-01-01, in UTC.
-            context: The run.
 
         Returns:
             The rows of each span that has some, by when it begins; None where the plugin cannot
@@ -247,7 +235,6 @@ class TargetHandle(Handle):
 
         Raises:
             InfluxopsError: When it could not be read.
-            Interrupted: When the run is over.
         """
         if not self.implements("influxops_activity"):
             return None
@@ -267,7 +254,6 @@ class WrongServer(TargetRefused):
     """Another server answers than the one that is configured.
 
     Args:
-        message: What is wrong.
         identity: Who answers.
     """
 

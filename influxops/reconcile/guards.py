@@ -201,9 +201,6 @@ def guard(
     """Return a plan without what the guards refuse.
 
     Args:
-        plan: The plan.
-        observed: What was read.
-        rules: What the configuration says.
         allow: The names of the guards that are allowed.
         drops: Whether the plan takes databases away.
     """

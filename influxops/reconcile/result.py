@@ -34,7 +34,6 @@ def conclude(
         state: What it knows.
         operation: What it did.
         request: What it was asked to do.
-        context: The run.
         origin: Who ran it.
     """
     records = state.observed.ledger_view.records

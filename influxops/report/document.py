@@ -35,7 +35,6 @@ def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, A
     """Return a report, of a dry run too, as the document that `docs/report.md` describes.
 
     Args:
-        report: The report.
         words: What the reader can do, in their words.
     """
     urls = {target.name: target.url for target in report.targets}

@@ -52,7 +52,6 @@ class ReportView:
     """A report in the words for people.
 
     Args:
-        report: The report.
         words: How hints are written: `CLI_STYLE` or `ANSIBLE_STYLE`.
     """
 

@@ -224,7 +224,6 @@ class Context:
 
         Raises:
             LateAnswer: When it took longer than `within`.
-            Interrupted: When the run is over.
         """
         self.check()
         done, finished = threading.Event(), threading.Event()

@@ -25,7 +25,6 @@ def in_parallel(
     Args:
         tasks: What to run, by what is waited for; the first exception is raised after all have
             ended.
-        context: The run.
         say: Whether somebody waits who wants to know for whom.
     """
     if not tasks:

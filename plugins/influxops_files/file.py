@@ -107,7 +107,6 @@ class FileSource(Source):
 
         Raises:
             SourceError: When it cannot be read.
-            Interrupted: When the run is over.
         """
         return with_ids(self.influxops_tenants(context), ids)
 

@@ -93,9 +93,10 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(STUCK)
+        with self._process:  # closes both pipes
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(STUCK)
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

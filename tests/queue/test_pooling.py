@@ -17,6 +17,7 @@ from influxops_postgres.connection.connection import async_keywords
 from influxops_queue.worker.connections import check_pooling
 from tests.pg import TestDatabase
 from tests.pgbouncer import pgbouncer
+from tests.queue.workers import until
 
 #: Seconds that finding out may take at most, on a busy machine.
 SOON = 20.0
@@ -65,7 +66,7 @@ def test_a_pooler_that_lends_by_the_transaction_is_refused(
                 stack.enter_context(psycopg.connect(bouncer.conninfo)).execute("SELECT 1")
         with pytest.raises(ConfigError) as caught:
             check(bouncer.conninfo)
-        assert busy(db)() == 0
+        until(lambda: busy(db)() == 0)
     assert "lends connections by the transaction" in caught.value.message
     assert f"port {db.server.port}, where PostgreSQL itself listens" in str(caught.value.remedy)
     assert caught.value.exit_code == 2
@@ -87,9 +88,9 @@ def test_a_pooler_that_lends_by_the_session_is_taken(db: TestDatabase, size: int
         check(bouncer.conninfo)
         with psycopg.connect(bouncer.conninfo) as application:  # all of them are free again
             application.execute("SELECT 1")
-        assert busy(db)() == 0
+        until(lambda: busy(db)() == 0)
 
 
 def test_postgres_itself_is_taken(db: TestDatabase) -> None:
     check(db.conninfo)
-    assert busy(db)() == 0
+    until(lambda: busy(db)() == 0)

@@ -101,7 +101,6 @@ def execute_move(
     """Move tenants, and exit with the code of the run.
 
     Args:
-        ctx: The command's context.
         named: Their ids.
         to: The target that they go to.
         away: The target that all leave.

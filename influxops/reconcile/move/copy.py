@@ -54,7 +54,6 @@ def copy(
         source: The target that holds it.
         target: The target that gets it.
         order: What is to be copied; who gets it is filled in.
-        context: The run.
         said: Is given each step.
 
     Returns:
@@ -62,7 +61,6 @@ def copy(
 
     Raises:
         InfluxopsError: When it could not go on.
-        Interrupted: When the run is over.
     """
     last, stage = Copied(), ""
     try:
@@ -126,7 +124,6 @@ def look_ahead(
         plan: A tenant that is to be moved.
         handles: The targets by name.
         without_tables: Tables that may be left out where they cannot be copied.
-        context: The run.
     """
     route = route_of(plan)
     if route.is_cancelled or plan.unseen_on:

@@ -119,11 +119,7 @@ class Move(Operation):
         request: RunRequest,
         context: Context,
     ) -> Iterator[RunState]:
-        """Move whom the plan says; yield what is known at the end, or when the run is over.
-
-        Raises:
-            Interrupted: When the run is over.
-        """
+        """Move whom the plan says; yield what is known at the end, or when the run is over."""
         moves = MovesInProgress(self._planner.goal, state, request, context)
         try:
             _MoveExecutor(self._planner, moves).through()

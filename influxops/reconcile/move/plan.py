@@ -30,8 +30,6 @@ class MovePlanner:
 
     Args:
         goal: What the move is for.
-        observed: What was read.
-        request: What the run is asked to do.
     """
 
     def __init__(self, goal: Goal, observed: Observed, request: RunRequest) -> None:
@@ -41,12 +39,7 @@ class MovePlanner:
         self._placements: dict[str, Placement] = {}
 
     def plan(self, desired: Mapping[str, TenantPlan], context: Context) -> Plan:
-        """Plan for all whom the move is for; the guards have not looked at it yet.
-
-        Args:
-            desired: What each tenant should have, by id.
-            context: The run.
-        """
+        """Plan for all whom the move is for; the guards have not looked at it yet."""
         tenants = {}
         for number, plan in enumerate(self._candidates(desired, context)):
             if number % LOOK == 0:

@@ -103,8 +103,6 @@ class MovesInProgress:
     Args:
         goal: What the move is for.
         state: What is known when it begins.
-        request: What the run is asked to do.
-        context: The run.
     """
 
     def __init__(self, goal: Goal, state: RunState, request: RunRequest, context: Context) -> None:

@@ -35,8 +35,6 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
     the first reason that is found counts.
 
     Args:
-        observed: What was read.
-        rules: What the configuration says.
         check: Raises when the run is over; called now and then.
     """
     plans: dict[str, TenantPlan] = {}

@@ -214,7 +214,6 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     Args:
         plan: The tenant, and its old copy.
         record: What is remembered of it; if a run has claimed it, then this one.
-        observed: What was read.
 
     Returns:
         None where the database that it was moved to is there.

@@ -29,7 +29,6 @@ def stats_of(
     Args:
         names: The databases' names, by target.
         targets: The targets; those that are not named are not asked.
-        context: The run.
         say: Whether a target that takes long is named in the log.
     """
     handles = [handle for handle in targets if handle.name in names]
@@ -39,13 +38,7 @@ def stats_of(
 
 
 def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
-    """Return a plan whose doubles say what each copy holds; it asks nothing where there is none.
-
-    Args:
-        plan: The plan.
-        targets: The targets.
-        context: The run.
-    """
+    """Return a plan whose doubles say what each copy holds; it asks nothing where there is none."""
     doubles = {id_: tenant for id_, tenant in plan.tenants.items() if _is_double(tenant)}
     if not doubles:
         return plan

@@ -135,9 +135,6 @@ def make_plan(
     """Decide what to do; the guards have not looked at it yet.
 
     Args:
-        observed: What was read.
-        desired: What each tenant should have, by id.
-        rules: What the configuration says.
         scope: What may be written.
         check: Raises when the run is over; called now and then.
         absent: Whether the tenants that the scope names are to lose their databases.
@@ -472,7 +469,6 @@ def new_database(name: str, retention: Retention | Unknown, traits: Traits) -> D
     """Return a database as it is once it was made on a target of some kind.
 
     Args:
-        name: Its name.
         retention: Its retention period.
         traits: What its target has.
     """

@@ -80,11 +80,6 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Con
     """Return a plan whose lost tenants say what clients have written in their place.
 
     It asks nothing where there is none.
-
-    Args:
-        plan: The plan.
-        targets: The targets.
-        context: The run.
     """
     tenants = {id_: tenant for id_, tenant in plan.tenants.items() if _is_concerned(tenant)}
     if not tenants:

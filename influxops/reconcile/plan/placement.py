@@ -76,8 +76,6 @@ def placement_of(
     """Return the places on the targets that were read, in the order of the configuration.
 
     Args:
-        observed: What was read.
-        rules: What the configuration says.
         takes: Whether a target comes into question.
     """
     locations = [

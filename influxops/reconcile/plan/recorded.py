@@ -307,10 +307,6 @@ def left_behind(
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
     """Return the databases that no source asks for and the ledger explains, and what to tell.
 
-    Args:
-        observed: What was read.
-        desired: What each tenant should have.
-
     Returns:
         The (target, name) of each, and a finding for those that somebody should know of.
     """
@@ -393,7 +389,6 @@ def sharing(
     Args:
         records: Theirs.
         desired: What each tenant of the sources should have.
-        observed: What was read.
     """
     records = [*records]
     owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}

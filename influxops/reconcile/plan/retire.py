@@ -221,9 +221,7 @@ def standing(record: Record, target: str | None, observed: Observed) -> TenantPl
     """Return a tenant as its record has it, and its database on one of its targets as it is.
 
     Args:
-        record: The record.
         target: The target; None where it has none.
-        observed: What was read.
     """
     inventory = observed.inventories.get(target or "")
     found = inventory.databases.get(record.database) if inventory is not None else None
@@ -256,7 +254,6 @@ def changed(
     """Return a tenant with one change that is planned for it.
 
     Args:
-        plan: The tenant.
         action: What is done.
         target: The target that it is done on, or that the ledger has of it.
         until: Until when its data is kept.
@@ -275,9 +272,6 @@ def with_telemetry(
 
     Args:
         plans: The tenants; those for which nothing is to be done are not asked about.
-        observed: What was read.
-        request: What the run is asked to do.
-        context: The run.
     """
     asked = {id_: plan for id_, plan in plans.items() if plan.changes and _may_hold(plan, observed)}
     names: defaultdict[str, list[str]] = defaultdict(list)

@@ -22,8 +22,6 @@ class PlanWarnings:
     """What is noticed in one planning.
 
     Args:
-        observed: What was read.
-        rules: What the configuration says.
         placement: The places, as they were given away.
     """
 
@@ -42,11 +40,7 @@ class PlanWarnings:
         yield from self._capacities()
 
     def beyond(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
-        """Tell what is about nobody's tenant, where all sources were read.
-
-        Args:
-            desired: What each tenant should have.
-        """
+        """Tell what is about nobody's tenant, where all sources were read."""
         named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[naming] acknowledged")
         named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
         yield from misspelt(named, desired)

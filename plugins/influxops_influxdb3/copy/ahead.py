@@ -34,7 +34,6 @@ def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: Context) -> Iterato
 
     Raises:
         TargetError: When something cannot be read.
-        Interrupted: When the run is over.
     """
     periods: list[int] = []
     for endpoint in (source, copy):

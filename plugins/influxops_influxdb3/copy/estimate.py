@@ -34,7 +34,6 @@ def estimate(
 
     Raises:
         TargetError: When the source cannot be read.
-        Interrupted: When the run is over.
     """
     tables = TableSync(source, copy, context, target)
     source.handshake()

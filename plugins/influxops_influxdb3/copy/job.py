@@ -93,7 +93,6 @@ class CopyJob:
 
         Raises:
             TargetError: When it cannot go on.
-            Interrupted: When the run is over.
         """
         self._source.handshake()
         self._copy.handshake()

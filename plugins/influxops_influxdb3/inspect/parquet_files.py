@@ -42,7 +42,6 @@ def files_of(client: Client, context: Context, database: str, table: str) -> lis
 
     Raises:
         NotFound: When there is no such database.
-        Interrupted: When the run is over.
     """
 
     def read() -> list[File]:
@@ -61,7 +60,6 @@ def file_totals(client: Client, context: Context, database: str) -> dict[str, Fi
 
     Raises:
         NotFound: When there is no such database.
-        Interrupted: When the run is over.
     """
 
     def read() -> dict[str, FileTotals]:

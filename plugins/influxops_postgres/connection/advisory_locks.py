@@ -75,7 +75,6 @@ def hold(
 
     Raises:
         InfluxopsError: What `take` raises, `broke`, or `settings.error` where no lock can be had.
-        Interrupted: When the run is over.
     """
     location = settings.parameters().text
     with connected(settings, context, idle) as connection:

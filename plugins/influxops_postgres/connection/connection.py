@@ -67,7 +67,6 @@ def connect(settings: ConnectionSettings, context: Context) -> Connection:
     Raises:
         InfluxopsError: `settings.error` when that fails; the message says why.
         ConfigError: When the password cannot be read.
-        Interrupted: When the run is over.
     """
     timeout = context.remaining(settings.connect_timeout or None)
     keywords = settings.keywords()
@@ -87,9 +86,6 @@ def statement_limit(settings: ConnectionSettings, context: Context) -> int:
 
     It is set in the transaction and not by a connection's options: those would replace PGOPTIONS,
     and poolers refuse them.
-
-    Raises:
-        Interrupted: When the run is over.
     """
     limit = context.remaining(settings.statement_timeout or None)
     return math.ceil(1000 * min(limit or 0, LONGEST_STATEMENT))

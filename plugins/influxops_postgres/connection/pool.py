@@ -82,7 +82,6 @@ def connected(
 
     Raises:
         InfluxopsError: `settings.error` when that fails; the message says why.
-        Interrupted: When the run is over.
     """
     connection = idle.take(settings, context) if idle is not None else None
     if connection is None:

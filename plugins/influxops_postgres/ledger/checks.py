@@ -56,11 +56,7 @@ class Contents(Struct, frozen=True):
 
 
 def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check]:
-    """Look at the server, the schema, the rights on it, and the runs that are alive.
-
-    Raises:
-        Interrupted: When the run is over.
-    """
+    """Look at the server, the schema, the rights on it, and the runs that are alive."""
     name = "connection"
     try:
         with connected(settings, context) as connection:

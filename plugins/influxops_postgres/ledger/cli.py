@@ -16,10 +16,6 @@ from influxops.plugin.cli import (
     show_table,
     timeout_option,
 )
-from influxops_postgres.ledger import schema
-from influxops_postgres.ledger.checks import contents
-from influxops_postgres.ledger.settings import PostgresLedgerSettings
-from influxops_postgres.ledger.transaction import installing, reading
 
 
 @click.group("ledger", short_help="Install the ledger in PostgreSQL, and see what it holds.")
@@ -49,6 +45,10 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
     Running it again changes nothing. It needs the right to make a schema in the database, or to
     make tables in a schema that is there.
     """
+    from influxops_postgres.ledger import schema
+    from influxops_postgres.ledger.settings import PostgresLedgerSettings
+    from influxops_postgres.ledger.transaction import installing
+
     if after and not as_sql:
         raise ConfigError(
             "--from goes with --sql", hint="without --sql the server says what it has"
@@ -75,6 +75,10 @@ def install(ctx: click.Context, as_sql: bool, after: int, timeout: float | None)
 @click.pass_context
 def status(ctx: click.Context, output: str, timeout: float | None) -> None:
     """Show the schema's version, the tenants of each namespace by state, and the history's size."""
+    from influxops_postgres.ledger.checks import contents
+    from influxops_postgres.ledger.settings import PostgresLedgerSettings
+    from influxops_postgres.ledger.transaction import reading
+
     with configured_ledger(ctx, PostgresLedgerSettings, timeout) as (settings, context):
         with reading(settings, context) as session:
             found = contents(session)

@@ -34,7 +34,6 @@ def liveness(
         LockBusy: When another run has this one's id.
         LedgerError: When there is no lock to be had: on a standby, or without a connection. On
             leaving, when the connection broke in the block, and the lock with it.
-        Interrupted: When the run is over.
     """
     location = settings.parameters().text
     return hold(

@@ -80,7 +80,6 @@ def reading(
 
     Raises:
         LedgerError: When the ledger cannot be read; the message says why.
-        Interrupted: When the run is over.
     """
     location = settings.parameters().text
     with (

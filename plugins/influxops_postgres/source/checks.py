@@ -40,11 +40,7 @@ SELECT has_column_privilege(c.oid, %(column)s, 'SELECT')
 
 
 def checks(settings: PostgresSettings, context: Context) -> Iterator[Check]:
-    """Look at the server, the table, the rights on it, and the tenants.
-
-    Raises:
-        Interrupted: When the run is over.
-    """
+    """Look at the server, the table, the rights on it, and the tenants."""
     name = "connection"
     try:
         with reading(settings, context) as session:

@@ -52,7 +52,6 @@ def run_lock(settings: PostgresSettings, context: Context) -> AbstractContextMan
         LockBusy: When another run holds it for longer than `lock_timeout`.
         SourceError: When there is no lock to be had: on a standby, or without a connection. On
             leaving, when the connection broke in the block, and the lock with it.
-        Interrupted: When the run is over.
     """
     location = settings.parameters().text
     return hold(

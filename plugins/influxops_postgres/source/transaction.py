@@ -151,7 +151,6 @@ def reading(
 
     Raises:
         SourceError: When the server cannot be reached or fails; the message says why.
-        Interrupted: When the run is over.
     """
     location = settings.parameters().text
     with connected(settings, context, idle) as connection:

@@ -6,9 +6,6 @@ import click
 
 from influxops.plugin.cli import common, common_options, configured, say, timeout_option
 from influxops_queue.cli.status import retry, status
-from influxops_queue.db.install import installing
-from influxops_queue.db.settings import queue_ledger, queue_schema
-from influxops_queue.db.triggers import registries
 
 
 @click.group("queue", short_help="Install what makes tenants' databases come by themselves.")
@@ -32,6 +29,10 @@ def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
 
     Running it again changes nothing. Triggers need the ledger in the registry's database.
     """
+    from influxops_queue.db.install import installing
+    from influxops_queue.db.settings import queue_ledger, queue_schema
+    from influxops_queue.db.triggers import registries
+
     with configured(ctx, timeout) as (engine, context):
         settings = queue_ledger(engine)
         assert engine.ledger is not None

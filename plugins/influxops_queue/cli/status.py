@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,9 +18,9 @@ from influxops.plugin.cli import (
     show_table,
     timeout_option,
 )
-from influxops_queue.db.connect import ask
-from influxops_queue.db.queries import Connection, FailedTenant, Job, Queries, QueueStats
-from influxops_queue.db.settings import queue_ledger
+
+if TYPE_CHECKING:
+    from influxops_queue.db.queries import Connection, FailedTenant, Job, Queries, QueueStats
 
 #: Tenants that are named in text.
 _SHOWN = 20
@@ -39,6 +39,9 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
       0    nothing stands in the way of anybody
       1    tenants could not be made, or no worker is alive
     """
+    from influxops_queue.db.connect import ask
+    from influxops_queue.db.settings import queue_ledger
+
     most = None if output == "json" else _SHOWN
 
     async def read(
@@ -177,6 +180,8 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
 
     Workers do it; this command does not wait for them. See `influxops queue status`.
     """
+    from influxops_queue.db.connect import ask
+    from influxops_queue.db.settings import queue_ledger
 
     async def hurry(
         queries: Queries, connection: Connection

@@ -9,9 +9,6 @@ import click
 from influxops.domain.durations import parse_duration
 from influxops.errors import Interrupted
 from influxops.plugin.cli import common, common_options, configured, say
-from influxops_postgres.connection.pool import connected
-from influxops_queue.db.schema import check_installed
-from influxops_queue.db.settings import queue_ledger
 
 
 class _Every(click.ParamType[float]):
@@ -77,6 +74,10 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
       2    the command line or the configuration is wrong, it cannot listen there, or a pooler in
            between lends connections by the transaction
     """
+    from influxops_postgres.connection.pool import connected
+    from influxops_queue.db.schema import check_installed
+    from influxops_queue.db.settings import queue_ledger
+
     with configured(ctx, endless=True) as (engine, context):
         settings = queue_ledger(engine)
         # It needs procrastinate, of which `queue_ledger` says how to install it.

@@ -34,7 +34,6 @@ def ask(
 
     Raises:
         LedgerError: When the queue is not installed, or cannot be read.
-        Interrupted: When the run is over.
     """
     queries = Queries(settings)
 

@@ -29,7 +29,6 @@ def installing(
 
     Raises:
         LedgerError: When it cannot be installed.
-        Interrupted: When the run is over.
     """
     with (
         connected(settings, context) as connection,

@@ -120,7 +120,6 @@ def registries(
         ConfigError: When a registry can have no triggers, or there is none; the message says why.
         SourceError: When one cannot be reached.
         LedgerError: When the ledger cannot.
-        Interrupted: When the run is over.
     """
     found = []
     with connected(ledger, context) as ours:

@@ -155,7 +155,6 @@ def connect(
 
     Raises:
         InfluxopsError: When PostgreSQL complains, in the block too; it says what to do.
-        Interrupted: When the run is over.
     """
     with (
         connected(settings or location.settings, context) as connection,
