@@ -41,7 +41,7 @@ class TenantPlan(Struct, frozen=True):
     """One tenant, from what it should have to how it stands at the end of a run: the one value.
 
     Planning makes it, guards may refuse its changes, the run adds how they ended. Everything
-    that is told of a tenant follows from it.
+    that is reported of a tenant follows from it.
     """
 
     tenant: str  # its id

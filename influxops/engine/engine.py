@@ -131,7 +131,7 @@ class Engine:
         """
         if operation.needs_ledger:
             self.needs_ledger(operation.without_ledger)
-        request = self._order(context, allow, tell=tell)
+        request = self._request(context, allow, tell=tell)
         request = replace(request, rules=replace(self.rules, recreate=operation.recreate))
         late = [
             failed_reporter(handle.name, handle.missing.message, handle.missing.remedy)
@@ -141,8 +141,8 @@ class Engine:
         report, error = reconcile(operation, request, context, self.origin, late)
         if error is None:
             return self.tell(report, context, self.reporters) if tell else report
-        # Who watches must not go on seeing the last good run. A mistaken scope is a slip of
-        # whoever typed it, and the command line itself says what is raised.
+        # Monitoring must not go on showing the last good run. A mistaken scope is a slip in typing,
+        # and the command line itself says what is raised.
         if tell and not context.scope.is_limited:
             others = [each for each in self.reporters if each.full_name not in self._own]
             self.tell(report, context, others)
@@ -167,7 +167,7 @@ class Engine:
             raise self.ledger.missing
         return self.ledger
 
-    def _order(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> RunRequest:
+    def _request(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> RunRequest:
         return RunRequest(
             self.sources,
             self.targets,
@@ -218,7 +218,9 @@ class Engine:
         if self.ledger is not None and self.ledger.missing is None:
             read = read_ledger(self.ledger, context)  # its own checks say what is wrong with it
             observed = with_memory(Observed(inventories=inventories), read, self.sources)
-            for finding in stale_ledger(observed, None, self._order(context, ()), Scope(), context):
+            for finding in stale_ledger(
+                observed, None, self._request(context, ()), Scope(), context
+            ):
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
 

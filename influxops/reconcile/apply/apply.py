@@ -71,10 +71,10 @@ def execute_plan(
 def carry_out(
     batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
 ) -> RunState:
-    """Apply the changes of some tenants, and read again what came of it.
+    """Apply the changes of some tenants, and read their databases again.
 
-    What was made and then lost a part (a server loses rows when a name is used again at once, or
-    when it dies) is completed once more.
+    What was created and then lost a part (a server loses rows when a name is used again at once, or
+    when it dies) is completed again.
     """
     observed, ended, faults = make_room(batch, state.observed, request, context)
     changes = [

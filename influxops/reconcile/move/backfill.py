@@ -194,7 +194,7 @@ class BackfillScheduler:
             confirmed=now,
         )
         copied = move.counted
-        entry = self.moves.entry(
+        entry = self.moves.request.entry(
             Event.MOVED,
             move.plan,
             record.other,
@@ -306,7 +306,9 @@ class BackfillScheduler:
             parts.append(
                 f"{pluralize(copied.conflicts, 'conflict')}: kept as {record.target} has them"
             )
-        entry = self.moves.entry(Event.RETIRING, move.plan, record.other, message=", ".join(parts))
+        entry = self.moves.request.entry(
+            Event.RETIRING, move.plan, record.other, message=", ".join(parts)
+        )
         if not self.moves.write({move.plan.tenant: (move, after, entry if keep else None)}):
             return
         route, seconds = move.route, time.monotonic() - move.began

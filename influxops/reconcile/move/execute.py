@@ -283,7 +283,9 @@ class _MoveExecutor:
         elif route.was_cut_over:
             again = f"the rest of it from {route.source}"
         to = record.other or route.target if route.is_cancelled else route.target
-        return self.moves.entry(Event.MOVING, plan, route.source, route.source, to, message=again)
+        return self.moves.request.entry(
+            Event.MOVING, plan, route.source, route.source, to, message=again
+        )
 
     def _make(self, moves: Sequence[MoveProgress]) -> tuple[list[MoveProgress], list[TenantPlan]]:
         """Make the databases that are missing on the new targets, as any other."""
@@ -371,7 +373,7 @@ class _MoveExecutor:
             tries=0,
         )
         message = f"what was copied is kept until {format_time(due)}"
-        entry = self.moves.entry(Event.RETIRING, move.plan, record.other, message=message)
+        entry = self.moves.request.entry(Event.RETIRING, move.plan, record.other, message=message)
         if self.moves.write({move.plan.tenant: (move, after, entry if is_there else None)}):
             message = f"it stays on {move.route.source}"
             if is_there:

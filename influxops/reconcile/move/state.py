@@ -207,7 +207,9 @@ class MovesInProgress:
     def failure(self, move: MoveProgress, failed: MoveFailed) -> Entry:
         """Return the line of the history that says why a move did not end."""
         ended, place = Status.FAILED.value, move.record.target
-        return self.entry(Event.MOVING, move.plan, place, ended=ended, message=failed.message)
+        return self.request.entry(
+            Event.MOVING, move.plan, place, ended=ended, message=failed.message
+        )
 
     def write(self, ended: Mapping[str, tuple[MoveProgress, Record, Entry | None]]) -> bool:
         """Write the records of tenants, and let go of them.
@@ -326,20 +328,6 @@ class MovesInProgress:
         """Return the time by the ledger's clock."""
         ledger_view = self.state.observed.ledger_view
         return ledger_view.now + timedelta(seconds=time.monotonic() - self._began)
-
-    def entry(
-        self,
-        event: Event,
-        plan: TenantPlan,
-        target: str | None,
-        before: str = "",
-        after: str = "",
-        *,
-        ended: str = "done",
-        message: str = "",
-    ) -> Entry:
-        """Return a line of the history about a tenant; the fields are those of an `Entry`."""
-        return self.request.entry(event, plan, target, before, after, ended=ended, message=message)
 
 
 def is_written(record: Record, found: Record) -> bool:
