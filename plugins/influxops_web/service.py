@@ -18,8 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from influxops.domain.durations import parse_duration
 from influxops.engine.engine import Engine
 from influxops.errors import TransactionLost
-from influxops.provisioner import Ensured, Provisioner, WrongCall
-from influxops.provisioner.validation import Rules
+from influxops.provisioner import DatabaseInspection, EnsureResult, InvalidRequest, Provisioner
 from influxops.runtime.context import Context
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
@@ -86,8 +85,7 @@ class Service:
         assert engine.ledger is not None, "the service is started with one"
         #: Seconds for which a retired tenant's database is kept.
         self.retire_after = parse_duration(engine.ledger.settings.retire_after)
-        self.rules = Rules(engine)
-        self.provisioner = Provisioner(engine.config, budget=self.web.budget)
+        self.provisioner = Provisioner(engine.config, timeout=self.web.budget)
         self.sessions = Sessions(key, parse_duration(self.web.session))
         self.logins = LoginRateLimit(self.web.logins)
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
@@ -190,30 +188,30 @@ class Service:
 
     # InfluxDB --------------------------------------------------------------------------------
 
-    async def ensure(self, tenant: str) -> Ensured:
+    async def ensure(self, tenant: str) -> EnsureResult:
         """Ensure that a tenant has its database; it takes no longer than the budget."""
         found = await self.provisioner.aensure(tenant)
-        if not found:
+        if not found.is_ready:
             log.warning("%s: no database yet: %s", tenant, found.reason)
         return found
 
-    async def where(self, tenant: str) -> Ensured | str:
+    async def where(self, tenant: str) -> EnsureResult | str:
         """Return where a tenant's database is, or why that is not known within the budget."""
         try:
-            return await asyncio.wait_for(self.provisioner.awhere(tenant), self.web.budget)
+            return await asyncio.wait_for(self.provisioner.alocate(tenant), self.web.budget)
         except TimeoutError:
             return "no server answered in time"
-        except WrongCall as error:
+        except InvalidRequest as error:
             return str(error)
 
-    async def check(self, tenant: str) -> dict[str, Any]:
-        """Return what `Provisioner.check` does, within the budget."""
+    async def inspect(self, tenant: str) -> DatabaseInspection:
+        """Return what `Provisioner.inspect` does, within the budget."""
         budget = self.web.budget
         try:
-            found = self.provisioner.acheck(tenant, timeout=budget)
+            found = self.provisioner.ainspect(tenant, timeout=budget)
             return await asyncio.wait_for(found, budget)
         except TimeoutError:
-            return {"exists": None, "error": f"InfluxDB did not answer within {budget:g} s"}
+            return DatabaseInspection(error=f"InfluxDB did not answer within {budget:g} s")
 
 
 @contextlib.asynccontextmanager

@@ -36,7 +36,7 @@ from influxops.runtime.context import Context
 from influxops.runtime.parallel import in_parallel
 
 
-class Asked(Struct, frozen=True):
+class TenantRequest(Struct, frozen=True):
     """A tenant that somebody asks for."""
 
     tenant: str  # its id
@@ -44,7 +44,7 @@ class Asked(Struct, frozen=True):
     target: str | None = None  # the only target that it may be made on
 
 
-class Known(Struct, frozen=True):
+class TargetHints(Struct, frozen=True):
     """What a process knows of targets from before."""
 
     #: Those that are not to be asked now, with why.
@@ -68,15 +68,15 @@ class Selected(Struct, frozen=True):
     counted: Mapping[str, int] | None = None
 
 
-class NotOffered(InfluxopsError):
+class NotSupported(InfluxopsError):
     """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
 
 
 def observe_selected(
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, TenantRequest],
     request: RunRequest,
     context: Context,
-    known: Known,
+    known: TargetHints,
     *,
     creating_tells: bool = False,
     reports: bool = False,
@@ -166,9 +166,9 @@ class _Reading:
 
 
 def _reads(
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, TenantRequest],
     request: RunRequest,
-    known: Known,
+    known: TargetHints,
     context: Context,
     reports: bool,
 ) -> dict[str, Callable[[], Any]]:
@@ -192,14 +192,14 @@ def chooses(request: RunRequest) -> bool:
 
 def _find(handle: SourceHandle, ids: Sequence[str], context: Context) -> list[Tenant]:
     if not handle.missing and not handle.implements("influxops_find"):
-        raise NotOffered(
+        raise NotSupported(
             f"the kind {handle.kind} cannot look up single tenants; a full run sees to them"
         )
     wanted = frozenset(ids)
     return [tenant for tenant in handle.find(ids, context) if tenant.id in wanted]
 
 
-def _overridden(tenant: Tenant, asked: Asked) -> Tenant:
+def _overridden(tenant: Tenant, asked: TenantRequest) -> Tenant:
     given = {"retention": asked.retention, "target": asked.target}
     more = {name: value for name, value in given.items() if value is not None}
     return replace(tenant, attributes={**tenant.attributes, **more}) if more else tenant
@@ -209,7 +209,7 @@ def _look(
     desired: Mapping[str, TenantPlan],
     observed: Observed,
     request: RunRequest,
-    known: Known,
+    known: TargetHints,
     reading: _Reading,
     whole: Collection[str],
 ) -> Observed:
@@ -304,7 +304,9 @@ def _unasked(observed: Observed, request: RunRequest) -> Observed:
     )
 
 
-def _full(known: Known, memory: Memory, inventories: Mapping[str, Inventory]) -> dict[str, str]:
+def _full(
+    known: TargetHints, memory: Memory, inventories: Mapping[str, Inventory]
+) -> dict[str, str]:
     """Return the targets that said a moment ago that they take nothing more."""
     said = {
         server.target: server.full
@@ -336,7 +338,7 @@ def _look_at(
     whole: bool,
 ) -> Inventory:
     if not handle.missing and not handle.implements("influxops_look"):
-        raise NotOffered(
+        raise NotSupported(
             f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
         )
     reading = context.limited(request.rules.reading, slow_hint(request.rules))

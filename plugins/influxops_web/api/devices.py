@@ -55,7 +55,7 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
             device_id, expires_at = await add_device(
                 connection, service.location, values, code_digest(code), ttl
             )
-            await service.provisioner.aensure(new.tenant_id, connection=connection)
+            await service.provisioner.aenqueue(new.tenant_id, connection)
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None
     except (psycopg.IntegrityError, psycopg.DataError) as error:
@@ -67,5 +67,5 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
         device_id=device_id,
         activation_code=code,
         activation_expires_at=expires_at,
-        influxdb_provisioned=bool(found),
+        influxdb_provisioned=found.is_ready,
     )

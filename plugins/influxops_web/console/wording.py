@@ -41,7 +41,7 @@ PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
 
 #: The result of `ensure`, by the word in the page's address.
 ENSURED = {
-    "known": "The database is there.",
+    "existing": "The database is there.",
     "created": "The database was made just now.",
     "queued": "The database is not there yet. It is tried again by itself.",
     "failed": "The database is not there, and will not be before something else changes.",
