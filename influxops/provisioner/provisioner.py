@@ -221,16 +221,9 @@ class Provisioner:
         Raises:
             InvalidRequest: As `validate` does.
         """
-        began = time.monotonic()
+        until = time.monotonic() + self._timeout
         request = TenantRequest(tenant_id, retention, target)
-        found = self._submitted(request)
-        if isinstance(found, EnsureResult):
-            return found
-        try:
-            plan = found.result(max(self._timeout - (time.monotonic() - began), 0.0))
-        except TimeoutError:
-            return self._late(request)
-        return self._answer(request, plan)
+        return self._result(request, self._submitted(request), until)
 
     async def aensure(
         self, tenant_id: str, *, retention: str | None = None, target: str | None = None
@@ -276,19 +269,9 @@ class Provisioner:
         ids = [self._validator.check(id_, retention, target) for id_ in tenant_ids]
         until = time.monotonic() + (self._timeout if timeout is None else timeout)
         requests = [TenantRequest(id_, retention, target) for id_ in ids]
-        started = [(request, self._submitted(request)) for request in requests]
-        results = []
-        for request, found in started:
-            if isinstance(found, EnsureResult):
-                results.append(found)
-                continue
-            try:
-                plan = found.result(max(until - time.monotonic(), 0.0))
-            except TimeoutError:
-                results.append(self._late(request))
-            else:
-                results.append(self._answer(request, plan))
-        return results
+        started = [self._submitted(request) for request in requests]
+        pairs = zip(requests, started, strict=True)
+        return [self._result(request, found, until) for request, found in pairs]
 
     def enqueue(self, tenant_id: str, connection: Any) -> EnsureResult:
         """Record in an application's own transaction that a tenant should have its database.
@@ -465,6 +448,17 @@ class Provisioner:
             process.background.add(request)
             return self._queued(tenant, hindrance)
         return process.works.submit(request)
+
+    def _result(
+        self, request: TenantRequest, found: EnsureResult | Future[TenantPlan], until: float
+    ) -> EnsureResult:
+        if isinstance(found, EnsureResult):
+            return found
+        try:
+            plan = found.result(max(until - time.monotonic(), 0.0))
+        except TimeoutError:
+            return self._late(request)
+        return self._answer(request, plan)
 
     def _late(self, request: TenantRequest) -> EnsureResult:
         """Return what there is to say of a tenant that takes longer than the timeout."""

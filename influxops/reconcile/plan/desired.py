@@ -1,4 +1,4 @@
-"""TODO desired."""
+"""Computing the desired state: what each tenant of the sources should have."""
 
 from __future__ import annotations
 
