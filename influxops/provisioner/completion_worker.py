@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 
-from influxops.domain.change import Status
+from influxops.domain.change import ChangeResult
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
 from influxops.engine.tenants import complete_databases
@@ -75,7 +75,7 @@ class Finisher:
                 handle, plans = engine.target(target), [plan for plan, _ in jobs.values()]
                 outcomes = complete_databases(plans, handle, engine.request, run.limited(_PATIENCE))
             for outcome in outcomes:
-                if outcome.status is Status.DONE:
+                if outcome.status is ChangeResult.DONE:
                     del left[outcome.change.database]
                 else:
                     why = why or outcome.message

@@ -7,8 +7,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from influxops.domain.database import DatabaseStats, TableStats
-from influxops.domain.finding import Kind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
 from influxops.errors import InfluxopsError
@@ -17,7 +17,7 @@ from influxops.provisioner.results import is_claimed, is_unregistered
 from influxops.runtime.context import Context
 
 #: States of a plan in which nothing is to be created.
-_FINAL = (Verdict.HELD, Verdict.REFUSED, Verdict.FAILED)
+_FINAL = (TenantStatus.BLOCKED, TenantStatus.GUARDED, TenantStatus.FAILED)
 
 
 class DatabaseInspection(Struct, frozen=True):
@@ -56,9 +56,9 @@ def _inspect(engine: Engine, context: Context, tenant: str) -> DatabaseInspectio
         target = _target_with(plan.database, engine, context)
         if target is None:
             return _nothing()
-    elif plan.finding is not None and plan.finding.kind is Kind.LOST:
+    elif plan.finding is not None and plan.finding.kind is FindingKind.LOST:
         return DatabaseInspection(False, 0, error=why)
-    elif plan.before is None and (plan.verdict is Verdict.PENDING or _is_final(plan)):
+    elif plan.before is None and (plan.status is TenantStatus.PENDING or _is_final(plan)):
         return _nothing()
     elif target is None or plan.before is None:
         return DatabaseInspection(error=why)
@@ -75,8 +75,8 @@ def _nothing() -> DatabaseInspection:
 
 
 def _is_final(plan: TenantPlan) -> bool:
-    is_stale = plan.finding is not None and plan.finding.kind is Kind.STALE_LEDGER
-    return plan.verdict in _FINAL and not is_claimed(plan) and not is_stale
+    is_stale = plan.finding is not None and plan.finding.kind is FindingKind.STALE_LEDGER
+    return plan.status in _FINAL and not is_claimed(plan) and not is_stale
 
 
 def _target_with(database: str, engine: Engine, context: Context) -> str | None:

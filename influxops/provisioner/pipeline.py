@@ -18,8 +18,8 @@ from functools import partial
 
 from influxops.config.load import Config
 from influxops.domain.database import UNMANAGED
-from influxops.domain.finding import Kind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import (
     SelectedPlan,
@@ -34,7 +34,7 @@ from influxops.engine.tenants import (
     with_completion,
 )
 from influxops.errors import InfluxopsError
-from influxops.plugin_host.discovery import Kind as PluginKind
+from influxops.plugin_host.discovery import FindingKind as PluginKind
 from influxops.provisioner import engine_pool
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.completion_worker import Finisher
@@ -185,7 +185,7 @@ class Works:
             flight.began = min(flight.began, began)
             flight.plan = plan = plans[flight.request.tenant]
             flight.planned = planned
-            if plan.verdict is Verdict.PENDING and plan.target is not None:
+            if plan.status is TenantStatus.PENDING and plan.target is not None:
                 self._count(plan.target)
                 self._creators[plan.target].submit(flight)
             else:
@@ -198,7 +198,7 @@ class Works:
         def tell(plan: TenantPlan) -> None:
             told.add(plan.tenant)
             flight = flights[plan.tenant]
-            if plan.verdict is Verdict.UNKNOWN:
+            if plan.status is TenantStatus.UNKNOWN:
                 self._unsure.add(plan.tenant)
             if is_full(plan):  # it goes elsewhere, if it can
                 self.circuits.note_full(target, plan.outcomes[-1].message)
@@ -232,7 +232,7 @@ class Works:
         for flight in flights:
             id_ = flight.request.tenant
             plan = flight.plan or TenantPlan(id_, self.rules.name(id_), UNMANAGED)
-            self._settle(flight, postpone(plan, Kind.NOT_TRIED, why))
+            self._settle(flight, postpone(plan, FindingKind.NOT_ATTEMPTED, why))
 
     def _settle_unless_claimed(self, flight: Flight, plan: TenantPlan) -> None:
         if is_claimed(plan) and time.monotonic() - flight.began < self._patience:
@@ -245,7 +245,7 @@ class Works:
             if self._flights.get(plan.tenant) is not flight:
                 return
             del self._flights[plan.tenant]
-        if plan.verdict in (Verdict.OK, Verdict.CHANGED):
+        if plan.status in (TenantStatus.OK, TenantStatus.CHANGED):
             if plan.tenant in self._unsure:
                 # This process may have created it, without what completes it.
                 self._unsure.discard(plan.tenant)
@@ -272,10 +272,14 @@ def _committed(planned: SelectedPlan, engine: Engine, context: Context) -> dict[
     """
     tenants = dict(planned.tenants)
     kept = [plan for plan in tenants.values() if is_kept(plan)]
-    lost = [p for p in tenants.values() if p.finding is not None and p.finding.kind is Kind.LOST]
+    lost = [
+        p for p in tenants.values() if p.finding is not None and p.finding.kind is FindingKind.LOST
+    ]
     if kept or lost:
         try:
             commit_seen([*kept, *lost], planned.observed, engine.request, context)
         except InfluxopsError as error:
-            tenants |= {p.tenant: postpone(p, Kind.FAILED_LEDGER, error.message) for p in kept}
+            tenants |= {
+                p.tenant: postpone(p, FindingKind.FAILED_LEDGER, error.message) for p in kept
+            }
     return tenants

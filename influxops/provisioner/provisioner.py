@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from influxops.config.load import Config, load_config
 from influxops.domain.durations import parse_duration
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
 from influxops.errors import InfluxopsError, TransactionLost
@@ -402,7 +402,7 @@ class Provisioner:
         found = result_of(plan, self._validator.urls)
         return (
             replace(found, reason="it is not there yet")
-            if plan.verdict is Verdict.PENDING
+            if plan.status is TenantStatus.PENDING
             else found
         )
 

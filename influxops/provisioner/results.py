@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from influxops.domain.finding import Kind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import State
 
 
@@ -40,12 +40,12 @@ class EnsureResult(Struct, frozen=True):
 
 
 #: States in which the ledger has a target for a tenant whose database was not seen.
-_RECORDED = (State.RESERVED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
+_RECORDED = (State.ALLOCATED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
 _STATUSES = {
-    Verdict.OK: EnsureStatus.EXISTING,
-    Verdict.CHANGED: EnsureStatus.CREATED,
-    Verdict.PENDING: EnsureStatus.QUEUED,
-    Verdict.UNKNOWN: EnsureStatus.QUEUED,
+    TenantStatus.OK: EnsureStatus.EXISTING,
+    TenantStatus.CHANGED: EnsureStatus.CREATED,
+    TenantStatus.PENDING: EnsureStatus.QUEUED,
+    TenantStatus.UNKNOWN: EnsureStatus.QUEUED,
 }
 
 
@@ -66,17 +66,17 @@ def status_of(plan: TenantPlan) -> EnsureStatus:
     """Return what a tenant's plan means; one that no source has yet counts as failed."""
     if is_claimed(plan):
         return EnsureStatus.QUEUED
-    return _STATUSES.get(plan.verdict, EnsureStatus.FAILED)
+    return _STATUSES.get(plan.status, EnsureStatus.FAILED)
 
 
 def is_claimed(plan: TenantPlan) -> bool:
     """Return whether another run has claimed a tenant, for a moment."""
-    return plan.finding is not None and plan.finding.kind is Kind.BUSY
+    return plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED
 
 
 def is_unregistered(plan: TenantPlan) -> bool:
     """Return whether no source has a tenant, yet."""
-    return plan.finding is not None and plan.finding.kind is Kind.UNKNOWN_TENANT
+    return plan.finding is not None and plan.finding.kind is FindingKind.UNKNOWN_TENANT
 
 
 def _target(plan: TenantPlan, status: EnsureStatus) -> str | None:

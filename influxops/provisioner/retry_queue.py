@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.tenants import TenantRequest
 from influxops.provisioner.logs import log
 from influxops.provisioner.pipeline import Works
@@ -124,7 +124,7 @@ class Background:
 
     def _handle_result(self, plan: TenantPlan) -> None:
         tenant, each = plan.tenant, self._pending.get(plan.tenant)
-        if each is None or plan.verdict in (Verdict.OK, Verdict.CHANGED):
+        if each is None or plan.status in (TenantStatus.OK, TenantStatus.CHANGED):
             self._told.pop(tenant, None)
             self._done(tenant)
             return

@@ -109,8 +109,8 @@ def test_a_place_that_is_neither_there_nor_recorded_is_told_to_nobody(
     with psycopg.connect(db.conninfo) as connection:
         for tenant, state, target in (
             ("ready", "ready", "down"),
-            ("beta", "reserved", "full"),
-            ("gamma", "reserved", "down"),
+            ("beta", "allocated", "full"),
+            ("gamma", "allocated", "down"),
         ):
             connection.execute(
                 "INSERT INTO influxops.tenants (namespace, tenant, state, database, target) "
@@ -232,7 +232,7 @@ def test_in_a_transaction_a_tenant_is_noted_and_comes_once_it_is_committed(
         assert recorded(db) == {}
         row = connection.execute("SHOW lock_timeout").fetchone()
         assert row == ("0",)
-    assert recorded(db)["acme"] in [("wanted", None), ("unconfirmed", "one"), ("ready", "one")]
+    assert recorded(db)["acme"] in [("pending", None), ("unconfirmed", "one"), ("ready", "one")]
     assert made.wait("acme", timeout=20)
     with psycopg.connect(db.conninfo) as connection:
         assert made.enqueue("acme", connection).status == "existing"
@@ -310,7 +310,7 @@ def test_a_full_run_makes_a_wanted_tenant_only_where_a_source_knows_it(
     insert(db, "acme")
     assert cli("ensure").code == 0
     assert server.databases() == ["telemetry_acme"]
-    assert recorded(db) == {"acme": ("ready", "one"), "later": ("wanted", None)}
+    assert recorded(db) == {"acme": ("ready", "one"), "later": ("pending", None)}
 
 
 def test_a_database_that_a_source_names_is_nobody_s_before_a_full_run(

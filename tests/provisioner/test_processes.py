@@ -82,7 +82,7 @@ def test_an_application_killed_right_after_its_commit_loses_nothing(
     with application(killed, create) as process:
         assert process.wait(30) == -9
     assert server.databases() == []
-    assert (not ledger) or recorded(db) == {"acme": "wanted"}
+    assert (not ledger) or recorded(db) == {"acme": "pending"}
     start = """
         import sys
         from influxops import Provisioner
@@ -115,7 +115,7 @@ def test_what_could_not_be_made_outlives_the_application_in_the_ledger(
         told = process.stdout.readline().split()
         assert told == ["queued", "True", "queued"]
         there = ["acme", "beta"] + (["gamma"] if ending == "closed" else [])
-        until(lambda: recorded(db) == dict.fromkeys(there, "wanted"))
+        until(lambda: recorded(db) == dict.fromkeys(there, "pending"))
         process.kill()
 
 

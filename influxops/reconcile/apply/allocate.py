@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Outcome, Status
-from influxops.domain.finding import Kind
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.change import Action, Outcome, ChangeResult
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State, Writing
 from influxops.errors import LedgerError
 from influxops.reconcile.ledger.commit import record
@@ -20,7 +20,7 @@ from influxops.runtime.context import Context
 #: For so long a tenant that no source has may still come: it was wanted before it was registered.
 _UNREGISTERED = timedelta(minutes=10)
 #: States in which a tenant waits for its database.
-_WAITING = (State.WANTED, State.RESERVED)
+_WAITING = (State.PENDING, State.ALLOCATED)
 
 
 def commit_seen(
@@ -41,7 +41,7 @@ def commit_seen(
 
 
 def _is_in_doubt(record: Record | None) -> bool:
-    return record is not None and record.state is State.UNCONFIRMED and not record.is_promised
+    return record is not None and record.state is State.UNCONFIRMED and not record.is_provisioned
 
 
 def is_kept(plan: TenantPlan) -> bool:
@@ -50,8 +50,9 @@ def is_kept(plan: TenantPlan) -> bool:
 
 
 def _kept(plan: TenantPlan) -> TenantPlan:
-    outcomes = tuple(Outcome(c, Status.DONE) for c in plan.changes if c.action is Action.UNRETIRE)
-    return replace(plan, verdict=Verdict.CHANGED, outcomes=outcomes, after=plan.before)
+    outcomes = tuple(Outcome(c, ChangeResult.DONE) for c in plan.changes if c.action is
+    Action.UNRETIRE)
+    return replace(plan, status=TenantStatus.CHANGED, outcomes=outcomes, after=plan.before)
 
 
 def allocate(
@@ -81,35 +82,36 @@ def allocate(
 
 def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
     """Return the new record of a tenant that waits; None where there is nothing to write."""
-    before = plan.record or Record(plan.tenant, State.WANTED)
+    before = plan.record or Record(plan.tenant, State.PENDING)
     after, why = before, plan.finding.message if plan.finding is not None else ""
     kind = plan.finding.kind if plan.finding is not None else None
-    if before.is_held or before.state not in (*_WAITING, State.RETIRED) or kind is Kind.BUSY:
+    if before.is_claimed or before.state not in (*_WAITING, State.RETIRED) or kind is
+    FindingKind.CLAIMED:
         return None
-    if kind is Kind.UNKNOWN_TENANT:
+    if kind is FindingKind.UNKNOWN_TENANT:
         if _is_overdue(before):
             after = replace(before, state=State.RETIRED, error="")
         elif plan.record is not None and before.state in _WAITING:
-            after = replace(before, state=State.WANTED, error=why)
+            after = replace(before, state=State.PENDING, error=why)
         return after if after != before else None
-    if plan.verdict is Verdict.PENDING:
+    if plan.status is TenantStatus.PENDING:
         inventory = observed.inventories.get(plan.target or "")
         after = replace(
             before,
-            state=State.RESERVED,
+            state=State.ALLOCATED,
             database=plan.database,
             target=plan.target,
             identity=inventory.identity if inventory is not None else None,
         )
-    elif plan.verdict is Verdict.UNKNOWN and before.state is State.RESERVED:
+    elif plan.status is TenantStatus.UNKNOWN and before.state is State.ALLOCATED:
         after = replace(before, error=why)  # its slot stays taken
-    elif plan.verdict is not Verdict.OK:
-        after = replace(before, state=State.WANTED, error=why)
+    elif plan.status is not TenantStatus.OK:
+        after = replace(before, state=State.PENDING, error=why)
     return after if after != before or (plan.record is None and after.error) else None
 
 
 def _is_overdue(record: Record) -> bool:
     """Return whether a tenant that no source has has been wanted for longer than it may be."""
-    if record.state is not State.WANTED or record.since is None:
+    if record.state is not State.PENDING or record.state_since is None:
         return False
-    return datetime.now(UTC) - record.since > _UNREGISTERED
+    return datetime.now(UTC) - record.state_since > _UNREGISTERED

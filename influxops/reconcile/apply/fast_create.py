@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Inventory
-from influxops.domain.finding import Kind
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import State, Writing
 from influxops.errors import InfluxopsError, LedgerError
 from influxops.plugin_host.target import TargetHandle
@@ -69,7 +69,7 @@ def create_databases(
                 "its target did not say how it ended" if failure is None else failure.error.message
             )
             tenants |= {
-                p.tenant: _ended(p, Outcome(p.changes[0], Status.UNKNOWN, why)) for p in mine
+                p.tenant: _ended(p, Outcome(p.changes[0], ChangeResult.UNKNOWN, why)) for p in mine
             }
             tenants |= {plan.tenant: plan for plan in done}
             settled = {id_: plan for id_, plan in tenants.items() if plan.outcomes}
@@ -117,15 +117,15 @@ def _create(
             )
         for outcome in target.make(changes, context):
             plan = places[outcome.change.tenant]
-            if outcome.status is not Status.DONE:
+            if outcome.status is not ChangeResult.DONE:
                 tell(_ended(plan, outcome))
-            elif outcome.effect:
+            elif outcome.partially_applied:
                 plan = _ended(plan, outcome)
                 tell(with_completion(plan) if target.traits.marker else plan)
             else:
                 # Another run was faster, or a client: nobody has seen what completes it.
                 there = Database(plan.database)
-                plan = replace(plan, verdict=Verdict.OK, before=there, after=there, changes=())
+                plan = replace(plan, status=TenantStatus.OK, before=there, after=there, changes=())
                 tell(plan if is_complete else with_completion(plan))
     except InfluxopsError as error:
         return TargetFailure(target.full_name, error)
@@ -133,20 +133,20 @@ def _create(
 
 
 _VERDICTS = {
-    Status.DONE: Verdict.CHANGED,
-    Status.FAILED: Verdict.FAILED,
-    Status.FULL: Verdict.FAILED,
+    ChangeResult.DONE: TenantStatus.CHANGED,
+    ChangeResult.FAILED: TenantStatus.FAILED,
+    ChangeResult.NO_CAPACITY: TenantStatus.FAILED,
 }
 
 
 def _ended(plan: TenantPlan, outcome: Outcome) -> TenantPlan:
     """Return a tenant with how its creation ended."""
     finding = None
-    if outcome.status is not Status.DONE:
-        finding = plan.error(Kind.FAILED_CHANGE, outcome.message, outcome.remedy)
+    if outcome.status is not ChangeResult.DONE:
+        finding = plan.error(FindingKind.CHANGE_FAILED, outcome.message, outcome.remedy)
     return replace(
         plan,
-        verdict=_VERDICTS.get(outcome.status, Verdict.UNKNOWN),
+        status=_VERDICTS.get(outcome.status, TenantStatus.UNKNOWN),
         outcomes=(outcome,),
         after=plan.after if finding is None else None,
         changes=(),
@@ -164,7 +164,7 @@ def with_completion(plan: TenantPlan) -> TenantPlan:
 
 def is_full(plan: TenantPlan) -> bool:
     """Return whether a tenant's target had no room for its database."""
-    return bool(plan.outcomes) and plan.outcomes[-1].status is Status.FULL
+    return bool(plan.outcomes) and plan.outcomes[-1].status is ChangeResult.NO_CAPACITY
 
 
 def completion(plan: TenantPlan) -> Change | None:
@@ -188,7 +188,7 @@ def complete_databases(
     unsure = [plan.database for plan in plans if plan.before is not None] if looks else []
     before = target.look(unsure, context) if unsure else Inventory({})
     left = [each for each in changes if _completeness(each.database, before) is not True]
-    outcomes = [Outcome(each, Status.DONE) for each in changes if each not in left]
+    outcomes = [Outcome(each, ChangeResult.DONE) for each in changes if each not in left]
     outcomes += target.ensure(left, context)[0] if left else []
     if not looks:
         return outcomes
@@ -196,8 +196,8 @@ def complete_databases(
     seen = target.look([each.database for each in changes], context)
     _confirm(plans, seen, request, context)
     return [
-        replace(outcome, status=Status.UNCONFIRMED, message="its marker is not there")
-        if outcome.status is Status.DONE
+        replace(outcome, status=ChangeResult.UNCONFIRMED, message="its marker is not there")
+        if outcome.status is ChangeResult.DONE
         and _completeness(outcome.change.database, seen) in (None, False)
         else outcome
         for outcome in outcomes
@@ -223,10 +223,10 @@ def _confirm(
         return
     memory = request.ledger.memory(context, good)
     records = tuple(
-        replace(each, state=State.READY, confirmed=memory.now, error="", tries=0)
+        replace(each, state=State.READY, last_seen_at=memory.now, error="", attempts=0)
         for each in memory.records.values()
         if each.state is State.UNCONFIRMED
-        and not each.is_held
+        and not each.is_claimed
         and (each.target, each.database) == good[each.tenant]
         and each.identity == seen.identity
     )

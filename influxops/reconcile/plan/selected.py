@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action
 from influxops.domain.database import UNMANAGED
-from influxops.domain.finding import Finding, Kind, blocked
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.selection import Scope
 from influxops.errors import InfluxopsError, TargetRefused
 from influxops.reconcile.guards import guard
@@ -91,7 +91,7 @@ def plan_selected(
     for id_, missing in unread.items():
         decided = plan.tenants.get(id_)
         if decided is None:
-            unknown = blocked(Kind.UNKNOWN_TENANT, "no source has it (yet)", "")
+            unknown = blocked(FindingKind.UNKNOWN_TENANT, "no source has it (yet)", "")
             decided = missing.block(unknown)
         else:
             decided = decider.decide(decided)
@@ -99,18 +99,18 @@ def plan_selected(
     return SelectedPlan(tenants, observed, read.failed, read.counted, decider.needs_full_run)
 
 
-def postpone(plan: TenantPlan, kind: Kind, why: str) -> TenantPlan:
+def postpone(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
     """Return a tenant on which nothing can be decided for now."""
     return replace(plan, changes=(), after=plan.before).mark_unknown(kind, why)
 
 
 def _postpone(plan: TenantPlan, why: str) -> TenantPlan:
-    return postpone(plan, Kind.NOT_READ, why)
+    return postpone(plan, FindingKind.NOT_READ, why)
 
 
-def _refuse(plan: TenantPlan, kind: Kind, why: str) -> TenantPlan:
+def _refuse(plan: TenantPlan, kind: FindingKind, why: str) -> TenantPlan:
     finding = plan.error(kind, why, "`influxops plan` tells more")
-    return replace(plan, verdict=Verdict.FAILED, finding=finding, changes=(), after=None)
+    return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)
 
 
 class _Decider:
@@ -126,21 +126,21 @@ class _Decider:
 
     def decide(self, plan: TenantPlan) -> TenantPlan:
         """Return a guarded plan with what follows for its tenant."""
-        if plan.finding is not None and plan.finding.kind is Kind.BUSY:
+        if plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED:
             return plan
-        is_held = plan.verdict is Verdict.HELD or plan.is_replacement
+        is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
         if not is_held and (stale := self.stale.get(plan.tenant)):
             why = f"{stale.message}; a full run tells more"
-            return _refuse(replace(plan, target=None), Kind.STALE_LEDGER, why)
-        if plan.verdict is Verdict.UNKNOWN:
+            return _refuse(replace(plan, target=None), FindingKind.STALE_LEDGER, why)
+        if plan.status is TenantStatus.UNKNOWN:
             return self._unread(plan)
         if replaced := self._replaced(plan):
             why = f"another server answers at {replaced} than the recorded one; `influxops ensure` "
-            return _refuse(plan, Kind.REPLACED_SERVER, f"{why}tells more")
+            return _refuse(plan, FindingKind.REPLACED_SERVER, f"{why}tells more")
         if plan.is_replacement and plan.finding is not None:
             remedy = how_to_go_on(plan)
             how = remedy.words(f"`influxops {remedy.value}`")
-            return _refuse(plan, Kind.LOST, f"it is {plan.finding.message} ({how})")
+            return _refuse(plan, FindingKind.LOST, f"it is {plan.finding.message} ({how})")
         if is_held:
             return plan
         if may_be_anothers(plan, self._observed, self._request):
@@ -149,7 +149,7 @@ class _Decider:
         if plan.before is not None:
             kept = (Action.COMPLETE, Action.UNRETIRE)
             left = tuple(each for each in plan.changes if each.action in kept)
-            return replace(plan, verdict=Verdict.OK, finding=None, changes=left)
+            return replace(plan, status=TenantStatus.OK, finding=None, changes=left)
         return self._missing(plan)
 
     def _unread(self, plan: TenantPlan) -> TenantPlan:
@@ -159,13 +159,13 @@ class _Decider:
         is_refused = target in self._hints.refused or isinstance(
             self._failed.get(f"target:{target}"), TargetRefused
         )
-        is_provisioned = record is not None and record.is_promised
+        is_provisioned = record is not None and record.is_provisioned
         if is_refused or not is_provisioned or target not in self._observed.unread:
             return _postpone(plan, self._why(why))
         # It was provisioned, and nothing says that it is gone.
         why = f"so the ledger says; {self._why(f'{target} cannot be asked')}"
-        finding = plan.warning(Kind.NOT_READ, why)
-        return replace(plan, verdict=Verdict.OK, target=target, finding=finding, changes=())
+        finding = plan.warning(FindingKind.NOT_READ, why)
+        return replace(plan, status=TenantStatus.OK, target=target, finding=finding, changes=())
 
     def _why(self, reason: str) -> str:
         """Return a reason with why a target cannot be asked."""
@@ -188,12 +188,13 @@ class _Decider:
     def _missing(self, plan: TenantPlan) -> TenantPlan:
         if plan.record is not None and is_lost(plan.record):
             why = f"it is lost: {why_lost(plan.record, self._observed)}; a full run tells more"
-            return _refuse(plan, Kind.LOST, f"{why}, and what to do")
+            return _refuse(plan, FindingKind.LOST, f"{why}, and what to do")
         if plan.unseen_on:
             names = ", ".join(plan.unseen_on)
             return _postpone(plan, self._why(f"it may be on {names}, not asked now"))
-        if plan.verdict is Verdict.REFUSED and plan.finding is not None:
-            return _refuse(plan, Kind.GUARD, f"{plan.finding.message} ({plan.finding.remedy})")
+        if plan.status is TenantStatus.GUARDED and plan.finding is not None:
+            return _refuse(plan, FindingKind.GUARD, f"{plan.finding.message}
+            ({plan.finding.remedy})")
         if len(self._request.targets) > 1 and self._request.ledger is None:
             why = "there are several targets and no ledger, so a full run places it"
             return _postpone(plan, why)

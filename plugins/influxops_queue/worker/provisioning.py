@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from influxops.config.load import Config
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import (
@@ -111,13 +111,13 @@ class Making:
                 return placed
             records = self._allocate(engine, planned, planned.tenants.values(), run)
         for record in records.values():
-            if record.state is State.RESERVED and record.target:
+            if record.state is State.ALLOCATED and record.target:
                 placed.targets.add(record.target)
-            elif record.state is State.WANTED:
+            elif record.state is State.PENDING:
                 placed.waiting += 1
         now = time.monotonic()
         for plan in planned.tenants.values():
-            if plan.verdict is not Verdict.PENDING or plan.target is None:
+            if plan.status is not TenantStatus.PENDING or plan.target is None:
                 continue
             reserved = records.get(plan.tenant)
             if reserved is None:  # its slot was reserved before
@@ -193,14 +193,14 @@ class Making:
         here: list[TenantPlan] = []
         others: list[TenantPlan] = []
         for plan in planned.tenants.values():
-            is_here = plan.verdict is Verdict.PENDING and plan.target == target
+            is_here = plan.status is TenantStatus.PENDING and plan.target == target
             (here if is_here else others).append(plan)
         records = self._allocate(engine, planned, others, run).values()
-        made.targets |= {r.target for r in records if r.state is State.RESERVED and r.target}
+        made.targets |= {r.target for r in records if r.state is State.ALLOCATED and r.target}
         for plan in others:
             if status_of(plan) in _READY:
                 made.ready.append(plan.tenant)
-            elif plan.verdict is not Verdict.PENDING:
+            elif plan.status is not TenantStatus.PENDING:
                 made.waiting += 1
         return here
 
