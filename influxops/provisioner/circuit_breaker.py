@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from influxops.engine.tenants import NotSupported, TargetHints
-from influxops.errors import InfluxopsError, Interrupted, TargetRefused
+from influxops.errors import InfluxopsError, Interrupted, TargetAuthError
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 
@@ -64,7 +64,7 @@ class Circuit:
             flaps = bool(self._closed) and now - self._closed < _FLAPS + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE) if flaps else _FIRST
             self.is_open, self.reason, self._opened = True, error.message, now
-            self.is_refused = isinstance(error, TargetRefused)
+            self.is_refused = isinstance(error, TargetAuthError)
         log.warning("%s: %s; asked again until it answers", self.name, error.message)
         self._on_change(self)
         threading.Thread(target=self._watch, name="influxops-probe", daemon=True).start()
@@ -75,7 +75,7 @@ class Circuit:
             try:
                 self._probe()
             except InfluxopsError as error:
-                self.reason, self.is_refused = error.message, isinstance(error, TargetRefused)
+                self.reason, self.is_refused = error.message, isinstance(error, TargetAuthError)
                 pause = max(self._pause, min(2 * pause, _LONGEST))
                 continue
             except Exception as error:
@@ -154,11 +154,11 @@ class Circuits:
         with self._engines.run(self._timeout) as (engine, context):
             for source in engine.sources:
                 if source.full_name == section:
-                    source.find((), context)
+                    source.get_tenants((), context)
             for target in engine.targets:
-                if target.full_name == section and target.implements("influxops_look"):
-                    target.look((), context)
+                if target.full_name == section and target.implements("influxops_get_databases"):
+                    target.get_databases((), context)
                 elif target.full_name == section:
-                    target.inventory(context)
+                    target.list_databases((), context)
             if engine.ledger is not None and engine.ledger.full_name == section:
-                engine.ledger.memory(context, ())
+                engine.ledger.load_records((), context)

@@ -14,7 +14,7 @@ from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
 from influxops.errors import InfluxopsError
 from influxops.provisioner.pipeline import Works
 from influxops.provisioner.results import is_claimed, is_unregistered
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: States of a plan in which nothing is to be created.
 _FINAL = (TenantStatus.BLOCKED, TenantStatus.GUARDED, TenantStatus.FAILED)
@@ -47,7 +47,7 @@ def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
         return DatabaseInspection(error=error.message)
 
 
-def _inspect(engine: Engine, context: Context, tenant: str) -> DatabaseInspection:
+def _inspect(engine: Engine, context: RunContext, tenant: str) -> DatabaseInspection:
     hints = TargetHints(used={target.name: 0 for target in engine.targets})
     requests = {tenant: TenantRequest(tenant)}
     plan = plan_selected(requests, engine.request, context, hints, verify=True).tenants[tenant]
@@ -79,9 +79,9 @@ def _is_final(plan: TenantPlan) -> bool:
     return plan.status in _FINAL and not is_claimed(plan) and not is_stale
 
 
-def _target_with(database: str, engine: Engine, context: Context) -> str | None:
+def _target_with(database: str, engine: Engine, context: RunContext) -> str | None:
     """Return the target that holds the database of a tenant that no source has."""
     for target in engine.targets:
-        if database in target.look([database], context).databases:
+        if database in target.get_databases([database], context).databases:
             return target.name
     return None

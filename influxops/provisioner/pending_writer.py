@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from influxops.domain.record import Record, State, Writing
+from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import quiet
 from influxops.runtime.batch_worker import BatchWorker
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Seconds that the first one waits for others.
 _COLLECTING = 0.1
@@ -85,15 +85,17 @@ class Notes:
                 self.forget(tenant)
 
 
-def note(engine: Engine, tenants: Collection[str], context: Context) -> None:
+def note(engine: Engine, tenants: Collection[str], context: RunContext) -> None:
     """Record that those tenants are wanted that a source has, and that have no record.
 
     Raises:
         InfluxopsError: When they could not be looked up, or recorded.
     """
     assert engine.ledger is not None
-    there = {found.id for source in engine.sources for found in source.find(tenants, context)}
-    known = engine.ledger.memory(context, there).records if there else {}
+    there = {
+        found.id for source in engine.sources for found in source.get_tenants(tenants, context)
+    }
+    known = engine.ledger.load_records(there, context).records if there else {}
     new = tuple(Record(id_, State.PENDING) for id_ in sorted(there - known.keys()))
     if new:
-        engine.ledger.record(Writing(records=new), context)
+        engine.ledger.commit(LedgerUpdate(records=new), context)

@@ -44,7 +44,7 @@ from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.results import is_claimed, is_unregistered
 from influxops.provisioner.validation import CallValidator
 from influxops.runtime.batch_worker import BatchWorker
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Tenants that are planned at once, and created at once on one target.
 _MOST = 200
@@ -265,7 +265,7 @@ class Works:
             used[target] = used.get(target, 0) + 1
 
 
-def _committed(planned: SelectedPlan, engine: Engine, context: Context) -> dict[str, TenantPlan]:
+def _committed(planned: SelectedPlan, engine: Engine, context: RunContext) -> dict[str, TenantPlan]:
     """Record which tenants are lost, and keep those that were retiring.
 
     A loss that cannot be recorded is recorded by the next run.

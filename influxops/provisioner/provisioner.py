@@ -22,7 +22,7 @@ from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.engine.engine import Engine
 from influxops.engine.tenants import TargetHints, TenantRequest, plan_selected
 from influxops.errors import InfluxopsError, TransactionLost
-from influxops.plugin_host.discovery import Kind
+from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner.cache import LocationCache
 from influxops.provisioner.database_check import DatabaseInspection, inspect
 from influxops.provisioner.periodic_reconcile import Runs
@@ -99,7 +99,7 @@ class Provisioner:
         timeout: float = 2.0,
         full_runs: float | None = 300.0,
         cache_ttl: float | None = None,
-        kinds: Mapping[str, Kind] | None = None,
+        kinds: Mapping[str, PluginType] | None = None,
     ) -> None:
         check_seconds("timeout", timeout)
         if full_runs is not None:
@@ -129,7 +129,7 @@ class Provisioner:
         timeout: float = 2.0,
         full_runs: float | None = 300.0,
         cache_ttl: float | None = None,
-        kinds: Mapping[str, Kind] | None = None,
+        kinds: Mapping[str, PluginType] | None = None,
     ) -> Provisioner:
         """Return one for a configuration; the other arguments are those of the class.
 
@@ -504,9 +504,9 @@ class Provisioner:
         try:
             with self._started().works.engines.borrow() as (engine, run):
                 ledger = engine.ledger
-                if ledger is None or not ledger.implements("influxops_want"):
+                if ledger is None or not ledger.implements("influxops_enqueue"):
                     return "there is no ledger that could note it"
-                return ledger.want([tenant], connection, run.limited(self._timeout))
+                return ledger.enqueue([tenant], connection, run.limited(self._timeout))
         except TransactionLost:
             raise
         except InfluxopsError as error:

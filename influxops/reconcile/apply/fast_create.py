@@ -11,7 +11,7 @@ from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Inventory
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
-from influxops.domain.record import State, Writing
+from influxops.domain.record import LedgerUpdate, State
 from influxops.errors import InfluxopsError, LedgerError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
@@ -19,7 +19,7 @@ from influxops.reconcile.apply.verify import closed_by
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 Tell = Callable[[TenantPlan], None]
 
@@ -36,7 +36,7 @@ def create_databases(
     observed: Observed,
     target: TargetHandle,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     tell: Tell,
 ) -> TargetFailure | None:
     """Create databases on one target: claimed before and committed after, where there is a ledger.
@@ -53,7 +53,7 @@ def create_databases(
         return _create(plans, target, context, tell, is_complete=True)
     done: list[TenantPlan] = []
     try:
-        with ledger.guard(), ledger.lock(context):
+        with ledger.error_boundary(), ledger.session(context):
             tenants = {plan.tenant: plan for plan in plans}
             observed = _with_records(observed, plans)
             state, mine = reserve(plans, RunState(observed, Plan(tenants)), request, context)
@@ -63,7 +63,11 @@ def create_databases(
             for id_ in tenants.keys() - {plan.tenant for plan in mine}:
                 tell(tenants[id_])
             failure = _create(
-                mine, target, context, done.append, is_complete=not target.traits.marker
+                mine,
+                target,
+                context,
+                done.append,
+                is_complete=not target.capabilities.completion_marker,
             )
             why = (
                 "its target did not say how it ended" if failure is None else failure.error.message
@@ -94,7 +98,7 @@ def _with_records(observed: Observed, plans: Sequence[TenantPlan]) -> Observed:
 def _create(
     plans: Sequence[TenantPlan],
     target: TargetHandle,
-    context: Context,
+    context: RunContext,
     tell: Tell,
     *,
     is_complete: bool,
@@ -104,7 +108,7 @@ def _create(
     changes = [plan.changes[0] for plan in plans]
     if not changes:
         return None
-    is_quick = target.missing is not None or target.implements("influxops_make")
+    is_quick = target.missing is not None or target.implements("influxops_create_databases")
     try:
         if not is_quick:
             outcomes, faults = target.ensure(changes, context)
@@ -121,7 +125,7 @@ def _create(
                 tell(_ended(plan, outcome))
             elif outcome.partially_applied:
                 plan = _ended(plan, outcome)
-                tell(with_completion(plan) if target.traits.marker else plan)
+                tell(with_completion(plan) if target.capabilities.completion_marker else plan)
             else:
                 # Another run was faster, or a client: nobody has seen what completes it.
                 there = Database(plan.database)
@@ -173,7 +177,7 @@ def completion(plan: TenantPlan) -> Change | None:
 
 
 def complete_databases(
-    plans: Sequence[TenantPlan], target: TargetHandle, request: RunRequest, context: Context
+    plans: Sequence[TenantPlan], target: TargetHandle, request: RunRequest, context: RunContext
 ) -> list[Outcome]:
     """Complete databases of one target, and record those that were seen to be complete.
 
@@ -184,16 +188,16 @@ def complete_databases(
         InfluxopsError: When they could not be looked at, or recorded.
     """
     changes = [change for plan in plans if (change := completion(plan)) is not None]
-    looks = request.ledger is not None and target.implements("influxops_look")
+    looks = request.ledger is not None and target.implements("influxops_get_databases")
     unsure = [plan.database for plan in plans if plan.before is not None] if looks else []
-    before = target.look(unsure, context) if unsure else Inventory({})
+    before = target.get_databases(unsure, context) if unsure else Inventory({})
     left = [each for each in changes if _completeness(each.database, before) is not True]
     outcomes = [Outcome(each, ChangeResult.DONE) for each in changes if each not in left]
     outcomes += target.ensure(left, context)[0] if left else []
     if not looks:
         return outcomes
     # A marker is lost where a database of the same name was deleted moments before.
-    seen = target.look([each.database for each in changes], context)
+    seen = target.get_databases([each.database for each in changes], context)
     _confirm(plans, seen, request, context)
     return [
         replace(outcome, status=ChangeResult.UNCONFIRMED, message="its marker is not there")
@@ -211,7 +215,7 @@ def _completeness(database: str, inventory: Inventory) -> object:
 
 
 def _confirm(
-    plans: Sequence[TenantPlan], seen: Inventory, request: RunRequest, context: Context
+    plans: Sequence[TenantPlan], seen: Inventory, request: RunRequest, context: RunContext
 ) -> None:
     """Record the databases that were seen to be complete, where nothing else has changed."""
     good = {
@@ -221,7 +225,7 @@ def _confirm(
     }
     if request.ledger is None or not good:
         return
-    memory = request.ledger.memory(context, good)
+    memory = request.ledger.load_records(good, context)
     records = tuple(
         replace(each, state=State.READY, last_seen_at=memory.now, error="", attempts=0)
         for each in memory.records.values()
@@ -231,4 +235,4 @@ def _confirm(
         and each.identity == seen.identity
     )
     if records:
-        request.ledger.record(Writing(records), context)
+        request.ledger.commit(LedgerUpdate(records), context)

@@ -30,7 +30,7 @@ from influxops.provisioner.circuit_breaker import Circuit, Circuits
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.results import EnsureStatus, is_unregistered, status_of
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 log = logging.getLogger("influxops")
 
@@ -148,7 +148,7 @@ class Making:
             made.targets |= self.place(full).targets
         return made
 
-    def _plan(self, engine: Engine, ids: Sequence[str], run: Context) -> SelectedPlan:
+    def _plan(self, engine: Engine, ids: Sequence[str], run: RunContext) -> SelectedPlan:
         requests = {id_: TenantRequest(id_) for id_ in ids}
         hints = self._circuits.hints()
         planned = plan_selected(requests, engine.request, run.limited(_LOOK), hints)
@@ -157,7 +157,7 @@ class Making:
         return planned
 
     def _allocate(
-        self, engine: Engine, planned: SelectedPlan, plans: Iterable[TenantPlan], run: Context
+        self, engine: Engine, planned: SelectedPlan, plans: Iterable[TenantPlan], run: RunContext
     ) -> Mapping[str, Record]:
         """Record where tenants go, and complete and report what follows from it."""
         # A hint about a tenant that no source has was about what is left out there.
@@ -183,7 +183,7 @@ class Making:
         return [plan for plan, _ in here], here[0][1] if here else None
 
     def _settle_others(
-        self, engine: Engine, target: str, planned: SelectedPlan, made: Made, run: Context
+        self, engine: Engine, target: str, planned: SelectedPlan, made: Made, run: RunContext
     ) -> list[TenantPlan]:
         """Record tenants that are not to be created on a target; return those that are."""
         failed = planned.failed.get(f"target:{target}")
@@ -211,7 +211,7 @@ class Making:
         plans: Sequence[TenantPlan],
         planned: SelectedPlan,
         made: Made,
-        context: Context,
+        context: RunContext,
     ) -> list[str]:
         """Create databases; return the tenants that the target had no room for."""
         ended: list[TenantPlan] = []
@@ -230,7 +230,7 @@ class Making:
             self._circuits.fail(failure.section, failure.error)
         return [plan.tenant for plan in full]
 
-    def _follow_up(self, engine: Engine, plans: Iterable[TenantPlan], context: Context) -> None:
+    def _follow_up(self, engine: Engine, plans: Iterable[TenantPlan], context: RunContext) -> None:
         """Complete databases, and report tenants that get none, once each reason."""
         news = []
         for plan in plans:
