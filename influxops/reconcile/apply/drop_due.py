@@ -91,13 +91,7 @@ def drops_old_copy(plan: TenantPlan) -> bool:
 
 
 class OldCopies:
-    """The old copies that a run is dropping; their tenants are claimed.
-
-    Args:
-        state: What is known.
-        request: What the run is asked to do.
-        context: The run.
-    """
+    """The old copies that a run is dropping; their tenants are claimed."""
 
     def __init__(self, state: RunState, request: RunRequest, context: Context) -> None:
         assert request.ledger is not None
@@ -123,9 +117,6 @@ class OldCopies:
 
         Args:
             plans: The tenants, as they were planned from what was read just now.
-
-        Raises:
-            Interrupted: When the run is over.
         """
         to_do, waiting = deque(plans), deque[tuple[float, TenantPlan]]()
         try:
@@ -160,7 +151,6 @@ class OldCopies:
         """Copy what only the old copy has; return whether that may go on to be dropped.
 
         Args:
-            plan: The tenant.
             recent: Whether it is enough to look at what came since the pass before began.
         """
         known = self._records.setdefault(
