@@ -16,12 +16,12 @@ from influxops.errors import (
 from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.ledger import without_ledger
-from influxops.reconcile.observe.reread import look_at_busy, look_closely, look_for_doubles
+from influxops.reconcile.observe.reread import look_at_busy, look_closely, find_duplicate_databases
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.duplicates import describe_copies
-from influxops.reconcile.plan.lost import describe_recreated, look_twice
+from influxops.reconcile.plan.lost import describe_recreated, confirm_losses
 from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_unknown_tenants
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
@@ -68,7 +68,7 @@ def reconcile(
     except (Interrupted, ConfigError, LockBusy) as error:
         state = replace(state, error=error)
     if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
-        state = look_for_doubles(operation.plan, request, context, state)
+        state = find_duplicate_databases(operation.plan, request, context, state)
     state = state.note(*lock.findings(request, state))
     report = conclude(state, operation, request, context, origin)
     refused = isinstance(state.error, ConfigError | LockBusy)
@@ -96,8 +96,8 @@ def steps(
         notes = (*notes, NO_LEDGER)
     yield (state := replace(state, observed=observed, notes=notes))
 
-    desired = desire(observed, rules, context.check)
-    observed = look_twice(desired, observed, request, context)
+    desired = compute_desired(observed, rules, context.check)
+    observed = confirm_losses(desired, observed, request, context)
     observed = look_closely(desired, observed, request, context)
     if operation.reconciles and not operation.drops:
         stale = stale_ledger(observed, desired, request, scope, context)
@@ -115,7 +115,7 @@ def steps(
         for known in operation.execute(state, desired, request, context):
             yield (state := known)
     if operation.reconciles and state.settled and not lock.keeps_out(request):
-        yield (state := look_for_doubles(operation.plan, request, context, state))
+        yield (state := find_duplicate_databases(operation.plan, request, context, state))
     if operation.reconciles and not context.dry_run:
         yield (state := look_at_busy(operation.plan, state, request, context))
     rest, seen = context.or_grace(GRACE), operation.reconciles

@@ -31,7 +31,7 @@ from influxops.reconcile.apply.apply import carry_out
 from influxops.reconcile.move.backfill import BackfillScheduler
 from influxops.reconcile.move.copy import look_ahead
 from influxops.reconcile.move.plan import MovePlanner
-from influxops.reconcile.move.route import Goal, route_of
+from influxops.reconcile.move.route import MoveRequest, route_of
 from influxops.reconcile.move.state import MoveFailed, MoveProgress, MovesInProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
@@ -72,9 +72,9 @@ class Move(Operation):
         self._to, self._writers_paused = to, writers_paused
         self._retire_after, self._without_tables = retire_after, tuple(without_tables)
 
-    def _goal(self, settings: LedgerSettings) -> Goal:
+    def _goal(self, settings: LedgerSettings) -> MoveRequest:
         after = self._retire_after
-        return Goal(
+        return MoveRequest(
             self._to,
             self._away,
             self._writers_paused,

@@ -15,9 +15,9 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.move.route import Goal, is_cut_over
+from influxops.reconcile.move.route import MoveRequest, is_cut_over
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import LOOK, homes_of
+from influxops.reconcile.plan.desired import LOOK, targets_holding
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.request import RunRequest
@@ -32,7 +32,7 @@ class MovePlanner:
         goal: What the move is for.
     """
 
-    def __init__(self, goal: Goal, observed: Observed, request: RunRequest) -> None:
+    def __init__(self, goal: MoveRequest, observed: Observed, request: RunRequest) -> None:
         self.goal, self.observed, self.request = goal, observed, request
         self.ledger_view, self.rules = observed.ledger_view, request.rules
         self.handles = {handle.name: handle for handle in request.targets}
@@ -136,7 +136,7 @@ class MovePlanner:
     def _unrecorded(self, plan: TenantPlan) -> TenantPlan:
         if plan.verdict is Verdict.HELD:
             return plan
-        homes = homes_of(plan.database, self.observed) if plan.database else []
+        homes = targets_holding(plan.database, self.observed) if plan.database else []
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
         remedy = Remedy.command("ensure", "run {} first, which records it")
@@ -298,7 +298,7 @@ class MovePlanner:
                 f"its target is to be {target}, as its source or [placement] pins say",
                 "change that first",
             )
-        why = self._placement(source).why_none(target)
+        why = self._placement(source).explain_no_placement(target)
         return blocked(
             Kind.OVER_CAPACITY,
             f"no place left: {why or 'no other target of its kind can be reached'}",

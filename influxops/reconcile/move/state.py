@@ -17,7 +17,7 @@ from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
-from influxops.reconcile.move.route import Goal, Route, is_cut_over
+from influxops.reconcile.move.route import MoveRequest, Route, is_cut_over
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
@@ -105,7 +105,9 @@ class MovesInProgress:
         state: What is known when it begins.
     """
 
-    def __init__(self, goal: Goal, state: RunState, request: RunRequest, context: Context) -> None:
+    def __init__(
+        self, goal: MoveRequest, state: RunState, request: RunRequest, context: Context
+    ) -> None:
         assert request.ledger is not None
         self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger
         self.handles = {handle.name: handle for handle in request.targets}

@@ -13,7 +13,7 @@ from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.targets import observe_again, unread
-from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.duplicates import describe_copies
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
@@ -113,7 +113,7 @@ def look_at_busy(
     observed = observe_again(
         replace(state.observed, ledger_view=known), request.targets, request.rules, context
     )
-    desired = desire(observed, request.rules, context.check)
+    desired = compute_desired(observed, request.rules, context.check)
     again = plan(
         observed, {id_: each for id_, each in desired.items() if id_ in busy}, request, context
     )
@@ -134,14 +134,14 @@ def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
     return replace(state, plan=replace(state.plan, tenants=tenants))
 
 
-def look_for_doubles(
+def find_duplicate_databases(
     plan: PlanFunction, request: RunRequest, context: Context, state: RunState
 ) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)
     known = [handle for handle in request.targets if handle.name in state.observed.inventories]
     observed = observe_again(state.observed, known, request.rules, grace)
-    desired = desire(observed, request.rules, lambda: None)
+    desired = compute_desired(observed, request.rules, lambda: None)
     again = plan(observed, desired, request, grace)
     again = describe_copies(again, request.targets, grace)
     settled = dict(state.settled)

@@ -28,7 +28,7 @@ from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import ledger
-from influxops.reconcile.plan.desired import homes_of
+from influxops.reconcile.plan.desired import targets_holding
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
@@ -216,7 +216,7 @@ def _deleted(
             if deleted is not None and there.complete is True:
                 yield record, deleted
             continue
-        homes = homes_of(record.database, observed)
+        homes = targets_holding(record.database, observed)
         is_missed = desired is None or (knows_all and record.tenant not in desired)
         # What is elsewhere, and no record explains, is reported as such.
         if (is_missed and not homes) or (deleted is not None and homes == [record.other]):
@@ -306,7 +306,7 @@ def _missed(
         what += ", later than all that the ledger has of it"
     if record.database in observed.inventories[where].databases:
         remedy: str | Remedy = f"{_MAY_BE_OLDER} What is there now was made since"
-    elif homes_of(record.database, observed):
+    elif targets_holding(record.database, observed):
         what += f"; {record.other} holds it"
         adopt = f"adopt {shlex.quote(f'{record.tenant}={record.database}')}"
         remedy = Remedy.command(adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.other} has all of it")

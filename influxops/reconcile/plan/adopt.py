@@ -25,9 +25,9 @@ from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.desired import homes_of
+from influxops.reconcile.plan.desired import targets_holding
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost
-from influxops.reconcile.plan.retire import on_the_move, standing
+from influxops.reconcile.plan.retire import move_in_progress_finding, plan_from_record
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
@@ -156,7 +156,7 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
     """
     other = observed.inventories.get(record.other or "")
     if record.database != plan.database or other is None or plan.database not in other.databases:
-        return on_the_move(record)
+        return move_in_progress_finding(record)
     place = observed.inventories.get(record.target or "")
     if place is None or not place.complete:
         cannot = "cannot be read" if place is None else "does not show all that it holds"
@@ -172,10 +172,10 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
             f"it may still be on {record.target}, where it is recorded and which {cannot}",
             advice,
         )
-    now = standing(record, record.target, observed)
+    now = plan_from_record(record, record.target, observed)
     if is_recreated(record, now.before):
         return lost(now, record, observed)
-    return on_the_move(record) if now.before is not None else None
+    return move_in_progress_finding(record) if now.before is not None else None
 
 
 def _left(plan: TenantPlan, record: Record) -> Finding:
@@ -199,7 +199,11 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
 def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | TenantPlan:
     """Return the target that holds a database, or the tenant with why that is not known."""
     covered = context.scope.targets
-    homes = [each for each in homes_of(plan.database, observed) if context.scope.covers(None, each)]
+    homes = [
+        each
+        for each in targets_holding(plan.database, observed)
+        if context.scope.covers(None, each)
+    ]
     record = plan.record
     if record is not None and record.target in homes and record.other in homes:
         homes.remove(record.other)  # what a move has begun, or left behind
@@ -343,7 +347,7 @@ def _before(plan: TenantPlan, desired: TenantPlan, observed: Observed) -> Iterab
     """Return where the tenant had a database before: as recorded, or as the plan would have it."""
     record = plan.record
     name = record.database if record is not None else desired.database
-    for target in homes_of(name, observed) if name else ():
+    for target in targets_holding(name, observed) if name else ():
         if record is None or record.target == target:
             yield target, name
 

@@ -28,7 +28,9 @@ _NAMED = 3
 LOOK = 1_000
 
 
-def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[str, TenantPlan]:
+def compute_desired(
+    observed: Observed, rules: Rules, check: Callable[[], None]
+) -> dict[str, TenantPlan]:
     """Return what each tenant should have, by id, in the order of the sources.
 
     A tenant that gets nothing until somebody decides is HELD, with the finding that says why;
@@ -215,7 +217,7 @@ def _hold_alike(
                 f"it differs only by case from {quote(other)}",
                 rules.or_in_file("rename one of them, people and tools mix them up", _ACKNOWLEDGE),
             )
-            homes = homes_of(plan.database, observed)
+            homes = targets_holding(plan.database, observed)
             if not homes:
                 plans[id_] = plan.block(finding)
             elif plan.verdict is Verdict.OK:
@@ -230,14 +232,16 @@ def _hold_alike(
                 plans[id_] = plan.note(note)
 
 
-def homes_of(database: str, observed: Observed) -> list[str]:
+def targets_holding(database: str, observed: Observed) -> list[str]:
     """Return the names of the targets that hold a database, in the order of the configuration."""
     return [
         name for name, inventory in observed.inventories.items() if database in inventory.databases
     ]
 
 
-def misspelt(names: Mapping[str, str], plans: Mapping[str, TenantPlan]) -> Iterable[Finding]:
+def unknown_configured_tenants(
+    names: Mapping[str, str], plans: Mapping[str, TenantPlan]
+) -> Iterable[Finding]:
     """Tell of configured tenants that no source knows: a misspelt pin pins nobody.
 
     Args:

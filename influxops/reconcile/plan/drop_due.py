@@ -26,7 +26,7 @@ from influxops.reconcile.guards import guard
 from influxops.reconcile.ledger.commit import record as write
 from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.recorded import (
     busy,
     due_on,
@@ -34,10 +34,15 @@ from influxops.reconcile.plan.recorded import (
     is_recreated,
     lost,
     misplaced,
-    sharing,
+    find_shared_databases,
     unretired,
 )
-from influxops.reconcile.plan.retire import changed, standing, with_note_of_lost, with_telemetry
+from influxops.reconcile.plan.retire import (
+    changed,
+    plan_from_record,
+    with_note_of_lost,
+    check_recent_writes,
+)
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import Context
@@ -71,22 +76,22 @@ class DropDue(Operation, Struct, frozen=True):
             if target is None or not context.scope.covers(record.tenant, target):
                 continue
             due.append((record, target))
-        shared = sharing([record for record, _ in due], desired, observed)
+        shared = find_shared_databases([record for record, _ in due], desired, observed)
         for record, target in due:
             if (why := shared.get(record.tenant)) and record.tenant not in observed.known_elsewhere:
-                plans[record.tenant] = standing(record, target, observed).block(why)
+                plans[record.tenant] = plan_from_record(record, target, observed).block(why)
                 continue
             plan = self._planned(record, target, observed, request, context)
             plans[record.tenant] = plan
             if record.state is State.RETIRING:
                 retired[record.tenant] = plan
-        plans |= with_telemetry(retired, observed, request, context)
+        plans |= check_recent_writes(retired, observed, request, context)
         return Plan(plans, tuple(_waiting(observed)))
 
     def _planned(
         self, record: Record, target: str, observed: Observed, request: RunRequest, context: Context
     ) -> TenantPlan:
-        plan = standing(record, target, observed)
+        plan = plan_from_record(record, target, observed)
         if is_busy(record, context.id):
             return busy(plan, record)
         if record.state is State.RETIRING and record.tenant in observed.known_elsewhere:
@@ -178,7 +183,9 @@ class DropDue(Operation, Struct, frozen=True):
         plan = Plan({})
         if not why and observed.ledger_view.is_readable:
             part = replace(observed, ledger_view=replace(observed.ledger_view, records=own))
-            plan = self.plan(part, desire(part, request.rules, context.check), request, context)
+            plan = self.plan(
+                part, compute_desired(part, request.rules, context.check), request, context
+            )
             plan = guard(plan, observed, request.rules, request.allow)
         tenants = dict(state.plan.tenants)
         still = []
@@ -222,7 +229,7 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     if place is None:
         why = f"its database is recorded on {record.target}, which cannot be read"
         return plan.defer(Kind.NOT_READ, why)
-    now = standing(replace(record, holder="", is_held=False), record.target, observed)
+    now = plan_from_record(replace(record, holder="", is_held=False), record.target, observed)
     if is_recreated(now.record, now.before):
         return now.block(lost(now, record, observed))
     if now.before is None and place.complete:

@@ -27,7 +27,7 @@ from influxops.reconcile.observe.selected import (
 )
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import LOOK, desire, homes_of
+from influxops.reconcile.plan.desired import LOOK, compute_desired, targets_holding
 from influxops.reconcile.plan.placement import placement_of
 from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
@@ -68,7 +68,7 @@ class Ensure(Operation, Struct, frozen=True):
         context.check()
         if observed is None or not ids <= {tenant.id for tenant in observed.tenants}:
             return super().observe(request, context)  # which tells more
-        desired = desire(observed, request.rules, context.check)
+        desired = compute_desired(observed, request.rules, context.check)
         plan = make_plan(observed, desired, request.rules, scope, context.check)
         if any(may_be_anothers(each, observed, request) for each in plan.tenants.values()):
             return super().observe(request, context)
@@ -176,7 +176,7 @@ class _EnsurePlanner:
         for number, plan in enumerate(desired.values()):
             if number % LOOK == 0:
                 self.check()
-            homes = homes_of(plan.database, self.observed) if plan.database else []
+            homes = targets_holding(plan.database, self.observed) if plan.database else []
             record = self.ledger_view.record(plan.tenant)
             if record is not None:
                 plan = replace(plan, record=record)
@@ -222,7 +222,7 @@ class _EnsurePlanner:
         """
         planned: dict[str, TenantPlan] = {}
         named = [Record(i, State.READY, desired[i].database) for i in self._named(desired)]
-        shared = recorded.sharing(named, desired, self.observed)
+        shared = recorded.find_shared_databases(named, desired, self.observed)
         for id_ in self._named(desired):
             plan = desired[id_]
             if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
@@ -230,7 +230,7 @@ class _EnsurePlanner:
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
             plan = replace(plan, record=self.ledger_view.record(plan.tenant))
             planned[plan.tenant] = plan
-            every = homes_of(plan.database, self.observed) if plan.database else []
+            every = targets_holding(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]
             if plan.verdict is Verdict.HELD:
                 continue
@@ -307,7 +307,7 @@ class _EnsurePlanner:
     def _recreated(self, plan: TenantPlan, home: str, before: Database) -> TenantPlan:
         """Plan that what a client has created is replaced, for the guards `lost` and `drop`."""
         assert plan.record is not None
-        why = recorded.why_lost(plan.record, self.observed)
+        why = recorded.explain_lost(plan.record, self.observed)
         tenant, database, after = plan.tenant, plan.database, self._new(plan, home)
         changes = (
             Change(Action.DROP, tenant, home, database, before, None, why),
@@ -409,7 +409,7 @@ class _EnsurePlanner:
             plan = plan.block(self._without_place(plan.pin))
             return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
         after = self._new(plan, location.target)
-        why = recorded.why_lost(plan.record, self.observed) if plan.record is not None else ""
+        why = recorded.explain_lost(plan.record, self.observed) if plan.record is not None else ""
         change = Change(
             Action.CREATE, plan.tenant, location.target, plan.database, None, after, why
         )
@@ -446,7 +446,7 @@ class _EnsurePlanner:
         """Say why nothing takes one more; the same for all tenants of one pin."""
         if pin not in self._no_place:
             pinned = self.placement.locations.get(pin) if pin is not None else None
-            why = self.placement.why_none(pin)
+            why = self.placement.explain_no_placement(pin)
             if pinned is not None and pinned.draining:
                 self._no_place[pin] = blocked(
                     Kind.DRAINING,

@@ -26,7 +26,7 @@ from influxops.runtime.context import Context
 _MOST = 1_000
 
 
-def look_twice(
+def confirm_losses(
     desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> Observed:
     """Read targets and records again before anything that was promised is called lost.

@@ -36,7 +36,7 @@ class Location(Struct):
         """Whether it is given more than it is thought to hold."""
         return self.capacity is not None and self.used > self.capacity
 
-    def why_not(self) -> str:
+    def explain_exhausted(self) -> str:
         """Return why it takes nothing more, to be read after its name."""
         if self.draining:
             return "is draining"
@@ -132,7 +132,7 @@ class Placement:
             chosen.used += 1
         return chosen
 
-    def why_none(self, pin: str | None = None) -> str:
+    def explain_no_placement(self, pin: str | None = None) -> str:
         """Return why nothing takes one more, target by target; empty where there is no target.
 
         Args:
@@ -140,7 +140,7 @@ class Placement:
         """
         only = self.locations.get(pin or "")
         considered = [only] if only else [*self.locations.values()]
-        return ", ".join(f"{each.target} {each.why_not()}" for each in considered)
+        return ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)
 
     def _pick(self, locations: Iterable[Location]) -> Location | None:
         if self._policy == "spread":

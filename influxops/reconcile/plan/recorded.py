@@ -217,7 +217,7 @@ def seems_lost(record: Record, observed: Observed) -> bool:
     return is_recreated(record, found) or (found is None and inventory.complete)
 
 
-def why_lost(record: Record, observed: Observed) -> str:
+def explain_lost(record: Record, observed: Observed) -> str:
     """Return what is known of a database that is on no target any more; empty where it is not.
 
     Since when, which run made it, whether it is the same server, and what that knows of deleted
@@ -260,7 +260,7 @@ def why_lost(record: Record, observed: Observed) -> str:
 
 def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
     """Return why a tenant is held whose database a client has created again."""
-    return blocked(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+    return blocked(Kind.LOST, f"lost: {explain_lost(record, observed)}", how_to_go_on(plan))
 
 
 def how_to_go_on(plan: TenantPlan) -> Remedy:
@@ -302,7 +302,7 @@ def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
     return change, finding
 
 
-def left_behind(
+def explained_databases(
     observed: Observed, desired: Mapping[str, TenantPlan]
 ) -> tuple[set[tuple[str, str]], list[Finding]]:
     """Return the databases that no source asks for and the ledger explains, and what to tell.
@@ -369,7 +369,7 @@ def _back_again(record: Record, target: str, found: Database) -> Finding:
     )
 
 
-def came_back(database: str, target: str, observed: Observed) -> bool:
+def was_recreated(database: str, target: str, observed: Observed) -> bool:
     """Return whether a database that nobody asks for is one that was deleted and written to since.
 
     Nothing but a write makes one without a marker where another of its name was deleted.
@@ -379,7 +379,7 @@ def came_back(database: str, target: str, observed: Observed) -> bool:
     return found.complete is False and database in inventory.deleted
 
 
-def sharing(
+def find_shared_databases(
     records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: Observed
 ) -> dict[str, Finding]:
     """Return why tenants are held whose database is another tenant's as well, by their ids.

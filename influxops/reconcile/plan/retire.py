@@ -25,8 +25,14 @@ from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.desired import homes_of
-from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
+from influxops.reconcile.plan.desired import targets_holding
+from influxops.reconcile.plan.recorded import (
+    busy,
+    is_busy,
+    is_recreated,
+    lost,
+    find_shared_databases,
+)
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
 from influxops.runtime.context import Context
@@ -78,9 +84,9 @@ class Retire(Operation, Struct, frozen=True):
             for id_ in self.tenants
             if self.found and id_ not in observed.ledger_view.records and id_ in desired
         ]
-        shared = sharing([*records, *found], desired, observed)
+        shared = find_shared_databases([*records, *found], desired, observed)
         plans = {
-            record.tenant: standing(record, record.target, observed).block(why)
+            record.tenant: plan_from_record(record, record.target, observed).block(why)
             if (why := shared.get(record.tenant))
             else self._planned(record, until, observed, context)
             for record in records
@@ -93,7 +99,7 @@ class Retire(Operation, Struct, frozen=True):
                     else self._found(desired[id_], until, observed, context)
                 )
         plans = {id_: plans[id_] for id_ in self.tenants if id_ in plans}
-        return Plan(with_telemetry(plans, observed, request, context))
+        return Plan(check_recent_writes(plans, observed, request, context))
 
     def _found(
         self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
@@ -101,7 +107,9 @@ class Retire(Operation, Struct, frozen=True):
         """Plan that a tenant is retired of which nothing is recorded."""
         if plan.verdict is Verdict.HELD:
             return plan
-        homes = [home for home in homes_of(plan.database, observed) if plan.pin in (None, home)]
+        homes = [
+            home for home in targets_holding(plan.database, observed) if plan.pin in (None, home)
+        ]
         unread = [name for name in observed.unread if plan.pin in (None, name)]
         if len(homes) > 1:
             where = f"the database {truncate(plan.database)} is on {' and on '.join(homes)}"
@@ -127,7 +135,7 @@ class Retire(Operation, Struct, frozen=True):
     def _planned(
         self, record: Record, until: datetime, observed: Observed, context: Context
     ) -> TenantPlan:
-        plan = standing(record, record.target, observed)
+        plan = plan_from_record(record, record.target, observed)
         if is_busy(record, context.id):
             return busy(plan, record)
         retired = record.state is State.RETIRED
@@ -137,7 +145,7 @@ class Retire(Operation, Struct, frozen=True):
             due = f": dropped after {format_time(record.due)}" if record.due else ""
             return _noted(plan, f"it is retiring already{due}")
         if record.state is State.MOVING or record.other is not None:
-            return plan.block(on_the_move(record))
+            return plan.block(move_in_progress_finding(record))
         if not observed.sources_complete:
             return plan.defer(
                 Kind.NOT_READ,
@@ -185,7 +193,7 @@ class Unretire(Operation, Struct, frozen=True):
             return Plan({})
         plans = {}
         for record in recorded(self.tenants, observed):
-            plan = standing(record, record.target, observed)
+            plan = plan_from_record(record, record.target, observed)
             if is_busy(record, context.id):
                 plan = busy(plan, record)
             elif record.state is State.RETIRED:
@@ -217,7 +225,7 @@ def recorded(tenants: Iterable[str], observed: Observed) -> Iterable[Record]:
     return [records[id_] for id_ in names]
 
 
-def standing(record: Record, target: str | None, observed: Observed) -> TenantPlan:
+def plan_from_record(record: Record, target: str | None, observed: Observed) -> TenantPlan:
     """Return a tenant as its record has it, and its database on one of its targets as it is.
 
     Args:
@@ -263,7 +271,7 @@ def changed(
     return replace(plan, verdict=Verdict.PENDING, changes=(change,), after=after)
 
 
-def with_telemetry(
+def check_recent_writes(
     plans: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
 ) -> dict[str, TenantPlan]:
     """Return tenants with what is known of their telemetry, of which there should be none of late.
@@ -286,7 +294,7 @@ def with_telemetry(
     result = dict(plans)
     for id_, plan in asked.items():
         known = stats.get(plan.changes[0].target, {}).get(plan.database)
-        result[id_] = _with_telemetry(plan, known, observed, request)
+        result[id_] = _check_recent_writes(plan, known, observed, request)
     context.check()
     return result
 
@@ -297,7 +305,7 @@ def _may_hold(plan: TenantPlan, observed: Observed) -> bool:
     return plan.before is not None or inventory is None or not inventory.complete
 
 
-def _with_telemetry(
+def _check_recent_writes(
     plan: TenantPlan, stats: DatabaseStats | None, observed: Observed, request: RunRequest
 ) -> TenantPlan:
     inventory = observed.inventories.get(plan.changes[0].target)
@@ -310,16 +318,16 @@ def _with_telemetry(
     if recent:
         newest = max(recent, key=_last_write)
         where = f" in {truncate(newest.name)}" if newest.name else ""
-        return _wrote(plan, f"telemetry came {format_time(_last_write(newest))}{where}")
+        return _recent_write_note(plan, f"telemetry came {format_time(_last_write(newest))}{where}")
     if stats is not None and all(table.is_known for table in tables):
         # Rows without a time of the newest are not known to be old.
         if any(table.rows and table.last_write is None for table in tables):
-            return _wrote(plan, "when telemetry came is not told")
+            return _recent_write_note(plan, "when telemetry came is not told")
         return plan
     why = (stats.message if stats else "") or "its target does not tell"
     message = f"when telemetry last came could not be read: {why}"
     if "recent-telemetry" in request.allow:
-        return _wrote(plan, message)
+        return _recent_write_note(plan, message)
     remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
     return plan.defer(Kind.NOT_READ, message, remedy)
 
@@ -329,7 +337,7 @@ def _last_write(table: TableStats) -> datetime:
     return table.last_write
 
 
-def _wrote(plan: TenantPlan, message: str) -> TenantPlan:
+def _recent_write_note(plan: TenantPlan, message: str) -> TenantPlan:
     note = plan.warning(
         Kind.RECENT_TELEMETRY,
         message,
@@ -338,7 +346,7 @@ def _wrote(plan: TenantPlan, message: str) -> TenantPlan:
     return plan.note(note)
 
 
-def on_the_move(record: Record) -> Finding:
+def move_in_progress_finding(record: Record) -> Finding:
     """Return why a tenant that has a second copy of its database is held."""
     if record.state is State.MOVING:
         return blocked(

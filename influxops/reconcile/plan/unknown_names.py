@@ -15,7 +15,7 @@ from influxops.domain.record import State
 from influxops.domain.selection import Scope
 from influxops.domain.text import did_you_mean, format_time, quote, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.desired import homes_of
+from influxops.reconcile.plan.desired import targets_holding
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
@@ -75,7 +75,7 @@ def _left(tenant: str, observed: Observed, rules: Rules) -> tuple[str, str | Rem
         left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
         return left, Remedy.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
     name = rules.template.name(tenant)
-    homes = homes_of(name, observed)
+    homes = targets_holding(name, observed)
     if not homes:
         return "", _HINT
     return f", but a database {truncate(name)} is on {' and on '.join(homes)}", _LEAVES

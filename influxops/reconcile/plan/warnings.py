@@ -12,7 +12,7 @@ from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import misspelt
+from influxops.reconcile.plan.desired import unknown_configured_tenants
 from influxops.reconcile.plan.placement import Placement
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -43,7 +43,7 @@ class PlanWarnings:
         """Tell what is about nobody's tenant, where all sources were read."""
         named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[naming] acknowledged")
         named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
-        yield from misspelt(named, desired)
+        yield from unknown_configured_tenants(named, desired)
         yield from self._orphans(desired)
 
     def _estimates(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
@@ -140,7 +140,7 @@ class PlanWarnings:
         owners = {
             (r.target, r.database): r.tenant for r in self.observed.ledger_view.records.values()
         }
-        known, told = recorded.left_behind(self.observed, desired)
+        known, told = recorded.explained_databases(self.observed, desired)
         yield from told
         databases = [
             each for each in tenant_databases(self.observed, self.rules) if each not in known
@@ -155,7 +155,7 @@ class PlanWarnings:
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:
-            if recorded.came_back(name, target, self.observed):
+            if recorded.was_recreated(name, target, self.observed):
                 yield Finding(
                     Kind.BACK_AGAIN,
                     Severity.WARNING,
