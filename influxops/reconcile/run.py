@@ -16,14 +16,21 @@ from influxops.errors import (
 from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.ledger import without_ledger
-from influxops.reconcile.observe.reread import look_at_busy, look_closely, find_duplicate_databases
+from influxops.reconcile.observe.reread import (
+    confirm_losses,
+    find_duplicate_databases,
+    look_at_busy,
+    look_closely,
+)
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.desired import compute_desired
-from influxops.reconcile.plan.duplicates import describe_copies
-from influxops.reconcile.plan.lost import describe_recreated, confirm_losses
-from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_unknown_tenants
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.plan.contents import describe_copies, describe_recreated
+from influxops.reconcile.plan.desired import (
+    compute_desired,
+    refuse_unknown_targets,
+    with_unknown_tenants,
+)
+from influxops.reconcile.request import GRACE, Planning, RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.state import RunState
 from influxops.report.model import Report, RunOrigin
@@ -86,7 +93,7 @@ def steps(
     """
     rules, scope = request.rules, context.scope
     context.check()
-    refuse_unknown_targets(rules, scope)
+    refuse_unknown_targets(rules, scope.targets or ())
     refuse_unusable(request)
     observed = operation.observe(request, context)
     if lock.unrecorded:
@@ -104,15 +111,16 @@ def steps(
         observed = replace(observed, findings=(*observed.findings, *stale))
     yield (state := replace(state, observed=observed))
 
-    plan = operation.guarded_plan(observed, desired, request, context)
+    planning = Planning(observed, desired, request, context)
+    plan = operation.guarded_plan(planning)
     if operation.reconciles:
-        plan = with_unknown_tenants(plan, desired, observed, rules, scope)
+        plan = with_unknown_tenants(plan, planning)
     plan = describe_copies(plan, request.targets, context)
     plan = describe_recreated(plan, request.targets, context)
     yield (state := replace(state, plan=plan))
 
     if not context.dry_run:
-        for known in operation.execute(state, desired, request, context):
+        for known in operation.execute(state, planning):
             yield (state := known)
     if operation.reconciles and state.settled and not lock.keeps_out(request):
         yield (state := find_duplicate_databases(operation.plan, request, context, state))

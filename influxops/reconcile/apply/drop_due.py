@@ -345,7 +345,7 @@ class OldCopies:
         self.state = replace(self.state, observed=observed, events=events)
 
 
-def note_of(plan: TenantPlan) -> TenantPlan:
+def note_late_writes(plan: TenantPlan) -> TenantPlan:
     """Return a tenant with the note that its old copy is still written to, where that is known.
 
     The guard `late-writes` goes by that note.
@@ -354,14 +354,10 @@ def note_of(plan: TenantPlan) -> TenantPlan:
     late = Late.of(plan.record)
     if not late.is_held:
         return plan
-    note = Finding(
+    note = plan.warning(
         Kind.LATE_WRITES,
-        Severity.WARNING,
         f"{late.still_written(plan.target)} when it was last looked at",
         "stop what writes there",
-        plan.tenant,
-        plan.target,
-        plan.database,
         facts={"rate": round(late.rate, 3), "postponed": late.postponed},
     )
     return plan.note(note)

@@ -16,7 +16,7 @@ from influxops.domain.record import Entry, Event, Record, Server, State, Writing
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
-from influxops.reconcile.plan.recorded import is_copy, is_recreated, explain_lost
+from influxops.reconcile.plan.recorded import explain_lost, is_copy, is_recreated
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import RunState
 from influxops.runtime.context import Context
