@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe.observe import observe
@@ -79,7 +79,7 @@ class RecordOperation(Operation):
         plans = {}
         for plan in self.candidates(planning) if planning.ledger_view.is_readable else ():
             record = plan.record
-            if plan.verdict is not Verdict.OK:
+            if plan.status is not TenantStatus.OK:
                 plans[plan.tenant] = plan
             elif record is not None and is_busy(record, planning.context.id):
                 plans[plan.tenant] = busy(plan, record)

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Finding, Kind, blocked
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
@@ -57,7 +57,7 @@ class Adopt(RecordOperation):
         for id_, database in names.items():
             plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
             if id_ not in desired:
-                plan = plan.defer(Kind.NOT_READ, "no source that could be read knows it")
+                plan = plan.defer(FindingKind.NOT_READ, "no source that could be read knows it")
             yield plan if database or id_ not in desired else desired[id_]
 
     def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
@@ -65,7 +65,7 @@ class Adopt(RecordOperation):
         observed, record = planning.observed, plan.record
         home = _home(plan, planning)
         is_in_place = record is not None and _is_in_place(record, plan, home)
-        if record is not None and record.other is not None and not is_in_place:
+        if record is not None and record.secondary_target is not None and not is_in_place:
             if finding := _not_left(plan, record, observed):
                 return plan.block(finding)
             plan = replace(plan, notes=(_left(plan, record),))
@@ -76,16 +76,16 @@ class Adopt(RecordOperation):
         for owner, target, why in self._owners.get(plan.database, ()):
             if owner != plan.tenant and target in (None, home):
                 return plan.blocked(
-                    Kind.NAME_COLLISION,
+                    FindingKind.NAME_COLLISION,
                     f"the database {truncate(plan.database)} on {home} {why} tenant {quote(owner)}",
                     "adopt another one, or give that tenant another database first",
                 )
         traits = planning.rules.targets[home].traits
         if rule := traits.tenant_rule(plan.tenant):
-            return plan.blocked(Kind.INVALID_ID, f"its id {rule}", "rename the tenant")
+            return plan.blocked(FindingKind.INVALID_ID, f"its id {rule}", "rename the tenant")
         if rule := traits.name_rule(plan.database):
             message = f"the database's name {rule}"
-            return plan.blocked(Kind.INVALID_NAME, message, "it can be no tenant's")
+            return plan.blocked(FindingKind.INVALID_NAME, message, "it can be no tenant's")
         plan = plan.with_changes(*_changes(plan, home, _kept_until(plan, planning)))
         return plan.note(*_notes(plan, planning))
 
@@ -117,20 +117,22 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
 
     Then only the other copy is left: the one that a move left behind, or that one had begun.
     """
-    if record.database != plan.database or not observed.database(record.other, plan.database):
+    if record.database != plan.database or not observed.database(
+        record.secondary_target, plan.database
+    ):
         return move_in_progress_finding(record)
     inventory = observed.inventories.get(record.target or "")
     if inventory is None or not inventory.complete:
         cannot = "cannot be read" if inventory is None else "does not show all that it holds"
-        advice: str | Remedy = "run it again when all of that can be read"
+        advice: str | Hint = "run it again when all of that can be read"
         if all(each.name != record.target for each in observed.targets):
             cannot = "is not configured any more"
-            advice = Remedy.command(
+            advice = Hint.command(
                 f"ensure --recreate {shlex.quote(plan.tenant)}",
                 "configure that target again; run {} only if its server and the data are gone",
             )
         message = f"it may still be on {record.target}, where it is recorded and which {cannot}"
-        return blocked(Kind.NOT_READ, message, advice)
+        return blocked(FindingKind.NOT_READ, message, advice)
     now = plan_from_record(record, record.target, observed)
     if is_recreated(record, now.before):
         return lost(now, observed).finding
@@ -139,13 +141,13 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
 
 def _left(plan: TenantPlan, record: Record) -> Finding:
     """Return what is missing in the copy that is left of a tenant's database."""
-    if record.state is State.MOVING and record.due is None:
+    if record.state is State.MOVING and record.drop_after is None:
         missing = f"what was not copied yet from {record.target} is not in it"
     else:
-        when = f" {format_time(record.made)}" if record.made else ""
+        when = f" {format_time(record.created_at)}" if record.created_at else ""
         missing = f"what was written on {record.target} since it was moved there{when} is not in it"
     message = f"its database is gone from {record.target}; {missing}"
-    return plan.warning(Kind.MOVING, message, target=record.other)
+    return plan.warning(FindingKind.MOVING, message, target=record.secondary_target)
 
 
 def _home(plan: TenantPlan, planning: Planning) -> str | TenantPlan:
@@ -153,8 +155,8 @@ def _home(plan: TenantPlan, planning: Planning) -> str | TenantPlan:
     observed, scope = planning.observed, planning.context.scope
     homes = [each for each in observed.targets_holding(plan.database) if scope.covers(None, each)]
     record = plan.record
-    if record is not None and record.target in homes and record.other in homes:
-        homes.remove(record.other)  # what a move has begun, or left behind
+    if record is not None and record.target in homes and record.secondary_target in homes:
+        homes.remove(record.secondary_target)  # what a move has begun, or left behind
     unread = [each for each in observed.unread if scope.covers(None, each)]
     if len(homes) > 1:
         advice = f"find out which one holds its data, then say which: `--target {homes[0]}`"
@@ -163,7 +165,7 @@ def _home(plan: TenantPlan, planning: Planning) -> str | TenantPlan:
         also = f"it is on {homes[0]}, and may be on" if homes else "it may be on"
         advice = f"; `--target {shlex.quote(homes[0])}` looks there alone" if homes else ""
         return plan.defer(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"the database {truncate(plan.database)} must be found on one target: {also} "
             f"{summarize(unread)}, which cannot be read",
             f"run it again when it can be read{advice}",
@@ -175,7 +177,7 @@ def _home(plan: TenantPlan, planning: Planning) -> str | TenantPlan:
     known = [name for inventory in observed.inventories.values() for name in inventory.databases]
     nothing = f"{summarize(sorted(scope.targets or ()))} does not hold"
     return plan.blocked(
-        Kind.NO_DATABASE,
+        FindingKind.NO_DATABASE,
         f"{nothing if scope.targets else 'no target holds'} a database called "
         f"{truncate(plan.database)}{where}",
         did_you_mean(plan.database, known) or "see to its name",
@@ -188,8 +190,8 @@ def _owners(
     """Return whose databases of some names are: (tenant, target, why), None for any target."""
     found: dict[str, list[tuple[str, str | None, str]]] = {name: [] for name in names}
     for record in planning.ledger_view.records.values():
-        if record.database in names and record.state not in (State.WANTED, State.RETIRED):
-            for target in filter(None, (record.target, record.other)):
+        if record.database in names and record.state not in (State.PENDING, State.RETIRED):
+            for target in filter(None, (record.target, record.secondary_target)):
                 found[record.database].append((record.tenant, target, "is recorded for"))
     for plan in planning.desired.values():
         if plan.database in names:
@@ -235,10 +237,10 @@ def _notes(plan: TenantPlan, planning: Planning) -> Iterator[Finding]:
     record, desired = plan.record, planning.desired[plan.tenant]
     if kept is not None and record is not None:
         yield plan.warning(
-            Kind.RETIRING,
+            FindingKind.RETIRING,
             f"what it has on {record.target} is its old copy from now on, kept until "
             f"{format_time(kept)}",
-            Remedy.command(
+            Hint.command(
                 "retire --due",
                 f"{{}} copies then what only {record.target} has, and drops it once there is no "
                 "more",
@@ -250,7 +252,7 @@ def _notes(plan: TenantPlan, planning: Planning) -> Iterator[Finding]:
         is_before = record is None or record.target == target
         if is_before and (target, name) != (plan.target, plan.database):
             yield plan.warning(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 f"its database {truncate(name)} on {target} belongs to no tenant from now on",
                 "influxops leaves it alone; drop it once it holds nothing of worth",
             )
@@ -258,7 +260,7 @@ def _notes(plan: TenantPlan, planning: Planning) -> Iterator[Finding]:
     given = [tenant.attributes.get("database") for tenant in tenants][-1]
     if given and given != plan.database:
         yield plan.warning(
-            Kind.CONFLICT,
+            FindingKind.CONFLICT,
             f"its source calls its database {truncate(given)}: it is held until that says "
             f"{truncate(plan.database)}",
             "correct its `database` in the source",
@@ -267,5 +269,5 @@ def _notes(plan: TenantPlan, planning: Planning) -> Iterator[Finding]:
     if isinstance(wanted, int | None) and period is not UNKNOWN and wanted != period:
         period_text = "for ever" if wanted is None else format_duration(wanted)
         yield plan.info(
-            Kind.NOTE, f"its retention period is kept now; `ensure` sets it to {period_text}"
+            FindingKind.NOTE, f"its retention period is kept now; `ensure` sets it to {period_text}"
         )

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.domain.database import DatabaseStats
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.plugin_host.target import TargetHandle
@@ -55,7 +55,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
     duplicates = {
         id_: (tenant, tenant.finding)
         for id_, tenant in plan.tenants.items()
-        if tenant.finding is not None and tenant.finding.kind is Kind.IN_TWO_TARGETS
+        if tenant.finding is not None and tenant.finding.kind is FindingKind.IN_TWO_TARGETS
     }
     if not duplicates:
         return plan
@@ -95,7 +95,7 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Con
         id_: (tenant, tenant.finding)
         for id_, tenant in plan.tenants.items()
         if tenant.finding is not None
-        and tenant.finding.kind in (Kind.LOST, Kind.GUARD)
+        and tenant.finding.kind in (FindingKind.LOST, FindingKind.GUARD)
         and is_recreated(tenant.record, tenant.before)
     }
     if not recreated:

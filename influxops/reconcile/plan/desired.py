@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.tenant import Tenant, meant_attribute
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
@@ -23,7 +23,7 @@ from influxops.reconcile.request import Planning
 from influxops.reconcile.state import Observed
 
 #: What a configuration file can say of a tenant that is to stay as it is.
-_ACKNOWLEDGE = "or list it in [naming] acknowledged"
+_ACKNOWLEDGE = "or list it in [tenants] ignore"
 #: How many others a message names where ids get into each other's way.
 _NAMED = 3
 #: Every so many tenants, planning looks whether the run is over.
@@ -72,10 +72,10 @@ def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
     if given == record.database:
         return plan
     return plan.blocked(
-        Kind.CONFLICT,
+        FindingKind.CONFLICT,
         f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
-        Remedy.command(
+        Hint.command(
             f"adopt {shlex.quote(tenant.id)}={shlex.quote(given)}",
             "correct the source, or run {} if that one holds its data",
         ),
@@ -97,19 +97,21 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
         remedy = rules.or_in_file(
             "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
         )
-        return plan.blocked(Kind.INVALID_NAME, f"its database name {name_rule}", remedy)
+        return plan.blocked(FindingKind.INVALID_NAME, f"its database name {name_rule}", remedy)
     if wrong := next(filter(meant_attribute, attributes), ""):
         message = f"its attribute {quote(wrong)} means nothing"
         remedy = f"did you mean {meant_attribute(wrong)}?"
-        return plan.blocked(Kind.UNKNOWN_ATTRIBUTE, message, remedy)
+        return plan.blocked(FindingKind.UNKNOWN_ATTRIBUTE, message, remedy)
     if id_rule:
         remedy = rules.or_in_file("rename the tenant", _ACKNOWLEDGE)
-        return plan.blocked(Kind.INVALID_ID, f"its id {id_rule}", remedy)
+        return plan.blocked(FindingKind.INVALID_ID, f"its id {id_rule}", remedy)
     if bad_retention:
-        return plan.blocked(Kind.INVALID_RETENTION, bad_retention, "correct its `retention`")
+        return plan.blocked(FindingKind.INVALID_RETENTION, bad_retention, "correct its `retention`")
     if unknown_pin:
         message = f"its `target` {quote(unknown_pin)} is not configured"
-        return plan.blocked(Kind.UNKNOWN_TARGET, message, _nearest_target(unknown_pin, rules))
+        return plan.blocked(
+            FindingKind.UNKNOWN_TARGET, message, _nearest_target(unknown_pin, rules)
+        )
     return plan
 
 
@@ -149,7 +151,7 @@ def _conflict(first: Tenant, second: Tenant) -> Finding:
         if first.attributes.get(name) != second.attributes.get(name)
     )
     return blocked(
-        Kind.CONFLICT,
+        FindingKind.CONFLICT,
         f"it is given twice ({where}) with different {' and '.join(names)}",
         "make the sources agree",
     )
@@ -165,7 +167,7 @@ def _block_collisions(plans: dict[str, TenantPlan]) -> None:
     for name, ids in by_name.items():
         for id_ in ids if len(ids) > 1 else ():
             plans[id_] = plans[id_].blocked(
-                Kind.NAME_COLLISION,
+                FindingKind.NAME_COLLISION,
                 f"it would share the database {name} with {_others(ids, id_)}",
                 "give all but one of them another `database`",
             )
@@ -194,9 +196,9 @@ def _block_alike(plans: dict[str, TenantPlan], observed: Observed, rules: Rules)
             homes = observed.targets_holding(plan.database)
             if not homes:
                 remedy = rules.or_in_file(advice.replace(";", ","), _ACKNOWLEDGE)
-                plans[id_] = plan.blocked(Kind.CASE, message, remedy)
-            elif plan.verdict is Verdict.OK:
-                note = plan.warning(Kind.CASE, message, advice, target=homes[0])
+                plans[id_] = plan.blocked(FindingKind.CASE, message, remedy)
+            elif plan.status is TenantStatus.OK:
+                note = plan.warning(FindingKind.CASE, message, advice, target=homes[0])
                 plans[id_] = plan.note(note)
 
 
@@ -204,12 +206,12 @@ def unknown_configured_tenants(
     desired: Mapping[str, TenantPlan], rules: Rules
 ) -> Iterator[Finding]:
     """Yield findings on configured tenants that no source knows: a misspelt pin pins no tenant."""
-    names = dict.fromkeys(rules.acknowledged - desired.keys(), "[naming] acknowledged")
+    names = dict.fromkeys(rules.acknowledged - desired.keys(), "[tenants] ignore")
     names |= {id_: "[placement] pins" for id_ in rules.pins if id_ not in desired}
     for number, (id_, table) in enumerate(names.items()):
         hint = _nearest_tenant(id_, desired, number)
         yield Finding(
-            Kind.UNKNOWN_TENANT,
+            FindingKind.UNKNOWN_TENANT,
             Severity.WARNING if hint else Severity.INFO,
             f"{table} names {quote(id_)}, which no source knows",
             hint or "take it out, or add it to the registry",
@@ -258,18 +260,22 @@ def with_unknown_tenants(plan: Plan, planning: Planning) -> Plan:
         left, advice = _left(id_, planning)
         hint = _nearest_tenant(id_, desired, number) or advice
         tenants[id_] = TenantPlan(id_, "", UNMANAGED).blocked(
-            Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint
+            FindingKind.UNKNOWN_TENANT, f"no source knows it{left}", hint
         )
     return replace(plan, tenants=tenants)
 
 
-def _left(tenant: str, planning: Planning) -> tuple[str, str | Remedy]:
+def _left(tenant: str, planning: Planning) -> tuple[str, str | Hint]:
     """Return what exists of a tenant that no source knows, in words, and what to do about it."""
     record = planning.ledger_view.record(tenant)
     if record is not None and record.state is State.RETIRING:
-        due = f" is dropped after {format_time(record.due)}" if record.due else " is to be dropped"
+        due = (
+            f" is dropped after {format_time(record.drop_after)}"
+            if record.drop_after
+            else " is to be dropped"
+        )
         left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
-        return left, Remedy.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
+        return left, Hint.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
     name = planning.rules.template.name(tenant)
     homes = planning.observed.targets_holding(name)
     if not homes:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
@@ -89,16 +89,16 @@ class DropDue(RecordOperation, Struct, frozen=True):
             return plan.note(note).with_changes(change)
         if is_retiring and not observed.sources_complete:
             why = "not every source could be read, so nobody knows whether it is back"
-            return plan.defer(Kind.NOT_READ, why)
+            return plan.defer(FindingKind.NOT_READ, why)
         if target not in planning.rules.targets:
             why = f"it is recorded on {target}, which is not configured any more"
-            return plan.defer(Kind.NOT_CONFIGURED, why, "configure that target again")
+            return plan.defer(FindingKind.NOT_CONFIGURED, why, "configure that target again")
         inventory = observed.inventories.get(target)
         if inventory is None:
-            return plan.defer(Kind.NOT_READ, f"its target {target} cannot be read")
+            return plan.defer(FindingKind.NOT_READ, f"its target {target} cannot be read")
         if plan.before is None and not inventory.complete:
             why = f"{target} does not show all that it holds"
-            return plan.defer(Kind.NOT_READ, why, MAY_READ_ALL)
+            return plan.defer(FindingKind.NOT_READ, why, MAY_READ_ALL)
         if is_retiring:
             plan = recreated_note(plan, observed)
         elif plan.before is not None and (kept := _kept(plan, record, observed)):
@@ -107,7 +107,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
             # A run that died may have dropped it: what the server still keeps is reported.
             message = f"its database is not on {target} any more: there is nothing to drop"
             until = inventory.deleted.get(plan.database)
-            plan = plan.note(plan.info(Kind.RETIRING, message))
+            plan = plan.note(plan.info(FindingKind.RETIRING, message))
             change = plan.change(Action.DROP, reason="it was gone already", until=until)
             return plan.with_changes(change)
         plan = plan.with_changes(plan.change(Action.DROP))
@@ -163,7 +163,7 @@ class DropDue(RecordOperation, Struct, frozen=True):
         still = []
         for before in batch:
             why = why or view.error or "the ledger has changed meanwhile"
-            now = plan.tenants.get(before.tenant) or before.defer(Kind.NOT_READ, why)
+            now = plan.tenants.get(before.tenant) or before.defer(FindingKind.NOT_READ, why)
             tenants[before.tenant] = now
             if [c.action for c in now.changes] == [c.action for c in before.changes]:
                 still.append(now)
@@ -190,25 +190,29 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     inventory = observed.inventories.get(record.target or "")
     if inventory is None:
         why = f"its database is recorded on {record.target}, which cannot be read"
-        return plan.defer(Kind.NOT_READ, why)
-    now = plan_from_record(replace(record, holder="", is_held=False), record.target, observed)
+        return plan.defer(FindingKind.NOT_READ, why)
+    now = plan_from_record(
+        replace(record, claimed_by="", is_claimed=False), record.target, observed
+    )
     if is_recreated(now.record, now.before):
         return lost(now, observed)
     if now.before is None and inventory.complete:
-        return misplaced(plan, record, record.other or "")
+        return misplaced(plan, record, record.secondary_target or "")
     return None
 
 
 def _waiting(planning: Planning) -> Iterator[Finding]:
     """Yield how many tenants are not due yet."""
     later = [
-        record.due
+        record.drop_after
         for record in planning.ledger_view.records.values()
-        if record.state is State.RETIRING and record.due is not None and record.due > planning.now
+        if record.state is State.RETIRING
+        and record.drop_after is not None
+        and record.drop_after > planning.now
     ]
     if later:
         yield Finding(
-            Kind.RETIRING,
+            FindingKind.RETIRING,
             Severity.INFO,
             f"{pluralize(len(later), 'tenant')} {'is' if len(later) == 1 else 'are'} retiring and "
             f"not due, the first after {format_time(min(later))}",

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, Database, Retention, Traits, Unknown, Unmanaged
-from influxops.domain.finding import Finding, Kind
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import summarize
@@ -111,7 +111,7 @@ def _only_creating(plan: TenantPlan) -> TenantPlan:
         return plan
     if kept:
         return replace(plan, changes=kept)
-    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)
+    return replace(plan, status=TenantStatus.OK, changes=(), after=plan.before)
 
 
 def make_plan(
@@ -155,9 +155,9 @@ class _EnsurePlanner:
         for record in self.ledger_view.records.values():
             # What another run has reserved is as good as created.
             location = self.placement.locations.get(record.target or "")
-            if record.is_held and location is not None and record.state is State.RESERVED:
+            if record.is_claimed and location is not None and record.state is State.ALLOCATED:
                 location.used += observed.database(record.target, record.database) is None
-        self._no_place: dict[str | None, tuple[Kind, str, str]] = {}
+        self._no_place: dict[str | None, tuple[FindingKind, str, str]] = {}
 
     def present(self, desired: Mapping[str, TenantPlan]) -> dict[str, TenantPlan]:
         """Plan that every tenant has its database; what is outside of the scope is left out."""
@@ -171,11 +171,11 @@ class _EnsurePlanner:
             if record is not None:
                 plan = replace(plan, record=record)
                 if record.target in homes or record.target not in self.observed.inventories:
-                    homes = [h for h in homes if h == record.target or h != record.other]
+                    homes = [h for h in homes if h == record.target or h != record.secondary_target]
             if (
                 record is not None
-                and record.is_held
-                and plan.verdict is not Verdict.HELD
+                and record.is_claimed
+                and plan.status is not TenantStatus.BLOCKED
                 and not (record.state is State.MOVING and record.target in homes)
             ):
                 planned[plan.tenant] = recorded.busy(plan, record)
@@ -183,7 +183,7 @@ class _EnsurePlanner:
                 plan = self._existing(plan, homes)
                 if self._writes(plan.target):
                     planned[plan.tenant] = plan
-            elif plan.verdict is Verdict.HELD:
+            elif plan.status is TenantStatus.BLOCKED:
                 planned[plan.tenant] = plan
             else:
                 missing.append(plan)
@@ -211,11 +211,11 @@ class _EnsurePlanner:
         shared = recorded.find_shared_databases(records, desired, self.observed)
         for id_ in named:
             plan = desired[id_]
-            if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
+            if plan.status is not TenantStatus.BLOCKED and (why := shared.get(id_)):
                 plan = plan.block(why)
             pin = self.observed.named_targets.get(id_)
             plan = replace(plan, pin=pin, record=self.ledger_view.record(id_))
-            planned[id_] = plan if plan.verdict is Verdict.HELD else self._dropped(plan)
+            planned[id_] = plan if plan.status is TenantStatus.BLOCKED else self._dropped(plan)
         return planned
 
     def _dropped(self, plan: TenantPlan) -> TenantPlan:
@@ -232,7 +232,7 @@ class _EnsurePlanner:
             return plan
         if plan.tenant in self.observed.known_elsewhere and len(every) == 1:
             note = plan.warning(
-                Kind.KNOWN_AGAIN,
+                FindingKind.STILL_REGISTERED_AFTER_DROP,
                 "a source still has it, so the next run makes its database again, empty",
                 "take it out of the registry first",
                 target=None,
@@ -252,14 +252,14 @@ class _EnsurePlanner:
         assert home is not None
         before = self.observed.inventories[home].databases[plan.database]
         plan = replace(plan, target=home, before=before, after=before)
-        if plan.verdict is Verdict.HELD:
+        if plan.status is TenantStatus.BLOCKED:
             return plan
         if len(homes) > 1:
             return self._acknowledged(self._on_several(plan, homes))
         if record is not None and recorded.is_elsewhere(record, home, self.observed):
             return self._acknowledged(recorded.misplaced(plan, record, home))
         if recorded.is_recreated(record, before):
-            # For the guards `lost` and `drop`.
+            # For the guards `recreate-lost` and `drop`.
             why = recorded.explain_lost(record, self.observed)
             new = self._new(plan, home)
             return plan.with_changes(
@@ -268,7 +268,7 @@ class _EnsurePlanner:
             )
         if recorded.may_be_recreated(record, before, self.rules.targets[home].traits):
             return plan.mark_unknown(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",
                 recorded.MAY_READ_ALL,
             )
@@ -295,12 +295,12 @@ class _EnsurePlanner:
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
-        why, remedy = "influxops moves no data", Remedy.advise("move it")
+        why, remedy = "influxops moves no data", Hint.advise("move it")
         if plan.record is not None:
             why = "it is moved only by a move"
-            remedy = Remedy.command(f"move {shlex.quote(plan.tenant)} --to {plan.pin}")
+            remedy = Hint.command(f"move {shlex.quote(plan.tenant)} --to {plan.pin}")
         return plan.warning(
-            Kind.MISPLACED,
+            FindingKind.MISPLACED,
             f"the database {plan.database} is on {home}, but should be on {plan.pin}; {why}",
             remedy._replace(text=f"{remedy.text}, or set its target to {home}"),
         )
@@ -321,11 +321,11 @@ class _EnsurePlanner:
     def _on_several(plan: TenantPlan, homes: list[str]) -> TenantPlan:
         drops = "a task with `state: absent`, the tenant's `id` and its `target` drops one copy"
         which = "find out which one holds the data"
-        remedy = Remedy.advise(f"{which}, then drop the other: {drops}")
+        remedy = Hint.advise(f"{which}, then drop the other: {drops}")
         if plan.record is not None and plan.record.target in homes:
             other = next(home for home in homes if home != plan.record.target)
             pair = shlex.quote(f"{plan.tenant}={plan.database}")
-            remedy = Remedy.command(
+            remedy = Hint.command(
                 f"adopt {pair} --target {shlex.quote(other)}",
                 f"{which}: {{}} takes that on {other}, and what only the other one has comes "
                 f"along; {drops}",
@@ -339,7 +339,7 @@ class _EnsurePlanner:
         if finding := recorded.explain_unknown(plan, self.observed, self.rules):
             unread = [before] if before in self.unread else self.unread
             unseen = tuple(filter(None, unread))
-            return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
+            return replace(plan, status=TenantStatus.UNKNOWN, finding=finding, unseen_on=unseen)
         unseen = tuple(self._unseen(plan))
         if unseen and (plan.pin is not None or not self.placement.locations):
             return self._not_read(plan, unseen)
@@ -354,7 +354,7 @@ class _EnsurePlanner:
             reason=recorded.explain_lost(plan.record, self.observed),
             after=self._new(plan, location.target),
         )
-        return plan.with_changes(change, over_estimate=location.is_over_estimate)
+        return plan.with_changes(change, may_exceed_capacity=location.is_over_estimate)
 
     def _unseen(self, plan: TenantPlan) -> list[str]:
         """Return the targets that cannot be read and may hold a tenant's database."""
@@ -365,16 +365,16 @@ class _EnsurePlanner:
         message = f"it may be on {summarize(unseen)}, which cannot be read"
         if plan.pin is not None:
             message = f"its target {unseen[0]} cannot be read"
-        return plan.mark_unknown(Kind.NOT_READ, message, unseen_on=unseen)
+        return plan.mark_unknown(FindingKind.NOT_READ, message, unseen_on=unseen)
 
-    def _without_place(self, pin: str | None) -> tuple[Kind, str, str]:
+    def _without_place(self, pin: str | None) -> tuple[FindingKind, str, str]:
         """Return why nothing takes one more; the same for all tenants of one pin."""
         if pin not in self._no_place:
             pinned = self.placement.locations.get(pin or "")
             self._no_place[pin] = self.placement.no_place("no target can be reached", pin)
             if pinned is not None and pinned.draining:
                 self._no_place[pin] = (
-                    Kind.DRAINING,
+                    FindingKind.DRAINING,
                     f"no place left: {pin} is draining and gets nothing new",
                     "pin it elsewhere, or set that target's state to active",
                 )

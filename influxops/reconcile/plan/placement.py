@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from influxops.domain.database import Inventory
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.reconcile.policy import Policy, Rules, TargetPolicy
 from influxops.reconcile.state import Observed
 
@@ -133,7 +133,7 @@ class Placement:
             chosen.used += 1
         return chosen
 
-    def no_place(self, otherwise: str, pin: str | None = None) -> tuple[Kind, str, str]:
+    def no_place(self, otherwise: str, pin: str | None = None) -> tuple[FindingKind, str, str]:
         """Return why nothing takes one more, as what a tenant is blocked for.
 
         Args:
@@ -144,7 +144,7 @@ class Placement:
         considered = [only] if only else [*self.locations.values()]
         why = ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)
         advice = "add a target, raise a capacity, or drop what is not needed"
-        return Kind.OVER_CAPACITY, f"no place left: {why or otherwise}", advice
+        return FindingKind.OVER_CAPACITY, f"no place left: {why or otherwise}", advice
 
     def _pick(self, locations: Iterable[Location]) -> Location | None:
         if self._policy == "spread":

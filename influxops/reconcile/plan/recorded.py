@@ -8,8 +8,8 @@ from datetime import datetime
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Traits
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
@@ -40,10 +40,10 @@ def due_on(record: Record, now: datetime) -> str | None:
         now: The ledger's clock.
     """
     if record.state is State.RETIRING:
-        return record.target if record.due is None or record.due <= now else None
-    is_due = record.due is not None and record.due <= now
-    if record.state is State.READY and is_due and record.other != record.target:
-        return record.other  # what it left behind when it was moved
+        return record.target if record.drop_after is None or record.drop_after <= now else None
+    is_due = record.drop_after is not None and record.drop_after <= now
+    if record.state is State.READY and is_due and record.secondary_target != record.target:
+        return record.secondary_target  # what it left behind when it was moved
     return None
 
 
@@ -52,54 +52,56 @@ def due_on(record: Record, now: datetime) -> str | None:
 
 def is_busy(record: Record, run: str) -> bool:
     """Return whether a tenant is claimed by another run than this one, which still lives."""
-    return record.is_held and record.holder != run
+    return record.is_claimed and record.claimed_by != run
 
 
 def busy(plan: TenantPlan, record: Record) -> TenantPlan:
     """Return a tenant, blocked because another run has claimed or changed it."""
     plan = plan.unchanged()
-    if not record.holder:
+    if not record.claimed_by:
         changed = f"another run has changed it meanwhile: it is {record.state}"
-        return plan.blocked(Kind.BUSY, changed, "run it again")
+        return plan.blocked(FindingKind.CLAIMED, changed, "run it again")
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
-    if record.state is State.READY and record.other is not None:
-        doing, on = "dropping the old copy of", f" on {record.other}"
-    message = f"another run ({record.holder}) is {doing} its database{on}"
-    return plan.blocked(Kind.BUSY, message, "run it again when that one has ended")
+    if record.state is State.READY and record.secondary_target is not None:
+        doing, on = "dropping the old copy of", f" on {record.secondary_target}"
+    message = f"another run ({record.claimed_by}) is {doing} its database{on}"
+    return plan.blocked(FindingKind.CLAIMED, message, "run it again when that one has ended")
 
 
 def is_copy(record: Record, home: str) -> bool:
     """Return whether what a target holds of a tenant is what a move left there, or copies to."""
-    return home == record.other != record.target
+    return home == record.secondary_target != record.target
 
 
 def is_cut_over(record: Record) -> bool:
     """Return whether a tenant that is moving is on its new target: what may be dropped is known."""
-    return record.state is State.MOVING and record.due is not None
+    return record.state is State.MOVING and record.drop_after is not None
 
 
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
     return blocked(
-        Kind.MOVING,
-        f"the copy on {record.other} belongs to a move, and may hold rows that {record.target} "
+        FindingKind.MOVING,
+        f"the copy on {record.secondary_target} belongs to a move, and may hold rows that {record.target} "
         "lacks",
-        Remedy.command("retire --due", "{} drops an old copy when it is due, after a last pass"),
+        Hint.command("retire --due", "{} drops an old copy when it is due, after a last pass"),
     )
 
 
 def move_in_progress_finding(record: Record) -> Finding:
     """Return why a tenant that has a second copy of its database is blocked."""
     if record.state is State.MOVING:
-        move = f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.other or '')}"
-        message = f"it is moving from {record.target} to {record.other}"
-        return blocked(Kind.MOVING, message, Remedy.command(move, "end that first: run {}"))
-    due = f" before {format_time(record.due)}" if record.due else ""
+        move = (
+            f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.secondary_target or '')}"
+        )
+        message = f"it is moving from {record.target} to {record.secondary_target}"
+        return blocked(FindingKind.MOVING, message, Hint.command(move, "end that first: run {}"))
+    due = f" before {format_time(record.drop_after)}" if record.drop_after else ""
     return blocked(
-        Kind.MOVING,
-        f"it was moved, and the copy that it left on {record.other} is not dropped{due}",
-        Remedy.command("retire --due", "run {} when it is due, then this again"),
+        FindingKind.MOVING,
+        f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
+        Hint.command("retire --due", "run {} when it is due, then this again"),
     )
 
 
@@ -107,21 +109,21 @@ def moving(record: Record) -> Finding:
     """Return the finding that a tenant is being moved; it has its database in the meantime."""
     was_cut_over, to, hint = is_cut_over(record), record.target, "go on with {}"
     message = (
-        f"it was moved here from {record.other}, where the last rows are still to be looked for"
+        f"it was moved here from {record.secondary_target}, where the last rows are still to be looked for"
         if was_cut_over
-        else f"its database is being copied to {record.other}"
+        else f"its database is being copied to {record.secondary_target}"
     )
-    if record.is_held:
-        return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
+    if record.is_claimed:
+        return Finding(FindingKind.MOVING, Severity.INFO, f"{message} by run {record.claimed_by}")
     if not was_cut_over:
-        since = f" since {format_time(record.since)}" if record.since else ""
-        message = f"the ledger has it as being copied to {record.other}{since}"
-        to, hint = record.other, f"{hint}, which writes over nothing that is newer there"
+        since = f" since {format_time(record.state_since)}" if record.state_since else ""
+        message = f"the ledger has it as being copied to {record.secondary_target}{since}"
+        to, hint = record.secondary_target, f"{hint}, which writes over nothing that is newer there"
     return Finding(
-        Kind.MOVING,
+        FindingKind.MOVING,
         Severity.WARNING,
         f"{message}, and no run is at it",
-        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
+        Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
         record.tenant,
         record.target,
         record.database,
@@ -131,11 +133,11 @@ def moving(record: Record) -> Finding:
 def unretire(plan: TenantPlan) -> tuple[Change, Finding]:
     """Return what keeps a tenant that was retiring and is in a source again, and what to report."""
     assert plan.record is not None
-    due = plan.record.due
+    due = plan.record.drop_after
     until = f", and would have been dropped after {format_time(due)}" if due else ""
     message = f"it was retiring{until}: a source has it again, so it is kept"
     change = plan.change(Action.UNRETIRE, after=plan.before)
-    return change, plan.warning(Kind.UNRETIRED, message)
+    return change, plan.warning(FindingKind.UNRETIRED, message)
 
 
 # Elsewhere than recorded ---------------------------------------------------------------------
@@ -148,23 +150,27 @@ def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
     """
     if record.target == home:
         return False
-    return record.state is not State.RESERVED or record.target not in observed.inventories
+    return record.state is not State.ALLOCATED or record.target not in observed.inventories
 
 
 def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
     """Return a tenant blocked whose database is elsewhere than recorded."""
     adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
-    by = f" by run {record.made_by}" if record.made_by else ""
-    since = f"since {format_time(record.made)}{by}" if record.made else by.strip()
+    by = f" by run {record.created_by}" if record.created_by else ""
+    since = f"since {format_time(record.created_at)}{by}" if record.created_at else by.strip()
     since = since or "by an earlier run"
-    if home == record.other and record.state is State.MOVING and record.due is None:
+    if (
+        home == record.secondary_target
+        and record.state is State.MOVING
+        and record.drop_after is None
+    ):
         message = (
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
             "a move has begun, and perhaps not all of it"
         )
         how = "bring it back from a backup; {} takes the copy, if that is all of it"
-        return plan.blocked(Kind.LOST, message, Remedy.command(adopt, how))
-    if home == record.other:
+        return plan.blocked(FindingKind.LOST, message, Hint.command(adopt, how))
+    if home == record.secondary_target:
         message = (
             f"its database is gone from {record.target}, where it is recorded {since}; "
             f"what is on {home} is the copy that it left there"
@@ -174,7 +180,7 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
         message = f"the database {plan.database} is on {home}, but recorded on {record.target}, "
         message += since
         how = "find out which one holds the data; run {} if it is the one that was found"
-    return plan.blocked(Kind.MISPLACED, message, Remedy.command(adopt, how))
+    return plan.blocked(FindingKind.MISPLACED, message, Hint.command(adopt, how))
 
 
 def explain_unknown(plan: TenantPlan, observed: Observed, rules: Rules) -> Finding | None:
@@ -182,13 +188,13 @@ def explain_unknown(plan: TenantPlan, observed: Observed, rules: Rules) -> Findi
     record, again = plan.record, plan.tenant in rules.recreate
     if record is None:
         return None
-    on, kind, remedy = f"it is recorded on {record.target}", Kind.NOT_READ, Remedy.advise("")
+    on, kind, remedy = f"it is recorded on {record.target}", FindingKind.NOT_READ, Hint.advise("")
     inventory = observed.inventories.get(record.target or "")
     if record.target not in rules.targets:
         if again:
             return None
-        message, kind = f"{on}, which is not configured any more", Kind.NOT_CONFIGURED
-        remedy = Remedy.command(
+        message, kind = f"{on}, which is not configured any more", FindingKind.NOT_CONFIGURED
+        remedy = Hint.command(
             f"ensure --recreate {shlex.quote(plan.tenant)}",
             "configure that target again; run {} only if its server and the data are gone",
         )
@@ -198,8 +204,8 @@ def explain_unknown(plan: TenantPlan, observed: Observed, rules: Rules) -> Findi
         return None
     elif not inventory.complete:
         message = f"{on}, which does not show all that it holds"
-        remedy = Remedy.advise(MAY_READ_ALL)
-    elif observed.unread and record.is_promised:
+        remedy = Hint.advise(MAY_READ_ALL)
+    elif observed.unread and record.is_provisioned:
         names = summarize(observed.unread)
         message = f"{on} and not there; it may be on {names}, which cannot be read"
     else:
@@ -220,14 +226,14 @@ def find_shared_databases(
     records = [*records]
     owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
     for other in observed.ledger_view.records.values():
-        if other.database in owners and other.state not in (State.WANTED, State.RETIRED):
+        if other.database in owners and other.state not in (State.PENDING, State.RETIRED):
             owners[other.database].add(other.tenant)
     for id_, plan in desired.items():
         if plan.database in owners:
             owners[plan.database].add(id_)
     return {
         record.tenant: blocked(
-            Kind.NAME_COLLISION,
+            FindingKind.NAME_COLLISION,
             f"its recorded database {truncate(record.database)} is also that of "
             f"{summarize(others)}",
             "find out whose it is, and correct the record of the other in the ledger",
@@ -243,7 +249,7 @@ def find_shared_databases(
 
 def is_lost(record: Record | None) -> bool:
     """Return whether creating a tenant's database would recreate what was provisioned."""
-    return record is not None and record.is_promised
+    return record is not None and record.is_provisioned
 
 
 def is_recreated(record: Record | None, found: Database | None) -> bool:
@@ -253,9 +259,9 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     client's write has created another one of its name. One that was not seen to be marked may be a
     run's, which ended before it was complete.
     """
-    if record is None or found is None or record.is_held:
+    if record is None or found is None or record.is_claimed:
         return False
-    return record.state.is_promised and found.is_marked is False
+    return record.state.is_provisioned and found.is_marked is False
 
 
 def may_be_recreated(record: Record | None, found: Database, traits: Traits) -> bool:
@@ -270,7 +276,12 @@ def seems_lost(record: Record, observed: Observed) -> bool:
     Its target shows all that it holds, and no run has claimed the tenant.
     """
     inventory = observed.inventories.get(record.target or "")
-    if not record.is_promised or record.state is State.LOST or record.is_held or inventory is None:
+    if (
+        not record.is_provisioned
+        or record.state is State.LOST
+        or record.is_claimed
+        or inventory is None
+    ):
         return False
     found = inventory.databases.get(record.database)
     return is_recreated(record, found) or (found is None and inventory.complete)
@@ -296,8 +307,12 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
         return ""
     inventory = observed.inventories.get(record.target or "")
     seen = observed.ledger_view.confirmed(record)
-    by = f" by run {record.made_by}" if record.made_by else ""
-    made = f"made{by} {format_time(record.made)}" if record.made is not None else f"made{by}"
+    by = f" by run {record.created_by}" if record.created_by else ""
+    made = (
+        f"made{by} {format_time(record.created_at)}"
+        if record.created_at is not None
+        else f"made{by}"
+    )
     parts = [f"it is gone from {record.target}, {made}"]
     if seen is not None:
         parts.append(f"last seen {format_time(seen)}")
@@ -317,39 +332,41 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
     why = ", ".join(parts)
     if is_recreated(record, observed.database(record.target, record.database)):
         why += f"; a client has created another one of that name on {record.target}"
-    if record.other != record.target and observed.database(record.other, record.database):
-        copy = "what a move has copied so far" if record.due is None else "its old copy"
-        why += f"; {copy} is on {record.other}"
+    if record.secondary_target != record.target and observed.database(
+        record.secondary_target, record.database
+    ):
+        copy = "what a move has copied so far" if record.drop_after is None else "its old copy"
+        why += f"; {copy} is on {record.secondary_target}"
     return why
 
 
 def lost(plan: TenantPlan, observed: Observed) -> TenantPlan:
     """Return a tenant blocked whose database a client has created again."""
     message = f"lost: {explain_lost(plan.record, observed)}"
-    return plan.blocked(Kind.LOST, message, how_to_go_on(plan))
+    return plan.blocked(FindingKind.LOST, message, how_to_go_on(plan))
 
 
 def recreated_note(plan: TenantPlan, observed: Observed) -> TenantPlan:
     """Return a tenant to be retired, with a note where a client has created its database again."""
     if not is_recreated(plan.record, plan.before):
         return plan
-    return plan.note(plan.warning(Kind.LOST, f"lost: {explain_lost(plan.record, observed)}"))
+    return plan.note(plan.warning(FindingKind.LOST, f"lost: {explain_lost(plan.record, observed)}"))
 
 
-def how_to_go_on(plan: TenantPlan) -> Remedy:
+def how_to_go_on(plan: TenantPlan) -> Hint:
     """Return what to do about a tenant whose database is gone."""
     tenant = shlex.quote(plan.tenant)
     if not is_recreated(plan.record, plan.before):
         again = "restore it if you can; {} makes it again, empty"
-        return Remedy.command(f"ensure --recreate {tenant}", again)
+        return Hint.command(f"ensure --recreate {tenant}", again)
     assert plan.record is not None
     old = ""
-    if plan.record.other is not None and plan.record.due is not None:
+    if plan.record.secondary_target is not None and plan.record.drop_after is not None:
         old = (
             f"; after either, influxops retire --due copies what its old copy on "
-            f"{plan.record.other} has, when that is due"
+            f"{plan.record.secondary_target} has, when that is due"
         )
-    return Remedy.command(
+    return Hint.command(
         f"adopt {tenant}",
         "restore it if you can; {} takes what clients have written since as the tenant's; "
         f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one"

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action
 from influxops.domain.database import UNMANAGED, DatabaseStats
-from influxops.domain.finding import Kind
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import FindingKind
+from influxops.domain.hint import Hint
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
@@ -86,21 +86,21 @@ class Retire(RecordOperation, Struct, frozen=True):
             return self._found(plan, planning)
         record, observed = plan.record, planning.observed
         retired = record.state is State.RETIRED
-        if record.target is None or record.state is State.WANTED or (retired and not plan.before):
+        if record.target is None or record.state is State.PENDING or (retired and not plan.before):
             why = "its database was dropped" if retired else "it has no database"
-            return plan.note(plan.info(Kind.RETIRING, why))
+            return plan.note(plan.info(FindingKind.RETIRING, why))
         if record.state is State.RETIRING and not self.renew:
-            due = f": dropped after {format_time(record.due)}" if record.due else ""
-            return plan.note(plan.info(Kind.RETIRING, f"it is retiring already{due}"))
-        if record.state is State.MOVING or record.other is not None:
+            due = f": dropped after {format_time(record.drop_after)}" if record.drop_after else ""
+            return plan.note(plan.info(FindingKind.RETIRING, f"it is retiring already{due}"))
+        if record.state is State.MOVING or record.secondary_target is not None:
             return plan.block(move_in_progress_finding(record))
         if not observed.sources_complete:
             why = "not every source could be read, so nobody knows whether one still has it"
-            return plan.defer(Kind.NOT_READ, why)
+            return plan.defer(FindingKind.NOT_READ, why)
         if record.tenant in observed.known_elsewhere:
             message = "a source still has it, so the next run for all tenants unretires it"
             remedy = "take it out of the registry"
-            plan = plan.note(plan.warning(Kind.STILL_REGISTERED, message, remedy))
+            plan = plan.note(plan.warning(FindingKind.STILL_REGISTERED, message, remedy))
         plan = recreated_note(plan, observed)
         until = planning.keep_until(self.after)
         return plan.with_changes(plan.change(Action.RETIRE, until=until))
@@ -114,7 +114,7 @@ class Retire(RecordOperation, Struct, frozen=True):
             return plan.on_several(homes, "say which: give its `target`")
         if unread:
             why = f"it may be on {summarize(unread)}, which cannot be read"
-            return plan.defer(Kind.NOT_READ, why)
+            return plan.defer(FindingKind.NOT_READ, why)
         if not homes:
             return replace(plan, retention=UNMANAGED)
         identity = observed.inventories[homes[0]].identity
@@ -154,7 +154,7 @@ class Unretire(RecordOperation, Struct, frozen=True):
     @staticmethod
     def _dropped(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan:
         """Return why a tenant that was dropped cannot be kept any more."""
-        when = f" {format_time(record.since)}" if record.since else ""
+        when = f" {format_time(record.state_since)}" if record.state_since else ""
         message = f"its database {truncate(record.database)} was dropped{when}"
         inventory = observed.inventories.get(record.target or "")
         until = inventory.deleted.get(record.database) if inventory else None
@@ -163,9 +163,9 @@ class Unretire(RecordOperation, Struct, frozen=True):
         if plan.before is not None:
             message += "; the one that is there now is another"
         return plan.blocked(
-            Kind.RETIRING,
+            FindingKind.RETIRING,
             message,
-            Remedy.command(
+            Hint.command(
                 f"ensure {shlex.quote(record.tenant)}",
                 "add it to the registry and run {} for a new, empty one",
             ),
@@ -206,7 +206,7 @@ def _check_recent_writes(
     target = plan.changes[0].target
     if target not in planning.observed.inventories:
         why = f"its target {target} cannot be read"
-        return plan.defer(Kind.NOT_READ, f"when telemetry last came is not known: {why}")
+        return plan.defer(FindingKind.NOT_READ, f"when telemetry last came is not known: {why}")
     tables = [table for table in stats.contents if table.is_telemetry] if stats else []
     times = [(table.last_write, table.name) for table in tables if table.last_write is not None]
     newest, name = max(times, key=itemgetter(0), default=(None, ""))
@@ -222,9 +222,9 @@ def _check_recent_writes(
     message = f"when telemetry last came could not be read: {why}"
     if "recent-telemetry" in planning.request.allow:
         return _recent_write_note(plan, message)
-    remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
-    return plan.defer(Kind.NOT_READ, message, remedy)
+    remedy = Hint.allow("recent-telemetry", "only if nobody writes to it any more")
+    return plan.defer(FindingKind.NOT_READ, message, remedy)
 
 
 def _recent_write_note(plan: TenantPlan, message: str) -> TenantPlan:
-    return plan.note(plan.warning(Kind.RECENT_TELEMETRY, message, "stop what writes to it"))
+    return plan.note(plan.warning(FindingKind.RECENT_TELEMETRY, message, "stop what writes to it"))

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize, truncate
@@ -40,9 +40,9 @@ class PlanWarnings:
         yield from unknown_configured_tenants(desired, self.rules)
         yield from self._orphans(desired)
 
-    def _capacity_setting(self, target: str, text: str) -> Remedy:
+    def _capacity_setting(self, target: str, text: str) -> Hint:
         written = self.rules.targets[target].capacity_written
-        return Remedy.setting("capacity", text, f"target:{target}", written)
+        return Hint.setting("capacity", text, f"target:{target}", written)
 
     def _estimates(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
         beyond: defaultdict[str, list[TenantPlan]] = defaultdict(list)
@@ -50,7 +50,7 @@ class PlanWarnings:
         for plan in plans:
             if plan.target is not None and plan.changes and plan.before is None:
                 created[plan.target] += 1
-                if plan.over_estimate:
+                if plan.may_exceed_capacity:
                     beyond[plan.target].append(plan)
         for target, these in beyond.items():
             location = self.placement.locations[target]
@@ -58,7 +58,7 @@ class PlanWarnings:
             left = max(0, capacity - (location.used - created[target]))
             unknown = any(plan.tenant not in self.rules.acknowledged for plan in these)
             yield Finding(
-                Kind.OVER_CAPACITY,
+                FindingKind.OVER_CAPACITY,
                 Severity.ERROR if unknown else Severity.INFO,
                 f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
                 f"it is thought to hold {capacity}); {len(these):,} may find no place",
@@ -81,7 +81,7 @@ class PlanWarnings:
                 markers[target] += 1
         for target, number in retentions.items():
             yield Finding(
-                Kind.RETENTION_NOT_READ,
+                FindingKind.RETENTION_NOT_READ,
                 Severity.WARNING,
                 f"the retention periods of {pluralize(number, 'database')} cannot be read, so they "
                 "are left as they are",
@@ -91,7 +91,7 @@ class PlanWarnings:
         for target, number in markers.items():
             marker = self.rules.targets[target].traits.marker
             yield Finding(
-                Kind.NOT_DECIDABLE,
+                FindingKind.COMPLETENESS_UNKNOWN,
                 Severity.INFO,
                 f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
                 "retention period may have taken it",
@@ -104,7 +104,7 @@ class PlanWarnings:
             full = location.closed is not None and location.capacity is not None
             if full and not location.estimated and location.used < (location.capacity or 0):
                 yield Finding(
-                    Kind.CAPACITY,
+                    FindingKind.CAPACITY,
                     Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
@@ -124,24 +124,24 @@ class PlanWarnings:
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
             yield Finding(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.WARNING,
                 f"{len(orphans):,} of {pluralize(len(databases), 'tenant database')} belong to no "
                 f"tenant any more; the sources hold {pluralize(len(desired), 'tenant')}",
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:
-            kind, severity, owner = Kind.ORPHAN, Severity.INFO, owners.get((target, name))
+            kind, severity, owner = FindingKind.ORPHAN, Severity.INFO, owners.get((target, name))
             message = f"the database {name} on {target} belongs to no tenant"
-            remedy = Remedy.advise("influxops leaves it alone; drop it if its tenant is gone")
+            remedy = Hint.advise("influxops leaves it alone; drop it if its tenant is gone")
             if was_recreated(name, target, self.observed):
-                kind, severity = Kind.BACK_AGAIN, Severity.WARNING
+                kind, severity = FindingKind.RECREATED_AFTER_DROP, Severity.WARNING
                 message = f"the database {name} on {target} was deleted, and is there again: a "
                 message += "late write made it"
-                remedy = Remedy.advise("stop what writes to it, then drop it")
+                remedy = Hint.advise("stop what writes to it, then drop it")
             elif owner is not None:  # a tenant that is recorded, and in no source
                 retire = f"retire {shlex.quote(owner)}"
-                remedy = Remedy.command(retire, "run {} if that tenant is gone")
+                remedy = Hint.command(retire, "run {} if that tenant is gone")
             yield Finding(kind, severity, message, remedy, database=name, facts={"target": target})
 
 
@@ -162,16 +162,20 @@ def explained_databases(
             place, found = (target, record.database), inventory.databases.get(record.database)
             if found is None:
                 continue
-            if target == record.other:
+            if target == record.secondary_target:
                 explained.add(place)
             elif record.tenant in desired or place in explained:
                 continue
             elif record.state is State.RETIRING and target == record.target:
                 explained.add(place)
-                due = f"dropped after {format_time(record.due)}" if record.due else "to be dropped"
+                due = (
+                    f"dropped after {format_time(record.drop_after)}"
+                    if record.drop_after
+                    else "to be dropped"
+                )
                 message = f"it is retiring: {due}"
                 who = (record.tenant, target, record.database)
-                reported.append(Finding(Kind.RETIRING, Severity.INFO, message, "", *who))
+                reported.append(Finding(FindingKind.RETIRING, Severity.INFO, message, "", *who))
             elif record.state is State.RETIRED and place not in provisioned:
                 # On whatever target: a writer may have cached another location.
                 explained.add(place)
@@ -181,17 +185,15 @@ def explained_databases(
 
 def _back_again(record: Record, target: str, found: Database) -> Finding:
     """Return the finding that the database of a retired tenant exists again."""
-    when = f" {format_time(record.since)}" if record.since else ""
+    when = f" {format_time(record.state_since)}" if record.state_since else ""
     # What a write creates by itself has no marker.
     by = "a late write made it" if found.complete is False else "somebody made it"
     return Finding(
-        Kind.BACK_AGAIN,
+        FindingKind.RECREATED_AFTER_DROP,
         Severity.WARNING,
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
         + by,
-        Remedy.command(
-            f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"
-        ),
+        Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
         record.tenant,
         target,
         record.database,
