@@ -65,16 +65,19 @@ options:
         with O(state=absent) drops what is on the others.
       - V(shorter-retention) shortens a retention period, which hides older data at once.
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
-      - V(drop) drops databases, with O(state=absent), or with V(recreate-lost) the database that a client
+      - V(drop) drops databases, with O(state=absent), or with V(recreate-lost) the database that a
+      client
         has created in place of a lost one.
       - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
         telemetry was written within the last day. V(still-registered) retires one that a source
-        still has, which a task does in any case, with a warning. V(recreate-lost) creates a database again
+        still has, which a task does in any case, with a warning. V(recreate-lost) creates a
+        database again
         that was ready and is gone, and needs V(drop), too, where a client has created another one
         in its place. V(replaced-server) accepts another server than the recorded one.
         V(mass-change) accepts that many recorded tenants are created again, retired, or gone from
         the registry. V(new-source) accepts the tenants of a registry that is not recorded.
-        V(unrecorded-changes) creates and drops while the ledger cannot be used. V(late-writes) is for
+        V(unrecorded-changes) creates and drops while the ledger cannot be used. V(late-writes) is
+        for
         C(influxops retire --due) alone, which drops the old copies of moved tenants.
     type: list
     elements: str

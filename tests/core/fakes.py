@@ -16,6 +16,7 @@ from influxops.constants import PLUGIN_GROUP
 from influxops.plugin import (
     Action,
     Change,
+    ChangeResult,
     Check,
     Context,
     CopyProgress,
@@ -38,7 +39,6 @@ from influxops.plugin import (
     Secret,
     SourceError,
     SourceSettings,
-    ChangeResult,
     TableStats,
     TargetError,
     TargetSettings,
@@ -177,7 +177,11 @@ class Books:
                     now.state_since if now is not None and now.state == record.state else self.now
                 )
                 self.records[record.tenant] = replace(
-                    record, claimed_by=holder, version=version + 1, since=since, is_claimed=False
+                    record,
+                    claimed_by=holder,
+                    version=version + 1,
+                    state_since=since,
+                    is_claimed=False,
                 )
             stands = self.records[record.tenant]
             held = stands.claimed_by not in ("", run) and stands.claimed_by in self.living

@@ -171,7 +171,8 @@ def in_trouble(stage: Stage) -> str:
         scene.db.execute(
             "DELETE FROM device_registry WHERE tenant_id = 'retiring'",
             "INSERT INTO device_registry (tenant_id) VALUES ('new')",
-            "UPDATE influxops.tenants t SET state = 'moving', secondary_target = 'eu2', secondary_identity = "
+            "UPDATE influxops.tenants t SET state = 'moving', secondary_target = 'eu2', "
+            "secondary_identity = "
             "s.identity FROM influxops.servers s WHERE s.target = 'eu2' AND tenant = 'moving'",
         )
         scene.given("retire retiring")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops.plugin import Action, Change, Context, Database, Secret, ChangeResult, TargetRefused
+from influxops.plugin import Action, Change, ChangeResult, Context, Database, Secret, TargetRefused
 from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import InfluxDBError, NotFound

@@ -75,7 +75,8 @@ class Ledger:
         """Let all that it knows be an hour older, as in a backup of an hour ago."""
         self.db.execute(
             "UPDATE influxops.tenants SET created_at = created_at - interval '1 hour', "
-            "state_since = state_since - interval '1 hour', last_seen_at = last_seen_at - interval '1 hour'",
+            "state_since = state_since - interval '1 hour', last_seen_at = last_seen_at - "
+            "interval '1 hour'",
             "UPDATE influxops.servers SET since = since - interval '1 hour', "
             "read = read - interval '1 hour'",
         )

@@ -81,7 +81,7 @@ def test_a_ledger_remembers_every_field_of_a_record(ledger: PostgresLedger) -> N
     now = datetime.now(UTC)
     assert kept(ledger, given.tenant) == returned
     since = returned.state_since
-    assert returned == replace(given, version=1, since=since)
+    assert returned == replace(given, version=1, state_since=since)
     assert since is not None and abs(since - now) < timedelta(minutes=1)
     assert since.utcoffset() == timedelta(0)
 
@@ -92,9 +92,9 @@ def test_since_is_the_ledger_s_time_of_the_last_change_of_state(ledger: Postgres
     def write(new: Record) -> Record:
         return record(ledger, context, Writing((new,)))[new.tenant]
 
-    first = write(replace(a_place("acme"), state=State.READY, since=SOME_TIME))
+    first = write(replace(a_place("acme"), state=State.READY, state_since=SOME_TIME))
     assert first.state_since is not None and first.state_since > SOME_TIME
-    same = write(replace(first, since=None, error="away", attempts=1))
+    same = write(replace(first, state_since=None, error="away", attempts=1))
     assert same.state_since == first.state_since
     lost = write(replace(same, state=State.LOST))
     assert lost.state_since is not None and lost.state_since > first.state_since

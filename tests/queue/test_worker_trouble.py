@@ -282,7 +282,10 @@ def test_one_of_the_workers_makes_full_runs(
     cli = queued(url=server.url)
     with working(cli, "--full-run-every", "1h"), working(cli, "--full-run-every", "1h"):
         until(all_ready(db, 1))
-        full = "SELECT status::text FROM influxops_queue.procrastinate_jobs WHERE task_name='reconcile'"
+        full = (
+            "SELECT status::text FROM influxops_queue.procrastinate_jobs WHERE "
+            "task_name='reconcile'"
+        )
         until(lambda: rows(db, full) == [("todo",)])
     runs = rows(db, "SELECT DISTINCT run FROM influxops.history")
     assert len(runs) == 1

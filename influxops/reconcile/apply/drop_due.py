@@ -269,7 +269,8 @@ class OldCopies:
         }
         if late.is_held:
             message = (
-                f"{late.still_written(known.secondary_target)}; the last pass found {rows}, which it copied "
+                f"{late.still_written(known.secondary_target)}; the last pass found {rows}, "
+                "which it copied "
                 f"to {known.target}, and the drop was postponed {late.postponed} times"
             )
             when = "let what writes there use the new place; to copy the rest and drop it then"
@@ -278,7 +279,8 @@ class OldCopies:
             after = replace(plan, changes=(), after=plan.before).block(finding)
         else:
             message = (
-                f"{rows} came late to its old copy on {known.secondary_target}: copied to {known.target} "
+                f"{rows} came late to its old copy on {known.secondary_target}: copied to "
+                f"{known.target} "
                 f"(postponed {late.postponed} of {MOST_POSTPONED} times)"
             )
             remedy = Hint.command(

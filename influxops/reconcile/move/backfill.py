@@ -209,7 +209,8 @@ class BackfillScheduler:
             stands = found[move.plan.tenant]
         except LedgerError as error:
             raise MoveFailed(
-                f"whether its place was changed to {record.secondary_target} is not known: {error.message}",
+                f"whether its place was changed to {record.secondary_target} is not known: "
+                f"{error.message}",
                 Hint.command(f"where --recorded {shlex.quote(move.plan.tenant)}", "{} says so"),
             ) from None
         if not is_written(after, stands):

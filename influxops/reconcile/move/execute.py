@@ -372,7 +372,10 @@ class _MoveExecutor:
         if self.moves.write({move.plan.tenant: (move, after, entry if is_there else None)}):
             message = f"it stays on {move.route.source}"
             if is_there:
-                message += f"; what was copied to {record.secondary_target} may be dropped after {format_time(due)}"
+                message += (
+                    f"; what was copied to {record.secondary_target} may be dropped after "
+                    f"{format_time(due)}"
+                )
             kept = due if is_there else None
             self.moves.done(move, move.route.source, message, due=kept, given_up=True)
 

@@ -167,7 +167,8 @@ class MovePlanner:
         if is_cut_over(record) and to not in (None, record.target):
             return blocked(
                 FindingKind.MOVING,
-                f"it was moved from {record.secondary_target} to {record.target} just now, and the last rows "
+                f"it was moved from {record.secondary_target} to {record.target} just now, and "
+                "the last rows "
                 f"on {record.secondary_target} are still to be looked for",
                 Hint.command(f"move {me} --to {record.target}", "finish that first: {}"),
             )

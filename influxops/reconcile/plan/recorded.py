@@ -83,7 +83,8 @@ def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
     return blocked(
         FindingKind.MOVING,
-        f"the copy on {record.secondary_target} belongs to a move, and may hold rows that {record.target} "
+        f"the copy on {record.secondary_target} belongs to a move, and may hold rows that "
+        f"{record.target} "
         "lacks",
         Hint.command("retire --due", "{} drops an old copy when it is due, after a last pass"),
     )
@@ -109,7 +110,8 @@ def moving(record: Record) -> Finding:
     """Return the finding that a tenant is being moved; it has its database in the meantime."""
     was_cut_over, to, hint = is_cut_over(record), record.target, "go on with {}"
     message = (
-        f"it was moved here from {record.secondary_target}, where the last rows are still to be looked for"
+        f"it was moved here from {record.secondary_target}, where the last rows are still to be "
+        "looked for"
         if was_cut_over
         else f"its database is being copied to {record.secondary_target}"
     )

@@ -78,9 +78,12 @@ SELECT {columns}, {is_held}, t.version FROM {tenants} AS t
 _WRITE = sql.SQL("""
 WITH held AS MATERIALIZED ({held}), clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
 INSERT INTO {tenants} AS t (
-       namespace, tenant, state, database, target, identity, secondary_target, secondary_identity, drop_after, progress,
-       state_since, created_at, created_by, last_seen_at, error, attempts, claimed_by, claim_key, version)
-SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity, r.secondary_target,
+       namespace, tenant, state, database, target, identity, secondary_target, secondary_identity,
+       drop_after, progress,
+       state_since, created_at, created_by, last_seen_at, error, attempts, claimed_by, claim_key,
+       version)
+SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity,
+r.secondary_target,
        r.secondary_identity, r.drop_after, coalesce(r.progress, ''),
        CASE WHEN r.state = old.state OR (r.state IN ('pending', 'allocated')
                  AND old.state IN ('pending', 'allocated')) THEN old.state_since ELSE now END,
@@ -89,7 +92,8 @@ SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.i
        coalesce(r.version, 0) + 1
   FROM clock CROSS JOIN json_to_recordset(%(records)s::json) AS r (
        tenant text, state text, database text, target text, identity text, secondary_target text,
-       secondary_identity text, drop_after timestamptz, progress text, created_at timestamptz, created_by text,
+       secondary_identity text, drop_after timestamptz, progress text, created_at timestamptz,
+       created_by text,
        last_seen_at timestamptz, error text, attempts integer, version bigint)
   LEFT JOIN {tenants} AS old ON old.namespace = %(namespace)s AND old.tenant = r.tenant COLLATE "C"
  WHERE coalesce(r.version, 0) = coalesce(old.version, 0)
@@ -97,8 +101,10 @@ SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.i
     ON CONFLICT (namespace, tenant) DO UPDATE SET
        state = excluded.state, database = excluded.database, target = excluded.target,
        identity = excluded.identity, secondary_target = excluded.secondary_target,
-       secondary_identity = excluded.secondary_identity, drop_after = excluded.drop_after, progress = excluded.progress,
-       state_since = excluded.state_since, created_at = excluded.created_at, created_by = excluded.created_by,
+       secondary_identity = excluded.secondary_identity, drop_after = excluded.drop_after, progress
+       = excluded.progress,
+       state_since = excluded.state_since, created_at = excluded.created_at, created_by =
+       excluded.created_by,
        last_seen_at = excluded.last_seen_at, error = excluded.error, attempts = excluded.attempts,
        claimed_by = excluded.claimed_by, claim_key = excluded.claim_key, version = excluded.version
  WHERE t.version = excluded.version - 1
@@ -120,7 +126,8 @@ _RENAME = sql.SQL("""
 UPDATE {tenants} AS t
    SET target = CASE WHEN names.there ->> t.target = t.identity THEN t.target
                      ELSE coalesce(names.map ->> t.target, t.target) END,
-       secondary_target = CASE WHEN names.there ->> t.secondary_target = t.secondary_identity THEN t.secondary_target
+       secondary_target = CASE WHEN names.there ->> t.secondary_target = t.secondary_identity THEN
+       t.secondary_target
                     ELSE coalesce(names.map ->> t.secondary_target, t.secondary_target) END
   FROM (SELECT %(renamed)s::jsonb AS map, %(there)s::jsonb AS there) AS names
  WHERE t.namespace = %(namespace)s AND (names.map ? t.target OR names.map ? t.secondary_target)
@@ -169,7 +176,8 @@ SELECT id, event, tenant, target, database, before, after, outcome, message, at,
 
 # A database that is being moved is counted where it is, and where it goes to.
 _COUNT = sql.SQL("""
-SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (secondary_target)) AS p (place)
+SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (secondary_target)) AS p
+(place)
  WHERE namespace = %(namespace)s AND place IS NOT NULL AND state NOT IN ('pending', 'retired')
  GROUP BY place
 """)
@@ -308,7 +316,7 @@ def _write(
             given.pop(tenant),
             state_since=since,
             version=version,
-            claimed_by=holder,
+            claimed_by=claimed_by,
             is_claimed=False,
         )
         for tenant, since, version in _rows(session, _WRITE, values)

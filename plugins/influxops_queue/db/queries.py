@@ -75,7 +75,8 @@ SELECT extract(epoch FROM clock_timestamp() - backend_start)::float8 FROM pg_sta
  ORDER BY 1
 """)
 _FAILED = sql.SQL("""
-SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() - state_since)::float8
+SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() -
+state_since)::float8
   FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('pending', 'allocated')
    AND error <> '' ORDER BY state_since, tenant LIMIT %(most)s::int
 """)

@@ -95,7 +95,8 @@ class WaitingTenant(Struct, frozen=True):
 
 
 _COLUMNS = (
-    "t.name, t.status, t.created_at, r.state, r.target, r.database, r.secondary_target, r.drop_after, r.state_since, "
+    "t.name, t.status, t.created_at, r.state, r.target, r.database, r.secondary_target, "
+    "r.drop_after, r.state_since, "
     "r.created_at AS database_created_at, r.last_seen_at, r.error, r.attempts"
 )
 
@@ -119,7 +120,8 @@ WITH found AS (
         ON r.tenant = t.tenant_id COLLATE "C"
      WHERE (%(state)s = '' OR coalesce(r.state, 'unrecorded') = %(state)s)
        AND (%(status)s = '' OR t.status = %(status)s)
-       AND (%(target)s = '' OR (%(target)s IN (r.target, r.secondary_target) AND r.state <> 'retired'))
+       AND (%(target)s = '' OR (%(target)s IN (r.target, r.secondary_target) AND r.state <>
+       'retired'))
        AND (%(like)s = '' OR coalesce(t.tenant_id, r.tenant) COLLATE "default" ILIKE %(like)s
             OR t.name ILIKE %(like)s)
 ), shown AS (
@@ -144,7 +146,8 @@ WITH counted AS (
      GROUP BY target, state
 ), coming AS (
     SELECT secondary_target AS target, count(*) AS number FROM {records}
-     WHERE namespace = %(namespace)s AND secondary_target IS NOT NULL AND state NOT IN ('pending', 'retired')
+     WHERE namespace = %(namespace)s AND secondary_target IS NOT NULL AND state NOT IN ('pending',
+     'retired')
      GROUP BY secondary_target
 ), servers AS (SELECT * FROM {servers} WHERE namespace = %(namespace)s)
 SELECT names.target,
