@@ -24,7 +24,7 @@ from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
-from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
@@ -204,7 +204,7 @@ class _MoveExecutor:
         if not wanted:
             return []
         try:
-            found = self.moves.ledger.reserve([*wanted.values()], self.moves.context)
+            found = self.moves.ledger.claim([*wanted.values()], self.moves.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -224,7 +224,7 @@ class _MoveExecutor:
         self.moves.open.update({move.plan.tenant: move for move in moves})
         try:
             entries = tuple(self._started(plan) for plan in mine)
-            self.moves.ledger.record(Writing(entries=entries), self.moves.context)
+            self.moves.ledger.commit(LedgerUpdate(entries=entries), self.moves.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -262,7 +262,7 @@ class _MoveExecutor:
             progress=record.progress if goes_on else "",
         )
 
-    def _started(self, plan: TenantPlan) -> Entry:
+    def _started(self, plan: TenantPlan) -> HistoryEntry:
         route, record = route_of(plan), plan.record
         assert record is not None
         again = "goes on" if record.state is State.MOVING else ""
