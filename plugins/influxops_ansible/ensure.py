@@ -74,11 +74,7 @@ def _run(task: Task, engine: Engine, context: Context) -> Report:
 
 
 def _seconds(after: str | None) -> int | None:
-    """Return how long a database is kept; None for the setting of the ledger.
-
-    Raises:
-        ConfigError: When it is no duration.
-    """
+    """Return how long a database is kept; None for the setting of the ledger."""
     if after is None:
         return None
     try:

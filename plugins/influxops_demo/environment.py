@@ -112,21 +112,13 @@ class DemoEnvironment:
         return len(self.journal.read_text(encoding="utf-8").splitlines())
 
     def databases(self) -> dict[str, list[str]]:
-        """Ask each stand-in itself for its databases, past influxops.
-
-        Raises:
-            InfluxopsError: When one does not answer.
-        """
+        """Ask each stand-in itself for its databases, past influxops."""
         return {target: _databases(stand_in.url) for target, stand_in in self.stand_ins.items()}
 
 
 @contextlib.contextmanager
 def running_environment() -> Iterator[DemoEnvironment]:
-    """Start everything at once; end and remove it all when the block is left, however it is.
-
-    Raises:
-        InfluxopsError: When something does not start; what did start is ended.
-    """
+    """Start everything at once; end and remove it all when the block is left, however it is."""
     folder = Path(tempfile.mkdtemp(prefix="influxops-demo-"))
     with ThreadPoolExecutor(1 + len(TARGETS)) as pool:
         registry = pool.submit(_start_registry)

@@ -81,11 +81,7 @@ class EmbeddedPostgres:
         )
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run one of PostgreSQL's programs as the account that the server runs as.
-
-        Raises:
-            InfluxopsError: When it fails; the message has what it output.
-        """
+        """Run one of PostgreSQL's programs as the account that the server runs as."""
         return _run(self.programs, self.work_dir, program, *arguments)
 
     def stop(self) -> None:
@@ -102,12 +98,7 @@ class EmbeddedPostgres:
 def embedded_postgres(
     data_dir: Path | None = None, *, options: Mapping[str, str] | None = None
 ) -> Iterator[EmbeddedPostgres]:
-    """Run a PostgreSQL for as long as the context lasts.
-
-    Args:
-        data_dir: See `start_postgres`.
-        options: See `start_postgres`.
-    """
+    """Run a PostgreSQL for as long as the context lasts; see `start_postgres`."""
     server = start_postgres(data_dir, options=options)
     try:
         with ended_with_this_process(server):
@@ -180,9 +171,6 @@ def make_work_dir() -> Path:
 
     It is in the folder for temporary files, or in `/tmp` where that is too long for a socket's
     path.
-
-    Raises:
-        InfluxopsError: When there is no account to run the server as.
     """
     folder = tempfile.gettempdir()
     if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():
@@ -199,14 +187,7 @@ def make_work_dir() -> Path:
 def start_cluster(
     programs: Path, work_dir: Path, data_dir: Path, options: Mapping[str, str]
 ) -> int:
-    """Start the server of an initialized data folder.
-
-    Returns:
-        The TCP port on 127.0.0.1 that it listens on.
-
-    Raises:
-        InfluxopsError: When it does not start; the message has the end of its log.
-    """
+    """Start the server of an initialized data folder; return its TCP port on 127.0.0.1."""
     for attempt in range(1, _PORT_TRIES + 1):
         port = _free_port()
         arguments = f"-h 127.0.0.1 -p {port} -k {work_dir}"

@@ -37,11 +37,7 @@ class _StepFailed(Exception):
 
 
 def run(*, keep: bool) -> int:
-    """Run the demonstration, with `keep` until Ctrl-C, and return the exit code.
-
-    Raises:
-        InfluxopsError: When something does not start.
-    """
+    """Run the demonstration, with `keep` until Ctrl-C, and return the exit code."""
     with _ended_by_sigterm():
         try:
             return _run(keep=keep)
@@ -51,11 +47,7 @@ def run(*, keep: bool) -> int:
 
 
 def run_web() -> int:
-    """Run the service and its console until Ctrl-C, and return the exit code.
-
-    Raises:
-        InfluxopsError: When something does not start.
-    """
+    """Run the service and its console until Ctrl-C, and return the exit code."""
     from influxops_demo.web import run_service
 
     with _ended_by_sigterm():

@@ -73,14 +73,7 @@ _TENANTS = (
 
 
 def run_service() -> int:
-    """Run all of it until Ctrl-C.
-
-    Returns:
-        The exit code: 0 after Ctrl-C, 1 where the service ended by itself.
-
-    Raises:
-        InfluxopsError: When something does not start.
-    """
+    """Run all of it until Ctrl-C; return the exit code, 1 where the service ended by itself."""
     click.echo("Starting a PostgreSQL and three stand-ins for InfluxDB 3 ...")
     start = time.monotonic()
     with running_environment() as demo:
@@ -113,11 +106,7 @@ def _configure(demo: DemoEnvironment) -> None:
 
 
 def _prepare(demo: DemoEnvironment) -> str:
-    """Make all tables, tenants and databases; return an operator's token.
-
-    Raises:
-        InfluxopsError: When a command does not end well.
-    """
+    """Make all tables, tenants and databases; return an operator's token."""
     _run_command(demo, "ledger", "install")
     _run_command(demo, "db", "upgrade")
     with psycopg.connect(demo.postgres.conninfo()) as connection:
@@ -132,11 +121,7 @@ def _prepare(demo: DemoEnvironment) -> str:
 
 
 def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
-    """Run a command to its end; return what it printed.
-
-    Raises:
-        InfluxopsError: When it does not end well.
-    """
+    """Run a command to its end; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", "from influxops.cli.main import main; main()", *arguments],
         env=demo.environment,
@@ -199,11 +184,7 @@ def _log(demo: DemoEnvironment) -> Path:
 
 
 def _where(demo: DemoEnvironment, service: subprocess.Popen[str]) -> str:
-    """Return where the service answers, once it does.
-
-    Raises:
-        InfluxopsError: When it does not.
-    """
+    """Return where the service answers, once it does."""
     output: IO[str] | None = service.stdout
     for line in output or ():
         if line.startswith(_LISTENING):

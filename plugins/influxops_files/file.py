@@ -103,11 +103,7 @@ class FileSource(Source):
 
     @hookimpl
     def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
-        """Return the tenants with these ids; the file is read as a whole.
-
-        Raises:
-            SourceError: When it cannot be read.
-        """
+        """Return the tenants with these ids; the file is read as a whole."""
         return with_ids(self.influxops_tenants(context), ids)
 
     @hookimpl

@@ -62,11 +62,7 @@ class JournalReporter(Reporter):
 
     @hookimpl
     def influxops_report(self, report: Report, context: Context) -> None:
-        """Append the changes of the run.
-
-        Raises:
-            ReporterError: When the journal cannot be written.
-        """
+        """Append the changes of the run."""
         if report.dry_run:
             return
         data = "".join(json.dumps(entry) + "\n" for entry in _entries(report)).encode("ascii")

@@ -46,11 +46,7 @@ class JsonReporter(Reporter):
 
     @hookimpl
     def influxops_report(self, report: Report, context: Context) -> None:
-        """Write the document.
-
-        Raises:
-            ReporterError: When the file, or standard output, cannot be written.
-        """
+        """Write the document."""
         # ASCII with escapes: whole in any encoding, and harmless on a terminal.
         text = json.dumps(report_document(report), indent=self.settings.indent or None) + "\n"
         if self.settings.path == "-":

@@ -27,11 +27,7 @@ _MAX_ALIKE, _MAX_CAUSES = 20, 20
 
 
 def header_lines(head: RunStart | Report) -> list[str]:
-    """Return what a run works on.
-
-    Returns:
-        A line for the configuration, for each source, each target and the ledger, safe to print.
-    """
+    """Return what a run works on: configuration, sources, targets and ledger, safe to print."""
     config = one_line(head.origin.config) if head.origin.config else "none, the environment only"
     who = one_line(head.origin.who)
     what = "dry run" if head.dry_run else "run"

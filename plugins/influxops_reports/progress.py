@@ -60,11 +60,7 @@ class TerminalReporter(Reporter):
 
     @hookimpl
     def influxops_report(self, report: Report, context: Context) -> None:
-        """Print how the run ended.
-
-        Raises:
-            ReporterError: When standard output cannot be written.
-        """
+        """Print how the run ended."""
         if self.settings.quiet and not ReportView(report).needs_attention:
             return
         if self.settings.quiet:

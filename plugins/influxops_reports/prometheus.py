@@ -57,11 +57,7 @@ class PrometheusReporter(Reporter):
 
     @hookimpl
     def influxops_report(self, report: Report, context: Context) -> None:
-        """Write the textfile.
-
-        Raises:
-            ReporterError: When it cannot be written.
-        """
+        """Write the textfile."""
         if report.dry_run:
             return
         path = Path(self.settings.path)

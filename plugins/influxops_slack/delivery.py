@@ -60,11 +60,7 @@ class _Failure(Struct, frozen=True):
 
 
 def post(webhook: str, message: Mapping[str, Any], context: Context) -> None:
-    """Post one message, in three attempts at most, while the context lasts.
-
-    Raises:
-        ReporterError: When Slack did not accept it in time, or refused it.
-    """
+    """Post one message, in three attempts at most, while the context lasts."""
     check_webhook(webhook)
     body = json.dumps(message).encode("ascii")
     backoffs = iter(_BACKOFF)

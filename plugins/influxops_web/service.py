@@ -61,12 +61,7 @@ class ConfiguredTarget(Struct, frozen=True):
 
 
 class Service:
-    """The service's parts.
-
-    Args:
-        engine: What is configured, and checked; it is not kept.
-        key: What session cookies are signed with.
-    """
+    """The service's parts; session cookies are signed with `key`."""
 
     def __init__(
         self, engine: Engine, location: DatabaseLocation, device_table: DeviceTable, key: bytes
@@ -162,11 +157,7 @@ class Service:
             raise (outcome_unknown() if is_stored is None else database_unavailable()) from lost
 
     async def operator(self, credentials: Credentials) -> Operator | None:
-        """Return the operator; None where the token is unknown, revoked or expired.
-
-        Raises:
-            Problem: When PostgreSQL is unavailable (503).
-        """
+        """Return the operator; None where the token is unknown, revoked or expired."""
         async with self.connection() as connection:
             query = self.location.sql(FIND)
             cursor = await connection.execute(
@@ -180,11 +171,7 @@ class Service:
         )
 
     async def audit(self, entry: Mapping[str, Any]) -> None:
-        """Write a line of the audit log.
-
-        Raises:
-            Problem: When PostgreSQL is unavailable (503).
-        """
+        """Write a line of the audit log."""
         async with self.connection() as connection:
             await connection.execute(self.location.sql(_AUDIT), entry)
 

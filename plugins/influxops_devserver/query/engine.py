@@ -31,9 +31,8 @@ _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow
 class QueryEngine:
     """Answers SQL.
 
-    Args:
-        unreadable_table: The name of tables that no query can read; with its schema for one of
-            the server's own.
+    No query can read a table of the name `unreadable_table`, of another schema than `iox` with that
+    before it.
     """
 
     def __init__(
@@ -57,9 +56,6 @@ class QueryEngine:
         """Run one read-only statement and return its record batches.
 
         Placeholders have their values in `params`, by name without the dollar sign.
-
-        Raises:
-            ApiError: No such database, or DataFusion refuses the statement or fails to run it.
         """
         found = self._catalog.database(database)
         if found is None:

@@ -72,11 +72,7 @@ def read_lines(body: str) -> Iterator[tuple[str, Line | LineError]]:
 
 
 def parse_line(line: str) -> Line:
-    """Parse one line.
-
-    Raises:
-        LineError: It is no line protocol.
-    """
+    """Parse one line."""
     is_plain = "\\" not in line and len(line) <= MAX_STRING_BYTES // 4
     word: Callable[[str], str] = str if is_plain else _word
     found = _MEASUREMENT.match(line)

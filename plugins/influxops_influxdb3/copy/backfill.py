@@ -72,11 +72,7 @@ class Backfill:
     def _round(
         self, span: Span, rounds: int, number: int, *, is_probed: bool = False
     ) -> Generator[None, None, bool]:
-        """Copy what is missing of a share of the rows.
-
-        Returns:
-            Whether that was done; False where there are too many rows to remember.
-        """
+        """Copy what is missing of a share of the rows; False: there are too many to remember."""
         known: dict[bytes, bytes] = {}
         for found in self._copy.rows(self._copied, span):
             for row in found:

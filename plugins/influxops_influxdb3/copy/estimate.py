@@ -30,11 +30,7 @@ _READ = 5
 def estimate(
     source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyOrder, context: Context
 ) -> Iterator[Copied]:
-    """Yield one value: tables, rows, about how many bytes, and findings about `target`.
-
-    Raises:
-        TargetError: When the source cannot be read.
-    """
+    """Yield one value: tables, rows, about how many bytes, and findings about `target`."""
     tables = TableSync(source, copy, context, target)
     source.handshake()
     source.retention()

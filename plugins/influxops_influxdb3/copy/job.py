@@ -89,11 +89,7 @@ class CopyJob:
         self._state = self._durable = CopyState("", "", 0)
 
     def run(self) -> Iterator[Copied]:
-        """Copy; yield how far that is.
-
-        Raises:
-            TargetError: When it cannot go on.
-        """
+        """Copy; yield how far that is."""
         self._source.handshake()
         self._copy.handshake()
         self._refuse_itself()
@@ -121,11 +117,7 @@ class CopyJob:
     # Before anything is copied ---------------------------------------------------------------
 
     def _initial_state(self) -> CopyState:
-        """Return from where to go on.
-
-        Raises:
-            TargetError: When the progress is of other servers, or cannot be read.
-        """
+        """Return from where to go on."""
         order, source, copy = self._order, self._source, self._copy
         fresh = CopyState(
             source.uuid,
@@ -166,11 +158,7 @@ class CopyJob:
             )
 
     def _prepare(self) -> Iterator[Copied]:
-        """Make the tables, and count the rows.
-
-        Raises:
-            TargetError: When something stands in the way.
-        """
+        """Make the tables, and count the rows."""
         for finding in self._make_tables():
             if finding is not None and finding.severity is Severity.ERROR:
                 raise TargetError(

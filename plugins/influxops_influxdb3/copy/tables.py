@@ -91,11 +91,7 @@ class TableSync:
             yield None
 
     def make(self) -> Iterator[Finding | None]:
-        """Make the tables that the copy lacks; yield None for each, or what was noticed.
-
-        Raises:
-            TargetError: When the server takes no further table, for one.
-        """
+        """Make the tables that the copy lacks; yield None for each, or what was noticed."""
         for name in self.missing:
             self._context.check()
             table = self._source.table(name)

@@ -136,11 +136,7 @@ class Response(Struct):
 
 
 def read_json(response: Response, request: Request) -> Any:
-    """Return a good answer's body, read as JSON.
-
-    Raises:
-        NotInfluxDB3: When it is no JSON.
-    """
+    """Return a good answer's body, read as JSON."""
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError):

@@ -74,22 +74,13 @@ class _Part(Struct, frozen=True):
 
 
 def table_names(client: Client, context: Context, database: str) -> dict[str, bool]:
-    """Return the names of a database's tables, each with whether it has a column `time`.
-
-    Raises:
-        NotFound: When there is no such database.
-    """
+    """Return the names of a database's tables, each with whether it has a column `time`."""
     rows = client.query(context, database, TABLES_WITH_TIME)
     return {str(row["table_name"]): bool(row.get("times")) for row in rows}
 
 
 def read_contents(client: Client, context: Context, database: str) -> Contents:
-    """Count the rows of each table of a database.
-
-    Raises:
-        NotFound: When there is no such database.
-        TargetError: When the server does not answer as it should.
-    """
+    """Count the rows of each table of a database."""
     return _Collector(client, context, database).read()
 
 
@@ -100,11 +91,7 @@ def describe(
     markers: MarkerCheck,
     telemetry: Collection[str] | None,
 ) -> DatabaseStats:
-    """Describe a database with all its tables; those of telemetry are all, or those named.
-
-    Raises:
-        TargetError: When the server does not answer as it should.
-    """
+    """Describe a database with all its tables; those of telemetry are all, or those named."""
     contents = read_contents(client, context, database.name)
     found = dict(contents.tables)
     marker = found.pop(MARKER_TABLE, None)
@@ -163,11 +150,7 @@ class _Collector:
         return {part.table: self._stats(part, told.get(part.table, {})) for part in parts}
 
     def _without(self, part: _Part, error: InfluxDBError) -> TableStats:
-        """Return what is known of a table that cannot be counted.
-
-        Raises:
-            ServerFailed: When it is no fault of the table's.
-        """
+        """Return what is known of a table that cannot be counted."""
         if isinstance(error, QueryFileLimit) and part.after is None:
             after = part.files.last if part.files.count else _a_while_ago()
             return self._count([replace(part, after=after)])[part.table]

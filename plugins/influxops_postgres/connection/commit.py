@@ -50,31 +50,20 @@ _UNDO = 5.0
 
 
 def identity(number: sql.SQL) -> sql.Composed:
-    """Return what identifies a transaction, to be read within it.
-
-    Args:
-        number: Gives its number, of the type xid8.
-    """
+    """Return what identifies a transaction of a number (of the type xid8), to be read within it."""
     return _IDENTITY.format(number=number)
 
 
 def outcome_query(identity: Sequence[str | None]) -> sql.Composed:
-    """Return the query for how a transaction ended.
+    """Return the query for how the transaction ended that has this `identity`.
 
     It gives one value: `committed`, `aborted`, `in progress`, or null where the server cannot tell.
-
-    Args:
-        identity: What `identity` gave in the transaction.
     """
     return _OUTCOME.format(identity=sql.Literal([*identity]))
 
 
 def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) -> None:
-    """Commit the transaction that was begun with BEGIN, and make sure that it is.
-
-    Args:
-        connection: In autocommit mode.
-        identity: What `identity` gave in this transaction.
+    """Commit a transaction that was begun with BEGIN in autocommit mode, and make sure that it is.
 
     Raises:
         NotCommitted: When it was not.
@@ -95,8 +84,7 @@ def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) 
 def confirmed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Run the block in a transaction, and leave it only once that is known to be committed.
 
-    Args:
-        connection: In autocommit mode, and in no transaction.
+    The connection is in autocommit mode, and in no transaction.
 
     Raises:
         NotCommitted: When it was not committed.
@@ -147,11 +135,7 @@ async def confirming(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[
 def was_committed(
     settings: ConnectionSettings, context: Context, lost: CommitUnknown
 ) -> bool | None:
-    """Ask the server how a transaction ended; return None where it cannot tell in time.
-
-    Args:
-        context: Limits what asking may take, on new connections.
-    """
+    """Ask on new connections how a transaction ended; None where the server cannot tell in time."""
     with contextlib.suppress(Interrupted, psycopg.Error):
         while True:
             # A server that restarts may answer the next time.

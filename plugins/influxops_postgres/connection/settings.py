@@ -132,11 +132,7 @@ class ConnectionSettings(PluginSettings):
         return self.statement_timeout + _SLACK if self.statement_timeout else None
 
     def dsn_keywords(self) -> dict[str, str]:
-        """Return the keywords of the connection string, its password among them; none without one.
-
-        Raises:
-            ConfigError: When it is secret, and cannot be read or understood.
-        """
+        """Return the keywords of the connection string, its password among them."""
         if self.dsn is None:
             return {}
         if isinstance(self.dsn, str):
@@ -147,11 +143,7 @@ class ConnectionSettings(PluginSettings):
             raise ConfigError(f"the {self.dsn.origin} holds {error}") from None
 
     def parameters(self) -> Parameters:
-        """Return where the database is, and as whom it is reached.
-
-        Raises:
-            ConfigError: When a secret connection string cannot be read or understood.
-        """
+        """Return where the database is, and as whom it is reached."""
         values = {name: getattr(self, name) for name in _KEYWORDS}
         return resolve(
             self.dsn_keywords(),
@@ -180,13 +172,9 @@ class ConnectionSettings(PluginSettings):
         }
 
     def check_password(self, section: str) -> None:
-        """Refuse what cannot work before anything is tried.
+        """Refuse what cannot work before anything is tried, as `keywords` does.
 
-        Args:
-            section: What the section is called in a message: `source registry`.
-
-        Raises:
-            ConfigError: As `keywords` does.
+        The section is called `source registry` in the message, for instance.
         """
         try:
             self._password(self.parameters())
@@ -224,11 +212,7 @@ class ConnectionSettings(PluginSettings):
                     yield Secret.given(keywords[name], f"the password of the {self.dsn.origin}")
 
     def location(self) -> Location:
-        """Return where the section reads or writes: `iot@db.example/iotcloud (schema influxops)`.
-
-        Raises:
-            ConfigError: When a connection string that is secret cannot be read.
-        """
+        """Return where the section reads or writes, as `iot@db.example/iotcloud (schema x)`."""
         parameters = self.parameters()
         return Location(
             text=f"{parameters.text} ({self.what})",

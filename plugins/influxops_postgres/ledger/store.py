@@ -189,14 +189,7 @@ _PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
 
 
 def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
-    """Read records, servers and sources.
-
-    Args:
-        tenants: The ids of those that are wanted; None for all.
-
-    Raises:
-        LedgerError: When a record holds what cannot be.
-    """
+    """Read records, servers and sources; of some tenants, or of all."""
     records = _read(session, tenants)
     servers = _rows(session, _SERVERS, {})
     sources = _rows(session, _SOURCES, {})
@@ -323,11 +316,7 @@ def _put_servers(session: LedgerSession, writing: Writing) -> None:
 
 
 def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
-    """Make records of rows.
-
-    Raises:
-        LedgerError: When one holds what cannot be; nobody guesses what was meant.
-    """
+    """Make records of rows."""
     found = []
     states = {str(state): state for state in State}
     for tenant, state, database, target, *rest in rows:
@@ -369,11 +358,7 @@ def _named(query: sql.SQL, schema: str) -> sql.Composed:
 
 
 def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[Entry]) -> str:
-    """Return values as JSON that PostgreSQL stores.
-
-    Raises:
-        LedgerError: When what a record is found by is no text that it stores.
-    """
+    """Return values as JSON that PostgreSQL stores."""
     with contextlib.suppress(UnicodeEncodeError):
         document = msgspec.json.encode(values).decode()
         if "\\u0000" not in document:

@@ -31,14 +31,7 @@ _OF_QUERY = sql.SQL(
 
 
 def find(session: Session, ids: Collection[str]) -> list[Tenant]:
-    """Return those of some tenants that the registry has.
-
-    Args:
-        ids: Their ids; none, to find out whether the registry can be read.
-
-    Raises:
-        SourceError: When the own query has no column `tenant_id`, or a misspelt one.
-    """
+    """Return those of some tenants that the registry has; without ids, see that it can be read."""
     # PostgreSQL's text cannot hold a zero byte, so no tenant has one in its id.
     wanted = sorted(id_ for id_ in ids if "\0" not in id_)
     if not wanted:

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 class PostgresSource(Source):
-    """Reads tenants from PostgreSQL.
-
-    Raises:
-        ConfigError: When the default password would go to another machine.
-    """
+    """Reads tenants from PostgreSQL."""
 
     Settings = PostgresSettings
     settings: PostgresSettings

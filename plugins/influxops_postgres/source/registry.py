@@ -144,11 +144,7 @@ def identifier(settings: PostgresSettings) -> sql.Identifier:
 
 
 def look_up(session: Session) -> Table:
-    """Ask the catalog for the table and its column, in one round trip.
-
-    Raises:
-        SourceError: When one of them is missing; the hint names the nearest there is.
-    """
+    """Ask the catalog for the table and its column, in one round trip."""
     settings = session.settings
     names = {
         "table": identifier(settings).as_string(session.connection),
@@ -163,12 +159,7 @@ def look_up(session: Session) -> Table:
 
 
 def read(session: Session) -> Iterator[Tenant | Finding]:
-    """Read all tenants, sorted by id, and what is odd about them.
-
-    Raises:
-        SourceError: When the table or the column is missing, or the own query has no
-            column `tenant_id`, two of one name, or one whose name is misspelt.
-    """
+    """Read all tenants, sorted by id, and what is odd about them."""
     try:
         items, after = _read(session)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -203,8 +194,7 @@ def replay_lag(session: Session) -> float | None:
 def ids_query(settings: PostgresSettings, *, skip: bool) -> sql.Composed:
     """Return the query for the ids as text, each with the number of its rows if it is known.
 
-    Args:
-        skip: Whether to scan an index by skips; right only where `Table.has_index` is.
+    To `skip` on an index is right only where `Table.has_index` is.
     """
     where: sql.Composable = sql.SQL("")
     if settings.where is not None:
@@ -271,11 +261,7 @@ def tenants_of(found: TextResult) -> tuple[list[Tenant], int]:
 
 
 def check_columns(session: Session, names: list[str]) -> None:
-    """Refuse a query whose columns do not say what is meant.
-
-    Raises:
-        SourceError: When there is no `tenant_id`, a name occurs twice, or one is misspelt.
-    """
+    """Refuse a query whose columns do not say what is meant."""
 
     def refuse(message: str, hint: str) -> SourceError:
         return SourceError(f"{session.location}: {message}", hint=Remedy.setting("query", hint))
@@ -335,11 +321,7 @@ def _hidden_finding(session: Session, error: psycopg.Error) -> Finding:
 
 
 def behind(lag: float | None) -> str:
-    """Return how far behind a standby is, in words.
-
-    Args:
-        lag: Seconds, None where it does not know.
-    """
+    """Return how many seconds a standby is behind, in words; None where it does not know."""
     return "it does not say how far behind" if lag is None else f"{lag:.1f} s behind"
 
 

@@ -201,16 +201,9 @@ def _registry(
 def install(
     connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
-    """Make what a registry lacks, in a transaction of its own.
+    """Make what a registry lacks, in a transaction of its own on the ledger's connection.
 
-    Args:
-        connection: The ledger's, in the registry's database.
-
-    Yields:
-        Each trigger that was made, by what fires it: `INSERT`.
-
-    Raises:
-        LedgerError: When the ledger's user may not, or somebody has disabled one.
+    Each trigger that was made is yielded by what fires it: `INSERT`.
     """
     schema, table = queue_schema(ledger), sql.Identifier(registry.schema, registry.name)
     name = short(f"hint {ledger.namespace} {registry}")

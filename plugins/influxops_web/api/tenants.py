@@ -104,11 +104,7 @@ async def list_tenants(
 async def registered(
     connection: AsyncConnection, service: Service, tenant_id: str
 ) -> queries.TenantRow:
-    """Read a tenant of the service's table.
-
-    Raises:
-        Problem: When there is none of that id (404).
-    """
+    """Read a tenant of the service's table."""
     row = await queries.tenant(connection, service.location, tenant_id)
     if row is None or row.status is None:
         raise Problem(404, "no-such-tenant", f"there is no tenant {tenant_id}")

@@ -263,11 +263,7 @@ class Console:
     async def _read(
         self, request: Request, id_: str
     ) -> tuple[TenantRow, list[history.Line], Devices]:
-        """Return what the database has of a tenant.
-
-        Raises:
-            Problem: When there is no such tenant (404).
-        """
+        """Return what the database has of a tenant."""
         id_ = _storable(id_)
         request.state.tenant = id_  # for the audit log
         table, where = self._service.device_table, self._location
@@ -325,11 +321,7 @@ class Console:
 
 
 def _storable(text: str) -> str:
-    """Return an id, unless PostgreSQL can hold none of that kind.
-
-    Raises:
-        Problem: Then.
-    """
+    """Return an id, unless PostgreSQL can hold none of that kind."""
     if not text or "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
         raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(text)}")
     return text

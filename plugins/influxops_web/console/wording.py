@@ -59,10 +59,8 @@ class Notice(Struct, frozen=True):
 def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[Notice]:
     """Return what is to be said about a tenant, the worst first.
 
-    Args:
-        row: What the tables have of it.
-        contents: What its server said; None where there is none to ask.
-        doubt: Why its database may not be where the ledger has it; empty where nothing says so.
+    `contents` is None where there is no server to ask; `doubt` says why its database may not be
+    where the ledger has it.
     """
     found: list[Notice] = []
 

@@ -68,9 +68,7 @@ class DatabaseLocation(Struct, frozen=True):
     def sql(self, text: Any, **more: sql.Composable) -> sql.Composed:
         """Return a statement with the names of tables (`{tenants}`) and columns put in.
 
-        Args:
-            text: The statement, a literal of this program. `{records}`, `{history}` and
-                `{servers}` are the ledger's.
+        `{records}`, `{history}` and `{servers}` are the ledger's.
         """
         names: dict[str, sql.Composable] = {
             name: sql.Identifier(self.schema, name) for name in _TABLES
@@ -83,11 +81,7 @@ class DatabaseLocation(Struct, frozen=True):
 
 
 def locate_database(engine: Engine) -> DatabaseLocation:
-    """Return where the configuration puts the service's tables.
-
-    Raises:
-        ConfigError: When no source reads them; it says what to write.
-    """
+    """Return where the configuration puts the service's tables."""
     found = engine.config.plugin_tables.get("web")
     web = found if isinstance(found, WebSettings) else WebSettings()
     unknown = sorted(web.columns.keys() - set(COLUMNS))
@@ -127,11 +121,7 @@ def _table(settings: object) -> tuple[str, ...]:
 def other_databases(
     engine: Engine, location: DatabaseLocation
 ) -> Iterator[tuple[str, ConnectionSettings]]:
-    """Yield what must be in the service's own database: the ledger and the table of devices.
-
-    Raises:
-        ConfigError: When there is no ledger in PostgreSQL; it says what to write.
-    """
+    """Yield what must be in the service's own database: the ledger and the table of devices."""
     ledger = engine.needs_ledger().settings
     if not isinstance(ledger, ConnectionSettings):
         raise ConfigError("the service needs a ledger in PostgreSQL", hint='kind = "postgres"')
@@ -150,11 +140,7 @@ def connect(
 ) -> Iterator[Connection]:
     """Yield a connection in autocommit mode, whose waits end with the run.
 
-    Args:
-        settings: Of another section that should lead to the same database; None for its own.
-
-    Raises:
-        InfluxopsError: When PostgreSQL complains, in the block too; it says what to do.
+    The settings may be another section's that should lead to the same database.
     """
     with (
         connected(settings or location.settings, context) as connection,
@@ -190,12 +176,7 @@ async def fetch(
     values: Mapping[str, Any],
     **parts: sql.Composable,
 ) -> list[dict[str, Any]]:
-    """Return the rows of a query; points in time are in UTC, whatever the server's time zone.
-
-    Args:
-        location: Knows the names of the tables and the ledger's namespace.
-        query: A literal of this program.
-    """
+    """Return the rows of a query; points in time are in UTC, whatever the server's time zone."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             location.sql(query, **parts), {**values, "namespace": location.namespace}

@@ -91,12 +91,9 @@ async def add_device(
     code_hash: bytes,
     ttl: int,
 ) -> tuple[str, datetime]:
-    """Register a device with its activation code.
+    """Register a device in a transaction, with an activation code that is good for `ttl` seconds.
 
-    Args:
-        connection: With a transaction.
-        values: What is given of the device, by the service's names of the columns.
-        ttl: Seconds for which the code is good.
+    The values are by the service's names of the columns.
 
     Returns:
         The device's id, and when the code expires.

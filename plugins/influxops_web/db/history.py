@@ -89,8 +89,7 @@ async def runs(
 ) -> list[Run]:
     """Read the newest runs that changed something, the newest first.
 
-    Args:
-        before: The id of an entry: only runs that were over before it; None for the newest.
+    With the id of an entry: only runs that were over `before` it.
     """
     values = {"before": before, "limit": RUNS_A_PAGE}
     return [Run(**row) for row in await fetch(connection, location, _RUNS, values)]
@@ -99,11 +98,7 @@ async def runs(
 async def run(
     connection: AsyncConnection, location: DatabaseLocation, id_: str, after: int
 ) -> list[Line]:
-    """Read what a run did, the oldest first.
-
-    Args:
-        after: The id of the entry after which the page begins; 0 for the first page.
-    """
+    """Read what a run did `after` an entry (0 for the first page), the oldest first."""
     values = {"run": id_, "after": after, "limit": ENTRIES_A_PAGE + 1}
     return [_line(row) for row in await fetch(connection, location, _OF_RUN, values)]
 

@@ -257,13 +257,9 @@ async def states(connection: AsyncConnection, location: DatabaseLocation) -> dic
 async def waiting(
     connection: AsyncConnection, location: DatabaseLocation, limit: int, *, failed: bool = False
 ) -> tuple[list[WaitingTenant], int]:
-    """Read the tenants that wait for a database, those first that wait longest.
+    """Read the tenants that wait for a database, the longest waiting first, and how many there are.
 
-    Args:
-        failed: Whether those are meant, too, that have a database and whose last attempt failed.
-
-    Returns:
-        The first of them, and how many there are.
+    With `failed`, those too that have a database and whose last attempt failed.
     """
     values: dict[str, Any] = {
         "states": [state.value for state in WAITING],

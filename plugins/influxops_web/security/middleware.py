@@ -101,11 +101,7 @@ class _RequestHandler:
     # Access ----------------------------------------------------------------------------------
 
     async def _refusal(self) -> Response | None:
-        """Return the answer to a request without access; None for one with access.
-
-        Raises:
-            Problem: When the answer is one.
-        """
+        """Return the answer to a request without access; None for one with access."""
         if self._is_open:
             return None
         if self._path == _LOGIN:
