@@ -135,7 +135,6 @@ def _after(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) ->
 
 
 def _diff(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
-    """Return what changes in one database; Ansible shows an empty text where there is none."""
     changes = report.changes(tenant)
     name = f"{tenant.database} on {changes[0].target}"
     return {

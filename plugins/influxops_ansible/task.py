@@ -248,7 +248,6 @@ def _parse_id(value: object, where: str) -> str:
 
 
 def _parse_tenant(item: object, where: str) -> Any:
-    """Return one of the task's tenants as a source takes it."""
     if not isinstance(item, Mapping):
         return _parse_id(item, where)
     for key in item:

@@ -186,7 +186,6 @@ def _unhurried() -> Iterator[None]:
 
 
 def _configuration(demo: DemoEnvironment) -> str:
-    """Give the configuration file: the registry comes from PG_HOST and its like."""
     targets = "".join(
         f'[targets.{name}]\nkind = "influxdb3"\nurl = "{stand_in.url}"\n\n'
         for name, stand_in in demo.stand_ins.items()

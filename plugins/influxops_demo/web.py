@@ -96,7 +96,6 @@ def run_service() -> int:
 
 
 def _configure(demo: DemoEnvironment) -> None:
-    """Add to the configuration what the service needs."""
     server = demo.postgres
     place = _PLACE.format(
         host=server.host, port=server.port, user=server.user, database=server.database
@@ -140,7 +139,6 @@ def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
 
 @contextlib.contextmanager
 def _command(demo: DemoEnvironment, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command for as long as the block lasts."""
     with (
         _log(demo).open("a", encoding="utf-8") as log,
         subprocess.Popen(
@@ -194,7 +192,6 @@ def _where(demo: DemoEnvironment, service: subprocess.Popen[str]) -> str:
 
 
 def _write_telemetry(demo: DemoEnvironment) -> None:
-    """Write a day of telemetry for each tenant, more by day than by night."""
     now = datetime.now(UTC)
 
     def write(target: str, database: str) -> None:

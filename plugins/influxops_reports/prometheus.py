@@ -102,8 +102,6 @@ class PrometheusReporter(Reporter):
 
 
 class _Collected:
-    """Existing families in the shape of a collector."""
-
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 

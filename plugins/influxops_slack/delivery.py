@@ -52,8 +52,6 @@ _CODE = re.compile(r"[a-z_]{1,60}")
 
 
 class _Failure(Struct, frozen=True):
-    """Why an attempt failed."""
-
     reason: str
     hint: str | Remedy
     retry_after: float | None = None  # seconds; None where another attempt is no use

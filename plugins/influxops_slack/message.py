@@ -91,7 +91,6 @@ def _headline(view: ReportView, since: datetime | None) -> str:
 
 
 def _items(view: ReportView, severity: Severity) -> list[_Item]:
-    """Return the findings of one severity, the most common reasons first."""
     return [(group.line(_MAX_TENANTS), group.advice) for group in view.groups(severity)]
 
 

@@ -36,7 +36,6 @@ _LONGEST_NAME = 200
 
 
 def _needs_extra() -> None:
-    """Refuse to go on without the extra."""
     import importlib.util
 
     absent = [name for name in _EXTRA if importlib.util.find_spec(name) is None]

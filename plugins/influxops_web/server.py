@@ -73,7 +73,6 @@ def _level(ctx: click.Context) -> int:
 
 
 def _service(engine: Engine, context: Context) -> Service:
-    """Return the service, once everything that it needs was checked."""
     location = locate_database(engine)
     others = [*other_databases(engine, location)]
     with connect(location, context) as connection:
@@ -96,7 +95,6 @@ def _service(engine: Engine, context: Context) -> Service:
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a socket that listens."""
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -167,7 +167,6 @@ class Backfill:
 
 
 def _conflict(ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
-    """Return whether a field that both have has different values."""
     return any(theirs.get(field, text) != text for field, text in ours.items())
 
 

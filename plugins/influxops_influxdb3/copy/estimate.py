@@ -79,7 +79,6 @@ def _rate(source: CopyEndpoint, name: str, context: Context) -> float:
 
 
 def _blockers(source: CopyEndpoint, copy: CopyEndpoint, tables: TableSync) -> Iterator[Finding]:
-    """Yield what would be refused, as far as that can be known."""
     try:
         copy.handshake()
         if copy.uuid and copy.uuid == source.uuid:

@@ -199,5 +199,4 @@ class TableSync:
         )
 
     def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
-        """Return a table's tags in their order."""
         return tags_in_order(self.series_keys[name], Table(name, columns).tags)

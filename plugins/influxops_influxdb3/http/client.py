@@ -333,7 +333,6 @@ class Client:
             raise ConfigError(error.message, hint=Remedy.setting("token")) from None
 
     def _note_identity(self, context: Context, uuid: str | None) -> None:
-        """Remember which server answered."""
         with self._lock:
             run, uuids = self._identities
             if uuid is not None and (run != context.id or uuid not in uuids):
@@ -356,14 +355,12 @@ class Client:
 
 
 def _rows(document: object, request: Request) -> list[dict[str, Any]]:
-    """Check that an answer is a list of rows."""
     if isinstance(document, list) and all(isinstance(row, dict) for row in document):
         return document
     raise request.error(NotInfluxDB3, "it answered JSON that is no list of rows", CHECK_URL)
 
 
 def _json_lines(text: bytes, request: Request) -> list[dict[str, Any]]:
-    """Read JSON lines."""
     try:
         rows = _JSON.decode_lines(text)
     except (ValueError, RecursionError):

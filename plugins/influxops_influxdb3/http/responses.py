@@ -261,7 +261,6 @@ def _message_in(document: object) -> str:
 
 
 def _without_secrets(location: str) -> str:
-    """Return a redirect's address without what may be secret in it."""
     try:
         parts = urlsplit(location)
     except ValueError:

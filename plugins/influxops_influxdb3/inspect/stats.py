@@ -150,7 +150,6 @@ class _Collector:
         return {part.table: self._stats(part, told.get(part.table, {})) for part in parts}
 
     def _without(self, part: _Part, error: InfluxDBError) -> TableStats:
-        """Return what is known of a table that cannot be counted."""
         if isinstance(error, QueryFileLimit) and part.after is None:
             after = part.files.last if part.files.count else _a_while_ago()
             return self._count([replace(part, after=after)])[part.table]

@@ -45,7 +45,6 @@ def find(session: Session, ids: Collection[str]) -> list[Tenant]:
 
 
 def _look_at(session: Session) -> None:
-    """Find out whether the registry can be read, without reading any of it."""
     if session.settings.query is not None:
         _of_query(session, session.settings.query, (), "LIMIT 0")
         return

@@ -192,7 +192,7 @@ class Queries:
     async def take_hints(
         self, connection: Connection, after: str, most: int
     ) -> tuple[list[str], str]:
-        """Take hints after a position (`FIRST`); they are back without the commit of this transaction.
+        """Take hints after a position (first `FIRST`); without a commit they are back.
 
         Returns:
             The tenants, and where to go on.

@@ -255,7 +255,6 @@ class Console:
     async def _start(
         self, request: Request, tenant: str, what: str, act: Act, *, endless: bool = False
     ) -> RedirectResponse:
-        """Begin a run for a tenant, and answer with the tenant's page."""
         who, wait = operator_of(request).who, self._service.web.budget
         await self._runs.start(tenant, what, who, act, wait=wait, endless=endless)
         return _see(link("/tenant", id=tenant))
@@ -263,7 +262,6 @@ class Console:
     async def _read(
         self, request: Request, id_: str
     ) -> tuple[TenantRow, list[history.Line], Devices]:
-        """Return what the database has of a tenant."""
         id_ = _storable(id_)
         request.state.tenant = id_  # for the audit log
         table, where = self._service.device_table, self._location
@@ -309,7 +307,6 @@ class Console:
         return found.url if found is not None else None
 
     def _others(self, row: TenantRow) -> dict[str, str]:
-        """Return the targets that a tenant could be moved to, and where they are."""
         return {
             target.name: target.url
             for target in self._service.targets.values()
@@ -328,5 +325,4 @@ def _storable(text: str) -> str:
 
 
 def _see(address: str) -> RedirectResponse:
-    """Return the answer to a form: the page to look at now."""
     return RedirectResponse(address, 303)

@@ -120,7 +120,6 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
 
 
 def _recreated(row: TenantRow, contents: Contents) -> Notice:
-    """Return the notice about a database that a client has created in place of a lost one."""
     rows = "an unknown number of rows"
     if contents.rows is not None:
         rows = ("at most " if contents.at_most else "") + pluralize(contents.rows, "row")

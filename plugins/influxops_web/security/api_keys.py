@@ -51,7 +51,7 @@ def create(
     name: str,
     ttl: float | None,
 ) -> tuple[int, str]:
-    """Create a token, with its owner's name for the audit log; it lasts `ttl` seconds, None: no end.
+    """Create a token with its owner's name, for the audit log; it lasts `ttl` seconds, or for ever.
 
     Returns:
         Its id, and the token itself, which cannot be read again.
