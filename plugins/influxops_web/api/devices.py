@@ -50,12 +50,10 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
         values["name"] = new.name
     ttl = parse_duration(service.web.activation)
     try:
-        async with service.transaction() as connection:
-            await registered(connection, service, new.tenant_id)
-            device_id, expires_at = await add_device(
-                connection, service.location, values, code_digest(code), ttl
-            )
-            await service.provisioner.aensure(new.tenant_id, connection=connection)
+        async with service.transaction() as database:
+            await registered(database, new.tenant_id)
+            device_id, expires_at = await add_device(database, values, code_digest(code), ttl)
+            await service.provisioner.aensure(new.tenant_id, connection=database.connection)
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None
     except (psycopg.IntegrityError, psycopg.DataError) as error:

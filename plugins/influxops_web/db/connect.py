@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 from msgspec import Struct
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
@@ -169,19 +168,25 @@ def _explanation(location: DatabaseLocation, error: psycopg.Error) -> InfluxopsE
     return InfluxopsError(f"{location.text}: {reason(error)}", hint=hint)
 
 
-async def fetch(
-    connection: AsyncConnection,
-    location: DatabaseLocation,
-    query: str,
-    values: Mapping[str, Any],
-    **parts: sql.Composable,
-) -> list[dict[str, Any]]:
-    """Return the rows of a query; points in time are in UTC, whatever the server's time zone."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            location.sql(query, **parts), {**values, "namespace": location.namespace}
-        )
-        rows = await cursor.fetchall()
-    for row in rows:
-        row.update((k, v.astimezone(UTC)) for k, v in row.items() if isinstance(v, datetime))
-    return rows
+class Database(Struct, frozen=True):
+    """A connection to the service's database, with the names of its tables."""
+
+    connection: AsyncConnection
+    location: DatabaseLocation
+
+    async def execute(
+        self, query: str, values: Mapping[str, Any] | Sequence[Any], **parts: sql.Composable
+    ) -> psycopg.AsyncCursor[dict[str, Any]]:
+        """Run a statement; the ledger's namespace is one of the named values."""
+        if isinstance(values, Mapping):
+            values = {**values, "namespace": self.location.namespace}
+        return await self.connection.execute(self.location.sql(query, **parts), values)
+
+    async def rows(
+        self, query: str, values: Mapping[str, Any] | Sequence[Any] = (), **parts: sql.Composable
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a query; points in time are in UTC, whatever the server's zone."""
+        rows = await (await self.execute(query, values, **parts)).fetchall()
+        for row in rows:
+            row.update((k, v.astimezone(UTC)) for k, v in row.items() if isinstance(v, datetime))
+        return rows
