@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ TARGETS = ("eu1", "eu2", "us1")
 #: What InfluxDB 3 Core holds, and with that each stand-in by default.
 PLACES = 5
 
+#: What runs influxops.
+INFLUXOPS = (sys.executable, "-P", "-c", "from influxops.cli.main import main; main()")
 #: Variables of the user's own servers; the demonstration must never meet those.
 _FOREIGN = ("PG", "INFLUXDB_", "INFLUXOPS_")
 
@@ -77,12 +80,9 @@ FROM generate_series(1, %(devices)s) AS number
 class DemoEnvironment:
     """All that runs for the demonstration."""
 
-    #: Holds the configuration and the journal.
-    folder: Path
-    #: The registry's server.
-    postgres: EmbeddedPostgres
-    #: By target.
-    stand_ins: Mapping[str, StandIn]
+    folder: Path  # of the configuration and the journal
+    postgres: EmbeddedPostgres  # the registry's server
+    stand_ins: Mapping[str, StandIn]  # by target
 
     @property
     def config(self) -> Path:

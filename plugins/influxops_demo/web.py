@@ -23,7 +23,7 @@ import psycopg
 import urllib3
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.environment import DEVICES, DemoEnvironment, running_environment
+from influxops_demo.environment import DEVICES, INFLUXOPS, DemoEnvironment, running_environment
 
 #: Each of the demonstration's commands: it ends with its standard input, so that it ends with this
 #: process however that ends. Ctrl-C in a terminal is not for it.
@@ -122,7 +122,7 @@ def _prepare(demo: DemoEnvironment) -> str:
 def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
     """Run a command to its end; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from influxops.cli.main import main; main()", *arguments],
+        [*INFLUXOPS, *arguments],
         env=demo.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

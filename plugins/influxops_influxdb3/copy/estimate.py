@@ -12,6 +12,7 @@ from influxops.plugin import (
     CopyOrder,
     Finding,
     Interrupted,
+    Severity,
     TargetError,
 )
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
@@ -82,7 +83,9 @@ def _blockers(source: CopyEndpoint, copy: CopyEndpoint, tables: TableSync) -> It
     try:
         copy.handshake()
         if copy.uuid and copy.uuid == source.uuid:
-            yield tables.finding(f"it is the server that holds {copy.database}", error=True)
+            yield tables.finding(
+                f"it is the server that holds {copy.database}", severity=Severity.ERROR
+            )
             return
         there = copy.exists()
         tables.read(copy_is_there=there)

@@ -10,6 +10,7 @@ from influxops.plugin import (
     Finding,
     InfluxopsError,
     Kind,
+    Remedy,
     Severity,
     TargetError,
     one_line,
@@ -78,7 +79,7 @@ class TableSync:
             wrong = [c for c, kind in ours.items() if theirs.get(c, kind) != kind]
             if wrong:
                 what = f"{one_line(name)} has another type there of {summarize(wrong)}"
-                yield self.finding(f"the table {what}", error=True)
+                yield self.finding(f"the table {what}", severity=Severity.ERROR)
                 continue
             wanted, found = self._order(name, ours), self._existing[name]
             if wanted is not None and not ", ".join(wanted).startswith(found):
@@ -122,7 +123,7 @@ class TableSync:
             f"holds {_CORE_TABLES:,} by default",
             "drop tables there, raise the server's limit, or choose another target",
             kind=Kind.OVER_CAPACITY,
-            error=True,
+            severity=Severity.ERROR,
         )
 
     def line_bytes(self, name: str) -> float:
@@ -170,33 +171,19 @@ class TableSync:
     def finding(
         self,
         message: str,
-        remedy: str = "",
+        remedy: str | Remedy = "",
         *,
         kind: Kind = Kind.NOTE,
-        error: bool = False,
         severity: Severity = Severity.WARNING,
     ) -> Finding:
         """Return something that was noticed about the copy."""
-        return Finding(
-            kind,
-            Severity.ERROR if error else severity,
-            message,
-            remedy,
-            target=self._target,
-            database=self._copy.database,
-        )
+        where, database = self._target, self._copy.database
+        return Finding(kind, severity, message, remedy, target=where, database=database)
 
     def refusal(self, error: InfluxopsError) -> Finding:
         """Return what an error means for copying."""
         reason = error.reason if isinstance(error, InfluxDBError) else error.message
-        return Finding(
-            Kind.REFUSED,
-            Severity.ERROR,
-            reason,
-            error.remedy,
-            target=self._target,
-            database=self._copy.database,
-        )
+        return self.finding(reason, error.remedy, kind=Kind.REFUSED, severity=Severity.ERROR)
 
     def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
         return tags_in_order(self.series_keys[name], Table(name, columns).tags)

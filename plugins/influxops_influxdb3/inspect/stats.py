@@ -54,13 +54,6 @@ _PROBED = timedelta(days=1)
 _NANOSECONDS = 1_000_000_000
 
 
-class Contents(Struct, frozen=True):
-    """What is in a database."""
-
-    tables: Mapping[str, TableStats]  # by name, the marker's among them
-    problem: str = ""  # why something is not known
-
-
 class _Part(Struct, frozen=True):
     """What one statement asks of one table."""
 
@@ -79,11 +72,6 @@ def table_names(client: Client, context: Context, database: str) -> dict[str, bo
     return {str(row["table_name"]): bool(row.get("times")) for row in rows}
 
 
-def read_contents(client: Client, context: Context, database: str) -> Contents:
-    """Count the rows of each table of a database."""
-    return _Collector(client, context, database).read()
-
-
 def describe(
     client: Client,
     context: Context,
@@ -92,8 +80,8 @@ def describe(
     telemetry: Collection[str] | None,
 ) -> DatabaseStats:
     """Describe a database with all its tables; those of telemetry are all, or those named."""
-    contents = read_contents(client, context, database.name)
-    found = dict(contents.tables)
+    reading = _Collector(client, context, database.name)
+    found = reading.tables()
     marker = found.pop(MARKER_TABLE, None)
     if marker is None or marker.rows is None:
         complete: bool | Unknown = UNKNOWN if marker else False
@@ -110,7 +98,7 @@ def describe(
         rows.rows if rows else 0,
         max(times, default=None) if all(table.is_known for table in tables) else None,
         complete,
-        contents.problem,
+        reading.problem,
         tables,
     )
 
@@ -122,7 +110,7 @@ class _Collector:
         self._client, self._context, self._database = client, context, database
         self._problems: dict[str, list[str]] = {}
 
-    def read(self) -> Contents:
+    def tables(self) -> dict[str, TableStats]:
         names = table_names(self._client, self._context, self._database)
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
@@ -131,8 +119,12 @@ class _Collector:
         parts = [_part(name, files.get(name, FileTotals()), limit) for name in asked]
         for batch in _batches(parts, limit):
             found |= self._count(batch)
-        reasons = (f"{summarize(names)}: {why}" for why, names in self._problems.items())
-        return Contents(found, "; ".join(reasons))
+        return found
+
+    @property
+    def problem(self) -> str:
+        """Why something is not known."""
+        return "; ".join(f"{summarize(names)}: {why}" for why, names in self._problems.items())
 
     def _count(self, parts: Sequence[_Part]) -> dict[str, TableStats]:
         """Count tables by one statement; by several where one of them hinders it."""
