@@ -99,7 +99,8 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
         "message": message,
         "target": tenant.target,
         "url": report.view.target_url(_target(tenant, changes, report)),
-        "action": _actions(changes or attempted) or ("keep" if tenant.before else "none"),
+        "action": "+".join(c.action.value for c in changes or attempted)
+        or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
         "until": plain(_until(tenant, changes)),
         "before": database_document(tenant.before),
@@ -119,10 +120,6 @@ def _until(tenant: TenantPlan, changes: Sequence[Change]) -> datetime | None:
     if until is None and tenant.record is not None and tenant.record.state is State.RETIRING:
         return tenant.record.due
     return until
-
-
-def _actions(changes: Sequence[Change]) -> str:
-    return "+".join(change.action.value for change in changes)
 
 
 def _after(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) -> Database | None:

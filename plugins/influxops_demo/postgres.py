@@ -176,7 +176,9 @@ def start_cluster(
 ) -> int:
     """Start the server of an initialized data folder; return its TCP port on 127.0.0.1."""
     for attempt in range(1, _PORT_TRIES + 1):
-        port = _free_port()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
         arguments = f"-h 127.0.0.1 -p {port} -k {work_dir}"
         arguments += "".join(f" -c {name}={value}" for name, value in options.items())
         log = work_dir / f"log.{attempt}"
@@ -281,10 +283,3 @@ def _run(programs: Path, work_dir: Path, program: str, *arguments: str) -> str:
         output = " / ".join((result.stderr or result.stdout).strip().splitlines())
         raise InfluxopsError(f"PostgreSQL's {program} failed: {output}")
     return result.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

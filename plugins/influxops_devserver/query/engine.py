@@ -140,7 +140,11 @@ def _run(
     try:
         frame = context.sql(sql, _READ_ONLY, param_values=params)
     except Exception as error:
-        raise _not_planned(_words(error)) from None
+        text = _words(error)
+        if text.startswith(("Error during planning", "SQL error")):
+            raise ApiError(400, text) from None
+        unknown = text.startswith("This feature is not implemented")
+        raise ApiError(405 if unknown else 500, text) from None
     try:
         if check is not None:
             for scan in scans(frame.optimized_logical_plan()):
@@ -151,12 +155,6 @@ def _run(
     except Exception as error:
         text = f"query error: error while executing plan: {_words(error)}"
         raise ApiError(500, text) from None
-
-
-def _not_planned(text: str) -> ApiError:
-    if text.startswith(("Error during planning", "SQL error")):
-        return ApiError(400, text)
-    return ApiError(405 if text.startswith("This feature is not implemented") else 500, text)
 
 
 def _words(error: Exception) -> str:

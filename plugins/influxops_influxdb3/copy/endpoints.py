@@ -112,10 +112,6 @@ class CopyEndpoint:
                 columns.append((str(row["column_name"]), str(row["data_type"])))
         return found
 
-    def table_count(self) -> int:
-        """Return how many tables the server holds, in all databases."""
-        return int(self.client.query(self._context, "_internal", queries.TABLE_COUNT)[0]["n"])
-
     def table(self, name: str, *, refresh: bool = False) -> Table:
         """Return the columns of a table, none where there is none of that name.
 

@@ -22,6 +22,7 @@ from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, tags_in_o
 from influxops_influxdb3.copy.progress import CopyState
 from influxops_influxdb3.copy.unreadable import UnreadableTables
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
+from influxops_influxdb3.queries import TABLE_COUNT
 
 #: Tables that InfluxDB 3 Core holds by default.
 _CORE_TABLES = 2_000
@@ -115,7 +116,8 @@ class TableSync:
 
     def limit(self) -> Finding | None:
         """Return what stands in the way of so many tables, as far as it is known."""
-        held, wanted = self._copy.table_count(), len(self.missing)
+        rows = self._copy.client.query(self._context, "_internal", TABLE_COUNT)
+        held, wanted = int(rows[0]["n"]), len(self.missing)
         if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(

@@ -312,7 +312,12 @@ class Client:
                 "%s %s %s: %s after %.0f ms", method, path, database or "-", status, ms
             )
         try:
-            self._note_identity(context, response.headers.get("cluster-uuid"))
+            uuid = response.headers.get("cluster-uuid")
+            with self._lock:
+                run, uuids = self._identities
+                if uuid is not None and (run != context.id or uuid not in uuids):
+                    uuids = (*uuids, uuid) if run == context.id else (uuid,)
+                    self._identities = (context.id, uuids)
             self._refuse_another_server(context, request)
             if not response.is_good:
                 error = error_of(response, request)
@@ -331,12 +336,6 @@ class Client:
             return self._settings.read_token()
         except SettingError as error:
             raise ConfigError(error.message, hint=Remedy.setting("token")) from None
-
-    def _note_identity(self, context: Context, uuid: str | None) -> None:
-        with self._lock:
-            run, uuids = self._identities
-            if uuid is not None and (run != context.id or uuid not in uuids):
-                self._identities = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
 
     def _refuse_another_server(self, context: Context, request: Request) -> None:
         """Stop where a run that began on one server meets another, or would write to it."""

@@ -52,6 +52,7 @@ MAX_TABLES = 50
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
 _PROBED = timedelta(days=1)
 _NANOSECONDS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Part(Struct, frozen=True):
@@ -143,7 +144,8 @@ class _Collector:
 
     def _without(self, part: _Part, error: InfluxDBError) -> TableStats:
         if isinstance(error, QueryFileLimit) and part.after is None:
-            after = part.files.last if part.files.count else _a_while_ago()
+            probed = int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
+            after = part.files.last if part.files.count else probed
             return self._count([replace(part, after=after)])[part.table]
         if isinstance(error, ServerFailed) and error.status != 500:
             raise error
@@ -160,16 +162,12 @@ class _Collector:
         if not part.files.count:
             self._problems.setdefault(_TOO_MANY_FILES, []).append(truncate(part.table))
             return TableStats(part.table, last_write=last)
-        newest = last or _moment(part.files.last)
+        newest = last or _EPOCH + timedelta(microseconds=part.files.last // 1000)
         return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)
 
 
 def _part(name: str, files: FileTotals, limit: int) -> _Part:
     return _Part(name, files, files.last if files.count > limit else None)
-
-
-def _a_while_ago() -> int:
-    return int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
 
 
 def _batches(parts: Iterable[_Part], limit: int) -> Iterator[list[_Part]]:
@@ -185,8 +183,3 @@ def _batches(parts: Iterable[_Part], limit: int) -> Iterator[list[_Part]]:
         files += touched
     if batch:
         yield batch
-
-
-def _moment(nanoseconds: int) -> datetime:
-    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest // 1000)

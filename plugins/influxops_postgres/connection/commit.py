@@ -35,6 +35,7 @@ _IDENTITY_IF_WRITTEN = sql.SQL("SELECT {}").format(
 # A server that crashed, or a standby that took over, may give a number again that was lost with
 # the unwritten log: "committed" counts only where the same server has run all the time. The end of
 # a recovery is a checkpoint; its time has no fractions.
+# Null where the server cannot tell.
 _OUTCOME = sql.SQL("""
 SELECT CASE WHEN status <> 'committed' OR is_same_server THEN status END AS status
   FROM (SELECT pg_xact_status(({identity}::text[])[1]::xid8) AS status,
@@ -52,14 +53,6 @@ _UNDO = 5.0
 def identity(number: sql.SQL) -> sql.Composed:
     """Return what identifies a transaction of a number (of the type xid8), to be read within it."""
     return _IDENTITY.format(number=number)
-
-
-def outcome_query(identity: Sequence[str | None]) -> sql.Composed:
-    """Return the query for how the transaction ended that has this `identity`.
-
-    It gives one value: `committed`, `aborted`, `in progress`, or null where the server cannot tell.
-    """
-    return _OUTCOME.format(identity=sql.Literal([*identity]))
 
 
 def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) -> None:
@@ -136,12 +129,13 @@ def was_committed(
     settings: ConnectionSettings, context: Context, lost: CommitUnknown
 ) -> bool | None:
     """Ask on new connections how a transaction ended; None where the server cannot tell in time."""
+    query = _OUTCOME.format(identity=sql.Literal(lost.identity))
     with contextlib.suppress(Interrupted, psycopg.Error):
         while True:
             # A server that restarts may answer the next time.
             with contextlib.suppress(psycopg.OperationalError, settings.error):
                 with connected(settings, context) as connection:
-                    row = connection.execute(outcome_query(lost.identity)).fetchone()
+                    row = connection.execute(query).fetchone()
                 status = row["status"] if row else None
                 if status != "in progress":
                     return None if status is None else bool(status == "committed")

@@ -27,18 +27,12 @@ from influxops_postgres.connection.conninfo import (
 LONGEST_STATEMENT = 2_147_483
 #: Seconds beyond `statement_timeout` after which a server that says nothing is given up.
 _SLACK = 5.0
-#: libpq's keyword of each setting that is handed on.
+#: Settings that are handed on to libpq, by its keywords; those first that have a default here.
+_WITH_DEFAULTS = {"host": "host", "port": "port", "dbname": "database", "user": "user"}
 _KEYWORDS = {
-    "host": "host",
-    "port": "port",
-    "database": "dbname",
-    "user": "user",
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
-    "sslcert": "sslcert",
-    "sslkey": "sslkey",
+    **_WITH_DEFAULTS,
+    **{name: name for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")},
 }
-_WITH_DEFAULTS = ("host", "port", "database", "user")
 _DEFAULT_PASSWORD = "iot_dev"
 #: Keywords that are secret.
 _SECRET = frozenset({"password", "sslpassword"})
@@ -144,16 +138,13 @@ class ConnectionSettings(PluginSettings):
 
     def parameters(self) -> Parameters:
         """Return where the database is, and as whom it is reached."""
-        values = {name: getattr(self, name) for name in _KEYWORDS}
-        return resolve(
-            self.dsn_keywords(),
-            {
-                _KEYWORDS[name]: str(value)
-                for name, value in values.items()
-                if name in self.given and value is not None
-            },
-            {_KEYWORDS[name]: str(values[name]) for name in _WITH_DEFAULTS},
-        )
+        given = {
+            keyword: str(value)
+            for keyword, name in _KEYWORDS.items()
+            if name in self.given and (value := getattr(self, name)) is not None
+        }
+        defaults = {keyword: str(getattr(self, name)) for keyword, name in _WITH_DEFAULTS.items()}
+        return resolve(self.dsn_keywords(), given, defaults)
 
     def keywords(self) -> dict[str, Any]:
         """Return what psycopg takes to connect, the password included.

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 from msgspec import Struct
@@ -143,6 +144,14 @@ def identifier(settings: PostgresSettings) -> sql.Identifier:
     return sql.Identifier(*settings.table_parts)
 
 
+def condition(settings: PostgresSettings, keyword: LiteralString) -> sql.Composable:
+    """Return the operator's condition, as it was written, after a keyword; nothing without one."""
+    if settings.where is None:
+        return sql.SQL("")
+    # On lines of its own, so that a comment at its end ends there.
+    return sql.SQL(keyword + " (\n{}\n)").format(sql.SQL(settings.where))
+
+
 def look_up(session: Session) -> Table:
     """Ask the catalog for the table and its column, in one round trip."""
     settings = session.settings
@@ -196,19 +205,11 @@ def ids_query(settings: PostgresSettings, *, skip: bool) -> sql.Composed:
 
     To `skip` on an index is right only where `Table.has_index` is.
     """
-    where: sql.Composable = sql.SQL("")
-    if settings.where is not None:
-        # On lines of its own, so that a comment at its end ends there.
-        condition = sql.Composed([_verbatim(settings.where)])
-        where = sql.SQL("WHERE (\n{}\n)").format(condition)
     return (_SKIP_SCAN if skip else _SCAN).format(
-        table=identifier(settings), column=sql.Identifier(settings.column), where=where
+        table=identifier(settings),
+        column=sql.Identifier(settings.column),
+        where=condition(settings, "WHERE"),
     )
-
-
-def _verbatim(text: str) -> sql.SQL:
-    """Take a condition as the operator wrote it: the one text that is not quoted."""
-    return sql.SQL(text)
 
 
 def _read_table(session: Session, table: Table) -> tuple[list[Tenant | Finding], Row]:

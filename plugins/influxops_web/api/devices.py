@@ -28,11 +28,6 @@ def new_code() -> str:
     return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
 
 
-def code_digest(code: str) -> bytes:
-    """Return what is stored of an activation code."""
-    return hashlib.sha256(code.encode()).digest()
-
-
 @router.post("/devices", status_code=201, responses=documented(*WRITES, 404, 409))
 async def register_device(new: NewDevice, request: Request) -> Registered:
     """Register a device of a tenant, with an activation code that is good for a while.
@@ -52,7 +47,9 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
     try:
         async with service.transaction() as database:
             await registered(database, new.tenant_id)
-            device_id, expires_at = await add_device(database, values, code_digest(code), ttl)
+            device_id, expires_at = await add_device(
+                database, values, hashlib.sha256(code.encode()).digest(), ttl
+            )
             await service.provisioner.aensure(new.tenant_id, connection=database.connection)
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None
