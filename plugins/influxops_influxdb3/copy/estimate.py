@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from influxops.plugin import (
     ConfigError,
     Context,
-    Copied,
-    CopyOrder,
+    CopyProgress,
+    CopyRequest,
     Finding,
     Interrupted,
     Severity,
@@ -29,8 +29,8 @@ _READ = 5
 
 
 def estimate(
-    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyOrder, context: Context
-) -> Iterator[Copied]:
+    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: Context
+) -> Iterator[CopyProgress]:
     """Yield one value: tables, rows, about how many bytes, and findings about `target`."""
     tables = TableSync(source, copy, context, target)
     source.handshake()
@@ -51,7 +51,7 @@ def estimate(
             if found > most:
                 most, largest = found, name
     findings += tables.unread(unread.reasons, order.without_tables)
-    yield Copied(
+    yield CopyProgress(
         stage="planning",
         total=rows,
         at_most=at_most,

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from influxops.plugin import (
     Context,
     Finding,
+    FindingKind,
+    Hint,
     InfluxopsError,
-    Kind,
-    Remedy,
     Severity,
     TargetError,
     one_line,
@@ -124,7 +124,7 @@ class TableSync:
             f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core "
             f"holds {_CORE_TABLES:,} by default",
             "drop tables there, raise the server's limit, or choose another target",
-            kind=Kind.OVER_CAPACITY,
+            kind=FindingKind.OVER_CAPACITY,
             severity=Severity.ERROR,
         )
 
@@ -173,9 +173,9 @@ class TableSync:
     def finding(
         self,
         message: str,
-        remedy: str | Remedy = "",
+        remedy: str | Hint = "",
         *,
-        kind: Kind = Kind.NOTE,
+        kind: FindingKind = FindingKind.NOTE,
         severity: Severity = Severity.WARNING,
     ) -> Finding:
         """Return something that was noticed about the copy."""
@@ -185,7 +185,7 @@ class TableSync:
     def refusal(self, error: InfluxopsError) -> Finding:
         """Return what an error means for copying."""
         reason = error.reason if isinstance(error, InfluxDBError) else error.message
-        return self.finding(reason, error.remedy, kind=Kind.REFUSED, severity=Severity.ERROR)
+        return self.finding(reason, error.remedy, kind=FindingKind.REFUSED, severity=Severity.ERROR)
 
     def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
         return tags_in_order(self.series_keys[name], Table(name, columns).tags)

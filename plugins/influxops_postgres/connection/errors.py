@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 
-from influxops.plugin import Context, InfluxopsError, Interrupted, Remedy
+from influxops.plugin import Context, Hint, InfluxopsError, Interrupted
 from influxops_postgres.connection.settings import ConnectionSettings
 
 #: What psycopg and libpq put in front of the reason.
@@ -137,14 +137,14 @@ def _pooler_hint(why: str) -> str:
     return next((hint for part, hint in _POOLER_HINTS if part in why), "")
 
 
-def in_setting(settings: ConnectionSettings, name: str, text: str) -> Remedy:
+def in_setting(settings: ConnectionSettings, name: str, text: str) -> Hint:
     """Return a remedy that lies in a setting, or in the connection string that stands for it.
 
     `{}` in the text stands for the setting; without a name, it lies in none.
     """
     if not name:
-        return Remedy.advise(text)
-    return Remedy.setting("dsn" if settings.dsn and name not in settings.given else name, text)
+        return Hint.advise(text)
+    return Hint.setting("dsn" if settings.dsn and name not in settings.given else name, text)
 
 
 def connection_error(

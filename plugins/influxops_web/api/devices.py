@@ -43,7 +43,7 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
         values["device_id"] = new.device_id or uuid.uuid4().hex
     if new.name and "name" in service.device_table.present:
         values["name"] = new.name
-    ttl = parse_duration(service.web.activation)
+    ttl = parse_duration(service.web.activation_ttl)
     try:
         async with service.transaction() as database:
             await registered(database, new.tenant_id)
