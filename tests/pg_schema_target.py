@@ -15,11 +15,11 @@ from psycopg import sql
 from influxops.plugin import (
     Action,
     Change,
+    ChangeResult,
     Context,
     Database,
     Inventory,
     Outcome,
-    ChangeResult,
     Target,
     TargetError,
     TargetSettings,

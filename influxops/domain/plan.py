@@ -8,7 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, ChangeResult
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Retention, Unmanaged
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
@@ -82,8 +82,9 @@ class TenantPlan(Struct, frozen=True):
     @property
     def made(self) -> tuple[Change, ...]:
         """The changes that were made, those among them that were not finished too."""
-        return tuple(o.change for o in self.outcomes if o.status is ChangeResult.DONE or
-        o.partially_applied)
+        return tuple(
+            o.change for o in self.outcomes if o.status is ChangeResult.DONE or o.partially_applied
+        )
 
     # Planning and the run make new values of it ---------------------------------------------
 
@@ -101,8 +102,9 @@ class TenantPlan(Struct, frozen=True):
         message = f"{self.finding.message} (acknowledged)"
         return replace(self, finding=replace(self.finding, severity=Severity.INFO, message=message))
 
-    def defer(self, kind: FindingKind, message: str, remedy: str | Hint = "run it again") ->
-    TenantPlan:
+    def defer(
+        self, kind: FindingKind, message: str, remedy: str | Hint = "run it again"
+    ) -> TenantPlan:
         """Return it without changes in this run, because something could not be read.
 
         Args:

@@ -36,8 +36,9 @@ class Guard(Struct, frozen=True):
     kind: FindingKind = FindingKind.GUARD
     when: str = "only if that is what you want"  # when it is right to allow it
     why: str = ""  # why it refuses a change, where that is not what the change is for
-    note: FindingKind | None = None  # the note of a tenant for which it refuses, where it goes by
-    one
+    note: FindingKind | None = (
+        None  # the note of a tenant for which it refuses, where it goes by one
+    )
 
 
 def _shortens(plan: TenantPlan, change: Change, observed: Observed) -> bool:
@@ -184,6 +185,10 @@ GUARDS: Final[Mapping[str, Guard]] = {
 }
 
 
+#: What guards were called in an earlier version: the new name, by the old one.
+RENAMED: Final = {"lost": "recreate-lost", "unrecorded": "unrecorded-changes"}
+
+
 def known(allow: Iterable[str]) -> frozenset[str]:
     """Return the names of the guards that are allowed.
 
@@ -192,6 +197,11 @@ def known(allow: Iterable[str]) -> frozenset[str]:
     """
     names = frozenset(allow)
     for name in sorted(names - GUARDS.keys()):
+        if name in RENAMED:
+            raise ConfigError(
+                f"the guard {name!r} was renamed to {RENAMED[name]!r}",
+                hint=f"use `--allow {RENAMED[name]}`",
+            )
         raise ConfigError(
             f"no guard is called {name!r}",
             hint=did_you_mean(name, GUARDS) or f"guards: {', '.join(GUARDS)}",

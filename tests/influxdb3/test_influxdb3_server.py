@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops.plugin import Action, Change, Context, Database, Secret, ChangeResult, TargetRefused
+from influxops.plugin import Action, Change, ChangeResult, Context, Database, Secret, TargetRefused
 from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import InfluxDBError, NotFound
@@ -78,8 +78,9 @@ def target(place: Place) -> Iterator[InfluxDB3Target]:
     target.influxops_close()
 
 
-def statuses(target: InfluxDB3Target, changes: list[Change], context: Context) ->
-Counter[ChangeResult]:
+def statuses(
+    target: InfluxDB3Target, changes: list[Change], context: Context
+) -> Counter[ChangeResult]:
     return Counter(outcome.status for outcome in target.influxops_ensure(changes, context))
 
 
@@ -235,8 +236,10 @@ def test_seven_tenants_and_room_for_five(make_target: MakeTarget, creates: Creat
     with running_stand_in(max_databases=5, wal_flush_interval="20ms") as stand_in:
         target, context = make_target(url=stand_in.url), Context()
         changes = creates(*"abcdefg")
-        assert statuses(target, changes, context) == {ChangeResult.DONE: 5,
-        ChangeResult.NO_CAPACITY: 2}
+        assert statuses(target, changes, context) == {
+            ChangeResult.DONE: 5,
+            ChangeResult.NO_CAPACITY: 2,
+        }
         assert len(target.influxops_inventory(context, ()).databases) == 5
         target.influxops_close()
 
@@ -261,8 +264,10 @@ def test_a_server_that_wants_another_token(
         target = make_target(url=stand_in.url, token=Secret(env="INFLUXDB_TOKEN"))
         with pytest.raises(TargetRefused):
             target.influxops_inventory(Context(), ())
-        assert statuses(target, creates(*"abc"), Context()) == {ChangeResult.FAILED: 1,
-        ChangeResult.SKIPPED: 2}
+        assert statuses(target, creates(*"abc"), Context()) == {
+            ChangeResult.FAILED: 1,
+            ChangeResult.SKIPPED: 2,
+        }
         target.influxops_close()
 
 

@@ -14,8 +14,8 @@ from influxops.plugin import (
     Context,
     Finding,
     FindingKind,
-    Refusal,
     Hint,
+    Refusal,
     Report,
     Severity,
     SourceState,
@@ -251,7 +251,7 @@ def test_the_summary_counts_what_happened(piped: Tell) -> None:
         tenant("f", "failed", message="m"),
     ]
     assert (
-        "1,204 tenants: 1,200 ok, 1 created, 1 retention set, 1 held, 1 failed, in 2.1 s\n"
+        "1,204 tenants: 1,200 ok, 1 created, 1 retention set, 1 blocked, 1 failed, in 2.1 s\n"
         in piped(report(tenants, exit_code=1))
     )
 

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from influxops.plugin import (
     ANSIBLE_STYLE,
     CLI_STYLE,
-    HintStyle,
     FindingKind,
     Hint,
+    HintStyle,
     ReportView,
     Severity,
     Traits,

@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, ChangeResult
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.finding import Finding, FindingKind, blocked
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.plugin_host.target import TargetHandle
@@ -164,8 +164,9 @@ def replan(state: RunState, plan: Plan) -> Plan:
                 before, target=None, changes=(), after=None, may_exceed_capacity=False
             ).block(
                 blocked(
-                    FindingKind.OVER_CAPACITY, why, "add a target, or let it write to the others,
-                    too"
+                    FindingKind.OVER_CAPACITY,
+                    why,
+                    "add a target, or let it write to the others, too",
                 ),
             )
     return replace(plan, tenants=tenants, refusals=state.plan.refusals)

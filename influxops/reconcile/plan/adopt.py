@@ -67,8 +67,9 @@ class Adopt(Operation, Struct, frozen=True):
         for id_, database in names.items():
             plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
             if id_ not in desired:
-                plans[id_] = plan.defer(FindingKind.NOT_READ, "no source that could be read knows
-                it")
+                plans[id_] = plan.defer(
+                    FindingKind.NOT_READ, "no source that could be read knows it"
+                )
                 continue
             if not database:
                 plans[id_] = desired[id_]  # held, because it can have no name
@@ -119,8 +120,11 @@ def _planned(
     if record is not None and is_busy(record, context.id):
         return busy(plan, record)
     home = _home(plan, observed, context)
-    if record is not None and record.secondary_target is not None and not _is_in_place(record,
-    plan, home):
+    if (
+        record is not None
+        and record.secondary_target is not None
+        and not _is_in_place(record, plan, home)
+    ):
         if finding := _not_left(plan, record, observed):
             return plan.block(finding)
         plan = replace(plan, notes=(_left(plan, record),))
@@ -142,8 +146,9 @@ def _planned(
         return plan.block(blocked(FindingKind.INVALID_ID, f"its id {rule}", "rename the tenant"))
     if rule := traits.name_rule(plan.database):
         return plan.block(
-            blocked(FindingKind.INVALID_NAME, f"the database's name {rule}", "it can be no
-            tenant's"),
+            blocked(
+                FindingKind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"
+            ),
         )
     until = _kept_until(record, plan, observed, request)
     changes = tuple(_changes(plan, home, before, until))
@@ -302,8 +307,9 @@ def _notes(
 ) -> Iterable[Finding]:
     """Tell what adopting a database leaves behind, and what will be asked about it."""
 
-    def note(kind: FindingKind, severity: Severity, message: str, remedy: str | Hint = "") ->
-    Finding:
+    def note(
+        kind: FindingKind, severity: Severity, message: str, remedy: str | Hint = ""
+    ) -> Finding:
         return Finding(kind, severity, message, remedy, plan.tenant, plan.target, plan.database)
 
     kept = next((change.until for change in plan.changes if change.until), None)

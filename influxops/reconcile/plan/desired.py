@@ -121,8 +121,9 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
             ),
         )
     if bad_retention:
-        return plan.block(blocked(FindingKind.INVALID_RETENTION, bad_retention, "correct its
-        `retention`"))
+        return plan.block(
+            blocked(FindingKind.INVALID_RETENTION, bad_retention, "correct its `retention`")
+        )
     if unknown_pin:
         return plan.block(
             blocked(

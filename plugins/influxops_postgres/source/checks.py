@@ -7,8 +7,16 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from influxops.plugin import Check, Context, Finding, FindingKind, Severity, SourceError, Tenant,
-pluralize
+from influxops.plugin import (
+    Check,
+    Context,
+    Finding,
+    FindingKind,
+    Severity,
+    SourceError,
+    Tenant,
+    pluralize,
+)
 from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.errors import in_setting
 from influxops_postgres.source.registry import (
