@@ -91,7 +91,7 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     is_unknown = tenant.status is TenantStatus.UNKNOWN and bool(tenant.outcomes) and not changes
     message = report.view.message(tenant.finding) if tenant.finding else ""
     if report.run.dry_run and tenant.may_exceed_capacity:
-        message = f"may find no place on {tenant.target}"
+        message = f"may exceed the capacity of {tenant.target}"
     return {
         "tenant": tenant.tenant,
         "database": tenant.database,

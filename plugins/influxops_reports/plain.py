@@ -157,7 +157,7 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
             line += f" (retention: {retention})"
         if view.kept_text(tenant):
             line += f" {view.kept_text(tenant)}"
-        return f"{line} (may find no place)" if tenant.may_exceed_capacity else line
+        return f"{line} (may exceed the capacity)" if tenant.may_exceed_capacity else line
     if tenant.status is TenantStatus.CHANGED:
         return f"OK {label}: {view.action_text(tenant)}{on if verbose else ''}"
     return f"OK {label}: already{on}" if verbose else f"OK {label}"

@@ -160,7 +160,7 @@ def _target_state(target: TargetState) -> str:
     if not target.reachable:
         return f"{target.name} {target.url} NOT READ"
     left = target.free_slots
-    return f"{target.name} {target.url}" + ("" if left is None else f", {left:,} places left")
+    return f"{target.name} {target.url}" + ("" if left is None else f", {left:,} slots free")
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:

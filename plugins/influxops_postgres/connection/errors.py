@@ -127,7 +127,7 @@ def broken_hint(error: psycopg.Error) -> str:
 
 
 def broken(error: psycopg.Error) -> str:
-    """Return in words what became of a connection that is broken."""
+    """Return in words why a connection is broken."""
     if error.sqlstate is None and not isinstance(error, NoAnswer):
         return f"the connection broke: {reason(error)}"
     return reason(error)

@@ -167,7 +167,7 @@ def _written(
         if is_stored is None:
             raise LedgerError(
                 f"{location}: {error}",
-                hint="run it again: it goes by what the ledger and the servers hold",
+                hint="run it again: it reads what the ledger and the servers hold",
             ) from error
         if is_stored:
             return result

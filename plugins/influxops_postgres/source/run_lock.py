@@ -45,7 +45,7 @@ def run_lock(settings: PostgresSettings, context: Context) -> AbstractContextMan
 
     Raises:
         LockBusy: When another run holds it for longer than `lock_timeout`.
-        SourceError: When there is no lock to be had: on a standby, or without a connection. On
+        SourceError: When no lock is available: on a standby, or without a connection. On
             leaving, when the connection broke in the block, and the lock with it.
     """
     location = settings.parameters().text

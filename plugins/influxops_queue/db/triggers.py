@@ -88,8 +88,7 @@ SELECT t.tgname AS name, t.tgenabled = 'D' AS is_disabled, t.tgfoid = to_regproc
   FROM pg_trigger t WHERE t.tgrelid = {oid}::oid AND NOT t.tgisinternal
 """)
 
-#: One installation at a time. How long it waits for whoever writes to a registry: who comes after
-#: it waits, too.
+#: One installation at a time. It waits so long for writers of a registry, and later ones for it.
 _PATIENCE = sql.SQL(
     "SELECT pg_advisory_xact_lock(hashtextextended({schema}, 0)); SET LOCAL lock_timeout = '3s'"
 )

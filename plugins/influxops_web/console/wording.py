@@ -81,7 +81,7 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
         add(
             Severity.ERROR,
             f"its database {row.database} was on {row.target}, and is gone",
-            "restore it; `influxops ensure --help` says how it is made anew, empty, where the "
+            "restore it; `influxops ensure --help` says how it is created again, empty, where the "
             "data is given up",
         )
     elif contents is not None and contents.exists is False and row.state == State.READY:

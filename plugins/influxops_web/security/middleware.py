@@ -1,7 +1,8 @@
 """Access to every endpoint: authenticates, authorizes, limits and audits each request.
 
 Everything but a few paths is for operators: an endpoint that says nothing about it is closed. The
-role goes by the method. What a request brings is limited here, and read before anything is parsed.
+method decides which role is needed. What a request brings is limited here, and read before anything
+is parsed.
 """
 
 from __future__ import annotations
