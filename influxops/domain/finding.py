@@ -21,7 +21,7 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What a finding says; the values are stable, programs read them (docs/report.md)."""
 
     # about a source
@@ -99,7 +99,7 @@ class Finding(Struct, frozen=True):
     in front where it does not stand there already.
     """
 
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     message: str  # one clause or sentence, without a subject: "its database name is empty"
     remedy: Any = ""  # what to do about it: a Remedy, or text; a Remedy once it was made
@@ -136,6 +136,6 @@ class Finding(Struct, frozen=True):
         return f"{self.subject}: {self.message}" if self.subject else self.message
 
 
-def blocked(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
+def blocked(kind: FindingKind, message: str, remedy: str | Remedy) -> Finding:
     """Return the finding for which a tenant is blocked; `TenantPlan.block` says of which."""
     return Finding(kind, Severity.ERROR, message, remedy)

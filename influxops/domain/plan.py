@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.database import Database, Retention, Unmanaged
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.record import Record
 
@@ -100,7 +100,9 @@ class TenantPlan(Struct, frozen=True):
         message = f"{self.finding.message} (acknowledged)"
         return replace(self, finding=replace(self.finding, severity=Severity.INFO, message=message))
 
-    def defer(self, kind: Kind, message: str, remedy: str | Remedy = "run it again") -> TenantPlan:
+    def defer(
+        self, kind: FindingKind, message: str, remedy: str | Remedy = "run it again"
+    ) -> TenantPlan:
         """Return it without changes in this run, because something could not be read.
 
         Args:
@@ -111,16 +113,18 @@ class TenantPlan(Struct, frozen=True):
         plan = replace(self, changes=(), after=self.before)
         return plan.mark_unknown(kind, f"postponed: {message}", remedy)
 
-    def mark_unknown(self, kind: Kind, message: str, remedy: str | Remedy = "") -> TenantPlan:
+    def mark_unknown(
+        self, kind: FindingKind, message: str, remedy: str | Remedy = ""
+    ) -> TenantPlan:
         """Return it as one of which something is not known; the arguments are as above."""
         finding = self.error(kind, message, remedy)
         return replace(self, verdict=Verdict.UNKNOWN, finding=finding)
 
-    def error(self, kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+    def error(self, kind: FindingKind, message: str, remedy: str | Remedy = "") -> Finding:
         """Return a finding of an error that is about it; the arguments are as above."""
         return self.about(Finding(kind, Severity.ERROR, message, remedy))
 
-    def warning(self, kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+    def warning(self, kind: FindingKind, message: str, remedy: str | Remedy = "") -> Finding:
         """Return a finding of a warning that is about it; the arguments are as above."""
         return self.about(Finding(kind, Severity.WARNING, message, remedy))
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from influxops.domain.database import DatabaseStats, Retention, Unknown, Unmanaged
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import State
 from influxops.report.document import plain
 from influxops.report.view import ReportView
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 if TYPE_CHECKING:
     from influxops.engine.engine import Engine
 
 
-def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[dict[str, Any]]:
+def tenant_status(engine: Engine, view: ReportView, context: RunContext) -> list[dict[str, Any]]:
     """Return a row of plain data for each tenant of a dry run: what its database holds.
 
     None is what is not known; `target` and `url` are None where there is no database, or more than
@@ -44,7 +44,7 @@ def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[di
 
 def copies_of(tenant: TenantPlan) -> list[dict[str, Any]]:
     """Return what is known of each copy of a database that is on more than one target."""
-    if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
+    if tenant.finding is None or tenant.finding.kind is not FindingKind.IN_TWO_TARGETS:
         return []
     return [dict(copy) for copy in tenant.finding.facts["copies"]]
 

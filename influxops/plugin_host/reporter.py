@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.errors import (
     DeadlineExceeded,
     InfluxopsError,
 )
 from influxops.plugin_host.base import Handle
 from influxops.report.model import Report, RunStart
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class ReporterHandle(Handle):
@@ -25,11 +25,11 @@ class ReporterHandle(Handle):
     def _budget(self) -> float:
         return float(getattr(self.resolved.settings, "budget", 10.0))
 
-    def started(self, head: RunStart, context: Context) -> Finding | None:
+    def started(self, head: RunStart, context: RunContext) -> Finding | None:
         """Tell it what a run works on; return what went wrong."""
         return self._tell("influxops_started", context.limited(self._budget), head=head)
 
-    def report(self, report: Report, context: Context) -> Finding | None:
+    def report(self, report: Report, context: RunContext) -> Finding | None:
         """Tell it how a run ended; return what went wrong.
 
         A run that is over still gets to say so.
@@ -37,12 +37,12 @@ class ReporterHandle(Handle):
         rest = context.or_grace(min(LAST_WORDS, self._budget)).limited(self._budget)
         return self._tell("influxops_report", rest, report=report)
 
-    def _tell(self, hook: str, context: Context, **arguments: object) -> Finding | None:
+    def _tell(self, hook: str, context: RunContext, **arguments: object) -> Finding | None:
         if not self.implements(hook):
             return None  # one that only wraps the hooks of others
         call = partial(self.call, hook, context=context, **arguments)
         try:
-            with self.guard():
+            with self.error_boundary():
                 # One that does not look at its time is left behind; the command line's own may
                 # wait for its reader, who pages.
                 call() if self.is_own else context.detached(call, late=_LATE)
@@ -65,4 +65,4 @@ _LATE = 0.5
 
 def failed_reporter(name: str, message: str, remedy: Any) -> Finding:
     """Return the finding that a reporter could not do its work."""
-    return Finding(Kind.REPORTER, Severity.WARNING, message, remedy, reporter=name)
+    return Finding(FindingKind.REPORTER, Severity.WARNING, message, remedy, reporter=name)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, Refusal, TenantPlan, Verdict
 from influxops.domain.record import State
@@ -33,10 +33,12 @@ class Guard(Struct, frozen=True):
     #: Says what all that it refuses comes to.
     message: Callable[[list[TenantPlan]], str]
     #: What a tenant whose change it refuses is told as.
-    kind: Kind = Kind.GUARD
+    kind: FindingKind = FindingKind.GUARD
     when: str = "only if that is what you want"  # when it is right to allow it
     why: str = ""  # why it refuses a change, where that is not what the change is for
-    note: Kind | None = None  # the note of a tenant for which it refuses, where it goes by one
+    note: FindingKind | None = (
+        None  # the note of a tenant for which it refuses, where it goes by one
+    )
 
 
 def _shortens(plan: TenantPlan, change: Change, observed: Observed) -> bool:
@@ -92,7 +94,7 @@ def _is_undecided_drop(plan: TenantPlan, change: Change, observed: Observed) -> 
     return decided != change.target
 
 
-def _retires(kind: Kind) -> Callable[[TenantPlan, Change, Observed], bool]:
+def _retires(kind: FindingKind) -> Callable[[TenantPlan, Change, Observed], bool]:
     """Return what refuses that a tenant with such a note is retired, or dropped for that."""
     return lambda plan, change, observed: (
         change.action in (Action.RETIRE, Action.DROP) and any(n.kind is kind for n in plan.notes)
@@ -130,7 +132,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
             and not plan.move
         ),
         refused,
-        Kind.LOST,
+        FindingKind.LOST,
         "restore it if you can; to have all of them made again, empty",
     ),
     "unreachable": Guard(
@@ -143,28 +145,28 @@ GUARDS: Final[Mapping[str, Guard]] = {
         ),
     ),
     "still-registered": Guard(
-        _retires(Kind.STILL_REGISTERED),
+        _retires(FindingKind.STILL_REGISTERED),
         lambda plans: (
             f"{pluralize(len(plans), 'tenant')} still in a source, so that the next run would keep "
             f"what is to be dropped: {_named_databases(plans)}"
         ),
         when="take them out of the registry first; to retire them all the same",
-        note=Kind.STILL_REGISTERED,
+        note=FindingKind.STILL_REGISTERED,
     ),
     "recent-telemetry": Guard(
-        _retires(Kind.RECENT_TELEMETRY),
+        _retires(FindingKind.RECENT_TELEMETRY),
         lambda plans: (
             f"{pluralize(len(plans), 'tenant')} with telemetry of the last day: "
             f"{_named_databases(plans)}"
         ),
         when="stop what writes first; if what came is worth nothing",
-        note=Kind.RECENT_TELEMETRY,
+        note=FindingKind.RECENT_TELEMETRY,
     ),
     "late-writes": Guard(
-        _retires(Kind.LATE_WRITES),
+        _retires(FindingKind.LATE_WRITES),
         lambda plans: _listed(plans, 3, "dropped, though still written to"),
         when="stop what writes there first; to copy the rest and drop it then",
-        note=Kind.LATE_WRITES,
+        note=FindingKind.LATE_WRITES,
     ),
     "shorter-retention": Guard(
         _shortens,
@@ -280,7 +282,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
     tenants = tuple(plan.tenant for plan in plans)
     for name, known in observed.ledger_view.replaced.items():
         state = next(state for state in observed.targets if state.name == name)
-        word = state.traits.identity
+        word = state.capabilities.identity
         recorded = [
             r.database for r in observed.ledger_view.records.values() if name in (r.target, r.other)
         ]
@@ -336,7 +338,7 @@ def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
 
 
 def _is_only_unseen(tenant: TenantPlan) -> bool:
-    return tenant.finding is not None and tenant.finding.kind is Kind.NOT_READ
+    return tenant.finding is not None and tenant.finding.kind is FindingKind.NOT_READ
 
 
 def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan:
@@ -364,8 +366,8 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
     finding = Finding(
         kind,
         Severity.ERROR,
-        f"lost: {why}" if kind is Kind.LOST else f"refused by the guard {name}: {why}",
-        how_to_go_on(tenant) if kind is Kind.LOST else Remedy.allow(name, GUARDS[name].when),
+        f"lost: {why}" if kind is FindingKind.LOST else f"refused by the guard {name}: {why}",
+        how_to_go_on(tenant) if kind is FindingKind.LOST else Remedy.allow(name, GUARDS[name].when),
         tenant.tenant,
         tenant.target if tenant.before else None,
         tenant.database,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Refusal, TenantPlan, Verdict
 from influxops.errors import (
     DeadlineExceeded,
@@ -20,13 +20,17 @@ from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import LedgerState, Report, RunOrigin
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
-_UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
+_UNREAD = (FindingKind.UNREACHABLE, FindingKind.REFUSED, FindingKind.WRONG_SERVER)
 
 
 def conclude(
-    state: RunState, operation: Operation, request: RunRequest, context: Context, origin: RunOrigin
+    state: RunState,
+    operation: Operation,
+    request: RunRequest,
+    context: RunContext,
+    origin: RunOrigin,
 ) -> Report:
     """Return the report of a run.
 
@@ -73,7 +77,7 @@ def _counted(observed: Observed) -> LedgerState | None:
     return replace(observed.ledger, records=len(records), states=states)
 
 
-def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
+def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan:
     """Return a tenant as it stands at the end; one that was not come to was not tried."""
     settled = state.settled.get(plan.tenant)
     if settled is not None:
@@ -81,7 +85,7 @@ def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
     if plan.verdict is not Verdict.PENDING or context.dry_run:
         return plan
     finding = plan.error(
-        Kind.NOT_TRIED,
+        FindingKind.NOT_TRIED,
         "not tried: the run ended before",
         "run it again",
     )
@@ -89,7 +93,7 @@ def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
 
 
 def _notes(
-    state: RunState, request: RunRequest, context: Context, tenants: Sequence[TenantPlan]
+    state: RunState, request: RunRequest, context: RunContext, tenants: Sequence[TenantPlan]
 ) -> Iterator[Finding]:
     """Yield what is about no single tenant, its severity settled by what it meant for this run."""
     scope = context.scope
@@ -98,7 +102,7 @@ def _notes(
     # Whom a guard refuses wants no place.
     beyond = {p.target for p in tenants if p.over_estimate and p.verdict is not Verdict.REFUSED}
     for finding in (*state.observed.findings, *state.plan.notes, *state.notes):
-        if finding.kind is Kind.OVER_CAPACITY and (applied or finding.target not in beyond):
+        if finding.kind is FindingKind.OVER_CAPACITY and (applied or finding.target not in beyond):
             continue  # the server has decided, or will not be asked
         severity = finding.severity
         if finding.kind in _UNREAD:
@@ -110,7 +114,7 @@ def _notes(
                 severity = Severity.WARNING
         elif (
             finding.source is not None
-            and finding.kind is not Kind.FAILED_SOURCE
+            and finding.kind is not FindingKind.FAILED_SOURCE
             and severity is Severity.ERROR
             and _is_elsewhere(finding.source, state, context)
         ):
@@ -121,7 +125,7 @@ def _notes(
         yield ended(state.error)
 
 
-def _is_elsewhere(source: str, state: RunState, context: Context) -> bool:
+def _is_elsewhere(source: str, state: RunState, context: RunContext) -> bool:
     """Return whether a source has tenants that the run is not about."""
     named = context.scope.tenants
     return named is not None and any(
@@ -134,18 +138,18 @@ def _exit_code(
 ) -> ExitCode:
     """Return what a run ends with: 1 before 4 before 0."""
     findings = (*notes, *(plan.finding for plan in tenants if plan.finding is not None))
-    if any(f.severity is Severity.ERROR and f.kind is not Kind.GUARD for f in findings):
+    if any(f.severity is Severity.ERROR and f.kind is not FindingKind.GUARD for f in findings):
         return ExitCode.FAILED
     return ExitCode.REFUSED if refusals else ExitCode.OK
 
 
 def ended(error: InfluxopsError) -> Finding:
     """Return the finding that says what ended a run."""
-    kind = Kind.CONFIGURATION
+    kind = FindingKind.CONFIGURATION
     if isinstance(error, LockBusy):
-        kind = Kind.LOCK_BUSY
+        kind = FindingKind.LOCK_BUSY
     elif isinstance(error, DeadlineExceeded):
-        kind = Kind.DEADLINE
+        kind = FindingKind.DEADLINE
     elif isinstance(error, Interrupted):
-        kind = Kind.INTERRUPTED
+        kind = FindingKind.INTERRUPTED
     return Finding(kind, Severity.ERROR, error.message, error.remedy)

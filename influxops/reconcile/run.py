@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.errors import (
     ConfigError,
     InfluxopsError,
@@ -27,11 +27,11 @@ from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.state import RunState
 from influxops.report.model import Report, RunOrigin
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: What a run without a ledger says once.
 NO_LEDGER = Finding(
-    Kind.NO_LEDGER,
+    FindingKind.NO_LEDGER,
     Severity.INFO,
     "no ledger is configured, so nothing is remembered: a database that is gone is made again, "
     "empty, and a server that was replaced at its URL is taken for the old one",
@@ -42,7 +42,7 @@ NO_LEDGER = Finding(
 def reconcile(
     operation: Operation,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     origin: RunOrigin,
     notes: Sequence[Finding] = (),
 ) -> tuple[Report, InfluxopsError | None]:
@@ -76,7 +76,7 @@ def reconcile(
 
 
 def steps(
-    operation: Operation, request: RunRequest, context: Context, lock: Lock, state: RunState
+    operation: Operation, request: RunRequest, context: RunContext, lock: Lock, state: RunState
 ) -> Iterator[RunState]:
     """Take the steps of a run, and yield what is known after each.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.finding import Kind, Severity
+from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.text import one_line, pluralize, summarize
 
@@ -15,7 +15,7 @@ from influxops.domain.text import one_line, pluralize, summarize
 class FindingGroup(Struct, frozen=True):
     """One finding, and the tenants that share it."""
 
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     message: str  # what is wrong, without the name of a tenant
     remedy: Remedy  # what to do about it, as data

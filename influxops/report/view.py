@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import Traits
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.database import TargetCapabilities
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Remedy, RemedyKind
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
@@ -40,11 +40,11 @@ _ORDER = [
 ]
 #: Reasons for which a tenant is held although its name and id are valid, so it was looked for.
 _LOOKED_FOR = (
-    Kind.OVER_CAPACITY,
-    Kind.DRAINING,
-    Kind.CASE,
-    Kind.RETENTION_NOT_READ,
-    Kind.NOT_DECIDABLE,
+    FindingKind.OVER_CAPACITY,
+    FindingKind.DRAINING,
+    FindingKind.CASE,
+    FindingKind.RETENTION_NOT_READ,
+    FindingKind.NOT_DECIDABLE,
 )
 
 
@@ -71,10 +71,10 @@ class ReportView:
         found = self._targets.get(target or "")
         return found.url if found else None
 
-    def traits(self, target: str | None) -> Traits:
+    def capabilities(self, target: str | None) -> TargetCapabilities:
         """Return what a target's kind has, and what it calls it."""
         found = self._targets.get(target or "")
-        return found.traits if found else Traits()
+        return found.capabilities if found else TargetCapabilities()
 
     def target_text(self, tenant: TenantPlan) -> str:
         """Return where a tenant's database is or will be: ` on eu1`; empty where that is unknown.
@@ -105,7 +105,7 @@ class ReportView:
             Verdict.REFUSED: "refused by a guard",
             Verdict.UNKNOWN: "its target could not be read",
         }.get(tenant.verdict, tenant.verdict.value)
-        return Finding(Kind.NOT_TRIED, Severity.ERROR, message, tenant=tenant.tenant)
+        return Finding(FindingKind.NOT_TRIED, Severity.ERROR, message, tenant=tenant.tenant)
 
     def reason_text(self, tenant: TenantPlan) -> str:
         """Return why a tenant is not ok, without its name."""
@@ -156,11 +156,11 @@ class ReportView:
         is_allowance = remedy.kind is RemedyKind.ALLOW and tenant.verdict is Verdict.REFUSED
         if is_allowance and remedy.value == "replaced-server":
             return None
-        if kind is Kind.LOST:
+        if kind is FindingKind.LOST:
             return False  # a client's database has its name
-        if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
+        if tenant.before is not None or kind in (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED):
             return True
-        if kind is Kind.INVALID_NAME:
+        if kind is FindingKind.INVALID_NAME:
             return False  # no database can be called so
         if tenant.unseen_on or tenant.verdict is Verdict.UNKNOWN:
             return None
@@ -180,7 +180,7 @@ class ReportView:
         return one_line(finding.message)
 
     def _words(self, words: Callable[[Action, str], str], change: Change) -> str:
-        return words(change.action, self.traits(change.target).marker)
+        return words(change.action, self.capabilities(change.target).completion_marker)
 
     # All of it
 
@@ -195,11 +195,13 @@ class ReportView:
         found = [
             self._group(finding, one_line(finding.subject), finding.tenant)
             for finding in self.report.notes
-            if finding.kind is not Kind.NO_TENANTS
+            if finding.kind is not FindingKind.NO_TENANTS
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            found.append(self._group(Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)))
+            found.append(
+                self._group(Finding(FindingKind.GUARD, Severity.ERROR, message, refusal.remedy))
+            )
         return grouped(found)
 
     @cached_property
@@ -251,7 +253,7 @@ class ReportView:
         reasons = [
             group
             for group in self.failure_groups
-            if group.kind is not Kind.GUARD or not told.issuperset(group.tenants)
+            if group.kind is not FindingKind.GUARD or not told.issuperset(group.tenants)
         ]
         every = (*self.run_groups, *reasons, *self.extra_groups)
         return [group for group in every if group.severity is severity]
@@ -294,12 +296,12 @@ class ReportView:
     @property
     def no_tenants(self) -> list[str]:
         """The sentences that say that a source was read and has no tenants."""
-        return [one_line(f.message) for f in self.report.notes if f.kind is Kind.NO_TENANTS]
+        return [one_line(f.message) for f in self.report.notes if f.kind is FindingKind.NO_TENANTS]
 
     @property
     def has_retention(self) -> bool:
         """Whether there is a target that has retention periods, so that one speaks of them."""
-        return any(target.traits.retention is not None for target in self.report.targets)
+        return any(target.capabilities.retention is not None for target in self.report.targets)
 
     @property
     def is_unread(self) -> bool:
@@ -367,10 +369,10 @@ class ReportView:
 #: In the order in which a summary has them.
 _ACTIONS = list(Action)
 #: The status of a tenant, where one word says it better than its verdict.
-_STATUSES: Mapping[Kind | None, str] = {
-    Kind.UNCONFIRMED: "not confirmed",
-    Kind.LOST: "lost",
-    Kind.BUSY: "in another run's hands",
+_STATUSES: Mapping[FindingKind | None, str] = {
+    FindingKind.UNCONFIRMED: "not confirmed",
+    FindingKind.LOST: "lost",
+    FindingKind.BUSY: "in another run's hands",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {

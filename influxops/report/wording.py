@@ -8,11 +8,11 @@ from typing import Any
 from msgspec import Struct, field
 
 from influxops.domain.change import Action
-from influxops.domain.copy import Copied
+from influxops.domain.copy import CopyProgress
 from influxops.domain.database import Retention, Unknown
 from influxops.domain.durations import format_duration, format_duration_approx
 from influxops.domain.hint import Remedy, RemedyKind
-from influxops.domain.record import Entry
+from influxops.domain.record import HistoryEntry
 from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
@@ -108,7 +108,7 @@ def format_retention(value: Retention | Unknown) -> str:
     return "kept for ever" if value is None else format_duration(value)
 
 
-def format_entry(entry: Entry) -> str:
+def format_entry(entry: HistoryEntry) -> str:
     """Return an entry of the history in words, without its tenant."""
     words = entry.event.value.replace("-", " ")
     place = " on ".join(part for part in (truncate(entry.database), entry.target or "") if part)
@@ -124,7 +124,7 @@ def format_entry(entry: Entry) -> str:
     return ", ".join(parts)
 
 
-def format_estimate(copied: Copied) -> str:
+def format_estimate(copied: CopyProgress) -> str:
     """Return what there is to copy, and how long that takes at the rate that was measured."""
     rows = "a number of rows that is not known"
     if copied.total is not None:
@@ -143,7 +143,7 @@ def format_estimate(copied: Copied) -> str:
     return ", ".join(parts)
 
 
-def format_copied(copied: Copied, seconds: float | None = None) -> str:
+def format_copied(copied: CopyProgress, seconds: float | None = None) -> str:
     """Return how much was copied, in how many seconds, and which tables the copy lacks."""
     rows = copied.rows if copied.total is None else copied.total
     text = f"{pluralize(rows, 'row')} in {pluralize(copied.tables, 'table')}"

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.domain.change import Status
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Verdict
 from influxops.domain.selection import Scope
 from influxops.engine.operations import Move
@@ -21,7 +21,7 @@ from influxops.plugin import (
     Tenant,
 )
 from influxops.reconcile.plan.adopt import Adopt
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 
@@ -43,7 +43,7 @@ def events(bench: Bench, tenant: str) -> list[str]:
     return [entry.event.value for entry in books(bench).history if entry.tenant == tenant]
 
 
-def kinds(report: Report) -> set[Kind]:
+def kinds(report: Report) -> set[FindingKind]:
     return {finding.kind for finding in report.findings}
 
 
@@ -69,7 +69,7 @@ def test_the_adopted_name_outranks_the_template_from_then_on(kept: Bench) -> Non
     assert sorted(kept.server().databases) == ["factory7", "telemetry_b"]
     kept.tenants(Tenant("a", {"database": "telemetry_a"}), "b")
     report = kept.run()
-    assert Kind.CONFLICT in kinds(report)
+    assert FindingKind.CONFLICT in kinds(report)
     assert report.exit_code is ExitCode.FAILED
 
 
@@ -93,7 +93,7 @@ def test_what_the_tenant_had_before_becomes_an_orphan_and_that_is_told(kept: Ben
     kept.run()
     report = adopt(kept, a="factory7")
     (note,) = report.tenants[0].notes
-    assert note.kind is Kind.ORPHAN
+    assert note.kind is FindingKind.ORPHAN
     assert "telemetry_a on eu1 belongs to no tenant from now on" in note.message
     assert "telemetry_a" in kept.server().databases
     (entry,) = [e for e in books(kept).history if e.event.value == "adopted"]
@@ -109,7 +109,7 @@ def test_a_database_that_another_tenant_has_is_held(kept: Bench) -> None:
     assert report.exit_code is ExitCode.FAILED
     (plan,) = report.tenants
     assert plan.finding is not None
-    assert plan.finding.kind is Kind.NAME_COLLISION
+    assert plan.finding.kind is FindingKind.NAME_COLLISION
     assert "is recorded for tenant 'b'" in plan.finding.message
     assert books(kept).records["a"].database == "telemetry_a"
 
@@ -117,7 +117,7 @@ def test_a_database_that_another_tenant_has_is_held(kept: Bench) -> None:
 def test_a_database_that_another_tenant_is_meant_to_have_is_held(kept: Bench) -> None:
     kept.server().databases["telemetry_b"] = Database("telemetry_b", None, True, True)
     report = adopt(kept, a="telemetry_b")
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert books(kept).records == {}
 
 
@@ -127,7 +127,7 @@ def test_a_database_of_a_retired_tenant_can_be_adopted_and_one_that_is_retiring_
     for state, held in ((State.RETIRING, True), (State.RETIRED, False)):
         books(kept).records["old"] = Record("old", state, "factory7", "eu1", version=1)
         report = adopt(kept, a="factory7", dry_run=True)
-        assert (Kind.NAME_COLLISION in kinds(report)) is held
+        assert (FindingKind.NAME_COLLISION in kinds(report)) is held
 
 
 def test_a_database_on_two_targets_is_held_until_one_is_named(kept: Bench) -> None:
@@ -136,7 +136,7 @@ def test_a_database_on_two_targets_is_held_until_one_is_named(kept: Bench) -> No
     report = adopt(kept, a="factory7")
     (plan,) = report.tenants
     assert plan.finding is not None
-    assert plan.finding.kind is Kind.IN_TWO_TARGETS
+    assert plan.finding.kind is FindingKind.IN_TWO_TARGETS
     assert "--target eu1" in plan.finding.hint
     assert adopt(kept, a="factory7", targets=("eu2",)).exit_code is ExitCode.OK
     assert books(kept).records["a"].target == "eu2"
@@ -147,7 +147,7 @@ def test_a_database_that_may_be_on_a_target_that_cannot_be_read_waits(kept: Benc
     kept.targets = ("eu1", "eu2")
     kept.server("eu2", down="connection refused")
     report = adopt(kept, a="factory7")
-    assert Kind.NOT_READ in kinds(report)
+    assert FindingKind.NOT_READ in kinds(report)
     assert report.exit_code is ExitCode.FAILED
     assert books(kept).records == {}
     adopt(kept, a="factory7", targets=("eu1",))
@@ -158,7 +158,7 @@ def test_a_database_that_is_nowhere_is_held_with_the_nearest_name(kept: Bench) -
     report = adopt(kept, a="factory8")
     (plan,) = report.tenants
     assert plan.finding is not None
-    assert plan.finding.kind is Kind.NO_DATABASE
+    assert plan.finding.kind is FindingKind.NO_DATABASE
     assert "factory7" in plan.finding.hint
     assert report.exit_code is ExitCode.FAILED
 
@@ -188,7 +188,7 @@ def test_what_could_not_be_marked_is_not_recorded(kept: Bench) -> None:
 
 
 def test_what_could_not_be_recorded_is_told_as_failed(kept: Bench) -> None:
-    books(kept).broken["record"] = LedgerError("the connection broke")
+    books(kept).broken["commit"] = LedgerError("the connection broke")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
     assert report.outcomes[0].status is Status.FAILED
@@ -199,16 +199,16 @@ def test_a_tenant_that_another_run_took_first_is_left_to_it(kept: Bench) -> None
     books(kept).rival = {"a": Record("a", State.READY, "telemetry_a", "eu1", version=1)}
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.BUSY in kinds(report)
     assert books(kept).records["a"].database == "telemetry_a"
     assert kept.server().changes == []
 
 
 def test_a_ledger_that_cannot_be_read_adopts_nothing(kept: Bench) -> None:
-    books(kept).broken["records"] = LedgerError("connection refused")
+    books(kept).broken["load_records"] = LedgerError("connection refused")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.FAILED_LEDGER in kinds(report)
+    assert FindingKind.FAILED_LEDGER in kinds(report)
     assert kept.server().changes == []
 
 
@@ -233,7 +233,7 @@ def test_a_misplaced_database_is_adopted_where_it_was_found(kept: Bench) -> None
 def test_a_tenant_that_left_a_copy_behind_is_held(kept: Bench) -> None:
     kept.run()
     books(kept).records["a"] = replace(books(kept).records["a"], other="eu2")
-    assert Kind.MOVING in kinds(adopt(kept, a="factory7"))
+    assert FindingKind.MOVING in kinds(adopt(kept, a="factory7"))
 
 
 # What is left of a tenant that was moved
@@ -248,14 +248,14 @@ def moved(bench: Bench) -> Bench:
     bench.run()
     bench.server("eu1").write("telemetry_a", k0=0)
     with bench.engine() as engine:
-        report = engine.run(Move("eu2"), Context(scope=Scope(frozenset(["a"]))))
+        report = engine.run(Move("eu2"), RunContext(scope=Scope(frozenset(["a"]))))
     assert report.exit_code is ExitCode.OK
     return bench
 
 
 def test_the_old_copy_is_adopted_where_the_new_one_is_gone(moved: Bench) -> None:
     del moved.server("eu2").databases["telemetry_a"]
-    (held,) = (finding for finding in moved.run().findings if finding.kind is Kind.MISPLACED)
+    (held,) = (finding for finding in moved.run().findings if finding.kind is FindingKind.MISPLACED)
     assert "is gone from eu2" in held.message
     assert "adopt a=telemetry_a" in held.hint
     report = adopt(moved, a="telemetry_a")

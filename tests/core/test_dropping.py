@@ -11,15 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.copy import CopyOrder
+from influxops.domain.copy import CopyRequest
 from influxops.domain.database import Database
-from influxops.domain.finding import Finding, Kind
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import Verdict
 from influxops.domain.record import Record, State
 from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
 from tests.core.fakes import Books, MemoryTarget
 from tests.core.test_engine import supplemented
@@ -86,7 +86,7 @@ def traced(bench: Bench) -> list[tuple[str, str]]:
     trace: list[tuple[str, str]] = []
     eu1, seen = bench.server("eu1"), 0
 
-    def copying(order: CopyOrder) -> None:
+    def copying(order: CopyRequest) -> None:
         nonlocal seen
         assert order.only_missing
         if len(eu1.orders) > seen:
@@ -102,7 +102,7 @@ def at_pass(bench: Bench, number: int, happens: Callable[[], object]) -> None:
     """Let something happen when the pass of this number, counted from 1, begins."""
     eu1, seen = bench.server("eu1"), 0
 
-    def copying(order: CopyOrder) -> None:
+    def copying(order: CopyRequest) -> None:
         nonlocal seen
         if len(eu1.orders) > seen:
             seen = len(eu1.orders)
@@ -133,7 +133,7 @@ def is_there(bench: Bench, tenant: str = "a") -> bool:
 def test_the_operation_alone_makes_sure_of_two_passes_before_the_drop(one: Bench) -> None:
     trace = traced(one)
     with one.engine() as engine:
-        report = engine.run(DropDue(), Context())
+        report = engine.run(DropDue(), RunContext())
     assert report.exit_code is ExitCode.OK
     assert trace == [("pass", "telemetry_a"), ("pass", "telemetry_a"), ("drop", "")]
     assert not is_there(one)
@@ -145,7 +145,7 @@ def test_late_rows_are_never_dropped_by_the_operation_alone(
 ) -> None:
     one.server("eu1").write("telemetry_a", late=5)
     with one.engine() as engine:
-        engine.run(DropDue(), Context())
+        engine.run(DropDue(), RunContext())
     assert one.server("eu2").data["telemetry_a"]["late"] == 5
     assert is_there(one)
 
@@ -187,12 +187,14 @@ def test_of_many_each_is_dropped_right_after_its_own_last_pass(old: Bench) -> No
 def test_the_last_pass_waits_until_all_that_was_acknowledged_is_visible(
     old: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MemoryTarget, "traits", replace(MemoryTarget.traits, visible_after=0.2))
+    monkeypatch.setattr(
+        MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, visible_after=0.2)
+    )
     eu1 = old.server("eu1")
     ends: dict[str, float] = {}
     gaps: list[float] = []
 
-    def copying(order: CopyOrder) -> None:
+    def copying(order: CopyRequest) -> None:
         began = ends.setdefault(order.database, time.monotonic())
         if len([each for each in eu1.orders if each.database == order.database]) == 2:
             gaps.append(time.monotonic() - began)
@@ -212,7 +214,7 @@ def test_thousands_of_old_copies_are_read_again_only_so_often(one: Bench) -> Non
     books(one).calls.clear()
     assert drop_due(one).exit_code is ExitCode.OK
     assert not any(is_there(one, id_) for id_ in ids)
-    assert books(one).calls.count("records") <= 22
+    assert books(one).calls.count("load_records") <= 22
     assert one.server("eu1").reads <= 44
 
 
@@ -227,7 +229,7 @@ def test_rows_that_a_pass_finds_are_copied_and_postpone_the_drop(one: Bench, num
     assert is_there(one)
     assert one.server("eu2").data["telemetry_a"].keys() >= {"l1", "l2", "l3"}
     why = finding(report)
-    assert why.kind is Kind.LATE_WRITES
+    assert why.kind is FindingKind.LATE_WRITES
     assert why.message == (
         "postponed: 3 rows (telemetry 3) came late to its old copy on eu1: copied to eu2 "
         "(postponed 1 of 3 times)"
@@ -307,12 +309,12 @@ def test_what_a_move_has_left_in_the_record_is_given_to_each_pass(one: Bench) ->
 
 
 def test_postponements_count_only_in_a_row_and_only_for_late_rows(one: Bench) -> None:
-    def fails(order: CopyOrder) -> None:
+    def fails(order: CopyRequest) -> None:
         _raise()
 
     for _ in range(4):
         one.server("eu1").copying = fails
-        assert finding(drop_due(one)).kind is Kind.MOVING
+        assert finding(drop_due(one)).kind is FindingKind.MOVING
     one.server("eu1").copying = lambda order: None
     assert drop_due(one).exit_code is ExitCode.OK
 
@@ -371,7 +373,7 @@ def test_a_claim_that_another_run_got_meanwhile_keeps_the_old_copy(one: Bench) -
 
     at_pass(one, 2, moved_back)
     report = drop_due(one)
-    assert finding(report).kind is Kind.BUSY
+    assert finding(report).kind is FindingKind.BUSY
     assert "is dropping the old copy of its database on eu1" in finding(report).message
     assert "telemetry_a" in one.server("eu1").databases
     assert record(one).holder == "other"
@@ -382,19 +384,19 @@ def test_a_ledger_that_fails_or_is_slow_after_the_last_pass_keeps_the_old_copy(
     one: Bench, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "fails":
-        at_pass(one, 2, lambda: books(one).broken.update(reserve=LedgerError("connection reset")))
+        at_pass(one, 2, lambda: books(one).broken.update(claim=LedgerError("connection reset")))
     else:
         monkeypatch.setattr(dropping, "_BEGINS", 0.0)
     report = drop_due(one)
     assert report.exit_code is ExitCode.FAILED
-    assert finding(report).kind is Kind.FAILED_LEDGER
+    assert finding(report).kind is FindingKind.FAILED_LEDGER
     assert is_there(one)
 
 
 @pytest.mark.parametrize("number", [2, 16])
 def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, number: int) -> None:
     """The passes are eight first ones, and then eight last ones."""
-    context = Context()
+    context = RunContext()
     at_pass(old, number, context.cancel)
     report = drop_due(old, context=context)
     assert report.exit_code is ExitCode.INTERRUPTED
@@ -403,7 +405,7 @@ def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, nu
     assert len(left) == (8 if number == 2 else 1)
     for id_ in left:
         assert record(old, id_).other == "eu1"
-        assert finding(report, id_).kind is Kind.NOT_TRIED
+        assert finding(report, id_).kind is FindingKind.NOT_TRIED
     assert not any(is_there(old, id_) for id_ in IDS if id_ not in left)
     assert drop_due(old).exit_code is ExitCode.OK
     assert not any(is_there(old, id_) for id_ in IDS)
@@ -412,9 +414,11 @@ def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, nu
 def test_a_run_whose_time_would_end_before_the_last_pass_drops_nothing(
     old: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MemoryTarget, "traits", replace(MemoryTarget.traits, visible_after=300))
-    report = drop_due(old, context=Context(60))
-    assert {finding(report, id_).kind for id_ in IDS} == {Kind.NOT_TRIED}
+    monkeypatch.setattr(
+        MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, visible_after=300)
+    )
+    report = drop_due(old, context=RunContext(60))
+    assert {finding(report, id_).kind for id_ in IDS} == {FindingKind.NOT_TRIED}
     assert report.exit_code is not ExitCode.OK
     assert old.server("eu1").changes == []
     assert all(record(old, id_).other == "eu1" for id_ in IDS)
@@ -441,7 +445,7 @@ def test_a_run_that_was_killed_after_its_last_pass_is_followed_by_one_with_passe
 ) -> None:
     with one.engine() as engine, pytest.raises(_Killed):
         one.server("eu1").before_change = _die
-        engine.run(DropDue(), Context())
+        engine.run(DropDue(), RunContext())
     one.server("eu1").before_change = lambda: None
     one.server("eu1").write("telemetry_a", late=1)
     assert drop_due(one).exit_code is ExitCode.FAILED

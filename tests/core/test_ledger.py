@@ -7,13 +7,13 @@ from msgspec.structs import replace
 
 from influxops.config.load import parse_config
 from influxops.domain.database import Inventory
-from influxops.domain.finding import Kind
-from influxops.domain.record import Memory, Server
+from influxops.domain.finding import FindingKind
+from influxops.domain.record import LedgerSnapshot, Server
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
 from influxops.reconcile.observe.ledger import ledger_view
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
 from tests.core.fakes import KINDS, Books
 
@@ -41,7 +41,7 @@ def verdicts(report: Report) -> dict[str, str]:
     return {plan.tenant: plan.verdict.value for plan in report.tenants}
 
 
-def kinds(report: Report) -> set[Kind]:
+def kinds(report: Report) -> set[FindingKind]:
     return {finding.kind for finding in report.findings}
 
 
@@ -66,7 +66,7 @@ def test_a_place_is_reserved_before_anything_is_written(kept: Bench) -> None:
     kept.tenants("a")
     server = kept.server(error=RuntimeError("the process was killed here"))
     kept.run()
-    assert books(kept).calls[:4] == ["lock", "records", "reserve", "record"]
+    assert books(kept).calls[:4] == ["session", "load_records", "claim", "commit"]
     assert server.databases == {}
 
 
@@ -87,7 +87,7 @@ def test_a_run_that_finds_nothing_to_do_reserves_nothing_and_keeps_the_history_s
     before = list(books(kept).history)
     books(kept).calls.clear()
     assert kept.run().exit_code is ExitCode.OK
-    assert "reserve" not in books(kept).calls
+    assert "claim" not in books(kept).calls
     assert books(kept).history == before
 
 
@@ -104,7 +104,7 @@ def test_the_first_run_records_what_is_there_as_found_and_nothing_else_happens(k
 def test_a_plan_writes_nothing_to_the_ledger(kept: Bench) -> None:
     kept.tenants("a")
     kept.run(dry_run=True)
-    assert books(kept).calls == ["records"]
+    assert books(kept).calls == ["load_records"]
     assert books(kept).records == {}
 
 
@@ -118,7 +118,7 @@ def test_a_database_that_is_gone_is_lost_and_not_made_again(kept: Bench) -> None
     assert states(kept) == {"a": "lost", "b": "ready"}
     lost = next(plan for plan in report.tenants if plan.tenant == "a")
     assert lost.finding is not None
-    assert lost.finding.kind is Kind.LOST
+    assert lost.finding.kind is FindingKind.LOST
     assert first.run_id in lost.finding.message
     assert "the server is the same" in lost.finding.message
     assert "ensure --recreate a" in lost.finding.hint
@@ -195,7 +195,7 @@ def test_a_target_with_another_name_is_a_rename(kept: Bench) -> None:
     kept.world.servers["west"] = kept.world.servers["eu1"]
     report = kept.run()
     assert report.exit_code is ExitCode.OK
-    assert Kind.RENAMED_TARGET in kinds(report)
+    assert FindingKind.RENAMED_TARGET in kinds(report)
     assert books(kept).records["a"].target == "west"
     assert kept.run().notes == ()
 
@@ -210,7 +210,7 @@ def test_tenants_of_a_target_that_is_not_configured_any_more_are_unknown(kept: B
     assert report.exit_code is ExitCode.FAILED
     assert sorted(verdicts(report).values()) == ["ok", "unknown"]
     assert len(kept.server("eu1").databases) == 1
-    assert Kind.NOT_CONFIGURED in kinds(report)
+    assert FindingKind.NOT_CONFIGURED in kinds(report)
 
 
 def test_a_tenant_recorded_on_an_unreachable_target_is_never_made_elsewhere(kept: Bench) -> None:
@@ -231,7 +231,7 @@ def test_a_database_found_elsewhere_than_recorded_is_misplaced(kept: Bench) -> N
     kept.server("eu2").databases["telemetry_a"] = kept.server("eu1").databases.pop("telemetry_a")
     report = kept.run()
     assert verdicts(report) == {"a": "held"}
-    assert Kind.MISPLACED in kinds(report)
+    assert FindingKind.MISPLACED in kinds(report)
     assert states(kept) == {"a": "ready"}
 
 
@@ -256,7 +256,7 @@ def test_what_another_living_run_has_in_its_hands_is_left_alone(kept: Bench) -> 
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
     assert verdicts(report) == {"a": "held", "b": "changed"}
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.BUSY in kinds(report)
     assert [*kept.server().databases] == ["telemetry_b"]
 
 
@@ -306,7 +306,7 @@ def test_what_a_dead_run_made_is_recorded_once_it_is_seen(kept: Bench) -> None:
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready"}
     assert kept.server().changes == []
-    assert frozenset({"telemetry_a"}) in kept.server().closely
+    assert frozenset({"telemetry_a"}) in kept.server().verify
 
 
 def test_what_was_not_confirmed_is_confirmed_by_the_next_run_and_only_that(kept: Bench) -> None:
@@ -315,10 +315,10 @@ def test_what_was_not_confirmed_is_confirmed_by_the_next_run_and_only_that(kept:
     kept.run()
     assert states(kept) == {"a": "unconfirmed", "b": "ready"}
     server.unconfirmed = ""
-    server.closely.clear()
+    server.verify.clear()
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready", "b": "ready"}
-    assert [names for names in server.closely if names] == [frozenset({"telemetry_a"})]
+    assert [names for names in server.verify if names] == [frozenset({"telemetry_a"})]
     assert events(kept, "a") == ["created", "confirmed"]
 
 
@@ -389,7 +389,7 @@ def test_a_source_that_names_another_database_than_the_recorded_one_is_held(kept
     kept.tenants(Tenant("a", {"database": "elsewhere"}))
     report = kept.run()
     assert verdicts(report) == {"a": "held"}
-    assert Kind.CONFLICT in kinds(report)
+    assert FindingKind.CONFLICT in kinds(report)
 
 
 def test_a_tenant_that_is_back_is_not_retired(kept: Bench) -> None:
@@ -400,7 +400,7 @@ def test_a_tenant_that_is_back_is_not_retired(kept: Bench) -> None:
     books(kept).records["a"] = replace(record, state=State.RETIRING, due=due)
     report = kept.run()
     assert report.exit_code is ExitCode.OK
-    assert Kind.UNRETIRED in kinds(report)
+    assert FindingKind.UNRETIRED in kinds(report)
     assert (states(kept)["a"], books(kept).records["a"].due) == ("ready", None)
 
 
@@ -413,11 +413,11 @@ def test_a_retiring_database_is_no_orphan_and_a_retired_one_that_is_back_is_told
         books(kept).records[id_] = replace(books(kept).records[id_], state=state)
     kept.tenants(*"cdefghijkl")
     report = kept.run()
-    assert Kind.ORPHAN not in kinds(report)
-    assert {Kind.RETIRING, Kind.BACK_AGAIN} <= kinds(report)
+    assert FindingKind.ORPHAN not in kinds(report)
+    assert {FindingKind.RETIRING, FindingKind.BACK_AGAIN} <= kinds(report)
 
 
-@pytest.mark.parametrize("hook", ["records", "lock"])
+@pytest.mark.parametrize("hook", ["load_records", "session"])
 def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
     kept: Bench, hook: str
 ) -> None:
@@ -428,7 +428,7 @@ def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
     assert report.exit_code is ExitCode.FAILED
     assert kept.server().databases == {}
     assert [refusal.guard for refusal in report.refusals] == ["unrecorded"]
-    if hook == "records":
+    if hook == "load_records":
         assert "connection refused" in plan.notes[0].message
     assert kept.run(allow=["unrecorded"]).exit_code is ExitCode.FAILED  # and yet
     assert [*kept.server().databases] == ["telemetry_a"]
@@ -436,7 +436,7 @@ def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
 
 def test_where_no_place_can_be_reserved_nothing_is_made(kept: Bench) -> None:
     kept.tenants("a")
-    books(kept).broken["reserve"] = LedgerError("it is a standby")
+    books(kept).broken["claim"] = LedgerError("it is a standby")
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
     assert kept.server().databases == {}
@@ -445,10 +445,10 @@ def test_where_no_place_can_be_reserved_nothing_is_made(kept: Bench) -> None:
 
 def test_what_could_not_be_recorded_is_told_and_settled_by_the_next_run(kept: Bench) -> None:
     kept.tenants("a")
-    books(kept).broken["record"] = LedgerError("the connection broke")
+    books(kept).broken["commit"] = LedgerError("the connection broke")
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.FAILED_LEDGER in kinds(report)
+    assert FindingKind.FAILED_LEDGER in kinds(report)
     assert states(kept) == {"a": "reserved"}
     books(kept).broken.clear()
     assert kept.run().exit_code is ExitCode.OK
@@ -459,7 +459,7 @@ def test_what_could_not_be_recorded_is_told_and_settled_by_the_next_run(kept: Be
 def test_a_run_that_is_ended_records_what_it_did(kept: Bench) -> None:
     kept.tenants("a", "b", "c")
     kept.server(cancels_after=1)
-    context = Context()
+    context = RunContext()
     report = kept.run(context=context)
     assert report.interrupted
     assert states(kept) == {"a": "ready", "b": "wanted", "c": "wanted"}
@@ -469,8 +469,8 @@ def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Benc
     bench.tenants("a", "b")
     config = replace(parse_config(bench.merged()), path="influxops.toml")
     with Engine(config, kinds=KINDS) as engine:
-        report = engine.run(Ensure(), Context())
-    assert [note.kind for note in report.notes] == [Kind.NO_LEDGER]
+        report = engine.run(Ensure(), RunContext())
+    assert [note.kind for note in report.notes] == [FindingKind.NO_LEDGER]
     assert report.exit_code is ExitCode.OK
 
 
@@ -541,7 +541,7 @@ def test_a_server_under_the_name_of_one_that_is_away_has_replaced_it(
     kept.world.servers[gone] = servers[left]
     report = kept.run()
     assert [refusal.guard for refusal in report.refusals] == ["replaced-server"]
-    assert Kind.LOST not in kinds(report)
+    assert FindingKind.LOST not in kinds(report)
 
     kept.targets = ("eu1", "eu2")
     kept.world.servers.update(servers)
@@ -573,6 +573,6 @@ def test_what_stands_on_a_replaced_server_is_not_called_right(kept: Bench) -> No
 
 
 def test_a_server_that_does_not_say_which_one_it_is_has_replaced_none() -> None:
-    memory = Memory(servers=(Server("eu1", "uuid-1"), Server("eu2", "uuid-2")))
+    memory = LedgerSnapshot(servers=(Server("eu1", "uuid-1"), Server("eu2", "uuid-2")))
     inventories = {"eu1": Inventory({}), "eu2": Inventory({}, identity="uuid-9")}
     assert ledger_view(memory, inventories).replaced.keys() == {"eu2"}

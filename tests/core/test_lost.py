@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Status
 from influxops.domain.database import UNKNOWN
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.engine.operations import DropDue, Ensure, Move
 from influxops.engine.status import tenant_status
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State
 from influxops.reconcile.plan.adopt import Adopt
 from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.view import ReportView
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
 from tests.core.fakes import REMOVED, Books
 
@@ -75,7 +75,7 @@ def test_a_client_s_database_is_left_alone_and_its_rows_are_named(kept: Bench) -
     assert report.exit_code is ExitCode.FAILED
     assert [refusal.guard for refusal in report.refusals] == ["lost"]
     found = finding(report)
-    assert found.kind is Kind.LOST
+    assert found.kind is FindingKind.LOST
     assert "a client has created another one of that name on eu1" in found.message
     assert "it holds 12 rows of telemetry, last written 2026-11-24 11:00:00 UTC" in found.message
     assert found.facts["recreated"]["rows"] == 12
@@ -235,7 +235,7 @@ def test_a_target_that_is_away_at_the_second_look_leaves_it_unknown(kept: Bench)
     server.before_reading = away
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
-    assert finding(report).kind is Kind.NOT_READ
+    assert finding(report).kind is FindingKind.NOT_READ
     assert state(kept) is State.READY
 
 
@@ -254,7 +254,7 @@ def test_a_tenant_that_another_run_claims_meanwhile_is_not_lost(kept: Bench, gon
 
     kept.server().before_reading = claim
     report = kept.run()
-    assert finding(report).kind is Kind.BUSY
+    assert finding(report).kind is FindingKind.BUSY
     assert events(kept) == ["created"]
 
 
@@ -262,8 +262,8 @@ def test_a_ledger_that_is_away_at_the_second_look_leaves_it_as_it_is(kept: Bench
     recreate(kept)
 
     def breaks(hook: str) -> None:
-        if books(kept).calls.count("records") == 2:
-            books(kept).broken["records"] = LedgerError("connection refused")
+        if books(kept).calls.count("load_records") == 2:
+            books(kept).broken["load_records"] = LedgerError("connection refused")
 
     books(kept).calls.clear()
     books(kept).calling = breaks
@@ -277,7 +277,7 @@ def test_where_an_inventory_is_incomplete_nothing_is_known_to_be_lost(kept: Benc
     del server.databases["telemetry_a"]
     server.databases["telemetry_b"] = replace(server.databases["telemetry_b"], complete=UNKNOWN)
     report = kept.run()
-    assert finding(report).kind is Kind.NOT_READ
+    assert finding(report).kind is FindingKind.NOT_READ
     assert finding(report, "b") is None
     assert (state(kept), state(kept, "b")) == (State.READY, State.READY)
 
@@ -288,7 +288,7 @@ def test_what_is_lost_is_not_found_again_where_its_marker_cannot_be_read(kept: B
     found = replace(written(), complete=UNKNOWN)
     kept.server(shows_all=False).databases["telemetry_a"] = found
     report = kept.run()
-    assert finding(report).kind is Kind.NOT_READ
+    assert finding(report).kind is FindingKind.NOT_READ
     assert state(kept) is State.LOST
 
 
@@ -338,9 +338,9 @@ def test_one_that_was_seen_is_confirmed_by_the_inventory_alone(kept: Bench) -> N
     record = books(kept).records["a"]
     books(kept).records["a"] = replace(record, state=State.UNCONFIRMED)
     server = kept.server()
-    server.reads, server.closely = 0, []
+    server.reads, server.verify = 0, []
     assert kept.run().exit_code is ExitCode.OK
-    assert (server.reads, server.closely) == (1, [frozenset()])
+    assert (server.reads, server.verify) == (1, [frozenset()])
     assert state(kept) is State.READY
     assert events(kept) == ["created"]
 
@@ -374,7 +374,7 @@ def test_a_tenant_that_comes_back_while_it_is_retiring_is_lost_too(kept: Bench) 
     recreate(kept)
     held = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert held.exit_code is ExitCode.FAILED
-    assert finding(held).kind is Kind.LOST
+    assert finding(held).kind is FindingKind.LOST
     assert state(kept) is State.RETIRING
     kept.tenants("a", *OTHERS)
     assert kept.run().exit_code is ExitCode.FAILED
@@ -392,7 +392,9 @@ def test_what_a_client_wrote_for_a_retired_tenant_is_dropped_with_a_word(kept: B
     books(kept).now += 8 * DAY
     dropped = kept.run(operation=DropDue())
     for report in (retired, dropped):
-        told = [note for plan in report.tenants for note in plan.notes if note.kind is Kind.LOST]
+        told = [
+            note for plan in report.tenants for note in plan.notes if note.kind is FindingKind.LOST
+        ]
         assert "a client has created another one" in told[0].message
     assert "telemetry_a" not in kept.server().databases
 
@@ -418,9 +420,9 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
     kept.run()
     recreate(kept)
     with kept.engine() as engine:
-        context = Context(scope=replace(Context().scope, tenants=frozenset(["a"])))
+        context = RunContext(scope=replace(RunContext().scope, tenants=frozenset(["a"])))
         report = engine.run(Move("eu2"), context)
-    assert finding(report).kind is Kind.LOST
+    assert finding(report).kind is FindingKind.LOST
     assert "it holds 12 rows" in finding(report).message
     assert "telemetry_a" not in kept.server("eu2").databases
 
@@ -428,7 +430,7 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
 def test_status_and_view_say_that_the_tenant_has_no_database(kept: Bench) -> None:
     recreate(kept)
     with kept.engine() as engine:
-        context = Context(dry_run=True)
+        context = RunContext(dry_run=True)
         view = ReportView(engine.run(Ensure(), context, tell=False))
         row = tenant_status(engine, view, context)[0]
     assert view.report.exit_code is ExitCode.FAILED
@@ -442,7 +444,7 @@ def test_the_full_runs_of_an_application_tell_and_record_it_too(kept: Bench) -> 
 
     recreate(kept)
     report = kept.run(operation=Ensure(only_create=True))
-    assert finding(report).kind is Kind.LOST
+    assert finding(report).kind is FindingKind.LOST
     assert events(kept) == ["created", "recreated"]
     assert kept.server().databases["telemetry_a"] == written()
 

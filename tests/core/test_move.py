@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.copy import CopyOrder
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.copy import CopyRequest
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.record import Event, Record, State
 from influxops.domain.selection import Scope
 from influxops.engine.operations import Drain, DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
 from influxops.reconcile.move import backfill
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts
@@ -56,13 +56,13 @@ def move(
     to: str | None = "eu2",
     away: str | None = None,
     dry_run: bool = False,
-    context: Context | None = None,
+    context: RunContext | None = None,
     **arguments: Any,
 ) -> Report:
     named = frozenset(tenants or ("a",)) if away is None else None
     scope = Scope(named, frozenset([away]) if away else None)
     with bench.engine() as engine:
-        context = context or Context(dry_run=dry_run, scope=scope)
+        context = context or RunContext(dry_run=dry_run, scope=scope)
         allow = arguments.pop("allow", ())
         operation = Move(to, **arguments) if away is None else Drain(away, **arguments)
         return engine.run(operation, context, allow=allow)
@@ -74,7 +74,7 @@ def why(report: Report, tenant: str = "a") -> str:
     return f"{finding.message} ({finding.hint})"
 
 
-def told(report: Report, kind: Kind, tenant: str = "a") -> Finding:
+def told(report: Report, kind: FindingKind, tenant: str = "a") -> Finding:
     plan = next(plan for plan in report.tenants if plan.tenant == tenant)
     return next(note for note in plan.findings if note.kind is kind)
 
@@ -99,7 +99,7 @@ def test_a_tenant_is_moved_with_its_rows_and_its_retention(two: Bench) -> None:
     assert (now.progress, now.holder, now.made_by) == ("", "", report.run_id)
     (plan,) = report.tenants
     assert (plan.target, plan.outcomes[-1].status) == ("eu2", Status.DONE)
-    assert told(report, Kind.MOVED).facts["total"] == len(ROWS)
+    assert told(report, FindingKind.MOVED).facts["total"] == len(ROWS)
 
 
 def test_the_history_tells_a_move_as_a_story(two: Bench) -> None:
@@ -140,17 +140,17 @@ def test_a_plan_says_how_much_there_is_and_writes_nothing(two: Bench) -> None:
     report = move(two, dry_run=True)
     assert report.exit_code is ExitCode.OK
     assert [change.action.value for change in report.planned] == ["create", "move"]
-    assert "7 rows in 1 table" in told(report, Kind.MOVING).message
+    assert "7 rows in 1 table" in told(report, FindingKind.MOVING).message
     assert two.server("eu2").databases == {}
     assert [order.dry_run for order in two.server("eu1").orders] == [True]
-    assert books(two).calls[calls:] == ["records"]
+    assert books(two).calls[calls:] == ["load_records"]
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_what_the_copying_would_refuse_is_refused_before_anything_is_written(
     two: Bench, dry_run: bool
 ) -> None:
-    wall = Finding(Kind.NOTE, Severity.ERROR, "eu2 holds no more tables")
+    wall = Finding(FindingKind.NOTE, Severity.ERROR, "eu2 holds no more tables")
     two.server("eu1").in_the_way = (wall,)
     report = move(two, dry_run=dry_run)
     assert verdicts(report) == {"a": "held"}
@@ -166,7 +166,7 @@ def test_without_a_ledger_nothing_is_moved(two: Bench) -> None:
 
 
 def test_a_ledger_that_cannot_be_read_moves_nothing_whatever_is_allowed(two: Bench) -> None:
-    books(two).broken["records"] = LedgerError("connection refused")
+    books(two).broken["load_records"] = LedgerError("connection refused")
     report = move(two, allow=["unrecorded"])
     assert report.exit_code is ExitCode.FAILED
     assert two.server("eu2").databases == {}
@@ -259,7 +259,7 @@ def test_a_tenant_whose_database_is_gone_is_not_moved(two: Bench) -> None:
     two.server("eu1").databases.clear()
     report = move(two)
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.LOST in kinds(report)
+    assert FindingKind.LOST in kinds(report)
     assert two.server("eu2").databases == {}
 
 
@@ -297,7 +297,7 @@ def test_rows_that_come_while_it_is_copied_come_along(two: Bench) -> None:
     eu1 = two.server("eu1")
     late = itertools.count()
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if not order.only_missing and (number := next(late)) < 5:
             eu1.write("telemetry_a", **{f"early{number}": number})
 
@@ -310,7 +310,7 @@ def test_rows_that_come_while_it_is_copied_come_along(two: Bench) -> None:
 def test_after_the_cut_over_old_rows_overwrite_nothing_and_conflicts_are_told(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if order.only_missing:
             eu2.write("telemetry_a", k1=100)  # by a client that knows the new place
             eu1.write("telemetry_a", straggler=1)  # and by one that does not
@@ -319,7 +319,7 @@ def test_after_the_cut_over_old_rows_overwrite_nothing_and_conflicts_are_told(tw
     report = move(two)
     assert report.exit_code is ExitCode.OK
     assert eu2.data["telemetry_a"] == {**ROWS, "k1": 100, "straggler": 1}
-    assert told(report, Kind.MOVED).facts["conflicts"] == 1
+    assert told(report, FindingKind.MOVED).facts["conflicts"] == 1
     assert "1 conflict" in books(two).history[-1].message
 
 
@@ -332,7 +332,7 @@ def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench
             assert states(two) == {"a": "moving"}
             eu1.write("telemetry_a", straggler=1)
 
-    context = Context(scope=Scope(frozenset(["a"])), on_stage=stage)
+    context = RunContext(scope=Scope(frozenset(["a"])), on_stage=stage)
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
     assert two.server("eu2").data["telemetry_a"] == {**ROWS, "straggler": 1}
@@ -366,7 +366,7 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
     assert "move a --to eu2 --without-table m --without-table 'odd one'" in why(some)
     done = move(two, without_tables=["m", "odd one"])
     assert done.exit_code is ExitCode.OK
-    assert "without odd one and m, which cannot be copied" in told(done, Kind.MOVED).message
+    assert "without odd one and m, which cannot be copied" in told(done, FindingKind.MOVED).message
     (moved,) = [entry for entry in books(two).history if entry.event is Event.MOVED]
     assert "without odd one and m" in moved.message
     # The passes before the old copy is dropped know of it; of others they do not.
@@ -382,7 +382,7 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
 
 
 def test_what_a_look_at_the_copy_and_the_copying_notice_is_told_once(two: Bench) -> None:
-    odd = Finding(Kind.NOTE, Severity.INFO, "2 tables without a time column", target="eu2")
+    odd = Finding(FindingKind.NOTE, Severity.INFO, "2 tables without a time column", target="eu2")
     two.server("eu1").in_the_way = (odd,)
     report = move(two)
     assert report.exit_code is ExitCode.OK
@@ -393,7 +393,7 @@ def test_what_was_left_out_is_known_to_the_run_that_ends_the_move(two: Bench) ->
     eu1 = two.server("eu1")
     eu1.unread = {"m": "no record batch"}
 
-    def end(order: CopyOrder) -> None:
+    def end(order: CopyRequest) -> None:
         if order.only_missing:
             raise TargetError("connection refused")
 
@@ -411,7 +411,7 @@ def test_a_run_that_lost_a_tenant_to_another_one_leaves_it_alone(two: Bench, tar
 
     def take(hook: str) -> None:
         now = record(two)
-        if hook == "record" and now.state is State.MOVING and now.target == target:
+        if hook == "commit" and now.state is State.MOVING and now.target == target:
             books(two).living.add("other")
             other = replace(now, holder="other", version=now.version + 1)
             books(two).records["a"] = other
@@ -421,16 +421,16 @@ def test_a_run_that_lost_a_tenant_to_another_one_leaves_it_alone(two: Bench, tar
     report = move(two)
     assert report.exit_code is ExitCode.FAILED
     assert verdicts(report) == {"a": "held"}
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.BUSY in kinds(report)
     assert record(two).holder == "other"
     assert (record(two).state, record(two).target) == (State.MOVING, target)
 
 
 def test_who_still_writes_to_the_old_place_for_ever_is_told(two: Bench) -> None:
     eu1 = two.server("eu1")
-    seen: list[CopyOrder] = []
+    seen: list[CopyRequest] = []
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if order.only_missing and not any(order is each for each in seen):
             seen.append(order)
             eu1.write("telemetry_a", **{f"z{len(seen):03}": 1})
@@ -457,9 +457,9 @@ def test_where_writers_are_paused_clients_are_not_waited_for(two: Bench) -> None
 
 def test_writers_that_are_said_to_be_paused_and_are_not_are_waited_for(two: Bench) -> None:
     eu1 = two.server("eu1")
-    seen: list[CopyOrder] = []
+    seen: list[CopyRequest] = []
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if not order.only_missing and not any(order is each for each in seen):
             seen.append(order)
             eu1.write("telemetry_a", **{f"z{len(seen):03}": 1})
@@ -474,7 +474,7 @@ def test_writers_that_are_said_to_be_paused_and_are_not_are_waited_for(two: Benc
 def test_an_ensure_in_between_leaves_a_moving_tenant_alone(two: Bench) -> None:
     reports = []
 
-    def ensure(order: CopyOrder) -> None:
+    def ensure(order: CopyRequest) -> None:
         if not order.dry_run:
             reports.append(two.run())
 
@@ -489,14 +489,14 @@ def test_an_ensure_in_between_leaves_a_moving_tenant_alone(two: Bench) -> None:
 def test_a_move_in_between_is_skipped(two: Bench) -> None:
     reports: list[Report] = []
 
-    def again(order: CopyOrder) -> None:
+    def again(order: CopyRequest) -> None:
         if not reports:
             reports.append(move(two))
 
     two.server("eu1").copying = again
     assert move(two).exit_code is ExitCode.OK
     assert verdicts(reports[0]) == {"a": "held"}
-    assert Kind.BUSY in kinds(reports[0])
+    assert FindingKind.BUSY in kinds(reports[0])
 
 
 def test_another_run_that_was_faster_has_it(two: Bench) -> None:
@@ -504,7 +504,7 @@ def test_another_run_that_was_faster_has_it(two: Bench) -> None:
     books(two).living.add("other")
     books(two).rival = {"a": rival}
     report = move(two)
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.BUSY in kinds(report)
     assert two.server("eu2").databases == {}
     assert record(two).holder == "other"
 
@@ -581,10 +581,10 @@ def test_killed_at_any_point_and_started_again_it_ends_equal(two: Bench) -> None
 
 def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench) -> None:
     eu1 = two.server("eu1")
-    context = Context(scope=Scope(frozenset(["a"])))
+    context = RunContext(scope=Scope(frozenset(["a"])))
     steps = itertools.count()
 
-    def end(order: CopyOrder) -> None:
+    def end(order: CopyRequest) -> None:
         if next(steps) == 2:
             context.cancel()
 
@@ -605,7 +605,7 @@ def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench)
 def test_a_copy_that_fails_is_told_and_recorded_and_goes_on(two: Bench) -> None:
     eu1 = two.server("eu1")
 
-    def fail(order: CopyOrder) -> None:
+    def fail(order: CopyRequest) -> None:
         raise TargetError("connection refused", hint="start it")
 
     eu1.copying = fail
@@ -634,7 +634,7 @@ def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
 
 def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None:
     def broken(hook: str) -> None:
-        if hook == "record" and record(two).progress == "~" and record(two).holder:
+        if hook == "commit" and record(two).progress == "~" and record(two).holder:
             raise LedgerError("the connection broke")
 
     eu1 = two.server("eu1")
@@ -818,10 +818,10 @@ def test_draining_tells_what_stays(three: Bench) -> None:
 
 def test_draining_that_is_ended_goes_on_when_it_is_run_again(three: Bench) -> None:
     eu1 = three.server("eu1")
-    context = Context(scope=Scope(None, frozenset(["eu1"])))
+    context = RunContext(scope=Scope(None, frozenset(["eu1"])))
     steps = itertools.count()
 
-    def end(order: CopyOrder) -> None:
+    def end(order: CopyRequest) -> None:
         if next(steps) == 7:
             context.cancel()
 
@@ -859,9 +859,9 @@ def test_who_should_be_elsewhere_is_told_how_to_move_there(two: Bench) -> None:
     two.extra["placement"] = {"pins": {"a": "eu2"}}
     report = two.run()
     assert report.exit_code is ExitCode.OK
-    assert "move a --to eu2" in told(report, Kind.MISPLACED).hint
+    assert "move a --to eu2" in told(report, FindingKind.MISPLACED).hint
     assert move(two).exit_code is ExitCode.OK
-    assert Kind.MISPLACED not in kinds(two.run())
+    assert FindingKind.MISPLACED not in kinds(two.run())
 
 
 # A ledger that was restored to the middle of a move

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Status
 from influxops.domain.database import TableStats
-from influxops.domain.finding import Kind, Severity
+from influxops.domain.finding import FindingKind, Severity
 from influxops.domain.plan import Verdict
 from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import (
@@ -61,7 +61,7 @@ def events(bench: Bench, tenant: str = "a") -> list[str]:
     return [entry.event.value for entry in books(bench).history if entry.tenant == tenant]
 
 
-def kinds(report: Report) -> set[Kind]:
+def kinds(report: Report) -> set[FindingKind]:
     return {finding.kind for finding in report.findings}
 
 
@@ -127,7 +127,7 @@ def test_a_tenant_that_a_source_still_has_is_refused_until_that_is_allowed(kept:
     report = retire(kept, "b", allow=["still-registered"])
     assert report.exit_code is ExitCode.OK
     assert record(kept, "b").state is State.RETIRING
-    assert Kind.STILL_REGISTERED in kinds(report)
+    assert FindingKind.STILL_REGISTERED in kinds(report)
 
 
 @pytest.mark.parametrize(("age", "refused"), [(timedelta(hours=23), True), (2 * DAY, False)])
@@ -233,12 +233,12 @@ def test_an_empty_registry_retires_nobody(kept: Bench) -> None:
 def test_a_tenant_in_another_runs_hands_or_on_the_move_is_held(kept: Bench) -> None:
     books(kept).living.add("other")
     books(kept).records["a"] = replace(record(kept), holder="other")
-    assert Kind.BUSY in kinds(retire(kept, "a"))
+    assert FindingKind.BUSY in kinds(retire(kept, "a"))
     books(kept).living.clear()
     books(kept).records["a"] = replace(record(kept), state=State.MOVING, other="eu2")
-    assert Kind.MOVING in kinds(retire(kept, "a"))
+    assert FindingKind.MOVING in kinds(retire(kept, "a"))
     books(kept).records["a"] = replace(record(kept), state=State.READY, due=REMOVED)
-    assert Kind.MOVING in kinds(retire(kept, "a"))
+    assert FindingKind.MOVING in kinds(retire(kept, "a"))
 
 
 def test_a_tenant_without_a_database_needs_no_retiring(kept: Bench) -> None:
@@ -249,7 +249,7 @@ def test_a_tenant_without_a_database_needs_no_retiring(kept: Bench) -> None:
 
 
 def test_what_could_not_be_recorded_is_not_called_retired(kept: Bench) -> None:
-    books(kept).broken["record"] = LedgerError("the connection broke")
+    books(kept).broken["commit"] = LedgerError("the connection broke")
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.FAILED
     assert report.changed == ()
@@ -261,7 +261,7 @@ def test_whom_another_run_changed_meanwhile_is_left_alone(kept: Bench) -> None:
     books(kept).rival = {"a": replace(record(kept), version=7)}
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.BUSY in kinds(report)
     assert "retiring" not in events(kept)
 
 
@@ -294,7 +294,7 @@ def test_ensure_unretires_who_is_back_and_a_plan_shows_it(kept: Bench) -> None:
     assert [change.action for change in plan.planned] == [Action.UNRETIRE]
     report = kept.run()
     assert report.exit_code is ExitCode.OK
-    assert Kind.UNRETIRED in kinds(report)
+    assert FindingKind.UNRETIRED in kinds(report)
     assert (record(kept).state, record(kept).due) == (State.READY, None)
     assert events(kept) == ["created", "retiring", "unretired"]
     assert kept.run().changed == ()
@@ -332,14 +332,14 @@ def test_a_plan_of_what_is_due_drops_nothing(due: Bench) -> None:
     report = drop_due(due, dry_run=True)
     assert [change.action for change in report.planned] == [Action.DROP]
     assert "telemetry_a" in due.server().databases
-    assert books(due).calls == ["records"]
+    assert books(due).calls == ["load_records"]
 
 
 def test_who_is_back_is_unretired_instead_of_dropped(due: Bench) -> None:
     due.tenants(*IDS)
     report = drop_due(due)
     assert report.exit_code is ExitCode.OK
-    assert Kind.UNRETIRED in kinds(report)
+    assert FindingKind.UNRETIRED in kinds(report)
     assert record(due).state is State.READY
     assert "telemetry_a" in due.server().databases
 
@@ -439,7 +439,7 @@ def test_who_is_in_another_runs_hands_is_left_to_it(due: Bench) -> None:
     books(due).living.add("other")
     books(due).records["a"] = replace(record(due), holder="other")
     report = drop_due(due)
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.BUSY in kinds(report)
     assert "telemetry_a" in due.server().databases
 
 
@@ -487,7 +487,7 @@ def test_a_run_that_died_before_it_dropped_is_followed_by_one_that_does(due: Ben
 
 
 def test_without_its_ledger_nothing_is_dropped(due: Bench) -> None:
-    books(due).broken["records"] = LedgerError("connection refused")
+    books(due).broken["load_records"] = LedgerError("connection refused")
     report = drop_due(due, allow=["unrecorded"])
     assert report.exit_code is ExitCode.FAILED
     assert "telemetry_a" in due.server().databases
@@ -505,7 +505,7 @@ def test_thousands_are_read_again_only_so_often(kept: Bench) -> None:
     report = drop_due(kept, allow=["mass-change"])
     assert report.exit_code is ExitCode.OK
     assert {record(kept, id_).state for id_ in ids} == {State.RETIRED}
-    assert books(kept).calls.count("records") <= 21
+    assert books(kept).calls.count("load_records") <= 21
 
 
 # what a late writer brought back
@@ -515,7 +515,7 @@ def test_what_a_late_writer_brought_back_is_named_and_can_be_retired_again(due: 
     drop_due(due)
     due.server().databases["telemetry_a"] = Database("telemetry_a", None, False, True)
     report = due.run()
-    (note,) = [note for note in report.notes if note.kind is Kind.BACK_AGAIN]
+    (note,) = [note for note in report.notes if note.kind is FindingKind.BACK_AGAIN]
     assert (note.tenant, note.severity) == ("a", Severity.WARNING)
     assert "a late write made it" in note.message
     assert "retire a" in note.hint
@@ -533,7 +533,7 @@ def test_what_came_back_on_another_target_is_named_too(due: Bench) -> None:
 def test_a_deleted_database_that_is_in_no_ledger_and_is_back_is_named(kept: Bench) -> None:
     kept.server().deleted["telemetry_z"] = REMOVED
     kept.server().databases["telemetry_z"] = Database("telemetry_z", None, False, True)
-    (note,) = [note for note in kept.run().notes if note.kind is Kind.BACK_AGAIN]
+    (note,) = [note for note in kept.run().notes if note.kind is FindingKind.BACK_AGAIN]
     assert "a late write made it" in note.message
 
 
@@ -560,13 +560,13 @@ def test_a_database_that_is_another_tenants_as_well_is_neither_retired_nor_dropp
         del books(kept).records["b"]
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert record(kept).state is State.READY
 
     books(kept).records["a"] = replace(record(kept), state=State.RETIRING)
     report = drop_due(kept)
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert "telemetry_b" in kept.server().databases
 
 
@@ -579,7 +579,7 @@ def test_what_is_not_recorded_is_not_retired_with_a_database_that_another_tenant
     report = kept.run(
         tenants=("a",), operation=Retire(("a",), found=True), allow=["still-registered"]
     )
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert "a" not in books(kept).records
     assert "telemetry_a" in kept.server().databases
 

@@ -13,7 +13,7 @@ from influxops.plugin import (
     Database,
     ExitCode,
     Finding,
-    Kind,
+    FindingKind,
     Outcome,
     Refusal,
     Remedy,
@@ -23,18 +23,18 @@ from influxops.plugin import (
     Severity,
     SourceState,
     Status,
+    TargetCapabilities,
     TargetState,
     TenantPlan,
-    Traits,
     Verdict,
 )
 
 DAY = 86400
-INFLUXDB3 = Traits(
+INFLUXDB3 = TargetCapabilities(
     server="InfluxDB 3",
     retention=(3600, 3650 * DAY),
-    marker="marker",
-    contents="telemetry",
+    completion_marker="marker",
+    table_label="telemetry",
     identity="cluster-uuid",
 )
 EU1 = TargetState(
@@ -48,7 +48,7 @@ EU1 = TargetState(
     databases=3,
     capacity=5,
     capacity_is_estimate=True,
-    traits=INFLUXDB3,
+    capabilities=INFLUXDB3,
 )
 EU2 = TargetState(
     "eu2",
@@ -56,20 +56,20 @@ EU2 = TargetState(
     "http://eu2.example:8181",
     False,
     error="connection refused",
-    traits=INFLUXDB3,
+    capabilities=INFLUXDB3,
 )
 REGISTRY = SourceState("registry", "postgres", "iot@db.example:5432/iotcloud", 3)
 NO_TENANTS = Finding(
-    Kind.NO_TENANTS,
+    FindingKind.NO_TENANTS,
     Severity.INFO,
     "No tenants found in device_registry",
     "is this the right registry?",
 )
 _KINDS = {
-    "held": Kind.INVALID_NAME,
-    "refused": Kind.GUARD,
-    "failed": Kind.FAILED_CHANGE,
-    "unknown": Kind.NOT_READ,
+    "held": FindingKind.INVALID_NAME,
+    "refused": FindingKind.GUARD,
+    "failed": FindingKind.FAILED_CHANGE,
+    "unknown": FindingKind.NOT_READ,
 }
 
 
@@ -135,7 +135,7 @@ def settled(*outcomes: Outcome) -> list[TenantPlan]:
     tenants = []
     for each in outcomes:
         done = each.status is Status.DONE
-        told = Finding(Kind.FAILED_CHANGE, Severity.ERROR, each.message or "it failed")
+        told = Finding(FindingKind.FAILED_CHANGE, Severity.ERROR, each.message or "it failed")
         tenants.append(
             TenantPlan(
                 each.change.tenant,
@@ -189,15 +189,15 @@ def head(of: Report) -> RunStart:
 
 
 def error(message: str, hint: str | Remedy = "", **about: Any) -> Finding:
-    return Finding(about.pop("kind", Kind.NOTE), Severity.ERROR, message, hint, **about)
+    return Finding(about.pop("kind", FindingKind.NOTE), Severity.ERROR, message, hint, **about)
 
 
 def warning(message: str, hint: str | Remedy = "", **about: Any) -> Finding:
-    return Finding(about.pop("kind", Kind.NOTE), Severity.WARNING, message, hint, **about)
+    return Finding(about.pop("kind", FindingKind.NOTE), Severity.WARNING, message, hint, **about)
 
 
 def unreachable(target: str = "eu2") -> Finding:
-    return error("connection refused", "start it", target=target, kind=Kind.UNREACHABLE)
+    return error("connection refused", "start it", target=target, kind=FindingKind.UNREACHABLE)
 
 
 def full_report() -> Report:
@@ -241,7 +241,7 @@ def full_report() -> Report:
         ],
         notes=[
             unreachable(),
-            Finding(Kind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
+            Finding(FindingKind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
         ],
         refusals=[
             Refusal(

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from influxops.plugin import (
     ANSIBLE_STYLE,
     CLI_STYLE,
+    FindingKind,
     HintStyle,
-    Kind,
     Remedy,
     ReportView,
     Severity,
-    Traits,
+    TargetCapabilities,
     format_retention,
 )
 from influxops.report.model import Report
@@ -95,7 +95,8 @@ def test_tenants_that_share_all_they_say_are_one_group_that_names_each_target() 
 
 def test_ids_that_no_source_knows_are_told_together() -> None:
     notes = [
-        error("no source knows it", tenant=f"t{i}", kind=Kind.UNKNOWN_TENANT) for i in range(9)
+        error("no source knows it", tenant=f"t{i}", kind=FindingKind.UNKNOWN_TENANT)
+        for i in range(9)
     ]
     (group,) = ReportView(report(notes=notes)).run_groups
     assert group.line(most=1) == "9 tenants (tenant 't0' and 8 more): no source knows it"
@@ -104,7 +105,7 @@ def test_ids_that_no_source_knows_are_told_together() -> None:
 def test_what_was_done_is_told_in_the_targets_own_words() -> None:
     marker = ReportView(report([tenant("x", "changed", "create", "add-marker")]))
     assert marker.action_text(marker.report.tenants[0]) == "created, marker added"
-    schemas = (replace(EU1, traits=Traits("PostgreSQL")),)
+    schemas = (replace(EU1, capabilities=TargetCapabilities("PostgreSQL")),)
     plain = ReportView(report([tenant("x", "changed", "create", "add-marker")], targets=schemas))
     assert plain.action_text(plain.report.tenants[0]) == "created, completed"
     assert not plain.has_retention
@@ -124,9 +125,9 @@ def test_a_database_that_was_made_and_not_finished_is_told_as_made() -> None:
         ("unknown", {"message": "m"}, None),
         ("pending", {"unseen_on": ("eu2",)}, None),
         ("held", {"message": "its name is bad"}, False),
-        ("held", {"finding": error("shared", kind=Kind.NAME_COLLISION)}, None),
-        ("held", {"finding": error("full", kind=Kind.OVER_CAPACITY)}, False),
-        ("held", {"finding": error("on both", kind=Kind.IN_TWO_TARGETS)}, True),
+        ("held", {"finding": error("shared", kind=FindingKind.NAME_COLLISION)}, None),
+        ("held", {"finding": error("full", kind=FindingKind.OVER_CAPACITY)}, False),
+        ("held", {"finding": error("on both", kind=FindingKind.IN_TWO_TARGETS)}, True),
         ("refused", {"message": "m", "before": database("telemetry_x")}, True),
         ("refused", {"message": "m"}, False),
     ],

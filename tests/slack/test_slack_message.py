@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.plugin import Finding, Kind, Refusal, Report, Severity
+from influxops.plugin import Finding, FindingKind, Refusal, Report, Severity
 from influxops_slack.message import message
 from tests.reports.samples import (
     DAY,
@@ -165,7 +165,7 @@ def test_a_full_fleet_cuts_the_servers_words_and_no_name() -> None:
 
 
 def test_an_acknowledged_tenant_is_no_error() -> None:
-    known = Finding(Kind.INVALID_NAME, Severity.INFO, "known", tenant="a b")
+    known = Finding(FindingKind.INVALID_NAME, Severity.INFO, "known", tenant="a b")
     told = message(report([tenant("a b", "held", database="", finding=known)]))
     assert not any("Errors" in text for text in texts(told))
     assert told["text"].startswith("✅")

@@ -42,14 +42,14 @@ def command(
         return
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.domain.finding import Kind, Severity
+    from influxops.domain.finding import FindingKind, Severity
     from influxops.domain.selection import Scope
     from influxops.engine.status import copies_of, place
     from influxops.report.document import plain
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
-        view, _ = look(engine, context, leave_out=(Kind.OVER_CAPACITY,))
+        view, _ = look(engine, context, leave_out=(FindingKind.OVER_CAPACITY,))
     found = next((each for each in view.report.tenants if each.tenant == tenant), None)
     if found is None:
         ctx.exit(view.report.exit_code or ExitCode.FAILED)
@@ -84,7 +84,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
     from influxops.report.document import plain
 
     with session(ctx, timeout=timeout) as (engine, context):
-        record = engine.needs_ledger().memory(context, {tenant}).records.get(tenant)
+        record = engine.needs_ledger().load_records({tenant}, context).records.get(tenant)
         places = {handle.name: handle.state().url for handle in engine.targets}
     has_place = record is not None and record.state not in (State.WANTED, State.RETIRED)
     url = places.get(record.target or "") if record is not None and has_place else None
@@ -123,7 +123,7 @@ def _tell(
     *,
     exists: bool | None,
 ) -> None:
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
     if copies:
         for copy in copies:
@@ -141,7 +141,7 @@ def _tell(
             return
     elif tenant.target is not None and not _is_lost(tenant):
         full = any(
-            finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
+            finding.kind is FindingKind.OVER_CAPACITY and finding.target == tenant.target
             for finding in view.report.notes
         )
         on = tenant.target
@@ -156,17 +156,17 @@ def _tell(
 
 
 def _is_lost(tenant: TenantPlan) -> bool:
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
-    return tenant.finding is not None and tenant.finding.kind is Kind.LOST
+    return tenant.finding is not None and tenant.finding.kind is FindingKind.LOST
 
 
 def _is_elsewhere(tenant: TenantPlan) -> bool:
     """Return whether what was found is perhaps only a copy of a tenant's database."""
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
     finding = tenant.finding
-    return finding is not None and finding.kind in (Kind.MISPLACED, Kind.LOST)
+    return finding is not None and finding.kind in (FindingKind.MISPLACED, FindingKind.LOST)
 
 
 def _contents(copy: Mapping[str, Any]) -> str:

@@ -20,11 +20,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Outcome, Status
-from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.finding import Finding, Kind, Severity, blocked
+from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
-from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import apply
@@ -36,7 +36,7 @@ from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: After so many postponements in a row, late rows are a person's to decide about.
 MOST_POSTPONED = 3
@@ -99,7 +99,7 @@ class OldCopies:
         context: The run.
     """
 
-    def __init__(self, state: RunState, request: RunRequest, context: Context) -> None:
+    def __init__(self, state: RunState, request: RunRequest, context: RunContext) -> None:
         assert request.ledger is not None
         self.state, self.request, self.context, self.ledger = (
             state,
@@ -112,7 +112,7 @@ class OldCopies:
         # Since the last settling: what became of tenants, and what is to be written of them.
         self._plans: dict[str, TenantPlan] = {}
         self._records: dict[str, Record] = {}
-        self._late: list[tuple[Record, Entry]] = []
+        self._late: list[tuple[Record, HistoryEntry]] = []
         self._dropped: list[tuple[TenantPlan, Outcome]] = []
         self._faults: list[Finding] = []
         self._notes: dict[str, tuple[Finding, ...]] = {}
@@ -152,7 +152,7 @@ class OldCopies:
 
         Twice the time, since the server's clock and this one's begin it at different moments.
         """
-        return 2 * self._handles[plan.changes[0].target].traits.visible_after
+        return 2 * self._handles[plan.changes[0].target].capabilities.visible_after
 
     # One tenant ------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class OldCopies:
         source, target = self._handles[known.other or ""], self._handles[known.target or ""]
         late = Late.of(known)
         progress = self._progress[plan.tenant] if recent else late.moved
-        rest = CopyOrder(known.database, None, progress, only_missing=True, recent=recent)
+        rest = CopyRequest(known.database, None, progress, only_missing=True, recent=recent)
         try:
             copied = copy(source, target, rest, self.context)
         except Interrupted:
@@ -205,13 +205,13 @@ class OldCopies:
         ended = time.monotonic()
         try:
             # Another run that has it by now may have moved the tenant back to this very copy.
-            found = self.ledger.reserve([self._records[plan.tenant]], self.context)[plan.tenant]
+            found = self.ledger.claim([self._records[plan.tenant]], self.context)[plan.tenant]
         except Interrupted:
             raise
         except InfluxopsError as error:
             why = f"the ledger: {error.message}"
             self._plans[plan.tenant] = plan.defer(
-                Kind.FAILED_LEDGER, why, error.remedy or "run it again"
+                FindingKind.FAILED_LEDGER, why, error.remedy or "run it again"
             )
             return
         self._records[plan.tenant] = found
@@ -220,7 +220,7 @@ class OldCopies:
             return
         if time.monotonic() - ended > _BEGINS:
             why = f"the ledger took more than {_BEGINS:g} s to answer after the last pass"
-            self._plans[plan.tenant] = plan.defer(Kind.FAILED_LEDGER, why)
+            self._plans[plan.tenant] = plan.defer(FindingKind.FAILED_LEDGER, why)
             return
         limited = self.context.limited(_ENDS)
         (outcome,), faults = apply(plan.changes, self.request.targets, limited)
@@ -231,14 +231,14 @@ class OldCopies:
         self._dropped.append((replace(plan, notes=notes), outcome))
         self._faults += faults
 
-    def _note(self, plan: TenantPlan, copied: Copied) -> None:
+    def _note(self, plan: TenantPlan, copied: CopyProgress) -> None:
         """Keep what a pass noticed, to be told once the old copy was dropped."""
         notes = [about(plan, finding) for finding in copied.findings]
         if copied.rows:
             known = self._records[plan.tenant]
             message = f"{_rows(copied)} came late: copied to {known.target} before the drop"
             note = Finding(
-                Kind.LATE_WRITES,
+                FindingKind.LATE_WRITES,
                 Severity.INFO,
                 message,
                 "",
@@ -260,9 +260,9 @@ class OldCopies:
             f"{known.target}: {why}"
         )
         advice = remedy if isinstance(remedy, Remedy) else str(remedy)
-        self._plans[plan.tenant] = plan.defer(Kind.MOVING, message, advice)
+        self._plans[plan.tenant] = plan.defer(FindingKind.MOVING, message, advice)
 
-    def _postpone(self, plan: TenantPlan, late: Late, copied: Copied) -> None:
+    def _postpone(self, plan: TenantPlan, late: Late, copied: CopyProgress) -> None:
         """Leave an old copy to which rows came since the pass before; the ledger counts that."""
         known = self._records[plan.tenant]
         rows = _rows(copied)
@@ -278,7 +278,7 @@ class OldCopies:
                 f"to {known.target}, and the drop was postponed {late.postponed} times"
             )
             when = "let what writes there use the new place; to copy the rest and drop it then"
-            finding = blocked(Kind.LATE_WRITES, message, Remedy.allow(ALLOWED, when))
+            finding = blocked(FindingKind.LATE_WRITES, message, Remedy.allow(ALLOWED, when))
             finding = replace(finding, target=known.other, facts=facts)
             after = replace(plan, changes=(), after=plan.before).block(finding)
         else:
@@ -289,7 +289,7 @@ class OldCopies:
             remedy = Remedy.command(
                 "retire --due", "let what writes there use the new place, then run {}"
             )
-            after = plan.defer(Kind.LATE_WRITES, message, remedy)
+            after = plan.defer(FindingKind.LATE_WRITES, message, remedy)
             assert after.finding is not None
             after = replace(after, finding=replace(after.finding, facts=facts))
         assert after.finding is not None
@@ -333,7 +333,7 @@ class OldCopies:
         written = [
             self._visible(plan)
             for plan, _ in self._dropped
-            if any(note.kind is Kind.LATE_WRITES for note in plan.notes)
+            if any(note.kind is FindingKind.LATE_WRITES for note in plan.notes)
         ]
         with contextlib.suppress(Interrupted):
             self.context.pause(max(written, default=0.0))
@@ -344,8 +344,8 @@ class OldCopies:
             return
         records, entries = zip(*self._late, strict=True)
         try:
-            writing = Writing(records, entries=entries)
-            found = self.ledger.record(writing, self.context.or_grace(GRACE))
+            writing = LedgerUpdate(records, entries=entries)
+            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
         except InfluxopsError as error:
             self.state = replace(self.state, notes=(*self.state.notes, failed_ledger(error)))
             return
@@ -365,7 +365,7 @@ def note_of(plan: TenantPlan) -> TenantPlan:
     if not late.is_held:
         return plan
     note = Finding(
-        Kind.LATE_WRITES,
+        FindingKind.LATE_WRITES,
         Severity.WARNING,
         f"{late.still_written(plan.target)} when it was last looked at",
         "stop what writes there",
@@ -377,7 +377,7 @@ def note_of(plan: TenantPlan) -> TenantPlan:
     return plan.note(note)
 
 
-def _rows(copied: Copied) -> str:
+def _rows(copied: CopyProgress) -> str:
     """Return how many rows were copied, and of which tables as far as that is known."""
     rows, told = copied.rows_by_table, pluralize(copied.rows, "row")
     if not rows:

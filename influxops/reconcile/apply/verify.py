@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change, Outcome, Status
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.reconcile.plan.recorded import came_back
@@ -16,11 +16,11 @@ from influxops.reconcile.state import Observed
 
 #: What a tenant's own verdict is where one of its changes ended so, the worst first.
 _FINDINGS = {
-    Status.FAILED: (Verdict.FAILED, Kind.FAILED_CHANGE),
-    Status.FULL: (Verdict.FAILED, Kind.FAILED_CHANGE),
-    Status.SKIPPED: (Verdict.FAILED, Kind.NOT_TRIED),
-    Status.UNCONFIRMED: (Verdict.UNKNOWN, Kind.UNCONFIRMED),
-    Status.UNKNOWN: (Verdict.UNKNOWN, Kind.NOT_KNOWN),
+    Status.FAILED: (Verdict.FAILED, FindingKind.FAILED_CHANGE),
+    Status.FULL: (Verdict.FAILED, FindingKind.FAILED_CHANGE),
+    Status.SKIPPED: (Verdict.FAILED, FindingKind.NOT_TRIED),
+    Status.UNCONFIRMED: (Verdict.UNKNOWN, FindingKind.UNCONFIRMED),
+    Status.UNKNOWN: (Verdict.UNKNOWN, FindingKind.NOT_KNOWN),
 }
 
 _LOOK_CLOSELY = Remedy.command("ensure --verify", "run {}, which reads back what was written")
@@ -213,7 +213,7 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
     plan = replace(plan, outcomes=tuple(outcomes), after=after)
     if after is not None and after.retention is UNKNOWN and plan.retention is not UNMANAGED:
         note = Finding(
-            Kind.RETENTION_NOT_READ,
+            FindingKind.RETENTION_NOT_READ,
             Severity.WARNING,
             "its retention period cannot be read, so nobody knows whether it is kept to",
             tenant=plan.tenant,

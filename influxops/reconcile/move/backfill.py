@@ -10,9 +10,9 @@ from datetime import timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.hint import Remedy
-from influxops.domain.record import Event, State, Writing
+from influxops.domain.record import Event, LedgerUpdate, State
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy
@@ -93,9 +93,9 @@ class BackfillScheduler:
             self.moves.handles[move.route.source],
             self.moves.handles[move.route.target],
         )
-        order = CopyOrder(move.plan.database, target.instance, dry_run=True, ahead=True)
+        order = CopyRequest(move.plan.database, target.instance, dry_run=True, ahead=True)
         self.moves.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
-        found = Copied()
+        found = CopyProgress()
         for said in source.copy(order, self.moves.context):
             found = said
         self.moves.context.on_stage("", 0)
@@ -116,7 +116,7 @@ class BackfillScheduler:
 
     def _copy(
         self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
-    ) -> Copied:
+    ) -> CopyProgress:
         """Copy once to the end, and note how far it is on the way.
 
         Args:
@@ -129,7 +129,7 @@ class BackfillScheduler:
             self.moves.handles[move.route.target],
         )
 
-        def said(copied: Copied) -> None:
+        def said(copied: CopyProgress) -> None:
             # A pass that looks at a part is none to go on from.
             move.now, move.progress = copied, "" if recent else copied.progress
             if time.monotonic() - move.kept >= _EVERY:
@@ -137,7 +137,7 @@ class BackfillScheduler:
 
         only_missing = only_missing or move.is_ahead
         recent = recent and not move.is_ahead
-        order = CopyOrder(
+        order = CopyRequest(
             move.plan.database,
             None,
             move.copied if recent else move.progress,
@@ -170,7 +170,7 @@ class BackfillScheduler:
             InfluxopsError: When the ledger cannot be written.
         """
         record = replace(move.record, progress=move.progress)
-        found = self.moves.ledger.reserve([record], self.moves.context)[move.plan.tenant]
+        found = self.moves.ledger.claim([record], self.moves.context)[move.plan.tenant]
         self.moves.records[move.plan.tenant] = found
         if found.holder != self.moves.context.id:
             raise ClaimLost(found)
@@ -203,8 +203,8 @@ class BackfillScheduler:
             message=format_copied(copied),
         )
         try:
-            found = self.moves.ledger.record(
-                Writing((after,), entries=(entry,)), self.moves.context
+            found = self.moves.ledger.commit(
+                LedgerUpdate((after,), entries=(entry,)), self.moves.context
             )
             stands = found[move.plan.tenant]
         except LedgerError as error:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, Kind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
@@ -22,7 +22,7 @@ from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class MovePlanner:
@@ -38,7 +38,7 @@ class MovePlanner:
         self.handles = {handle.name: handle for handle in request.targets}
         self._placements: dict[str, Placement] = {}
 
-    def plan(self, desired: Mapping[str, TenantPlan], context: Context) -> Plan:
+    def plan(self, desired: Mapping[str, TenantPlan], context: RunContext) -> Plan:
         """Plan for all whom the move is for; the guards have not looked at it yet."""
         tenants = {}
         for number, plan in enumerate(self._candidates(desired, context)):
@@ -48,7 +48,7 @@ class MovePlanner:
         return Plan(tenants, tuple(self._notes(desired)) if self.goal.away else ())
 
     def _candidates(
-        self, desired: Mapping[str, TenantPlan], context: Context
+        self, desired: Mapping[str, TenantPlan], context: RunContext
     ) -> Iterator[TenantPlan]:
         away = self.goal.away
         if away is None:
@@ -85,7 +85,7 @@ class MovePlanner:
                 hint=did_you_mean(id_, desired) or "`influxops status` shows all that are known",
             )
         plan = TenantPlan(id_, "", UNMANAGED)
-        return plan.block(blocked(Kind.UNKNOWN_TENANT, "the ledger does not know it", ""))
+        return plan.block(blocked(FindingKind.UNKNOWN_TENANT, "the ledger does not know it", ""))
 
     @staticmethod
     def _leaves(record: Record, away: str) -> bool:
@@ -98,7 +98,7 @@ class MovePlanner:
         ledger_view = self.ledger_view
         if not ledger_view.is_readable:
             message = f"the ledger cannot be used ({ledger_view.error}), so nothing is moved"
-            return plan.mark_unknown(Kind.FAILED_LEDGER, message)
+            return plan.mark_unknown(FindingKind.FAILED_LEDGER, message)
         record = ledger_view.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
@@ -116,15 +116,15 @@ class MovePlanner:
         for name in filter(None, (record.target, self._target(record))):
             if name not in self.handles:
                 message = f"it is recorded on {name}, which is not configured any more"
-                return plan.mark_unknown(Kind.NOT_CONFIGURED, message)
+                return plan.mark_unknown(FindingKind.NOT_CONFIGURED, message)
             if name not in self.observed.inventories:
-                return plan.mark_unknown(Kind.NOT_READ, f"the target {name} cannot be read")
+                return plan.mark_unknown(FindingKind.NOT_READ, f"the target {name} cannot be read")
         if before is None:
             message = (
                 f"its database {truncate(record.database)} is not on {record.target}, where it is "
                 "recorded"
             )
-            return plan.block(blocked(Kind.LOST, message, Remedy.command("plan", "see {}")))
+            return plan.block(blocked(FindingKind.LOST, message, Remedy.command("plan", "see {}")))
         if recorded.is_recreated(record, before):
             return plan.block(recorded.lost(plan, record, self.observed))
         if is_cut_over(record):
@@ -140,7 +140,7 @@ class MovePlanner:
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
         remedy = Remedy.command("ensure", "run {} first, which records it")
-        return plan.block(blocked(Kind.NOT_KNOWN, message, remedy))
+        return plan.block(blocked(FindingKind.NOT_KNOWN, message, remedy))
 
     def _target(self, record: Record) -> str | None:
         """Return the target that a move goes to; None where that is not decided yet."""
@@ -155,16 +155,16 @@ class MovePlanner:
         me, to = shlex.quote(record.tenant), self.goal.to
         if record.state is State.RETIRING:
             return blocked(
-                Kind.RETIRING,
+                FindingKind.RETIRING,
                 "it is retiring, so it is not moved",
                 Remedy.command(f"unretire {me}", "wait until it is dropped, or run {}"),
             )
         if record.state not in (State.READY, State.MOVING):
             remedy = Remedy.command("ensure", "run {} first")
-            return blocked(Kind.NOT_KNOWN, f"it is recorded as {record.state.value}", remedy)
+            return blocked(FindingKind.NOT_KNOWN, f"it is recorded as {record.state.value}", remedy)
         if is_cut_over(record) and to not in (None, record.target):
             return blocked(
-                Kind.MOVING,
+                FindingKind.MOVING,
                 f"it was moved from {record.other} to {record.target} just now, and the last rows "
                 f"on {record.other} are still to be looked for",
                 Remedy.command(f"move {me} --to {record.target}", "finish that first: {}"),
@@ -173,7 +173,7 @@ class MovePlanner:
             return None
         if record.state is State.MOVING and to not in (None, record.other, record.target):
             return blocked(
-                Kind.MOVING,
+                FindingKind.MOVING,
                 f"it is being moved to {record.other}",
                 Remedy.command(
                     f"move {me} --to {record.other}",
@@ -184,7 +184,7 @@ class MovePlanner:
         is_other = record.other is not None and record.other != to
         if record.state is State.READY and is_other and record.target != to:
             return blocked(
-                Kind.MOVING,
+                FindingKind.MOVING,
                 f"its old copy on {record.other} is not dropped yet",
                 Remedy.command("retire --due", "run {} once its time has come"),
             )
@@ -214,17 +214,17 @@ class MovePlanner:
     def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
         resumed = record.state is State.MOVING
-        keeps_periods = self.rules.targets[source].traits.retention is not None
+        keeps_periods = self.rules.targets[source].capabilities.retention is not None
         if keeps_periods and before.retention is UNKNOWN:
             message = (
                 "its retention period cannot be read, so that the copy would keep its data for "
                 "another time"
             )
             advice = "give its target a token that may read it"
-            return plan.block(blocked(Kind.RETENTION_NOT_READ, message, advice))
+            return plan.block(blocked(FindingKind.RETENTION_NOT_READ, message, advice))
         if not self.handles[source].implements("influxops_copy"):
             message = f"targets of the kind {self.handles[source].kind} copy no databases"
-            return plan.block(blocked(Kind.NOTE, message, ""))
+            return plan.block(blocked(FindingKind.NOTE, message, ""))
         target = record.other if resumed else self.goal.to
         finding = self._not_there(plan, source, target, resumed=resumed) if target else None
         if finding is not None:
@@ -241,7 +241,7 @@ class MovePlanner:
         if there and record.other != target:
             message = f"a database {truncate(record.database)} is on {target} already"
             advice = "find out what it holds, and drop it there if nobody needs it"
-            finding = blocked(Kind.IN_TWO_TARGETS, message, advice)
+            finding = blocked(FindingKind.IN_TWO_TARGETS, message, advice)
             copies = {"copies": [{"target": source}, {"target": target}]}
             return plan.block(replace(finding, target=source, facts=copies))
         changes = (
@@ -257,16 +257,18 @@ class MovePlanner:
         ours, theirs = self.handles[source], self.handles[target]
         if ours.kind != theirs.kind:
             message = f"{target} is of another kind ({theirs.kind}) than {source} ({ours.kind})"
-            return blocked(Kind.NOTE, f"it cannot be moved: {message}", "")
+            return blocked(FindingKind.NOTE, f"it cannot be moved: {message}", "")
         if resumed:
             return None
         if self.rules.targets[target].draining:
             return blocked(
-                Kind.DRAINING, f"{target} is draining and gets nothing new", "choose another target"
+                FindingKind.DRAINING,
+                f"{target} is draining and gets nothing new",
+                "choose another target",
             )
         if plan.pin not in (None, target):
             return blocked(
-                Kind.MISPLACED,
+                FindingKind.MISPLACED,
                 f"its target is to be {plan.pin}, as its source or [placement] pins say",
                 f"change that to {target} first",
             )
@@ -294,13 +296,13 @@ class MovePlanner:
     def _no_place(self, source: str, target: str | None) -> Finding:
         if target == self.goal.away:
             return blocked(
-                Kind.MISPLACED,
+                FindingKind.MISPLACED,
                 f"its target is to be {target}, as its source or [placement] pins say",
                 "change that first",
             )
         why = self._placement(source).why_none(target)
         return blocked(
-            Kind.OVER_CAPACITY,
+            FindingKind.OVER_CAPACITY,
             f"no place left: {why or 'no other target of its kind can be reached'}",
             "add a target, raise a capacity, or drop what is not needed",
         )
@@ -308,9 +310,9 @@ class MovePlanner:
     def _making(
         self, plan: TenantPlan, target: str, before: Database, there: Database | None
     ) -> Iterator[Change]:
-        traits = self.rules.targets[target].traits
+        capabilities = self.rules.targets[target].capabilities
         if there is None:
-            after = new_database(before.name, before.retention, traits)
+            after = new_database(before.name, before.retention, capabilities)
             reason = f"for what is moved from {plan.target}"
             yield Change(Action.CREATE, plan.tenant, target, before.name, None, after, reason)
         elif there.complete is False:
@@ -328,7 +330,7 @@ class MovePlanner:
         away = self.goal.away or ""
         if not self.rules.targets[away].draining:
             yield Finding(
-                Kind.DRAINING,
+                FindingKind.DRAINING,
                 Severity.WARNING,
                 "it is active, so that new tenants may be placed on it meanwhile",
                 Remedy.setting("state", 'set {} to "draining"', f"target:{away}"),
@@ -342,7 +344,7 @@ class MovePlanner:
         rest = sorted(inventory.databases.keys() - known)
         if rest:
             yield Finding(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.WARNING,
                 f"{pluralize(len(rest), 'database')} of no tenant that is known stay: "
                 f"{summarize([truncate(name) for name in rest])}",
@@ -356,7 +358,7 @@ class MovePlanner:
         )
         if old:
             yield Finding(
-                Kind.RETIRING,
+                FindingKind.RETIRING,
                 Severity.INFO,
                 f"{pluralize(len(old), 'old copy', 'old copies')} of moved tenants, kept until "
                 f"due: {summarize([truncate(name) for name in old])}",

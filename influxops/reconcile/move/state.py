@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Outcome, Status
-from influxops.domain.copy import Copied
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.copy import CopyProgress
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
-from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.route import Goal, Route, is_cut_over
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class MoveProgress:
@@ -35,8 +35,8 @@ class MoveProgress:
         self.progress = record.progress
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
-        self.now = Copied()  # what the call that is under way said last
-        self.last = Copied()  # what the last call that ended said
+        self.now = CopyProgress()  # what the call that is under way said last
+        self.last = CopyProgress()  # what the last call that ended said
         self.notes: dict[str, Finding] = {}
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
         self.passes = 0  # passes since every client must have looked its place up anew
@@ -50,7 +50,7 @@ class MoveProgress:
         self.is_ahead = False  # whether it does: then only what it lacks is copied
 
     @property
-    def counted(self) -> Copied:
+    def counted(self) -> CopyProgress:
         """What was copied so far."""
         last = self.last if self.last.done else self.now
         return replace(last, rows=self.rows + self.now.rows, bytes=self.bytes + self.now.bytes)
@@ -60,11 +60,11 @@ class MoveProgress:
         known = {note.message for note in self.plan.notes}
         return tuple(note for message, note in self.notes.items() if message not in known)
 
-    def ended(self, copied: Copied) -> None:
+    def ended(self, copied: CopyProgress) -> None:
         """Count what a call copied."""
         self.rows += copied.rows
         self.bytes += copied.bytes
-        self.last, self.now = copied, Copied()
+        self.last, self.now = copied, CopyProgress()
 
 
 class MoveFailed(Exception):
@@ -82,7 +82,7 @@ class MoveFailed(Exception):
         message: str,
         remedy: object = "",
         *,
-        kind: Kind = Kind.FAILED_CHANGE,
+        kind: FindingKind = FindingKind.FAILED_CHANGE,
         again: Remedy | None = None,
     ) -> None:
         super().__init__(message)
@@ -93,7 +93,7 @@ class ClaimLost(MoveFailed):
     """Another run has the tenant in its hands."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__("another run has it", kind=Kind.BUSY)
+        super().__init__("another run has it", kind=FindingKind.BUSY)
         self.record = record
 
 
@@ -105,7 +105,9 @@ class MovesInProgress:
         state: What is known when it begins.
     """
 
-    def __init__(self, goal: Goal, state: RunState, request: RunRequest, context: Context) -> None:
+    def __init__(
+        self, goal: Goal, state: RunState, request: RunRequest, context: RunContext
+    ) -> None:
         assert request.ledger is not None
         self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger
         self.handles = {handle.name: handle for handle in request.targets}
@@ -150,7 +152,7 @@ class MovesInProgress:
         route, plan = move.route, move.plan
         seconds = round(time.monotonic() - move.began, 3)
         note = Finding(
-            Kind.MOVING if given_up else Kind.MOVED,
+            FindingKind.MOVING if given_up else FindingKind.MOVED,
             Severity.INFO,
             message,
             tenant=plan.tenant,
@@ -174,7 +176,9 @@ class MovesInProgress:
         )
         self.open.pop(plan.tenant, None)
 
-    def fail(self, move: MoveProgress, failed: MoveFailed, *, kind: Kind | None = None) -> None:
+    def fail(
+        self, move: MoveProgress, failed: MoveFailed, *, kind: FindingKind | None = None
+    ) -> None:
         """End one tenant's move for now: it goes on from there when it is run again."""
         tenant = move.plan.tenant
         if isinstance(failed, ClaimLost):
@@ -183,7 +187,7 @@ class MovesInProgress:
         elif self.write({tenant: (move, self._left(move, failed), self.failure(move, failed))}):
             self._say_failed(move, failed, kind or failed.kind)
 
-    def _say_failed(self, move: MoveProgress, failed: MoveFailed, kind: Kind) -> None:
+    def _say_failed(self, move: MoveProgress, failed: MoveFailed, kind: FindingKind) -> None:
         if is_cut_over(move.record):
             stands = (
                 f"it is on {move.route.target}, and the last rows on {move.route.source} are open"
@@ -204,14 +208,14 @@ class MovesInProgress:
         tries = move.record.tries + 1
         return replace(move.record, progress=move.progress, error=failed.message, tries=tries)
 
-    def failure(self, move: MoveProgress, failed: MoveFailed) -> Entry:
+    def failure(self, move: MoveProgress, failed: MoveFailed) -> HistoryEntry:
         """Return the line of the history that says why a move did not end."""
         ended, place = Status.FAILED.value, move.record.target
         return self.request.entry(
             Event.MOVING, move.plan, place, ended=ended, message=failed.message
         )
 
-    def write(self, ended: Mapping[str, tuple[MoveProgress, Record, Entry | None]]) -> bool:
+    def write(self, ended: Mapping[str, tuple[MoveProgress, Record, HistoryEntry | None]]) -> bool:
         """Write the records of tenants, and let go of them.
 
         Returns:
@@ -220,8 +224,8 @@ class MovesInProgress:
         records = tuple(record for _, record, _ in ended.values())
         entries = tuple(entry for _, _, entry in ended.values() if entry is not None)
         try:
-            writing = Writing(records, entries=entries)
-            found = self.ledger.record(writing, self.context.or_grace(GRACE))
+            writing = LedgerUpdate(records, entries=entries)
+            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -238,7 +242,7 @@ class MovesInProgress:
             whole = False
             if found[tenant].holder in ("", self.context.id):
                 changed = MoveFailed("its record was changed meanwhile")
-                self._say_failed(move, changed, Kind.BUSY)
+                self._say_failed(move, changed, FindingKind.BUSY)
             else:
                 self.tenants[tenant] = busy(replace(move.plan, changes=()), found[tenant])
         return whole
@@ -252,7 +256,7 @@ class MovesInProgress:
             f"move {shlex.quote(tenant)} --to {move.route.target}",
             "see to the ledger, then go on with {}",
         )
-        failed = MoveFailed(message, again, kind=Kind.FAILED_LEDGER)
+        failed = MoveFailed(message, again, kind=FindingKind.FAILED_LEDGER)
         self.settle(move.plan, failed, Status.UNKNOWN, move.made, move)
 
     def settle(
@@ -305,12 +309,12 @@ class MovesInProgress:
             return  # no time is left; the ledger knows how far they were a moment ago
         for tenant, move in moves.items():
             if tenant not in self.settled and self.tenants[tenant].changes:
-                self._say_failed(move, failed, Kind.INTERRUPTED)
+                self._say_failed(move, failed, FindingKind.INTERRUPTED)
 
     def warn(self, move: MoveProgress, message: str, remedy: str) -> None:
         """Note what somebody should know of a move."""
         move.notes[message] = Finding(
-            Kind.MOVING,
+            FindingKind.MOVING,
             Severity.WARNING,
             message,
             remedy,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec.structs import replace
 
 from influxops.domain.change import Outcome, Status
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
@@ -17,19 +17,19 @@ from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.duplicates import describe_copies
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Plans what is observed and desired, as `Operation.plan` does.
-PlanFunction = Callable[[Observed, Mapping[str, TenantPlan], RunRequest, Context], Plan]
+PlanFunction = Callable[[Observed, Mapping[str, TenantPlan], RunRequest, RunContext], Plan]
 
 
 def reread(
     outcomes: Sequence[Outcome],
     observed: Observed,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     *,
-    closely: bool = False,
+    verify: bool = False,
 ) -> Observed:
     """Read the targets of changes again, even if the run is over.
 
@@ -38,11 +38,11 @@ def reread(
         observed: What was read before.
         request: What the run is asked to do.
         context: The run.
-        closely: Whether everything is read from what is stored.
+        verify: Whether everything is read from what is stored.
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
-        if closely or outcome.status is Status.UNKNOWN:
+        if verify or outcome.status is Status.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
     targets = [handle for handle in request.targets if handle.name in changed]
@@ -57,7 +57,7 @@ def reread(
 
 
 def look_closely(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> Observed:
     """Read from what is stored whether databases are complete.
 
@@ -93,18 +93,18 @@ def _is_in_doubt(record: Record | None) -> bool:
 
 
 def look_at_busy(
-    plan: PlanFunction, state: RunState, request: RunRequest, context: Context
+    plan: PlanFunction, state: RunState, request: RunRequest, context: RunContext
 ) -> RunState:
     """Look once more at the tenants that other runs had in their hands."""
     busy = {
         id_
         for id_, each in state.plan.tenants.items()
-        if each.finding is not None and each.finding.kind is Kind.BUSY
+        if each.finding is not None and each.finding.kind is FindingKind.BUSY
     }
     if not busy or request.ledger is None:
         return state
     try:
-        memory = request.ledger.memory(context, busy)
+        memory = request.ledger.load_records(busy, context)
     except Interrupted:
         raise
     except InfluxopsError:
@@ -135,7 +135,7 @@ def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
 
 
 def look_for_doubles(
-    plan: PlanFunction, request: RunRequest, context: Context, state: RunState
+    plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)
@@ -147,7 +147,7 @@ def look_for_doubles(
     settled = dict(state.settled)
     tenants = dict(state.plan.tenants)
     for id_, double in again.tenants.items():
-        if double.finding is None or double.finding.kind is not Kind.IN_TWO_TARGETS:
+        if double.finding is None or double.finding.kind is not FindingKind.IN_TWO_TARGETS:
             continue
         for known_plans in (settled, tenants):
             if id_ in known_plans and known_plans[id_].finding != double.finding:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.durations import format_duration, parse_duration
-from influxops.domain.finding import Finding, Kind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
@@ -30,7 +30,7 @@ from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost
 from influxops.reconcile.plan.retire import on_the_move, standing
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Adopt(Operation, Struct, frozen=True):
@@ -50,7 +50,7 @@ class Adopt(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it.
 
@@ -67,7 +67,9 @@ class Adopt(Operation, Struct, frozen=True):
         for id_, database in names.items():
             plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
             if id_ not in desired:
-                plans[id_] = plan.defer(Kind.NOT_READ, "no source that could be read knows it")
+                plans[id_] = plan.defer(
+                    FindingKind.NOT_READ, "no source that could be read knows it"
+                )
                 continue
             if not database:
                 plans[id_] = desired[id_]  # held, because it can have no name
@@ -111,7 +113,7 @@ def _planned(
     observed: Observed,
     owners: Mapping[str, list[tuple[str, str | None, str]]],
     request: RunRequest,
-    context: Context,
+    context: RunContext,
 ) -> TenantPlan:
     """Return a tenant with what makes a database its own, or why that cannot be."""
     record = plan.record
@@ -126,21 +128,23 @@ def _planned(
         return home
     before = observed.inventories[home].databases[plan.database]
     plan = replace(plan, target=home, before=before, after=before)
-    traits = request.rules.targets[home].traits
+    capabilities = request.rules.targets[home].capabilities
     for owner, target, why in owners.get(plan.database, ()):
         if owner != plan.tenant and target in (None, home):
             return plan.block(
                 blocked(
-                    Kind.NAME_COLLISION,
+                    FindingKind.NAME_COLLISION,
                     f"the database {truncate(plan.database)} on {home} {why} tenant {quote(owner)}",
                     "adopt another one, or give that tenant another database first",
                 ),
             )
-    if rule := traits.tenant_rule(plan.tenant):
-        return plan.block(blocked(Kind.INVALID_ID, f"its id {rule}", "rename the tenant"))
-    if rule := traits.name_rule(plan.database):
+    if rule := capabilities.validate_tenant(plan.tenant):
+        return plan.block(blocked(FindingKind.INVALID_ID, f"its id {rule}", "rename the tenant"))
+    if rule := capabilities.validate_name(plan.database):
         return plan.block(
-            blocked(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
+            blocked(
+                FindingKind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"
+            ),
         )
     until = _kept_until(record, plan, observed, request)
     changes = tuple(_changes(plan, home, before, until))
@@ -168,7 +172,7 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
                 "configure that target again; run {} only if its server and the data are gone",
             )
         return blocked(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"it may still be on {record.target}, where it is recorded and which {cannot}",
             advice,
         )
@@ -186,7 +190,7 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
         when = f" {format_time(record.made)}" if record.made else ""
         missing = f"what was written on {record.target} since it was moved there{when} is not in it"
     return Finding(
-        Kind.MOVING,
+        FindingKind.MOVING,
         Severity.WARNING,
         f"its database is gone from {record.target}; {missing}",
         "",
@@ -196,7 +200,7 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
     )
 
 
-def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | TenantPlan:
+def _home(plan: TenantPlan, observed: Observed, context: RunContext) -> str | TenantPlan:
     """Return the target that holds a database, or the tenant with why that is not known."""
     covered = context.scope.targets
     homes = [each for each in homes_of(plan.database, observed) if context.scope.covers(None, each)]
@@ -208,7 +212,7 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
     if len(homes) > 1:
         copies = [{"target": home} for home in homes]
         finding = blocked(
-            Kind.IN_TWO_TARGETS,
+            FindingKind.IN_TWO_TARGETS,
             f"the database {name} is on {' and on '.join(homes)}",
             f"find out which one holds its data, then say which: `--target {homes[0]}`",
         )
@@ -217,7 +221,7 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
         also = f"it is on {homes[0]}, and may be on" if homes else "it may be on"
         advice = f"; `--target {shlex.quote(homes[0])}` looks there alone" if homes else ""
         return plan.defer(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"the database {name} must be found on one target: {also} {summarize(unread)}, which "
             "cannot be read",
             f"run it again when it can be read{advice}",
@@ -232,7 +236,7 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
     place = summarize(sorted(covered)) if covered else "no target"
     return plan.block(
         blocked(
-            Kind.NO_DATABASE,
+            FindingKind.NO_DATABASE,
             f"{place} {'does not hold' if covered else 'holds'} a database called {name}{where}",
             did_you_mean(plan.database, known) or "see to its name",
         ),
@@ -299,14 +303,16 @@ def _notes(
 ) -> Iterable[Finding]:
     """Tell what adopting a database leaves behind, and what will be asked about it."""
 
-    def note(kind: Kind, severity: Severity, message: str, remedy: str | Remedy = "") -> Finding:
+    def note(
+        kind: FindingKind, severity: Severity, message: str, remedy: str | Remedy = ""
+    ) -> Finding:
         return Finding(kind, severity, message, remedy, plan.tenant, plan.target, plan.database)
 
     kept = next((change.until for change in plan.changes if change.until), None)
     if kept is not None and plan.record is not None:
         where = plan.record.target
         yield note(
-            Kind.RETIRING,
+            FindingKind.RETIRING,
             Severity.WARNING,
             f"what it has on {where} is its old copy from now on, kept until {format_time(kept)}",
             Remedy.command(
@@ -317,14 +323,14 @@ def _notes(
     for target, name in _before(plan, desired, observed) if kept is None else ():
         if (target, name) != (plan.target, plan.database):
             yield note(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.WARNING,
                 f"its database {truncate(name)} on {target} belongs to no tenant from now on",
                 "influxops leaves it alone; drop it once it holds nothing of worth",
             )
     if given and given != plan.database:
         yield note(
-            Kind.CONFLICT,
+            FindingKind.CONFLICT,
             Severity.WARNING,
             f"its source calls its database {truncate(given)}: it is held until that says "
             f"{truncate(plan.database)}",
@@ -333,7 +339,7 @@ def _notes(
     wanted, period = desired.retention, plan.before.retention if plan.before else UNKNOWN
     if isinstance(wanted, int | None) and period is not UNKNOWN and wanted != period:
         yield note(
-            Kind.NOTE,
+            FindingKind.NOTE,
             Severity.INFO,
             f"its retention period is kept now; `ensure` sets it to {_period(wanted)}",
         )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
-from influxops.domain.finding import Finding, Kind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan, Verdict
 from influxops.domain.record import Record
@@ -73,7 +73,7 @@ def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
 
 def _recorded_otherwise(tenant: str, given: str, record: Record) -> Finding:
     return blocked(
-        Kind.CONFLICT,
+        FindingKind.CONFLICT,
         f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
         Remedy.command(
@@ -89,15 +89,15 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     unknown_pin = pin if pin is not None and pin not in rules.targets else None
     pin = None if unknown_pin else pin
     database = attributes.get("database") or rules.template.name(tenant.id)
-    traits = rules.traits(pin)
-    name_rule = next(filter(None, (each.name_rule(database) for each in traits)), "")
-    id_rule = next(filter(None, (each.tenant_rule(tenant.id) for each in traits)), "")
+    capabilities = rules.capabilities(pin)
+    name_rule = next(filter(None, (each.validate_name(database) for each in capabilities)), "")
+    id_rule = next(filter(None, (each.validate_tenant(tenant.id) for each in capabilities)), "")
     retention, bad_retention = _retention(attributes.get("retention"), rules, pin)
     plan = TenantPlan(tenant.id, "" if name_rule else database, retention, pin=pin)
     if name_rule:
         return plan.block(
             blocked(
-                Kind.INVALID_NAME,
+                FindingKind.INVALID_NAME,
                 f"its database name {name_rule}",
                 rules.or_in_file(
                     "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
@@ -107,7 +107,7 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     if wrong := next(filter(meant_attribute, attributes), ""):
         return plan.block(
             blocked(
-                Kind.UNKNOWN_ATTRIBUTE,
+                FindingKind.UNKNOWN_ATTRIBUTE,
                 f"its attribute {quote(wrong)} means nothing",
                 f"did you mean {meant_attribute(wrong)}?",
             ),
@@ -115,17 +115,19 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     if id_rule:
         return plan.block(
             blocked(
-                Kind.INVALID_ID,
+                FindingKind.INVALID_ID,
                 f"its id {id_rule}",
                 rules.or_in_file("rename the tenant", _ACKNOWLEDGE),
             ),
         )
     if bad_retention:
-        return plan.block(blocked(Kind.INVALID_RETENTION, bad_retention, "correct its `retention`"))
+        return plan.block(
+            blocked(FindingKind.INVALID_RETENTION, bad_retention, "correct its `retention`")
+        )
     if unknown_pin:
         return plan.block(
             blocked(
-                Kind.UNKNOWN_TARGET,
+                FindingKind.UNKNOWN_TARGET,
                 f"its `target` {quote(unknown_pin)} is not configured",
                 did_you_mean(unknown_pin, rules.targets) or f"targets: {', '.join(rules.targets)}",
             ),
@@ -145,13 +147,13 @@ def _retention(
         seconds = parse_retention(text)
     except ValueError as error:
         return UNMANAGED, str(error)
-    for traits in rules.traits(pin):
-        if traits.retention is None:
-            return UNMANAGED, f"{traits.server or 'its target'} keeps no retention periods"
-        least, most = traits.retention
+    for capabilities in rules.capabilities(pin):
+        if capabilities.retention is None:
+            return UNMANAGED, f"{capabilities.server or 'its target'} keeps no retention periods"
+        least, most = capabilities.retention
         if seconds is not None and not least <= seconds <= most:
             return UNMANAGED, (
-                f"its retention period {text} is outside of what {traits.server} takes: "
+                f"its retention period {text} is outside of what {capabilities.server} takes: "
                 f"{format_duration(least)} to {format_duration(most)}, or `none`"
             )
     return seconds, ""
@@ -165,7 +167,7 @@ def _conflict(first: Tenant, second: Tenant) -> Finding:
         if first.attributes.get(name) != second.attributes.get(name)
     )
     return blocked(
-        Kind.CONFLICT,
+        FindingKind.CONFLICT,
         f"it is given twice ({where}) with different {' and '.join(names)}",
         "make the sources agree",
     )
@@ -183,7 +185,7 @@ def _hold_collisions(plans: dict[str, TenantPlan], check: Callable[[], None]) ->
         for id_ in ids if len(ids) > 1 else ():
             plans[id_] = plans[id_].block(
                 blocked(
-                    Kind.NAME_COLLISION,
+                    FindingKind.NAME_COLLISION,
                     f"it would share the database {name} with {_others(ids, id_)}",
                     "give all but one of them another `database`",
                 ),
@@ -211,7 +213,7 @@ def _hold_alike(
             plan = plans[id_]
             other = next(each for each in ids if each != id_)
             finding = blocked(
-                Kind.CASE,
+                FindingKind.CASE,
                 f"it differs only by case from {quote(other)}",
                 rules.or_in_file("rename one of them, people and tools mix them up", _ACKNOWLEDGE),
             )
@@ -237,7 +239,9 @@ def homes_of(database: str, observed: Observed) -> list[str]:
     ]
 
 
-def misspelt(names: Mapping[str, str], plans: Mapping[str, TenantPlan]) -> Iterable[Finding]:
+def unknown_configured_tenants(
+    names: Mapping[str, str], plans: Mapping[str, TenantPlan]
+) -> Iterable[Finding]:
     """Tell of configured tenants that no source knows: a misspelt pin pins nobody.
 
     Args:
@@ -248,7 +252,7 @@ def misspelt(names: Mapping[str, str], plans: Mapping[str, TenantPlan]) -> Itera
         # A near miss is looked for among all tenants, so only for the first few.
         hint = did_you_mean(id_, plans) if number < _LOOKED_UP else ""
         yield Finding(
-            Kind.UNKNOWN_TENANT,
+            FindingKind.UNKNOWN_TENANT,
             Severity.WARNING if hint else Severity.INFO,
             f"{table} names {quote(id_)}, which no source knows",
             hint or "take it out, or add it to the registry",

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
@@ -40,7 +40,7 @@ from influxops.reconcile.plan.recorded import (
 from influxops.reconcile.plan.retire import changed, standing, with_note_of_lost, with_telemetry
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.
@@ -57,7 +57,7 @@ class DropDue(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it."""
         ledger_view = observed.ledger_view
@@ -84,7 +84,12 @@ class DropDue(Operation, Struct, frozen=True):
         return Plan(plans, tuple(_waiting(observed)))
 
     def _planned(
-        self, record: Record, target: str, observed: Observed, request: RunRequest, context: Context
+        self,
+        record: Record,
+        target: str,
+        observed: Observed,
+        request: RunRequest,
+        context: RunContext,
     ) -> TenantPlan:
         plan = standing(record, target, observed)
         if is_busy(record, context.id):
@@ -95,21 +100,21 @@ class DropDue(Operation, Struct, frozen=True):
             return replace(plan, verdict=Verdict.PENDING, changes=(change,), notes=notes)
         if record.state is State.RETIRING and not observed.sources_complete:
             return plan.defer(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 "not every source could be read, so nobody knows whether it is back",
             )
         if target not in request.rules.targets:
             return plan.defer(
-                Kind.NOT_CONFIGURED,
+                FindingKind.NOT_CONFIGURED,
                 f"it is recorded on {target}, which is not configured any more",
                 "configure that target again",
             )
         inventory = observed.inventories.get(target)
         if inventory is None:
-            return plan.defer(Kind.NOT_READ, f"its target {target} cannot be read")
+            return plan.defer(FindingKind.NOT_READ, f"its target {target} cannot be read")
         if plan.before is None and not inventory.complete:
             return plan.defer(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 f"{target} does not show all that it holds",
                 "give its target a token that may read all",
             )
@@ -132,7 +137,7 @@ class DropDue(Operation, Struct, frozen=True):
         state: RunState,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Iterator[RunState]:
         """Drop what is planned, after it was claimed, read again and planned again.
 
@@ -158,7 +163,7 @@ class DropDue(Operation, Struct, frozen=True):
                     yield (state := known)
 
     def _plan_again(
-        self, batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+        self, batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
     ) -> tuple[RunState, list[TenantPlan]]:
         """Read everything again, and plan from that for the tenants that this run has claimed.
 
@@ -184,7 +189,7 @@ class DropDue(Operation, Struct, frozen=True):
         still = []
         for before in batch:
             why = why or observed.ledger_view.error or "the ledger has changed meanwhile"
-            now = plan.tenants.get(before.tenant) or before.defer(Kind.NOT_READ, why)
+            now = plan.tenants.get(before.tenant) or before.defer(FindingKind.NOT_READ, why)
             tenants[before.tenant] = now
             if [c.action for c in now.changes] == [c.action for c in before.changes]:
                 still.append(now)
@@ -221,7 +226,7 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     place = observed.inventories.get(record.target or "")
     if place is None:
         why = f"its database is recorded on {record.target}, which cannot be read"
-        return plan.defer(Kind.NOT_READ, why)
+        return plan.defer(FindingKind.NOT_READ, why)
     now = standing(replace(record, holder="", is_held=False), record.target, observed)
     if is_recreated(now.record, now.before):
         return now.block(lost(now, record, observed))
@@ -245,7 +250,7 @@ def _waiting(observed: Observed) -> Iterator[Finding]:
     if later:
         verb = "is" if len(later) == 1 else "are"
         yield Finding(
-            Kind.RETIRING,
+            FindingKind.RETIRING,
             Severity.INFO,
             f"{pluralize(len(later), 'tenant')} {verb} retiring and not due, the first after "
             f"{format_time(min(later))}",
@@ -254,7 +259,7 @@ def _waiting(observed: Observed) -> Iterator[Finding]:
 
 def _was_gone(plan: TenantPlan) -> Finding:
     return Finding(
-        Kind.RETIRING,
+        FindingKind.RETIRING,
         Severity.INFO,
         f"its database is not on {plan.target} any more: there is nothing to drop",
         tenant=plan.tenant,

@@ -10,9 +10,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Traits, Unknown
+from influxops.domain.database import (
+    UNKNOWN,
+    UNMANAGED,
+    Database,
+    Retention,
+    TargetCapabilities,
+    Unknown,
+)
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Finding, Kind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
@@ -33,7 +40,7 @@ from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Ensure(Operation, Struct, frozen=True):
@@ -51,7 +58,7 @@ class Ensure(Operation, Struct, frozen=True):
     recreate: frozenset[str] = frozenset()
     only_create: bool = False
 
-    def observe(self, request: RunRequest, context: Context) -> Observed:
+    def observe(self, request: RunRequest, context: RunContext) -> Observed:
         """Read what concerns the tenants that the scope names, or all where that would miss some.
 
         Raises:
@@ -79,7 +86,7 @@ class Ensure(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it."""
         plan = make_plan(observed, desired, request.rules, context.scope, context.check)
@@ -102,7 +109,7 @@ class Drop(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it."""
         rules, scope = request.rules, context.scope
@@ -259,7 +266,7 @@ class _EnsurePlanner:
     def _known_again(self, plan: TenantPlan) -> Iterator[Finding]:
         if plan.tenant in self.observed.known_elsewhere:
             yield Finding(
-                Kind.KNOWN_AGAIN,
+                FindingKind.KNOWN_AGAIN,
                 Severity.WARNING,
                 "a source still has it, so the next run makes its database again, empty",
                 "take it out of the registry first",
@@ -284,10 +291,10 @@ class _EnsurePlanner:
             return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
         if recorded.is_recreated(plan.record, before):
             return self._recreated(plan, home, before)
-        traits = self.rules.targets[home].traits
-        if recorded.may_be_recreated(plan.record, before, traits):
+        capabilities = self.rules.targets[home].capabilities
+        if recorded.may_be_recreated(plan.record, before, capabilities):
             return plan.mark_unknown(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",
                 "give its target a token that may read all",
             )
@@ -317,12 +324,12 @@ class _EnsurePlanner:
 
     def _new(self, plan: TenantPlan, target: str) -> Database:
         """Return a tenant's database as it is once it was created on a target."""
-        traits = self.rules.targets[target].traits
-        retention: Retention | Unknown = UNKNOWN if traits.retention is None else None
-        if plan.retention is not UNMANAGED and traits.retention is not None:
+        capabilities = self.rules.targets[target].capabilities
+        retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
+        if plan.retention is not UNMANAGED and capabilities.retention is not None:
             assert plan.retention is None or isinstance(plan.retention, int)
             retention = plan.retention
-        return new_database(plan.database, retention, traits)
+        return new_database(plan.database, retention, capabilities)
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
@@ -335,7 +342,7 @@ class _EnsurePlanner:
                 f"run {{}}, or set its target to {home}",
             )
         return Finding(
-            Kind.MISPLACED,
+            FindingKind.MISPLACED,
             Severity.WARNING,
             f"the database {plan.database} is on {home}, but should be on {plan.pin}; {why}",
             remedy,
@@ -378,7 +385,7 @@ class _EnsurePlanner:
                 "`target` drops one copy",
             )
         finding = blocked(
-            Kind.IN_TWO_TARGETS,
+            FindingKind.IN_TWO_TARGETS,
             f"the database {plan.database} is on {' and on '.join(homes)}",
             remedy,
         )
@@ -434,7 +441,7 @@ class _EnsurePlanner:
         where = "its target" if plan.pin is not None else "it may be on"
         names = summarize(unseen) if plan.pin is None else unseen[0]
         finding = Finding(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             Severity.ERROR,
             f"{where} {names}{', which' if plan.pin is None else ''} cannot be read",
             tenant=plan.tenant,
@@ -449,13 +456,13 @@ class _EnsurePlanner:
             why = self.placement.why_none(pin)
             if pinned is not None and pinned.draining:
                 self._no_place[pin] = blocked(
-                    Kind.DRAINING,
+                    FindingKind.DRAINING,
                     f"no place left: {pin} is draining and gets nothing new",
                     "pin it elsewhere, or set that target's state to active",
                 )
             else:
                 self._no_place[pin] = blocked(
-                    Kind.OVER_CAPACITY,
+                    FindingKind.OVER_CAPACITY,
                     f"no place left: {why or 'no target can be reached'}",
                     "add a target, raise a capacity, or drop what is not needed",
                 )
@@ -465,18 +472,20 @@ class _EnsurePlanner:
         return self.scope.covers(None, target)
 
 
-def new_database(name: str, retention: Retention | Unknown, traits: Traits) -> Database:
+def new_database(
+    name: str, retention: Retention | Unknown, capabilities: TargetCapabilities
+) -> Database:
     """Return a database as it is once it was made on a target of some kind.
 
     Args:
         retention: Its retention period.
-        traits: What its target has.
+        capabilities: What its target has.
     """
     return Database(
         name,
         retention,
-        complete=True if traits.marker else UNKNOWN,
-        in_use=False if traits.contents else UNKNOWN,
+        complete=True if capabilities.completion_marker else UNKNOWN,
+        in_use=False if capabilities.table_label else UNKNOWN,
     )
 
 

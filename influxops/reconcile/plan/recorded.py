@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, Database, Traits
-from influxops.domain.finding import Finding, Kind, Severity, blocked
+from influxops.domain.database import UNKNOWN, Database, TargetCapabilities
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
@@ -43,7 +43,7 @@ def is_copy(record: Record, home: str) -> bool:
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
     return blocked(
-        Kind.MOVING,
+        FindingKind.MOVING,
         f"the copy on {record.other} belongs to a move, and may hold rows that {record.target} "
         "lacks",
         Remedy.command("retire --due", "{} drops an old copy when it is due, after a last pass"),
@@ -59,14 +59,14 @@ def busy(plan: TenantPlan, record: Record) -> TenantPlan:
     """Return a tenant that another run has in its hands, or got hold of first."""
     if not record.holder:
         changed = f"another run has changed it meanwhile: it is {record.state}"
-        return plan.block(blocked(Kind.BUSY, changed, "run it again"))
+        return plan.block(blocked(FindingKind.BUSY, changed, "run it again"))
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
     if record.state is State.READY and record.other is not None:
         doing, on = "dropping the old copy of", f" on {record.other}"
     return plan.block(
         blocked(
-            Kind.BUSY,
+            FindingKind.BUSY,
             f"another run ({record.holder}) is {doing} its database{on}",
             "run it again when that one has ended",
         ),
@@ -92,7 +92,7 @@ def moving(record: Record) -> Finding:
         else f"its database is being copied to {record.other}"
     )
     if record.is_held:
-        return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
+        return Finding(FindingKind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
     to = record.target if was_cut_over else record.other
     hint = "go on with {}"
     if not was_cut_over:
@@ -100,7 +100,7 @@ def moving(record: Record) -> Finding:
         message = f"the ledger has it as being copied to {record.other}{since}"
         hint += ", which writes over nothing that is newer there"
     return Finding(
-        Kind.MOVING,
+        FindingKind.MOVING,
         Severity.WARNING,
         f"{message}, and no run is at it",
         Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
@@ -115,7 +115,7 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
     if home == record.other and record.state is State.MOVING and record.due is None:
         return blocked(
-            Kind.LOST,
+            FindingKind.LOST,
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
             "a move has begun, and perhaps not all of it",
             Remedy.command(
@@ -124,13 +124,13 @@ def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
         )
     if home == record.other:
         return blocked(
-            Kind.MISPLACED,
+            FindingKind.MISPLACED,
             f"its database is gone from {record.target}, where it is recorded {_since(record)}; "
             f"what is on {home} is the copy that it left there",
             Remedy.command(adopt, "bring it back if you can; {} makes that copy its database"),
         )
     return blocked(
-        Kind.MISPLACED,
+        FindingKind.MISPLACED,
         f"the database {plan.database} is on {home}, but recorded on {record.target}, "
         f"{_since(record)}",
         Remedy.command(
@@ -146,7 +146,7 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
         None where it is known that no target has it.
     """
 
-    def finding(kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+    def finding(kind: FindingKind, message: str, remedy: str | Remedy = "") -> Finding:
         return Finding(
             kind, Severity.ERROR, message, remedy, plan.tenant, record.target, plan.database
         )
@@ -156,7 +156,7 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
         if again:
             return None
         return finding(
-            Kind.NOT_CONFIGURED,
+            FindingKind.NOT_CONFIGURED,
             f"it is recorded on {record.target}, which is not configured any more",
             Remedy.command(
                 f"ensure --recreate {shlex.quote(plan.tenant)}",
@@ -165,17 +165,17 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
         )
     inventory = observed.inventories.get(record.target or "")
     if inventory is None:
-        return finding(Kind.NOT_READ, f"its target {record.target} cannot be read")
+        return finding(FindingKind.NOT_READ, f"its target {record.target} cannot be read")
     if not inventory.complete and not again:
         return finding(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"it is recorded on {record.target}, which does not show all that it holds",
             "give its target a token that may read all",
         )
     if observed.unread and record.is_promised and not again:
         names = summarize(observed.unread)
         return finding(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"it is recorded on {record.target} and not there; it may be on {names}, which cannot "
             "be read",
         )
@@ -199,10 +199,12 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     return record.state.is_promised and found.is_marked is False
 
 
-def may_be_recreated(record: Record | None, found: Database, traits: Traits) -> bool:
+def may_be_recreated(
+    record: Record | None, found: Database, capabilities: TargetCapabilities
+) -> bool:
     """Return whether what is in the place of a lost database is perhaps a client's."""
     is_lost = record is not None and record.state is State.LOST
-    return is_lost and bool(traits.marker) and found.is_marked is UNKNOWN
+    return is_lost and bool(capabilities.completion_marker) and found.is_marked is UNKNOWN
 
 
 def seems_lost(record: Record, observed: Observed) -> bool:
@@ -236,8 +238,10 @@ def why_lost(record: Record, observed: Observed) -> str:
         parts.append("its target is not configured any more")
     elif inventory.identity is not None and record.identity is not None:
         same = inventory.identity == record.identity
-        traits = next((t.traits for t in observed.targets if t.name == record.target), None)
-        word = traits.identity if traits else "identity"
+        capabilities = next(
+            (t.capabilities for t in observed.targets if t.name == record.target), None
+        )
+        word = capabilities.identity if capabilities else "identity"
         parts.append(
             f"the server is the same ({word} {record.identity})"
             if same
@@ -260,7 +264,7 @@ def why_lost(record: Record, observed: Observed) -> str:
 
 def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
     """Return why a tenant is held whose database a client has created again."""
-    return blocked(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+    return blocked(FindingKind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
 
 
 def how_to_go_on(plan: TenantPlan) -> Remedy:
@@ -292,7 +296,7 @@ def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
     now = plan.before
     change = Change(Action.UNRETIRE, plan.tenant, plan.target or "", plan.database, now, now)
     finding = Finding(
-        Kind.UNRETIRED,
+        FindingKind.UNRETIRED,
         Severity.WARNING,
         f"it was retiring{until}: a source has it again, so it is kept",
         tenant=plan.tenant,
@@ -334,7 +338,7 @@ def left_behind(
                 due = f"dropped after {format_time(record.due)}" if record.due else "to be dropped"
                 told.append(
                     Finding(
-                        Kind.RETIRING,
+                        FindingKind.RETIRING,
                         Severity.INFO,
                         f"it is retiring: {due}",
                         tenant=record.tenant,
@@ -356,7 +360,7 @@ def _back_again(record: Record, target: str, found: Database) -> Finding:
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
     )
     return Finding(
-        Kind.BACK_AGAIN,
+        FindingKind.BACK_AGAIN,
         Severity.WARNING,
         # What a write makes by itself has no marker.
         whose + ("a late write made it" if found.complete is False else "somebody made it"),
@@ -400,7 +404,7 @@ def sharing(
             owners[plan.database].add(id_)
     return {
         record.tenant: blocked(
-            Kind.NAME_COLLISION,
+            FindingKind.NAME_COLLISION,
             f"its recorded database {truncate(record.database)} is also that of "
             f"{summarize(others)}",
             "find out whose it is, and correct the record of the other in the ledger",

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNMANAGED, DatabaseStats, TableStats
 from influxops.domain.durations import parse_duration
-from influxops.domain.finding import Finding, Kind, Severity, blocked
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan, Verdict
 from influxops.domain.record import Record, State
@@ -29,7 +29,7 @@ from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 #: Telemetry that is no older than this is of late: somebody still writes.
@@ -59,7 +59,7 @@ class Retire(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it.
 
@@ -96,7 +96,7 @@ class Retire(Operation, Struct, frozen=True):
         return Plan(with_telemetry(plans, observed, request, context))
 
     def _found(
-        self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
+        self, plan: TenantPlan, until: datetime, observed: Observed, context: RunContext
     ) -> TenantPlan:
         """Plan that a tenant is retired of which nothing is recorded."""
         if plan.verdict is Verdict.HELD:
@@ -105,12 +105,12 @@ class Retire(Operation, Struct, frozen=True):
         unread = [name for name in observed.unread if plan.pin in (None, name)]
         if len(homes) > 1:
             where = f"the database {truncate(plan.database)} is on {' and on '.join(homes)}"
-            found = blocked(Kind.IN_TWO_TARGETS, where, "say which: give its `target`")
+            found = blocked(FindingKind.IN_TWO_TARGETS, where, "say which: give its `target`")
             facts = {"copies": [{"target": home} for home in homes]}
             return plan.block(replace(found, facts=facts))
         if unread:
             why = f"it may be on {summarize(unread)}, which cannot be read"
-            return plan.defer(Kind.NOT_READ, why)
+            return plan.defer(FindingKind.NOT_READ, why)
         if not homes:
             return replace(plan, retention=UNMANAGED)
         identity = observed.inventories[homes[0]].identity
@@ -125,7 +125,7 @@ class Retire(Operation, Struct, frozen=True):
         return observed.ledger_view.now + timedelta(seconds=after)
 
     def _planned(
-        self, record: Record, until: datetime, observed: Observed, context: Context
+        self, record: Record, until: datetime, observed: Observed, context: RunContext
     ) -> TenantPlan:
         plan = standing(record, record.target, observed)
         if is_busy(record, context.id):
@@ -140,12 +140,12 @@ class Retire(Operation, Struct, frozen=True):
             return plan.block(on_the_move(record))
         if not observed.sources_complete:
             return plan.defer(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 "not every source could be read, so nobody knows whether one still has it",
             )
         if record.tenant in observed.known_elsewhere:
             note = Finding(
-                Kind.STILL_REGISTERED,
+                FindingKind.STILL_REGISTERED,
                 Severity.WARNING,
                 "a source still has it, so the next run for all tenants unretires it",
                 "take it out of the registry",
@@ -174,7 +174,7 @@ class Unretire(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it.
 
@@ -264,7 +264,7 @@ def changed(
 
 
 def with_telemetry(
-    plans: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
+    plans: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> dict[str, TenantPlan]:
     """Return tenants with what is known of their telemetry, of which there should be none of late.
 
@@ -280,7 +280,7 @@ def with_telemetry(
     context.on_stage("counting", len(asked))
     handles = [handle for handle in request.targets if handle.name in names]
     found = in_parallel(
-        {h.full_name: partial(h.describe, names[h.name], context) for h in handles}, context
+        {h.full_name: partial(h.database_stats, names[h.name], context) for h in handles}, context
     )
     stats = {handle.name: each for handle, each in zip(handles, found, strict=True)}
     result = dict(plans)
@@ -303,7 +303,7 @@ def _with_telemetry(
     inventory = observed.inventories.get(plan.changes[0].target)
     if inventory is None:
         why = f"its target {plan.changes[0].target} cannot be read"
-        return plan.defer(Kind.NOT_READ, f"when telemetry last came is not known: {why}")
+        return plan.defer(FindingKind.NOT_READ, f"when telemetry last came is not known: {why}")
     tables = [table for table in stats.contents if table.is_telemetry] if stats else []
     since = observed.ledger_view.now - RECENT
     recent = [table for table in tables if table.last_write and table.last_write > since]
@@ -321,7 +321,7 @@ def _with_telemetry(
     if "recent-telemetry" in request.allow:
         return _wrote(plan, message)
     remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
-    return plan.defer(Kind.NOT_READ, message, remedy)
+    return plan.defer(FindingKind.NOT_READ, message, remedy)
 
 
 def _last_write(table: TableStats) -> datetime:
@@ -331,7 +331,7 @@ def _last_write(table: TableStats) -> datetime:
 
 def _wrote(plan: TenantPlan, message: str) -> TenantPlan:
     note = plan.warning(
-        Kind.RECENT_TELEMETRY,
+        FindingKind.RECENT_TELEMETRY,
         message,
         "stop what writes to it",
     )
@@ -342,7 +342,7 @@ def on_the_move(record: Record) -> Finding:
     """Return why a tenant that has a second copy of its database is held."""
     if record.state is State.MOVING:
         return blocked(
-            Kind.MOVING,
+            FindingKind.MOVING,
             f"it is moving from {record.target} to {record.other}",
             Remedy.command(
                 f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.other or '')}",
@@ -351,7 +351,7 @@ def on_the_move(record: Record) -> Finding:
         )
     due = f" before {format_time(record.due)}" if record.due else ""
     return blocked(
-        Kind.MOVING,
+        FindingKind.MOVING,
         f"it was moved, and the copy that it left on {record.other} is not dropped{due}",
         Remedy.command("retire --due", "run {} when it is due, then this again"),
     )
@@ -360,7 +360,7 @@ def on_the_move(record: Record) -> Finding:
 def _noted(plan: TenantPlan, message: str) -> TenantPlan:
     """Return a tenant for which nothing is to be done."""
     note = Finding(
-        Kind.RETIRING,
+        FindingKind.RETIRING,
         Severity.INFO,
         message,
         tenant=plan.tenant,
@@ -381,7 +381,7 @@ def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
     if plan.before is not None:
         message += "; the one that is there now is another"
     return blocked(
-        Kind.RETIRING,
+        FindingKind.RETIRING,
         message,
         Remedy.command(
             f"ensure {shlex.quote(record.tenant)}",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED
-from influxops.domain.finding import Kind, blocked
+from influxops.domain.finding import FindingKind, blocked
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import State
@@ -62,7 +62,7 @@ def with_unknown_tenants(
         # A near miss is looked for among all tenants, so only for the first few.
         hint = did_you_mean(id_, desired) if number < 5 else ""
         left, advice = _left(id_, observed, rules)
-        finding = blocked(Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
+        finding = blocked(FindingKind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
         tenants[id_] = TenantPlan(id_, "", UNMANAGED).block(finding)
     return replace(plan, tenants=tenants)
 

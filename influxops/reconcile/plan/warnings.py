@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from influxops.domain.database import UNKNOWN, UNMANAGED
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Remedy
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import misspelt
+from influxops.reconcile.plan.desired import unknown_configured_tenants
 from influxops.reconcile.plan.placement import Placement
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -43,7 +43,7 @@ class PlanWarnings:
         """Tell what is about nobody's tenant, where all sources were read."""
         named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[naming] acknowledged")
         named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
-        yield from misspelt(named, desired)
+        yield from unknown_configured_tenants(named, desired)
         yield from self._orphans(desired)
 
     def _estimates(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ class PlanWarnings:
             left = max(0, capacity - (location.used - created[target]))
             unknown = any(plan.tenant not in self.rules.acknowledged for plan in these)
             yield Finding(
-                Kind.OVER_CAPACITY,
+                FindingKind.OVER_CAPACITY,
                 Severity.ERROR if unknown else Severity.INFO,
                 f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
                 f"it is thought to hold {capacity}); {len(these):,} may find no place",
@@ -87,7 +87,7 @@ class PlanWarnings:
         )
         for target, number in unread.items():
             yield Finding(
-                Kind.RETENTION_NOT_READ,
+                FindingKind.RETENTION_NOT_READ,
                 Severity.WARNING,
                 f"the retention periods of {pluralize(number, 'database')} cannot be read, so they "
                 "are left as they are",
@@ -103,13 +103,13 @@ class PlanWarnings:
             if plan.target is not None
             and plan.before is not None
             and plan.before.complete is UNKNOWN
-            and self.rules.targets[plan.target].traits.marker
+            and self.rules.targets[plan.target].capabilities.completion_marker
             and self.observed.inventories[plan.target].complete
         )
         for target, number in counted.items():
-            marker = self.rules.targets[target].traits.marker
+            marker = self.rules.targets[target].capabilities.completion_marker
             yield Finding(
-                Kind.NOT_DECIDABLE,
+                FindingKind.NOT_DECIDABLE,
                 Severity.INFO,
                 f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
                 "retention period may have taken it",
@@ -122,7 +122,7 @@ class PlanWarnings:
             full = location.closed is not None and location.capacity is not None
             if full and not location.estimated and location.used < (location.capacity or 0):
                 yield Finding(
-                    Kind.CAPACITY,
+                    FindingKind.CAPACITY,
                     Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
@@ -148,7 +148,7 @@ class PlanWarnings:
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
             yield Finding(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.WARNING,
                 f"{len(orphans):,} of {pluralize(len(databases), 'tenant database')} belong to no "
                 f"tenant any more; the sources hold {pluralize(len(desired), 'tenant')}",
@@ -157,7 +157,7 @@ class PlanWarnings:
         for target, name in orphans:
             if recorded.came_back(name, target, self.observed):
                 yield Finding(
-                    Kind.BACK_AGAIN,
+                    FindingKind.BACK_AGAIN,
                     Severity.WARNING,
                     f"the database {name} on {target} was deleted, and is there again: a late "
                     "write made it",
@@ -167,7 +167,7 @@ class PlanWarnings:
                 )
                 continue
             yield Finding(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.INFO,
                 f"the database {name} on {target} belongs to no tenant",
                 self._retire(owners[target, name])

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from influxops.plugin import (
     ConfigError,
-    Context,
-    Copied,
-    CopyOrder,
+    CopyProgress,
+    CopyRequest,
     Finding,
     Interrupted,
+    RunContext,
     TargetError,
 )
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
@@ -28,8 +28,8 @@ _READ = 5
 
 
 def estimate(
-    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyOrder, context: Context
-) -> Iterator[Copied]:
+    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: RunContext
+) -> Iterator[CopyProgress]:
     """Yield one value: tables, rows, about how many bytes, and findings about `target`.
 
     Raises:
@@ -54,7 +54,7 @@ def estimate(
             if found > most:
                 most, largest = found, name
     findings += tables.unread(unread.reasons, order.without_tables)
-    yield Copied(
+    yield CopyProgress(
         stage="planning",
         total=rows,
         at_most=at_most,
@@ -66,7 +66,7 @@ def estimate(
     )
 
 
-def _rate(source: CopyEndpoint, name: str, context: Context) -> float:
+def _rate(source: CopyEndpoint, name: str, context: RunContext) -> float:
     """Return how many rows a second can be copied, by reading some and making lines of them."""
     table = source.table(name)
     lines, read, began = LineEncoder(table), 0, time.monotonic()

@@ -23,14 +23,14 @@ from collections.abc import Generator, Iterator
 from msgspec.structs import replace
 
 from influxops.plugin import (
-    Context,
-    Copied,
-    CopyOrder,
+    CopyProgress,
+    CopyRequest,
     Finding,
     Remedy,
+    RunContext,
     Severity,
+    TargetAuthError,
     TargetError,
-    TargetRefused,
 )
 from influxops_influxdb3.copy.backfill import Backfill
 from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
@@ -68,8 +68,8 @@ class CopyJob:
         source: CopyEndpoint,
         copy: CopyEndpoint,
         target: str,
-        order: CopyOrder,
-        context: Context,
+        order: CopyRequest,
+        context: RunContext,
     ) -> None:
         self._order = order
         self._context = context
@@ -88,7 +88,7 @@ class CopyJob:
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = CopyState("", "", 0)
 
-    def run(self) -> Iterator[Copied]:
+    def run(self) -> Iterator[CopyProgress]:
         """Copy; yield how far that is.
 
         Raises:
@@ -141,7 +141,7 @@ class CopyJob:
         state, fresh = replace(state, without=without), replace(fresh, without=without)
         for was, side in ((state.source, source), (state.copy, copy)):
             if was != side.uuid:
-                raise TargetRefused(
+                raise TargetAuthError(
                     f"another server answers at {side.client.url} than the one that the copying "
                     f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
                     hint="start again if that is meant",
@@ -159,13 +159,13 @@ class CopyJob:
 
     def _refuse_itself(self) -> None:
         if self._source.uuid and self._source.uuid == self._copy.uuid:
-            raise TargetRefused(
+            raise TargetAuthError(
                 f"{self._source.client.url} and {self._copy.client.url} lead to one and the same "
                 "server",
                 hint=Remedy.setting("url"),
             )
 
-    def _prepare(self) -> Iterator[Copied]:
+    def _prepare(self) -> Iterator[CopyProgress]:
         """Make the tables, and count the rows.
 
         Raises:
@@ -375,12 +375,12 @@ class CopyJob:
         """Whether it is time for a word."""
         return time.monotonic() - self._reported_at >= _REPORT_INTERVAL
 
-    def _progress(self) -> Copied:
+    def _progress(self) -> CopyProgress:
         """Return how far copying is."""
         self._reported_at, state = time.monotonic(), self._durable
         is_counted = state.total is not None
         unread = self._unread.reasons_of(state.unread)
-        return Copied(
+        return CopyProgress(
             stage=state.stage,
             progress=state.encode(),
             rows=self._writer.rows,

@@ -14,7 +14,7 @@ from psycopg import sql
 from influxops.plugin import (
     ATTRIBUTES,
     Finding,
-    Kind,
+    FindingKind,
     Remedy,
     Severity,
     SourceError,
@@ -317,7 +317,7 @@ def _empty_finding(session: Session, counts: list[int | None]) -> Finding:
             condition += f" AND ({settings.where})"
         message = f"{rows} of {settings.table} {have} no {settings.column}"
         hint = f"find them: SELECT * FROM {table} WHERE {condition}"
-    return Finding(Kind.EMPTY_ID, Severity.ERROR, message, hint)
+    return Finding(FindingKind.EMPTY_ID, Severity.ERROR, message, hint)
 
 
 def _hidden_finding(session: Session, error: psycopg.Error) -> Finding:
@@ -326,7 +326,7 @@ def _hidden_finding(session: Session, error: psycopg.Error) -> Finding:
     user = session.connection.info.user
     role = sql.Identifier(user).as_string(session.connection)
     return Finding(
-        Kind.HIDDEN_ROWS,
+        FindingKind.HIDDEN_ROWS,
         Severity.WARNING,
         f"row-level security may hide rows of {name} from {user}, and tenants with them",
         "read a view whose owner sees all of them, or let this user see them: "
@@ -347,12 +347,12 @@ def _standby_finding(lag: float | None) -> Finding:
     message = f"the tenants are read from a standby, {behind(lag)}"
     if lag is not None and lag > LARGE_LAG:
         return Finding(
-            Kind.STANDBY,
+            FindingKind.STANDBY,
             Severity.WARNING,
             f"{message}: tenants that are newer than that are missing",
             "read the primary, or see why the standby does not keep up",
         )
-    return Finding(Kind.STANDBY, Severity.INFO, message)
+    return Finding(FindingKind.STANDBY, Severity.INFO, message)
 
 
 def _no_table(session: Session) -> SourceError:
