@@ -19,7 +19,7 @@ from influxops.plugin import (
     Inventory,
     Outcome,
     RunContext,
-    Status,
+    ChangeResult,
     Target,
     TargetCapabilities,
     TargetError,
@@ -79,6 +79,8 @@ class SchemaTarget(Target):
                 try:
                     connection.execute(sql.SQL(text).format(sql.Identifier(change.database)))
                 except psycopg.Error as error:
-                    yield Outcome(change, Status.FAILED, error.diag.message_primary or "failed")
+                    yield Outcome(
+                        change, ChangeResult.FAILED, error.diag.message_primary or "failed"
+                    )
                 else:
-                    yield Outcome(change, Status.DONE)
+                    yield Outcome(change, ChangeResult.DONE)

@@ -100,7 +100,7 @@ def execute(
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
     """
-    replaces = operation.reconciles and (bool(operation.recreate) or "lost" in allow)
+    replaces = operation.reconciles and (bool(operation.recreate) or "recreate-lost" in allow)
     for guard in allow:
         if guard in IN_TASKS_ONLY and not replaces:
             raise ConfigError(

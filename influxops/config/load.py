@@ -61,8 +61,13 @@ class NamingTable(PluginSettings):
         description="The name of a tenant's database.",
         parse=checked(Template),
     )
-    acknowledged: tuple[str, ...] = setting(
-        (), description="Ids of tenants whose being held is known, and no error."
+
+
+class TenantsTable(PluginSettings):
+    """The table `[tenants]`."""
+
+    ignore: tuple[str, ...] = setting(
+        (), description="Ids of tenants whose problems are known: reported as info, no error."
     )
 
 
@@ -89,7 +94,7 @@ class RunTable(PluginSettings):
     """The table `[run]`."""
 
     timeout: str = setting("15m", description="How long a run may take.", parse=check_duration)
-    reading: str = setting(
+    target_read_timeout: str = setting(
         "10s",
         description="How long the targets may take to be read; one that hangs is given up.",
         parse=check_duration,
@@ -98,6 +103,7 @@ class RunTable(PluginSettings):
 
 TABLES: Mapping[str, type[PluginSettings]] = {
     "naming": NamingTable,
+    "tenants": TenantsTable,
     "database": DatabaseTable,
     "placement": PlacementTable,
     "run": RunTable,
@@ -212,7 +218,7 @@ class Config(Struct, frozen=True):
     @property
     def reading(self) -> int:
         """How long all sources and targets together may take to be read, in seconds."""
-        return parse_duration(self.run.reading)
+        return parse_duration(self.run.target_read_timeout)
 
     def by_role(self, role: Role) -> Iterator[Section]:
         """Yield the sections of a role, in their order."""

@@ -39,7 +39,7 @@ class TargetSettings(PluginSettings):
 class ReporterSettings(PluginSettings):
     """The base of a reporter's settings."""
 
-    budget: float = setting(
+    timeout: float = setting(
         10.0, description="Seconds that telling may take, all waiting included.", gt=0, le=300
     )
 

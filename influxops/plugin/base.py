@@ -16,7 +16,7 @@ from influxops.config.settings import (
 from influxops.domain.check import Check
 from influxops.domain.durations import format_duration, parse_duration
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.domain.text import (
     did_you_mean,
     format_time,
@@ -48,13 +48,13 @@ __all__ = [
     "Finding",
     "FindingKind",
     "HealthChecks",
+    "Hint",
     "InfluxopsError",
     "Interrupted",
     "Location",
     "Plugin",
     "PluginError",
     "PluginSettings",
-    "Remedy",
     "RunContext",
     "Secret",
     "SettingError",

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from influxops.config.plugin_settings import ReporterSettings
 from influxops.config.settings import PluginSettings
-from influxops.domain.plan import Refusal, TenantPlan, Verdict
+from influxops.domain.plan import Refusal, TenantPlan, TenantStatus
 from influxops.errors import ExitCode, ReporterError
 from influxops.plugin.base import Plugin
 from influxops.plugin_host.hookspecs import ReporterHooks, StartNotice
@@ -43,7 +43,7 @@ __all__ = [
     "StartNotice",
     "TargetState",
     "TenantPlan",
-    "Verdict",
+    "TenantStatus",
     "console",
     "database_document",
     "format_retention",

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from influxops.config.plugin_settings import TargetSettings
 from influxops.config.settings import PluginSettings
-from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.change import Action, Change, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import (
     UNKNOWN,

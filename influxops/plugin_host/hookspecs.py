@@ -358,7 +358,7 @@ class TenantQueue:
     ) -> Awaitable[None] | None:
         """Note in an application's own transaction that tenants should have a database.
 
-        A tenant that has no record gets one that is `WANTED`; all others stay as they are. It is
+        A tenant that has no record gets one that is `PENDING`; all others stay as they are. It is
         done under a savepoint, so that a failure leaves the transaction as it was, and it waits
         for no other transaction for longer than a moment.
 
@@ -385,7 +385,7 @@ class ReporterHooks:
 
         It is called once a run, dry runs included (`report.dry_run`), also after failures. What it
         raises is a warning and changes nothing. The context that it is given ends with the
-        reporter's own time (`budget` of its settings).
+        reporter's own time (`timeout` of its settings).
         """
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import TargetSettings
-from influxops.domain.change import Change, Outcome, Status
+from influxops.domain.change import Change, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import (
     Database,
@@ -151,7 +151,7 @@ class TargetHandle(Handle):
         Returns:
             Exactly one outcome a change, in their order, and what is wrong with the plugin.
         """
-        rest = Outcome(changes[0], Status.UNKNOWN, "its target did not say how it ended")
+        rest = Outcome(changes[0], ChangeResult.UNKNOWN, "its target did not say how it ended")
         outcomes: dict[int, Outcome] = {}
         places = {(c.action, c.tenant, c.database): number for number, c in enumerate(changes)}
         faults: list[Finding] = []
@@ -165,7 +165,9 @@ class TargetHandle(Handle):
                     if number is not None:
                         outcomes[number] = self._ended(found, changes[number])
         except Interrupted as error:
-            rest = replace(rest, status=Status.SKIPPED, message=error.message, remedy=error.remedy)
+            rest = replace(
+                rest, status=ChangeResult.SKIPPED, message=error.message, remedy=error.remedy
+            )
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
             rest = replace(rest, message=error.message, remedy=error.remedy)

@@ -111,6 +111,6 @@ def note(engine: Engine, tenants: Collection[str], context: RunContext) -> None:
         found.id for source in engine.sources for found in source.get_tenants(tenants, context)
     }
     known = engine.ledger.load_records(there, context).records if there else {}
-    new = tuple(Record(id_, State.WANTED) for id_ in sorted(there - known.keys()))
+    new = tuple(Record(id_, State.PENDING) for id_ in sorted(there - known.keys()))
     if new:
         engine.ledger.commit(LedgerUpdate(records=new), context)

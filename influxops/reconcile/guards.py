@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, Refusal, TenantPlan, Verdict
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
@@ -67,7 +67,7 @@ def _never(plan: TenantPlan, change: Change, observed: Observed) -> bool:
 def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     places: set[str | None] = {change.target}
     if plan.record is not None:
-        places |= {plan.record.target, plan.record.other if plan.move else None}
+        places |= {plan.record.target, plan.record.secondary_target if plan.move else None}
     return bool(places & observed.ledger_view.replaced.keys()) or _is_of_another(
         plan, change, observed
     )
@@ -80,7 +80,10 @@ def _is_of_another(plan: TenantPlan, change: Change, observed: Observed) -> bool
         return False
     if plan.is_replacement:
         return False  # nobody takes it for the tenant's
-    identities = {record.other: record.other_identity, record.target: record.identity}
+    identities = {
+        record.secondary_target: record.secondary_identity,
+        record.target: record.identity,
+    }
     return identities.get(change.target) not in (None, inventory.identity)
 
 
@@ -103,7 +106,7 @@ def _retires(kind: FindingKind) -> Callable[[TenantPlan, Change, Observed], bool
 
 #: Each guard, by the name that allows it; the first one that refuses a change is told.
 GUARDS: Final[Mapping[str, Guard]] = {
-    "unrecorded": Guard(
+    "unrecorded-changes": Guard(
         lambda plan, change, observed: (
             bool(observed.ledger_view.error) and change.action in (Action.CREATE, Action.DROP)
         ),
@@ -125,7 +128,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
         when="check where the target leads; if its server was replaced on purpose",
         why="another server answers at its target",
     ),
-    "lost": Guard(
+    "recreate-lost": Guard(
         lambda plan, change, observed: (
             (change.action is Action.CREATE or plan.is_replacement)
             and is_lost(plan.record)
@@ -211,15 +214,15 @@ def guard(
     tenants = {}
     for id_, tenant in plan.tenants.items():
         if drops and "unreachable" in allow and _is_only_unseen(tenant):
-            tenant = replace(tenant, verdict=Verdict.OK, finding=None)
+            tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         for name, each in active.items():
-            if name == "lost" and id_ in rules.recreate:
+            if name == "recreate-lost" and id_ in rules.recreate:
                 continue
             changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]
             if changes:
                 tenant = _without(tenant, changes, name)
                 refused.setdefault(name, []).append(tenant)
-        is_right = tenant.verdict is Verdict.OK
+        is_right = tenant.status is TenantStatus.OK
         if (
             is_right
             and "replaced-server" in active
@@ -268,7 +271,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
     made = [
         plan
         for plan in plans
-        if not (plan.record and replaced & {plan.record.target, plan.record.other})
+        if not (plan.record and replaced & {plan.record.target, plan.record.secondary_target})
         and not any(change.target in replaced for change in plan.refused)
     ]
     if made:
@@ -284,7 +287,9 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
         state = next(state for state in observed.targets if state.name == name)
         word = state.capabilities.identity
         recorded = [
-            r.database for r in observed.ledger_view.records.values() if name in (r.target, r.other)
+            r.database
+            for r in observed.ledger_view.records.values()
+            if name in (r.target, r.secondary_target)
         ]
         there = sum(each in observed.inventories[name].databases for each in recorded)
         yield Refusal(
@@ -299,7 +304,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
 
 def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     """Refuse all changes of a run that makes anew, drops or misses too many recorded tenants."""
-    promised = {id_ for id_, r in observed.ledger_view.records.items() if r.is_promised}
+    promised = {id_ for id_, r in observed.ledger_view.records.items() if r.is_provisioned}
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
@@ -332,7 +337,7 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
 def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
     """Return whether a change makes anew or ends what was promised; an old copy is not it."""
     if change.action is Action.DROP and tenant.record is not None:
-        return change.target != tenant.record.other
+        return change.target != tenant.record.secondary_target
     is_made = change.action is Action.CREATE and not tenant.move
     return is_made or change.action in (Action.DROP, Action.RETIRE)
 
@@ -367,21 +372,21 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
         kind,
         Severity.ERROR,
         f"lost: {why}" if kind is FindingKind.LOST else f"refused by the guard {name}: {why}",
-        how_to_go_on(tenant) if kind is FindingKind.LOST else Remedy.allow(name, GUARDS[name].when),
+        how_to_go_on(tenant) if kind is FindingKind.LOST else Hint.allow(name, GUARDS[name].when),
         tenant.tenant,
         tenant.target if tenant.before else None,
         tenant.database,
     )
     return replace(
         tenant,
-        verdict=Verdict.REFUSED,
+        status=TenantStatus.GUARDED,
         finding=finding,
         notes=notes,
         target=tenant.target if tenant.before is not None else None,
         after=now,
         changes=tuple(changes),
         refused=(*tenant.refused, *refused),
-        over_estimate=False,
+        may_exceed_capacity=False,
     )
 
 

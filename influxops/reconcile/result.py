@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Refusal, TenantPlan, Verdict
+from influxops.domain.plan import Refusal, TenantPlan, TenantStatus
 from influxops.errors import (
     DeadlineExceeded,
     ExitCode,
@@ -82,14 +82,14 @@ def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan
     settled = state.settled.get(plan.tenant)
     if settled is not None:
         return settled
-    if plan.verdict is not Verdict.PENDING or context.dry_run:
+    if plan.status is not TenantStatus.PENDING or context.dry_run:
         return plan
     finding = plan.error(
-        FindingKind.NOT_TRIED,
+        FindingKind.NOT_ATTEMPTED,
         "not tried: the run ended before",
         "run it again",
     )
-    return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
+    return replace(plan, status=TenantStatus.FAILED, finding=finding, after=plan.before)
 
 
 def _notes(
@@ -97,10 +97,12 @@ def _notes(
 ) -> Iterator[Finding]:
     """Yield what is about no single tenant, its severity settled by what it meant for this run."""
     scope = context.scope
-    waits = any(plan.unseen_on and not plan.verdict.is_right for plan in tenants)
+    waits = any(plan.unseen_on and not plan.status.is_ok for plan in tenants)
     applied = bool(state.settled) and not context.dry_run
     # Whom a guard refuses wants no place.
-    beyond = {p.target for p in tenants if p.over_estimate and p.verdict is not Verdict.REFUSED}
+    beyond = {
+        p.target for p in tenants if p.may_exceed_capacity and p.status is not TenantStatus.GUARDED
+    }
     for finding in (*state.observed.findings, *state.plan.notes, *state.notes):
         if finding.kind is FindingKind.OVER_CAPACITY and (applied or finding.target not in beyond):
             continue  # the server has decided, or will not be asked

@@ -120,7 +120,7 @@ def steps(
         yield (state := look_at_busy(operation.plan, state, request, context))
     rest, seen = context.or_grace(GRACE), operation.reconciles
     yield (state := record(state, request, rest, at_end=True, with_seen=seen))
-    if any(not plan.verdict.is_right for plan in state.settled.values()):
+    if any(not plan.status.is_ok for plan in state.settled.values()):
         context.check()
 
 

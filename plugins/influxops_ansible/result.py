@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Change
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
@@ -75,7 +75,7 @@ class TaskReport:
     def values(self) -> dict[str, Any]:
         """The values that every module returns."""
         refusals = [
-            Finding(FindingKind.GUARD, Severity.ERROR, refusal.message, Remedy.allow(refusal.guard))
+            Finding(FindingKind.GUARD, Severity.ERROR, refusal.message, Hint.allow(refusal.guard))
             for refusal in self.run.refusals
             if not refusal.tenants  # else the tenants that it blocks have the finding
         ]
@@ -94,7 +94,7 @@ class TaskReport:
         """Return what was changed, or would be for certain."""
         if not self.run.dry_run:
             return tenant.made
-        return () if tenant.over_estimate else tenant.changes
+        return () if tenant.may_exceed_capacity else tenant.changes
 
     def is_open(self, tenant: TenantPlan) -> bool:
         """Return whether a tenant is not as it should be, and that is not acknowledged."""
@@ -123,7 +123,7 @@ class TaskReport:
     def is_only_unreachable(self) -> bool:
         """Whether all that is wrong is that targets cannot be reached."""
         errors = [f for f in self.run.findings if f.severity is Severity.ERROR]
-        kinds = {f.kind for f in errors if f.remedy != Remedy.allow("unreachable")}
+        kinds = {f.kind for f in errors if f.remedy != Hint.allow("unreachable")}
         if not any(target.reachable for target in self.run.targets):
             kinds.discard(FindingKind.DEADLINE)
         return kinds <= {FindingKind.UNREACHABLE, FindingKind.NOT_READ} and all(
@@ -142,9 +142,9 @@ class TaskReport:
         line = group.line(_MAX_NAMES)
         if group.kind is FindingKind.OVER_CAPACITY:
             # The group is about a target; the tenants that may exceed its capacity are named here.
-            beyond = [t for t in self.run.tenants if t.over_estimate]
+            beyond = [t for t in self.run.tenants if t.may_exceed_capacity]
             names = [truncate(t.database) for t in beyond if f"target {t.target}" in group.labels]
-        elif group.remedy == Remedy.allow("unreachable"):
+        elif group.remedy == Hint.allow("unreachable"):
             names = [truncate(t.database) for t in self.run.tenants if t.refused and t.unseen_on]
         else:
             names = []

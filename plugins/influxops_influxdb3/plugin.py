@@ -26,11 +26,11 @@ from influxops.plugin import (
     Finding,
     FindingKind,
     HealthChecks,
+    Hint,
     InfluxopsError,
     Inventory,
     Marker,
     Outcome,
-    Remedy,
     RunContext,
     Severity,
     Target,
@@ -171,7 +171,7 @@ class InfluxDB3Target(
             Severity.WARNING,
             f"retention periods and markers cannot be read on {self.settings.url}, so they are "
             f"left as they are: {error.reason}",
-            Remedy.setting(
+            Hint.setting(
                 "token",
                 "set {} to an admin token; a resource token may not read the system tables of "
                 "_internal",

@@ -11,8 +11,8 @@ from influxops.plugin import (
     ConfigError,
     ExitCode,
     HealthChecks,
+    Hint,
     InfluxopsError,
-    Remedy,
     Report,
     Reporter,
     ReporterSettings,
@@ -76,7 +76,7 @@ class SlackReporter(Reporter, HealthChecks):
                 ok=None,
                 message=f"{state.path.parent} cannot be written: a failure that lasts is posted "
                 "after each run, and its end is not",
-                hint=Remedy.setting("state", "set {} to a folder that can be"),
+                hint=Hint.setting("state", "set {} to a folder that can be"),
             )
 
     @hookimpl

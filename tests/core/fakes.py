@@ -40,7 +40,7 @@ from influxops.plugin import (
     Secret,
     SourceError,
     SourceSettings,
-    Status,
+    ChangeResult,
     TableStats,
     TargetCapabilities,
     TargetError,
@@ -81,7 +81,7 @@ class Server:
     #: Is called before each change is made.
     before_change: Callable[[], object] = lambda: None
     #: What to do with a change instead of making it; None drops the outcome.
-    outcomes: Mapping[str, Status | None] = field(default_factory=dict)
+    outcomes: Mapping[str, ChangeResult | None] = field(default_factory=dict)
     #: Databases that are said to be made and are not.
     lies: frozenset[str] = frozenset()
     #: Databases that another run makes on this server as soon as this one writes to any.
@@ -97,7 +97,7 @@ class Server:
     #: Ends the run after this many changes.
     cancels_after: int | None = None
     #: Ends the run during the next change, which ends so.
-    cancels_with: Status | None = None
+    cancels_with: ChangeResult | None = None
     error: Exception | None = None
     #: Raises after this database was made, without an outcome for it.
     breaks_after: str = ""
@@ -171,15 +171,16 @@ class Books:
         for record in records:
             now = self.records.get(record.tenant)
             version = now.version if now is not None else 0
-            is_others = now is not None and now.holder in self.living - {run}
+            is_others = now is not None and now.claimed_by in self.living - {run}
             if version == record.version and not is_others:
-                since = now.since if now is not None and now.state == record.state else self.now
+                since = now.state_since if now is not None and now.state == record.state else
+                self.now
                 self.records[record.tenant] = replace(
-                    record, holder=holder, version=version + 1, since=since, is_held=False
+                    record, claimed_by=holder, version=version + 1, since=since, is_claimed=False
                 )
             stands = self.records[record.tenant]
-            held = stands.holder not in ("", run) and stands.holder in self.living
-            found.append(replace(stands, is_held=held))
+            held = stands.claimed_by not in ("", run) and stands.claimed_by in self.living
+            found.append(replace(stands, is_claimed=held))
         return found
 
 
@@ -374,7 +375,7 @@ class MemoryTarget(_Base):
                 and server.limit is not None
                 and len(server.databases) >= server.limit
             ):
-                yield Outcome(change, Status.FULL, server.says)
+                yield Outcome(change, ChangeResult.NO_CAPACITY, server.says)
                 continue
             else:
                 assert change.after is not None
@@ -389,9 +390,9 @@ class MemoryTarget(_Base):
             if server.silent:
                 continue
             if change.database == server.unconfirmed:
-                yield Outcome(change, Status.UNCONFIRMED, "its marker is not confirmed")
+                yield Outcome(change, ChangeResult.UNCONFIRMED, "its marker is not confirmed")
                 continue
-            yield Outcome(change, Status.DONE)
+            yield Outcome(change, ChangeResult.DONE)
 
     @hookimpl
     def influxops_database_stats(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
@@ -487,7 +488,8 @@ class MemoryLedger(_Base):
         books = self._called("load_records")
         records = {
             id_: replace(
-                record, is_held=record.holder in books.living and record.holder != context.id
+                record, is_claimed=record.claimed_by in books.living and record.claimed_by !=
+                context.id
             )
             for id_, record in books.records.items()
             if tenants is None or id_ in tenants

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Status
+from influxops.domain.change import ChangeResult
 from influxops.domain.finding import FindingKind
-from influxops.domain.plan import Verdict
+from influxops.domain.plan import TenantStatus
 from influxops.domain.selection import Scope
 from influxops.engine.operations import Move
 from influxops.plugin import (
@@ -57,7 +57,7 @@ def test_an_adopted_database_is_marked_and_recorded_and_its_retention_kept(kept:
     assert kept.server().databases["factory7"] == Database("factory7", 7200, True, True)
     record = books(kept).records["a"]
     assert (record.state, record.database, record.target) == (State.READY, "factory7", "eu1")
-    assert (record.identity, record.made_by, record.holder) == ("eu1", report.run_id, "")
+    assert (record.identity, record.created_by, record.claimed_by) == ("eu1", report.run_id, "")
     assert events(kept, "a") == ["adopted", "completed"]
     assert [change.action.value for change in report.changed] == ["adopt", "add-marker"]
     assert "b" not in books(kept).records
@@ -176,14 +176,14 @@ def test_two_tenants_cannot_adopt_one_database(kept: Bench) -> None:
 
 
 def test_what_could_not_be_marked_is_not_recorded(kept: Bench) -> None:
-    kept.server().outcomes = {"factory7": Status.FAILED}
+    kept.server().outcomes = {"factory7": ChangeResult.FAILED}
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
     assert [(o.change.action.value, o.status.value) for o in report.outcomes] == [
         ("adopt", "skipped"),
         ("add-marker", "failed"),
     ]
-    assert books(kept).records["a"].state is State.WANTED
+    assert books(kept).records["a"].state is State.PENDING
     assert books(kept).records["a"].database == ""
 
 
@@ -191,15 +191,15 @@ def test_what_could_not_be_recorded_is_told_as_failed(kept: Bench) -> None:
     books(kept).broken["commit"] = LedgerError("the connection broke")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert report.outcomes[0].status is Status.FAILED
-    assert "a" not in books(kept).records or books(kept).records["a"].state is State.WANTED
+    assert report.outcomes[0].status is ChangeResult.FAILED
+    assert "a" not in books(kept).records or books(kept).records["a"].state is State.PENDING
 
 
 def test_a_tenant_that_another_run_took_first_is_left_to_it(kept: Bench) -> None:
     books(kept).rival = {"a": Record("a", State.READY, "telemetry_a", "eu1", version=1)}
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert FindingKind.BUSY in kinds(report)
+    assert FindingKind.CLAIMED in kinds(report)
     assert books(kept).records["a"].database == "telemetry_a"
     assert kept.server().changes == []
 
@@ -232,7 +232,7 @@ def test_a_misplaced_database_is_adopted_where_it_was_found(kept: Bench) -> None
 
 def test_a_tenant_that_left_a_copy_behind_is_held(kept: Bench) -> None:
     kept.run()
-    books(kept).records["a"] = replace(books(kept).records["a"], other="eu2")
+    books(kept).records["a"] = replace(books(kept).records["a"], secondary_target="eu2")
     assert FindingKind.MOVING in kinds(adopt(kept, a="factory7"))
 
 
@@ -262,7 +262,11 @@ def test_the_old_copy_is_adopted_where_the_new_one_is_gone(moved: Bench) -> None
     assert report.exit_code is ExitCode.OK
     record = books(moved).records["a"]
     assert (record.state, record.target, record.identity) == (State.READY, "eu1", "eu1")
-    assert (record.other, record.other_identity, record.due) == (None, None, None)
+    assert (record.secondary_target, record.secondary_identity, record.drop_after) == (
+        None,
+        None,
+        None,
+    )
     assert any("since it was moved there" in finding.message for finding in report.findings)
     assert moved.run().exit_code is ExitCode.OK
 
@@ -272,7 +276,7 @@ def test_what_a_move_that_was_begun_has_left_is_adopted_where_the_rest_is_gone(
     moved: Bench, due: bool
 ) -> None:
     record = books(moved).records["a"]
-    moving = replace(record, state=State.MOVING, due=record.due if due else None)
+    moving = replace(record, state=State.MOVING, drop_after=record.drop_after if due else None)
     books(moved).records["a"] = moving
     del moved.server("eu2").databases["telemetry_a"]
     (held,) = (finding for finding in moved.run().findings if finding.tenant == "a")
@@ -309,7 +313,7 @@ def test_the_old_copy_is_not_adopted_unless_it_is_known_that_the_new_one_is_gone
     report = adopt(moved, targets=("eu1",), a="telemetry_a")
     assert report.exit_code in (ExitCode.FAILED, ExitCode.REFUSED)
     assert books(moved).records["a"].target == before.target
-    assert books(moved).records["a"].other == before.other
+    assert books(moved).records["a"].secondary_target == before.secondary_target
 
 
 def test_a_moved_tenant_whose_target_is_down_is_unknown_and_not_on_its_old_place(
@@ -318,7 +322,7 @@ def test_a_moved_tenant_whose_target_is_down_is_unknown_and_not_on_its_old_place
     moved.server("eu2").down = "connection refused"
     report = moved.run()
     (plan,) = report.tenants
-    assert plan.verdict is Verdict.UNKNOWN
+    assert plan.status is TenantStatus.UNKNOWN
     assert "eu2" in plan.finding.message  # type: ignore[union-attr]
     assert "adopt" not in plan.finding.hint  # type: ignore[union-attr]
 

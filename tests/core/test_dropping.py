@@ -14,10 +14,10 @@ from influxops.domain.change import Action
 from influxops.domain.copy import CopyRequest
 from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
-from influxops.domain.plan import Verdict
+from influxops.domain.plan import TenantStatus
 from influxops.domain.record import Record, State
 from influxops.engine.operations import Drop, DropDue
-from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
+from influxops.plugin import ExitCode, LedgerError, Report, ChangeResult, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
 from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
@@ -61,10 +61,10 @@ def moved(bench: Bench, *ids: str) -> None:
             name,
             "eu2",
             "eu2",
-            other="eu1",
-            other_identity="eu1",
-            due=now,
-            made=now - timedelta(days=7),
+            secondary_target="eu1",
+            secondary_identity="eu1",
+            drop_after=now,
+            created_at=now - timedelta(days=7),
             version=1,
         )
 
@@ -121,9 +121,9 @@ def finding(report: Report, tenant: str = "a") -> Finding:
 def is_there(bench: Bench, tenant: str = "a") -> bool:
     """Tell whether the old copy is there, and the ledger knows it; nobody holds the tenant."""
     known = record(bench, tenant)
-    assert (known.state, known.target, known.holder) == (State.READY, "eu2", "")
+    assert (known.state, known.target, known.claimed_by) == (State.READY, "eu2", "")
     there = f"telemetry_{tenant}" in bench.server("eu1").databases
-    assert (known.other == "eu1") is there
+    assert (known.secondary_target == "eu1") is there
     return there
 
 
@@ -237,7 +237,7 @@ def test_rows_that_a_pass_finds_are_copied_and_postpone_the_drop(one: Bench, num
     assert "retire --due" in why.hint
     assert why.facts["tables"] == {"telemetry": 3}
     entry = books(one).history[-1]
-    assert (entry.event.value, entry.ended, entry.target) == ("dropped", "skipped", "eu1")
+    assert (entry.event.value, entry.outcome, entry.target) == ("dropped", "skipped", "eu1")
     assert "3 rows" in entry.message
     assert drop_due(one).exit_code is ExitCode.OK
     assert not is_there(one)
@@ -251,7 +251,7 @@ def test_what_is_postponed_three_times_is_held_until_it_is_allowed(one: Bench) -
         report = drop_due(one)
         assert report.exit_code is ExitCode.FAILED
     (plan,) = report.tenants
-    assert plan.verdict is Verdict.HELD
+    assert plan.status is TenantStatus.BLOCKED
     why = finding(report)
     assert why.message.startswith("still written to on eu1: ")
     assert "rows a second; the last pass found 20 rows (telemetry 20)" in why.message
@@ -369,14 +369,14 @@ def test_a_new_place_that_is_gone_keeps_the_old_copy(one: Bench) -> None:
 def test_a_claim_that_another_run_got_meanwhile_keeps_the_old_copy(one: Bench) -> None:
     def moved_back() -> None:
         books(one).living.add("other")
-        books(one).records["a"] = replace(record(one), holder="other", version=99)
+        books(one).records["a"] = replace(record(one), claimed_by="other", version=99)
 
     at_pass(one, 2, moved_back)
     report = drop_due(one)
-    assert finding(report).kind is FindingKind.BUSY
+    assert finding(report).kind is FindingKind.CLAIMED
     assert "is dropping the old copy of its database on eu1" in finding(report).message
     assert "telemetry_a" in one.server("eu1").databases
-    assert record(one).holder == "other"
+    assert record(one).claimed_by == "other"
 
 
 @pytest.mark.parametrize("how", ["fails", "late"])
@@ -404,8 +404,8 @@ def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, nu
     left = [id_ for id_ in IDS if f"telemetry_{id_}" in old.server("eu1").databases]
     assert len(left) == (8 if number == 2 else 1)
     for id_ in left:
-        assert record(old, id_).other == "eu1"
-        assert finding(report, id_).kind is FindingKind.NOT_TRIED
+        assert record(old, id_).secondary_target == "eu1"
+        assert finding(report, id_).kind is FindingKind.NOT_ATTEMPTED
     assert not any(is_there(old, id_) for id_ in IDS if id_ not in left)
     assert drop_due(old).exit_code is ExitCode.OK
     assert not any(is_there(old, id_) for id_ in IDS)
@@ -418,21 +418,21 @@ def test_a_run_whose_time_would_end_before_the_last_pass_drops_nothing(
         MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, visible_after=300)
     )
     report = drop_due(old, context=RunContext(60))
-    assert {finding(report, id_).kind for id_ in IDS} == {FindingKind.NOT_TRIED}
+    assert {finding(report, id_).kind for id_ in IDS} == {FindingKind.NOT_ATTEMPTED}
     assert report.exit_code is not ExitCode.OK
     assert old.server("eu1").changes == []
-    assert all(record(old, id_).other == "eu1" for id_ in IDS)
+    assert all(record(old, id_).secondary_target == "eu1" for id_ in IDS)
 
 
 def test_a_drop_whose_end_is_not_known_is_told_as_that(one: Bench) -> None:
     eu1 = one.server("eu1")
-    eu1.outcomes = {"telemetry_a": Status.UNKNOWN}
+    eu1.outcomes = {"telemetry_a": ChangeResult.UNKNOWN}
     eu1.dies_after = 1
     report = drop_due(one)
     assert report.exit_code is ExitCode.FAILED
     (plan,) = report.tenants
-    assert plan.verdict is Verdict.UNKNOWN
-    assert record(one).other == "eu1"
+    assert plan.status is TenantStatus.UNKNOWN
+    assert record(one).secondary_target == "eu1"
     eu1.dies_after, eu1.outcomes = None, {}
     del eu1.databases["telemetry_a"]
     report = drop_due(one)

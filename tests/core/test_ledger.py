@@ -11,7 +11,8 @@ from influxops.domain.finding import FindingKind
 from influxops.domain.record import LedgerSnapshot, Server
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
-from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
+from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant,
+TenantStatus
 from influxops.reconcile.observe.ledger import ledger_view
 from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
@@ -38,7 +39,7 @@ def events(bench: Bench, tenant: str) -> list[str]:
 
 
 def verdicts(report: Report) -> dict[str, str]:
-    return {plan.tenant: plan.verdict.value for plan in report.tenants}
+    return {plan.tenant: plan.status.value for plan in report.tenants}
 
 
 def kinds(report: Report) -> set[FindingKind]:
@@ -56,7 +57,7 @@ def test_what_was_made_is_recorded(kept: Bench) -> None:
     record = books(kept).records["a"]
     assert record.state is State.READY
     assert (record.target, record.identity, record.database) == ("eu1", "eu1", "telemetry_a")
-    assert (record.made_by, record.holder) == (report.run_id, "")
+    assert (record.created_by, record.claimed_by) == (report.run_id, "")
     assert events(kept, "a") == ["created"]
     assert books(kept).servers["eu1"].identity == "eu1"
     assert books(kept).sources == {"memory:memory@localhost"}
@@ -75,7 +76,7 @@ def test_what_is_written_is_reserved_by_then_and_recorded_only_after(kept: Bench
     seen: list[tuple[dict[str, str], int]] = []
     kept.server(before_change=lambda: seen.append((states(kept), len(books(kept).history))))
     kept.run()
-    reserved = {"a": "reserved", "b": "reserved"}
+    reserved = {"a": "allocated", "b": "allocated"}
     assert seen == [(reserved, 0), (reserved, 0)]
 
 
@@ -133,10 +134,10 @@ def test_what_is_lost_stays_lost_until_it_is_allowed(kept: Bench) -> None:
     kept.run()
     assert states(kept) == {"a": "lost", "b": "lost"}
     assert events(kept, "a") == ["created", "lost"]
-    report = kept.run(allow=["lost", "mass-change"])
+    report = kept.run(allow=["recreate-lost", "mass-change"])
     assert report.exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready", "b": "ready"}
-    assert books(kept).records["a"].made_by == report.run_id
+    assert books(kept).records["a"].created_by == report.run_id
 
 
 def test_one_lost_tenant_can_be_made_again_by_its_name(kept: Bench) -> None:
@@ -230,7 +231,7 @@ def test_a_database_found_elsewhere_than_recorded_is_misplaced(kept: Bench) -> N
     kept.run()
     kept.server("eu2").databases["telemetry_a"] = kept.server("eu1").databases.pop("telemetry_a")
     report = kept.run()
-    assert verdicts(report) == {"a": "held"}
+    assert verdicts(report) == {"a": "blocked"}
     assert FindingKind.MISPLACED in kinds(report)
     assert states(kept) == {"a": "ready"}
 
@@ -241,7 +242,7 @@ def test_a_moving_tenant_on_both_its_targets_is_no_double(kept: Bench) -> None:
     kept.run()
     kept.server("eu2").databases["telemetry_a"] = database("a")
     record = books(kept).records["a"]
-    books(kept).records["a"] = replace(record, state=State.MOVING, other="eu2")
+    books(kept).records["a"] = replace(record, state=State.MOVING, secondary_target="eu2")
     report = kept.run()
     assert report.exit_code is ExitCode.OK
     assert states(kept) == {"a": "moving"}
@@ -250,13 +251,13 @@ def test_a_moving_tenant_on_both_its_targets_is_no_double(kept: Bench) -> None:
 def test_what_another_living_run_has_in_its_hands_is_left_alone(kept: Bench) -> None:
     kept.tenants("a", "b")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu1", holder="other", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu1", claimed_by="other", version=1
     )
     books(kept).living.add("other")
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
-    assert verdicts(report) == {"a": "held", "b": "changed"}
-    assert FindingKind.BUSY in kinds(report)
+    assert verdicts(report) == {"a": "blocked", "b": "changed"}
+    assert FindingKind.CLAIMED in kinds(report)
     assert [*kept.server().databases] == ["telemetry_b"]
 
 
@@ -265,7 +266,7 @@ def test_what_another_run_was_faster_with_is_left_to_it_and_looked_at_again(kept
     kept.server().rival_of = kept.server()
     kept.server().rival = {"telemetry_a": database("a")}
     books(kept).rival = {
-        "a": Record("a", State.READY, "telemetry_a", "eu1", made=books(kept).now, version=1)
+        "a": Record("a", State.READY, "telemetry_a", "eu1", created_at=books(kept).now, version=1)
     }
     report = kept.run()
     assert report.exit_code is ExitCode.OK
@@ -277,7 +278,7 @@ def test_the_reservation_of_a_dead_run_is_taken_over(kept: Bench) -> None:
     kept.targets = ("eu1", "eu2")
     kept.tenants("a", "b")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu2", holder="dead", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu2", claimed_by="dead", version=1
     )
     report = kept.run()
     assert report.exit_code is ExitCode.OK
@@ -290,7 +291,7 @@ def test_the_reservation_of_a_dead_run_holds_while_its_target_cannot_be_read(kep
     kept.tenants("a")
     kept.server("eu2", down="connection refused")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu2", holder="dead", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu2", claimed_by="dead", version=1
     )
     report = kept.run(allow=["unreachable"])
     assert verdicts(report) == {"a": "unknown"}
@@ -301,7 +302,7 @@ def test_what_a_dead_run_made_is_recorded_once_it_is_seen(kept: Bench) -> None:
     kept.tenants("a")
     kept.server(databases={"telemetry_a": database("a")})
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu1", holder="dead", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu1", claimed_by="dead", version=1
     )
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready"}
@@ -323,19 +324,19 @@ def test_what_was_not_confirmed_is_confirmed_by_the_next_run_and_only_that(kept:
 
 
 def test_what_failed_stays_wanted_with_its_error(kept: Bench) -> None:
-    from influxops.plugin import Status
+    from influxops.plugin import ChangeResult
 
     kept.tenants("a")
-    server = kept.server(outcomes={"telemetry_a": Status.FAILED})
+    server = kept.server(outcomes={"telemetry_a": ChangeResult.FAILED})
     kept.run()
     kept.run()
     record = books(kept).records["a"]
-    assert (record.state, record.tries) == (State.WANTED, 2)
+    assert (record.state, record.attempts) == (State.PENDING, 2)
     assert record.error == "as the test wants it"
     server.outcomes = {}
     kept.run()
     record = books(kept).records["a"]
-    assert (record.state, record.tries, record.error) == (State.READY, 0, "")
+    assert (record.state, record.attempts, record.error) == (State.READY, 0, "")
 
 
 def test_a_full_server_moves_the_reservation_on(kept: Bench) -> None:
@@ -388,7 +389,7 @@ def test_a_source_that_names_another_database_than_the_recorded_one_is_held(kept
     kept.run()
     kept.tenants(Tenant("a", {"database": "elsewhere"}))
     report = kept.run()
-    assert verdicts(report) == {"a": "held"}
+    assert verdicts(report) == {"a": "blocked"}
     assert FindingKind.CONFLICT in kinds(report)
 
 
@@ -397,11 +398,11 @@ def test_a_tenant_that_is_back_is_not_retired(kept: Bench) -> None:
     kept.run()
     record = books(kept).records["a"]
     due = datetime(2026, 12, 1, tzinfo=UTC)
-    books(kept).records["a"] = replace(record, state=State.RETIRING, due=due)
+    books(kept).records["a"] = replace(record, state=State.RETIRING, drop_after=due)
     report = kept.run()
     assert report.exit_code is ExitCode.OK
     assert FindingKind.UNRETIRED in kinds(report)
-    assert (states(kept)["a"], books(kept).records["a"].due) == ("ready", None)
+    assert (states(kept)["a"], books(kept).records["a"].drop_after) == ("ready", None)
 
 
 def test_a_retiring_database_is_no_orphan_and_a_retired_one_that_is_back_is_told(
@@ -414,7 +415,7 @@ def test_a_retiring_database_is_no_orphan_and_a_retired_one_that_is_back_is_told
     kept.tenants(*"cdefghijkl")
     report = kept.run()
     assert FindingKind.ORPHAN not in kinds(report)
-    assert {FindingKind.RETIRING, FindingKind.BACK_AGAIN} <= kinds(report)
+    assert {FindingKind.RETIRING, FindingKind.RECREATED_AFTER_DROP} <= kinds(report)
 
 
 @pytest.mark.parametrize("hook", ["load_records", "session"])
@@ -427,10 +428,10 @@ def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
     assert kept.server().databases == {}
-    assert [refusal.guard for refusal in report.refusals] == ["unrecorded"]
+    assert [refusal.guard for refusal in report.refusals] == ["unrecorded-changes"]
     if hook == "load_records":
         assert "connection refused" in plan.notes[0].message
-    assert kept.run(allow=["unrecorded"]).exit_code is ExitCode.FAILED  # and yet
+    assert kept.run(allow=["unrecorded-changes"]).exit_code is ExitCode.FAILED  # and yet
     assert [*kept.server().databases] == ["telemetry_a"]
 
 
@@ -449,7 +450,7 @@ def test_what_could_not_be_recorded_is_told_and_settled_by_the_next_run(kept: Be
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
     assert FindingKind.FAILED_LEDGER in kinds(report)
-    assert states(kept) == {"a": "reserved"}
+    assert states(kept) == {"a": "allocated"}
     books(kept).broken.clear()
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready"}
@@ -462,7 +463,7 @@ def test_a_run_that_is_ended_records_what_it_did(kept: Bench) -> None:
     context = RunContext()
     report = kept.run(context=context)
     assert report.interrupted
-    assert states(kept) == {"a": "ready", "b": "wanted", "c": "wanted"}
+    assert states(kept) == {"a": "ready", "b": "pending", "c": "pending"}
 
 
 def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Bench) -> None:
@@ -478,7 +479,7 @@ def test_what_the_ledger_has_of_a_tenant_stands_in_the_report(kept: Bench) -> No
     kept.tenants("a")
     kept.run()
     report = kept.run()
-    assert report.tenants[0].verdict is Verdict.OK
+    assert report.tenants[0].status is TenantStatus.OK
     assert report.tenants[0].record == books(kept).records["a"]
     assert report.ledger is not None
     assert report.ledger.records == 1
@@ -489,7 +490,7 @@ def test_places_that_another_run_has_reserved_are_taken(kept: Bench) -> None:
     kept.extra["targets"] = {"eu1": {"capacity": 1}}
     kept.tenants("a", "b")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu1", holder="other", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu1", claimed_by="other", version=1
     )
     books(kept).living.add("other")
     kept.run()
@@ -567,7 +568,7 @@ def test_what_stands_on_a_replaced_server_is_not_called_right(kept: Bench) -> No
     kept.server(uuid="another")
     for dry_run in (True, False):
         report = kept.run(dry_run=dry_run)
-        assert verdicts(report) == {"a": "refused"}
+        assert verdicts(report) == {"a": "guarded"}
         assert ReportView(report).exists(report.tenants[0]) is None
     assert books(kept).records["a"].identity == "eu1"
 

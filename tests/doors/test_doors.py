@@ -233,7 +233,7 @@ def test_what_another_run_has_claimed_is_left_to_it(world: World, door: str) -> 
         assert engine.ledger is not None
         run = RunContext()
         with engine.ledger.session(run):
-            record = Record(case.tenant, State.RESERVED, case.database, "a")
+            record = Record(case.tenant, State.ALLOCATED, case.database, "a")
             engine.ledger.claim([record], run)
             answer: Answer = DOORS[door](case)
         assert not answer.is_there

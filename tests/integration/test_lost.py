@@ -104,7 +104,7 @@ def test_each_command_says_so_and_none_touches_it(
     assert kept("where", "acme", "--recorded").code == 1
     moved = kept("move", "acme", "--to", "eu1")
     assert moved.code == 1
-    for allowed in ("lost", "drop"):
+    for allowed in ("recreate-lost", "drop"):
         assert kept("ensure", "acme", "--allow", allowed).code != 0
     assert unmarked(lost)
 
@@ -124,7 +124,7 @@ def test_adopting_the_tenant_takes_it(kept: Cli, db: TestDatabase, lost: Influx)
 
 @pytest.mark.parametrize(
     ("lost", "how"),
-    [("deleted by hand", ["--recreate", "acme"]), ("another server", ["--allow", "lost"])],
+    [("deleted by hand", ["--recreate", "acme"]), ("another server", ["--allow", "recreate-lost"])],
     indirect=["lost"],
 )
 def test_an_empty_one_takes_two_decisions(

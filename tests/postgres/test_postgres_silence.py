@@ -72,7 +72,7 @@ def ledger_reads(make_source: MakeSource, make_ledger: MakeLedger, **values: obj
 
 
 def ledger_writes(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    make_ledger(**values).influxops_claim([Record("acme", State.WANTED)], RunContext())
+    make_ledger(**values).influxops_claim([Record("acme", State.PENDING)], RunContext())
 
 
 def ledger_lives(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:

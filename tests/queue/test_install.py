@@ -26,14 +26,14 @@ def test_who_notes_that_a_tenant_is_wanted_tells_the_workers(
     queued()
     with psycopg.connect(db.conninfo, autocommit=True) as connection:
         connection.execute("LISTEN influxops_queue")
-        for state in ("retired", "wanted"):
+        for state in ("retired", "pending"):
             connection.execute(
                 "INSERT INTO influxops.tenants (namespace, tenant, state) "
                 "VALUES ('default', %(state)s, %(state)s)",
                 {"state": state},
             )
             told = [each.channel for each in connection.notifies(timeout=2, stop_after=1)]
-            assert told == (["influxops_queue"] if state == "wanted" else [])
+            assert told == (["influxops_queue"] if state == "pending" else [])
 
 
 def installed(db: TestDatabase) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
-from influxops.plugin import UNKNOWN, DeadlineExceeded, Report, ReporterError, RunContext, Status
+from influxops.plugin import UNKNOWN, DeadlineExceeded, Report, ReporterError, RunContext,
+ChangeResult
 from influxops_reports.json import JsonReporter
 from tests.reports.samples import EU1, database, full_report, outcome, report, tenant
 
@@ -54,7 +55,7 @@ def write(told: Report, **settings: Any) -> None:
             ],
             dry_run=True,
         ),
-        report(outcomes=[outcome("x", status=s) for s in list(Status) if s != "done"]),
+        report(outcomes=[outcome("x", status=s) for s in list(ChangeResult) if s != "done"]),
     ],
     ids=["empty", "full", "dry-run", "outcomes"],
 )
@@ -73,14 +74,14 @@ def test_the_document_says_where_each_tenant_is(capsys: pytest.CaptureFixture[st
     assert out.count("\n") == 1
     document = json.loads(out)
     acme = next(t for t in document["tenants"] if t["tenant"] == "acme")
-    assert (acme["target"], acme["url"], acme["database"], acme["state"]) == (
+    assert (acme["target"], acme["url"], acme["database"], acme["status"]) == (
         "eu1",
         "http://eu1.example:8181",
         "telemetry_acme",
         "changed",
     )
     assert document["targets"][0]["cluster_uuid"] == "6f1c-a"
-    assert document["targets"][0]["places_left"] == 2
+    assert document["targets"][0]["free_slots"] == 2
     assert document["sources"][0]["location"] == "iot@db.example:5432/iotcloud"
     assert document["run"]["config"] == "/etc/influxops.toml"
 
@@ -105,7 +106,7 @@ def test_a_server_that_died_in_the_middle_is_not_reachable(
     dead = replace(EU1, reachable=False, error="connection reset")
     write(report([tenant("x", "unknown", message="no answer")], targets=(dead,), exit_code=1))
     (target,) = json.loads(capsys.readouterr().out)["targets"]
-    assert (target["reachable"], target["places_left"]) == (False, None)
+    assert (target["reachable"], target["free_slots"]) == (False, None)
     assert target["error"] == "connection reset"
 
 
@@ -175,7 +176,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(
 
 def test_any_id_survives_the_way_through_json(capsys: pytest.CaptureFixture[str]) -> None:
     ids = ["ü", "\x1b[31m", "x\ny", "\udc80", "\u202e"]
-    write(report([tenant(id_, "held", database="") for id_ in ids]))
+    write(report([tenant(id_, "blocked", database="") for id_ in ids]))
     out = capsys.readouterr().out
     assert out.isascii()
     assert "\x1b" not in out

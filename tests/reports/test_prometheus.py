@@ -60,7 +60,7 @@ def test_the_names_are_as_documented(path: Path) -> None:
         "influxops_last_success_timestamp_seconds",
         "influxops_tenants",
         "influxops_target_up",
-        "influxops_target_places_left",
+        "influxops_target_free_slots",
         "influxops_target_info",
         "influxops_findings",
         "influxops_changes_total",
@@ -74,12 +74,12 @@ def test_a_run_is_told_in_full(path: Path) -> None:
     written = write(path, full_report())
     assert written[key("last_run_success")] == 0
     assert written[key("run_seconds")] == 2.13
-    states = ["ok", "changed", "pending", "held", "refused", "failed", "unknown"]
+    states = ["ok", "changed", "pending", "blocked", "guarded", "failed", "unknown"]
     assert [written[key("tenants", state=s)] for s in states] == [1, 1, 0, 1, 1, 1, 1]
     assert written[key("target_up", target="eu1")] == 1
     assert written[key("target_up", target="eu2")] == 0
-    assert written[key("target_places_left", target="eu1")] == 2
-    assert key("target_places_left", target="eu2") not in written
+    assert written[key("target_free_slots", target="eu1")] == 2
+    assert key("target_free_slots", target="eu2") not in written
     info = key("target_info", target="eu1", cluster_uuid="6f1c-a", edition="Core", version="3.10.0")
     assert written[info] == 1
     assert sum(name == "influxops_target_info" for name, _ in written) == 1
@@ -226,7 +226,7 @@ def test_a_server_that_died_in_the_middle_is_down(path: Path) -> None:
     dead = replace(EU1, reachable=False, error="connection reset")
     written = write(path, report([tenant("x", "unknown")], targets=(dead,), exit_code=1))
     assert written[key("target_up", target="eu1")] == 0
-    assert key("target_places_left", target="eu1") not in written
+    assert key("target_free_slots", target="eu1") not in written
 
 
 def test_a_named_pipe_that_nobody_reads_ends_with_the_budget(path: Path) -> None:

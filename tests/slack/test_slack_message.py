@@ -74,7 +74,7 @@ def nasty_report() -> Report:
     return report(
         [
             *(
-                tenant(id_, "held", database="", target=None, message=f"why {id_}", hint=id_)
+                tenant(id_, "blocked", database="", target=None, message=f"why {id_}", hint=id_)
                 for id_ in NASTY
             ),
             *(tenant(f"n{i}", "failed", message=f"reason {i} {NASTY[i]}") for i in range(9)),
@@ -159,14 +159,14 @@ def test_tenants_that_share_a_reason_are_one_line() -> None:
 
 def test_a_full_fleet_cuts_the_servers_words_and_no_name() -> None:
     long = "no place left: " + "the server said that it is full, " * 40
-    full = [tenant(f"t{i}", "held", message=long, target=None) for i in range(30)]
+    full = [tenant(f"t{i}", "blocked", message=long, target=None) for i in range(30)]
     text = section(message(report(full, exit_code=1)), "Errors")
     assert "30 tenants (telemetry_t0, telemetry_t1, telemetry_t2 and 27 more): no place" in text
 
 
 def test_an_acknowledged_tenant_is_no_error() -> None:
     known = Finding(FindingKind.INVALID_NAME, Severity.INFO, "known", tenant="a b")
-    told = message(report([tenant("a b", "held", database="", finding=known)]))
+    told = message(report([tenant("a b", "blocked", database="", finding=known)]))
     assert not any("Errors" in text for text in texts(told))
     assert told["text"].startswith("✅")
 
@@ -230,7 +230,7 @@ def test_a_report_with_nothing_in_it_is_a_message() -> None:
 
 def test_a_long_id_is_cut_and_named_once() -> None:
     id_ = "x" * 600
-    held = tenant(id_, "held", database="", target=None, message="its database name is too long")
+    held = tenant(id_, "blocked", database="", target=None, message="its database name is too long")
     text = section(message(report([held], exit_code=1)), "Err")
     assert (
         text.splitlines()[2]

@@ -71,12 +71,12 @@ def _is_good(row: Mapping[str, Any]) -> bool:
 def _acknowledged(view: ReportView) -> set[str]:
     """Return the tenants that are held, and of which somebody has said that this is known."""
     from influxops.domain.finding import Severity
-    from influxops.domain.plan import Verdict
+    from influxops.domain.plan import TenantStatus
 
     return {
         tenant.tenant
         for tenant in view.report.tenants
-        if tenant.verdict is Verdict.HELD and view.severity(tenant) is not Severity.ERROR
+        if tenant.status is TenantStatus.BLOCKED and view.severity(tenant) is not Severity.ERROR
     }
 
 

@@ -65,7 +65,7 @@ def command(
             "database": found.database or None,
             "exists": exists,
             "copies": copies,
-            "since": plain(found.record.made) if found.record else None,
+            "since": plain(found.record.created_at) if found.record else None,
         }
         say_json(document, indent=None)
     else:
@@ -86,7 +86,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
     with session(ctx, timeout=timeout) as (engine, context):
         record = engine.needs_ledger().load_records({tenant}, context).records.get(tenant)
         places = {handle.name: handle.state().url for handle in engine.targets}
-    has_place = record is not None and record.state not in (State.WANTED, State.RETIRED)
+    has_place = record is not None and record.state not in (State.PENDING, State.RETIRED)
     url = places.get(record.target or "") if record is not None and has_place else None
     if output == "json":
         document = {
@@ -95,7 +95,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
             "url": url,
             "database": record.database or None if record is not None and has_place else None,
             "state": record.state.value if record is not None else None,
-            "since": plain(record.made) if record is not None else None,
+            "since": plain(record.created_at) if record is not None else None,
         }
         say_json(document, indent=None)
     elif record is not None and has_place:
@@ -107,13 +107,13 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
             f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
         )
         say(f"{quote(tenant)}: {what}", label="ERR", err=True)
-    found = has_place and record is not None and record.state not in (State.RESERVED, State.LOST)
+    found = has_place and record is not None and record.state not in (State.ALLOCATED, State.LOST)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
 
 
 def _since(record: Record | None) -> str:
     """Return since when a tenant has its database, as the ledger has it; empty without one."""
-    return f"since {record.made:%Y-%m-%d}" if record is not None and record.made else ""
+    return f"since {record.created_at:%Y-%m-%d}" if record is not None and record.created_at else ""
 
 
 def _tell(

@@ -19,10 +19,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Outcome, Status
+from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import pluralize, summarize, truncate
@@ -166,11 +166,16 @@ class OldCopies:
         known = self._records.setdefault(
             plan.tenant, self.state.observed.ledger_view.records[plan.tenant]
         )
-        missing = next((n for n in (known.other, known.target) if n not in self._handles), None)
+        missing = next(
+            (n for n in (known.secondary_target, known.target) if n not in self._handles), None
+        )
         if missing is not None:
             self._not_copied(plan, f"the target {missing} is not configured any more", "")
             return False
-        source, target = self._handles[known.other or ""], self._handles[known.target or ""]
+        source, target = (
+            self._handles[known.secondary_target or ""],
+            self._handles[known.target or ""],
+        )
         late = Late.of(known)
         progress = self._progress[plan.tenant] if recent else late.moved
         rest = CopyRequest(known.database, None, progress, only_missing=True, recent=recent)
@@ -185,7 +190,7 @@ class OldCopies:
         self._progress[plan.tenant] = copied.progress
         now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.request.allow
         if copied.rows:
-            seconds = (now - (late.at or known.made or now)).total_seconds()
+            seconds = (now - (late.at or known.created_at or now)).total_seconds()
             late = replace(late, rate=copied.rows / max(seconds, 1.0))
         late = replace(late, at=now, postponed=late.postponed + is_postponed)
         self._records[plan.tenant] = replace(known, progress=msgspec.json.encode(late).decode())
@@ -215,7 +220,7 @@ class OldCopies:
             )
             return
         self._records[plan.tenant] = found
-        if found.holder != self.context.id:
+        if found.claimed_by != self.context.id:
             self._plans[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), found)
             return
         if time.monotonic() - ended > _BEGINS:
@@ -224,9 +229,9 @@ class OldCopies:
             return
         limited = self.context.limited(_ENDS)
         (outcome,), faults = apply(plan.changes, self.request.targets, limited)
-        if limited.over and not self.context.over and outcome.status is not Status.DONE:
+        if limited.over and not self.context.over and outcome.status is not ChangeResult.DONE:
             why = f"its target did not answer the drop within {_ENDS:g} s"
-            outcome = replace(outcome, status=Status.UNKNOWN, message=why)
+            outcome = replace(outcome, status=ChangeResult.UNKNOWN, message=why)
         notes = (*plan.notes, *self._notes.pop(plan.tenant, ()))
         self._dropped.append((replace(plan, notes=notes), outcome))
         self._faults += faults
@@ -243,7 +248,7 @@ class OldCopies:
                 message,
                 "",
                 plan.tenant,
-                known.other,
+                known.secondary_target,
                 plan.database,
                 facts={"rows": copied.rows, "tables": dict(copied.rows_by_table)},
             )
@@ -256,10 +261,10 @@ class OldCopies:
     def _not_copied(self, plan: TenantPlan, why: str, remedy: object) -> None:
         known = self._records[plan.tenant]
         message = (
-            f"what only its old copy on {known.other} may hold could not be copied to "
+            f"what only its old copy on {known.secondary_target} may hold could not be copied to "
             f"{known.target}: {why}"
         )
-        advice = remedy if isinstance(remedy, Remedy) else str(remedy)
+        advice = remedy if isinstance(remedy, Hint) else str(remedy)
         self._plans[plan.tenant] = plan.defer(FindingKind.MOVING, message, advice)
 
     def _postpone(self, plan: TenantPlan, late: Late, copied: CopyProgress) -> None:
@@ -274,27 +279,31 @@ class OldCopies:
         }
         if late.is_held:
             message = (
-                f"{late.still_written(known.other)}; the last pass found {rows}, which it copied "
+                f"{late.still_written(known.secondary_target)}; the last pass found {rows}, "
+                "which it copied "
                 f"to {known.target}, and the drop was postponed {late.postponed} times"
             )
             when = "let what writes there use the new place; to copy the rest and drop it then"
-            finding = blocked(FindingKind.LATE_WRITES, message, Remedy.allow(ALLOWED, when))
-            finding = replace(finding, target=known.other, facts=facts)
+            finding = blocked(FindingKind.LATE_WRITES, message, Hint.allow(ALLOWED, when))
+            finding = replace(finding, target=known.secondary_target, facts=facts)
             after = replace(plan, changes=(), after=plan.before).block(finding)
         else:
             message = (
-                f"{rows} came late to its old copy on {known.other}: copied to {known.target} "
+                f"{rows} came late to its old copy on {known.secondary_target}: copied to "
+                f"{known.target} "
                 f"(postponed {late.postponed} of {MOST_POSTPONED} times)"
             )
-            remedy = Remedy.command(
+            remedy = Hint.command(
                 "retire --due", "let what writes there use the new place, then run {}"
             )
             after = plan.defer(FindingKind.LATE_WRITES, message, remedy)
             assert after.finding is not None
             after = replace(after, finding=replace(after.finding, facts=facts))
         assert after.finding is not None
-        ended, message = Status.SKIPPED.value, after.finding.message
-        entry = self.request.entry(Event.DROPPED, plan, known.other, ended=ended, message=message)
+        ended, message = ChangeResult.SKIPPED.value, after.finding.message
+        entry = self.request.entry(
+            Event.DROPPED, plan, known.secondary_target, ended=ended, message=message
+        )
         self._plans[plan.tenant] = after
         self._late.append((known, entry))
 

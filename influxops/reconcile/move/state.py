@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Outcome, Status
+from influxops.domain.change import Action, Outcome, ChangeResult
 from influxops.domain.copy import CopyProgress
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.hint import Hint
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
@@ -82,8 +82,8 @@ class MoveFailed(Exception):
         message: str,
         remedy: object = "",
         *,
-        kind: FindingKind = FindingKind.FAILED_CHANGE,
-        again: Remedy | None = None,
+        kind: FindingKind = FindingKind.CHANGE_FAILED,
+        again: Hint | None = None,
     ) -> None:
         super().__init__(message)
         self.message, self.remedy, self.kind, self.again = message, remedy, kind, again
@@ -93,7 +93,7 @@ class ClaimLost(MoveFailed):
     """Another run has the tenant in its hands."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__("another run has it", kind=FindingKind.BUSY)
+        super().__init__("another run has it", kind=FindingKind.CLAIMED)
         self.record = record
 
 
@@ -164,10 +164,10 @@ class MovesInProgress:
         )
         inventory = self.state.observed.inventories.get(target)
         assert plan.move is not None
-        done = Outcome(plan.move, Status.DONE, message)
+        done = Outcome(plan.move, ChangeResult.DONE, message)
         self.settled[plan.tenant] = replace(
             plan,
-            verdict=Verdict.CHANGED,
+            status=TenantStatus.CHANGED,
             target=target,
             after=inventory.databases.get(plan.database) if inventory else plan.after,
             outcomes=(*move.made, done),
@@ -195,22 +195,22 @@ class MovesInProgress:
         else:
             stands = f"it stays on {move.route.source}, where all of it is"
         message = f"moving it to {move.route.target} did not end: {failed.message}; {stands}"
-        again = failed.again or Remedy.command(
+        again = failed.again or Hint.command(
             f"move {shlex.quote(move.plan.tenant)} --to {move.route.target}",
             f"{failed.remedy}, then go on with {{}}" if failed.remedy else "go on with {}",
         )
         told = MoveFailed(message, again, kind=kind)
-        self.settle(move.plan, told, Status.FAILED, move.made, move)
+        self.settle(move.plan, told, ChangeResult.FAILED, move.made, move)
 
     @staticmethod
     def _left(move: MoveProgress, failed: MoveFailed) -> Record:
         """Return the record of a tenant that is left on its way, to go on from there."""
-        tries = move.record.tries + 1
-        return replace(move.record, progress=move.progress, error=failed.message, tries=tries)
+        tries = move.record.attempts + 1
+        return replace(move.record, progress=move.progress, error=failed.message, attempts=tries)
 
     def failure(self, move: MoveProgress, failed: MoveFailed) -> HistoryEntry:
         """Return the line of the history that says why a move did not end."""
-        ended, place = Status.FAILED.value, move.record.target
+        ended, place = ChangeResult.FAILED.value, move.record.target
         return self.request.entry(
             Event.MOVING, move.plan, place, ended=ended, message=failed.message
         )
@@ -240,9 +240,9 @@ class MovesInProgress:
             if is_written(record, found[tenant]):
                 continue
             whole = False
-            if found[tenant].holder in ("", self.context.id):
+            if found[tenant].claimed_by in ("", self.context.id):
                 changed = MoveFailed("its record was changed meanwhile")
-                self._say_failed(move, changed, FindingKind.BUSY)
+                self._say_failed(move, changed, FindingKind.CLAIMED)
             else:
                 self.tenants[tenant] = busy(replace(move.plan, changes=()), found[tenant])
         return whole
@@ -252,18 +252,18 @@ class MovesInProgress:
         tenant = move.plan.tenant
         self.open.pop(tenant, None)
         message = f"the ledger could not be told how far its move is: {error.message}"
-        again = Remedy.command(
+        again = Hint.command(
             f"move {shlex.quote(tenant)} --to {move.route.target}",
             "see to the ledger, then go on with {}",
         )
         failed = MoveFailed(message, again, kind=FindingKind.FAILED_LEDGER)
-        self.settle(move.plan, failed, Status.UNKNOWN, move.made, move)
+        self.settle(move.plan, failed, ChangeResult.UNKNOWN, move.made, move)
 
     def settle(
         self,
         plan: TenantPlan,
         failed: MoveFailed,
-        status: Status,
+        status: ChangeResult,
         made: tuple[Outcome, ...] = (),
         move: MoveProgress | None = None,
     ) -> None:
@@ -287,7 +287,7 @@ class MovesInProgress:
             finding = replace(finding, facts=known)
         self.settled[plan.tenant] = replace(
             plan,
-            verdict=Verdict.UNKNOWN if status is Status.UNKNOWN else Verdict.FAILED,
+            status=TenantStatus.UNKNOWN if status is ChangeResult.UNKNOWN else TenantStatus.FAILED,
             target=target,
             after=plan.before,
             finding=finding,
@@ -336,8 +336,9 @@ class MovesInProgress:
 
 def is_written(record: Record, found: Record) -> bool:
     """Return whether a record stands as it was written."""
-    return found.version > record.version and (found.state, found.target, found.other) == (
+    return found.version > record.version and (found.state, found.target, found.secondary_target)
+    == (
         record.state,
         record.target,
-        record.other,
+        record.secondary_target,
     )

@@ -122,10 +122,10 @@ def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str |
         return names[target]
 
     target = name(record.target, record.identity)
-    other = name(record.other, record.other_identity)
-    if (target, other) == (record.target, record.other):
+    other = name(record.secondary_target, record.secondary_identity)
+    if (target, other) == (record.target, record.secondary_target):
         return record
-    return replace(record, target=target, other=other)
+    return replace(record, target=target, secondary_target=other)
 
 
 class ReadLedger(Struct, frozen=True):

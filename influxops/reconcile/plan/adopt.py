@@ -19,8 +19,8 @@ from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.durations import format_duration, parse_duration
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -75,7 +75,7 @@ class Adopt(Operation, Struct, frozen=True):
                 plans[id_] = desired[id_]  # held, because it can have no name
                 continue
             plan = _planned(plan, observed, owners, request, context)
-            if plan.verdict in (Verdict.OK, Verdict.PENDING):
+            if plan.status in (TenantStatus.OK, TenantStatus.PENDING):
                 notes = _notes(plan, desired[id_], given.get(id_), observed)
                 plan = plan.note(*notes)
             plans[id_] = plan
@@ -120,7 +120,11 @@ def _planned(
     if record is not None and is_busy(record, context.id):
         return busy(plan, record)
     home = _home(plan, observed, context)
-    if record is not None and record.other is not None and not _is_in_place(record, plan, home):
+    if (
+        record is not None
+        and record.secondary_target is not None
+        and not _is_in_place(record, plan, home)
+    ):
         if finding := _not_left(plan, record, observed):
             return plan.block(finding)
         plan = replace(plan, notes=(_left(plan, record),))
@@ -150,7 +154,7 @@ def _planned(
     changes = tuple(_changes(plan, home, before, until))
     if not changes:
         return plan
-    return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+    return replace(plan, status=TenantStatus.PENDING, changes=changes, after=changes[-1].after)
 
 
 def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding | None:
@@ -158,16 +162,16 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
 
     Then only the other copy is left: the one that a move left behind, or that one had begun.
     """
-    other = observed.inventories.get(record.other or "")
+    other = observed.inventories.get(record.secondary_target or "")
     if record.database != plan.database or other is None or plan.database not in other.databases:
         return on_the_move(record)
     place = observed.inventories.get(record.target or "")
     if place is None or not place.complete:
         cannot = "cannot be read" if place is None else "does not show all that it holds"
-        advice: str | Remedy = "run it again when all of that can be read"
+        advice: str | Hint = "run it again when all of that can be read"
         if all(each.name != record.target for each in observed.targets):
             cannot = "is not configured any more"
-            advice = Remedy.command(
+            advice = Hint.command(
                 f"ensure --recreate {shlex.quote(plan.tenant)}",
                 "configure that target again; run {} only if its server and the data are gone",
             )
@@ -184,10 +188,10 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
 
 def _left(plan: TenantPlan, record: Record) -> Finding:
     """Return what is missing in the copy that is left of a tenant's database."""
-    if record.state is State.MOVING and record.due is None:
+    if record.state is State.MOVING and record.drop_after is None:
         missing = f"what was not copied yet from {record.target} is not in it"
     else:
-        when = f" {format_time(record.made)}" if record.made else ""
+        when = f" {format_time(record.created_at)}" if record.created_at else ""
         missing = f"what was written on {record.target} since it was moved there{when} is not in it"
     return Finding(
         FindingKind.MOVING,
@@ -195,7 +199,7 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
         f"its database is gone from {record.target}; {missing}",
         "",
         plan.tenant,
-        record.other,
+        record.secondary_target,
         plan.database,
     )
 
@@ -205,8 +209,8 @@ def _home(plan: TenantPlan, observed: Observed, context: RunContext) -> str | Te
     covered = context.scope.targets
     homes = [each for each in homes_of(plan.database, observed) if context.scope.covers(None, each)]
     record = plan.record
-    if record is not None and record.target in homes and record.other in homes:
-        homes.remove(record.other)  # what a move has begun, or left behind
+    if record is not None and record.target in homes and record.secondary_target in homes:
+        homes.remove(record.secondary_target)  # what a move has begun, or left behind
     unread = [each for each in observed.unread if context.scope.covers(None, each)]
     name = truncate(plan.database)
     if len(homes) > 1:
@@ -249,8 +253,8 @@ def _owners(
     """Return whose databases of some names are: (tenant, target, why), None for any target."""
     found: dict[str, list[tuple[str, str | None, str]]] = {name: [] for name in names}
     for record in observed.ledger_view.records.values():
-        if record.database in names and record.state not in (State.WANTED, State.RETIRED):
-            for target in filter(None, (record.target, record.other)):
+        if record.database in names and record.state not in (State.PENDING, State.RETIRED):
+            for target in filter(None, (record.target, record.secondary_target)):
                 found[record.database].append((record.tenant, target, "is recorded for"))
     for plan in desired.values():
         if plan.database in names:
@@ -304,7 +308,7 @@ def _notes(
     """Tell what adopting a database leaves behind, and what will be asked about it."""
 
     def note(
-        kind: FindingKind, severity: Severity, message: str, remedy: str | Remedy = ""
+        kind: FindingKind, severity: Severity, message: str, remedy: str | Hint = ""
     ) -> Finding:
         return Finding(kind, severity, message, remedy, plan.tenant, plan.target, plan.database)
 
@@ -315,7 +319,7 @@ def _notes(
             FindingKind.RETIRING,
             Severity.WARNING,
             f"what it has on {where} is its old copy from now on, kept until {format_time(kept)}",
-            Remedy.command(
+            Hint.command(
                 "retire --due",
                 f"{{}} copies then what only {where} has, and drops it once there is no more",
             ),

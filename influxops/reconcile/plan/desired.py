@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.hint import Hint
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record
 from influxops.domain.tenant import Tenant, meant_attribute
 from influxops.domain.text import did_you_mean, quote, summarize, truncate
@@ -21,7 +21,7 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
 #: What a configuration file can say of a tenant that is to stay as it is.
-_ACKNOWLEDGE = "or list it in [naming] acknowledged"
+_ACKNOWLEDGE = "or list it in [tenants] ignore"
 #: How many others a message names where ids get into each other's way.
 _NAMED = 3
 #: Every so many tenants, planning looks whether the run is over.
@@ -31,7 +31,7 @@ LOOK = 1_000
 def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[str, TenantPlan]:
     """Return what each tenant should have, by id, in the order of the sources.
 
-    A tenant that gets nothing until somebody decides is HELD, with the finding that says why;
+    A tenant that gets nothing until somebody decides is BLOCKED, with the finding that says why;
     the first reason that is found counts.
 
     Args:
@@ -76,7 +76,7 @@ def _recorded_otherwise(tenant: str, given: str, record: Record) -> Finding:
         FindingKind.CONFLICT,
         f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
-        Remedy.command(
+        Hint.command(
             f"adopt {shlex.quote(tenant)}={shlex.quote(given)}",
             "correct the source, or run {} if that one holds its data",
         ),
@@ -220,7 +220,7 @@ def _hold_alike(
             homes = homes_of(plan.database, observed)
             if not homes:
                 plans[id_] = plan.block(finding)
-            elif plan.verdict is Verdict.OK:
+            elif plan.status is TenantStatus.OK:
                 note = replace(
                     finding,
                     severity=Severity.WARNING,

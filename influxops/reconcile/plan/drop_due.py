@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
@@ -97,7 +97,7 @@ class DropDue(Operation, Struct, frozen=True):
         if record.state is State.RETIRING and record.tenant in observed.known_elsewhere:
             change, note = unretired(plan)
             notes = (*plan.notes, note)
-            return replace(plan, verdict=Verdict.PENDING, changes=(change,), notes=notes)
+            return replace(plan, status=TenantStatus.PENDING, changes=(change,), notes=notes)
         if record.state is State.RETIRING and not observed.sources_complete:
             return plan.defer(
                 FindingKind.NOT_READ,
@@ -227,11 +227,11 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     if place is None:
         why = f"its database is recorded on {record.target}, which cannot be read"
         return plan.defer(FindingKind.NOT_READ, why)
-    now = standing(replace(record, holder="", is_held=False), record.target, observed)
+    now = standing(replace(record, claimed_by="", is_claimed=False), record.target, observed)
     if is_recreated(now.record, now.before):
         return now.block(lost(now, record, observed))
     if now.before is None and place.complete:
-        return plan.block(misplaced(plan, record, record.other or ""))
+        return plan.block(misplaced(plan, record, record.secondary_target or ""))
     return None
 
 
@@ -243,9 +243,11 @@ def _waiting(observed: Observed) -> Iterator[Finding]:
     """Tell of the tenants that are not due yet."""
     now = observed.ledger_view.now
     later = [
-        record.due
+        record.drop_after
         for record in observed.ledger_view.records.values()
-        if record.state is State.RETIRING and record.due is not None and record.due > now
+        if record.state is State.RETIRING
+        and record.drop_after is not None
+        and record.drop_after > now
     ]
     if later:
         verb = "is" if len(later) == 1 else "are"

@@ -20,8 +20,8 @@ from influxops.domain.database import (
 )
 from influxops.domain.durations import format_duration
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import summarize
@@ -127,7 +127,7 @@ def _only_creating(plan: TenantPlan) -> TenantPlan:
         return plan
     if kept:
         return replace(plan, changes=kept)
-    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)
+    return replace(plan, status=TenantStatus.OK, changes=(), after=plan.before)
 
 
 def make_plan(
@@ -171,7 +171,7 @@ class _EnsurePlanner:
         for record in self.ledger_view.records.values():
             # What another run has reserved is as good as there, though it is not yet.
             place = self.placement.locations.get(record.target or "")
-            if record.is_held and place is not None and record.state is State.RESERVED:
+            if record.is_claimed and place is not None and record.state is State.ALLOCATED:
                 known = observed.inventories[place.target].databases
                 place.used += record.database not in known
         self._no_place: dict[str | None, Finding] = {}
@@ -188,12 +188,12 @@ class _EnsurePlanner:
             if record is not None:
                 plan = replace(plan, record=record)
                 if record.target in homes or record.target not in self.observed.inventories:
-                    homes = [h for h in homes if h == record.target or h != record.other]
+                    homes = [h for h in homes if h == record.target or h != record.secondary_target]
             is_there = record is not None and record.target in homes
             if (
                 record is not None
-                and record.is_held
-                and plan.verdict is not Verdict.HELD
+                and record.is_claimed
+                and plan.status is not TenantStatus.BLOCKED
                 and not (record.state is State.MOVING and is_there)
             ):
                 planned[plan.tenant] = recorded.busy(plan, record)
@@ -201,7 +201,7 @@ class _EnsurePlanner:
                 plan = self._existing(plan, homes)
                 if self._writes(plan.target):
                     planned[plan.tenant] = plan
-            elif plan.verdict is Verdict.HELD:
+            elif plan.status is TenantStatus.BLOCKED:
                 planned[plan.tenant] = plan
             else:
                 missing.append(plan)
@@ -232,14 +232,14 @@ class _EnsurePlanner:
         shared = recorded.sharing(named, desired, self.observed)
         for id_ in self._named(desired):
             plan = desired[id_]
-            if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
+            if plan.status is not TenantStatus.BLOCKED and (why := shared.get(id_)):
                 plan = plan.block(why)
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
             plan = replace(plan, record=self.ledger_view.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]
-            if plan.verdict is Verdict.HELD:
+            if plan.status is TenantStatus.BLOCKED:
                 continue
             unseen = tuple(self._unseen(plan))
             if unseen and not homes:
@@ -253,7 +253,7 @@ class _EnsurePlanner:
                 change = Change(Action.DROP, plan.tenant, homes[0], plan.database, before, None)
                 planned[plan.tenant] = replace(
                     plan,
-                    verdict=Verdict.PENDING,
+                    status=TenantStatus.PENDING,
                     target=homes[0],
                     before=before,
                     changes=(change,),
@@ -266,7 +266,7 @@ class _EnsurePlanner:
     def _known_again(self, plan: TenantPlan) -> Iterator[Finding]:
         if plan.tenant in self.observed.known_elsewhere:
             yield Finding(
-                FindingKind.KNOWN_AGAIN,
+                FindingKind.STILL_REGISTERED_AFTER_DROP,
                 Severity.WARNING,
                 "a source still has it, so the next run makes its database again, empty",
                 "take it out of the registry first",
@@ -281,7 +281,7 @@ class _EnsurePlanner:
         assert home is not None
         before = self.observed.inventories[home].databases[plan.database]
         plan = replace(plan, target=home, before=before, after=before)
-        if plan.verdict is Verdict.HELD:
+        if plan.status is TenantStatus.BLOCKED:
             return plan
         if len(homes) > 1:
             plan = self._on_several(plan, homes)
@@ -309,10 +309,12 @@ class _EnsurePlanner:
         changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
-        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+        return replace(plan, status=TenantStatus.PENDING, changes=changes, after=changes[-1].after)
 
     def _recreated(self, plan: TenantPlan, home: str, before: Database) -> TenantPlan:
-        """Plan that what a client has created is replaced, for the guards `lost` and `drop`."""
+        """Plan that what a client has created is replaced, for the guards `recreate-lost` and
+        `drop`.
+        """
         assert plan.record is not None
         why = recorded.why_lost(plan.record, self.observed)
         tenant, database, after = plan.tenant, plan.database, self._new(plan, home)
@@ -320,7 +322,7 @@ class _EnsurePlanner:
             Change(Action.DROP, tenant, home, database, before, None, why),
             Change(Action.CREATE, tenant, home, database, None, after, why),
         )
-        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=after)
+        return replace(plan, status=TenantStatus.PENDING, changes=changes, after=after)
 
     def _new(self, plan: TenantPlan, target: str) -> Database:
         """Return a tenant's database as it is once it was created on a target."""
@@ -334,10 +336,10 @@ class _EnsurePlanner:
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
         why = "influxops moves no data"
-        remedy: str | Remedy = f"move it, or set its target to {home}"
+        remedy: str | Hint = f"move it, or set its target to {home}"
         if plan.record is not None:
             why = "it is moved only by a move"
-            remedy = Remedy.command(
+            remedy = Hint.command(
                 f"move {shlex.quote(plan.tenant)} --to {plan.pin}",
                 f"run {{}}, or set its target to {home}",
             )
@@ -371,14 +373,14 @@ class _EnsurePlanner:
             yield Change(Action.COMPLETE, plan.tenant, home, plan.database, now, after)
 
     def _on_several(self, plan: TenantPlan, homes: list[str]) -> TenantPlan:
-        remedy: str | Remedy = (
+        remedy: str | Hint = (
             "find out which one holds the data, then drop the other: a task with `state: absent`, "
             "the tenant's `id` and its `target` drops one copy"
         )
         if plan.record is not None and plan.record.target in homes:
             other = next(home for home in homes if home != plan.record.target)
             pair = shlex.quote(f"{plan.tenant}={plan.database}")
-            remedy = Remedy.command(
+            remedy = Hint.command(
                 f"adopt {pair} --target {shlex.quote(other)}",
                 f"find out which one holds the data: {{}} takes that on {other}, and what only the "
                 "other one has comes along; a task with `state: absent`, the tenant's `id` and its "
@@ -402,7 +404,7 @@ class _EnsurePlanner:
                 unseen = (before,) if before in self.unread else tuple(self.unread)
                 return replace(
                     plan,
-                    verdict=Verdict.UNKNOWN,
+                    status=TenantStatus.UNKNOWN,
                     finding=finding,
                     unseen_on=tuple(filter(None, unseen)),
                 )
@@ -422,11 +424,11 @@ class _EnsurePlanner:
         )
         return replace(
             plan,
-            verdict=Verdict.PENDING,
+            status=TenantStatus.PENDING,
             target=location.target,
             after=after,
             changes=(change,),
-            over_estimate=location.is_over_estimate,
+            may_exceed_capacity=location.is_over_estimate,
             unseen_on=unseen,
         )
 
@@ -447,7 +449,7 @@ class _EnsurePlanner:
             tenant=plan.tenant,
             database=plan.database,
         )
-        return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
+        return replace(plan, status=TenantStatus.UNKNOWN, finding=finding, unseen_on=unseen)
 
     def _without_place(self, pin: str | None) -> Finding:
         """Say why nothing takes one more; the same for all tenants of one pin."""

@@ -19,8 +19,8 @@ from influxops.domain.change import Action, Change
 from influxops.domain.database import UNMANAGED, DatabaseStats, TableStats
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -99,7 +99,7 @@ class Retire(Operation, Struct, frozen=True):
         self, plan: TenantPlan, until: datetime, observed: Observed, context: RunContext
     ) -> TenantPlan:
         """Plan that a tenant is retired of which nothing is recorded."""
-        if plan.verdict is Verdict.HELD:
+        if plan.status is TenantStatus.BLOCKED:
             return plan
         homes = [home for home in homes_of(plan.database, observed) if plan.pin in (None, home)]
         unread = [name for name in observed.unread if plan.pin in (None, name)]
@@ -131,12 +131,12 @@ class Retire(Operation, Struct, frozen=True):
         if is_busy(record, context.id):
             return busy(plan, record)
         retired = record.state is State.RETIRED
-        if record.target is None or record.state is State.WANTED or (retired and not plan.before):
+        if record.target is None or record.state is State.PENDING or (retired and not plan.before):
             return _noted(plan, "its database was dropped" if retired else "it has no database")
         if record.state is State.RETIRING and not self.renew:
-            due = f": dropped after {format_time(record.due)}" if record.due else ""
+            due = f": dropped after {format_time(record.drop_after)}" if record.drop_after else ""
             return _noted(plan, f"it is retiring already{due}")
-        if record.state is State.MOVING or record.other is not None:
+        if record.state is State.MOVING or record.secondary_target is not None:
             return plan.block(on_the_move(record))
         if not observed.sources_complete:
             return plan.defer(
@@ -260,7 +260,7 @@ def changed(
     """
     after = None if action is Action.DROP else plan.before
     change = Change(action, plan.tenant, target, plan.database, plan.before, after, until=until)
-    return replace(plan, verdict=Verdict.PENDING, changes=(change,), after=after)
+    return replace(plan, status=TenantStatus.PENDING, changes=(change,), after=after)
 
 
 def with_telemetry(
@@ -320,7 +320,7 @@ def _with_telemetry(
     message = f"when telemetry last came could not be read: {why}"
     if "recent-telemetry" in request.allow:
         return _wrote(plan, message)
-    remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
+    remedy = Hint.allow("recent-telemetry", "only if nobody writes to it any more")
     return plan.defer(FindingKind.NOT_READ, message, remedy)
 
 
@@ -343,17 +343,18 @@ def on_the_move(record: Record) -> Finding:
     if record.state is State.MOVING:
         return blocked(
             FindingKind.MOVING,
-            f"it is moving from {record.target} to {record.other}",
-            Remedy.command(
-                f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.other or '')}",
+            f"it is moving from {record.target} to {record.secondary_target}",
+            Hint.command(
+                f"move {shlex.quote(record.tenant)} --to "
+                f"{shlex.quote(record.secondary_target or '')}",
                 "end that first: run {}",
             ),
         )
-    due = f" before {format_time(record.due)}" if record.due else ""
+    due = f" before {format_time(record.drop_after)}" if record.drop_after else ""
     return blocked(
         FindingKind.MOVING,
-        f"it was moved, and the copy that it left on {record.other} is not dropped{due}",
-        Remedy.command("retire --due", "run {} when it is due, then this again"),
+        f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
+        Hint.command("retire --due", "run {} when it is due, then this again"),
     )
 
 
@@ -372,7 +373,7 @@ def _noted(plan: TenantPlan, message: str) -> TenantPlan:
 
 def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
     """Return why a tenant that was dropped cannot be kept any more."""
-    when = f" {format_time(record.since)}" if record.since else ""
+    when = f" {format_time(record.state_since)}" if record.state_since else ""
     message = f"its database {truncate(record.database)} was dropped{when}"
     inventory = observed.inventories.get(record.target or "")
     until = inventory.deleted.get(record.database) if inventory else None
@@ -383,7 +384,7 @@ def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
     return blocked(
         FindingKind.RETIRING,
         message,
-        Remedy.command(
+        Hint.command(
             f"ensure {shlex.quote(record.tenant)}",
             "add it to the registry and run {} for a new, empty one",
         ),

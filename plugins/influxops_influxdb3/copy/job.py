@@ -26,7 +26,7 @@ from influxops.plugin import (
     CopyProgress,
     CopyRequest,
     Finding,
-    Remedy,
+    Hint,
     RunContext,
     Severity,
     TargetAuthError,
@@ -162,7 +162,7 @@ class CopyJob:
             raise TargetAuthError(
                 f"{self._source.client.url} and {self._copy.client.url} lead to one and the same "
                 "server",
-                hint=Remedy.setting("url"),
+                hint=Hint.setting("url"),
             )
 
     def _prepare(self) -> Iterator[CopyProgress]:

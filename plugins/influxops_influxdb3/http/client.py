@@ -21,7 +21,7 @@ from msgspec import json as json_reader
 
 from influxops.plugin import (
     ConfigError,
-    Remedy,
+    Hint,
     RunContext,
     SettingError,
     __version__,
@@ -352,7 +352,7 @@ class Client:
         try:
             return self._settings.read_token()
         except SettingError as error:
-            raise ConfigError(error.message, hint=Remedy.setting("token")) from None
+            raise ConfigError(error.message, hint=Hint.setting("token")) from None
 
     def _note_identity(self, context: RunContext, uuid: str | None) -> None:
         """Remember which server answered."""

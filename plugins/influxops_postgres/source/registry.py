@@ -15,7 +15,7 @@ from influxops.plugin import (
     ATTRIBUTES,
     Finding,
     FindingKind,
-    Remedy,
+    Hint,
     Severity,
     SourceError,
     Tenant,
@@ -278,7 +278,7 @@ def check_columns(session: Session, names: list[str]) -> None:
     """
 
     def refuse(message: str, hint: str) -> SourceError:
-        return SourceError(f"{session.location}: {message}", hint=Remedy.setting("query", hint))
+        return SourceError(f"{session.location}: {message}", hint=Hint.setting("query", hint))
 
     if not names:
         raise refuse("the query has no columns", "select tenant_id in {}")
@@ -361,7 +361,7 @@ def _no_table(session: Session) -> SourceError:
     tables = session.rows(_TABLES)
     nearest = _nearest_table(schema, name, tables)
     there = nearest or _some_tables(schema, tables)
-    hint = Remedy.setting(
+    hint = Hint.setting(
         "table", f"there is {there.replace('{}', '')}: set {{}}, if it is the right database"
     )
     if not there:
@@ -399,5 +399,5 @@ def _no_column(session: Session, names: dict[str, str]) -> SourceError:
     there = (near[0] if near else ", ".join(columns[:8])).replace("{}", "")
     return SourceError(
         f"{session.location}: {settings.table} has no column {settings.column}",
-        hint=Remedy.setting("column", f"there is {there}: set {{}}" if there else "set {}"),
+        hint=Hint.setting("column", f"there is {there}: set {{}}" if there else "set {}"),
     )
