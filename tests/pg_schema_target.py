@@ -15,11 +15,11 @@ from psycopg import sql
 from influxops.plugin import (
     Action,
     Change,
+    ChangeResult,
     Database,
     Inventory,
     Outcome,
     RunContext,
-    ChangeResult,
     Target,
     TargetCapabilities,
     TargetError,

@@ -30,7 +30,8 @@ class CopyRequest(Struct, frozen=True):
     #: Tables that need not be copied where they cannot be read, so that these do not keep the
     #: copy from being done.
     without_tables: tuple[str, ...] = ()
-    #: With `dry_run`: whether what is asked is `CopyProgress.ahead`, however long that takes.
+    #: With `dry_run`: whether what is asked is `CopyProgress.ahead`, however long that takes to
+    #: find out.
     ahead: bool = False
 
 
@@ -50,7 +51,8 @@ class CopyProgress(Struct, frozen=True):
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
     expiring: int = 0  # how many rows were not compared, because their retention period ends
     #: How many rows, or fields of rows, only the copy has (`CopyRequest.ahead`); None where that
-    #: was not asked, or cannot be told.
+    #: was
+    #: not asked, or cannot be told.
     ahead: int | None = None
     done: bool = False  # whether all that was there is in the copy, and was compared
     #: What was noticed, or stands in the way: an error means that it cannot be copied.

@@ -185,6 +185,10 @@ GUARDS: Final[Mapping[str, Guard]] = {
 }
 
 
+#: What guards were called in an earlier version: the new name, by the old one.
+RENAMED: Final = {"lost": "recreate-lost", "unrecorded": "unrecorded-changes"}
+
+
 def known(allow: Iterable[str]) -> frozenset[str]:
     """Return the names of the guards that are allowed.
 
@@ -193,6 +197,11 @@ def known(allow: Iterable[str]) -> frozenset[str]:
     """
     names = frozenset(allow)
     for name in sorted(names - GUARDS.keys()):
+        if name in RENAMED:
+            raise ConfigError(
+                f"the guard {name!r} was renamed to {RENAMED[name]!r}",
+                hint=f"use `--allow {RENAMED[name]}`",
+            )
         raise ConfigError(
             f"no guard is called {name!r}",
             hint=did_you_mean(name, GUARDS) or f"guards: {', '.join(GUARDS)}",

@@ -82,8 +82,11 @@ class ReportView:
         Of one that is to be moved, from where to where: ` from eu1 to eu2`.
         """
         move = tenant.move
-        if move is not None and tenant.status is TenantStatus.PENDING and move.target !=
-        tenant.target:
+        if (
+            move is not None
+            and tenant.status is TenantStatus.PENDING
+            and move.target != tenant.target
+        ):
             return f" from {one_line(tenant.target or '?')} to {one_line(move.target)}"
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
@@ -174,7 +177,8 @@ class ReportView:
 
     def _status(self, tenant: TenantPlan) -> str:
         kind = tenant.finding.kind if tenant.finding is not None else None
-        return _STATUSES.get(kind, tenant.status.value)
+        guarded = tenant.status is TenantStatus.GUARDED
+        return _STATUSES.get(kind, "needs --allow" if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
@@ -369,11 +373,11 @@ class ReportView:
 
 #: In the order in which a summary has them.
 _ACTIONS = list(Action)
-#: The status of a tenant, where one word says it better than its verdict.
+#: The status of a tenant, where one word says it better than its value.
 _STATUSES: Mapping[FindingKind | None, str] = {
     FindingKind.UNCONFIRMED: "not confirmed",
     FindingKind.LOST: "lost",
-    FindingKind.CLAIMED: "in another run's hands",
+    FindingKind.CLAIMED: "claimed by another run",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {

@@ -16,6 +16,7 @@ from influxops.constants import PLUGIN_GROUP
 from influxops.plugin import (
     Action,
     Change,
+    ChangeResult,
     Check,
     CopyProgress,
     CopyRequest,
@@ -40,7 +41,6 @@ from influxops.plugin import (
     Secret,
     SourceError,
     SourceSettings,
-    ChangeResult,
     TableStats,
     TargetCapabilities,
     TargetError,
@@ -173,10 +173,15 @@ class Books:
             version = now.version if now is not None else 0
             is_others = now is not None and now.claimed_by in self.living - {run}
             if version == record.version and not is_others:
-                since = now.state_since if now is not None and now.state == record.state else
-                self.now
+                since = (
+                    now.state_since if now is not None and now.state == record.state else self.now
+                )
                 self.records[record.tenant] = replace(
-                    record, claimed_by=holder, version=version + 1, since=since, is_claimed=False
+                    record,
+                    claimed_by=holder,
+                    version=version + 1,
+                    state_since=since,
+                    is_claimed=False,
                 )
             stands = self.records[record.tenant]
             held = stands.claimed_by not in ("", run) and stands.claimed_by in self.living
@@ -488,8 +493,8 @@ class MemoryLedger(_Base):
         books = self._called("load_records")
         records = {
             id_: replace(
-                record, is_claimed=record.claimed_by in books.living and record.claimed_by !=
-                context.id
+                record,
+                is_claimed=record.claimed_by in books.living and record.claimed_by != context.id,
             )
             for id_, record in books.records.items()
             if tenants is None or id_ in tenants

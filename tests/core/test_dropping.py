@@ -17,7 +17,7 @@ from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.plan import TenantStatus
 from influxops.domain.record import Record, State
 from influxops.engine.operations import Drop, DropDue
-from influxops.plugin import ExitCode, LedgerError, Report, ChangeResult, TargetError, Tenant
+from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
 from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench

@@ -35,7 +35,7 @@ def kinds(report: object) -> Counter[str]:
 
 
 def states(report: object) -> dict[str, str]:
-    return {t.tenant: t.status.value for t in report.tenants}
+    return {t.tenant: t.status.value for t in report.tenants}  # type: ignore[attr-defined]
 
 
 def may_exceed_capacity(report: Report) -> list[str]:

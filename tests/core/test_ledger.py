@@ -11,8 +11,16 @@ from influxops.domain.finding import FindingKind
 from influxops.domain.record import LedgerSnapshot, Server
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
-from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant,
-TenantStatus
+from influxops.plugin import (
+    Database,
+    ExitCode,
+    LedgerError,
+    Record,
+    Report,
+    State,
+    Tenant,
+    TenantStatus,
+)
 from influxops.reconcile.observe.ledger import ledger_view
 from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench

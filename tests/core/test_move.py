@@ -15,7 +15,7 @@ from influxops.domain.record import Event, Record, State
 from influxops.domain.selection import Scope
 from influxops.engine.operations import Drain, DropDue, Move
 from influxops.errors import ConfigError
-from influxops.plugin import ExitCode, LedgerError, Report, ChangeResult, TargetError, Tenant
+from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.move import backfill
 from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench

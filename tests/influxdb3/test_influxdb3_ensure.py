@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 from msgspec.structs import replace
 
-from influxops.plugin import Action, Change, Database, Outcome, RunContext, Secret, ChangeResult
+from influxops.plugin import Action, Change, ChangeResult, Database, Outcome, RunContext, Secret
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import WrongServer
 from tests.influxdb3.conftest import Creates, MakeTarget

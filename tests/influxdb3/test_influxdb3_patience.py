@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from influxops.plugin import Change, Interrupted, RunContext, ChangeResult
+from influxops.plugin import Change, ChangeResult, Interrupted, RunContext
 from influxops_influxdb3 import errors
 from influxops_influxdb3.errors import InfluxDBError
 from influxops_influxdb3.http.client import Client

@@ -20,8 +20,15 @@ from pathlib import Path
 
 import pytest
 
-from influxops.plugin import Action, Change, Database, RunContext, Secret, ChangeResult,
-TargetAuthError
+from influxops.plugin import (
+    Action,
+    Change,
+    ChangeResult,
+    Database,
+    RunContext,
+    Secret,
+    TargetAuthError,
+)
 from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import InfluxDBError, NotFound
@@ -237,8 +244,10 @@ def test_seven_tenants_and_room_for_five(make_target: MakeTarget, creates: Creat
     with running_stand_in(max_databases=5, wal_flush_interval="20ms") as stand_in:
         target, context = make_target(url=stand_in.url), RunContext()
         changes = creates(*"abcdefg")
-        assert statuses(target, changes, context) == {ChangeResult.DONE: 5,
-        ChangeResult.NO_CAPACITY: 2}
+        assert statuses(target, changes, context) == {
+            ChangeResult.DONE: 5,
+            ChangeResult.NO_CAPACITY: 2,
+        }
         assert len(target.influxops_list_databases((), context).databases) == 5
         target.influxops_close()
 

@@ -81,7 +81,7 @@ def test_a_ledger_remembers_every_field_of_a_record(ledger: PostgresLedger) -> N
     now = datetime.now(UTC)
     assert kept(ledger, given.tenant) == returned
     since = returned.state_since
-    assert returned == replace(given, version=1, since=since)
+    assert returned == replace(given, version=1, state_since=since)
     assert since is not None and abs(since - now) < timedelta(minutes=1)
     assert since.utcoffset() == timedelta(0)
 
@@ -92,9 +92,9 @@ def test_since_is_the_ledger_s_time_of_the_last_change_of_state(ledger: Postgres
     def write(new: Record) -> Record:
         return record(ledger, context, LedgerUpdate((new,)))[new.tenant]
 
-    first = write(replace(a_place("acme"), state=State.READY, since=SOME_TIME))
+    first = write(replace(a_place("acme"), state=State.READY, state_since=SOME_TIME))
     assert first.state_since is not None and first.state_since > SOME_TIME
-    same = write(replace(first, since=None, error="away", attempts=1))
+    same = write(replace(first, state_since=None, error="away", attempts=1))
     assert same.state_since == first.state_since
     lost = write(replace(same, state=State.LOST))
     assert lost.state_since is not None and lost.state_since > first.state_since
@@ -366,8 +366,9 @@ def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None
     renamed = {"a": "b", "b": "a", "c": "d"}
     record(ledger, context, LedgerUpdate((written,), renamed=renamed))
     after = remembered(ledger)
-    assert {each.tenant: (each.target, each.secondary_target) for each in after.records.values()}
-    == {
+    assert {
+        each.tenant: (each.target, each.secondary_target) for each in after.records.values()
+    } == {
         "x": ("b", None),
         "y": ("a", None),
         "m": ("b", "a"),
@@ -384,15 +385,17 @@ def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None
 
 def test_who_was_recorded_after_a_name_changed_keeps_that_name(ledger: PostgresLedger) -> None:
     old = replace(a_place("old", "a"), identity="uuid-a")
-    new = replace(a_place("new", "a"), identity="uuid-b", secondary_target="a",
-    secondary_identity="uuid-a")
+    new = replace(
+        a_place("new", "a"), identity="uuid-b", secondary_target="a", secondary_identity="uuid-a"
+    )
     record(ledger, RunContext(), LedgerUpdate((old, new), (Server("a", "uuid-a"),)))
     now = (Server("a", "uuid-b"), Server("c", "uuid-a"))
     for _ in range(2):  # as two runs at once do
         record(ledger, RunContext(), LedgerUpdate(servers=now, renamed={"a": "c"}))
     after = remembered(ledger)
-    assert {each.tenant: (each.target, each.secondary_target) for each in after.records.values()}
-    == {
+    assert {
+        each.tenant: (each.target, each.secondary_target) for each in after.records.values()
+    } == {
         "old": ("c", None),
         "new": ("a", "c"),
     }

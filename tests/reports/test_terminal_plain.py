@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from influxops.plugin import (
     Finding,
     FindingKind,
-    Refusal,
     Hint,
+    Refusal,
     Report,
     RunContext,
     Severity,
@@ -236,8 +236,9 @@ def test_an_acknowledged_tenant_is_no_error(piped: Tell) -> None:
 def test_very_many_acknowledged_tenants_are_one_line(piped: Tell) -> None:
     held = [
         tenant(
-            f"{i}", "blocked", finding=Finding(FindingKind.CASE, Severity.INFO, "known", "
-            f"tenant=f"{i}")
+            f"{i}",
+            "blocked",
+            finding=Finding(FindingKind.CASE, Severity.INFO, "known", tenant=f"{i}"),
         )
         for i in range(21)
     ]
@@ -255,7 +256,7 @@ def test_the_summary_counts_what_happened(piped: Tell) -> None:
         tenant("f", "failed", message="m"),
     ]
     assert (
-        "1,204 tenants: 1,200 ok, 1 created, 1 retention set, 1 held, 1 failed, in 2.1 s\n"
+        "1,204 tenants: 1,200 ok, 1 created, 1 retention set, 1 blocked, 1 failed, in 2.1 s\n"
         in piped(report(tenants, exit_code=1))
     )
 

@@ -125,7 +125,7 @@ def test_it_says_what_failed_why_and_what_to_do() -> None:
     told = message(full_report())
     assert told["text"] == texts(told)[0]
     assert texts(told)[0] == (
-        "❌ influxops on ops1: 1 created, 1 failed, 1 unknown, 1 held, 1 refused, "
+        "❌ influxops on ops1: 1 created, 1 failed, 1 unknown, 1 blocked, 1 needs --allow, "
         "1 of 6 tenants already ok"
     )
     errors = section(told, "Errors").splitlines()

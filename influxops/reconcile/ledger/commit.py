@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, ChangeResult
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
@@ -314,10 +314,12 @@ class _Writer:
             target=target,
             identity=inventory.identity if inventory is not None else record.identity,
         )
-        if record.secondary_target == target:  # what a move left there, or had begun, is its
-        database now
-            record = replace(record, secondary_target=None, secondary_identity=None,
-            drop_after=None, progress="")
+        if (
+            record.secondary_target == target
+        ):  # what a move left there, or had begun, is its database now
+            record = replace(
+                record, secondary_target=None, secondary_identity=None, drop_after=None, progress=""
+            )
         if made or record.created_at is None:
             record = replace(record, created_at=self._now, created_by=self.run)
         return record
@@ -432,8 +434,9 @@ def _going_on(record: Record, state: State) -> State:
         record: Its record.
         state: The state of one that is not being moved.
     """
-    is_moving = record.state is State.MOVING or (record.secondary_target is not None and
-    record.drop_after is None)
+    is_moving = record.state is State.MOVING or (
+        record.secondary_target is not None and record.drop_after is None
+    )
     return State.MOVING if is_moving else state
 
 
@@ -442,8 +445,9 @@ def _dropped(record: Record, outcome: Outcome) -> Record:
     if outcome.status is not ChangeResult.DONE:
         return record
     if is_copy(record, outcome.change.target):
-        return replace(record, secondary_target=None, secondary_identity=None, drop_after=None,
-        progress="")
+        return replace(
+            record, secondary_target=None, secondary_identity=None, drop_after=None, progress=""
+        )
     return replace(record, state=State.RETIRED, drop_after=None)
 
 

@@ -161,8 +161,9 @@ class MovePlanner:
             )
         if record.state not in (State.READY, State.MOVING):
             remedy = Hint.command("ensure", "run {} first")
-            return blocked(FindingKind.OUTCOME_UNKNOWN, f"it is recorded as {record.state.value}",
-            remedy)
+            return blocked(
+                FindingKind.OUTCOME_UNKNOWN, f"it is recorded as {record.state.value}", remedy
+            )
         if is_cut_over(record) and to not in (None, record.target):
             return blocked(
                 FindingKind.MOVING,
@@ -173,8 +174,11 @@ class MovePlanner:
             )
         if is_cut_over(record):
             return None
-        if record.state is State.MOVING and to not in (None, record.secondary_target,
-        record.target):
+        if record.state is State.MOVING and to not in (
+            None,
+            record.secondary_target,
+            record.target,
+        ):
             return blocked(
                 FindingKind.MOVING,
                 f"it is being moved to {record.secondary_target}",
@@ -210,8 +214,8 @@ class MovePlanner:
         change = self._change(
             plan,
             record.target or "",
-            f"the rest of it from {record.secondary_target}" + (", which cannot be read" if "
-            "unseen else ""),
+            f"the rest of it from {record.secondary_target}"
+            + (", which cannot be read" if unseen else ""),
         )
         return replace(plan, status=TenantStatus.PENDING, changes=(change,), unseen_on=unseen)
 

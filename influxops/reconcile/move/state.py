@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Outcome, ChangeResult
+from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
@@ -336,8 +336,11 @@ class MovesInProgress:
 
 def is_written(record: Record, found: Record) -> bool:
     """Return whether a record stands as it was written."""
-    return found.version > record.version and (found.state, found.target, found.secondary_target)
-    == (
+    return found.version > record.version and (
+        found.state,
+        found.target,
+        found.secondary_target,
+    ) == (
         record.state,
         record.target,
         record.secondary_target,

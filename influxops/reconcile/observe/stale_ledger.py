@@ -160,8 +160,10 @@ def _suspects(
     for record in ledger_view.records.values():
         owners.setdefault(record.database, record.tenant)
         if record.state not in _PLACELESS:
-            explained |= {(record.target, record.database), (record.secondary_target,
-            record.database)}
+            explained |= {
+                (record.target, record.database),
+                (record.secondary_target, record.database),
+            }
     for target, inventory in observed.inventories.items():
         if target in ledger_view.replaced:
             continue  # that is reported, and nothing on it is what was promised
@@ -220,8 +222,9 @@ def _deleted(
         homes = homes_of(record.database, observed)
         is_missed = desired is None or (knows_all and record.tenant not in desired)
         # What is elsewhere, and no record explains, is reported as such.
-        if (is_missed and not homes) or (deleted is not None and homes ==
-        [record.secondary_target]):
+        if (is_missed and not homes) or (
+            deleted is not None and homes == [record.secondary_target]
+        ):
             yield record, deleted
 
 
@@ -311,8 +314,9 @@ def _missed(
     elif homes_of(record.database, observed):
         what += f"; {record.secondary_target} holds it"
         adopt = f"adopt {shlex.quote(f'{record.tenant}={record.database}')}"
-        remedy = Hint.command(adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.secondary_target} has
-        all of it")
+        remedy = Hint.command(
+            adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.secondary_target} has all of it"
+        )
     else:
         source = "" if asked is None else ", and in no source"
         what += f"; it is recorded there as {record.state.value}{source}"
@@ -323,9 +327,7 @@ def _missed(
     return _finding(record.tenant, where, record.database, what, remedy)
 
 
-def _finding(
-    tenant: str, target: str, database: str, message: str, remedy: str | Hint
-) -> Finding:
+def _finding(tenant: str, target: str, database: str, message: str, remedy: str | Hint) -> Finding:
     return Finding(
         FindingKind.STALE_LEDGER, Severity.WARNING, message, remedy, tenant, target, database
     )

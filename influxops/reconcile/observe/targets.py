@@ -196,8 +196,9 @@ def _inventory(
 
 def slow_hint(rules: Rules) -> str:
     """Return what to do where reading takes too long."""
-    return rules.or_in_file("the server is slow or hangs", "[run] target_read_timeout gives it
-    longer")
+    return rules.or_in_file(
+        "the server is slow or hangs", "[run] target_read_timeout gives it longer"
+    )
 
 
 def unreachable(state: TargetState, error: InfluxopsError) -> TargetReading:

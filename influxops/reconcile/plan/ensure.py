@@ -312,9 +312,7 @@ class _EnsurePlanner:
         return replace(plan, status=TenantStatus.PENDING, changes=changes, after=changes[-1].after)
 
     def _recreated(self, plan: TenantPlan, home: str, before: Database) -> TenantPlan:
-        """Plan that what a client has created is replaced, for the guards `recreate-lost` and
-        `drop`.
-        """
+        """Replace what a client has created, for the guards `recreate-lost` and `drop`."""
         assert plan.record is not None
         why = recorded.why_lost(plan.record, self.observed)
         tenant, database, after = plan.tenant, plan.database, self._new(plan, home)

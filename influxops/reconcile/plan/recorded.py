@@ -115,8 +115,11 @@ def moving(record: Record) -> Finding:
 def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     """Return why a tenant is held whose database is elsewhere than recorded."""
     adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
-    if home == record.secondary_target and record.state is State.MOVING and record.drop_after is
-    None:
+    if (
+        home == record.secondary_target
+        and record.state is State.MOVING
+        and record.drop_after is None
+    ):
         return blocked(
             FindingKind.LOST,
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
@@ -216,8 +219,12 @@ def seems_lost(record: Record, observed: Observed) -> bool:
     Its target shows all that it holds, and no run has claimed the tenant.
     """
     inventory = observed.inventories.get(record.target or "")
-    if not record.is_provisioned or record.state is State.LOST or record.is_claimed or inventory is
-    None:
+    if (
+        not record.is_provisioned
+        or record.state is State.LOST
+        or record.is_claimed
+        or inventory is None
+    ):
         return False
     found = inventory.databases.get(record.database)
     return is_recreated(record, found) or (found is None and inventory.complete)
@@ -234,8 +241,11 @@ def why_lost(record: Record, observed: Observed) -> str:
     inventory = observed.inventories.get(record.target or "")
     seen = observed.ledger_view.confirmed(record)
     by = f" by run {record.created_by}" if record.created_by else ""
-    made = f"made{by} {format_time(record.created_at)}" if record.created_at is not None else
-    f"made{by}"
+    made = (
+        f"made{by} {format_time(record.created_at)}"
+        if record.created_at is not None
+        else f"made{by}"
+    )
     parts = [f"it is gone from {record.target}, {made}"]
     if seen is not None:
         parts.append(f"last seen {format_time(seen)}")
@@ -261,8 +271,11 @@ def why_lost(record: Record, observed: Observed) -> str:
     if is_recreated(record, found):
         why += f"; a client has created another one of that name on {record.target}"
     other = observed.inventories.get(record.secondary_target or "")
-    if other is not None and record.secondary_target != record.target and record.database in
-    other.databases:
+    if (
+        other is not None
+        and record.secondary_target != record.target
+        and record.database in other.databases
+    ):
         copy = "what a move has copied so far" if record.drop_after is None else "its old copy"
         why += f"; {copy} is on {record.secondary_target}"
     return why
@@ -341,8 +354,11 @@ def left_behind(
                 continue
             elif record.state is State.RETIRING and target == record.target:
                 explained.add(place)
-                due = f"dropped after {format_time(record.drop_after)}" if record.drop_after else
-                "to be dropped"
+                due = (
+                    f"dropped after {format_time(record.drop_after)}"
+                    if record.drop_after
+                    else "to be dropped"
+                )
                 told.append(
                     Finding(
                         FindingKind.RETIRING,
@@ -371,9 +387,7 @@ def _back_again(record: Record, target: str, found: Database) -> Finding:
         Severity.WARNING,
         # What a write makes by itself has no marker.
         whose + ("a late write made it" if found.complete is False else "somebody made it"),
-        Hint.command(
-            f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"
-        ),
+        Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
         record.tenant,
         target,
         record.database,

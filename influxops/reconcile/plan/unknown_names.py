@@ -71,8 +71,11 @@ def _left(tenant: str, observed: Observed, rules: Rules) -> tuple[str, str | Hin
     """Return what there is of a tenant that no source knows, in words, and what to do about it."""
     record = observed.ledger_view.record(tenant)
     if record is not None and record.state is State.RETIRING:
-        due = f" is dropped after {format_time(record.drop_after)}" if record.drop_after else " is
-        to be dropped"
+        due = (
+            f" is dropped after {format_time(record.drop_after)}"
+            if record.drop_after
+            else " is to be dropped"
+        )
         left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
         return left, Hint.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
     name = rules.template.name(tenant)

@@ -316,7 +316,7 @@ def _write(
             given.pop(tenant),
             state_since=since,
             version=version,
-            claimed_by=holder,
+            claimed_by=claimed_by,
             is_claimed=False,
         )
         for tenant, since, version in _rows(session, _WRITE, values)

@@ -116,8 +116,10 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
     if row.drop_after is not None and row.state == State.RETIRING:
         add(Severity.WARNING, f"its data is kept until {format_time(row.drop_after)}")
     elif row.drop_after is not None and row.secondary_target:
-        add(Severity.INFO, f"its old copy on {row.secondary_target} is kept until
-        {format_time(row.drop_after)}")
+        add(
+            Severity.INFO,
+            f"its old copy on {row.secondary_target} is kept until {format_time(row.drop_after)}",
+        )
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda notice: order.index(notice.severity))
 
