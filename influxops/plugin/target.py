@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from influxops.config.plugin_settings import TargetSettings
 from influxops.config.settings import PluginSettings
-from influxops.domain.change import Action, Change, Outcome
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import (
     UNKNOWN,
@@ -36,6 +36,7 @@ __all__ = [
     "UNMANAGED",
     "Action",
     "Change",
+    "ChangeResult",
     "CopyProgress",
     "CopyRequest",
     "Database",
@@ -48,7 +49,6 @@ __all__ = [
     "Inventory",
     "Marker",
     "Outcome",
-    "Status",
     "TableStats",
     "Target",
     "TargetAuthError",
