@@ -160,7 +160,7 @@ def test_unmanaged_retention_is_neither_set_nor_cleared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actual", "pending", "allowed"),
+    ("actual", "wanted", "allowed"),
     [(30 * DAY, 60 * DAY, True), (30 * DAY, None, True), (60 * DAY, 30 * DAY, False),
      (None, 30 * DAY, False)],
 )  # fmt: skip
