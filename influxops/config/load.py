@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from msgspec import Struct, field
 
@@ -56,6 +56,8 @@ PROGRAM = ConfigAuthor("a program")
 class NamingTable(PluginSettings):
     """The table `[naming]`."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"acknowledged": "`ignore` of [tenants]"}
+
     database: str = setting(
         DEFAULT_TEMPLATE,
         description="The name of a tenant's database.",
@@ -92,6 +94,8 @@ class PlacementTable(PluginSettings):
 
 class RunTable(PluginSettings):
     """The table `[run]`."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"reading": "`target_read_timeout`"}
 
     timeout: str = setting("15m", description="How long a run may take.", parse=check_duration)
     target_read_timeout: str = setting(
@@ -190,6 +194,7 @@ class Config(Struct, frozen=True):
 
     path: str | None = None  # the file; None where there is none
     naming: NamingTable = field(default_factory=NamingTable)
+    tenants: TenantsTable = field(default_factory=TenantsTable)
     database: DatabaseTable = field(default_factory=DatabaseTable)
     placement: PlacementTable = field(default_factory=PlacementTable)
     run: RunTable = field(default_factory=RunTable)

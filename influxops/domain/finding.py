@@ -74,10 +74,12 @@ class FindingKind(StrEnum):
     MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
-    COMPLETENESS_UNKNOWN = "completeness-unknown"  # whether it is complete cannot be told from
-    what is there
-    STILL_REGISTERED_AFTER_DROP = "still-registered-after-drop"  # dropped although a source still
-    has it
+    COMPLETENESS_UNKNOWN = (
+        "completeness-unknown"  # whether it is complete cannot be told from what is there
+    )
+    STILL_REGISTERED_AFTER_DROP = (
+        "still-registered-after-drop"  # dropped although a source still has it
+    )
     # about a tenant: what was done
     GUARD = "guard"  # a guard refuses something
     CHANGE_FAILED = "change-failed"  # a change was tried and failed

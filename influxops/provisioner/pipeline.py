@@ -34,7 +34,7 @@ from influxops.engine.tenants import (
     with_completion,
 )
 from influxops.errors import InfluxopsError
-from influxops.plugin_host.discovery import FindingKind as PluginKind
+from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner import engine_pool
 from influxops.provisioner.circuit_breaker import Circuits
 from influxops.provisioner.completion_worker import Finisher
@@ -82,7 +82,7 @@ class Works:
     def __init__(
         self,
         config: Config,
-        kinds: Mapping[str, PluginKind] | None,
+        kinds: Mapping[str, PluginType] | None,
         rules: CallValidator,
         timeout: float,
         on_settled: Callable[[TenantPlan, float], None],

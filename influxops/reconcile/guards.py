@@ -19,8 +19,7 @@ from influxops.domain.plan import Plan, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.lost import refused
-from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost
+from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost, is_recreated
 from influxops.reconcile.plan.warnings import tenant_databases
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -36,8 +35,9 @@ class Guard(Struct, frozen=True):
     kind: FindingKind = FindingKind.GUARD
     when: str = "only if that is what you want"  # when it is right to allow it
     why: str = ""  # why it refuses a change, where that is not what the change is for
-    note: FindingKind | None = None  # the note of a tenant for which it refuses, where it goes by
-    one
+    note: FindingKind | None = (
+        None  # the note of a tenant for which it refuses, where it goes by one
+    )
 
 
 def _shortens(plan: TenantPlan, change: Change, observed: Observed) -> bool:
@@ -133,7 +133,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
             and is_lost(plan.record)
             and not plan.move
         ),
-        refused,
+        lambda plans: _lost(plans),
         FindingKind.LOST,
         "restore it if you can; to have all of them made again, empty",
     ),
@@ -184,6 +184,10 @@ GUARDS: Final[Mapping[str, Guard]] = {
 }
 
 
+#: What guards were called in an earlier version: the new name, by the old one.
+RENAMED: Final = {"lost": "recreate-lost", "unrecorded": "unrecorded-changes"}
+
+
 def known(allow: Iterable[str]) -> frozenset[str]:
     """Return the names of the guards that are allowed.
 
@@ -192,6 +196,11 @@ def known(allow: Iterable[str]) -> frozenset[str]:
     """
     names = frozenset(allow)
     for name in sorted(names - GUARDS.keys()):
+        if name in RENAMED:
+            raise ConfigError(
+                f"the guard {name!r} was renamed to {RENAMED[name]!r}",
+                hint=f"use `--allow {RENAMED[name]}`",
+            )
         raise ConfigError(
             f"no guard is called {name!r}",
             hint=did_you_mean(name, GUARDS) or f"guards: {', '.join(GUARDS)}",
@@ -252,6 +261,20 @@ def guard(
     plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
     checks_mass = reads_all and "mass-change" in active
     return _mass_change(plan, observed, rules) if checks_mass else plan
+
+
+def _lost(plans: list[TenantPlan]) -> str:
+    """Say whose databases are gone, and how many of them clients have created again."""
+    named = _named_databases(plans)
+    message = f"{pluralize(len(plans), 'tenant')} had a database that is gone: {named}"
+    again = sum(is_recreated(plan.record, plan.before) for plan in plans)
+    if not again:
+        return message
+    which = f"of {again:,} of them" if len(plans) > 1 else "of it"
+    return (
+        f"{message}; clients have created another one in place {which}, which is dropped only "
+        "where the guard drop is allowed, too"
+    )
 
 
 def _named_databases(plans: list[TenantPlan]) -> str:

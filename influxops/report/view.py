@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import Traits
+from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, HintKind
 from influxops.domain.plan import TenantPlan, TenantStatus
@@ -71,10 +71,10 @@ class ReportView:
         found = self._targets.get(target or "")
         return found.url if found else None
 
-    def traits(self, target: str | None) -> Traits:
+    def capabilities(self, target: str | None) -> TargetCapabilities:
         """Return what a target's kind has, and what it calls it."""
         found = self._targets.get(target or "")
-        return found.traits if found else Traits()
+        return found.capabilities if found else TargetCapabilities()
 
     def target_text(self, tenant: TenantPlan) -> str:
         """Return where a tenant's database is or will be: ` on eu1`; empty where that is unknown.
@@ -82,8 +82,11 @@ class ReportView:
         Of one that is to be moved, from where to where: ` from eu1 to eu2`.
         """
         move = tenant.move
-        if move is not None and tenant.status is TenantStatus.PENDING and move.target !=
-        tenant.target:
+        if (
+            move is not None
+            and tenant.status is TenantStatus.PENDING
+            and move.target != tenant.target
+        ):
             return f" from {one_line(tenant.target or '?')} to {one_line(move.target)}"
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
@@ -174,14 +177,15 @@ class ReportView:
 
     def _status(self, tenant: TenantPlan) -> str:
         kind = tenant.finding.kind if tenant.finding is not None else None
-        return _STATUSES.get(kind, tenant.status.value)
+        guarded = tenant.status is TenantStatus.GUARDED
+        return _STATUSES.get(kind, "needs --allow" if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
         return one_line(finding.message)
 
     def _words(self, words: Callable[[Action, str], str], change: Change) -> str:
-        return words(change.action, self.traits(change.target).marker)
+        return words(change.action, self.capabilities(change.target).completion_marker)
 
     # All of it
 
@@ -200,8 +204,9 @@ class ReportView:
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            found.append(self._group(Finding(FindingKind.GUARD, Severity.ERROR, message,
-            refusal.remedy)))
+            found.append(
+                self._group(Finding(FindingKind.GUARD, Severity.ERROR, message, refusal.remedy))
+            )
         return grouped(found)
 
     @cached_property
@@ -301,7 +306,7 @@ class ReportView:
     @property
     def has_retention(self) -> bool:
         """Whether there is a target that has retention periods, so that one speaks of them."""
-        return any(target.traits.retention is not None for target in self.report.targets)
+        return any(target.capabilities.retention is not None for target in self.report.targets)
 
     @property
     def is_unread(self) -> bool:
@@ -368,11 +373,11 @@ class ReportView:
 
 #: In the order in which a summary has them.
 _ACTIONS = list(Action)
-#: The status of a tenant, where one word says it better than its verdict.
+#: The status of a tenant, where one word says it better than its value.
 _STATUSES: Mapping[FindingKind | None, str] = {
     FindingKind.UNCONFIRMED: "not confirmed",
     FindingKind.LOST: "lost",
-    FindingKind.CLAIMED: "in another run's hands",
+    FindingKind.CLAIMED: "claimed by another run",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {

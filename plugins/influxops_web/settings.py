@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from influxops.config.settings import PluginSettings, setting
 from influxops.domain.durations import check_duration
 
 
 class WebSettings(PluginSettings):
     """The table `[web]`."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "devices": "`device_table`",
+        "activation": "`activation_ttl`",
+        "session": "`session_ttl`",
+        "logins": "`login_rate_per_minute`",
+        "budget": "`timeout`",
+    }
 
     device_table: str = setting(
         "device_registry",

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import pytest
 from influxops.config.load import Config, Section, load_config, parse_config
 from influxops.config.toml import TomlFile
 from influxops.plugin import (
+    Change,
     ConfigError,
-    Context,
     Inventory,
+    Outcome,
     PluginError,
     PluginSettings,
+    RunContext,
     Secret,
     Source,
     SourceSettings,
@@ -111,6 +113,8 @@ def test_a_file_in_the_current_folder_is_found(
         ("[tenants]\nignore = [1]\n", 2, "expected a list of text"),
         ("[placement]\npins = 1.5\n", 2, "expected a table of text, got a number"),
         ('[placement]\npolicy = "spred"\n', 2, "expected one of fill, spread"),
+        ('[naming]\nacknowledged = ["a"]\n', 2, "was renamed to `ignore` of [tenants]"),
+        ('[run]\nreading = "10s"\n', 2, "was renamed to `target_read_timeout`"),
     ],
 )
 def test_a_mistake_names_file_line_and_what_to_write(
@@ -149,11 +153,15 @@ def test_all_mistakes_of_the_core_tables_are_told_at_once(tmp_path: Path) -> Non
 
 
 def test_a_table_of_a_plugin_is_checked_together_with_the_core_tables(tmp_path: Path) -> None:
-    told = mistake(tmp_path, '[run]\ntimeout = "soon"\n\n[web]\nlogin = 5\n')
+    told = mistake(tmp_path, '[run]\ntimeout = "soon"\n\n[web]\ndevice_tabel = "x"\n')
     assert "influxops.toml:2: `timeout` of [run]: " in told
-    assert "influxops.toml:5: `login` of [web]: no such setting (did you mean
-    login_rate_per_minute?)" in told
-    assert load(tmp_path, "[web]\nlogins = 5\n").where("web", "logins").endswith("influxops.toml:2")
+    assert (
+        "influxops.toml:5: `device_tabel` of [web]: no such setting (did you mean device_table?)"
+        in told
+    )
+    assert (
+        load(tmp_path, "[web]\ntimeout = 5\n").where("web", "timeout").endswith("influxops.toml:2")
+    )
 
 
 def test_a_table_whose_plugin_is_broken_is_refused_where_it_is_written(
@@ -389,8 +397,10 @@ def test_where_a_table_says_something_is_known(tmp_path: Path) -> None:
     config = load(tmp_path, '[run]\ntarget_read_timeout = "1m"\n')
     assert config.where("run", "target_read_timeout").endswith("influxops.toml:2")
     assert config.where("run", "timeout") == "default"
-    assert parse_config({"run": {"target_read_timeout": "1m"}}).where("run", "target_read_timeout")
-    == "a program"
+    assert (
+        parse_config({"run": {"target_read_timeout": "1m"}}).where("run", "target_read_timeout")
+        == "a program"
+    )
 
 
 @pytest.mark.parametrize(
@@ -414,12 +424,12 @@ class PlainTarget(Target):
     """Knows no retention period."""
 
     @hookimpl
-    def influxops_inventory(self, context: Context) -> Inventory:
+    def influxops_list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
         return Inventory({})
 
     @hookimpl
-    def influxops_ensure(self) -> list[Any]:
-        return []
+    def influxops_ensure(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
+        return iter(())
 
 
 class SeriesSource(Source):
@@ -431,7 +441,7 @@ class SeriesSource(Source):
         size: int = setting(1, description="How many.", env=("SERIES_SIZE",), ge=1)
 
     @hookimpl
-    def influxops_tenants(self) -> list[Any]:
+    def influxops_tenants(self, context: RunContext) -> list[Any]:
         return []
 
 

@@ -35,7 +35,7 @@ def kinds(report: object) -> Counter[str]:
 
 
 def states(report: object) -> dict[str, str]:
-    return {t.tenant: t.status.value for t in report.tenants}
+    return {t.tenant: t.status.value for t in report.tenants}  # type: ignore[attr-defined]
 
 
 def may_exceed_capacity(report: Report) -> list[str]:
@@ -978,7 +978,7 @@ def test_a_source_that_gives_nothing_at_all_is_a_fault(bench: Bench) -> None:
 
 
 class Unmarked(Source):
-    def influxops_tenants(self) -> list[Tenant]:
+    def influxops_tenants(self, context: RunContext) -> list[Tenant]:
         return []
 
 

@@ -192,8 +192,12 @@ def unreachable(stage: Stage) -> str:
         scene.config("eu1", "eu2")
         scene.run("ensure", reports=True)
         scene.config(ledger='dsn = "host=127.0.0.1 port=1 user=iot dbname=iotcloud"')
-        for command in ("ensure", "plan --allow unrecorded-changes", "where acme", "where acme
-        --recorded"):
+        for command in (
+            "ensure",
+            "plan --allow unrecorded-changes",
+            "where acme",
+            "where acme --recorded",
+        ):
             scene.run(command)
         return scene.all()
 

@@ -30,7 +30,7 @@ def test_json_is_all_there_is_on_standard_output(
     assert by_id["acme"]["url"] == influx.url
     assert by_id["acme"]["database"] == "telemetry_acme"
     assert by_id["a b"]["status"] == "blocked"
-    assert done.json["version"] == 1
+    assert done.json["version"] == 2
 
 
 def test_quiet_says_nothing_when_all_is_well_and_enough_when_not(

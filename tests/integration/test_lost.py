@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from influxops_devserver.testing import running_stand_in
+from tests.earlier import ledger_of_version
 from tests.integration.command import Cli
 from tests.integration.conftest import GiveStandIn, targets_toml
 from tests.integration.servers import Influx
@@ -155,10 +156,8 @@ def test_one_upgraded_run_confirms_what_an_earlier_version_called_ready(
 ) -> None:
     server = stand_in(max_databases=None)
     install(kept, server)
-    db.execute(
-        "UPDATE influxops.tenants SET state = 'ready'",
-        "DELETE FROM influxops.migrations WHERE version >= 2",
-    )
+    db.execute("UPDATE influxops.tenants SET state = 'ready'")
+    ledger_of_version(db, 1)
     old = kept("ensure")
     assert (old.code, "influxops ledger install" in old.all) == (1, True)
     assert kept("ledger", "install").code == 0

@@ -46,7 +46,7 @@ def test_it_shows_who_waits_for_a_target_that_is_away_and_retry_goes_on_at_once(
         done = cli("queue", "status", "--format", "json")
         assert done.code == 1
         found = done.json
-        assert found["version"] == 1
+        assert found["version"] == 2
         assert len(found["workers"]) == 1
         (waiting,) = found["waiting"]
         assert (waiting["state"], waiting["tenants"], waiting["tried"]) == ("pending", 2, True)

@@ -131,7 +131,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     with path.open() as reader:
         write(full_report(), path=str(path))
         assert reader.read() == "an old report, which somebody is reading"
-    assert json.loads(path.read_text())["version"] == 1
+    assert json.loads(path.read_text())["version"] == 2
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
@@ -142,7 +142,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "there" / "real.json")
     write(full_report(), path=str(link))
     assert link.is_symlink()
-    assert json.loads((tmp_path / "there" / "real.json").read_text())["version"] == 1
+    assert json.loads((tmp_path / "there" / "real.json").read_text())["version"] == 2
 
 
 def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         write(report(), path=str(pipe))
-        assert json.loads(os.read(reading, 65536))["version"] == 1
+        assert json.loads(os.read(reading, 65536))["version"] == 2
     finally:
         os.close(reading)
     assert pipe.is_fifo()
@@ -192,7 +192,7 @@ def test_any_id_survives_the_way_through_json(capsys: pytest.CaptureFixture[str]
 def test_doctor_hears_whether_the_file_can_be_written(tmp_path: Path) -> None:
     def check(path: Path) -> bool | None:
         reporter = JsonReporter("reporter:json", JsonReporter.Settings(path=str(path)))
-        (result,) = reporter.influxops_check()
+        (result,) = reporter.influxops_check(RunContext())
         return result.ok
 
     assert check(tmp_path / "report.json")

@@ -125,7 +125,7 @@ def test_it_says_what_failed_why_and_what_to_do() -> None:
     told = message(full_report())
     assert told["text"] == texts(told)[0]
     assert texts(told)[0] == (
-        "❌ influxops on ops1: 1 created, 1 failed, 1 unknown, 1 held, 1 refused, "
+        "❌ influxops on ops1: 1 created, 1 failed, 1 unknown, 1 blocked, 1 needs --allow, "
         "1 of 6 tenants already ok"
     )
     errors = section(told, "Errors").splitlines()
@@ -187,7 +187,7 @@ def test_a_server_that_died_in_the_middle_is_named() -> None:
     assert "target eu1: connection refused" in errors
     assert "3 tenants on eu1 (telemetry_t0, telemetry_t1 and telemetry_t2): no answer" in errors
     assert "eu1 http://eu1.example:8181 NOT READ" in texts(told)[-1]
-    assert "places left" not in texts(told)[-1]
+    assert "slots free" not in texts(told)[-1]
 
 
 def test_what_is_over_is_told_with_when_it_began() -> None:

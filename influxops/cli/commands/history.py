@@ -54,7 +54,7 @@ def command(
             start = (now or context.started) - timedelta(seconds=seconds)
         entries = ledger.history(HistoryQuery(tenants or None, run, start, limit), context)
     if output == "json":
-        say_json({"version": 1, "history": [_document(entry) for entry in entries]})
+        say_json({"version": 2, "history": [_document(entry) for entry in entries]})
         return
     for entry in entries:
         put(_line(entry, named=len(tenants) == 1))

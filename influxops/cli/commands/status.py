@@ -48,7 +48,7 @@ def command(
         view, errors = look(engine, context)
         rows = tenant_status(engine, view, context)
     if output == "json":
-        say_json({"version": 1, "tenants": rows})
+        say_json({"version": 2, "tenants": rows})
     elif rows:
         _show(view, rows)
     for sentence in view.no_tenants:
@@ -157,7 +157,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "rows": _number(row, row["rows"], at_most=_is_at_most(row["tables"] or ())),
         "tables": _tables(row["tables"]),
         "last_write": row["last_write"] or "-",
-        "since": (row["since"] or "-")[:10],
+        "since": (row["created_at"] or "-")[:10],
     }
     state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
     if row["copies"]:

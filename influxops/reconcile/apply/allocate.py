@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Outcome, ChangeResult
+from influxops.domain.change import Action, ChangeResult, Outcome
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
-from influxops.domain.record import Record, State, Writing
+from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.errors import LedgerError
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: For so long a tenant that no source has may still come: it was wanted before it was registered.
 _UNREGISTERED = timedelta(minutes=10)
@@ -24,7 +24,7 @@ _WAITING = (State.PENDING, State.ALLOCATED)
 
 
 def commit_seen(
-    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: Context
+    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> None:
     """Record which tenants have their databases, lost them, or are kept though they were retiring.
 
@@ -50,13 +50,14 @@ def is_kept(plan: TenantPlan) -> bool:
 
 
 def _kept(plan: TenantPlan) -> TenantPlan:
-    outcomes = tuple(Outcome(c, ChangeResult.DONE) for c in plan.changes if c.action is
-    Action.UNRETIRE)
+    outcomes = tuple(
+        Outcome(c, ChangeResult.DONE) for c in plan.changes if c.action is Action.UNRETIRE
+    )
     return replace(plan, status=TenantStatus.CHANGED, outcomes=outcomes, after=plan.before)
 
 
 def allocate(
-    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: Context
+    plans: Iterable[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> dict[str, Record]:
     """Reserve a slot for each tenant that is to be created; record all others as far as is known.
 
@@ -77,7 +78,7 @@ def allocate(
     plans = [*plans]
     commit_seen(plans, observed, request, context)
     records = [after for plan in plans if (after := _waiting(plan, observed)) is not None]
-    return request.ledger.record(Writing(tuple(records)), context) if records else {}
+    return request.ledger.commit(LedgerUpdate(tuple(records)), context) if records else {}
 
 
 def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
@@ -85,8 +86,8 @@ def _waiting(plan: TenantPlan, observed: Observed) -> Record | None:
     before = plan.record or Record(plan.tenant, State.PENDING)
     after, why = before, plan.finding.message if plan.finding is not None else ""
     kind = plan.finding.kind if plan.finding is not None else None
-    if before.is_claimed or before.state not in (*_WAITING, State.RETIRED) or kind is
-    FindingKind.CLAIMED:
+    is_waiting = before.state in (*_WAITING, State.RETIRED)
+    if before.is_claimed or not is_waiting or kind is FindingKind.CLAIMED:
         return None
     if kind is FindingKind.UNKNOWN_TENANT:
         if _is_overdue(before):

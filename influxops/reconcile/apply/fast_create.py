@@ -119,7 +119,7 @@ def _create(
                 if faults
                 else None
             )
-        for outcome in target.make(changes, context):
+        for outcome in target.create_databases(changes, context):
             plan = places[outcome.change.tenant]
             if outcome.status is not ChangeResult.DONE:
                 tell(_ended(plan, outcome))

@@ -15,14 +15,14 @@ from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.move.route import Goal, is_cut_over
+from influxops.reconcile.move.route import MoveRequest, is_cut_over
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import LOOK, homes_of
+from influxops.reconcile.plan.desired import LOOK
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class MovePlanner:
@@ -32,13 +32,13 @@ class MovePlanner:
         goal: What the move is for.
     """
 
-    def __init__(self, goal: Goal, observed: Observed, request: RunRequest) -> None:
+    def __init__(self, goal: MoveRequest, observed: Observed, request: RunRequest) -> None:
         self.goal, self.observed, self.request = goal, observed, request
         self.ledger_view, self.rules = observed.ledger_view, request.rules
         self.handles = {handle.name: handle for handle in request.targets}
         self._placements: dict[str, Placement] = {}
 
-    def plan(self, desired: Mapping[str, TenantPlan], context: Context) -> Plan:
+    def plan(self, desired: Mapping[str, TenantPlan], context: RunContext) -> Plan:
         """Plan for all whom the move is for; the guards have not looked at it yet."""
         tenants = {}
         for number, plan in enumerate(self._candidates(desired, context)):
@@ -48,7 +48,7 @@ class MovePlanner:
         return Plan(tenants, tuple(self._notes(desired)) if self.goal.away else ())
 
     def _candidates(
-        self, desired: Mapping[str, TenantPlan], context: Context
+        self, desired: Mapping[str, TenantPlan], context: RunContext
     ) -> Iterator[TenantPlan]:
         away = self.goal.away
         if away is None:
@@ -126,7 +126,7 @@ class MovePlanner:
             )
             return plan.block(blocked(FindingKind.LOST, message, Hint.command("plan", "see {}")))
         if recorded.is_recreated(record, before):
-            return plan.block(recorded.lost(plan, record, self.observed))
+            return recorded.lost(plan, self.observed)
         if is_cut_over(record):
             return self._rest(plan, record)
         if record.target == self.goal.to:
@@ -136,7 +136,7 @@ class MovePlanner:
     def _unrecorded(self, plan: TenantPlan) -> TenantPlan:
         if plan.status is TenantStatus.BLOCKED:
             return plan
-        homes = homes_of(plan.database, self.observed) if plan.database else []
+        homes = self.observed.targets_holding(plan.database)
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
         remedy = Hint.command("ensure", "run {} first, which records it")
@@ -161,8 +161,9 @@ class MovePlanner:
             )
         if record.state not in (State.READY, State.MOVING):
             remedy = Hint.command("ensure", "run {} first")
-            return blocked(FindingKind.OUTCOME_UNKNOWN, f"it is recorded as {record.state.value}",
-            remedy)
+            return blocked(
+                FindingKind.OUTCOME_UNKNOWN, f"it is recorded as {record.state.value}", remedy
+            )
         if is_cut_over(record) and to not in (None, record.target):
             return blocked(
                 FindingKind.MOVING,
@@ -173,8 +174,11 @@ class MovePlanner:
             )
         if is_cut_over(record):
             return None
-        if record.state is State.MOVING and to not in (None, record.secondary_target,
-        record.target):
+        if record.state is State.MOVING and to not in (
+            None,
+            record.secondary_target,
+            record.target,
+        ):
             return blocked(
                 FindingKind.MOVING,
                 f"it is being moved to {record.secondary_target}",
@@ -210,15 +214,15 @@ class MovePlanner:
         change = self._change(
             plan,
             record.target or "",
-            f"the rest of it from {record.secondary_target}" + (", which cannot be read" if "
-            "unseen else ""),
+            f"the rest of it from {record.secondary_target}"
+            + (", which cannot be read" if unseen else ""),
         )
         return replace(plan, status=TenantStatus.PENDING, changes=(change,), unseen_on=unseen)
 
     def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
         resumed = record.state is State.MOVING
-        keeps_periods = self.rules.targets[source].traits.retention is not None
+        keeps_periods = self.rules.targets[source].capabilities.retention is not None
         if keeps_periods and before.retention is UNKNOWN:
             message = (
                 "its retention period cannot be read, so that the copy would keep its data for "
@@ -238,7 +242,7 @@ class MovePlanner:
         if not there:
             location = self._placement(source).choose(target or plan.pin)
             if location is None:
-                return plan.block(self._no_place(source, target or plan.pin))
+                return plan.blocked(*self._no_place(source, target or plan.pin))
             target, over = location.target, location.is_over_estimate
             there = self._database(target, record.database)
         assert target is not None
@@ -266,8 +270,9 @@ class MovePlanner:
             return None
         if self.rules.targets[target].draining:
             return blocked(
-                FindingKind.DRAINING, f"{target} is draining and gets nothing new", "choose another
-                target"
+                FindingKind.DRAINING,
+                f"{target} is draining and gets nothing new",
+                "choose another target",
             )
         if plan.pin not in (None, target):
             return blocked(
@@ -296,26 +301,19 @@ class MovePlanner:
         """Give nothing more to a target that said that nothing more fits."""
         self._placement(source).locations[target].closed = why
 
-    def _no_place(self, source: str, target: str | None) -> Finding:
+    def _no_place(self, source: str, target: str | None) -> tuple[FindingKind, str, str]:
         if target == self.goal.away:
-            return blocked(
-                FindingKind.MISPLACED,
-                f"its target is to be {target}, as its source or [placement] pins say",
-                "change that first",
-            )
-        why = self._placement(source).why_none(target)
-        return blocked(
-            FindingKind.OVER_CAPACITY,
-            f"no place left: {why or 'no other target of its kind can be reached'}",
-            "add a target, raise a capacity, or drop what is not needed",
-        )
+            message = f"its target is to be {target}, as its source or [placement] pins say"
+            return FindingKind.MISPLACED, message, "change that first"
+        otherwise = "no other target of its kind can be reached"
+        return self._placement(source).no_place(otherwise, target)
 
     def _making(
         self, plan: TenantPlan, target: str, before: Database, there: Database | None
     ) -> Iterator[Change]:
-        traits = self.rules.targets[target].traits
+        capabilities = self.rules.targets[target].capabilities
         if there is None:
-            after = new_database(before.name, before.retention, traits)
+            after = new_database(before.name, before.retention, capabilities)
             reason = f"for what is moved from {plan.target}"
             yield Change(Action.CREATE, plan.tenant, target, before.name, None, after, reason)
         elif there.complete is False:

@@ -28,11 +28,10 @@ from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import ledger
-from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 #: So many markers are read of each target; of databases beyond them nothing is said.
@@ -62,7 +61,7 @@ def stale_ledger(
     desired: Mapping[str, TenantPlan] | None,
     request: RunRequest,
     scope: Scope,
-    context: Context,
+    context: RunContext,
 ) -> list[Finding]:
     """Return what servers show and the ledger does not know; it asks nothing where all is well.
 
@@ -86,7 +85,7 @@ def stale_ledger(
         return []
     try:
         # Others go on meanwhile: what they did since is no news to the ledger.
-        memory = request.ledger.memory(context, tenants)
+        memory = request.ledger.load_records(tenants, context)
     except Interrupted:
         raise
     except InfluxopsError:
@@ -108,7 +107,7 @@ def looks_beside(
     names: Mapping[str, Collection[str]],
     away: Collection[str],
     found: dict[str, Inventory],
-    context: Context,
+    context: RunContext,
 ) -> dict[str, Callable[[], None]]:
     """Return what looks at databases on targets where none should be, by `beside TARGET`.
 
@@ -124,7 +123,7 @@ def looks_beside(
 
     def look(handle: TargetHandle) -> None:
         with contextlib.suppress(InfluxopsError):
-            inventory = handle.look(names[handle.name], context.limited(_BESIDE))
+            inventory = handle.get_databases(names[handle.name], context.limited(_BESIDE))
             if inventory.databases:
                 found[handle.name] = inventory
 
@@ -134,7 +133,7 @@ def looks_beside(
         if handle.name in names
         and handle.name not in away
         and not handle.missing
-        and handle.implements("influxops_look")
+        and handle.implements("influxops_get_databases")
     }
 
 
@@ -160,8 +159,10 @@ def _suspects(
     for record in ledger_view.records.values():
         owners.setdefault(record.database, record.tenant)
         if record.state not in _PLACELESS:
-            explained |= {(record.target, record.database), (record.secondary_target,
-            record.database)}
+            explained |= {
+                (record.target, record.database),
+                (record.secondary_target, record.database),
+            }
     for target, inventory in observed.inventories.items():
         if target in ledger_view.replaced:
             continue  # that is reported, and nothing on it is what was promised
@@ -217,11 +218,12 @@ def _deleted(
             if deleted is not None and there.complete is True:
                 yield record, deleted
             continue
-        homes = homes_of(record.database, observed)
+        homes = observed.targets_holding(record.database)
         is_missed = desired is None or (knows_all and record.tenant not in desired)
         # What is elsewhere, and no record explains, is reported as such.
-        if (is_missed and not homes) or (deleted is not None and homes ==
-        [record.secondary_target]):
+        if (is_missed and not homes) or (
+            deleted is not None and homes == [record.secondary_target]
+        ):
             yield record, deleted
 
 
@@ -240,7 +242,7 @@ def _deleted_since(
 
 
 def _markers(
-    suspects: Iterable[Suspect], request: RunRequest, context: Context
+    suspects: Iterable[Suspect], request: RunRequest, context: RunContext
 ) -> dict[tuple[str, str], Marker]:
     """Read what the markers of suspects say; those of tenants that are recorded elsewhere first."""
     names: defaultdict[str, list[str]] = defaultdict(list)
@@ -251,7 +253,7 @@ def _markers(
 
     def read(handle: TargetHandle) -> dict[str, Marker]:
         try:
-            return handle.markers(names[handle.name], reading)
+            return handle.get_markers(names[handle.name], reading)
         except Interrupted:
             context.check()
             return {}  # it answers no more, and what is not read is not suspected
@@ -308,11 +310,12 @@ def _missed(
         what += ", later than all that the ledger has of it"
     if record.database in observed.inventories[where].databases:
         remedy: str | Hint = f"{_MAY_BE_OLDER} What is there now was made since"
-    elif homes_of(record.database, observed):
+    elif observed.targets_holding(record.database):
         what += f"; {record.secondary_target} holds it"
         adopt = f"adopt {shlex.quote(f'{record.tenant}={record.database}')}"
-        remedy = Hint.command(adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.secondary_target} has
-        all of it")
+        remedy = Hint.command(
+            adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.secondary_target} has all of it"
+        )
     else:
         source = "" if asked is None else ", and in no source"
         what += f"; it is recorded there as {record.state.value}{source}"
@@ -323,8 +326,7 @@ def _missed(
     return _finding(record.tenant, where, record.database, what, remedy)
 
 
-def _finding(
-    tenant: str, target: str, database: str, message: str, remedy: str | Hint
-) -> Finding:
-    return Finding(FindingKind.STALE_LEDGER, Severity.WARNING, message, remedy, tenant, target,
-    database)
+def _finding(tenant: str, target: str, database: str, message: str, remedy: str | Hint) -> Finding:
+    return Finding(
+        FindingKind.STALE_LEDGER, Severity.WARNING, message, remedy, tenant, target, database
+    )

@@ -16,8 +16,9 @@ from influxops.domain.database import UNMANAGED
 from influxops.domain.finding import Finding, FindingKind, blocked
 from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.selection import Scope
-from influxops.errors import InfluxopsError, TargetRefused
+from influxops.errors import InfluxopsError, TargetAuthError
 from influxops.reconcile.guards import guard
+from influxops.reconcile.observe.reread import confirm_losses
 from influxops.reconcile.observe.selected import (
     Selected,
     TargetHints,
@@ -27,13 +28,13 @@ from influxops.reconcile.observe.selected import (
     observe_selected,
 )
 from influxops.reconcile.observe.stale_ledger import stale_ledger
-from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.contents import describe_recreated
+from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.ensure import make_plan
-from influxops.reconcile.plan.lost import describe_recreated, look_twice
-from influxops.reconcile.plan.recorded import how_to_go_on, is_lost, why_lost
+from influxops.reconcile.plan.recorded import explain_lost, how_to_go_on, is_lost
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class SelectedPlan(Struct, frozen=True):
@@ -56,7 +57,7 @@ class SelectedPlan(Struct, frozen=True):
 def plan_selected(
     asked: Mapping[str, TenantRequest],
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     hints: TargetHints,
     *,
     verify: bool = False,
@@ -79,8 +80,8 @@ def plan_selected(
             {id_: _postpone(plan, why) for id_, plan in unread.items()}, failed=read.failed
         )
     scope = Scope(frozenset(asked))
-    desired = desire(read.observed, request.rules, no_check)
-    observed = look_twice(desired, read.observed, request, context)
+    desired = compute_desired(read.observed, request.rules, no_check)
+    observed = confirm_losses(desired, read.observed, request, context)
     plan = make_plan(observed, desired, request.rules, scope, no_check)
     plan = guard(plan, observed, request.rules, request.allow)
     plan = describe_recreated(plan, request.targets, context)
@@ -157,7 +158,7 @@ class _Decider:
         record = self._observed.ledger_view.records.get(plan.tenant)
         target = record.target if record is not None else None
         is_refused = target in self._hints.refused or isinstance(
-            self._failed.get(f"target:{target}"), TargetRefused
+            self._failed.get(f"target:{target}"), TargetAuthError
         )
         is_provisioned = record is not None and record.is_provisioned
         if is_refused or not is_provisioned or target not in self._observed.unread:
@@ -187,14 +188,14 @@ class _Decider:
 
     def _missing(self, plan: TenantPlan) -> TenantPlan:
         if plan.record is not None and is_lost(plan.record):
-            why = f"it is lost: {why_lost(plan.record, self._observed)}; a full run tells more"
+            why = f"it is lost: {explain_lost(plan.record, self._observed)}; a full run tells more"
             return _refuse(plan, FindingKind.LOST, f"{why}, and what to do")
         if plan.unseen_on:
             names = ", ".join(plan.unseen_on)
             return _postpone(plan, self._why(f"it may be on {names}, not asked now"))
         if plan.status is TenantStatus.GUARDED and plan.finding is not None:
-            return _refuse(plan, FindingKind.GUARD, f"{plan.finding.message}
-            ({plan.finding.remedy})")
+            why = f"{plan.finding.message} ({plan.finding.remedy})"
+            return _refuse(plan, FindingKind.GUARD, why)
         if len(self._request.targets) > 1 and self._request.ledger is None:
             why = "there are several targets and no ledger, so a full run places it"
             return _postpone(plan, why)

@@ -7,8 +7,16 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from influxops.plugin import Check, Context, Finding, FindingKind, Severity, SourceError, Tenant,
-pluralize
+from influxops.plugin import (
+    Check,
+    Finding,
+    FindingKind,
+    RunContext,
+    Severity,
+    SourceError,
+    Tenant,
+    pluralize,
+)
 from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.errors import in_setting
 from influxops_postgres.source.registry import (
@@ -40,7 +48,7 @@ SELECT has_column_privilege(c.oid, %(column)s, 'SELECT')
 """)
 
 
-def checks(settings: PostgresSettings, context: Context) -> Iterator[Check]:
+def checks(settings: PostgresSettings, context: RunContext) -> Iterator[Check]:
     """Look at the server, the table, the rights on it, and the tenants."""
     name = "connection"
     try:

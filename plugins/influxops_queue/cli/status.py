@@ -65,7 +65,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
 
 def _document(namespace: str, stats: QueueStats, failed: Sequence[FailedTenant]) -> dict[str, Any]:
     return {
-        "version": 1,
+        "version": 2,
         "namespace": namespace,
         "workers": [{"works_seconds": round(seconds, 1)} for seconds in stats.workers],
         "hints": stats.hints,

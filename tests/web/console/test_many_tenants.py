@@ -51,7 +51,7 @@ def many(
         ("/", "10,000 tenants, page 1 of 200"),
         ("/?page=200", "page 200 of 200"),
         ("/?q=00777", "1 tenant"),
-        ("/?state=wanted&page=3", "999 tenants, page 3 of 20"),
+        ("/?state=pending&page=3", "999 tenants, page 3 of 20"),
         ("/fleet", "999 tenants; those that wait longest"),
         ("/runs", "500 created"),
     ],
