@@ -26,7 +26,7 @@ STATES = {
 }
 #: How each is coloured; the word itself is always there too.
 COLOURS: dict[str, str] = {
-    **{state: "info" for state in State},
+    **dict.fromkeys(map(str, State), "info"),
     State.READY: "success",
     State.RETIRING: "secondary",
     State.RETIRED: "secondary",
