@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from influxops.plugin import (
     ConfigError,
-    Context,
     CopyProgress,
     CopyRequest,
     Finding,
     Interrupted,
+    RunContext,
     Severity,
     TargetError,
 )
@@ -34,7 +34,7 @@ _EXPIRING = 3600 * 1_000_000_000
 
 
 def estimate(
-    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: Context
+    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: RunContext
 ) -> Iterator[CopyProgress]:
     """Yield one value: tables, rows, about how many bytes, and findings about `target`."""
     tables = TableSync(source, copy, context, target)
@@ -68,7 +68,7 @@ def estimate(
     )
 
 
-def _rate(source: CopyEndpoint, name: str, context: Context) -> float:
+def _rate(source: CopyEndpoint, name: str, context: RunContext) -> float:
     """Return how many rows a second can be copied, by reading some and making lines of them."""
     table = source.table(name)
     lines, read, began = LineEncoder(table), 0, time.monotonic()
@@ -112,7 +112,7 @@ class _Counter(LineWriter):
         self.rows += sum(1 for _ in lines)
 
 
-def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: Context) -> Iterator[CopyProgress]:
+def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: RunContext) -> Iterator[CopyProgress]:
     """Count the rows that the copy has, and the source lacks or has with other values.
 
     A move that is taken up again begins with it: a ledger that was restored says that a move is

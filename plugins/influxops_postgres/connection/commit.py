@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from influxops.plugin import Context, Interrupted
+from influxops.plugin import Interrupted, RunContext
 from influxops_postgres.connection.errors import CommitUnknown, NotCommitted
 from influxops_postgres.connection.pool import connected
 from influxops_postgres.connection.settings import ConnectionSettings
@@ -126,7 +126,7 @@ async def confirming(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[
 
 
 def was_committed(
-    settings: ConnectionSettings, context: Context, lost: CommitUnknown
+    settings: ConnectionSettings, context: RunContext, lost: CommitUnknown
 ) -> bool | None:
     """Ask on new connections how a transaction ended; None where the server cannot tell in time."""
     query = _OUTCOME.format(identity=sql.Literal(lost.identity))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 
-from influxops.plugin import Context, Hint, InfluxopsError, Interrupted
+from influxops.plugin import Hint, InfluxopsError, Interrupted, RunContext
 from influxops_postgres.connection.settings import ConnectionSettings
 
 #: What psycopg and libpq put in front of the reason.
@@ -90,7 +90,7 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def explained(
-    context: Context, explain: Callable[[psycopg.Error], InfluxopsError]
+    context: RunContext, explain: Callable[[psycopg.Error], InfluxopsError]
 ) -> Iterator[None]:
     """Raise what psycopg raises in the block as an error that says what to do.
 
