@@ -13,12 +13,19 @@ from msgspec.structs import replace
 from influxops.plugin import (
     Change,
     Check,
+    Closing,
     CopyProgress,
     CopyRequest,
     Database,
+    DatabaseCopy,
+    DatabaseLookup,
+    DatabaseMarkers,
+    DatabaseStatistics,
     DatabaseStats,
+    FastCreation,
     Finding,
     FindingKind,
+    HealthChecks,
     Hint,
     InfluxopsError,
     Inventory,
@@ -29,6 +36,7 @@ from influxops.plugin import (
     Target,
     TargetCapabilities,
     TargetError,
+    WriteActivity,
     hookimpl,
 )
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
@@ -66,7 +74,17 @@ class _RunCache(Struct):
     reused: set[str] = field(default_factory=set)  # whose namesake had just been deleted
 
 
-class InfluxDB3Target(Target):
+class InfluxDB3Target(
+    Target,
+    DatabaseLookup,
+    DatabaseMarkers,
+    FastCreation,
+    DatabaseStatistics,
+    WriteActivity,
+    DatabaseCopy,
+    HealthChecks,
+    Closing,
+):
     """An InfluxDB 3 server that holds tenant databases."""
 
     Settings = InfluxDB3Settings
@@ -188,7 +206,7 @@ class InfluxDB3Target(Target):
         return Inventory(databases, identity=client.cluster_uuid, complete=complete, deleted=gone)
 
     @hookimpl
-    def influxops_markers(
+    def influxops_get_markers(
         self, names: Collection[str], context: RunContext
     ) -> Iterator[tuple[str, Marker]]:
         """Read the oldest marker of each database with one query, a few at a time."""

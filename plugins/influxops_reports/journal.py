@@ -15,6 +15,7 @@ from influxops.plugin import (
     ChangeResult,
     Check,
     Event,
+    HealthChecks,
     HistoryEntry,
     Report,
     Reporter,
@@ -44,7 +45,7 @@ _NO_CHANGE = (
 )
 
 
-class JournalReporter(Reporter):
+class JournalReporter(Reporter, HealthChecks):
     """Appends each change to a file, one JSON object per line; existing lines are never rewritten.
 
     Several runs may write at once: a lock keeps their lines whole. Dry runs write nothing.
@@ -61,7 +62,7 @@ class JournalReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_check(self) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Check that the journal can be written."""
         yield check_writable(Path(self.settings.path), "the journal", replaced=False)
 
