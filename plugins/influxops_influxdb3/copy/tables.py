@@ -224,8 +224,8 @@ class UnreadableTables:
         self._found(name)
         if len(self.reasons) > _MOST_UNREADABLE:
             raise TargetError(
-                f"more than {_MOST_UNREADABLE} tables cannot be copied, one of them {one_line(name)}: "
-                f"{reason}",
+                f"more than {_MOST_UNREADABLE} tables cannot be copied, one of them "
+                f"{one_line(name)}: {reason}",
                 hint="look at the logs of both servers",
             )
 
