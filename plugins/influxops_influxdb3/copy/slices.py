@@ -34,9 +34,6 @@ def slices(
     Rows that come in the meantime are in one of them too, unless their time has been passed.
 
     Where `other` is asked for the same slices, they keep within its limit, too.
-
-    Raises:
-        QueryFileLimit: When a single moment is in too many files for the server.
     """
     rest = Span(start, LAST + 1)
     if start > LAST:
@@ -56,9 +53,6 @@ def probed(side: CopyEndpoint, table: str, span: Span = ALL) -> Iterator[tuple[S
 
     Only one whose rows all have one time has more than `MAX_ROWS`. They follow upon each other:
     a gap belongs to the slice after it, or to the last one.
-
-    Raises:
-        QueryFileLimit: When a single moment is in too many files for the server.
     """
     begin, held = span.start, 0
     spans, found = [span], Span(span.start, span.start)
