@@ -117,9 +117,6 @@ class Service:
         """Yield a connection on which each statement is a transaction of its own.
 
         Nothing but PostgreSQL is waited for in the block.
-
-        Raises:
-            Problem: When PostgreSQL is unavailable (503).
         """
         assert self._pool is not None, "the service runs"
         is_unavailable = time.monotonic() - self._waited_at < _RECENTLY

@@ -39,7 +39,7 @@ class NewTenant(_Request):
     """A tenant to be created."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme"}]}
+        json_schema_extra={"examples": [{"tenant_id": "acme", "name": "Acme"}]}
     )
 
     tenant_id: TenantId
@@ -50,8 +50,7 @@ class TenantChange(_Request):
     """What is to be changed of a tenant; what is not given stays."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"minProperties": 1, "examples": [{"status": "suspended"}]},
+        json_schema_extra={"minProperties": 1, "examples": [{"status": "suspended"}]}
     )
 
     name: Name = ""
@@ -62,8 +61,7 @@ class NewDevice(_Request):
     """A device to be registered."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"tenant_id": "acme", "device_id": "pump-7"}]},
+        json_schema_extra={"examples": [{"tenant_id": "acme", "device_id": "pump-7"}]}
     )
 
     tenant_id: TenantId

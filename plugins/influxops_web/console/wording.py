@@ -25,12 +25,9 @@ STATES = {
     UNRECORDED: "no run has recorded it yet",
 }
 #: How each is coloured; the word itself is always there too.
-COLOURS = {
-    State.PENDING: "info",
-    State.ALLOCATED: "info",
-    State.UNCONFIRMED: "info",
+COLOURS: dict[str, str] = {
+    **dict.fromkeys(map(str, State), "info"),
     State.READY: "success",
-    State.MOVING: "info",
     State.RETIRING: "secondary",
     State.RETIRED: "secondary",
     State.LOST: "danger",
