@@ -9,6 +9,7 @@ which one is next; what a tenant's clients are told, `target`, holds all of its 
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections import deque
@@ -28,11 +29,10 @@ from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
-from influxops.reconcile.move.backfill import BackfillScheduler
+from influxops.reconcile.move.backfill import MoveSteps
 from influxops.reconcile.move.copy import look_ahead
-from influxops.reconcile.move.plan import MovePlanner
-from influxops.reconcile.move.route import MoveRequest, route_of
-from influxops.reconcile.move.state import MoveFailed, MoveProgress, MovesInProgress
+from influxops.reconcile.move.plan import MovePlanner, MoveRequest, route_of
+from influxops.reconcile.move.state import MoveFailed, MoveProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import Planning
@@ -88,12 +88,10 @@ class Move(Operation):
         Raises:
             ConfigError: When a target is not configured.
         """
-        request, context = planning.request, planning.context
-        assert request.ledger is not None
-        goal = self._goal(request.ledger.settings)
-        goal.refuse(request.rules.targets)
-        self._planner = MovePlanner(goal, planning.observed, request)
-        plan = self._planner.plan(planning.desired, context)
+        context = planning.context
+        assert planning.request.ledger is not None
+        self._planner = MovePlanner(self._goal(planning.request.ledger.settings), planning)
+        plan = self._planner.plan()
         if not context.dry_run:
             return plan
         to_do = [each for each in plan.tenants.values() if each.changes]
@@ -101,16 +99,16 @@ class Move(Operation):
         tenants = dict(plan.tenants)
         for each in to_do:
             tenants[each.tenant] = look_ahead(
-                each, self._planner.handles, goal.without_tables, context
+                each, self._planner.handles, self._planner.goal.without_tables, context
             )
             context.on_progress(1)
         return replace(plan, tenants=tenants)
 
     def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
         """Move the planned tenants; yield what is known at the end, or when the run is over."""
-        moves = MovesInProgress(self._planner.goal, state, planning.request, planning.context)
+        moves = _MoveExecutor(self._planner, state)
         try:
-            _MoveExecutor(self._planner, moves).through()
+            moves.run()
         except Interrupted as error:
             moves.interrupted(error)
             yield moves.known
@@ -133,30 +131,26 @@ class Drain(Move):
         self._away = target
 
 
-class _MoveExecutor:
-    """All moves of a run.
+class _MoveExecutor(MoveSteps):
+    """All moves of a run."""
 
-    Args:
-        planner: Who planned them.
-        moves: What the run has in its hands.
-    """
+    def __init__(self, planner: MovePlanner, state: RunState) -> None:
+        super().__init__(planner.goal, state, planner.planning.request, planner.planning.context)
+        self.planner = planner
+        planner.ledger_view = replace(planner.ledger_view, records=self.records)
 
-    def __init__(self, planner: MovePlanner, moves: MovesInProgress) -> None:
-        self.planner, self.moves, self.passes = planner, moves, BackfillScheduler(moves)
-        planner.ledger_view = replace(planner.ledger_view, records=moves.records)
-
-    def through(self) -> None:
-        """Move all of them: what waits for its next pass goes before the next copy."""
-        to_do = deque(plan for plan in self.moves.tenants.values() if plan.changes)
+    def run(self) -> None:
+        """Move all of them: backfill passes that are due take precedence over new copies."""
+        to_do = deque(plan for plan in self.tenants.values() if plan.changes)
         ready: deque[MoveProgress] = deque()
-        while to_do or ready or self.passes.next_at is not None:
-            self.moves.context.check()
-            at = self.passes.next_at
-            if at is not None and (at <= time.monotonic() or not (ready or to_do)):
+        while to_do or ready or self.waiting:
+            self.context.check()
+            at = self.waiting[0][0] if self.waiting else math.inf
+            if self.waiting and (at <= time.monotonic() or not (ready or to_do)):
                 self._pause_until(at)
-                self.passes.step(self.passes.next())
+                self.step(heapq.heappop(self.waiting)[2])
             elif ready:
-                self.passes.step(ready.popleft())
+                self.step(ready.popleft())
             else:
                 batch = [to_do.popleft() for _ in range(min(_AT_ONCE, len(to_do)))]
                 begun, again = self._begin(batch)
@@ -168,11 +162,11 @@ class _MoveExecutor:
         if seconds <= 0:
             return
         what = f"waiting {seconds} s for clients that still use the old place"
-        self.moves.context.on_stage(what, seconds)
+        self.context.on_stage(what, seconds)
         while (left := at - time.monotonic()) > 0:
-            self.moves.context.pause(min(left, 1.0))
-            self.moves.context.on_progress(1)
-        self.moves.context.on_stage("", 0)
+            self.context.pause(min(left, 1.0))
+            self.context.on_progress(1)
+        self.context.on_stage("", 0)
 
     # Before anything is copied ---------------------------------------------------------------
 
@@ -184,10 +178,8 @@ class _MoveExecutor:
         """
         plans = []
         for plan in batch:
-            ahead = look_ahead(
-                plan, self.moves.handles, self.moves.goal.without_tables, self.moves.context
-            )
-            self.moves.tenants[plan.tenant] = ahead
+            ahead = look_ahead(plan, self.handles, self.goal.without_tables, self.context)
+            self.tenants[plan.tenant] = ahead
             if ahead.changes:
                 # How much there is stands in what is told at the end.
                 notes = tuple(n for n in ahead.notes if n.kind is not FindingKind.MOVING)
@@ -195,7 +187,7 @@ class _MoveExecutor:
         moves = self._take(plans)
         for move in [move for move in moves if move.route.is_cancelled]:
             self._give_up(move)
-        moves = [move for move in moves if move.plan.tenant in self.moves.open]
+        moves = [move for move in moves if move.plan.tenant in self.open]
         return self._make(moves)
 
     def _take(self, plans: Sequence[TenantPlan]) -> list[MoveProgress]:
@@ -204,27 +196,25 @@ class _MoveExecutor:
         if not wanted:
             return []
         try:
-            found = self.moves.ledger.reserve([*wanted.values()], self.moves.context)
+            found = self.ledger.reserve([*wanted.values()], self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
             return self._not_taken(plans, error)
-        self.moves.records.update(found)
+        self.records.update(found)
         mine = []
         for plan in plans:
             record = found[plan.tenant]
-            if record.claimed_by == self.moves.context.id:
+            if record.claimed_by == self.context.id:
                 mine.append(plan)
             else:
-                self.moves.tenants[plan.tenant] = busy(
-                    replace(plan, changes=(), after=plan.before), record
-                )
-        moves = [MoveProgress(plan, route_of(plan), found[plan.tenant]) for plan in mine]
+                self.tenants[plan.tenant] = busy(plan, record)
+        moves = [MoveProgress(plan, found[plan.tenant]) for plan in mine]
         # From here on each is let go of, however the run ends.
-        self.moves.open.update({move.plan.tenant: move for move in moves})
+        self.open.update({move.plan.tenant: move for move in moves})
         try:
             entries = tuple(self._started(plan) for plan in mine)
-            self.moves.ledger.record(Writing(entries=entries), self.moves.context)
+            self.ledger.record(Writing(entries=entries), self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -234,10 +224,10 @@ class _MoveExecutor:
     def _not_taken(self, plans: Sequence[TenantPlan], error: InfluxopsError) -> list[MoveProgress]:
         """Leave tenants alone, because the ledger cannot be told that they are moving."""
         for plan in plans:
-            self.moves.open.pop(plan.tenant, None)
+            self.open.pop(plan.tenant, None)
             message = f"not tried: the ledger: {error.message}"
             failed = MoveFailed(message, error.remedy, kind=FindingKind.NOT_ATTEMPTED)
-            self.moves.settle(plan, failed, ChangeResult.SKIPPED)
+            self.resolve(plan, failed, ChangeResult.SKIPPED)
         return []
 
     def _moving(self, plan: TenantPlan) -> Record:
@@ -271,9 +261,7 @@ class _MoveExecutor:
         elif route.was_cut_over:
             again = f"the rest of it from {route.source}"
         to = record.secondary_target or route.target if route.is_cancelled else route.target
-        return self.moves.request.entry(
-            Event.MOVING, plan, route.source, route.source, to, message=again
-        )
+        return self.request.entry(Event.MOVING, plan, route.source, route.source, to, message=again)
 
     def _make(self, moves: Sequence[MoveProgress]) -> tuple[list[MoveProgress], list[TenantPlan]]:
         """Make the databases that are missing on the new targets, as any other."""
@@ -286,9 +274,9 @@ class _MoveExecutor:
         ]
         if not making:
             return [*moves], []
-        before = replace(self.moves.state, settled={})
-        after = carry_out(making, before, self.moves.request, self.moves.context)
-        self.moves.state = replace(after, settled=self.moves.state.settled)
+        before = replace(self.state, settled={})
+        after = carry_out(making, before, self.request, self.context)
+        self.state = replace(after, settled=self.state.settled)
         made = {plan.tenant: after.settled.get(plan.tenant) for plan in making}
         ready, again = [], []
         for move in moves:
@@ -303,29 +291,29 @@ class _MoveExecutor:
             move.made = result.outcomes
             if result.status is TenantStatus.CHANGED:
                 ready.append(move)
-            elif self.moves.context.over is None:
+            elif self.context.over is None:
                 finding = result.finding
                 message = finding.message if finding else result.status.value
                 self._not_made(move, MoveFailed(message, finding.remedy if finding else ""))
         # Whose making the end of the run has interrupted is told as whose copying it has.
-        self.moves.context.check()
+        self.context.check()
         return ready, again
 
     def _elsewhere(self, move: MoveProgress) -> list[TenantPlan]:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.route.target
-        why = self.moves.state.observed.closed.get(target, "it is full")
+        why = self.state.observed.closed.get(target, "it is full")
         failed = MoveFailed(
             f"no place left: {target} is full ({why})", kind=FindingKind.OVER_CAPACITY
         )
-        if self.moves.goal.to is not None:
+        if self.goal.to is not None:
             self._not_made(move, failed)
             return []
         self.planner.close(move.route.source, target, why)
-        if not self.moves.write({move.plan.tenant: (move, self._back(move), None)}):
+        if not self.write({move.plan.tenant: (move, self._back(move), None)}):
             return []
         plan = self.planner.one(replace(move.plan, status=TenantStatus.OK, notes=()))
-        self.moves.tenants[plan.tenant] = plan
+        self.tenants[plan.tenant] = plan
         return [plan] if plan.changes else []
 
     def _not_made(self, move: MoveProgress, failed: MoveFailed) -> None:
@@ -335,11 +323,11 @@ class _MoveExecutor:
             for o in move.made
         )
         if is_there or move.progress:
-            self.moves.fail(move, failed)
+            self.fail(move, failed)
             return
         record = replace(self._back(move), error=failed.message, attempts=move.record.attempts + 1)
-        if self.moves.write({move.plan.tenant: (move, record, self.moves.failure(move, failed))}):
-            self.moves.settle(move.plan, failed, ChangeResult.SKIPPED, move.made)
+        if self.write({move.plan.tenant: (move, record, self.failure(move, failed))}):
+            self.resolve(move.plan, failed, ChangeResult.SKIPPED, move.made)
 
     @staticmethod
     def _back(move: MoveProgress) -> Record:
@@ -350,11 +338,11 @@ class _MoveExecutor:
     def _give_up(self, move: MoveProgress) -> None:
         """End a move that somebody does not want any more; what was copied is dropped later."""
         record = move.record
-        inventory = self.moves.state.observed.inventories.get(record.secondary_target or "")
-        is_there = record.secondary_target in self.moves.handles  # or nobody knows
-        if inventory is not None:
-            is_there = record.database in inventory.databases
-        due = self.moves.now() + timedelta(seconds=self.moves.goal.retire_after)
+        other, observed = record.secondary_target, self.state.observed
+        is_there = other in self.handles  # or it is not known
+        if other in observed.inventories:
+            is_there = observed.database(other, record.database) is not None
+        due = self.now() + timedelta(seconds=self.goal.retire_after)
         after = replace(
             record,
             state=State.READY,
@@ -366,10 +354,10 @@ class _MoveExecutor:
             attempts=0,
         )
         message = f"what was copied is kept until {format_time(due)}"
-        entry = self.moves.request.entry(
+        entry = self.request.entry(
             Event.RETIRING, move.plan, record.secondary_target, message=message
         )
-        if self.moves.write({move.plan.tenant: (move, after, entry if is_there else None)}):
+        if self.write({move.plan.tenant: (move, after, entry if is_there else None)}):
             message = f"it stays on {move.route.source}"
             if is_there:
                 message += (
@@ -377,7 +365,7 @@ class _MoveExecutor:
                     f"{format_time(due)}"
                 )
             kept = due if is_there else None
-            self.moves.done(move, move.route.source, message, due=kept, given_up=True)
+            self.done(move, move.route.source, message, due=kept, given_up=True)
 
 
 def _wanted(changes: Sequence[Change]) -> Retention | Unmanaged:
