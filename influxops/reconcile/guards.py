@@ -166,7 +166,7 @@ class ReplacedServer(Guard):
             ]
             there = sum(each in observed.inventories[name].databases for each in recorded)
             message = (
-                f"another server answers at {name}: its {state.traits.identity} is "
+                f"another server answers at {name}: its {state.capabilities.identity} is "
                 f"{state.identity}, and that of the recorded one {known.identity}; it holds "
                 f"{there:,} of the {pluralize(len(recorded), 'recorded database')}; nothing is "
                 "written to it"

@@ -17,7 +17,7 @@ from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.plan.recorded import busy, is_busy
 from influxops.reconcile.request import Planning, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Operation:
@@ -33,7 +33,7 @@ class Operation:
     recreate: frozenset[str] = frozenset()
     drops: ClassVar[bool] = False  # whether the tenants that the scope names lose their databases
 
-    def observe(self, request: RunRequest, context: Context) -> Observed:
+    def observe(self, request: RunRequest, context: RunContext) -> Observed:
         """Read sources, targets and ledger.
 
         Raises:

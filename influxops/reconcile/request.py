@@ -10,7 +10,7 @@ from msgspec import Struct
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import Finding
 from influxops.domain.plan import TenantPlan
-from influxops.domain.record import Entry, Event, Record
+from influxops.domain.record import Event, HistoryEntry, Record
 from influxops.domain.text import did_you_mean, quote
 from influxops.errors import ConfigError
 from influxops.plugin_host.ledger import LedgerHandle
@@ -18,7 +18,7 @@ from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import LedgerView, Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Seconds that a run which was ended still has to find out and tell what it did.
 GRACE = 5.0
@@ -46,9 +46,9 @@ class RunRequest(Struct, frozen=True):
         *,
         ended: str = "done",
         message: str = "",
-    ) -> Entry:
+    ) -> HistoryEntry:
         """Return a line of the history about a tenant; the arguments are the fields of an entry."""
-        return Entry(
+        return HistoryEntry(
             event, plan.tenant, target, plan.database, before, after, ended, message, who=self.who
         )
 
@@ -59,7 +59,7 @@ class Planning(Struct, frozen=True):
     observed: Observed
     desired: Mapping[str, TenantPlan]  # what each tenant should have, by its id
     request: RunRequest
-    context: Context
+    context: RunContext
 
     @property
     def rules(self) -> Rules:

@@ -17,7 +17,7 @@ from influxops.engine.operations import Drain, DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.move import backfill
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database, events, kinds, states, verdicts
@@ -56,13 +56,13 @@ def move(
     to: str | None = "eu2",
     away: str | None = None,
     dry_run: bool = False,
-    context: Context | None = None,
+    context: RunContext | None = None,
     **arguments: Any,
 ) -> Report:
     named = frozenset(tenants or ("a",)) if away is None else None
     scope = Scope(named, frozenset([away]) if away else None)
     with bench.engine() as engine:
-        context = context or Context(dry_run=dry_run, scope=scope)
+        context = context or RunContext(dry_run=dry_run, scope=scope)
         allow = arguments.pop("allow", ())
         operation = Move(to, **arguments) if away is None else Drain(away, **arguments)
         return engine.run(operation, context, allow=allow)
@@ -143,7 +143,7 @@ def test_a_plan_says_how_much_there_is_and_writes_nothing(two: Bench) -> None:
     assert "7 rows in 1 table" in told(report, FindingKind.MOVING).message
     assert two.server("eu2").databases == {}
     assert [order.dry_run for order in two.server("eu1").orders] == [True]
-    assert books(two).calls[calls:] == ["records"]
+    assert books(two).calls[calls:] == ["load_records"]
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -166,7 +166,7 @@ def test_without_a_ledger_nothing_is_moved(two: Bench) -> None:
 
 
 def test_a_ledger_that_cannot_be_read_moves_nothing_whatever_is_allowed(two: Bench) -> None:
-    books(two).broken["records"] = LedgerError("connection refused")
+    books(two).broken["load_records"] = LedgerError("connection refused")
     report = move(two, allow=["unrecorded-changes"])
     assert report.exit_code is ExitCode.FAILED
     assert two.server("eu2").databases == {}
@@ -334,7 +334,7 @@ def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench
             assert states(two) == {"a": "moving"}
             eu1.write("telemetry_a", straggler=1)
 
-    context = Context(scope=Scope(frozenset(["a"])), on_stage=stage)
+    context = RunContext(scope=Scope(frozenset(["a"])), on_stage=stage)
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
     assert two.server("eu2").data["telemetry_a"] == {**ROWS, "straggler": 1}
@@ -413,7 +413,7 @@ def test_a_run_that_lost_a_tenant_to_another_one_leaves_it_alone(two: Bench, tar
 
     def take(hook: str) -> None:
         now = record(two)
-        if hook == "record" and now.state is State.MOVING and now.target == target:
+        if hook == "commit" and now.state is State.MOVING and now.target == target:
             books(two).living.add("other")
             other = replace(now, claimed_by="other", version=now.version + 1)
             books(two).records["a"] = other
@@ -585,7 +585,7 @@ def test_killed_at_any_point_and_started_again_it_ends_equal(two: Bench) -> None
 
 def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench) -> None:
     eu1 = two.server("eu1")
-    context = Context(scope=Scope(frozenset(["a"])))
+    context = RunContext(scope=Scope(frozenset(["a"])))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:
@@ -642,7 +642,7 @@ def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
 
 def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None:
     def broken(hook: str) -> None:
-        if hook == "record" and record(two).progress == "~" and record(two).claimed_by:
+        if hook == "commit" and record(two).progress == "~" and record(two).claimed_by:
             raise LedgerError("the connection broke")
 
     eu1 = two.server("eu1")
@@ -835,7 +835,7 @@ def test_draining_tells_what_stays(three: Bench) -> None:
 
 def test_draining_that_is_ended_goes_on_when_it_is_run_again(three: Bench) -> None:
     eu1 = three.server("eu1")
-    context = Context(scope=Scope(None, frozenset(["eu1"])))
+    context = RunContext(scope=Scope(None, frozenset(["eu1"])))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:

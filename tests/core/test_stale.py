@@ -12,7 +12,7 @@ from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.selection import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.core.conftest import Bench
 from tests.core.fakes import Books
 from tests.core.test_ledger import database
@@ -239,19 +239,19 @@ def test_what_another_run_makes_meanwhile_is_not_suspected(kept: Bench) -> None:
     calls.clear()
 
     def calling(hook: str) -> None:
-        if hook == "records" and calls.count("records") == 2:
+        if hook == "load_records" and calls.count("load_records") == 2:
             books(kept).records["c"] = record
 
     books(kept).calling = calling
     assert told(kept) == []
-    assert calls.count("records") == 2
+    assert calls.count("load_records") == 2
 
 
 def test_where_all_is_well_nothing_more_is_asked(kept: Bench) -> None:
     books(kept).calls.clear()
     reads = kept.server().reads
     assert told(kept) == []
-    assert books(kept).calls.count("records") == 1
+    assert books(kept).calls.count("load_records") == 1
     assert kept.server().reads == reads + 1
     assert kept.server().asked_markers == []
 
@@ -273,7 +273,7 @@ def test_only_whom_a_run_is_for_is_told_of(kept: Bench) -> None:
 def test_doctor_tells_it(kept: Bench) -> None:
     held(kept, "eu2", "a")
     with kept.engine() as engine:
-        checks = [check for _, check in engine.doctor(Context(scope=Scope()))]
+        checks = [check for _, check in engine.doctor(RunContext(scope=Scope()))]
     (found,) = (check for check in checks if check.name == "up to date")
     assert found.ok is False
     assert "its database is on eu2 with its marker, and recorded on eu1" in found.message

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.hint import Hint
-from influxops.domain.record import Event, State, Writing
+from influxops.domain.record import Event, LedgerUpdate, State
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy
@@ -27,7 +27,7 @@ from influxops.reconcile.plan.recorded import is_cut_over
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import RunState
 from influxops.report.wording import format_copied
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Seconds between two notes in the ledger of how far copying is.
 _EVERY = 5.0
@@ -41,7 +41,7 @@ class MoveSteps(MovesInProgress):
     """Takes the steps of moves, one at a time; the record of a tenant says which one is next."""
 
     def __init__(
-        self, goal: MoveRequest, state: RunState, request: RunRequest, context: Context
+        self, goal: MoveRequest, state: RunState, request: RunRequest, context: RunContext
     ) -> None:
         super().__init__(goal, state, request, context)
         #: Moves that were cut over, by when their next pass is due.
@@ -154,7 +154,7 @@ class MoveSteps(MovesInProgress):
             InfluxopsError: When the ledger cannot be written.
         """
         record = replace(move.record, progress=move.progress)
-        found = self.ledger.reserve([record], self.context)[move.plan.tenant]
+        found = self.ledger.claim([record], self.context)[move.plan.tenant]
         self.records[move.plan.tenant] = found
         if found.claimed_by != self.context.id:
             raise ClaimLost(found)
@@ -187,7 +187,7 @@ class MoveSteps(MovesInProgress):
             message=format_copied(copied),
         )
         try:
-            found = self.ledger.record(Writing((after,), entries=(entry,)), self.context)
+            found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)
             stands = found[move.plan.tenant]
         except LedgerError as error:
             raise MoveFailed(

@@ -25,7 +25,7 @@ from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
-from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
@@ -196,7 +196,7 @@ class _MoveExecutor(MoveSteps):
         if not wanted:
             return []
         try:
-            found = self.ledger.reserve([*wanted.values()], self.context)
+            found = self.ledger.claim([*wanted.values()], self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -214,7 +214,7 @@ class _MoveExecutor(MoveSteps):
         self.open.update({move.plan.tenant: move for move in moves})
         try:
             entries = tuple(self._started(plan) for plan in mine)
-            self.ledger.record(Writing(entries=entries), self.context)
+            self.ledger.commit(LedgerUpdate(entries=entries), self.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -252,7 +252,7 @@ class _MoveExecutor(MoveSteps):
             progress=record.progress if goes_on else "",
         )
 
-    def _started(self, plan: TenantPlan) -> Entry:
+    def _started(self, plan: TenantPlan) -> HistoryEntry:
         route, record = route_of(plan), plan.record
         assert record is not None
         again = "goes on" if record.state is State.MOVING else ""

@@ -221,7 +221,7 @@ class MovePlanner:
     def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
         resumed = record.state is State.MOVING
-        keeps_periods = self.rules.targets[source].traits.retention is not None
+        keeps_periods = self.rules.targets[source].capabilities.retention is not None
         if keeps_periods and before.retention is UNKNOWN:
             message = "its retention period cannot be read, so that the copy would keep its data "
             message += "for another time"
@@ -252,8 +252,8 @@ class MovePlanner:
             )
         changes = [plan.change(Action.MOVE, target, f"from {source}")]
         if found is None:
-            traits = self.rules.targets[target or ""].traits
-            after = new_database(before.name, before.retention, traits)
+            capabilities = self.rules.targets[target or ""].capabilities
+            after = new_database(before.name, before.retention, capabilities)
             reason = f"for what is moved from {source}"
             create = plan.change(Action.CREATE, target, reason, before=None, after=after)
             changes.insert(0, create)

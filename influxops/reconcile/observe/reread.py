@@ -19,7 +19,7 @@ from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.recorded import seems_lost
 from influxops.reconcile.request import GRACE, Planning, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Plans what is observed and desired, as `Operation.plan` does.
 PlanFunction = Callable[[Planning], Plan]
@@ -29,9 +29,9 @@ def reread(
     outcomes: Sequence[Outcome],
     observed: Observed,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     *,
-    closely: bool = False,
+    verify: bool = False,
 ) -> Observed:
     """Read the targets of changes again, even if the run is over.
 
@@ -40,11 +40,11 @@ def reread(
         observed: What was read before.
         request: What the run is asked to do.
         context: The run.
-        closely: Whether everything is read from what is stored.
+        verify: Whether everything is read from what is stored.
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
-        if closely or outcome.status is ChangeResult.UNKNOWN:
+        if verify or outcome.status is ChangeResult.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
     targets = [handle for handle in request.targets if handle.name in changed]
@@ -59,7 +59,7 @@ def reread(
 
 
 def confirm_losses(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> Observed:
     """Read targets and records again before anything that was provisioned is called lost.
 
@@ -82,7 +82,7 @@ def confirm_losses(
     inventories = {n: i for n, i in observed.inventories.items() if n not in away}
     observed = replace(observed, inventories=inventories)
     try:
-        memory = request.ledger.memory(context, lost.keys())
+        memory = request.ledger.load_records(lost.keys(), context)
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -92,7 +92,7 @@ def confirm_losses(
 
 
 def look_closely(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> Observed:
     """Read from what is stored whether databases are complete.
 
@@ -128,7 +128,7 @@ def _is_in_doubt(record: Record | None) -> bool:
 
 
 def look_at_busy(
-    plan: PlanFunction, state: RunState, request: RunRequest, context: Context
+    plan: PlanFunction, state: RunState, request: RunRequest, context: RunContext
 ) -> RunState:
     """Look once more at the tenants that other runs had in their hands."""
     busy = {
@@ -139,7 +139,7 @@ def look_at_busy(
     if not busy or request.ledger is None:
         return state
     try:
-        memory = request.ledger.memory(context, busy)
+        memory = request.ledger.load_records(busy, context)
     except Interrupted:
         raise
     except InfluxopsError:
@@ -169,7 +169,7 @@ def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
 
 
 def find_duplicate_databases(
-    plan: PlanFunction, request: RunRequest, context: Context, state: RunState
+    plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)

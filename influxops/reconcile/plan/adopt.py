@@ -80,10 +80,10 @@ class Adopt(RecordOperation):
                     f"the database {truncate(plan.database)} on {home} {why} tenant {quote(owner)}",
                     "adopt another one, or give that tenant another database first",
                 )
-        traits = planning.rules.targets[home].traits
-        if rule := traits.tenant_rule(plan.tenant):
+        capabilities = planning.rules.targets[home].capabilities
+        if rule := capabilities.validate_tenant(plan.tenant):
             return plan.blocked(FindingKind.INVALID_ID, f"its id {rule}", "rename the tenant")
-        if rule := traits.name_rule(plan.database):
+        if rule := capabilities.validate_name(plan.database):
             message = f"the database's name {rule}"
             return plan.blocked(FindingKind.INVALID_NAME, message, "it can be no tenant's")
         plan = plan.with_changes(*_changes(plan, home, _kept_until(plan, planning)))

@@ -14,7 +14,7 @@ from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.plan.recorded import is_recreated
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 #: Databases of one run whose rows are counted; each costs queries of its own.
@@ -27,7 +27,7 @@ Stats = Mapping[tuple[str, str], DatabaseStats]
 def stats_of(
     databases: Iterable[tuple[str, str]],
     targets: Sequence[TargetHandle],
-    context: Context,
+    context: RunContext,
     *,
     say: bool = True,
 ) -> Stats:
@@ -41,7 +41,7 @@ def stats_of(
     for target, name in databases:
         names[target].append(name)
     handles = [handle for handle in targets if handle.name in names]
-    tasks = {h.full_name: partial(h.describe, names[h.name], context) for h in handles}
+    tasks = {h.full_name: partial(h.database_stats, names[h.name], context) for h in handles}
     found = in_parallel(tasks, context, say=say)
     return {
         (handle.name, name): stats
@@ -50,7 +50,7 @@ def stats_of(
     }
 
 
-def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
+def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
     """Return a plan whose duplicates say what each copy holds; it asks nothing where none is."""
     duplicates = {
         id_: (tenant, tenant.finding)
@@ -65,7 +65,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
         for copy in finding.facts["copies"]
     ]
     stats = stats_of(databases, targets, context)
-    labels = {handle.name: handle.traits.contents for handle in targets}
+    labels = {handle.name: handle.capabilities.table_label for handle in targets}
     tenants = {
         id_: replace(tenant, finding=_describe_copies(tenant, finding, stats, labels))
         for id_, (tenant, finding) in duplicates.items()
@@ -86,7 +86,7 @@ def _describe_copies(
     return replace(finding, message=message, facts={"copies": copies})
 
 
-def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
+def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
     """Return a plan whose lost tenants say what clients have written in their place.
 
     It asks nothing where none is.
@@ -102,7 +102,7 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Con
         return plan
     databases = [(tenant.target or "", tenant.database) for tenant, _ in recreated.values()]
     stats = stats_of(databases[:_MOST], targets, context, say=False)
-    labels = {handle.name: handle.traits.contents for handle in targets}
+    labels = {handle.name: handle.capabilities.table_label for handle in targets}
     tenants = {}
     for id_, (tenant, finding) in recreated.items():
         target, name = tenant.target or "", tenant.database

@@ -10,7 +10,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, Database, Retention, Traits, Unknown, Unmanaged
+from influxops.domain.database import (
+    UNKNOWN,
+    Database,
+    Retention,
+    TargetCapabilities,
+    Unknown,
+    Unmanaged,
+)
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.hint import Hint
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
@@ -33,7 +40,7 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import Planning, RunRequest
 from influxops.reconcile.state import Observed
 from influxops.report.wording import format_retention
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Ensure(Operation, Struct, frozen=True):
@@ -51,7 +58,7 @@ class Ensure(Operation, Struct, frozen=True):
     recreate: frozenset[str] = frozenset()
     only_create: bool = False
 
-    def observe(self, request: RunRequest, context: Context) -> Observed:
+    def observe(self, request: RunRequest, context: RunContext) -> Observed:
         """Read what concerns the tenants that the scope names, or all where that would miss some.
 
         Raises:
@@ -266,7 +273,7 @@ class _EnsurePlanner:
                 plan.change(Action.DROP, reason=why),
                 plan.change(Action.CREATE, reason=why, before=None, after=new),
             )
-        if recorded.may_be_recreated(record, before, self.rules.targets[home].traits):
+        if recorded.may_be_recreated(record, before, self.rules.targets[home].capabilities):
             return plan.mark_unknown(
                 FindingKind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",
@@ -287,11 +294,11 @@ class _EnsurePlanner:
 
     def _new(self, plan: TenantPlan, target: str) -> Database:
         """Return a tenant's database as it is once it was created on a target."""
-        traits = self.rules.targets[target].traits
-        retention: Retention | Unknown = UNKNOWN if traits.retention is None else None
-        if not isinstance(plan.retention, Unmanaged) and traits.retention is not None:
+        capabilities = self.rules.targets[target].capabilities
+        retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
+        if not isinstance(plan.retention, Unmanaged) and capabilities.retention is not None:
             retention = plan.retention
-        return new_database(plan.database, retention, traits)
+        return new_database(plan.database, retention, capabilities)
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
@@ -384,11 +391,13 @@ class _EnsurePlanner:
         return self.scope.covers(None, target)
 
 
-def new_database(name: str, retention: Retention | Unknown, traits: Traits) -> Database:
+def new_database(
+    name: str, retention: Retention | Unknown, capabilities: TargetCapabilities
+) -> Database:
     """Return a database as it is once it was created on a target that has some traits."""
     return Database(
         name,
         retention,
-        complete=True if traits.marker else UNKNOWN,
-        in_use=False if traits.contents else UNKNOWN,
+        complete=True if capabilities.completion_marker else UNKNOWN,
+        in_use=False if capabilities.table_label else UNKNOWN,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Traits
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
@@ -266,10 +266,12 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     return record.state.is_provisioned and found.is_marked is False
 
 
-def may_be_recreated(record: Record | None, found: Database, traits: Traits) -> bool:
+def may_be_recreated(
+    record: Record | None, found: Database, capabilities: TargetCapabilities
+) -> bool:
     """Return whether what is in the place of a lost database is perhaps a client's."""
     is_lost = record is not None and record.state is State.LOST
-    return is_lost and bool(traits.marker) and found.is_marked is UNKNOWN
+    return is_lost and bool(capabilities.completion_marker) and found.is_marked is UNKNOWN
 
 
 def seems_lost(record: Record, observed: Observed) -> bool:
@@ -321,11 +323,14 @@ def explain_lost(record: Record | None, observed: Observed) -> str:
     if inventory is None:
         parts.append("its target is not configured any more")
     elif inventory.identity is not None and record.identity is not None:
-        traits = next((t.traits for t in observed.targets if t.name == record.target), Traits())
-        server = f"another server answers: {traits.identity} {inventory.identity}, not "
+        capabilities = next(
+            (t.capabilities for t in observed.targets if t.name == record.target),
+            TargetCapabilities(),
+        )
+        server = f"another server answers: {capabilities.identity} {inventory.identity}, not "
         server += record.identity
         if inventory.identity == record.identity:
-            server = f"the server is the same ({traits.identity} {record.identity})"
+            server = f"the server is the same ({capabilities.identity} {record.identity})"
         parts.append(server)
     if inventory is not None and record.database in inventory.deleted:
         gone = inventory.deleted[record.database]

@@ -77,7 +77,10 @@ class PlanWarnings:
                 continue
             if plan.retention is not UNMANAGED and before.retention is UNKNOWN:
                 retentions[target] += 1
-            if before.complete is UNKNOWN and self.rules.targets[target].traits.marker:
+            if (
+                before.complete is UNKNOWN
+                and self.rules.targets[target].capabilities.completion_marker
+            ):
                 markers[target] += 1
         for target, number in retentions.items():
             yield Finding(
@@ -89,7 +92,7 @@ class PlanWarnings:
                 target=target,
             )
         for target, number in markers.items():
-            marker = self.rules.targets[target].traits.marker
+            marker = self.rules.targets[target].capabilities.completion_marker
             yield Finding(
                 FindingKind.COMPLETENESS_UNKNOWN,
                 Severity.INFO,
