@@ -253,7 +253,7 @@ def _markers(
 
     def read(handle: TargetHandle) -> dict[str, Marker]:
         try:
-            return handle.markers(names[handle.name], reading)
+            return handle.get_markers(names[handle.name], reading)
         except Interrupted:
             context.check()
             return {}  # it answers no more, and what is not read is not suspected
