@@ -174,7 +174,7 @@ class Engine:
             self.sources,
             self.targets,
             self.rules,
-            guards.known(allow),
+            guards.validate_guard_names(allow),
             ledger=self.ledger,
             who=self.origin.who,
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),

@@ -383,7 +383,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
 RENAMED: Final = {"lost": "recreate-lost", "unrecorded": "unrecorded-changes"}
 
 
-def known(allow: Iterable[str]) -> frozenset[str]:
+def validate_guard_names(allow: Iterable[str]) -> frozenset[str]:
     """Return the names of the guards that are allowed.
 
     Raises:

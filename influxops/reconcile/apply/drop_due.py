@@ -71,7 +71,7 @@ class Late(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
 
     @property
     def is_held(self) -> bool:
-        """Whether the drop waits until somebody allows it."""
+        """Whether the drop waits until it is allowed."""
         return self.postponed >= MOST_POSTPONED
 
     def still_written(self, target: str | None) -> str:
@@ -296,7 +296,7 @@ class OldCopies:
         self.state = replace(self.state, observed=observed)
 
     def _wait_for_writers(self) -> None:
-        """Wait where rows came late: what still writes has made the database again by then."""
+        """Wait where rows came late: what still writes creates the database again in that time."""
         written = [
             self._visible(plan)
             for plan, _ in self._dropped

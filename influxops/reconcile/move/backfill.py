@@ -5,13 +5,12 @@ from __future__ import annotations
 import heapq
 import shlex
 import time
-from datetime import timedelta
 
 from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.hint import Hint
-from influxops.domain.record import Event, LedgerUpdate, State
+from influxops.domain.record import Event, LedgerUpdate
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy
@@ -33,7 +32,7 @@ from influxops.runtime.context import RunContext
 _EVERY = 5.0
 #: Seconds between two passes that look whether anything is new.
 _BETWEEN = 5.0
-#: After so many passes of which each found something, somebody is told who still writes.
+#: After so many passes of which each found something, the move fails: clients still write.
 _PASSES = 12
 
 
@@ -68,15 +67,12 @@ class MoveSteps(MovesInProgress):
             self.fail(move, MoveFailed(error.message, error.remedy))
 
     def _look(self, move: MoveProgress) -> None:
-        """Find out whether the new place of a move that is taken up again holds newer rows.
+        """Find out whether the new target of a move that is taken up again holds newer rows.
 
         The ledger may have been restored from a backup: then the move has ended since, and its
         tenant writes there.
         """
-        source, target = (
-            self.handles[move.route.source],
-            self.handles[move.route.target],
-        )
+        source, target = self.handles[move.route.source], self.handles[move.route.target]
         order = CopyRequest(move.plan.database, target.instance, dry_run=True, ahead=True)
         self.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
         found = CopyProgress()
@@ -101,22 +97,18 @@ class MoveSteps(MovesInProgress):
     def _copy(
         self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
     ) -> CopyProgress:
-        """Copy once to the end, and note how far it is on the way.
+        """Copy once to the end, and record how far it is on the way.
 
         Args:
-            move: The move.
             only_missing: Whether only what the copy lacks is copied.
             recent: Whether it is enough to look at what came since the copy that was cut over.
         """
-        source, target = (
-            self.handles[move.route.source],
-            self.handles[move.route.target],
-        )
+        source, target = self.handles[move.route.source], self.handles[move.route.target]
 
         def said(copied: CopyProgress) -> None:
             # A pass that looks at a part is none to go on from.
             move.now, move.progress = copied, "" if recent else copied.progress
-            if time.monotonic() - move.kept >= _EVERY:
+            if time.monotonic() - move.last_saved_at >= _EVERY:
                 self._keep(move)
 
         only_missing = only_missing or move.is_ahead
@@ -139,7 +131,7 @@ class MoveSteps(MovesInProgress):
         return copied
 
     def _unread(self, move: MoveProgress, error: Unread) -> MoveFailed:
-        """Return why a tenant waits for somebody to leave out tables."""
+        """Return why a tenant waits until tables are left out."""
         names = (*error.left_out, *error.tables)
         options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
         again = f"move {shlex.quote(move.plan.tenant)} --to {move.route.target} {options}"
@@ -147,10 +139,10 @@ class MoveSteps(MovesInProgress):
         return MoveFailed(error.message, again=remedy)
 
     def _keep(self, move: MoveProgress) -> None:
-        """Let the ledger know how far a move is, and make sure that it is still this run's.
+        """Record how far a move is, and make sure that it is still claimed by this run.
 
         Raises:
-            MoveFailed: When another run has it in its hands.
+            ClaimLost: When another run has claimed it.
             InfluxopsError: When the ledger cannot be written.
         """
         record = replace(move.record, progress=move.progress)
@@ -158,12 +150,12 @@ class MoveSteps(MovesInProgress):
         self.records[move.plan.tenant] = found
         if found.claimed_by != self.context.id:
             raise ClaimLost(found)
-        move.record, move.kept = found, time.monotonic()
+        move.record, move.last_saved_at = found, time.monotonic()
 
     def _cut_over(self, move: MoveProgress) -> None:
         """Let the ledger say that the tenant is on its new target, in one write."""
         if self.goal.writers_paused:
-            move.is_paused = self._is_quiet(move)
+            move.writers_paused = self._is_quiet(move)
         record, now = move.record, self.now()
         after = replace(
             record,
@@ -171,21 +163,15 @@ class MoveSteps(MovesInProgress):
             identity=record.secondary_identity,
             secondary_target=record.target,
             secondary_identity=record.identity,
-            drop_after=now + timedelta(seconds=self.goal.retire_after),
+            drop_after=self.due(),
             progress=move.progress if move.last.unread else "",
             created_at=now,
             created_by=self.context.id,
             last_seen_at=now,
         )
-        copied = move.counted
-        entry = self.request.entry(
-            Event.MOVED,
-            move.plan,
-            record.secondary_target,
-            record.target or "",
-            record.secondary_target or "",
-            message=format_copied(copied),
-        )
+        source, target = record.target or "", record.secondary_target or ""
+        message = format_copied(move.counted)
+        entry = self.request.entry(Event.MOVED, move.plan, target, source, target, message=message)
         try:
             found = self.ledger.commit(LedgerUpdate((after,), entries=(entry,)), self.context)
             stands = found[move.plan.tenant]
@@ -226,21 +212,21 @@ class MoveSteps(MovesInProgress):
         heapq.heappush(self.waiting, (time.monotonic() + seconds, id(move), move))
 
     def _next_pass(self, move: MoveProgress) -> None:
-        """Copy what only the old place has; the tenant is done once nothing more can come."""
+        """Copy what only the old target has; the tenant is done once nothing more can come."""
         if not self.state.observed.database(move.route.source, move.plan.database):
             self._without_source(move)
             return
         if not move.cut_at:
-            move.cut_at = time.monotonic()  # taken up again: clients are waited for anew
-        safe = move.cut_at + (0 if move.is_paused else self.goal.cache_ttl)
+            move.cut_at = time.monotonic()  # taken up again: clients are waited for again
+        safe = move.cut_at + (0 if move.writers_paused else self.goal.cache_ttl)
         began = time.monotonic()
         recent = began < safe and bool(move.copied)
         found = self._copy(move, only_missing=True, recent=recent)
         move.passes += began >= safe
         # The next pass begins at the beginning; what was left out on purpose stays known.
         move.progress = found.progress if found.unread else ""
-        if found.rows and move.is_paused:
-            move.is_paused = False
+        if found.rows and move.writers_paused:
+            move.writers_paused = False
             self.warn(move, "its writers were not paused: rows came to the old place", "")
         if began >= safe and not found.rows:
             self._finish(move)
@@ -256,7 +242,7 @@ class MoveSteps(MovesInProgress):
             )
 
     def _without_source(self, move: MoveProgress) -> None:
-        """End a move whose old place cannot be read any more, as somebody allowed."""
+        """End a move whose old target cannot be read any more, as was allowed."""
         gone = move.route.source in self.state.observed.inventories
         what = "is gone" if gone else "cannot be read"
         self.warn(
@@ -269,34 +255,22 @@ class MoveSteps(MovesInProgress):
 
     def _finish(self, move: MoveProgress, *, keep: bool = True) -> None:
         """The tenant is where it should be, with all its rows; its old copy is kept for a while."""
-        record = move.record
-        due = self.now() + timedelta(seconds=self.goal.retire_after)
-        after = replace(
-            record,
-            state=State.READY,
-            secondary_target=record.secondary_target if keep else None,
-            secondary_identity=record.secondary_identity if keep else None,
-            drop_after=due if keep else None,
-            progress=move.progress if keep and move.last.unread else "",
-            error="",
-            attempts=0,
-            last_seen_at=self.now(),
-        )
-        copied = move.counted
-        parts = [f"its old copy is kept until {format_time(due)}"] if keep else []
+        record, due, copied = move.record, self.due() if keep else None, move.counted
+        progress = move.progress if keep and move.last.unread else ""
+        after = self.ended(move, due, progress, last_seen_at=self.now())
+        parts = [f"its old copy is kept until {format_time(due)}"] if due else []
         if copied.conflicts:
-            parts.append(
-                f"{pluralize(copied.conflicts, 'conflict')}: kept as {record.target} has them"
-            )
+            conflicts = pluralize(copied.conflicts, "conflict")
+            parts.append(f"{conflicts}: kept as {record.target} has them")
         entry = self.request.entry(
             Event.RETIRING, move.plan, record.secondary_target, message=", ".join(parts)
         )
         if not self.write({move.plan.tenant: (move, after, entry if keep else None)}):
             return
-        route, seconds = move.route, time.monotonic() - move.began
+        route, seconds = move.route, time.monotonic() - move.started_at
         message = f"moved from {route.source} to {route.target}: {format_copied(copied, seconds)}"
         if copied.expiring:
             message += f"; {pluralize(copied.expiring, 'row')} about to expire not compared"
-        if keep:
+        if due:
             message += f"; its old copy may be dropped after {format_time(due)}"
-        self.done(move, move.route.target, message, due=due if keep else None)
+        self.done(move, move.route.target, message, due=due)

@@ -17,7 +17,7 @@ from influxops.reconcile.move.plan import Route, route_of
 from influxops.report.wording import format_estimate
 from influxops.runtime.context import RunContext
 
-#: So many tables that cannot be copied are told of with the reason.
+#: So many tables that cannot be copied are named with the reason.
 _NAMED = 5
 
 
@@ -53,7 +53,7 @@ def copy(
     Args:
         source: The target that holds it.
         target: The target that gets it.
-        order: What is to be copied; who gets it is filled in.
+        order: What is to be copied; its destination is filled in.
         said: Is given each step.
 
     Returns:

@@ -3,8 +3,8 @@
     ready ─▶ moving: other = where it goes ─▶ copy ─▶ cut-over: target = where it went,
              other = where it was ─▶ passes for the rest ─▶ ready, the old copy retiring
 
-The cut-over is one write to the ledger. Who is killed between two steps leaves a record that says
-which one is next; what a tenant's clients are told, `target`, holds all of its rows at any time.
+The cut-over is one write to the ledger. If the process is killed between steps, the record says
+which step comes next; what a tenant's clients read, `target`, holds all of its rows at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -47,7 +46,7 @@ class Move(Operation):
 
     Args:
         to: The target that they go to.
-        writers_paused: Whether somebody says that nobody writes to them in the meantime.
+        writers_paused: Whether their writers are paused, as the user says.
         retire_after: Seconds for which the old copies are kept; None for what the ledger's
             settings say.
         without_tables: Tables that do not keep a tenant from being moved where they cannot be
@@ -83,7 +82,7 @@ class Move(Operation):
         )
 
     def plan(self, planning: Planning) -> Plan:
-        """Plan who is moved where; a dry run also finds out what there is to copy.
+        """Plan which tenant is moved where; a dry run also finds out what there is to copy.
 
         Raises:
             ConfigError: When a target is not configured.
@@ -171,7 +170,7 @@ class _MoveExecutor(MoveSteps):
     # Before anything is copied ---------------------------------------------------------------
 
     def _begin(self, batch: Sequence[TenantPlan]) -> tuple[list[MoveProgress], list[TenantPlan]]:
-        """Take tenants into this run's hands, and make their databases.
+        """Claim tenants, and create their databases.
 
         Returns:
             Those that can be copied now, and those that need another place.
@@ -181,17 +180,17 @@ class _MoveExecutor(MoveSteps):
             ahead = look_ahead(plan, self.handles, self.goal.without_tables, self.context)
             self.tenants[plan.tenant] = ahead
             if ahead.changes:
-                # How much there is stands in what is told at the end.
+                # How much there is is part of the final report.
                 notes = tuple(n for n in ahead.notes if n.kind is not FindingKind.MOVING)
                 plans.append(replace(ahead, notes=notes))
         moves = self._take(plans)
         for move in [move for move in moves if move.route.is_cancelled]:
-            self._give_up(move)
+            self._cancel(move)
         moves = [move for move in moves if move.plan.tenant in self.open]
         return self._make(moves)
 
     def _take(self, plans: Sequence[TenantPlan]) -> list[MoveProgress]:
-        """Reserve tenants: from here on they are moving."""
+        """Claim tenants: from here on they are moving."""
         wanted = {plan.tenant: self._moving(plan) for plan in plans}
         if not wanted:
             return []
@@ -210,7 +209,7 @@ class _MoveExecutor(MoveSteps):
             else:
                 self.tenants[plan.tenant] = busy(plan, record)
         moves = [MoveProgress(plan, found[plan.tenant]) for plan in mine]
-        # From here on each is let go of, however the run ends.
+        # From here on each claim is released, however the run ends.
         self.open.update({move.plan.tenant: move for move in moves})
         try:
             entries = tuple(self._started(plan) for plan in mine)
@@ -264,7 +263,7 @@ class _MoveExecutor(MoveSteps):
         return self.request.entry(Event.MOVING, plan, route.source, route.source, to, message=again)
 
     def _make(self, moves: Sequence[MoveProgress]) -> tuple[list[MoveProgress], list[TenantPlan]]:
-        """Make the databases that are missing on the new targets, as any other."""
+        """Create the databases that are missing on the new targets, as any other."""
         making = [
             replace(
                 move.plan, target=move.route.target, changes=changes, retention=_wanted(changes)
@@ -286,7 +285,7 @@ class _MoveExecutor(MoveSteps):
                 continue
             result = made[tenant]
             if result is None:
-                again += self._elsewhere(move)
+                again += self._replace_target(move)
                 continue
             move.made = result.outcomes
             if result.status is TenantStatus.CHANGED:
@@ -295,11 +294,11 @@ class _MoveExecutor(MoveSteps):
                 finding = result.finding
                 message = finding.message if finding else result.status.value
                 self._not_made(move, MoveFailed(message, finding.remedy if finding else ""))
-        # Whose making the end of the run has interrupted is told as whose copying it has.
+        # A creation that was interrupted is reported as an interrupted copy is.
         self.context.check()
         return ready, again
 
-    def _elsewhere(self, move: MoveProgress) -> list[TenantPlan]:
+    def _replace_target(self, move: MoveProgress) -> list[TenantPlan]:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.route.target
         why = self.state.observed.closed.get(target, "it is full")
@@ -310,14 +309,14 @@ class _MoveExecutor(MoveSteps):
             self._not_made(move, failed)
             return []
         self.planner.close(move.route.source, target, why)
-        if not self.write({move.plan.tenant: (move, self._back(move), None)}):
+        if not self.write({move.plan.tenant: (move, self._restore_record(move), None)}):
             return []
         plan = self.planner.one(replace(move.plan, status=TenantStatus.OK, notes=()))
         self.tenants[plan.tenant] = plan
         return [plan] if plan.changes else []
 
     def _not_made(self, move: MoveProgress, failed: MoveFailed) -> None:
-        """End a move whose database could not be made: where nothing is there, it is none."""
+        """Abort a move whose destination database could not be created."""
         is_there = any(
             o.partially_applied or o.status in (ChangeResult.UNKNOWN, ChangeResult.DONE)
             for o in move.made
@@ -325,47 +324,33 @@ class _MoveExecutor(MoveSteps):
         if is_there or move.progress:
             self.fail(move, failed)
             return
-        record = replace(self._back(move), error=failed.message, attempts=move.record.attempts + 1)
+        record = replace(
+            self._restore_record(move), error=failed.message, attempts=move.record.attempts + 1
+        )
         if self.write({move.plan.tenant: (move, record, self.failure(move, failed))}):
             self.resolve(move.plan, failed, ChangeResult.SKIPPED, move.made)
 
     @staticmethod
-    def _back(move: MoveProgress) -> Record:
+    def _restore_record(move: MoveProgress) -> Record:
         """Return the record of a tenant as it was before this run."""
         assert move.plan.record is not None
         return replace(move.plan.record, version=move.record.version)
 
-    def _give_up(self, move: MoveProgress) -> None:
-        """End a move that somebody does not want any more; what was copied is dropped later."""
+    def _cancel(self, move: MoveProgress) -> None:
+        """Cancel a move; what was copied is dropped later."""
         record = move.record
         other, observed = record.secondary_target, self.state.observed
         is_there = other in self.handles  # or it is not known
         if other in observed.inventories:
             is_there = observed.database(other, record.database) is not None
-        due = self.now() + timedelta(seconds=self.goal.retire_after)
-        after = replace(
-            record,
-            state=State.READY,
-            secondary_target=record.secondary_target if is_there else None,
-            secondary_identity=record.secondary_identity if is_there else None,
-            drop_after=due if is_there else None,
-            progress="",
-            error="",
-            attempts=0,
-        )
-        message = f"what was copied is kept until {format_time(due)}"
-        entry = self.request.entry(
-            Event.RETIRING, move.plan, record.secondary_target, message=message
-        )
-        if self.write({move.plan.tenant: (move, after, entry if is_there else None)}):
-            message = f"it stays on {move.route.source}"
-            if is_there:
-                message += (
-                    f"; what was copied to {record.secondary_target} may be dropped after "
-                    f"{format_time(due)}"
-                )
-            kept = due if is_there else None
-            self.done(move, move.route.source, message, due=kept, given_up=True)
+        due = self.due() if is_there else None
+        message, entry = f"it stays on {move.route.source}", None
+        if due:
+            kept = f"what was copied is kept until {format_time(due)}"
+            entry = self.request.entry(Event.RETIRING, move.plan, other, message=kept)
+            message += f"; what was copied to {other} may be dropped after {format_time(due)}"
+        if self.write({move.plan.tenant: (move, self.ended(move, due), entry)}):
+            self.done(move, move.route.source, message, due=due, given_up=True)
 
 
 def _wanted(changes: Sequence[Change]) -> Retention | Unmanaged:

@@ -1,4 +1,4 @@
-"""Planning to move tenants to other targets: who goes where, and what stands in the way."""
+"""Planning to move tenants to other targets: which one goes where, and why one cannot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MoveRequest(Struct, frozen=True):
 
     to: str | None = None  # the target that the tenants go to; None: where placement puts them
     away: str | None = None  # the target that all recorded tenants leave
-    writers_paused: bool = False  # whether somebody says that nobody writes meanwhile
+    writers_paused: bool = False  # whether the user says that writers are paused
     cache_ttl: int = 60  # seconds for which clients may go on using a place
     retire_after: int = 7 * 86400  # seconds for which the old copy is kept
     #: Tables that do not keep a tenant from being cut over where they cannot be copied.
@@ -58,7 +58,7 @@ def route_of(plan: TenantPlan) -> Route:
 
 
 class MovePlanner:
-    """Decides who goes where.
+    """Decides which tenant goes where.
 
     Args:
         goal: What the move is for.
@@ -163,7 +163,7 @@ class MovePlanner:
             reason = f"the rest of it from {other}" + (", which cannot be read" if unseen else "")
             return plan.with_changes(plan.change(Action.MOVE, reason=reason), unseen_on=unseen)
         if record.target != self.goal.to:
-            return self._away(plan, record, before)
+            return self._plan_move(plan, record, before)
         if record.state is not State.MOVING:
             return plan
         reason = f"it stays, and does not go to {record.secondary_target}"
@@ -218,7 +218,7 @@ class MovePlanner:
             return blocked(kind, f"its old copy on {other} is not dropped yet", remedy)
         return None
 
-    def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
+    def _plan_move(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
         resumed = record.state is State.MOVING
         keeps_periods = self.rules.targets[source].capabilities.retention is not None

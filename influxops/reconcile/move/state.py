@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -30,8 +31,8 @@ class MoveProgress:
     def __init__(self, plan: TenantPlan, record: Record) -> None:
         self.plan, self.route, self.record = plan, route_of(plan), record
         self.made: tuple[Outcome, ...] = ()  # what was made on the new target
-        self.began = time.monotonic()
-        self.kept = self.began  # when the ledger was last told how far it is
+        self.started_at = time.monotonic()
+        self.last_saved_at = self.started_at  # when the ledger was last told how far it is
         self.progress = record.progress
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
@@ -39,8 +40,8 @@ class MoveProgress:
         self.last = CopyProgress()  # what the last call that ended said
         self.notes: dict[str, Finding] = {}
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
-        self.passes = 0  # passes since every client must have looked its place up anew
-        self.is_paused = False  # whether nobody writes meanwhile, as was said and tested
+        self.passes = 0  # passes since all clients must have looked its target up again
+        self.writers_paused = False  # whether its writers are paused, as was said and tested
         #: Whether an earlier run has begun it, so that the new place may hold newer rows by now.
         self.is_taken_up = (
             plan.record is not None
@@ -147,7 +148,7 @@ class MovesInProgress:
             given_up: Whether it was to stay after all.
         """
         plan, kind = move.plan, FindingKind.MOVING if given_up else FindingKind.MOVED
-        seconds = round(time.monotonic() - move.began, 3)
+        seconds = round(time.monotonic() - move.started_at, 3)
         known = facts(move.route, move.counted, seconds=seconds, old_copy_due=due)
         note = plan.info(kind, message, target=target, facts=known)
         inventory = self.state.observed.inventories.get(target)
@@ -190,6 +191,32 @@ class MovesInProgress:
         """Return the record of a tenant whose move stops here, to go on from there."""
         attempts = move.record.attempts + 1
         return replace(move.record, progress=move.progress, error=failed.message, attempts=attempts)
+
+    @staticmethod
+    def ended(move: MoveProgress, due: datetime | None, progress: str = "", **more: Any) -> Record:
+        """Return the record of a tenant whose move has ended.
+
+        Args:
+            due: When its other copy may be dropped; None where there is none.
+            progress: What of the move stays recorded.
+            **more: Further fields that change.
+        """
+        record = move.record
+        return replace(
+            record,
+            state=State.READY,
+            secondary_target=record.secondary_target if due else None,
+            secondary_identity=record.secondary_identity if due else None,
+            drop_after=due,
+            progress=progress,
+            error="",
+            attempts=0,
+            **more,
+        )
+
+    def due(self) -> datetime:
+        """Return when a copy that is left now may be dropped."""
+        return self.now() + timedelta(seconds=self.goal.retire_after)
 
     def failure(self, move: MoveProgress, failed: MoveFailed) -> HistoryEntry:
         """Return the line of the history that says why a move did not end."""
@@ -294,7 +321,7 @@ class MovesInProgress:
 
 
 def is_written(record: Record, found: Record) -> bool:
-    """Return whether a record stands as it was written."""
+    """Return whether a record is as it was written."""
     return found.version > record.version and (
         found.state,
         found.target,
