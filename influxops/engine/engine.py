@@ -176,7 +176,7 @@ class Engine:
     ) -> RunRequest:
         return replace(
             self.request,
-            allow=guards.known(allow),
+            allow=guards.validate_guard_names(allow),
             tell_start=partial(self._tell_start, context) if tell else lambda observed: (),
         )
 
