@@ -73,7 +73,9 @@ class Finisher:
         try:
             with self._engines.borrow() as (engine, run):
                 handle, plans = engine.target(target), [plan for plan, _ in jobs.values()]
-                outcomes = complete_databases(plans, handle, engine.request, run.limited(_PATIENCE))
+                outcomes = complete_databases(
+                    plans, handle, engine.request, run.with_timeout(_PATIENCE)
+                )
             for outcome in outcomes:
                 if outcome.status is ChangeResult.DONE:
                     del left[outcome.change.database]

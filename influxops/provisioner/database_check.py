@@ -42,7 +42,7 @@ def inspect(works: Works, tenant: str, timeout: float) -> DatabaseInspection:
         return DatabaseInspection(error=hindrance)
     try:
         with works.engines.borrow() as (engine, run):
-            return _inspect(engine, run.limited(timeout), tenant)
+            return _inspect(engine, run.with_timeout(timeout), tenant)
     except InfluxopsError as error:
         return DatabaseInspection(error=error.message)
 

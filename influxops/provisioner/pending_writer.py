@@ -69,7 +69,7 @@ class Notes:
             return
         tenants = [tenant for tenant in batch if tenant in self._tries]
         with self._engines.borrow() as (engine, run):
-            note(engine, tenants, run.limited(_PATIENCE))
+            note(engine, tenants, run.with_timeout(_PATIENCE))
         for tenant in tenants:
             self.forget(tenant)
 

@@ -174,7 +174,7 @@ class Works:
         used, at = self._used
         hints = self.circuits.hints(used if began - at <= _COUNTS else None)
         with self.engines.borrow() as (engine, run):
-            context = run.limited(self._patience)
+            context = run.with_timeout(self._patience)
             planned = plan_selected(requests, engine.request, context, hints)
             plans = _committed(planned, engine, context)
         if hints.used is None and planned.counted is not None:
@@ -213,7 +213,7 @@ class Works:
             assert batch[0].planned is not None
             observed = batch[0].planned.observed
             with self.engines.borrow() as (engine, run):
-                handle, context = engine.target(target), run.limited(self._patience)
+                handle, context = engine.target(target), run.with_timeout(self._patience)
                 failure = create_databases(plans, observed, handle, engine.request, context, tell)
             why = "its target did not say how it ended"
         left = [flight for id_, flight in flights.items() if id_ not in told]

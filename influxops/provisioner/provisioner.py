@@ -393,7 +393,7 @@ class Provisioner:
         requests = {tenant_id: TenantRequest(tenant_id)}
         try:
             with works.engines.borrow() as (engine, run):
-                context = run.limited(self._timeout)
+                context = run.with_timeout(self._timeout)
                 planned = plan_selected(requests, engine.request, context, hints, verify=True)
         except InfluxopsError as error:
             return self._queued(tenant_id, error.message)
@@ -506,7 +506,7 @@ class Provisioner:
                 ledger = engine.ledger
                 if ledger is None or not ledger.implements("influxops_enqueue"):
                     return "there is no ledger that could note it"
-                return ledger.enqueue([tenant], connection, run.limited(self._timeout))
+                return ledger.enqueue([tenant], connection, run.with_timeout(self._timeout))
         except TransactionLost:
             raise
         except InfluxopsError as error:

@@ -80,7 +80,7 @@ def create_databases(
             closed = closed_by((o for plan in settled.values() for o in plan.outcomes), {})
             observed = replace(state.observed, closed={**state.observed.closed, **closed})
             state = RunState(observed, Plan(tenants), settled)
-            record(state, request, context.or_grace(GRACE), at_end=True, with_seen=True)
+            record(state, request, context.with_grace_period(GRACE), at_end=True, with_seen=True)
     except InfluxopsError as error:
         return TargetFailure(ledger.full_name, error)
     for plan in done:

@@ -196,7 +196,7 @@ class MoveSteps(MovesInProgress):
         """
         quiet = 0
         for _ in range(_PASSES):
-            self.context.pause(_BETWEEN)
+            self.context.sleep(_BETWEEN)
             quiet = quiet + 1 if not self._copy(move).rows else 0
             if quiet == 2:
                 return True

@@ -163,7 +163,7 @@ class _MoveExecutor(MoveSteps):
         what = f"waiting {seconds} s for clients that still use the old place"
         self.context.on_stage(what, seconds)
         while (left := at - time.monotonic()) > 0:
-            self.context.pause(min(left, 1.0))
+            self.context.sleep(min(left, 1.0))
             self.context.on_progress(1)
         self.context.on_stage("", 0)
 
@@ -290,7 +290,7 @@ class _MoveExecutor(MoveSteps):
             move.made = result.outcomes
             if result.status is TenantStatus.CHANGED:
                 ready.append(move)
-            elif self.context.over is None:
+            elif self.context.interruption is None:
                 finding = result.finding
                 message = finding.message if finding else result.status.value
                 self._not_made(move, MoveFailed(message, finding.remedy if finding else ""))

@@ -143,7 +143,7 @@ class Making:
                 here += self._settle_others(engine, target, planned, made, run)
             full: list[str] = []
             if here and planned is not None and not made.trouble:
-                full = self._create(engine, target, here, planned, made, run.limited(_MAKE))
+                full = self._create(engine, target, here, planned, made, run.with_timeout(_MAKE))
         if full:  # another target may have room
             made.targets |= self.place(full).targets
         return made
@@ -151,7 +151,7 @@ class Making:
     def _plan(self, engine: Engine, ids: Sequence[str], run: RunContext) -> SelectedPlan:
         requests = {id_: TenantRequest(id_) for id_ in ids}
         hints = self._circuits.hints()
-        planned = plan_selected(requests, engine.request, run.limited(_LOOK), hints)
+        planned = plan_selected(requests, engine.request, run.with_timeout(_LOOK), hints)
         for section, error in planned.failed.items():
             self._circuits.fail(section, error)
         return planned
@@ -162,7 +162,7 @@ class Making:
         """Record where tenants go, and complete and report what follows from it."""
         # A hint about a tenant that no source has was about what is left out there.
         plans = [plan for plan in plans if plan.record is not None or not is_unregistered(plan)]
-        context = run.limited(_LOOK)  # a target that hung has used up the other, perhaps
+        context = run.with_timeout(_LOOK)  # a target that hung has used up the other, perhaps
         records = allocate(plans, planned.observed, engine.request, context)
         self._follow_up(engine, plans, context)
         return records
@@ -247,7 +247,7 @@ class Making:
                 news.append(plan)
             self._told[plan.tenant] = why
         if news:
-            for finding in engine.report_failed(news, context.or_grace(_PROBE)).notes:
+            for finding in engine.report_failed(news, context.with_grace_period(_PROBE)).notes:
                 log.warning("%s", finding.sentence)
 
     def _changed(self, circuit: Circuit) -> None:
