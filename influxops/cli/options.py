@@ -223,7 +223,8 @@ _SCOPE_AND_GUARDS = (
         metavar="GUARD",
         shell_complete=_guards,
         help="Let a guard pass: unreachable, shorter-retention, empty-source, and with a ledger "
-        "lost, replaced-server, mass-change, new-source, unrecorded; may be repeated.",
+        "recreate-lost, replaced-server, mass-change, new-source, unrecorded-changes; may be "
+        "repeated.",
     ),
     click.option(
         "--verify",

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 class Handle:
     """One configured section: its plugin's instance, called safely.
 
+    A method that calls a hook has its name, and raises an InfluxopsError for whatever the
+    instance raises.
+
     Args:
         manager: The engine's plugin manager.
         redact: Takes known secrets out of foreign text.
@@ -51,6 +54,7 @@ class Handle:
         missing: ConfigError | None = None,
     ) -> None:
         self.resolved = resolved
+        self.settings: Any = resolved.settings
         self._manager = manager
         self._redact = redact
         self.missing = missing
@@ -102,18 +106,18 @@ class Handle:
         """Where it reads or writes."""
         return self.resolved.location
 
+    @property
+    def url(self) -> str:
+        """Where it reads or writes, fit to be shown; empty where there is no such place."""
+        return self.location.text if self.location else ""
+
     def implements(self, hook: str) -> bool:
         """Return whether it implements a hook."""
         return implements(type(self._instance), hook)
 
     @contextlib.contextmanager
     def error_boundary(self) -> Iterator[None]:
-        """Turn whatever the instance raises into an error that is fit to be told.
-
-        Raises:
-            InfluxopsError: What the instance raised, secrets taken out and its remedy located;
-                a PluginError for everything that is none.
-        """
+        """Turn whatever the instance raises into an error that is fit to be told."""
         try:
             if self.missing is not None:
                 raise InfluxopsError(self.missing.message, hint=self.missing.remedy)
@@ -132,15 +136,14 @@ class Handle:
                 hint="-vv shows where; tell its author",
             ) from error
 
-    def call(self, hook: str, **arguments: Any) -> Any:
+    def call(self, hook: str, *arguments: Any) -> Any:
         """Call a hook for this instance; wrappers of all others still apply.
 
         Args:
-            hook: The hook.
-            **arguments: What the hook takes.
+            *arguments: What the hook takes, in the order of its specification.
 
         Returns:
-            What the instance returned. A generator has not run yet: iterate it under `guard`.
+            What the instance returned. A generator has not run yet: iterate it in the boundary.
         """
         caller = getattr(self._manager.hook, hook)
         others = {
@@ -148,7 +151,8 @@ class Handle:
             for impl in caller.get_hookimpls()
             if impl.plugin is not self._instance and not (impl.wrapper or impl.hookwrapper)
         }
-        return self._manager.subset_hook_caller(hook, others)(**arguments)
+        named = dict(zip(caller.spec.argnames, arguments, strict=True))
+        return self._manager.subset_hook_caller(hook, others)(**named)
 
     def with_config_location(self, remedy: Any) -> Any:
         """Return a remedy that knows how whoever configured this section calls its settings."""
@@ -163,7 +167,7 @@ class Handle:
             return
         try:
             with self.error_boundary():
-                for check in self.call("influxops_check", context=context) or ():
+                for check in self.call("influxops_check", context) or ():
                     yield replace(check, hint=self.with_config_location(check.hint))
         except Interrupted:
             raise

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.config.load import ROLE_NAMES, Config, Section
+from influxops.config.plugin_settings import LedgerSettings, TargetSettings
 from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
 from influxops.domain.database import TargetCapabilities, Unmanaged
@@ -22,6 +23,12 @@ from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoa
 from influxops.plugin_host.capabilities import checked_capabilities
 from influxops.plugin_host.discovery import PluginType, find, lacks
 from influxops.plugin_host.validation import validate_hooks
+
+#: What the settings of a section derive from, where the engine itself reads some of them.
+_SETTINGS: Mapping[str, type[PluginSettings]] = {
+    "targets": TargetSettings,
+    "ledger": LedgerSettings,
+}
 
 
 class ResolvedSection(Struct, frozen=True):
@@ -199,6 +206,13 @@ def _check_role(section: Section, kind: PluginType, plugin: type[Any]) -> None:
     """
     roles = kind.roles(plugin)
     if section.role in roles:
+        base = _SETTINGS.get(section.role, PluginSettings)
+        if not issubclass(plugin.Settings, base):
+            raise PluginLoadError(
+                f"{section.full_name} (kind {kind.name} of {kind.distribution}) cannot be used: "
+                f"its `Settings` does not derive from influxops.plugin.{base.__name__}",
+                hint="tell its author",
+            )
         return
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
     missing = lacks(plugin, section.role)

@@ -14,7 +14,7 @@ from influxops.config.load import parse_config
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import PluginError, PluginLoadError
-from influxops.plugin import RunContext, TargetCapabilities, Tenant, TenantLookup, hookimpl
+from influxops.plugin import RunContext, TargetCapabilities, Tenant, TenantLookup, hookimpl, PluginSettings, setting
 from influxops.plugin_host.hookspecs import API_VERSION, OPTIONAL, REQUIRED, hooks_of
 from influxops.plugin_host.validation import implements, validate_hooks
 from influxops.report.model import Report
@@ -28,6 +28,13 @@ class OwnTarget(MemoryTarget):
     """Declares what a test wants."""
 
     capabilities: Any = GOOD
+
+
+class PlainSettings(MemoryTarget):
+    """Has settings that the engine cannot read."""
+
+    class Settings(PluginSettings):  # type: ignore[assignment]
+        world: str = setting(description="Which world.")
 
 
 class Newer(MemorySource):
@@ -52,7 +59,8 @@ OWN = {
     **KINDS,
     **{
         n: kind(n, f"tests.core.test_plugin_api:{n}")
-        for n in ("OwnTarget", "Newer", "Current", "Unfinished", "Finished")
+        for n in ("OwnTarget",
+        "PlainSettings", "Newer", "Current", "Unfinished", "Finished")
     },
 }
 
@@ -66,7 +74,8 @@ def run(bench: Bench, **extra: Any) -> Report:
 
 def with_target(bench: Bench) -> Report:
     bench.targets = ()
-    return run(bench, targets={"own": {"kind": "OwnTarget", "world": bench.name}})
+    return run(bench, targets={"own": {"kind": "OwnTarget",
+        "PlainSettings", "world": bench.name}})
 
 
 def with_source(bench: Bench, name: str) -> Report:
@@ -92,6 +101,15 @@ def test_a_target_that_declares_nonsense_is_named_when_it_is_loaded(
     message = caught.value.message
     assert message.startswith("target:own (kind OwnTarget of an unknown distribution)")
     assert says in message
+
+
+def test_a_target_whose_settings_lack_what_the_engine_reads_is_named(bench: Bench) -> None:
+    bench.targets = ()
+    with pytest.raises(PluginLoadError) as caught:
+        run(bench, targets={"own": {"kind": "PlainSettings", "world": bench.name}})
+    message = caught.value.message
+    assert message.startswith("target:own (kind PlainSettings of an unknown distribution)")
+    assert "does not derive from influxops.plugin.TargetSettings" in message
 
 
 @pytest.mark.parametrize("rule", ["validate_name", "validate_tenant"])
