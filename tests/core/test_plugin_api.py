@@ -14,7 +14,15 @@ from influxops.config.load import parse_config
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import PluginError, PluginLoadError
-from influxops.plugin import RunContext, TargetCapabilities, Tenant, TenantLookup, hookimpl, PluginSettings, setting
+from influxops.plugin import (
+    PluginSettings,
+    RunContext,
+    TargetCapabilities,
+    Tenant,
+    TenantLookup,
+    hookimpl,
+    setting,
+)
 from influxops.plugin_host.hookspecs import API_VERSION, OPTIONAL, REQUIRED, hooks_of
 from influxops.plugin_host.validation import implements, validate_hooks
 from influxops.report.model import Report
@@ -59,8 +67,7 @@ OWN = {
     **KINDS,
     **{
         n: kind(n, f"tests.core.test_plugin_api:{n}")
-        for n in ("OwnTarget",
-        "PlainSettings", "Newer", "Current", "Unfinished", "Finished")
+        for n in ("OwnTarget", "PlainSettings", "Newer", "Current", "Unfinished", "Finished")
     },
 }
 
@@ -74,8 +81,7 @@ def run(bench: Bench, **extra: Any) -> Report:
 
 def with_target(bench: Bench) -> Report:
     bench.targets = ()
-    return run(bench, targets={"own": {"kind": "OwnTarget",
-        "PlainSettings", "world": bench.name}})
+    return run(bench, targets={"own": {"kind": "OwnTarget", "world": bench.name}})
 
 
 def with_source(bench: Bench, name: str) -> Report:
