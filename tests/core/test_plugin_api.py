@@ -41,7 +41,7 @@ class OwnTarget(MemoryTarget):
 class PlainSettings(MemoryTarget):
     """Has settings that the engine cannot read."""
 
-    class Settings(PluginSettings):  # type: ignore[assignment]
+    class Settings(PluginSettings):
         world: str = setting(description="Which world.")
 
 
