@@ -105,11 +105,7 @@ class FileSource(Source, TenantLookup, HealthChecks):
 
     @hookimpl
     def influxops_get_tenants(self, ids: Collection[str], context: RunContext) -> Iterable[Tenant]:
-        """Return the tenants with these ids; the file is read as a whole.
-
-        Raises:
-            SourceError: When it cannot be read.
-        """
+        """Return the tenants with these ids; the file is read as a whole."""
         return with_ids(self.influxops_tenants(context), ids)
 
     @hookimpl

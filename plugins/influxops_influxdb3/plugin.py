@@ -65,8 +65,6 @@ _FLUSH_INTERVAL = 1.0
 
 
 class _RunCache(Struct):
-    """What is known in one run, for the hooks that come after the inventory."""
-
     run: str = ""  # the run's id
     ping: Ping | None = None
     databases: dict[str, Database] = field(default_factory=dict)
@@ -115,7 +113,6 @@ class InfluxDB3Target(
         return self._connected
 
     def _cache(self, context: RunContext) -> _RunCache:
-        """Return what is known in this run."""
         if self._known.run != context.id:
             self._known = _RunCache(context.id)
         return self._known

@@ -68,11 +68,7 @@ class JournalReporter(Reporter, HealthChecks):
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Append the changes of the run.
-
-        Raises:
-            ReporterError: When the journal cannot be written.
-        """
+        """Append the changes of the run."""
         if report.dry_run:
             return
         data = "".join(json.dumps(entry) + "\n" for entry in _entries(report)).encode("ascii")

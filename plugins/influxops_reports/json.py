@@ -47,11 +47,7 @@ class JsonReporter(Reporter, HealthChecks):
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Write the document.
-
-        Raises:
-            ReporterError: When the file, or standard output, cannot be written.
-        """
+        """Write the document."""
         # ASCII with escapes: whole in any encoding, and harmless on a terminal.
         text = json.dumps(report_document(report), indent=self.settings.indent or None) + "\n"
         if self.settings.path == "-":

@@ -61,11 +61,7 @@ class TerminalReporter(Reporter, StartNotice):
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Print how the run ended.
-
-        Raises:
-            ReporterError: When standard output cannot be written.
-        """
+        """Print how the run ended."""
         if self.settings.quiet and not ReportView(report).needs_attention:
             return
         if self.settings.quiet:

@@ -58,11 +58,7 @@ class PrometheusReporter(Reporter, HealthChecks):
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Write the textfile.
-
-        Raises:
-            ReporterError: When it cannot be written.
-        """
+        """Write the textfile."""
         if report.dry_run:
             return
         path = Path(self.settings.path)
@@ -107,8 +103,6 @@ class PrometheusReporter(Reporter, HealthChecks):
 
 
 class _Collected:
-    """Existing families in the shape of a collector."""
-
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 

@@ -81,12 +81,7 @@ class SlackReporter(Reporter, HealthChecks):
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Post the message, if there is a reason to.
-
-        Raises:
-            ReporterError: When Slack did not accept it.
-            ConfigError: When the webhook cannot be read.
-        """
+        """Post the message, if there is a reason to."""
         if report.dry_run and not self.settings.dry_runs:
             return
         is_due = self._is_due(report)

@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 
 class PostgresLedger(Ledger, RecordCounts, TenantQueue, HealthChecks, Closing):
-    """Records in PostgreSQL which tenant was provisioned with which database, where.
-
-    Raises:
-        ConfigError: When the default password would go to another machine.
-    """
+    """Records in PostgreSQL which tenant was provisioned with which database, where."""
 
     Settings = PostgresLedgerSettings
     settings: PostgresLedgerSettings

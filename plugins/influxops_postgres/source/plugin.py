@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 
 class PostgresSource(Source, TenantLookup, RegistryLock, HealthChecks, Closing):
-    """Reads tenants from PostgreSQL.
-
-    Raises:
-        ConfigError: When the default password would go to another machine.
-    """
+    """Reads tenants from PostgreSQL."""
 
     Settings = PostgresSettings
     settings: PostgresSettings
