@@ -53,10 +53,6 @@ def session(
 
     Args:
         timeout: Seconds, None for what the configuration says.
-        dry_run: Whether nothing is written.
-        verify: Whether every database is looked at closely.
-        scope: What may be written.
-        reporters: The reporters of the command line itself.
         endless: Whether it may take as long as it takes where no time is given; how far it is is
             told now and then where no bar can show it.
     """
@@ -142,12 +138,7 @@ def execute(
 
 
 def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
-    """Write the log to standard error, secrets taken out.
-
-    Args:
-        options: How much of it, and how.
-        engine: Knows the secrets.
-    """
+    """Write the log to standard error, secrets taken out."""
     log = logging.getLogger("influxops")
     usual = logging.INFO if options.log_format == "json" else logging.WARNING
     level = (usual, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
@@ -254,7 +245,6 @@ def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any
     """Show how far a run is: a bar on a terminal, gone when the stage is done.
 
     Args:
-        options: The common options.
         lines: Whether a line now and then tells it where there is no terminal.
 
     Yields:

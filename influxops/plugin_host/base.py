@@ -37,7 +37,6 @@ class Handle:
     instance raises.
 
     Args:
-        manager: The engine's plugin manager.
         redact: Takes known secrets out of foreign text.
         missing: Why it cannot be used, for instance because its secret is not there; it has no
             instance then.

@@ -26,7 +26,6 @@ class RunContext:
         timeout: Seconds that it may take, None for no limit.
         dry_run: Whether nothing may be written.
         verify: Whether every database is looked at closely, instead of by the inventory alone.
-        scope: What may be written.
         log: Where a plugin logs; it names no secrets.
         on_stage: Called with what starts next and how many items that has.
         on_progress: Called with the number of items of that stage that were just finished, from
@@ -71,7 +70,6 @@ class RunContext:
 
         Args:
             seconds: What the part may take.
-            hint: What to do where that is not enough.
         """
         part = self._part(seconds, self)
         part._more_time = Hint.advise(hint)
@@ -186,12 +184,8 @@ class RunContext:
         finds the reason in the `CancelToken`.
 
         Args:
-            abort: Ends the wait.
             within: Seconds that this wait may take, whatever the run's time.
             grace: Seconds that it still gets once the run is cancelled.
-
-        Yields:
-            The `CancelToken`, which holds why the wait was ended.
         """
         ending = CancelToken()
         now = time.monotonic()
