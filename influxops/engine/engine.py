@@ -230,7 +230,9 @@ class Engine:
         found: dict[str, Inventory] = {}
         for handle in self.targets:
             try:
-                found[handle.name] = handle.list_databases((), context.limited(self.rules.reading))
+                found[handle.name] = handle.list_databases(
+                    (), context.with_timeout(self.rules.reading)
+                )
             except Interrupted:
                 context.check()
             except InfluxopsError:

@@ -81,7 +81,7 @@ class LedgerHandle(Handle):
         call = partial(self.call, hook, *arguments, context)
         try:
             with self.error_boundary():
-                return context.detached(call, late=_LATE)
+                return context.run_abandonable(call, late=_LATE)
         except DeadlineExceeded as error:
             context.check()
             raise LedgerError(error.message, hint=error.remedy) from None

@@ -77,7 +77,7 @@ class Finisher:
             try:
                 with self._engines.borrow() as (engine, run):
                     outcomes = engine.single.complete(
-                        [place for place, _ in group], target, run.limited(_PATIENCE)
+                        [place for place, _ in group], target, run.with_timeout(_PATIENCE)
                     )
                 good = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
                 why = next((o.message for o in outcomes if o.status is not ChangeResult.DONE), "")

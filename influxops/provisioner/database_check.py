@@ -23,7 +23,7 @@ def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:
     """
     try:
         with works.engines.borrow() as (engine, run):
-            return _check(engine, run.limited(timeout), works, tenant)
+            return _check(engine, run.with_timeout(timeout), works, tenant)
     except InfluxopsError as error:
         return _not_known(error.message)
 

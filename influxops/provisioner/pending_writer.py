@@ -88,7 +88,7 @@ class Notes:
                 batch = [*self._tenants][:_MOST]
             try:
                 with self._engines.borrow() as (engine, run):
-                    note(engine, batch, run.limited(_PATIENCE))
+                    note(engine, batch, run.with_timeout(_PATIENCE))
             except Exception as error:
                 why = error.message if isinstance(error, InfluxopsError) else repr(error)
                 quiet.debug("nothing was noted in the ledger: %s", why)

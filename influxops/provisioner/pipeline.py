@@ -174,7 +174,7 @@ class Works:
         began = time.monotonic()
         flights = {flight.asked.tenant: flight for flight in batch}
         with self.engines.borrow() as (engine, run):
-            context = run.limited(self._patience)
+            context = run.with_timeout(self._patience)
             known = self._known()
             asked = {id_: flight.asked for id_, flight in flights.items()}
             looked = engine.single.look_up(asked, context, known)
@@ -226,7 +226,7 @@ class Works:
         else:
             places = [flight.place for flight in batch if flight.place is not None]
             with self.engines.borrow() as (engine, run):
-                failed = engine.single.make(places, target, run.limited(self._patience), tell)
+                failed = engine.single.make(places, target, run.with_timeout(self._patience), tell)
         if failed is not None:
             why = f"{target}: {failed.error.message}"
             if not told:

@@ -442,7 +442,7 @@ class Provisioner:
                 ledger = engine.ledger
                 if ledger is None or not ledger.implements("influxops_enqueue"):
                     return "there is no ledger that could note it"
-                return ledger.enqueue([asked.tenant], connection, run.limited(self._timeout))
+                return ledger.enqueue([asked.tenant], connection, run.with_timeout(self._timeout))
         except TransactionLost:
             raise
         except InfluxopsError as error:
@@ -469,7 +469,7 @@ class Provisioner:
             return Place(tenant, Step.WAIT, reason=f"{hindrance.name}: {hindrance.reason}")
         try:
             with works.engines.borrow() as (engine, run):
-                context = run.limited(self._timeout)
+                context = run.with_timeout(self._timeout)
                 asked = {tenant: Asked(tenant)}
                 known = Known(used=dict.fromkeys(self._rules.urls, 0))
                 return engine.single.look_up(asked, context, known, verify=True).places[tenant]

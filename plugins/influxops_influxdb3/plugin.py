@@ -237,11 +237,11 @@ class InfluxDB3Target(
     ) -> Iterator[DatabaseStats]:
         """Count what is in each database and look for its marker, a few at a time."""
         reported = set()
-        still_open = (name for name in names if context.over is None)
+        still_open = (name for name in names if context.interruption is None)
         for name, stats in in_flight(still_open, partial(self._stats, context), limit=QUERIES):
             reported.add(name)
             yield stats
-        ended = context.over
+        ended = context.interruption
         for name in names:
             if name not in reported:
                 yield DatabaseStats(name, message=ended.message if ended else "not read")

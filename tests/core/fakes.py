@@ -313,7 +313,7 @@ class MemoryTarget(_Base):
         if server.stuck is not None:
             server.stuck.wait()
         if server.hangs:
-            with context.ends(server.gone.set):
+            with context.on_end(server.gone.set):
                 server.gone.wait()
             context.check()
         if server.dies_after is not None and len(server.changes) >= server.dies_after:

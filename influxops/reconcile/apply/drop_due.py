@@ -124,7 +124,7 @@ class OldCopies:
                 self.context.check()
                 if waiting and (waiting[0][0] <= time.monotonic() or not to_do):
                     at, plan = waiting.popleft()
-                    self.context.pause(max(at - time.monotonic(), 0))
+                    self.context.sleep(max(at - time.monotonic(), 0))
                     self._end(plan)
                 elif self._pass(plan := to_do.popleft()):
                     waiting.append((time.monotonic() + self._visible(plan), plan))
@@ -217,9 +217,13 @@ class OldCopies:
             why = f"the ledger took more than {_BEGINS:g} s to answer after the last pass"
             self._plans[plan.tenant] = plan.defer(FindingKind.FAILED_LEDGER, why)
             return
-        limited = self.context.limited(_ENDS)
+        limited = self.context.with_timeout(_ENDS)
         (outcome,), faults = apply(plan.changes, self.request.targets, limited)
-        if limited.over and not self.context.over and outcome.status is not ChangeResult.DONE:
+        if (
+            limited.interruption
+            and not self.context.interruption
+            and outcome.status is not ChangeResult.DONE
+        ):
             why = f"its target did not answer the drop within {_ENDS:g} s"
             outcome = replace(outcome, status=ChangeResult.UNKNOWN, message=why)
         notes = (*plan.notes, *self._notes.pop(plan.tenant, ()))
@@ -322,7 +326,7 @@ class OldCopies:
             notes=(*self.state.notes, *self._faults),
         )
         self._record_late()
-        self.state = record(self.state, self.request, self.context.or_grace(GRACE))
+        self.state = record(self.state, self.request, self.context.with_grace_period(GRACE))
         for kept in (self._plans, self._records, self._late, self._dropped, self._faults):
             kept.clear()
         self._settled_at = time.monotonic()
@@ -335,7 +339,7 @@ class OldCopies:
             if any(note.kind is FindingKind.LATE_WRITES for note in plan.notes)
         ]
         with contextlib.suppress(Interrupted):
-            self.context.pause(max(written, default=0.0))
+            self.context.sleep(max(written, default=0.0))
 
     def _record_late(self) -> None:
         """Write to the ledger what was postponed, and release its claims."""
@@ -344,7 +348,7 @@ class OldCopies:
         records, entries = zip(*self._late, strict=True)
         try:
             writing = LedgerUpdate(records, entries=entries)
-            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
+            found = self.ledger.commit(writing, self.context.with_grace_period(GRACE))
         except InfluxopsError as error:
             self.state = replace(self.state, notes=(*self.state.notes, failed_ledger(error)))
             return

@@ -228,7 +228,7 @@ class BackfillScheduler:
         """
         quiet = 0
         for _ in range(_PASSES):
-            self.moves.context.pause(_BETWEEN)
+            self.moves.context.sleep(_BETWEEN)
             quiet = quiet + 1 if not self._copy(move).rows else 0
             if quiet == 2:
                 return True

@@ -170,7 +170,7 @@ class _MoveExecutor:
         what = f"waiting {seconds} s for clients that still use the old place"
         self.moves.context.on_stage(what, seconds)
         while (left := at - time.monotonic()) > 0:
-            self.moves.context.pause(min(left, 1.0))
+            self.moves.context.sleep(min(left, 1.0))
             self.moves.context.on_progress(1)
         self.moves.context.on_stage("", 0)
 
@@ -303,7 +303,7 @@ class _MoveExecutor:
             move.made = result.outcomes
             if result.status is TenantStatus.CHANGED:
                 ready.append(move)
-            elif self.moves.context.over is None:
+            elif self.moves.context.interruption is None:
                 finding = result.finding
                 message = finding.message if finding else result.status.value
                 self._not_made(move, MoveFailed(message, finding.remedy if finding else ""))

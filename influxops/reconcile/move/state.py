@@ -225,7 +225,7 @@ class MovesInProgress:
         entries = tuple(entry for _, _, entry in ended.values() if entry is not None)
         try:
             writing = LedgerUpdate(records, entries=entries)
-            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
+            found = self.ledger.commit(writing, self.context.with_grace_period(GRACE))
         except Interrupted:
             raise
         except InfluxopsError as error:

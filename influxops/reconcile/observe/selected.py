@@ -344,7 +344,7 @@ def _look_at(
         raise NotSupported(
             f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
         )
-    reading = context.limited(request.rules.reading, slow_hint(request.rules))
+    reading = context.with_timeout(request.rules.reading, slow_hint(request.rules))
     try:
         return handle.list_databases((), reading) if whole else handle.get_databases(names, reading)
     except Interrupted:

@@ -118,7 +118,7 @@ def _recorded(
     state = replace(
         state, observed=observed, plan=replace(state.plan, tenants=tenants), settled=settled
     )
-    record(state, request, context.or_grace(GRACE), at_end=True, with_seen=True)
+    record(state, request, context.with_grace_period(GRACE), at_end=True, with_seen=True)
     for place in ended:
         tell(place)
     return failed

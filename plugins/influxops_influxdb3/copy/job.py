@@ -112,7 +112,7 @@ class CopyJob:
                 if not partial or failures > _ATTEMPTS:
                     raise
                 self._context.log.info("%s; going on from where it was durable", error.message)
-                self._context.pause(0.2 * 2**failures)
+                self._context.sleep(0.2 * 2**failures)
 
     # Before anything is copied ---------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class CopyJob:
         state = self._durable
         if not self._order.paused or state.missing or state.done:
             return
-        self._context.pause(_FLUSHES)
+        self._context.sleep(_FLUSHES)
         if (state.table, state.time) != ("", FIRST):
             return
         files = self._source.fingerprint(self._tables.series_keys)

@@ -39,7 +39,7 @@ class SliceCheck(Struct, frozen=True):
         for seconds in _REREAD_AFTER:
             if ours == theirs or theirs.count < ours.count:
                 break
-            context.pause(seconds)
+            context.sleep(seconds)
             ours = yield from source.digest(self.table, self.span)
             theirs = yield from copy.digest(copy.table(self.table.name, refresh=True), self.span)
         if ours == theirs:

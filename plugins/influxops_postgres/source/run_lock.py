@@ -64,13 +64,13 @@ def _take(
     key = lock_key(settings.lock)
     until = time.monotonic() + settings.lock_timeout
     while not take(connection, key):
-        left = context.remaining(until - time.monotonic())
+        left = context.time_left(until - time.monotonic())
         if left is None or left <= _TOO_LITTLE:
             raise LockBusy(
                 f"another run holds the lock of {location}: {_holder(connection, key)}",
                 hint=Hint.setting("lock_timeout", "wait for it to end, or raise {}"),
             )
-        context.pause(min(_AGAIN, 0.9 * left))
+        context.sleep(min(_AGAIN, 0.9 * left))
 
 
 def _holder(connection: Connection, key: int) -> str:

@@ -106,7 +106,7 @@ class Making:
         placed = Placed()
         away = {name: why for name in self.targets if (why := self.away(name))}
         with self.engines.borrow() as (engine, run):
-            context = run.limited(_LOOK)
+            context = run.with_timeout(_LOOK)
             known = self._known(away)
             looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
             self._note(looked)
@@ -115,7 +115,7 @@ class Making:
                 return placed
             # A hint about somebody whom no source has was about what is left out there.
             places = [p for p in looked.places.values() if p.step is not Step.UNKNOWN or p.record]
-            context = run.limited(_LOOK)  # a target that hung has used up the other, perhaps
+            context = run.with_timeout(_LOOK)  # a target that hung has used up the other, perhaps
             records = engine.single.note(places, context)
             self._complete(places)
             self._tell(engine, places, context)
@@ -150,7 +150,7 @@ class Making:
                 here += self._look_again(engine, target, rest, made, run)
             full: list[str] = []
             if here and not made.trouble:
-                full = self._make(engine, target, here, made, run.limited(_MAKE))
+                full = self._make(engine, target, here, made, run.with_timeout(_MAKE))
         if full:  # another target may have room
             placed = self.place(full)
             made.targets |= placed.targets
@@ -172,7 +172,7 @@ class Making:
         self, engine: Engine, target: str, ids: Sequence[str], made: Made, run: RunContext
     ) -> list[Place]:
         """Look at tenants with a place on a target; return those that are to be made there."""
-        context = run.limited(_LOOK)
+        context = run.with_timeout(_LOOK)
         known = self._known({})
         looked = engine.single.look_up({id_: Asked(id_) for id_ in ids}, context, known)
         self._note(looked)
@@ -185,7 +185,7 @@ class Making:
         for place in looked.places.values():
             is_here = place.step is Step.MAKE and place.target == target
             (here if is_here else others).append(place)
-        self._settle(engine, others, made, run.limited(_LOOK))
+        self._settle(engine, others, made, run.with_timeout(_LOOK))
         return here
 
     def _settle(
@@ -243,7 +243,7 @@ class Making:
             return
         for place in news:
             log.warning("%s: %s", place.tenant, place.reason)
-        for finding in engine.single.tell_trouble(news, context.or_grace(_PROBE)).notes:
+        for finding in engine.single.tell_trouble(news, context.with_grace_period(_PROBE)).notes:
             log.warning("%s", finding.sentence)
 
     # What is known of servers ----------------------------------------------------------------

@@ -140,7 +140,7 @@ class LiveStatus:
         def work() -> T | str:
             try:
                 with self._engines.borrow() as (engine, run):
-                    return ask(engine, run.limited(timeout * _SHARE))
+                    return ask(engine, run.with_timeout(timeout * _SHARE))
             except InfluxopsError as error:
                 return error.message
 
