@@ -18,7 +18,7 @@ from influxops.errors import (
 
 _NAME = "influxops: "
 
-#: The kinds are those of findings; a child stands before its parent.
+#: The kinds are those of findings; a child comes before its parent.
 _KINDS: dict[type[InfluxopsError], str] = {
     LockBusy: "lock-busy",
     ConfigError: "configuration",

@@ -53,8 +53,8 @@ def session(
 
     Args:
         timeout: Seconds, None for what the configuration says.
-        endless: Whether it may take as long as it takes where no time is given; how far it is is
-            told now and then where no bar can show it.
+        endless: Whether it may take as long as it takes where no time is given; its progress is
+            reported now and then where no bar can show it.
     """
     options = common(ctx)
     config = load_config(options.config)
@@ -89,7 +89,7 @@ def execute(
     targets: Sequence[str] = (),
     endless: bool = False,
 ) -> Report:
-    """Make a run and let it be told on the terminal, as text or as JSON.
+    """Make a run and report it on the terminal, as text or as JSON.
 
     It may take as long as it takes if it is `endless` and no time is given.
 
@@ -162,7 +162,7 @@ def start_log(options: Common, engine: Engine, run: str = "") -> logging.Logger:
 
 
 class _ToStandardError(logging.Handler):
-    """Writes to what standard error is at the time: a progress bar stands between."""
+    """Writes to what standard error is at the time: a progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

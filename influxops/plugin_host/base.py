@@ -116,7 +116,7 @@ class Handle:
 
     @contextlib.contextmanager
     def error_boundary(self) -> Iterator[None]:
-        """Turn whatever the instance raises into an error that is fit to be told."""
+        """Turn what the instance raises into an error without secrets that names the plugin."""
         try:
             if self.missing is not None:
                 raise InfluxopsError(self.missing.message, hint=self.missing.remedy)
@@ -154,7 +154,7 @@ class Handle:
         return self._manager.subset_hook_caller(hook, others)(**named)
 
     def with_config_location(self, remedy: Any) -> Any:
-        """Return a remedy that knows how whoever configured this section calls its settings."""
+        """Return a hint with the section's settings named as its author wrote them."""
         if not isinstance(remedy, Hint):
             remedy = Hint.advise(str(remedy))
         remedy = remedy._replace(text=self._redact(remedy.text)) if remedy.text else remedy
@@ -175,7 +175,7 @@ class Handle:
             yield Check("check", False, error.message, error.remedy)
 
     def close(self) -> None:
-        """Let the instance let go of its connections."""
+        """Let the instance close its connections."""
         if self.implements("influxops_close"):
             with contextlib.suppress(InfluxopsError), self.error_boundary():
                 self.call("influxops_close")

@@ -97,7 +97,7 @@ class TargetHandle(Handle):
                     yield self._ended(found, change)
 
     def _ended(self, found: Outcome, change: Change) -> Outcome:
-        """Return an outcome as it is told: of the change that was asked for, no secret in it."""
+        """Return an outcome of the change that was asked for, secrets taken out."""
         message, remedy = self._redact(found.message), self.with_config_location(found.remedy)
         return replace(found, change=change, message=message, remedy=remedy)
 

@@ -1,4 +1,4 @@
-"""Writing to standard output and error, whatever is written and whoever reads."""
+"""Writing to standard output and error, whatever is written and whether it is read or not."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def give_up(stream: TextIO, error: OSError) -> ReporterError | None:
     """Lead a stream that failed into nothing, so that what is still buffered fails no more.
 
     Returns:
-        What to tell; None where whoever read it has gone away.
+        What to tell; None where its reader has gone away.
     """
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())
