@@ -1,4 +1,4 @@
-"""TODO run."""
+"""A run, on one page: the steps from what is configured to the report."""
 
 from __future__ import annotations
 

@@ -42,13 +42,15 @@ from influxops.plugin import (
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.inventory import (
+    QUERIES,
+    MarkerCheck,
     freshly_deleted,
     is_internal,
+    oldest_marker,
     read_deleted,
     read_deleted_ago,
     read_inventory,
 )
-from influxops_influxdb3.inspect.markers import QUERIES, MarkerCheck, oldest_marker
 from influxops_influxdb3.naming_rules import RETENTION_LIMITS, name_rule, tenant_rule
 from influxops_influxdb3.queries import INVENTORY, TELEMETRY_TABLE, inventory_of
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -274,9 +276,8 @@ class InfluxDB3Target(
     @hookimpl
     def influxops_copy(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
         """Copy a database to another server; see `copy/job.py`."""
-        from influxops_influxdb3.copy.ahead import ahead
         from influxops_influxdb3.copy.endpoints import CopyEndpoint
-        from influxops_influxdb3.copy.estimate import estimate
+        from influxops_influxdb3.copy.estimate import ahead, estimate
         from influxops_influxdb3.copy.job import CopyJob
 
         into = order.into

@@ -36,10 +36,8 @@ from influxops_influxdb3.copy.backfill import Backfill
 from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table
 from influxops_influxdb3.copy.progress import LATE, CopyState
-from influxops_influxdb3.copy.slices import slices
-from influxops_influxdb3.copy.tables import TableSync
-from influxops_influxdb3.copy.unreadable import UnreadableTables
-from influxops_influxdb3.copy.verify import SliceCheck
+from influxops_influxdb3.copy.slices import SliceCheck, slices
+from influxops_influxdb3.copy.tables import TableSync, UnreadableTables
 from influxops_influxdb3.errors import ConnectionFailed
 from influxops_influxdb3.queries import FIRST, Span
 

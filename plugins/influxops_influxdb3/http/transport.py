@@ -328,12 +328,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 def _read_body(received: BaseHTTPResponse) -> bytes:
-    """Read a body, unpacked where a proxy has packed it unasked.
-
-    Raises:
-        _TooLarge: When there is too much of it.
-        HTTPError: When it breaks off or cannot be unpacked.
-    """
+    """Read a body, unpacked where a proxy has packed it unasked."""
     if (received.length_remaining or 0) > LARGEST_ANSWER:
         raise _TooLarge
     body = bytearray()

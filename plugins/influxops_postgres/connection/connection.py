@@ -58,12 +58,7 @@ class Connection(psycopg.Connection[Row]):
 
 
 def connect(settings: ConnectionSettings, context: RunContext) -> Connection:
-    """Connect, as long as the run may take, in autocommit mode.
-
-    Raises:
-        InfluxopsError: `settings.error` when that fails; the message says why.
-        ConfigError: When the password cannot be read.
-    """
+    """Connect, as long as the run may take, in autocommit mode."""
     timeout = context.time_left(settings.connect_timeout or None)
     keywords = settings.keywords()
     if timeout is not None:

@@ -41,13 +41,7 @@ def lock_key(name: str) -> int:
 
 
 def run_lock(settings: PostgresSettings, context: RunContext) -> AbstractContextManager[None]:
-    """Return a context in which this run holds the registry's lock.
-
-    Raises:
-        LockBusy: When another run holds it for longer than `lock_timeout`.
-        SourceError: When no lock is available: on a standby, or without a connection. On
-            leaving, when the connection broke in the block, and the lock with it.
-    """
+    """Return a context in which this run holds the registry's lock."""
     location = settings.parameters().text
     return hold(
         settings,
