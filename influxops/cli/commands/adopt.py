@@ -1,4 +1,4 @@
-"""`influxops adopt`: a database becomes a tenant's, whatever its name and its creator."""
+"""`influxops adopt`: a database becomes a tenant's, whatever created it and whatever its name."""
 
 from __future__ import annotations
 
