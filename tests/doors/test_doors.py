@@ -18,8 +18,8 @@ from influxops.engine.engine import Engine
 from influxops.runtime.context import Context
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.ledger import schema
+from tests.conftest import postgres
 from tests.doors.world import DOORS, Answer, Case, variables
-from tests.integration.conftest import postgres
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase, new_database
 

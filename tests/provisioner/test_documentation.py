@@ -11,8 +11,8 @@ import pytest
 
 from influxops import Provisioner
 from influxops.provisioner import How
+from tests.conftest import GiveStandIn
 from tests.integration.command import Cli
-from tests.integration.conftest import GiveStandIn
 from tests.pg import TestDatabase
 from tests.provisioner.conftest import configured, until
 

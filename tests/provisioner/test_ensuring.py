@@ -15,7 +15,7 @@ from influxops import Ensured, WrongCall
 from influxops.provisioner import How
 from influxops.provisioner import cache as known
 from influxops_devserver.testing import running_stand_in
-from tests.integration.conftest import GiveStandIn, StartProxy
+from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.proxy import Answer, Seen
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
