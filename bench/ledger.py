@@ -37,18 +37,22 @@ def timed(what: str, work: Callable[[], T]) -> T:
 def run(ledger: PostgresLedger, tenants: int) -> None:
     context, now = Context(), datetime.now(UTC)
     new = [
-        Record(f"tenant-{n:07}", State.RESERVED, f"telemetry_tenant-{n:07}", "eu1", identity="uuid")
+        Record(
+            f"tenant-{n:07}", State.ALLOCATED, f"telemetry_tenant-{n:07}", "eu1", identity="uuid"
+        )
         for n in range(tenants)
     ]
     with ledger.influxops_lock(context):
         taken = timed("reserve all, new", lambda: list(ledger.influxops_reserve(new, context)))
         timed("reserve all, refused", lambda: ledger.influxops_reserve(new, context))
         made = Writing(
-            tuple(replace(each, state=State.READY, made=now, confirmed=now) for each in taken),
+            tuple(
+                replace(each, state=State.READY, created_at=now, last_seen_at=now) for each in taken
+            ),
             entries=tuple(Entry(Event.CREATED, each.tenant, "eu1") for each in taken),
         )
         ready = timed("record all, an entry each", lambda: ledger.influxops_record(made, context))
-        seen = Writing(tuple(replace(each, confirmed=now) for each in ready))
+        seen = Writing(tuple(replace(each, last_seen_at=now) for each in ready))
         timed("record all, seen again", lambda: ledger.influxops_record(seen, context))
     timed("read all", lambda: ledger.influxops_records(context, None))
     timed("read one", lambda: ledger.influxops_records(context, ["tenant-0000001"]))

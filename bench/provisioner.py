@@ -99,7 +99,7 @@ def measure(db: TestDatabase, folder: Path, tenants: int, *, ledger: bool) -> No
 
 
 def healthy(path: Path) -> None:
-    with Provisioner.from_config(path, full_runs=None, budget=60.0) as made:
+    with Provisioner.from_config(path, full_runs=None, timeout=60.0) as made:
         made.ensure("t1")
         show("known", [timed(partial(made.ensure, "t1")) for _ in range(10_000)], "µs")
         show("new, one after another", [timed(partial(made.ensure, id_)) for id_ in ids(2, 102)])

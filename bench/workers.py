@@ -45,7 +45,7 @@ policy = "spread"
 """
 
 _READY = """
-SELECT extract(epoch FROM since - %s)::float8 FROM influxops.tenants
+SELECT extract(epoch FROM state_since - %s)::float8 FROM influxops.tenants
  WHERE state = 'ready' AND tenant LIKE %s
 """
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 
 
 class ExitCode(IntEnum):
@@ -46,10 +46,10 @@ class InfluxopsError(Exception):
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, message: str, *, hint: str | Remedy = "") -> None:
+    def __init__(self, message: str, *, hint: str | Hint = "") -> None:
         super().__init__(message)
         self.message = message
-        self.remedy = hint if isinstance(hint, Remedy) else Remedy.advise(hint)
+        self.remedy = hint if isinstance(hint, Hint) else Hint.advise(hint)
 
     @property
     def hint(self) -> str:
@@ -71,7 +71,7 @@ class ConfigError(InfluxopsError):
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, message: str, *, hint: str | Remedy = "", where: str = "") -> None:
+    def __init__(self, message: str, *, hint: str | Hint = "", where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
         self.where = where
 

@@ -16,10 +16,11 @@ from influxops.constants import PLUGIN_GROUP
 from influxops.plugin import (
     Action,
     Change,
+    ChangeResult,
     Check,
     Context,
-    Copied,
-    CopyOrder,
+    CopyProgress,
+    CopyRequest,
     Database,
     DatabaseStats,
     Entry,
@@ -38,7 +39,6 @@ from influxops.plugin import (
     Secret,
     SourceError,
     SourceSettings,
-    Status,
     TableStats,
     TargetError,
     TargetSettings,
@@ -81,7 +81,7 @@ class Server:
     #: Is called before each change is made.
     before_change: Callable[[], object] = lambda: None
     #: What to do with a change instead of making it; None drops the outcome.
-    outcomes: Mapping[str, Status | None] = field(default_factory=dict)
+    outcomes: Mapping[str, ChangeResult | None] = field(default_factory=dict)
     #: Databases that are said to be made and are not.
     lies: frozenset[str] = frozenset()
     #: Databases that another run makes on this server as soon as this one writes to any.
@@ -97,7 +97,7 @@ class Server:
     #: Ends the run after this many changes.
     cancels_after: int | None = None
     #: Ends the run during the next change, which ends so.
-    cancels_with: Status | None = None
+    cancels_with: ChangeResult | None = None
     error: Exception | None = None
     #: Raises after this database was made, without an outcome for it.
     breaks_after: str = ""
@@ -129,8 +129,8 @@ class Server:
     #: Rows that are copied a step.
     step: int = 2
     #: Called with the order before each step of a copy from here; breaks it, or writes more rows.
-    copying: Callable[[CopyOrder], None] = lambda order: None
-    orders: list[CopyOrder] = field(default_factory=list)
+    copying: Callable[[CopyRequest], None] = lambda order: None
+    orders: list[CopyRequest] = field(default_factory=list)
     #: Why tables of databases cannot be copied.
     unread: dict[str, str] = field(default_factory=dict)
     #: What stands in the way of copying.
@@ -171,15 +171,21 @@ class Books:
         for record in records:
             now = self.records.get(record.tenant)
             version = now.version if now is not None else 0
-            is_others = now is not None and now.holder in self.living - {run}
+            is_others = now is not None and now.claimed_by in self.living - {run}
             if version == record.version and not is_others:
-                since = now.since if now is not None and now.state == record.state else self.now
+                since = (
+                    now.state_since if now is not None and now.state == record.state else self.now
+                )
                 self.records[record.tenant] = replace(
-                    record, holder=holder, version=version + 1, since=since, is_held=False
+                    record,
+                    claimed_by=holder,
+                    version=version + 1,
+                    state_since=since,
+                    is_claimed=False,
                 )
             stands = self.records[record.tenant]
-            held = stands.holder not in ("", run) and stands.holder in self.living
-            found.append(replace(stands, is_held=held))
+            held = stands.claimed_by not in ("", run) and stands.claimed_by in self.living
+            found.append(replace(stands, is_claimed=held))
         return found
 
 
@@ -374,7 +380,7 @@ class MemoryTarget(_Base):
                 and server.limit is not None
                 and len(server.databases) >= server.limit
             ):
-                yield Outcome(change, Status.FULL, server.says)
+                yield Outcome(change, ChangeResult.NO_CAPACITY, server.says)
                 continue
             else:
                 assert change.after is not None
@@ -389,9 +395,9 @@ class MemoryTarget(_Base):
             if server.silent:
                 continue
             if change.database == server.unconfirmed:
-                yield Outcome(change, Status.UNCONFIRMED, "its marker is not confirmed")
+                yield Outcome(change, ChangeResult.UNCONFIRMED, "its marker is not confirmed")
                 continue
-            yield Outcome(change, Status.DONE)
+            yield Outcome(change, ChangeResult.DONE)
 
     @hookimpl
     def influxops_describe(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
@@ -404,7 +410,7 @@ class MemoryTarget(_Base):
                 yield DatabaseStats(name, count, last, tables=tables)
 
     @hookimpl
-    def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+    def influxops_copy(self, order: CopyRequest, context: Context) -> Iterator[CopyProgress]:
         """Copy in passes until one finds nothing new; a step is some rows, in their order."""
         server = self.server
         server.orders.append(order)
@@ -413,10 +419,12 @@ class MemoryTarget(_Base):
             there = order.into.server.data.get(order.database, {})
             more = None if server.knows_no_ahead else len(there.keys() - ours.keys())
             others = sum(ours.get(key, value) != value for key, value in there.items())
-            yield Copied("looking", ahead=more, conflicts=others)
+            yield CopyProgress("looking", ahead=more, conflicts=others)
             return
         if order.dry_run:
-            yield Copied("planning", "", total=len(ours), tables=1, findings=server.in_the_way)
+            yield CopyProgress(
+                "planning", "", total=len(ours), tables=1, findings=server.in_the_way
+            )
             return
         into: MemoryTarget = order.into
         if order.database not in into.server.databases:
@@ -444,7 +452,7 @@ class MemoryTarget(_Base):
             is_over = not keys and (order.only_missing or is_equal)
             told = "~" if is_over else after
             done = is_over and server.unread.keys() <= without
-            yield Copied(
+            yield CopyProgress(
                 "copying",
                 "".join((told, *(f"|{name}" for name in sorted(without)))),
                 rows,
@@ -483,7 +491,8 @@ class MemoryLedger(_Base):
         books = self._called("records")
         records = {
             id_: replace(
-                record, is_held=record.holder in books.living and record.holder != context.id
+                record,
+                is_claimed=record.claimed_by in books.living and record.claimed_by != context.id,
             )
             for id_, record in books.records.items()
             if tenants is None or id_ in tenants

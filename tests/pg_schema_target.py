@@ -15,11 +15,11 @@ from psycopg import sql
 from influxops.plugin import (
     Action,
     Change,
+    ChangeResult,
     Context,
     Database,
     Inventory,
     Outcome,
-    Status,
     Target,
     TargetError,
     TargetSettings,
@@ -77,6 +77,8 @@ class SchemaTarget(Target):
                 try:
                     connection.execute(sql.SQL(text).format(sql.Identifier(change.database)))
                 except psycopg.Error as error:
-                    yield Outcome(change, Status.FAILED, error.diag.message_primary or "failed")
+                    yield Outcome(
+                        change, ChangeResult.FAILED, error.diag.message_primary or "failed"
+                    )
                 else:
-                    yield Outcome(change, Status.DONE)
+                    yield Outcome(change, ChangeResult.DONE)

@@ -65,24 +65,27 @@ options:
         with O(state=absent) drops what is on the others.
       - V(shorter-retention) shortens a retention period, which hides older data at once.
       - V(empty-source) accepts a registry without tenants while tenant databases exist.
-      - V(drop) drops databases, with O(state=absent), or with V(lost) the database that a client
+      - V(drop) drops databases, with O(state=absent), or with V(recreate-lost) the database that a
+      client
         has created in place of a lost one.
       - The others are about what a ledger remembers. V(recent-telemetry) retires a tenant although
         telemetry was written within the last day. V(still-registered) retires one that a source
-        still has, which a task does in any case, with a warning. V(lost) creates a database again
+        still has, which a task does in any case, with a warning. V(recreate-lost) creates a
+        database again
         that was ready and is gone, and needs V(drop), too, where a client has created another one
         in its place. V(replaced-server) accepts another server than the recorded one.
         V(mass-change) accepts that many recorded tenants are created again, retired, or gone from
         the registry. V(new-source) accepts the tenants of a registry that is not recorded.
-        V(unrecorded) creates and drops while the ledger cannot be used. V(late-writes) is for
+        V(unrecorded-changes) creates and drops while the ledger cannot be used. V(late-writes) is
+        for
         C(influxops retire --due) alone, which drops the old copies of moved tenants.
     type: list
     elements: str
     choices:
-      - unrecorded
+      - unrecorded-changes
       - new-source
       - replaced-server
-      - lost
+      - recreate-lost
       - unreachable
       - still-registered
       - recent-telemetry
@@ -245,7 +248,7 @@ databases:
       sample: null
     state:
       description:
-        - The tenant's state, V(ok), V(changed), V(pending) (check mode), V(held), V(refused),
+        - The tenant's state, V(ok), V(changed), V(pending) (check mode), V(blocked), V(guarded),
           V(failed) or V(unknown).
       type: str
       sample: changed
@@ -399,7 +402,7 @@ summary:
   type: dict
   contains:
     tenants:
-      description: Tenants by RV(databases[].state); a state that none is in is left out.
+      description: Tenants by RV(databases[].status); a state that none is in is left out.
       type: dict
       contains:
         ok: &number
@@ -457,10 +460,10 @@ def main():
             "type": "list",
             "elements": "str",
             "choices": [
-                "unrecorded",
+                "unrecorded-changes",
                 "new-source",
                 "replaced-server",
-                "lost",
+                "recreate-lost",
                 "unreachable",
                 "still-registered",
                 "recent-telemetry",

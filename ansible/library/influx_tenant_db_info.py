@@ -163,9 +163,9 @@ databases:
       description: When it was created, or first found, in UTC; V(null) without a ledger.
       type: str
       sample: "2026-01-01T08:00:00Z"
-    recorded:
+    ledger_state:
       description:
-        - Its state in the ledger, V(wanted), V(reserved), V(unconfirmed), V(ready), V(moving),
+        - Its state in the ledger, V(pending), V(allocated), V(unconfirmed), V(ready), V(moving),
           V(retiring), V(retired) or V(lost); V(null) without a record.
       type: str
       sample: ready
@@ -219,7 +219,7 @@ targets:
       description: Whether that is guessed from its edition.
       type: bool
       sample: true
-    places_left:
+    free_slots:
       description: How many more databases fit; V(null) where no limit is known.
       type: int
       sample: 1

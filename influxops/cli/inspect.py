@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from influxops.cli.output.stdio import say
-from influxops.domain.finding import Kind, Severity
+from influxops.domain.finding import FindingKind, Severity
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.report.view import ReportView
@@ -13,17 +13,17 @@ from influxops.runtime.context import Context
 
 #: What could not be read; it is told even where nobody in the scope depends on it.
 _UNREAD = (
-    Kind.FAILED_SOURCE,
-    Kind.UNREACHABLE,
-    Kind.REFUSED,
-    Kind.WRONG_SERVER,
-    Kind.INTERRUPTED,
-    Kind.DEADLINE,
+    FindingKind.FAILED_SOURCE,
+    FindingKind.UNREACHABLE,
+    FindingKind.REFUSED,
+    FindingKind.WRONG_SERVER,
+    FindingKind.INTERRUPTED,
+    FindingKind.DEADLINE,
 )
 
 
 def look(
-    engine: Engine, context: Context, *, leave_out: Collection[Kind] = ()
+    engine: Engine, context: Context, *, leave_out: Collection[FindingKind] = ()
 ) -> tuple[ReportView, int]:
     """Plan without telling the reporters, and say on standard error what is wrong.
 
@@ -42,13 +42,14 @@ def look(
     errors = 0
     for group in view.run_groups:
         if group.kind in leave_out or (
-            group.kind is Kind.GUARD and group.remedy.value not in waiting
+            group.kind is FindingKind.GUARD and group.remedy.value not in waiting
         ):
             continue
         wrong = group.severity is Severity.ERROR
         errors += wrong
         if wrong or (
-            group.kind in (*_UNREAD, Kind.STALE_LEDGER) and group.severity is Severity.WARNING
+            group.kind in (*_UNREAD, FindingKind.STALE_LEDGER)
+            and group.severity is Severity.WARNING
         ):
             advice = f" ({group.advice})" if group.advice else ""
             say(f"{group.line()}{advice}", label="ERR" if wrong else "WARN", err=True)

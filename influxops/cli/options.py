@@ -177,7 +177,8 @@ def _items(names: Any, start: str) -> list[CompletionItem]:
 #: again, and what else they are for.
 IN_TASKS_ONLY = {
     "drop": "it lets a task with `state: absent` drop databases (docs/ansible.md); beside "
-    "`--recreate` or `--allow lost` it drops what a client has created in place of a lost one"
+    "`--recreate` or `--allow recreate-lost` it drops what a client has created in place of a "
+    "lost one"
 }
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Write nothing, and show what would be.")

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from influxops.cli.options import IN_TASKS_ONLY, Common, common
 from influxops.cli.output.stdio import error_line, say, speak_records, speaks_records
 from influxops.config.load import ConfigAuthor, Section, load_config
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.domain.selection import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
@@ -100,7 +100,7 @@ def execute(
     Raises:
         ConfigError: When the run asks for what cannot be; nothing was done.
     """
-    replaces = operation.reconciles and (bool(operation.recreate) or "lost" in allow)
+    replaces = operation.reconciles and (bool(operation.recreate) or "recreate-lost" in allow)
     for guard in allow:
         if guard in IN_TASKS_ONLY and not replaces:
             raise ConfigError(
@@ -129,7 +129,7 @@ def execute(
         report = engine.run(operation, context, allow=allow)
         # The report that was shown knows of these.
         told = {handle.name for handle in engine.reporters if handle.missing is not None}
-    lost = [f for f in report.notes if f.kind is Kind.REPORTER and f.reporter not in told]
+    lost = [f for f in report.notes if f.kind is FindingKind.REPORTER and f.reporter not in told]
     for finding in lost:
         if finding.reporter == _OWN:
             say(finding.message, label="error:", before="influxops: ", err=True)

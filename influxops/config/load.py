@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from msgspec import Struct, field
 
@@ -56,13 +56,20 @@ PROGRAM = ConfigAuthor("a program")
 class NamingTable(PluginSettings):
     """The table `[naming]`."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"acknowledged": "`ignore` of [tenants]"}
+
     database: str = setting(
         DEFAULT_TEMPLATE,
         description="The name of a tenant's database.",
         parse=checked(Template),
     )
-    acknowledged: tuple[str, ...] = setting(
-        (), description="Ids of tenants whose being held is known, and no error."
+
+
+class TenantsTable(PluginSettings):
+    """The table `[tenants]`."""
+
+    ignore: tuple[str, ...] = setting(
+        (), description="Ids of tenants whose problems are known: reported as info, no error."
     )
 
 
@@ -88,8 +95,10 @@ class PlacementTable(PluginSettings):
 class RunTable(PluginSettings):
     """The table `[run]`."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"reading": "`target_read_timeout`"}
+
     timeout: str = setting("15m", description="How long a run may take.", parse=check_duration)
-    reading: str = setting(
+    target_read_timeout: str = setting(
         "10s",
         description="How long the targets may take to be read; one that hangs is given up.",
         parse=check_duration,
@@ -98,6 +107,7 @@ class RunTable(PluginSettings):
 
 TABLES: Mapping[str, type[PluginSettings]] = {
     "naming": NamingTable,
+    "tenants": TenantsTable,
     "database": DatabaseTable,
     "placement": PlacementTable,
     "run": RunTable,
@@ -184,6 +194,7 @@ class Config(Struct, frozen=True):
 
     path: str | None = None  # the file; None where there is none
     naming: NamingTable = field(default_factory=NamingTable)
+    tenants: TenantsTable = field(default_factory=TenantsTable)
     database: DatabaseTable = field(default_factory=DatabaseTable)
     placement: PlacementTable = field(default_factory=PlacementTable)
     run: RunTable = field(default_factory=RunTable)
@@ -212,7 +223,7 @@ class Config(Struct, frozen=True):
     @property
     def reading(self) -> int:
         """How long all sources and targets together may take to be read, in seconds."""
-        return parse_duration(self.run.reading)
+        return parse_duration(self.run.target_read_timeout)
 
     def by_role(self, role: Role) -> Iterator[Section]:
         """Yield the sections of a role, in their order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from influxops.config.settings import PluginSettings, checked, setting
@@ -39,7 +40,9 @@ class TargetSettings(PluginSettings):
 class ReporterSettings(PluginSettings):
     """The base of a reporter's settings."""
 
-    budget: float = setting(
+    renamed: ClassVar[Mapping[str, str]] = {"budget": "`timeout`"}
+
+    timeout: float = setting(
         10.0, description="Seconds that telling may take, all waiting included.", gt=0, le=300
     )
 

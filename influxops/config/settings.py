@@ -262,6 +262,8 @@ class PluginSettings:
     location_variable: ClassVar[str] = ""
     #: The names of the settings that were given; the others have their defaults.
     given: ClassVar[frozenset[str]] = frozenset()
+    #: What settings were called in an earlier version: the new name, by the old one.
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, **values: Any) -> None:
         declared = self.declared()
@@ -315,15 +317,7 @@ class PluginSettings:
         """
         declared = cls.declared()
         found: dict[str, Any] = {}
-        mistakes = [
-            (
-                name,
-                "no such setting "
-                f"({did_you_mean(name, declared) or 'known: ' + ', '.join(declared)})",
-            )
-            for name in values
-            if name not in declared
-        ]
+        mistakes = [(name, cls._unknown(name)) for name in values if name not in declared]
         for name, one in declared.items():
             if name not in values:
                 if one.is_required:
@@ -341,6 +335,14 @@ class PluginSettings:
         except SettingError as error:
             raise InvalidSettings([(error.setting, error.message)]) from None
         return settings
+
+    @classmethod
+    def _unknown(cls, name: str) -> str:
+        if name in cls.renamed:
+            return f"was renamed to {cls.renamed[name]}"
+        declared = cls.declared()
+        known = did_you_mean(name, declared) or "known: " + ", ".join(declared)
+        return f"no such setting ({known})"
 
     def check(self) -> None:
         """Look at what several settings say together.

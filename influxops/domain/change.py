@@ -26,10 +26,11 @@ class Action(StrEnum):
     MOVE = "move"  # to another target, with all that is in it
 
 
-class Status(StrEnum):
+class ChangeResult(StrEnum):
     """How one change ended.
 
-    `DONE` is durable on the server. `FULL` says that the server has no room, so that the tenant
+    `DONE` is durable on the server. `NO_CAPACITY` says that the server has no room, so that the
+    tenant
     may be placed elsewhere. `UNCONFIRMED` was made, but whether it survives a crash could not be
     made sure. `UNKNOWN` is settled by reading the server again. `SKIPPED` was never tried (the
     run was interrupted, or its target gave up before).
@@ -37,7 +38,7 @@ class Status(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    FULL = "full"
+    NO_CAPACITY = "no-capacity"
     UNCONFIRMED = "unconfirmed"
     UNKNOWN = "unknown"
     SKIPPED = "skipped"
@@ -68,9 +69,9 @@ class Outcome(Struct, frozen=True):
     """How one change ended; exactly one a change."""
 
     change: Change
-    status: Status
+    status: ChangeResult
     message: str = ""  # why it did not end as wished; no prefix that names tenant or target
-    remedy: Any = ""  # what to do about it: a Remedy, or text
+    remedy: Any = ""  # what to do about it: a Hint, or text
     #: Whether something is there now that was not, although the change did not end well. The
     #: engine settles it by reading again.
-    effect: bool = False
+    partially_applied: bool = False

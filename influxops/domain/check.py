@@ -13,4 +13,4 @@ class Check(Struct, frozen=True):
     name: str  # what was looked at, in a few words
     ok: bool | None  # None where it could not be told, or is no fault
     message: str  # what was found
-    hint: Any = ""  # what to do about it: a Remedy, or text
+    hint: Any = ""  # what to do about it: a Hint, or text

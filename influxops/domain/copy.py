@@ -10,12 +10,12 @@ from msgspec import Struct, field
 from influxops.domain.finding import Finding
 
 
-class CopyOrder(Struct, frozen=True):
+class CopyRequest(Struct, frozen=True):
     """What is to be copied from one target to another of the same kind."""
 
     database: str  # its name, on both
     into: Any  # the instance of the plugin that gets it
-    #: How far an earlier call was, the last `Copied.progress` of it; empty for the first.
+    #: How far an earlier call was, the last `CopyProgress.progress` of it; empty for the first.
     progress: str = ""
     #: Whether the tenant writes to the copy by now: then only rows that the copy lacks are copied,
     #: so that an old one never overwrites a newer one.
@@ -30,11 +30,12 @@ class CopyOrder(Struct, frozen=True):
     #: Tables that need not be copied where they cannot be read, so that these do not keep the
     #: copy from being done.
     without_tables: tuple[str, ...] = ()
-    #: With `dry_run`: whether what is asked is `Copied.ahead`, however long that takes to find out.
+    #: With `dry_run`: whether what is asked is `CopyProgress.ahead`, however long that takes to
+    #: find out.
     ahead: bool = False
 
 
-class Copied(Struct, frozen=True):
+class CopyProgress(Struct, frozen=True):
     """How far copying is."""
 
     stage: str = ""  # what is being done, for people: `copying`, `comparing`, `catching up`
@@ -49,7 +50,8 @@ class Copied(Struct, frozen=True):
     rate: float = 0.0
     conflicts: int = 0  # how many rows were left as the copy has them (`only_missing`)
     expiring: int = 0  # how many rows were not compared, because their retention period ends
-    #: How many rows, or fields of rows, only the copy has (`CopyOrder.ahead`); None where that was
+    #: How many rows, or fields of rows, only the copy has (`CopyRequest.ahead`); None where that
+    #: was
     #: not asked, or cannot be told.
     ahead: int | None = None
     done: bool = False  # whether all that was there is in the copy, and was compared

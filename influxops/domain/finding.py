@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.domain.text import one_line, quote
 
 
@@ -21,7 +21,7 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What a finding says; the values are stable, programs read them (docs/report.md)."""
 
     # about a source
@@ -43,7 +43,7 @@ class Kind(StrEnum):
     OVER_CAPACITY = "over-capacity"  # no place left, or perhaps none
     CAPACITY = "capacity"  # the configured capacity is not what the server has
     ORPHAN = "orphan"  # a database belongs to no tenant
-    BACK_AGAIN = "back-again"  # a database that was retired is there again
+    RECREATED_AFTER_DROP = "recreated-after-drop"  # a database that was retired is there again
     RENAMED_TARGET = "renamed-target"  # the ledger knows its server under another name
     REPLACED_SERVER = "replaced-server"  # another server than the recorded one was allowed
     PLUGIN_FAULT = "plugin-fault"  # a plugin broke, or did not do what it said
@@ -64,7 +64,7 @@ class Kind(StrEnum):
     DRAINING = "draining"  # its only target gets nothing new
     LOST = "lost"  # it was ready, and is gone; a client may have created another one since
     NOT_CONFIGURED = "not-configured"  # the target that it is recorded on is not configured
-    BUSY = "busy"  # another run has it in its hands
+    CLAIMED = "claimed"  # another run has claimed it
     RETIRING = "retiring"  # it is dropped once its time has come
     UNRETIRED = "unretired"  # it was retiring, and a source has it again
     STILL_REGISTERED = "still-registered"  # to be retired, and a source still has it
@@ -74,14 +74,18 @@ class Kind(StrEnum):
     MOVED = "moved"  # its database is on another target now
     NOT_READ = "not-read"  # its target cannot be read
     RETENTION_NOT_READ = "retention-not-read"  # wanted, and cannot be read
-    NOT_DECIDABLE = "not-decidable"  # whether it is complete cannot be told from what is there
-    KNOWN_AGAIN = "known-again"  # dropped although a source still has it
+    COMPLETENESS_UNKNOWN = (
+        "completeness-unknown"  # whether it is complete cannot be told from what is there
+    )
+    STILL_REGISTERED_AFTER_DROP = (
+        "still-registered-after-drop"  # dropped although a source still has it
+    )
     # about a tenant: what was done
     GUARD = "guard"  # a guard refuses something
-    FAILED_CHANGE = "failed-change"  # a change was tried and failed
-    NOT_TRIED = "not-tried"  # a change was not tried
+    CHANGE_FAILED = "change-failed"  # a change was tried and failed
+    NOT_ATTEMPTED = "not-attempted"  # a change was not tried
     UNCONFIRMED = "unconfirmed"  # made, and perhaps not durable
-    NOT_KNOWN = "not-known"  # how a change ended could not be found out
+    OUTCOME_UNKNOWN = "outcome-unknown"  # how a change ended could not be found out
     # about the run
     NO_LOCK = "no-lock"  # no lock could be had, or it was lost
     LOCK_BUSY = "lock-busy"  # another run holds the lock
@@ -99,10 +103,10 @@ class Finding(Struct, frozen=True):
     in front where it does not stand there already.
     """
 
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     message: str  # one clause or sentence, without a subject: "its database name is empty"
-    remedy: Any = ""  # what to do about it: a Remedy, or text; a Remedy once it was made
+    remedy: Any = ""  # what to do about it: a Hint, or text; a Hint once it was made
     tenant: str | None = None  # the id of the tenant that it is about
     target: str | None = None  # the name of the target that it is about
     database: str | None = None  # the name of the database that it is about
@@ -111,8 +115,8 @@ class Finding(Struct, frozen=True):
     facts: Mapping[str, Any] = field(default_factory=dict)  # plain data behind the message
 
     def __post_init__(self) -> None:
-        if not isinstance(self.remedy, Remedy):
-            force_setattr(self, "remedy", Remedy.advise(self.remedy))
+        if not isinstance(self.remedy, Hint):
+            force_setattr(self, "remedy", Hint.advise(self.remedy))
 
     @property
     def subject(self) -> str:
@@ -136,6 +140,6 @@ class Finding(Struct, frozen=True):
         return f"{self.subject}: {self.message}" if self.subject else self.message
 
 
-def blocked(kind: Kind, message: str, remedy: str | Remedy) -> Finding:
+def blocked(kind: FindingKind, message: str, remedy: str | Hint) -> Finding:
     """Return the finding for which a tenant is blocked; `TenantPlan.block` says of which."""
     return Finding(kind, Severity.ERROR, message, remedy)

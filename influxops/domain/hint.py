@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class RemedyKind(StrEnum):
-    """What a remedy asks for; `value` and `text` of a `Remedy` mean something else for each."""
+class HintKind(StrEnum):
+    """What a remedy asks for; `value` and `text` of a `Hint` mean something else for each."""
 
     ADVICE = "advice"  # text: the advice, which means the same everywhere
     ALLOW = "allow"  # value: the guard to allow; text: when that is right
@@ -16,33 +16,33 @@ class RemedyKind(StrEnum):
     COMMAND = "command"  # value: what to run, `ensure --verify`; text: why, `{}` stands for it
 
 
-class Remedy(NamedTuple):
+class Hint(NamedTuple):
     """What to do about something.
 
     On the command line an allowance is `--allow drop`, in a task `allow: [drop]`, on a page a
     button. Use the class methods to make one. `str()` gives plain words that fit nowhere badly.
     """
 
-    kind: RemedyKind
+    kind: HintKind
     value: str = ""
     text: str = ""
     section: str = ""  # SETTING: the full name of the section, `target:eu1`
     written: str = ""  # SETTING: how whoever wrote it would call it: "`url` of [targets.eu1]"
 
     @classmethod
-    def advise(cls, text: str) -> Remedy:
+    def advise(cls, text: str) -> Hint:
         """Return advice that means the same everywhere; an empty one says nothing."""
-        return cls(RemedyKind.ADVICE, text=text)
+        return cls(HintKind.ADVICE, text=text)
 
     @classmethod
-    def allow(cls, guard: str, text: str = "only if that is what you want") -> Remedy:
+    def allow(cls, guard: str, text: str = "only if that is what you want") -> Hint:
         """Return the allowance of a guard."""
-        return cls(RemedyKind.ALLOW, guard, text)
+        return cls(HintKind.ALLOW, guard, text)
 
     @classmethod
     def setting(
         cls, name: str, text: str = "check {}", section: str = "", written: str = ""
-    ) -> Remedy:
+    ) -> Hint:
         """Return a remedy that lies in a setting.
 
         Args:
@@ -51,31 +51,31 @@ class Remedy(NamedTuple):
             section: The full name of the section; the engine fills it in for a plugin's error.
             written: How its author writes it, where the name alone is not enough.
         """
-        return cls(RemedyKind.SETTING, name, text, section, written)
+        return cls(HintKind.SETTING, name, text, section, written)
 
     @classmethod
-    def option(cls, name: str, text: str) -> Remedy:
+    def option(cls, name: str, text: str) -> Hint:
         """Return a remedy that lies in an option of the run: `timeout`.
 
         Args:
             name: The option.
             text: What to do; `{}` stands for the option.
         """
-        return cls(RemedyKind.OPTION, name, text)
+        return cls(HintKind.OPTION, name, text)
 
     @classmethod
-    def command(cls, value: str, text: str = "run {}") -> Remedy:
+    def command(cls, value: str, text: str = "run {}") -> Hint:
         """Return a command to run.
 
         Args:
             value: The command without the program's name: `ensure --verify`.
             text: What to do; `{}` stands for the command.
         """
-        return cls(RemedyKind.COMMAND, value, text)
+        return cls(HintKind.COMMAND, value, text)
 
-    def located(self, section: str, written: str) -> Remedy:
+    def located(self, section: str, written: str) -> Hint:
         """Return this remedy with the section that it is about, if it is about a setting."""
-        if self.kind is not RemedyKind.SETTING or self.section:
+        if self.kind is not HintKind.SETTING or self.section:
             return self
         return self._replace(section=section, written=written)
 
@@ -84,7 +84,7 @@ class Remedy(NamedTuple):
         return self.text.replace("{}", value)
 
     def __str__(self) -> str:
-        if self.kind is RemedyKind.ALLOW:
+        if self.kind is HintKind.ALLOW:
             return f"{self.text}: allow {self.value}"
         return self.words(self.written or f"`{self.value}`")
 

@@ -8,33 +8,33 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Retention, Unmanaged
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
 from influxops.domain.record import Record
 
 
-class Verdict(StrEnum):
+class TenantStatus(StrEnum):
     """Where a tenant stands.
 
     `OK` was right before the run, `CHANGED` was made right by it, `PENDING` would be changed.
-    The others are not right: `HELD` needs a decision, `REFUSED` waits for a guard to be allowed,
+    The others are not right: `BLOCKED` needs a decision, `GUARDED` waits for a guard to be allowed,
     `FAILED` was tried, `UNKNOWN` could not be read or confirmed.
     """
 
     OK = "ok"
     CHANGED = "changed"
     PENDING = "pending"
-    HELD = "held"
-    REFUSED = "refused"
+    BLOCKED = "blocked"
+    GUARDED = "guarded"
     FAILED = "failed"
     UNKNOWN = "unknown"
 
     @property
-    def is_right(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether nobody needs to look."""
-        return self in (Verdict.OK, Verdict.CHANGED, Verdict.PENDING)
+        return self in (TenantStatus.OK, TenantStatus.CHANGED, TenantStatus.PENDING)
 
 
 class TenantPlan(Struct, frozen=True):
@@ -47,7 +47,7 @@ class TenantPlan(Struct, frozen=True):
     tenant: str  # its id
     database: str  # the desired database's name; empty where it has none that is valid
     retention: Retention | Unmanaged  # the retention period it should have, in seconds
-    verdict: Verdict = Verdict.OK
+    status: TenantStatus = TenantStatus.OK
     pin: str | None = None  # the only target that its database should be on; None: placement
     target: str | None = None  # the target that holds its database, or will
     before: Database | None = None  # the database before the run
@@ -58,7 +58,7 @@ class TenantPlan(Struct, frozen=True):
     finding: Finding | None = None  # explains a verdict that is not right
     notes: tuple[Finding, ...] = ()  # what else was noticed about it
     #: Whether it is to be created beyond what its target is thought to hold.
-    over_estimate: bool = False
+    may_exceed_capacity: bool = False
     #: The targets that could not be read and may hold its database.
     unseen_on: tuple[str, ...] = ()
     record: Record | None = None  # what the ledger has of it; None without one
@@ -82,25 +82,29 @@ class TenantPlan(Struct, frozen=True):
     @property
     def made(self) -> tuple[Change, ...]:
         """The changes that were made, those among them that were not finished too."""
-        return tuple(o.change for o in self.outcomes if o.status is Status.DONE or o.effect)
+        return tuple(
+            o.change for o in self.outcomes if o.status is ChangeResult.DONE or o.partially_applied
+        )
 
     # Planning and the run make new values of it ---------------------------------------------
 
     def block(self, finding: Finding) -> TenantPlan:
         """Return it blocked for a reason, unless it is blocked for another one already."""
-        if self.verdict is Verdict.HELD and self.finding is not None:
+        if self.status is TenantStatus.BLOCKED and self.finding is not None:
             return self
         finding = replace(finding, tenant=self.tenant, database=self.database or None)
-        return replace(self, verdict=Verdict.HELD, finding=finding)
+        return replace(self, status=TenantStatus.BLOCKED, finding=finding)
 
     def acknowledge(self) -> TenantPlan:
         """Return it with a block that the configuration lists as known: that is no error."""
-        if self.verdict is not Verdict.HELD or self.finding is None:
+        if self.status is not TenantStatus.BLOCKED or self.finding is None:
             return self
         message = f"{self.finding.message} (acknowledged)"
         return replace(self, finding=replace(self.finding, severity=Severity.INFO, message=message))
 
-    def defer(self, kind: Kind, message: str, remedy: str | Remedy = "run it again") -> TenantPlan:
+    def defer(
+        self, kind: FindingKind, message: str, remedy: str | Hint = "run it again"
+    ) -> TenantPlan:
         """Return it without changes in this run, because something could not be read.
 
         Args:
@@ -111,16 +115,16 @@ class TenantPlan(Struct, frozen=True):
         plan = replace(self, changes=(), after=self.before)
         return plan.mark_unknown(kind, f"postponed: {message}", remedy)
 
-    def mark_unknown(self, kind: Kind, message: str, remedy: str | Remedy = "") -> TenantPlan:
+    def mark_unknown(self, kind: FindingKind, message: str, remedy: str | Hint = "") -> TenantPlan:
         """Return it as one of which something is not known; the arguments are as above."""
         finding = self.error(kind, message, remedy)
-        return replace(self, verdict=Verdict.UNKNOWN, finding=finding)
+        return replace(self, status=TenantStatus.UNKNOWN, finding=finding)
 
-    def error(self, kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+    def error(self, kind: FindingKind, message: str, remedy: str | Hint = "") -> Finding:
         """Return a finding of an error that is about it; the arguments are as above."""
         return self.about(Finding(kind, Severity.ERROR, message, remedy))
 
-    def warning(self, kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+    def warning(self, kind: FindingKind, message: str, remedy: str | Hint = "") -> Finding:
         """Return a finding of a warning that is about it; the arguments are as above."""
         return self.about(Finding(kind, Severity.WARNING, message, remedy))
 
@@ -136,7 +140,7 @@ class TenantPlan(Struct, frozen=True):
 
     def with_changes(self, *changes: Change) -> TenantPlan:
         """Return it with what is to be done."""
-        return replace(self, verdict=Verdict.PENDING, changes=changes)
+        return replace(self, status=TenantStatus.PENDING, changes=changes)
 
 
 class Refusal(Struct, frozen=True):
@@ -148,9 +152,9 @@ class Refusal(Struct, frozen=True):
     when: str = "only if that is what you want"  # when it is right to allow it
 
     @property
-    def remedy(self) -> Remedy:
+    def remedy(self) -> Hint:
         """What to do: allow it, if that is right."""
-        return Remedy.allow(self.guard, self.when)
+        return Hint.allow(self.guard, self.when)
 
 
 class Plan(Struct, frozen=True):

@@ -16,8 +16,8 @@ from msgspec import Struct, field
 class State(StrEnum):
     """Where a tenant's record stands."""
 
-    WANTED = "wanted"  # it should have a database, and has no place yet
-    RESERVED = "reserved"  # a run took a place for it, and has not said how that ended
+    PENDING = "pending"  # it should have a database, and has no target yet
+    ALLOCATED = "allocated"  # a run chose a target for it, and has not reported the result
     UNCONFIRMED = "unconfirmed"  # it was made or found, and its marker has not been seen
     READY = "ready"  # its database is there, or was when its target was last read
     MOVING = "moving"  # its database is being copied to another target
@@ -26,7 +26,7 @@ class State(StrEnum):
     LOST = "lost"  # it was ready, and is gone; a client may have created another one since
 
     @property
-    def is_promised(self) -> bool:
+    def is_provisioned(self) -> bool:
         """Whether its database was seen to be there and complete, and is not dropped by a run."""
         return self in (State.READY, State.MOVING, State.RETIRING, State.LOST)
 
@@ -44,35 +44,35 @@ class Record(Struct, frozen=True):
     target: str | None = None  # the name of the target that holds it
     identity: str | None = None  # of the server that it was made on; None where that has none
     #: The other target that has, or gets, a copy: where it moves to, and after that where it was.
-    other: str | None = None
-    other_identity: str | None = None  # of that target's server
+    secondary_target: str | None = None
+    secondary_identity: str | None = None  # of that target's server
     #: When what is to be dropped may be dropped: its database, or the copy on `other`. A moving
     #: tenant has it once it is on its new target.
-    due: datetime | None = None
+    drop_after: datetime | None = None
     progress: str = ""  # how far a move is; its target's own text
     #: When it came to its state; where that is wanted or reserved, since when it waits.
-    since: datetime | None = None
-    made: datetime | None = None  # when its database was made, or first found
-    made_by: str = ""  # the id of the run that made or found it
-    confirmed: datetime | None = None  # when it was last seen on its target
+    state_since: datetime | None = None
+    created_at: datetime | None = None  # when its database was made, or first found
+    created_by: str = ""  # the id of the run that made or found it
+    last_seen_at: datetime | None = None  # when it was last seen on its target
     error: str = ""  # why the last try failed; empty after a good one
-    tries: int = 0  # how often it was tried since it was last good
+    attempts: int = 0  # how often it was tried since it was last good
     #: The id of the run that has it in its hands; empty where none has.
-    holder: str = ""
+    claimed_by: str = ""
     #: Whether that run still lives. The ledger fills it in.
-    is_held: bool = False
+    is_claimed: bool = False
     #: Grows with each change; 0 where there is no record yet. A change names the version that it
     #: is based on, and is refused if there is another one by then.
     version: int = 0
 
     @property
-    def is_promised(self) -> bool:
+    def is_provisioned(self) -> bool:
         """Whether its database was seen to be there, complete or not, and is not dropped by a run.
 
         What was created, but could not be confirmed to be durable, was never seen.
         """
-        seen = self.state is State.UNCONFIRMED and self.confirmed is not None
-        return self.state.is_promised or seen
+        seen = self.state is State.UNCONFIRMED and self.last_seen_at is not None
+        return self.state.is_provisioned or seen
 
 
 #: For so long a server that said it is full gets nothing more, where it is not read in full.
@@ -139,7 +139,7 @@ class Entry(Struct, frozen=True):
     database: str = ""
     before: str = ""  # what was, in a word or two
     after: str = ""  # what it became
-    ended: str = "done"  # how it ended: a `Status` of the model
+    outcome: str = "done"  # how it ended: a `Status` of the model
     message: str = ""  # why it did not end well, or what else is to be said
     at: datetime | None = None  # when, by the ledger's clock; the ledger fills it in
     run: str = ""  # the run that did it; the ledger fills it in

@@ -7,7 +7,7 @@ from functools import cache
 
 from msgspec import Struct, field
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.text import pluralize, summarize, truncate
 
 
@@ -59,7 +59,7 @@ def ignored_attributes(names: Iterable[str], noun: str) -> Finding | None:
         return None
     are = "is" if len(ignored) == 1 else "are"
     return Finding(
-        Kind.UNKNOWN_ATTRIBUTE,
+        FindingKind.UNKNOWN_ATTRIBUTE,
         Severity.INFO,
         f"{pluralize(len(ignored), noun)} {are} ignored: {summarize(ignored)}",
         f"nothing, if that is meant; what is read: {summarize(ATTRIBUTES)}",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from influxops.domain.database import DatabaseStats, Retention, Unknown, Unmanaged
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Kind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.report.document import plain
 from influxops.report.view import ReportView
@@ -23,7 +23,8 @@ def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[di
 
     None is what is not known; `target` and `url` are None where there is no database, or more than
     one. `retention` and `desired` are durations (`30d`), None where data is kept for ever,
-    `unknown` or `unmanaged`; `since` is when the database was created or first found, `recorded`
+    `unknown` or `unmanaged`; `created_at` is when the database was created or first found,
+    `ledger_state`
     the tenant's state in the ledger.
 
     Args:
@@ -44,7 +45,7 @@ def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[di
 
 def copies_of(tenant: TenantPlan) -> list[dict[str, Any]]:
     """Return what is known of each copy of a database that is on more than one target."""
-    if tenant.finding is None or tenant.finding.kind is not Kind.IN_TWO_TARGETS:
+    if tenant.finding is None or tenant.finding.kind is not FindingKind.IN_TWO_TARGETS:
         return []
     return [dict(copy) for copy in tenant.finding.facts["copies"]]
 
@@ -56,11 +57,11 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
     one = found is not None and not copies
     message = known.message if known else ""
     # What a guard refuses to change is no fault of the database.
-    if not message and not tenant.verdict.is_right:
-        refused = tenant.verdict is Verdict.REFUSED and exists
+    if not message and not tenant.status.is_ok:
+        refused = tenant.status is TenantStatus.GUARDED and exists
         message = "" if refused else view.reason_text(tenant)
     record = tenant.record
-    waits = record is not None and record.state in (State.WANTED, State.RESERVED)
+    waits = record is not None and record.state in (State.PENDING, State.ALLOCATED)
     if record and waits and exists is False and record.error not in message:
         message = "; ".join(filter(None, (message, f"the last try: {record.error}")))
     complete: Any = found.complete if found else None
@@ -79,8 +80,8 @@ def _row(view: ReportView, tenant: TenantPlan, known: DatabaseStats | None) -> d
         **(known or DatabaseStats("")).facts,
         "message": message,
         "copies": copies,
-        "since": plain(record.made) if record else None,
-        "recorded": record.state.value if record else None,
+        "created_at": plain(record.created_at) if record else None,
+        "ledger_state": record.state.value if record else None,
     }
 
 
@@ -98,8 +99,8 @@ def place(view: ReportView, tenant: TenantPlan) -> str | None:
     target = view.report.target(found.target)
     if target is None:
         return None
-    is_unread = found.state.is_promised and not target.reachable
-    is_reserved = found.state in (State.RESERVED, State.UNCONFIRMED)
+    is_unread = found.state.is_provisioned and not target.reachable
+    is_reserved = found.state in (State.ALLOCATED, State.UNCONFIRMED)
     return target.name if is_unread or is_reserved else None
 
 

@@ -27,11 +27,11 @@ from influxops.config.settings import (
 )
 from influxops.domain.change import Action as Action
 from influxops.domain.change import Change as Change
+from influxops.domain.change import ChangeResult as ChangeResult
 from influxops.domain.change import Outcome as Outcome
-from influxops.domain.change import Status as Status
 from influxops.domain.check import Check as Check
-from influxops.domain.copy import Copied as Copied
-from influxops.domain.copy import CopyOrder as CopyOrder
+from influxops.domain.copy import CopyProgress as CopyProgress
+from influxops.domain.copy import CopyRequest as CopyRequest
 from influxops.domain.database import UNKNOWN as UNKNOWN
 from influxops.domain.database import UNMANAGED as UNMANAGED
 from influxops.domain.database import Database as Database
@@ -44,12 +44,12 @@ from influxops.domain.database import Unknown as Unknown
 from influxops.domain.durations import format_duration as format_duration
 from influxops.domain.durations import parse_duration as parse_duration
 from influxops.domain.finding import Finding as Finding
-from influxops.domain.finding import Kind as Kind
+from influxops.domain.finding import FindingKind as FindingKind
 from influxops.domain.finding import Severity as Severity
-from influxops.domain.hint import Remedy as Remedy
+from influxops.domain.hint import Hint as Hint
 from influxops.domain.plan import Refusal as Refusal
 from influxops.domain.plan import TenantPlan as TenantPlan
-from influxops.domain.plan import Verdict as Verdict
+from influxops.domain.plan import TenantStatus as TenantStatus
 from influxops.domain.record import Entry as Entry
 from influxops.domain.record import Event as Event
 from influxops.domain.record import Memory as Memory

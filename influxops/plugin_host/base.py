@@ -14,7 +14,7 @@ from influxops.config.settings import Location
 from influxops.constants import PROJECT
 from influxops.domain.check import Check
 from influxops.domain.finding import Finding
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.errors import (
     ConfigError,
     InfluxopsError,
@@ -151,8 +151,8 @@ class Handle:
 
     def located(self, remedy: Any) -> Any:
         """Return a remedy that knows how whoever configured this section calls its settings."""
-        if not isinstance(remedy, Remedy):
-            remedy = Remedy.advise(str(remedy))
+        if not isinstance(remedy, Hint):
+            remedy = Hint.advise(str(remedy))
         remedy = remedy._replace(text=self._redact(remedy.text)) if remedy.text else remedy
         return remedy.located(self.full_name, self.resolved.written(remedy.value))
 

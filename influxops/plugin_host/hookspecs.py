@@ -19,7 +19,7 @@ import pluggy
 from influxops.constants import PROJECT
 from influxops.domain.change import Change, Outcome
 from influxops.domain.check import Check
-from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import DatabaseStats, Inventory, Marker
 from influxops.domain.finding import Finding
 from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
@@ -156,7 +156,7 @@ def influxops_report(report: Report, context: Context) -> None:
 
     It is called once a run, dry runs included (`report.dry_run`), also after failures. What it
     raises is a warning and changes nothing. The context that it is given ends with the
-    reporter's own time (`budget` of its settings).
+    reporter's own time (`timeout` of its settings).
     """
 
 
@@ -216,7 +216,7 @@ def influxops_lock(context: Context) -> AbstractContextManager[None]:  # type: i
 
 
 @hookspec(firstresult=True)
-def influxops_copy(order: CopyOrder, context: Context) -> Iterator[Copied]:  # type: ignore[empty-body]
+def influxops_copy(order: CopyRequest, context: Context) -> Iterator[CopyProgress]:  # type: ignore[empty-body]
     """Copy a database to another target of the same kind, for `influxops move`. Optional, targets.
 
     It is called for the target that holds the database, which it must not change. It yields how
@@ -312,7 +312,7 @@ def influxops_want(
 ) -> Awaitable[None] | None:
     """Note that tenants should have a database, in an application's own transaction. Optional.
 
-    For ledgers. A tenant that has no record gets one that is `WANTED`; all others stay as they
+    For ledgers. A tenant that has no record gets one that is `PENDING`; all others stay as they
     are. It is done under a savepoint, so that whatever fails leaves the transaction as it was, and
     it waits for no other transaction for longer than a moment.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.errors import (
     DeadlineExceeded,
     InfluxopsError,
@@ -22,19 +22,19 @@ class ReporterHandle(Handle):
     is_own = False
 
     @property
-    def _budget(self) -> float:
-        return float(getattr(self.resolved.settings, "budget", 10.0))
+    def _timeout(self) -> float:
+        return float(getattr(self.resolved.settings, "timeout", 10.0))
 
     def started(self, head: RunStart, context: Context) -> Finding | None:
         """Tell it what a run works on; return what went wrong."""
-        return self._tell("influxops_started", context.limited(self._budget), head=head)
+        return self._tell("influxops_started", context.limited(self._timeout), head=head)
 
     def report(self, report: Report, context: Context) -> Finding | None:
         """Tell it how a run ended; return what went wrong.
 
         A run that is over still gets to say so.
         """
-        rest = context.or_grace(min(LAST_WORDS, self._budget)).limited(self._budget)
+        rest = context.or_grace(min(LAST_WORDS, self._timeout)).limited(self._timeout)
         return self._tell("influxops_report", rest, report=report)
 
     def _tell(self, hook: str, context: Context, **arguments: object) -> Finding | None:
@@ -50,7 +50,7 @@ class ReporterHandle(Handle):
             context.log.debug("%s failed", self.full_name, exc_info=True)
             message = error.message
             if isinstance(error, DeadlineExceeded):
-                message = f"it did not end within {self._budget:g} s"
+                message = f"it did not end within {self._timeout:g} s"
             return failed_reporter(self.name, message, error.remedy)
         return None
 
@@ -65,4 +65,4 @@ _LATE = 0.5
 
 def failed_reporter(name: str, message: str, remedy: Any) -> Finding:
     """Return the finding that a reporter could not do its work."""
-    return Finding(Kind.REPORTER, Severity.WARNING, message, remedy, reporter=name)
+    return Finding(FindingKind.REPORTER, Severity.WARNING, message, remedy, reporter=name)

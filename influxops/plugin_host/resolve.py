@@ -15,7 +15,7 @@ from influxops.config.settings import InvalidSettings, Location, PluginSettings,
 from influxops.config.toml import TomlFile
 from influxops.domain.database import Traits, Unmanaged
 from influxops.domain.durations import format_duration
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.domain.text import one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
 from influxops.plugin_host.discovery import ROLES, Kind, find, implements
@@ -235,7 +235,7 @@ def _check_remotes(resolved: Iterable[ResolvedSection]) -> None:
         raise ConfigError(
             f"{remote[0].name} is on another machine ({remote[1].host}), but the location of "
             f"{item.name} is not configured; its default, {default[1].text}, is probably not meant",
-            hint=Remedy.setting(key, "set {}").located(item.name, item.written(key))
+            hint=Hint.setting(key, "set {}").located(item.name, item.written(key))
             if key
             else "say where it is",
         )

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import SourceSettings
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.tenant import Tenant
 from influxops.plugin_host.base import Handle
 from influxops.report.model import SourceState
@@ -74,7 +74,7 @@ class SourceHandle(Handle):
             elif not found.id.strip():
                 findings.append(
                     Finding(
-                        Kind.EMPTY_ID,
+                        FindingKind.EMPTY_ID,
                         Severity.ERROR,
                         "it gave a tenant without an id",
                         "give it one, or leave it out",

@@ -9,10 +9,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import TargetSettings
-from influxops.domain.change import Change, Outcome, Status
-from influxops.domain.copy import Copied, CopyOrder
+from influxops.domain.change import Change, ChangeResult, Outcome
+from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import Database, DatabaseStats, Inventory, Marker, Traits, Unknown
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.errors import (
     InfluxopsError,
     Interrupted,
@@ -143,7 +143,7 @@ class TargetHandle(Handle):
         Returns:
             Exactly one outcome a change, in their order, and what is wrong with the plugin.
         """
-        rest = Outcome(changes[0], Status.UNKNOWN, "its target did not say how it ended")
+        rest = Outcome(changes[0], ChangeResult.UNKNOWN, "its target did not say how it ended")
         outcomes: dict[int, Outcome] = {}
         places = {(c.action, c.tenant, c.database): number for number, c in enumerate(changes)}
         faults: list[Finding] = []
@@ -157,7 +157,9 @@ class TargetHandle(Handle):
                     if number is not None:
                         outcomes[number] = self._ended(found, changes[number])
         except Interrupted as error:
-            rest = replace(rest, status=Status.SKIPPED, message=error.message, remedy=error.remedy)
+            rest = replace(
+                rest, status=ChangeResult.SKIPPED, message=error.message, remedy=error.remedy
+            )
         except InfluxopsError as error:
             context.log.debug("%s failed", self.full_name, exc_info=True)
             rest = replace(rest, message=error.message, remedy=error.remedy)
@@ -178,7 +180,7 @@ class TargetHandle(Handle):
         """Its plugin's instance, for another one of its kind."""
         return self._instance
 
-    def copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+    def copy(self, order: CopyRequest, context: Context) -> Iterator[CopyProgress]:
         """Copy one of its databases, or say what that would take; yield how far that is.
 
         Raises:
@@ -186,12 +188,12 @@ class TargetHandle(Handle):
         """
         with self.guard():
             for found in self.call("influxops_copy", order=order, context=context) or ():
-                if not isinstance(found, Copied):
+                if not isinstance(found, CopyProgress):
                     raise TypeError(f"influxops_copy gave {type(found).__name__}, not a Copied")
                 yield replace(found, findings=tuple(map(self._finding, found.findings)))
 
     def _fault(self, message: str, remedy: Any) -> Finding:
-        return Finding(Kind.PLUGIN_FAULT, Severity.ERROR, message, remedy, target=self.name)
+        return Finding(FindingKind.PLUGIN_FAULT, Severity.ERROR, message, remedy, target=self.name)
 
     def describe(self, names: Sequence[str], context: Context) -> dict[str, DatabaseStats]:
         """Tell how much is in databases; nothing where the plugin cannot tell.

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 
-from influxops.domain.change import Status
+from influxops.domain.change import ChangeResult
 from influxops.domain.text import pluralize
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit_breaker import Circuit
@@ -79,8 +79,8 @@ class Finisher:
                     outcomes = engine.single.complete(
                         [place for place, _ in group], target, run.limited(_PATIENCE)
                     )
-                good = {o.change.database for o in outcomes if o.status is Status.DONE}
-                why = next((o.message for o in outcomes if o.status is not Status.DONE), "")
+                good = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
+                why = next((o.message for o in outcomes if o.status is not ChangeResult.DONE), "")
             except InfluxopsError as error:
                 good, why = set(), error.message
             again = [(place, tries + 1) for place, tries in group if place.database not in good]

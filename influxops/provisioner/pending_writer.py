@@ -109,6 +109,6 @@ def note(engine: Engine, tenants: Collection[str], context: Context) -> None:
     assert engine.ledger is not None
     there = {found.id for source in engine.sources for found in source.find(tenants, context)}
     known = engine.ledger.memory(context, there).records if there else {}
-    new = tuple(Record(id_, State.WANTED) for id_ in sorted(there - known.keys()))
+    new = tuple(Record(id_, State.PENDING) for id_ in sorted(there - known.keys()))
     if new:
         engine.ledger.record(Writing(records=new), context)

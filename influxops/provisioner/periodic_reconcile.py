@@ -119,7 +119,7 @@ def _summary(report: Report) -> tuple[str, str]:
     """Return what is wrong, and what was made; empty for nothing."""
     made = len({change.tenant for change in report.changed})
     told = f"{pluralize(made, 'database')} made or completed" if made else ""
-    wrong = [plan for plan in report.tenants if not plan.verdict.is_right]
+    wrong = [plan for plan in report.tenants if not plan.status.is_ok]
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     if not errors:
         return "", told

@@ -64,7 +64,7 @@ class Works:
         config: The configuration.
         kinds: The plugins to choose from.
         rules: What is known without asking.
-        budget: Seconds that anybody waits.
+        timeout: Seconds that anybody waits.
         on_settled: Called with each tenant that is settled, and when what is known of it was read.
         on_circuit: Called when a circuit was opened or closed.
     """
@@ -74,13 +74,13 @@ class Works:
         config: Config,
         kinds: Mapping[str, Kind] | None,
         rules: Rules,
-        budget: float,
+        timeout: float,
         on_settled: Callable[[Place, float], None],
         on_circuit: Callable[[], None],
     ) -> None:
         self.engines = Engines(config, kinds)
-        self.rules, self.budget = rules, budget
-        self._patience = 0.9 * budget  # who waits gets to know why
+        self.rules, self.timeout = rules, timeout
+        self._patience = 0.9 * timeout  # who waits gets to know why
         self._on_settled = on_settled
         self.stopping = threading.Event()
         self._lock = threading.Lock()

@@ -21,7 +21,7 @@ class Parts:
         config: The configuration.
         kinds: The plugins to choose from; None for all that are installed.
         rules: What can be said of a call without asking anybody.
-        budget: Seconds that a call may take.
+        timeout: Seconds that a call may take.
         full_runs: Seconds between two full runs; None for none.
         known: What is known of tenants.
         remember: Called with a tenant as it stands, and since when that holds.
@@ -32,12 +32,12 @@ class Parts:
         config: Config,
         kinds: Mapping[str, Kind] | None,
         rules: Rules,
-        budget: float,
+        timeout: float,
         full_runs: float | None,
         known: KnownTenants,
         remember: Callable[[Place, float], None],
     ) -> None:
-        self.works = Works(config, kinds, rules, budget, remember, self._kick)
+        self.works = Works(config, kinds, rules, timeout, remember, self._kick)
         self.background = Background(self.works, lambda tenant: known.get(tenant) is not None)
         self.runs: Runs | None = None
         if full_runs is not None:

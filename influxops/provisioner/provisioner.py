@@ -33,7 +33,7 @@ CACHE_TTL = 60.0
 #: Seconds for which what only the ledger says is known: its server was not there to be asked.
 _UNSEEN_TTL = 5.0
 #: States in which the ledger has a place for a tenant whose database was not seen.
-_RECORDED = (State.RESERVED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
+_RECORDED = (State.ALLOCATED, State.UNCONFIRMED, State.MOVING, State.RETIRING)
 #: Seconds that closing waits for what is under way.
 _LAST = 2.0
 
@@ -54,7 +54,7 @@ class Provisioner:
 
     Args:
         config: The configuration; `from_config` reads it.
-        budget: Seconds that a call may take, whatever servers do.
+        timeout: Seconds that a call may take, whatever servers do.
         full_runs: Seconds between two full runs in the background, the first of which is made at
             the start; None for none, where something else makes them.
         cache_ttl: Seconds for which what is known is known; None for what the ledger's settings
@@ -70,12 +70,12 @@ class Provisioner:
         self,
         config: Config,
         *,
-        budget: float = 2.0,
+        timeout: float = 2.0,
         full_runs: float | None = 300.0,
         cache_ttl: float | None = None,
         kinds: Mapping[str, Kind] | None = None,
     ) -> None:
-        check_seconds("budget", budget)
+        check_seconds("timeout", timeout)
         if full_runs is not None:
             check_seconds("full_runs", full_runs)
         if cache_ttl is not None:
@@ -85,7 +85,7 @@ class Provisioner:
             ledger = engine.ledger
             said = ledger.settings.cache_ttl if ledger is not None else None
         self._config, self._kinds = config, kinds
-        self._budget, self._full_runs = budget, full_runs
+        self._timeout, self._full_runs = timeout, full_runs
         if cache_ttl is None:
             cache_ttl = float(parse_duration(said)) if said is not None else CACHE_TTL
         self._ttl = cache_ttl
@@ -170,7 +170,7 @@ class Provisioner:
                 was noted counts once the application has committed it.
 
         Returns:
-            Where it is, or why it is not there; it never takes longer than the budget.
+            Where it is, or why it is not there; it never takes longer than the timeout.
 
         Raises:
             WrongCall: When no database can have this id, or there is no such target.
@@ -193,7 +193,7 @@ class Provisioner:
         if isinstance(future, Ensured):
             return future
         try:
-            place = future.result(max(self._budget - (time.monotonic() - began), 0.0))
+            place = future.result(max(self._timeout - (time.monotonic() - began), 0.0))
         except TimeoutError:
             return self._late(asked)
         return self._answer(asked, place)
@@ -234,7 +234,7 @@ class Provisioner:
         if isinstance(future, Ensured):
             return future
         try:
-            place = await asyncio.wait_for(asyncio.wrap_future(future), self._budget)
+            place = await asyncio.wait_for(asyncio.wrap_future(future), self._timeout)
         except TimeoutError:
             return self._late(asked)
         return self._answer(asked, place)
@@ -253,7 +253,7 @@ class Provisioner:
             tenant_ids: Their ids.
             retention: As `ensure` takes it.
             target: As `ensure` takes it.
-            timeout: Seconds that all of it may take; None for the budget.
+            timeout: Seconds that all of it may take; None for the timeout.
 
         Returns:
             What `ensure` would return for each, in their order.
@@ -264,7 +264,7 @@ class Provisioner:
         if isinstance(tenant_ids, str) or not isinstance(tenant_ids, Iterable):
             raise WrongCall(f"several ids are needed, not one {type(tenant_ids).__name__}")
         ids = [self._rules.check(id_, retention, target) for id_ in tenant_ids]
-        until = time.monotonic() + (self._budget if timeout is None else timeout)
+        until = time.monotonic() + (self._timeout if timeout is None else timeout)
         started: list[tuple[Asked, Ensured | Future[Place]]] = []
         for id_ in ids:
             asked = Asked(id_, retention, target)
@@ -417,11 +417,11 @@ class Provisioner:
         return parts.works.submit(asked)
 
     def _late(self, asked: Asked) -> Ensured:
-        """Return what there is to say of a tenant whose making takes longer than the budget."""
+        """Return what there is to say of a tenant whose making takes longer than the timeout."""
         parts = self._started()
         parts.background.add(asked)
         hindrance = parts.works.hindrance()
-        why = f"not within {self._budget:g} s; it goes on in the background"
+        why = f"not within {self._timeout:g} s; it goes on in the background"
         return self._queued(asked, f"{hindrance.name}: {hindrance.reason}" if hindrance else why)
 
     def _answer(self, asked: Asked, place: Place) -> Ensured:
@@ -442,7 +442,7 @@ class Provisioner:
                 ledger = engine.ledger
                 if ledger is None or not ledger.implements("influxops_want"):
                     return "there is no ledger that could note it"
-                return ledger.want([asked.tenant], connection, run.limited(self._budget))
+                return ledger.want([asked.tenant], connection, run.limited(self._timeout))
         except TransactionLost:
             raise
         except InfluxopsError as error:
@@ -469,7 +469,7 @@ class Provisioner:
             return Place(tenant, Step.WAIT, reason=f"{hindrance.name}: {hindrance.reason}")
         try:
             with works.engines.borrow() as (engine, run):
-                context = run.limited(self._budget)
+                context = run.limited(self._timeout)
                 asked = {tenant: Asked(tenant)}
                 known = Known(used=dict.fromkeys(self._rules.urls, 0))
                 return engine.single.look_up(asked, context, known, closely=True).places[tenant]
@@ -504,7 +504,7 @@ class Provisioner:
                     self._config,
                     self._kinds,
                     self._rules,
-                    self._budget,
+                    self._timeout,
                     self._full_runs,
                     self._known,
                     self._remember,

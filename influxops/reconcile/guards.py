@@ -13,9 +13,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, Refusal, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
@@ -33,10 +33,12 @@ class Guard(Struct, frozen=True):
     #: Says what all that it refuses comes to.
     message: Callable[[list[TenantPlan]], str]
     #: What a tenant whose change it refuses is told as.
-    kind: Kind = Kind.GUARD
+    kind: FindingKind = FindingKind.GUARD
     when: str = "only if that is what you want"  # when it is right to allow it
     why: str = ""  # why it refuses a change, where that is not what the change is for
-    note: Kind | None = None  # the note of a tenant for which it refuses, where it goes by one
+    note: FindingKind | None = (
+        None  # the note of a tenant for which it refuses, where it goes by one
+    )
 
 
 def _shortens(plan: TenantPlan, change: Change, observed: Observed) -> bool:
@@ -65,7 +67,7 @@ def _never(plan: TenantPlan, change: Change, observed: Observed) -> bool:
 def _is_on_replaced(plan: TenantPlan, change: Change, observed: Observed) -> bool:
     places: set[str | None] = {change.target}
     if plan.record is not None:
-        places |= {plan.record.target, plan.record.other if plan.move else None}
+        places |= {plan.record.target, plan.record.secondary_target if plan.move else None}
     return bool(places & observed.ledger_view.replaced.keys()) or _is_of_another(
         plan, change, observed
     )
@@ -78,7 +80,10 @@ def _is_of_another(plan: TenantPlan, change: Change, observed: Observed) -> bool
         return False
     if plan.is_replacement:
         return False  # nobody takes it for the tenant's
-    identities = {record.other: record.other_identity, record.target: record.identity}
+    identities = {
+        record.secondary_target: record.secondary_identity,
+        record.target: record.identity,
+    }
     return identities.get(change.target) not in (None, inventory.identity)
 
 
@@ -92,7 +97,7 @@ def _is_undecided_drop(plan: TenantPlan, change: Change, observed: Observed) -> 
     return decided != change.target
 
 
-def _retires(kind: Kind) -> Callable[[TenantPlan, Change, Observed], bool]:
+def _retires(kind: FindingKind) -> Callable[[TenantPlan, Change, Observed], bool]:
     """Return what refuses that a tenant with such a note is retired, or dropped for that."""
     return lambda plan, change, observed: (
         change.action in (Action.RETIRE, Action.DROP) and any(n.kind is kind for n in plan.notes)
@@ -101,7 +106,7 @@ def _retires(kind: Kind) -> Callable[[TenantPlan, Change, Observed], bool]:
 
 #: Each guard, by the name that allows it; the first one that refuses a change is told.
 GUARDS: Final[Mapping[str, Guard]] = {
-    "unrecorded": Guard(
+    "unrecorded-changes": Guard(
         lambda plan, change, observed: (
             bool(observed.ledger_view.error) and change.action in (Action.CREATE, Action.DROP)
         ),
@@ -123,14 +128,14 @@ GUARDS: Final[Mapping[str, Guard]] = {
         when="check where the target leads; if its server was replaced on purpose",
         why="another server answers at its target",
     ),
-    "lost": Guard(
+    "recreate-lost": Guard(
         lambda plan, change, observed: (
             (change.action is Action.CREATE or plan.is_replacement)
             and is_lost(plan.record)
             and not plan.move
         ),
         refused,
-        Kind.LOST,
+        FindingKind.LOST,
         "restore it if you can; to have all of them made again, empty",
     ),
     "unreachable": Guard(
@@ -143,28 +148,28 @@ GUARDS: Final[Mapping[str, Guard]] = {
         ),
     ),
     "still-registered": Guard(
-        _retires(Kind.STILL_REGISTERED),
+        _retires(FindingKind.STILL_REGISTERED),
         lambda plans: (
             f"{pluralize(len(plans), 'tenant')} still in a source, so that the next run would keep "
             f"what is to be dropped: {_named_databases(plans)}"
         ),
         when="take them out of the registry first; to retire them all the same",
-        note=Kind.STILL_REGISTERED,
+        note=FindingKind.STILL_REGISTERED,
     ),
     "recent-telemetry": Guard(
-        _retires(Kind.RECENT_TELEMETRY),
+        _retires(FindingKind.RECENT_TELEMETRY),
         lambda plans: (
             f"{pluralize(len(plans), 'tenant')} with telemetry of the last day: "
             f"{_named_databases(plans)}"
         ),
         when="stop what writes first; if what came is worth nothing",
-        note=Kind.RECENT_TELEMETRY,
+        note=FindingKind.RECENT_TELEMETRY,
     ),
     "late-writes": Guard(
-        _retires(Kind.LATE_WRITES),
+        _retires(FindingKind.LATE_WRITES),
         lambda plans: _listed(plans, 3, "dropped, though still written to"),
         when="stop what writes there first; to copy the rest and drop it then",
-        note=Kind.LATE_WRITES,
+        note=FindingKind.LATE_WRITES,
     ),
     "shorter-retention": Guard(
         _shortens,
@@ -180,6 +185,10 @@ GUARDS: Final[Mapping[str, Guard]] = {
 }
 
 
+#: What guards were called in an earlier version: the new name, by the old one.
+RENAMED: Final = {"lost": "recreate-lost", "unrecorded": "unrecorded-changes"}
+
+
 def known(allow: Iterable[str]) -> frozenset[str]:
     """Return the names of the guards that are allowed.
 
@@ -188,6 +197,11 @@ def known(allow: Iterable[str]) -> frozenset[str]:
     """
     names = frozenset(allow)
     for name in sorted(names - GUARDS.keys()):
+        if name in RENAMED:
+            raise ConfigError(
+                f"the guard {name!r} was renamed to {RENAMED[name]!r}",
+                hint=f"use `--allow {RENAMED[name]}`",
+            )
         raise ConfigError(
             f"no guard is called {name!r}",
             hint=did_you_mean(name, GUARDS) or f"guards: {', '.join(GUARDS)}",
@@ -209,15 +223,15 @@ def guard(
     tenants = {}
     for id_, tenant in plan.tenants.items():
         if drops and "unreachable" in allow and _is_only_unseen(tenant):
-            tenant = replace(tenant, verdict=Verdict.OK, finding=None)
+            tenant = replace(tenant, status=TenantStatus.OK, finding=None)
         for name, each in active.items():
-            if name == "lost" and id_ in rules.recreate:
+            if name == "recreate-lost" and id_ in rules.recreate:
                 continue
             changes = [c for c in tenant.changes if each.refuses(tenant, c, observed)]
             if changes:
                 tenant = _without(tenant, changes, name)
                 refused.setdefault(name, []).append(tenant)
-        is_right = tenant.verdict is Verdict.OK
+        is_right = tenant.status is TenantStatus.OK
         if (
             is_right
             and "replaced-server" in active
@@ -266,7 +280,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
     made = [
         plan
         for plan in plans
-        if not (plan.record and replaced & {plan.record.target, plan.record.other})
+        if not (plan.record and replaced & {plan.record.target, plan.record.secondary_target})
         and not any(change.target in replaced for change in plan.refused)
     ]
     if made:
@@ -282,7 +296,9 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
         state = next(state for state in observed.targets if state.name == name)
         word = state.traits.identity
         recorded = [
-            r.database for r in observed.ledger_view.records.values() if name in (r.target, r.other)
+            r.database
+            for r in observed.ledger_view.records.values()
+            if name in (r.target, r.secondary_target)
         ]
         there = sum(each in observed.inventories[name].databases for each in recorded)
         yield Refusal(
@@ -297,7 +313,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
 
 def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
     """Refuse all changes of a run that makes anew, drops or misses too many recorded tenants."""
-    promised = {id_ for id_, r in observed.ledger_view.records.items() if r.is_promised}
+    promised = {id_ for id_, r in observed.ledger_view.records.items() if r.is_provisioned}
     changing = {
         id_
         for id_, tenant in plan.tenants.items()
@@ -330,13 +346,13 @@ def _mass_change(plan: Plan, observed: Observed, rules: Rules) -> Plan:
 def _is_drastic(tenant: TenantPlan, change: Change) -> bool:
     """Return whether a change makes anew or ends what was promised; an old copy is not it."""
     if change.action is Action.DROP and tenant.record is not None:
-        return change.target != tenant.record.other
+        return change.target != tenant.record.secondary_target
     is_made = change.action is Action.CREATE and not tenant.move
     return is_made or change.action in (Action.DROP, Action.RETIRE)
 
 
 def _is_only_unseen(tenant: TenantPlan) -> bool:
-    return tenant.finding is not None and tenant.finding.kind is Kind.NOT_READ
+    return tenant.finding is not None and tenant.finding.kind is FindingKind.NOT_READ
 
 
 def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan:
@@ -364,22 +380,22 @@ def _without(tenant: TenantPlan, refused: list[Change], name: str) -> TenantPlan
     finding = Finding(
         kind,
         Severity.ERROR,
-        f"lost: {why}" if kind is Kind.LOST else f"refused by the guard {name}: {why}",
-        how_to_go_on(tenant) if kind is Kind.LOST else Remedy.allow(name, GUARDS[name].when),
+        f"lost: {why}" if kind is FindingKind.LOST else f"refused by the guard {name}: {why}",
+        how_to_go_on(tenant) if kind is FindingKind.LOST else Hint.allow(name, GUARDS[name].when),
         tenant.tenant,
         tenant.target if tenant.before else None,
         tenant.database,
     )
     return replace(
         tenant,
-        verdict=Verdict.REFUSED,
+        status=TenantStatus.GUARDED,
         finding=finding,
         notes=notes,
         target=tenant.target if tenant.before is not None else None,
         after=now,
         changes=tuple(changes),
         refused=(*tenant.refused, *refused),
-        over_estimate=False,
+        may_exceed_capacity=False,
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.plan import Refusal, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import Refusal, TenantPlan, TenantStatus
 from influxops.errors import (
     DeadlineExceeded,
     ExitCode,
@@ -22,7 +22,7 @@ from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import LedgerState, Report, RunOrigin
 from influxops.runtime.context import Context
 
-_UNREAD = (Kind.UNREACHABLE, Kind.REFUSED, Kind.WRONG_SERVER)
+_UNREAD = (FindingKind.UNREACHABLE, FindingKind.REFUSED, FindingKind.WRONG_SERVER)
 
 
 def conclude(
@@ -78,14 +78,14 @@ def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
     settled = state.settled.get(plan.tenant)
     if settled is not None:
         return settled
-    if plan.verdict is not Verdict.PENDING or context.dry_run:
+    if plan.status is not TenantStatus.PENDING or context.dry_run:
         return plan
     finding = plan.error(
-        Kind.NOT_TRIED,
+        FindingKind.NOT_ATTEMPTED,
         "not tried: the run ended before",
         "run it again",
     )
-    return replace(plan, verdict=Verdict.FAILED, finding=finding, after=plan.before)
+    return replace(plan, status=TenantStatus.FAILED, finding=finding, after=plan.before)
 
 
 def _notes(
@@ -93,12 +93,14 @@ def _notes(
 ) -> Iterator[Finding]:
     """Yield what is about no single tenant, its severity settled by what it meant for this run."""
     scope = context.scope
-    waits = any(plan.unseen_on and not plan.verdict.is_right for plan in tenants)
+    waits = any(plan.unseen_on and not plan.status.is_ok for plan in tenants)
     applied = bool(state.settled) and not context.dry_run
     # Whom a guard refuses wants no place.
-    beyond = {p.target for p in tenants if p.over_estimate and p.verdict is not Verdict.REFUSED}
+    beyond = {
+        p.target for p in tenants if p.may_exceed_capacity and p.status is not TenantStatus.GUARDED
+    }
     for finding in (*state.observed.findings, *state.plan.notes, *state.notes):
-        if finding.kind is Kind.OVER_CAPACITY and (applied or finding.target not in beyond):
+        if finding.kind is FindingKind.OVER_CAPACITY and (applied or finding.target not in beyond):
             continue  # the server has decided, or will not be asked
         severity = finding.severity
         if finding.kind in _UNREAD:
@@ -110,7 +112,7 @@ def _notes(
                 severity = Severity.WARNING
         elif (
             finding.source is not None
-            and finding.kind is not Kind.FAILED_SOURCE
+            and finding.kind is not FindingKind.FAILED_SOURCE
             and severity is Severity.ERROR
             and _is_elsewhere(finding.source, state, context)
         ):
@@ -134,18 +136,18 @@ def _exit_code(
 ) -> ExitCode:
     """Return what a run ends with: 1 before 4 before 0."""
     findings = (*notes, *(plan.finding for plan in tenants if plan.finding is not None))
-    if any(f.severity is Severity.ERROR and f.kind is not Kind.GUARD for f in findings):
+    if any(f.severity is Severity.ERROR and f.kind is not FindingKind.GUARD for f in findings):
         return ExitCode.FAILED
     return ExitCode.REFUSED if refusals else ExitCode.OK
 
 
 def ended(error: InfluxopsError) -> Finding:
     """Return the finding that says what ended a run."""
-    kind = Kind.CONFIGURATION
+    kind = FindingKind.CONFIGURATION
     if isinstance(error, LockBusy):
-        kind = Kind.LOCK_BUSY
+        kind = FindingKind.LOCK_BUSY
     elif isinstance(error, DeadlineExceeded):
-        kind = Kind.DEADLINE
+        kind = FindingKind.DEADLINE
     elif isinstance(error, Interrupted):
-        kind = Kind.INTERRUPTED
+        kind = FindingKind.INTERRUPTED
     return Finding(kind, Severity.ERROR, error.message, error.remedy)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.errors import (
     ConfigError,
     InfluxopsError,
@@ -31,7 +31,7 @@ from influxops.runtime.context import Context
 
 #: What a run without a ledger says once.
 NO_LEDGER = Finding(
-    Kind.NO_LEDGER,
+    FindingKind.NO_LEDGER,
     Severity.INFO,
     "no ledger is configured, so nothing is remembered: a database that is gone is made again, "
     "empty, and a server that was replaced at its URL is taken for the old one",
@@ -120,7 +120,7 @@ def steps(
         yield (state := look_at_busy(operation.plan, state, request, context))
     rest, seen = context.or_grace(GRACE), operation.reconciles
     yield (state := record(state, request, rest, at_end=True, with_seen=seen))
-    if any(not plan.verdict.is_right for plan in state.settled.values()):
+    if any(not plan.status.is_ok for plan in state.settled.values()):
         context.check()
 
 

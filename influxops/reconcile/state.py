@@ -41,7 +41,7 @@ class LedgerView(Struct, frozen=True):
     def record(self, tenant: str) -> Record | None:
         """Return the record of a tenant that has, or had, a place; None where there is none."""
         record = self.records.get(tenant)
-        if record is None or record.state in (State.WANTED, State.RETIRED):
+        if record is None or record.state in (State.PENDING, State.RETIRED):
             return None
         return record
 
@@ -49,7 +49,7 @@ class LedgerView(Struct, frozen=True):
         """Return when a tenant's database was last seen: by itself, or with all of its target."""
         server = self.servers.get(record.target or "")
         read = server.read if server and record.state is State.READY else None
-        return max(filter(None, (record.confirmed, read)), default=None)
+        return max(filter(None, (record.last_seen_at, read)), default=None)
 
     def with_records(self, records: Mapping[str, Record]) -> LedgerView:
         """Return this with some records as they stand now."""

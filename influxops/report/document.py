@@ -19,7 +19,7 @@ from influxops.domain.record import Record
 from influxops.report.model import Report, TargetState
 from influxops.report.wording import CLI_STYLE, HintStyle
 
-VERSION = 1
+VERSION = 2
 
 
 def plain(value: Any) -> Any:
@@ -71,7 +71,7 @@ def report_document(report: Report, words: HintStyle = CLI_STYLE) -> dict[str, A
 def summary(report: Report) -> dict[str, Any]:
     """Return a report counted: tenants by state, changes by action, findings by severity."""
     return {
-        "tenants": dict(Counter(tenant.verdict.value for tenant in report.tenants)),
+        "tenants": dict(Counter(tenant.status.value for tenant in report.tenants)),
         "planned": dict(Counter(change.action.value for change in report.planned)),
         "changed": dict(Counter(change.action.value for change in report.changed)),
         "findings": dict(Counter(finding.severity.value for finding in report.findings)),
@@ -108,7 +108,7 @@ def _target(target: TargetState) -> dict[str, Any]:
     names = {name: name for name in target.__struct_fields__ if name != "traits"}
     names["identity"] = "cluster_uuid"
     document = {written: getattr(target, name) for name, written in names.items()}
-    return {**document, "places_left": target.places_left}
+    return {**document, "free_slots": target.free_slots}
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _outcome(outcome: Outcome, words: HintStyle) -> dict[str, Any]:
         "status": outcome.status.value,
         "message": outcome.message,
         "hint": words.advice(outcome.remedy),
-        "effect": outcome.effect,
+        "partially_applied": outcome.partially_applied,
         "until": change["until"],
     }
 
@@ -137,7 +137,7 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: HintStyle) -> di
     finding = tenant.finding
     return {
         "tenant": tenant.tenant,
-        "state": tenant.verdict.value,
+        "status": tenant.status.value,
         "target": tenant.target,
         "database": tenant.database,
         "url": urls.get(tenant.target or ""),
@@ -146,8 +146,8 @@ def _tenant(tenant: TenantPlan, urls: Mapping[str, str], words: HintStyle) -> di
         "after": database_document(tenant.after),
         "message": finding.message if finding else "",
         "hint": words.advice(finding.remedy) if finding else "",
-        "over_estimate": tenant.over_estimate,
-        "recorded": _record(tenant.record),
+        "may_exceed_capacity": tenant.may_exceed_capacity,
+        "ledger": _record(tenant.record),
     }
 
 

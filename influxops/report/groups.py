@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.finding import Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import FindingKind, Severity
+from influxops.domain.hint import Hint
 from influxops.domain.text import one_line, pluralize, summarize
 
 
 class FindingGroup(Struct, frozen=True):
     """One finding, and the tenants that share it."""
 
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     message: str  # what is wrong, without the name of a tenant
-    remedy: Remedy  # what to do about it, as data
+    remedy: Hint  # what to do about it, as data
     advice: str  # the same as a sentence; empty where there is nothing to do
     labels: tuple[str, ...] = ()  # how people call the tenants or targets; empty for the run
     targets: tuple[str, ...] = ()  # the targets of the tenants that it is about

@@ -45,7 +45,7 @@ class TargetState(Struct, frozen=True):
     traits: Traits = field(default_factory=Traits)  # what its kind has, and what it calls it
 
     @property
-    def places_left(self) -> int | None:
+    def free_slots(self) -> int | None:
         """How many databases still fit, None where that is unknown."""
         if self.capacity is None or self.databases is None or not self.reachable:
             return None

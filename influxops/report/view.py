@@ -12,9 +12,9 @@ from functools import cached_property
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import Traits
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy, RemedyKind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint, HintKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.text import format_time, one_line, pluralize, quote, truncate
 from influxops.errors import ExitCode
 from influxops.report.groups import FindingGroup, grouped
@@ -30,21 +30,21 @@ from influxops.report.wording import (
 
 #: The worst first, where it is seen.
 _ORDER = [
-    Verdict.FAILED,
-    Verdict.UNKNOWN,
-    Verdict.HELD,
-    Verdict.REFUSED,
-    Verdict.PENDING,
-    Verdict.CHANGED,
-    Verdict.OK,
+    TenantStatus.FAILED,
+    TenantStatus.UNKNOWN,
+    TenantStatus.BLOCKED,
+    TenantStatus.GUARDED,
+    TenantStatus.PENDING,
+    TenantStatus.CHANGED,
+    TenantStatus.OK,
 ]
 #: Reasons for which a tenant is held although its name and id are valid, so it was looked for.
 _LOOKED_FOR = (
-    Kind.OVER_CAPACITY,
-    Kind.DRAINING,
-    Kind.CASE,
-    Kind.RETENTION_NOT_READ,
-    Kind.NOT_DECIDABLE,
+    FindingKind.OVER_CAPACITY,
+    FindingKind.DRAINING,
+    FindingKind.CASE,
+    FindingKind.RETENTION_NOT_READ,
+    FindingKind.COMPLETENESS_UNKNOWN,
 )
 
 
@@ -82,15 +82,19 @@ class ReportView:
         Of one that is to be moved, from where to where: ` from eu1 to eu2`.
         """
         move = tenant.move
-        if move is not None and tenant.verdict is Verdict.PENDING and move.target != tenant.target:
+        if (
+            move is not None
+            and tenant.status is TenantStatus.PENDING
+            and move.target != tenant.target
+        ):
             return f" from {one_line(tenant.target or '?')} to {one_line(move.target)}"
         return f" on {one_line(tenant.target)}" if tenant.target else ""
 
     def is_ok(self, tenant: TenantPlan) -> bool:
         """Return whether nobody needs to act: it is as desired, or a dry run would make it so."""
-        if tenant.verdict is Verdict.PENDING:
+        if tenant.status is TenantStatus.PENDING:
             return self.report.dry_run
-        return tenant.verdict.is_right
+        return tenant.status.is_ok
 
     def severity(self, tenant: TenantPlan) -> Severity:
         """Return how much it matters that a tenant is not ok; acknowledged ones matter less."""
@@ -101,11 +105,11 @@ class ReportView:
         if tenant.finding is not None:
             return tenant.finding
         message = {
-            Verdict.PENDING: "not done",
-            Verdict.REFUSED: "refused by a guard",
-            Verdict.UNKNOWN: "its target could not be read",
-        }.get(tenant.verdict, tenant.verdict.value)
-        return Finding(Kind.NOT_TRIED, Severity.ERROR, message, tenant=tenant.tenant)
+            TenantStatus.PENDING: "not done",
+            TenantStatus.GUARDED: "refused by a guard",
+            TenantStatus.UNKNOWN: "its target could not be read",
+        }.get(tenant.status, tenant.status.value)
+        return Finding(FindingKind.NOT_ATTEMPTED, Severity.ERROR, message, tenant=tenant.tenant)
 
     def reason_text(self, tenant: TenantPlan) -> str:
         """Return why a tenant is not ok, without its name."""
@@ -117,14 +121,14 @@ class ReportView:
 
     def action_text(self, tenant: TenantPlan) -> str:
         """Return what was done for a tenant, or is to be done, and its status if it is not ok."""
-        is_planned = tenant.verdict is Verdict.PENDING and self.report.dry_run
+        is_planned = tenant.status is TenantStatus.PENDING and self.report.dry_run
         words, changes = (to_do, tenant.changes) if is_planned else (done, tenant.made)
         parts = [self._words(words, change) + _kept_until(change) for change in _reported(changes)]
         if is_planned:
-            parts += ["may find no place"] if tenant.over_estimate else []
-        elif tenant.verdict is not Verdict.CHANGED:
+            parts += ["may find no place"] if tenant.may_exceed_capacity else []
+        elif tenant.status is not TenantStatus.CHANGED:
             parts.append(self._status(tenant))
-        return ", ".join(parts) or tenant.verdict.value
+        return ", ".join(parts) or tenant.status.value
 
     def steps_text(self, tenant: TenantPlan) -> str:
         """Return what is to be done as the beginning of a sentence that its name ends."""
@@ -152,28 +156,29 @@ class ReportView:
             not looked for.
         """
         kind = tenant.finding.kind if tenant.finding else None
-        remedy = tenant.finding.remedy if tenant.finding else Remedy.advise("")
-        is_allowance = remedy.kind is RemedyKind.ALLOW and tenant.verdict is Verdict.REFUSED
+        remedy = tenant.finding.remedy if tenant.finding else Hint.advise("")
+        is_allowance = remedy.kind is HintKind.ALLOW and tenant.status is TenantStatus.GUARDED
         if is_allowance and remedy.value == "replaced-server":
             return None
-        if kind is Kind.LOST:
+        if kind is FindingKind.LOST:
             return False  # a client's database has its name
-        if tenant.before is not None or kind in (Kind.IN_TWO_TARGETS, Kind.MISPLACED):
+        if tenant.before is not None or kind in (FindingKind.IN_TWO_TARGETS, FindingKind.MISPLACED):
             return True
-        if kind is Kind.INVALID_NAME:
+        if kind is FindingKind.INVALID_NAME:
             return False  # no database can be called so
-        if tenant.unseen_on or tenant.verdict is Verdict.UNKNOWN:
+        if tenant.unseen_on or tenant.status is TenantStatus.UNKNOWN:
             return None
-        if tenant.verdict in (Verdict.HELD, Verdict.REFUSED):
+        if tenant.status in (TenantStatus.BLOCKED, TenantStatus.GUARDED):
             if any(not target.reachable for target in self.report.targets):
                 return None
-            looked_for = tenant.verdict is Verdict.REFUSED or kind in _LOOKED_FOR
+            looked_for = tenant.status is TenantStatus.GUARDED or kind in _LOOKED_FOR
             return False if looked_for and tenant.database else None
         return False
 
     def _status(self, tenant: TenantPlan) -> str:
         kind = tenant.finding.kind if tenant.finding is not None else None
-        return _STATUSES.get(kind, tenant.verdict.value)
+        guarded = tenant.status is TenantStatus.GUARDED
+        return _STATUSES.get(kind, "needs --allow" if guarded else tenant.status.value)
 
     def message(self, finding: Finding) -> str:
         """Return the message of a finding, safe to print, without its subject."""
@@ -187,7 +192,7 @@ class ReportView:
     @cached_property
     def tenants(self) -> list[TenantPlan]:
         """All tenants, those first that are not ok, then in the order of the report."""
-        return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.verdict))
+        return sorted(self.report.tenants, key=lambda tenant: _ORDER.index(tenant.status))
 
     @cached_property
     def run_groups(self) -> list[FindingGroup]:
@@ -195,11 +200,13 @@ class ReportView:
         found = [
             self._group(finding, one_line(finding.subject), finding.tenant)
             for finding in self.report.notes
-            if finding.kind is not Kind.NO_TENANTS
+            if finding.kind is not FindingKind.NO_TENANTS
         ]
         for refusal in self.report.refusals:
             message = f"refused by the guard {refusal.guard}: {refusal.message}"
-            found.append(self._group(Finding(Kind.GUARD, Severity.ERROR, message, refusal.remedy)))
+            found.append(
+                self._group(Finding(FindingKind.GUARD, Severity.ERROR, message, refusal.remedy))
+            )
         return grouped(found)
 
     @cached_property
@@ -251,7 +258,7 @@ class ReportView:
         reasons = [
             group
             for group in self.failure_groups
-            if group.kind is not Kind.GUARD or not told.issuperset(group.tenants)
+            if group.kind is not FindingKind.GUARD or not told.issuperset(group.tenants)
         ]
         every = (*self.run_groups, *reasons, *self.extra_groups)
         return [group for group in every if group.severity is severity]
@@ -276,25 +283,25 @@ class ReportView:
         A tenant counts once: by the first change made for it, or by its status.
         """
         report = self.report
-        found: Counter[tuple[int, str]] = Counter({(0, Verdict.OK.value): 0})
+        found: Counter[tuple[int, str]] = Counter({(0, TenantStatus.OK.value): 0})
         if not report.dry_run:
-            found[9, Verdict.FAILED.value] = 0
+            found[9, TenantStatus.FAILED.value] = 0
         for tenant in report.tenants:
-            is_pending = tenant.verdict is Verdict.PENDING
+            is_pending = tenant.status is TenantStatus.PENDING
             did = _reported(tenant.changes if is_pending else tenant.made)
-            if did and self.is_ok(tenant) and tenant.verdict is not Verdict.OK:
+            if did and self.is_ok(tenant) and tenant.status is not TenantStatus.OK:
                 # What is dropped to make room for a new one is a part of creating that.
                 first = next((each for each in did if each.action is Action.CREATE), did[0])
                 words = self._words(to_do if is_pending else done, first)
                 found[1 + _ACTIONS.index(first.action), words] += 1
             else:
-                found[_PLACES[tenant.verdict], self._status(tenant)] += 1
+                found[_PLACES[tenant.status], self._status(tenant)] += 1
         return {word: found[place, word] for place, word in sorted(found)}
 
     @property
     def no_tenants(self) -> list[str]:
         """The sentences that say that a source was read and has no tenants."""
-        return [one_line(f.message) for f in self.report.notes if f.kind is Kind.NO_TENANTS]
+        return [one_line(f.message) for f in self.report.notes if f.kind is FindingKind.NO_TENANTS]
 
     @property
     def has_retention(self) -> bool:
@@ -320,7 +327,7 @@ class ReportView:
         """Whether all is as desired; what could not be read does not count as that."""
         report = self.report
         return (
-            all(tenant.verdict is Verdict.OK for tenant in report.tenants)
+            all(tenant.status is TenantStatus.OK for tenant in report.tenants)
             and not any(finding.severity is Severity.ERROR for finding in report.findings)
             and not report.refusals
         )
@@ -352,8 +359,8 @@ class ReportView:
         report, steps = self.report, []
         if report.interrupted:
             steps.append("run it again: what was done stays done, and the rest follows")
-        if report.dry_run and any(t.verdict is Verdict.PENDING for t in report.tenants):
-            limited = any(tenant.over_estimate for tenant in report.tenants)
+        if report.dry_run and any(t.status is TenantStatus.PENDING for t in report.tenants):
+            limited = any(tenant.may_exceed_capacity for tenant in report.tenants)
             apply = self.words.apply.replace("{}", report.command)
             steps.append(apply + (", as far as there is room" if limited else ""))
         errors = len(self.groups(Severity.ERROR))
@@ -366,21 +373,21 @@ class ReportView:
 
 #: In the order in which a summary has them.
 _ACTIONS = list(Action)
-#: The status of a tenant, where one word says it better than its verdict.
-_STATUSES: Mapping[Kind | None, str] = {
-    Kind.UNCONFIRMED: "not confirmed",
-    Kind.LOST: "lost",
-    Kind.BUSY: "in another run's hands",
+#: The status of a tenant, where one word says it better than its value.
+_STATUSES: Mapping[FindingKind | None, str] = {
+    FindingKind.UNCONFIRMED: "not confirmed",
+    FindingKind.LOST: "lost",
+    FindingKind.CLAIMED: "claimed by another run",
 }
 #: The place in a summary of tenants that nothing was done for; between them, what was done.
 _PLACES = {
-    Verdict.OK: 0,
-    Verdict.CHANGED: 5,
-    Verdict.PENDING: 5,
-    Verdict.HELD: 6,
-    Verdict.REFUSED: 7,
-    Verdict.UNKNOWN: 8,
-    Verdict.FAILED: 9,
+    TenantStatus.OK: 0,
+    TenantStatus.CHANGED: 5,
+    TenantStatus.PENDING: 5,
+    TenantStatus.BLOCKED: 6,
+    TenantStatus.GUARDED: 7,
+    TenantStatus.UNKNOWN: 8,
+    TenantStatus.FAILED: 9,
 }
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from msgspec import Struct, field
 
 from influxops.domain.change import Action
-from influxops.domain.copy import Copied
+from influxops.domain.copy import CopyProgress
 from influxops.domain.database import Retention, Unknown
 from influxops.domain.durations import format_duration, format_duration_approx
-from influxops.domain.hint import Remedy, RemedyKind
+from influxops.domain.hint import Hint, HintKind
 from influxops.domain.record import Entry
 from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
@@ -42,19 +42,19 @@ class HintStyle(Struct, frozen=True):
     #: What such a front end has instead of commands, by command.
     commands: Mapping[str, str] = field(default_factory=dict)
 
-    def advice(self, remedy: Remedy | Any) -> str:
+    def advice(self, remedy: Hint | Any) -> str:
         """Return a remedy, or text, as a sentence safe to print; empty where it says nothing."""
-        if not isinstance(remedy, Remedy):
+        if not isinstance(remedy, Hint):
             return one_line(str(remedy or ""))
         match remedy.kind:
-            case RemedyKind.ALLOW:
+            case HintKind.ALLOW:
                 text = f"{remedy.text}: {self.allow.replace('{}', remedy.value)}"
-            case RemedyKind.OPTION:
+            case HintKind.OPTION:
                 text = remedy.words(self.option.replace("{}", remedy.value))
-            case RemedyKind.COMMAND:
+            case HintKind.COMMAND:
                 own = self.commands.get(remedy.value)
                 text = remedy.words(own or self.command.replace("{}", remedy.value))
-            case RemedyKind.SETTING:
+            case HintKind.SETTING:
                 text = remedy.words(remedy.written or f"`{remedy.value}`")
             case _:
                 text = remedy.text
@@ -113,8 +113,8 @@ def format_entry(entry: Entry) -> str:
     words = entry.event.value.replace("-", " ")
     place = " on ".join(part for part in (truncate(entry.database), entry.target or "") if part)
     parts = [f"{words} {place}".rstrip()]
-    if entry.ended != "done":
-        parts[0] = f"{parts[0]}: {entry.ended}"
+    if entry.outcome != "done":
+        parts[0] = f"{parts[0]}: {entry.outcome}"
     elif entry.before and entry.after:
         parts.append(f"{entry.before} → {entry.after}")
     elif entry.after and entry.tenant is None:
@@ -124,7 +124,7 @@ def format_entry(entry: Entry) -> str:
     return ", ".join(parts)
 
 
-def format_estimate(copied: Copied) -> str:
+def format_estimate(copied: CopyProgress) -> str:
     """Return what there is to copy, and how long that takes at the rate that was measured."""
     rows = "a number of rows that is not known"
     if copied.total is not None:
@@ -143,7 +143,7 @@ def format_estimate(copied: Copied) -> str:
     return ", ".join(parts)
 
 
-def format_copied(copied: Copied, seconds: float | None = None) -> str:
+def format_copied(copied: CopyProgress, seconds: float | None = None) -> str:
     """Return how much was copied, in how many seconds, and which tables the copy lacks."""
     rows = copied.rows if copied.total is None else copied.total
     text = f"{pluralize(rows, 'row')} in {pluralize(copied.tables, 'table')}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.domain.selection import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
 from influxops.runtime.cancellation import Ending, LateAnswer, Watchdog
@@ -74,7 +74,7 @@ class Context:
             hint: What to do where that is not enough.
         """
         part = self._part(seconds, self)
-        part._more_time = Remedy.advise(hint)
+        part._more_time = Hint.advise(hint)
         return part
 
     def or_grace(self, seconds: float) -> Context:
@@ -89,7 +89,7 @@ class Context:
             rest = self._part(seconds, self)
             rest._watch, rest._parent = Watchdog(), None
             rest._deadline = time.monotonic() + seconds
-            rest._more_time = Remedy.advise("")
+            rest._more_time = Hint.advise("")
             rest._whose = "the time after the end of the run,"
             return rest
         return self
@@ -251,4 +251,4 @@ class Context:
         return given
 
 
-_MORE_TIME = Remedy.option("timeout", "give it more with {}; what was done stays done")
+_MORE_TIME = Hint.option("timeout", "give it more with {}; what was done stays done")

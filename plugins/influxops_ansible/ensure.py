@@ -10,7 +10,7 @@ from typing import Any
 from influxops.domain.change import Change
 from influxops.domain.database import Database
 from influxops.domain.durations import parse_duration
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure, Retire
@@ -92,14 +92,14 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     changes = report.changes(tenant)
     attempted = [o.change for o in tenant.outcomes] or [*tenant.changes, *tenant.refused]
     # The result of an attempt is unknown where the database could not be read again.
-    is_unknown = tenant.verdict is Verdict.UNKNOWN and bool(tenant.outcomes) and not changes
+    is_unknown = tenant.status is TenantStatus.UNKNOWN and bool(tenant.outcomes) and not changes
     message = report.view.message(tenant.finding) if tenant.finding else ""
-    if report.run.dry_run and tenant.over_estimate:
+    if report.run.dry_run and tenant.may_exceed_capacity:
         message = f"may find no place on {tenant.target}"
     return {
         "tenant": tenant.tenant,
         "database": tenant.database,
-        "state": tenant.verdict.value,
+        "status": tenant.status.value,
         "message": message,
         "target": tenant.target,
         "url": report.view.target_url(_target(tenant, changes, report)),
@@ -121,7 +121,7 @@ def _until(tenant: TenantPlan, changes: Sequence[Change]) -> datetime | None:
     """Return until when the data of a tenant that is retiring, or was dropped, is kept."""
     until = next((change.until for change in changes if change.until is not None), None)
     if until is None and tenant.record is not None and tenant.record.state is State.RETIRING:
-        return tenant.record.due
+        return tenant.record.drop_after
     return until
 
 
@@ -130,7 +130,7 @@ def _actions(changes: Sequence[Change]) -> str:
 
 
 def _after(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) -> Database | None:
-    if report.run.dry_run and tenant.over_estimate:
+    if report.run.dry_run and tenant.may_exceed_capacity:
         return tenant.before
     if not report.run.dry_run and changes and tenant.after == tenant.before:
         # It could not be read again after the change: this is its server's answer.

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import summarize
 from influxops.engine.operations import Ensure
@@ -20,13 +20,13 @@ from influxops_ansible.task import Task
 
 #: Findings about what could not be read, or is uncertain, fail the task; others are returned only.
 _READ_FAILURES = (
-    Kind.STALE_LEDGER,
-    Kind.FAILED_SOURCE,
-    Kind.UNREACHABLE,
-    Kind.REFUSED,
-    Kind.WRONG_SERVER,
-    Kind.INTERRUPTED,
-    Kind.DEADLINE,
+    FindingKind.STALE_LEDGER,
+    FindingKind.FAILED_SOURCE,
+    FindingKind.UNREACHABLE,
+    FindingKind.REFUSED,
+    FindingKind.WRONG_SERVER,
+    FindingKind.INTERRUPTED,
+    FindingKind.DEADLINE,
 )
 
 
@@ -65,7 +65,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_lock_warning(report: Report) -> Report:
     """Return a report without the warning of a missing lock, which reading does not need."""
-    notes = (finding for finding in report.notes if finding.kind is not Kind.NO_LOCK)
+    notes = (finding for finding in report.notes if finding.kind is not FindingKind.NO_LOCK)
     return replace(report, notes=tuple(notes))
 
 
@@ -88,5 +88,5 @@ def _unread_tenants(report: Report) -> Iterator[TenantPlan]:
     for tenant in report.tenants:
         if tenant.unseen_on and tenant.before is None:
             where = f"it may be on {summarize(tenant.unseen_on)}, which cannot be read"
-            finding = Finding(Kind.NOT_READ, Severity.ERROR, where, tenant=tenant.tenant)
+            finding = Finding(FindingKind.NOT_READ, Severity.ERROR, where, tenant=tenant.tenant)
             yield replace(tenant, finding=finding)

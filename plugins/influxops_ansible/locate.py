@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import quote, summarize
 from influxops.engine.operations import Ensure
@@ -50,10 +50,10 @@ def _locate(task: Task) -> Result:
 def _is_known(tenant: TenantPlan, report: TaskReport) -> bool:
     """Return whether a tenant has one database, on a known target."""
     kind = tenant.finding.kind if tenant.finding is not None else None
-    if kind is Kind.IN_TWO_TARGETS or not report.view.exists(tenant):
+    if kind is FindingKind.IN_TWO_TARGETS or not report.view.exists(tenant):
         return False
     # A database that is elsewhere than recorded may be a copy, until a person decides.
-    return kind not in (Kind.MISPLACED, Kind.LOST) or report.view.is_ok(tenant)
+    return kind not in (FindingKind.MISPLACED, FindingKind.LOST) or report.view.is_ok(tenant)
 
 
 def _location(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.domain.change import Change
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import summarize, truncate
 from influxops.errors import InfluxopsError, LockBusy
@@ -53,7 +53,7 @@ def run_task(work: Callable[[Task], Result], parameters: Mapping[str, Any]) -> R
         missing = _missing_requirement()
         if missing:
             return Result(failure=str(error), missing=missing)
-        kind = Kind.LOCK_BUSY if isinstance(error, LockBusy) else Kind.CONFIGURATION
+        kind = FindingKind.LOCK_BUSY if isinstance(error, LockBusy) else FindingKind.CONFIGURATION
         finding = Finding(kind, Severity.ERROR, error.message, error.remedy)
         return Result(
             {"findings": [_document(finding)]},
@@ -75,7 +75,7 @@ class TaskReport:
     def values(self) -> dict[str, Any]:
         """The values that every module returns."""
         refusals = [
-            Finding(Kind.GUARD, Severity.ERROR, refusal.message, Remedy.allow(refusal.guard))
+            Finding(FindingKind.GUARD, Severity.ERROR, refusal.message, Hint.allow(refusal.guard))
             for refusal in self.run.refusals
             if not refusal.tenants  # else the tenants that it blocks have the finding
         ]
@@ -94,7 +94,7 @@ class TaskReport:
         """Return what was changed, or would be for certain."""
         if not self.run.dry_run:
             return tenant.made
-        return () if tenant.over_estimate else tenant.changes
+        return () if tenant.may_exceed_capacity else tenant.changes
 
     def is_open(self, tenant: TenantPlan) -> bool:
         """Return whether a tenant is not as it should be, and that is not acknowledged."""
@@ -123,10 +123,10 @@ class TaskReport:
     def is_only_unreachable(self) -> bool:
         """Whether all that is wrong is that targets cannot be reached."""
         errors = [f for f in self.run.findings if f.severity is Severity.ERROR]
-        kinds = {f.kind for f in errors if f.remedy != Remedy.allow("unreachable")}
+        kinds = {f.kind for f in errors if f.remedy != Hint.allow("unreachable")}
         if not any(target.reachable for target in self.run.targets):
-            kinds.discard(Kind.DEADLINE)
-        return kinds <= {Kind.UNREACHABLE, Kind.NOT_READ} and all(
+            kinds.discard(FindingKind.DEADLINE)
+        return kinds <= {FindingKind.UNREACHABLE, FindingKind.NOT_READ} and all(
             refusal.guard == "unreachable" for refusal in self.run.refusals
         )
 
@@ -134,16 +134,17 @@ class TaskReport:
     def names_tenants(self) -> bool:
         """Whether all tenants that it fails for are known: no source is unreadable or empty."""
         return all(refusal.tenants for refusal in self.run.refusals) and not any(
-            f.kind is Kind.FAILED_SOURCE and f.severity is Severity.ERROR for f in self.run.findings
+            f.kind is FindingKind.FAILED_SOURCE and f.severity is Severity.ERROR
+            for f in self.run.findings
         )
 
     def _message(self, group: FindingGroup) -> str:
         line = group.line(_MAX_NAMES)
-        if group.kind is Kind.OVER_CAPACITY:
+        if group.kind is FindingKind.OVER_CAPACITY:
             # The group is about a target; the tenants that may exceed its capacity are named here.
-            beyond = [t for t in self.run.tenants if t.over_estimate]
+            beyond = [t for t in self.run.tenants if t.may_exceed_capacity]
             names = [truncate(t.database) for t in beyond if f"target {t.target}" in group.labels]
-        elif group.remedy == Remedy.allow("unreachable"):
+        elif group.remedy == Hint.allow("unreachable"):
             names = [truncate(t.database) for t in self.run.tenants if t.refused and t.unseen_on]
         else:
             names = []
@@ -192,7 +193,7 @@ def _missing_requirement() -> str:
 
 
 def _downgraded(finding: Finding) -> Finding:
-    if finding.kind is Kind.OVER_CAPACITY and finding.severity is Severity.ERROR:
+    if finding.kind is FindingKind.OVER_CAPACITY and finding.severity is Severity.ERROR:
         return replace(finding, severity=Severity.WARNING)
     return finding
 

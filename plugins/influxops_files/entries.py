@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from influxops.plugin import (
     ATTRIBUTES,
     Finding,
-    Kind,
+    FindingKind,
     Severity,
     SourceError,
     Tenant,
@@ -179,7 +179,7 @@ def _no_id(positions: list[str], file: str) -> Finding:
     subject = pluralize(len(positions), "entry", "entries") + (f" of {file}" if file else "")
     have = "has" if len(positions) == 1 else "have"
     return Finding(
-        Kind.EMPTY_ID,
+        FindingKind.EMPTY_ID,
         Severity.ERROR,
         f"{subject} {have} no tenant id ({shown})",
         "give it one (`tenant_id` or `id`), or take the entry out",

@@ -12,8 +12,8 @@ from influxops.plugin import (
     Check,
     Context,
     Finding,
+    Hint,
     Location,
-    Remedy,
     SettingError,
     Severity,
     Source,
@@ -135,7 +135,7 @@ class FileSource(Source):
         except OSError as error:
             raise SourceError(
                 f"{path} cannot be read: {error.strerror or error}",
-                hint=Remedy.setting("path", "check {}, and that this user may read it"),
+                hint=Hint.setting("path", "check {}, and that this user may read it"),
             ) from None
 
     def _read_input(self, context: Context) -> bytes:

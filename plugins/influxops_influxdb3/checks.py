@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from influxops.plugin import (
     Check,
     Context,
+    Hint,
     InfluxopsError,
     Interrupted,
     Inventory,
-    Remedy,
     is_this_machine,
     pluralize,
 )
@@ -65,16 +65,14 @@ def _transport(settings: InfluxDB3Settings) -> Iterator[Check]:
                 "TLS",
                 None,
                 f"the token goes to {location.host} in clear text",
-                Remedy.setting("url", "use https:// in {}, unless the network between is trusted"),
+                Hint.setting("url", "use https:// in {}, unless the network between is trusted"),
             )
     elif not settings.validate_certs:
         yield Check(
             "TLS",
             None,
             f"the certificate of {location.host} is not verified",
-            Remedy.setting(
-                "ca_path", "set {} to the CA's certificate and leave `validate_certs` on"
-            ),
+            Hint.setting("ca_path", "set {} to the CA's certificate and leave `validate_certs` on"),
         )
     else:
         yield Check("TLS", True, f"the certificate of {location.host} is verified")
@@ -92,7 +90,7 @@ def _identity(settings: InfluxDB3Settings, client: Client) -> Iterator[Check]:
             "identity",
             False,
             f"the configuration names cluster {wanted}, this is {found or 'one without a name'}",
-            Remedy.setting(
+            Hint.setting(
                 "cluster_uuid", "check the url; if the server was replaced on purpose, change {}"
             ),
         )
@@ -122,7 +120,7 @@ def _rights(
             "rights",
             False,
             inventory.findings[0].message,
-            Remedy.setting(
+            Hint.setting(
                 "token",
                 "set {} to an admin token: on Core every token is one; on Enterprise a resource "
                 "token reads and writes the databases that it names, but not the system tables "
@@ -151,7 +149,7 @@ def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
         "places",
         None,
         message,
-        Remedy.setting("capacity", "new tenants need another target, or {} if it holds more"),
+        Hint.setting("capacity", "new tenants need another target, or {} if it holds more"),
     )
 
 

@@ -25,10 +25,10 @@ import re
 from enum import StrEnum
 from typing import Any
 
-from influxops.plugin import Remedy, TargetError, TargetRefused
+from influxops.plugin import Hint, TargetError, TargetRefused
 
 #: What to do where no InfluxDB 3 answers.
-CHECK_URL = Remedy.setting("url", "check {}: it must be the root of an InfluxDB 3 server")
+CHECK_URL = Hint.setting("url", "check {}: it must be the root of an InfluxDB 3 server")
 
 #: The number is the limit, not what would be read. The second wording is that of older versions.
 FILE_LIMIT = re.compile(
@@ -75,7 +75,7 @@ class InfluxDBError(TargetError):
         database: str | None = None,
         status: int | None = None,
         server_message: str = "",
-        hint: str | Remedy = "",
+        hint: str | Hint = "",
     ) -> None:
         what = f"{operation} {database}" if database else str(operation)
         super().__init__(f"{what} on {url} failed: {reason}", hint=hint)

@@ -14,17 +14,17 @@ from influxops.plugin import (
     Change,
     Check,
     Context,
-    Copied,
-    CopyOrder,
+    CopyProgress,
+    CopyRequest,
     Database,
     DatabaseStats,
     Finding,
+    FindingKind,
+    Hint,
     InfluxopsError,
     Inventory,
-    Kind,
     Marker,
     Outcome,
-    Remedy,
     Severity,
     Target,
     TargetError,
@@ -149,11 +149,11 @@ class InfluxDB3Target(Target):
 
     def _partial(self, error: AccessRefused | NotFound | BadRequest) -> Finding:
         return Finding(
-            Kind.PARTIAL_INVENTORY,
+            FindingKind.PARTIAL_INVENTORY,
             Severity.WARNING,
             f"retention periods and markers cannot be read on {self.settings.url}, so they are "
             f"left as they are: {error.reason}",
-            Remedy.setting(
+            Hint.setting(
                 "token",
                 "set {} to an admin token; a resource token may not read the system tables of "
                 "_internal",
@@ -253,7 +253,7 @@ class InfluxDB3Target(Target):
         return activity(self._client, name, since, until, step, context)
 
     @hookimpl
-    def influxops_copy(self, order: CopyOrder, context: Context) -> Iterator[Copied]:
+    def influxops_copy(self, order: CopyRequest, context: Context) -> Iterator[CopyProgress]:
         """Copy a database to another server; see `copy/job.py`."""
         from influxops_influxdb3.copy.ahead import ahead
         from influxops_influxdb3.copy.endpoints import CopyEndpoint

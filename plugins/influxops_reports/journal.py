@@ -12,6 +12,7 @@ from typing import Any
 
 from influxops.plugin import (
     Change,
+    ChangeResult,
     Check,
     Context,
     Entry,
@@ -19,7 +20,6 @@ from influxops.plugin import (
     Report,
     Reporter,
     ReporterSettings,
-    Status,
     database_document,
     hookimpl,
     setting,
@@ -27,7 +27,12 @@ from influxops.plugin import (
 from influxops_reports.report_files import check_writable, is_special, lock, unwritable
 
 #: Outcomes of changes that were made, or that may have had an effect.
-_JOURNALED = (Status.DONE, Status.FAILED, Status.UNCONFIRMED, Status.UNKNOWN)
+_JOURNALED = (
+    ChangeResult.DONE,
+    ChangeResult.FAILED,
+    ChangeResult.UNCONFIRMED,
+    ChangeResult.UNKNOWN,
+)
 #: Events of the ledger that no change of this run explains.
 _NO_CHANGE = (
     Event.LOST,
@@ -102,7 +107,7 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
 
     for outcome in report.outcomes:
         change = outcome.change
-        if outcome.status in _JOURNALED or outcome.effect:
+        if outcome.status in _JOURNALED or outcome.partially_applied:
             yield {
                 **subject(change),
                 "database": change.database,
@@ -121,7 +126,7 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
                 "action": event.event.value,
                 "before": event.before or None,
                 "after": event.after or None,
-                "status": event.ended,
+                "status": event.outcome,
                 "message": event.message,
                 "until": None,
             }

@@ -16,7 +16,7 @@ from influxops.plugin import (
     SourceState,
     TargetState,
     TenantPlan,
-    Verdict,
+    TenantStatus,
     one_line,
     pluralize,
 )
@@ -71,7 +71,7 @@ def _ledger_line(ledger: LedgerState) -> str:
 
 
 def _places(target: TargetState) -> str:
-    left = target.places_left
+    left = target.free_slots
     if left is None:
         return "" if target.databases is None else pluralize(target.databases, "database")
     guess = " (an estimate)" if target.capacity_is_estimate else ""
@@ -152,7 +152,7 @@ def _tenant_lines(
 
 def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
     label, on = view.label(tenant), view.target_text(tenant)
-    if tenant.verdict is Verdict.PENDING:
+    if tenant.status is TenantStatus.PENDING:
         line = f"PLAN {view.steps_text(tenant) or 'change'} {label}{on}"
         retention = view.retention(tenant)
         if any(change.action is Action.SET_RETENTION for change in tenant.changes):
@@ -161,8 +161,8 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
             line += f" (retention: {retention})"
         if view.kept_text(tenant):
             line += f" {view.kept_text(tenant)}"
-        return f"{line} (may find no place)" if tenant.over_estimate else line
-    if tenant.verdict is Verdict.CHANGED:
+        return f"{line} (may find no place)" if tenant.may_exceed_capacity else line
+    if tenant.status is TenantStatus.CHANGED:
         return f"OK {label}: {view.action_text(tenant)}{on if verbose else ''}"
     return f"OK {label}: already{on}" if verbose else f"OK {label}"
 

@@ -18,7 +18,7 @@ from influxops.plugin import (
     ReporterSettings,
     State,
     TargetState,
-    Verdict,
+    TenantStatus,
     hookimpl,
     setting,
 )
@@ -139,11 +139,11 @@ def _families(report: Report, former: Mapping[str, Metric]) -> Iterator[Metric]:
         yield from _kept(former, _LAST_SUCCESS)
     yield _gauge("influxops_run_seconds", "How long the last run took.", report.seconds)
     if any(not source.error for source in report.sources):
-        states = Counter(tenant.verdict for tenant in report.tenants)
+        states = Counter(tenant.status for tenant in report.tenants)
         yield _gauges(
             "influxops_tenants",
             "Tenants by where they stand at the end of the last run.",
-            {(state.value,): states[state] for state in Verdict},
+            {(state.value,): states[state] for state in TenantStatus},
             "state",
         )
     else:
@@ -184,9 +184,9 @@ def _target_families(targets: Iterable[TargetState]) -> Iterator[Metric]:
         "target",
     )
     yield _gauges(
-        "influxops_target_places_left",
+        "influxops_target_free_slots",
         "How many databases the target still holds, where that is known.",
-        {(t.name,): t.places_left for t in targets if t.places_left is not None},
+        {(t.name,): t.free_slots for t in targets if t.free_slots is not None},
         "target",
     )
     yield _gauges(

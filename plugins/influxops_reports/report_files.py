@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from influxops.plugin import Check, Context, Interrupted, Remedy, ReporterError
+from influxops.plugin import Check, Context, Hint, Interrupted, ReporterError
 
 #: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
 _PATIENCE = 5.0
@@ -64,11 +64,11 @@ def unwritable(path: Path, error: OSError, what: str) -> ReporterError:
     if not path.parent.is_dir():
         return ReporterError(
             f"{what} cannot be written to {path}: there is no folder {path.parent}",
-            hint=Remedy.setting("path", f"mkdir -p {path.parent}, or change {{}}"),
+            hint=Hint.setting("path", f"mkdir -p {path.parent}, or change {{}}"),
         )
     return ReporterError(
         f"{what} cannot be written to {path}: {reason}",
-        hint=Remedy.setting("path", "let this user write there, or change {}"),
+        hint=Hint.setting("path", "let this user write there, or change {}"),
     )
 
 

@@ -22,7 +22,7 @@ from influxops.plugin import (
     ReportView,
     Severity,
     TenantPlan,
-    Verdict,
+    TenantStatus,
     one_line,
     pluralize,
     quote,
@@ -41,13 +41,13 @@ _GAP = 3
 _MINIMUM = (8, 10)
 
 _STYLES = {
-    Verdict.OK: "dim",
-    Verdict.CHANGED: "green",
-    Verdict.PENDING: "cyan",
-    Verdict.REFUSED: "yellow",
-    Verdict.HELD: "yellow",
-    Verdict.UNKNOWN: "yellow",
-    Verdict.FAILED: "bold red",
+    TenantStatus.OK: "dim",
+    TenantStatus.CHANGED: "green",
+    TenantStatus.PENDING: "cyan",
+    TenantStatus.GUARDED: "yellow",
+    TenantStatus.BLOCKED: "yellow",
+    TenantStatus.UNKNOWN: "yellow",
+    TenantStatus.FAILED: "bold red",
 }
 _TITLES = {
     Severity.INFO: ("Worth knowing", "dim"),
@@ -97,8 +97,8 @@ def _show_table(view: ReportView, console: Console, *, verbose: bool) -> None:
 def _most_relevant(tenants: Sequence[TenantPlan]) -> list[TenantPlan]:
     if len(tenants) <= _MAX_ROWS:
         return list(tenants)
-    others = [tenant for tenant in tenants if tenant.verdict is not Verdict.OK][:_MAX_ROWS]
-    ok = [tenant for tenant in tenants if tenant.verdict is Verdict.OK]
+    others = [tenant for tenant in tenants if tenant.status is not TenantStatus.OK][:_MAX_ROWS]
+    ok = [tenant for tenant in tenants if tenant.status is TenantStatus.OK]
     return others + ok[: min(_MAX_OK_ROWS, _MAX_ROWS - len(others))]
 
 
@@ -129,7 +129,7 @@ def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table
     for head in columns:
         table.add_column(head, width=widths[head], overflow="ellipsis", no_wrap=True)
     for tenant, row in zip(tenants, zip(*columns.values(), strict=True), strict=True):
-        style = {"What": _STYLES[tenant.verdict]}
+        style = {"What": _STYLES[tenant.status]}
         cells = zip(columns, row, strict=True)
         table.add_row(*(Text(cell, style.get(head, "")) for head, cell in cells))
     return table

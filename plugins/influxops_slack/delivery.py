@@ -17,19 +17,19 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as TimedOut
 
-from influxops.plugin import Context, Interrupted, Remedy, ReporterError, is_this_machine
+from influxops.plugin import Context, Hint, Interrupted, ReporterError, is_this_machine
 
 #: Seconds before the second and before the third attempt, which is the last.
 _BACKOFF = (0.5, 1.0)
 #: Seconds for a connection: one that takes longer is better tried again.
 _TIMEOUT = urllib3.Timeout(connect=3.0, read=None)
 
-_NEW_WEBHOOK = Remedy.setting("webhook", "make a new incoming webhook in Slack for {}")
+_NEW_WEBHOOK = Hint.setting("webhook", "make a new incoming webhook in Slack for {}")
 _BUG = "this is a fault of influxops: report it, with the run's JSON report"
 _ADMIN = "ask an administrator of the workspace, or make a webhook for another channel"
 _NETWORK = "check that this machine reaches hooks.slack.com, and its https_proxy"
 #: Slack's error codes, by https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
-_ERRORS: Mapping[str, tuple[str, str | Remedy]] = {
+_ERRORS: Mapping[str, tuple[str, str | Hint]] = {
     **dict.fromkeys(
         ("no_service", "no_service_id", "no_active_hooks", "invalid_token"),
         ("the webhook is revoked, disabled, mistyped or no longer good", _NEW_WEBHOOK),
@@ -55,7 +55,7 @@ class _Failure(Struct, frozen=True):
     """Why an attempt failed."""
 
     reason: str
-    hint: str | Remedy
+    hint: str | Hint
     retry_after: float | None = None  # seconds; None where another attempt is no use
 
 
@@ -97,7 +97,7 @@ def check_webhook(webhook: str) -> None:
         return
     raise ReporterError(
         f"posting to Slack failed: {problem}",
-        hint=Remedy.setting(
+        hint=Hint.setting(
             "webhook", "let {} be the URL that Slack shows, https://hooks.slack.com/…"
         ),
     )
@@ -172,7 +172,7 @@ def _classify_response(status: int, text: str, retry_after: str) -> _Failure | N
     answer = f"status {status}, {code}" if code else f"status {status}"
     if status == 429:
         wait = int(retry_after) if retry_after.isdecimal() else 1
-        more = Remedy.setting("budget", "give it more with {}")
+        more = Hint.setting("timeout", "give it more with {}")
         return _Failure(f"it asks to wait {wait} s ({answer})", more, wait)
     if status >= 500:
         return _Failure(f"it has trouble of its own ({answer})", "see slack-status.com", 0)

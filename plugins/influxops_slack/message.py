@@ -22,7 +22,7 @@ from influxops.plugin import (
     ReportView,
     Severity,
     TargetState,
-    Verdict,
+    TenantStatus,
     format_retention,
     format_time,
     join_limited,
@@ -75,13 +75,13 @@ def _headline(view: ReportView, since: datetime | None) -> str:
     report = view.report
     parts = [f"well again, it was not since {since:%Y-%m-%d %H:%M} UTC"] if since else []
     parts += [f"{len(changes):,} {words}" for words, changes in view.changes.items()]
-    states = Counter(tenant.verdict for tenant in report.tenants)
+    states = Counter(tenant.status for tenant in report.tenants)
     parts += [f"{number:,} {words}" for words, number in view.failure_counts.items()]
     if view.is_unread:
         parts.append("tenants unknown, no source could be read")
     else:
         parts.append(
-            f"{states[Verdict.OK]:,} of {pluralize(len(report.tenants), 'tenant')} already ok"
+            f"{states[TenantStatus.OK]:,} of {pluralize(len(report.tenants), 'tenant')} already ok"
         )
     if report.interrupted:
         parts.append("interrupted")
@@ -160,7 +160,7 @@ def _context(report: Report) -> dict[str, Any]:
 def _target_state(target: TargetState) -> str:
     if not target.reachable:
         return f"{target.name} {target.url} NOT READ"
-    left = target.places_left
+    left = target.free_slots
     return f"{target.name} {target.url}" + ("" if left is None else f", {left:,} places left")
 
 

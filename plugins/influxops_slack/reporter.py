@@ -11,8 +11,8 @@ from influxops.plugin import (
     ConfigError,
     Context,
     ExitCode,
+    Hint,
     InfluxopsError,
-    Remedy,
     Report,
     Reporter,
     ReporterSettings,
@@ -75,7 +75,7 @@ class SlackReporter(Reporter):
                 ok=None,
                 message=f"{state.path.parent} cannot be written: a failure that lasts is posted "
                 "after each run, and its end is not",
-                hint=Remedy.setting("state", "set {} to a folder that can be"),
+                hint=Hint.setting("state", "set {} to a folder that can be"),
             )
 
     @hookimpl

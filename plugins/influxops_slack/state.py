@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from influxops.plugin import Kind, Report, ReportView, Severity
+from influxops.plugin import FindingKind, Report, ReportView, Severity
 
 #: How long a failure that lasts is not repeated.
 _SILENCE = timedelta(hours=24)
@@ -88,7 +88,7 @@ def failure_of(report: Report, former: Failure | None) -> Failure | None:
         (group.kind.value, group.labels if not group.tenants else group.tenants)
         for group in view.groups(Severity.ERROR)
         # Tenants whose target cannot be read change with the registry; their target is counted.
-        if group.kind is not Kind.NOT_READ
+        if group.kind is not FindingKind.NOT_READ
     }
     wrong |= {("refusal", (refusal.guard,)) for refusal in report.refusals}
     if not wrong and not report.exit_code:

@@ -87,9 +87,9 @@ class Service:
         #: Seconds for which a retired tenant's database is kept.
         self.retire_after = parse_duration(engine.ledger.settings.retire_after)
         self.rules = Rules(engine)
-        self.provisioner = Provisioner(engine.config, budget=self.web.budget)
-        self.sessions = Sessions(key, parse_duration(self.web.session))
-        self.logins = LoginRateLimit(self.web.logins)
+        self.provisioner = Provisioner(engine.config, timeout=self.web.timeout)
+        self.sessions = Sessions(key, parse_duration(self.web.session_ttl))
+        self.logins = LoginRateLimit(self.web.login_rate_per_minute)
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
         self._waited_at = -_RECENTLY  # when a request last waited for a connection and got none
 
@@ -191,29 +191,29 @@ class Service:
     # InfluxDB --------------------------------------------------------------------------------
 
     async def ensure(self, tenant: str) -> Ensured:
-        """Ensure that a tenant has its database; it takes no longer than the budget."""
+        """Ensure that a tenant has its database; it takes no longer than the timeout."""
         found = await self.provisioner.aensure(tenant)
         if not found:
             log.warning("%s: no database yet: %s", tenant, found.reason)
         return found
 
     async def where(self, tenant: str) -> Ensured | str:
-        """Return where a tenant's database is, or why that is not known within the budget."""
+        """Return where a tenant's database is, or why that is not known within the timeout."""
         try:
-            return await asyncio.wait_for(self.provisioner.awhere(tenant), self.web.budget)
+            return await asyncio.wait_for(self.provisioner.awhere(tenant), self.web.timeout)
         except TimeoutError:
             return "no server answered in time"
         except WrongCall as error:
             return str(error)
 
     async def check(self, tenant: str) -> dict[str, Any]:
-        """Return what `Provisioner.check` does, within the budget."""
-        budget = self.web.budget
+        """Return what `Provisioner.check` does, within the timeout."""
+        timeout = self.web.timeout
         try:
-            found = self.provisioner.acheck(tenant, timeout=budget)
-            return await asyncio.wait_for(found, budget)
+            found = self.provisioner.acheck(tenant, timeout=timeout)
+            return await asyncio.wait_for(found, timeout)
         except TimeoutError:
-            return {"exists": None, "error": f"InfluxDB did not answer within {budget:g} s"}
+            return {"exists": None, "error": f"InfluxDB did not answer within {timeout:g} s"}
 
 
 @contextlib.asynccontextmanager

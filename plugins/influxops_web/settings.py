@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from influxops.config.settings import PluginSettings, setting
 from influxops.domain.durations import check_duration
 
@@ -9,7 +12,15 @@ from influxops.domain.durations import check_duration
 class WebSettings(PluginSettings):
     """The table `[web]`."""
 
-    devices: str = setting(
+    renamed: ClassVar[Mapping[str, str]] = {
+        "devices": "`device_table`",
+        "activation": "`activation_ttl`",
+        "session": "`session_ttl`",
+        "logins": "`login_rate_per_minute`",
+        "budget": "`timeout`",
+    }
+
+    device_table: str = setting(
         "device_registry",
         description="The table of the devices, in the schema of the table of the tenants.",
         min_length=1,
@@ -24,20 +35,20 @@ class WebSettings(PluginSettings):
     device_values: dict[str, str] = setting(
         {}, description="What further columns of that table hold for a new device, by column."
     )
-    activation: str = setting(
+    activation_ttl: str = setting(
         "24h", description="How long the activation code of a device is good.", parse=check_duration
     )
-    session: str = setting(
+    session_ttl: str = setting(
         "12h", description="How long a login with the session cookie lasts.", parse=check_duration
     )
-    logins: int = setting(
+    login_rate_per_minute: int = setting(
         10,
         description="Attempts to log in a minute from one address; from all addresses together, "
         "thirty times as many.",
         ge=1,
         le=100_000,
     )
-    budget: float = setting(
+    timeout: float = setting(
         2.0, description="Seconds that a request waits for InfluxDB.", gt=0, le=60
     )
     body_limit: int = setting(

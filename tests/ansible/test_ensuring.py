@@ -123,7 +123,7 @@ def test_check_mode_warns_of_whom_an_estimate_leaves_no_place_and_promises_no_mo
     assert predicted["diff"] == done["diff"]
     assert predicted["databases"][6]["message"] == "may find no place on default"
     assert len(databases(server)) == len(done["diff"]) == 5
-    assert done["summary"]["tenants"] == {"changed": 5, "held": 2}
+    assert done["summary"]["tenants"] == {"changed": 5, "blocked": 2}
     full = stage.ensure(check=True, **wanted)
     assert not full["changed"]
     assert full["summary"]["planned"] == {}

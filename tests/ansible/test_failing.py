@@ -29,7 +29,7 @@ def test_a_database_that_was_made_and_not_finished_is_changed_and_failed(stage: 
     assert result["failed"]
     assert result["changed"]
     (entry,) = result["databases"]
-    assert (entry["state"], entry["action"], entry["changed"]) == ("failed", "create", True)
+    assert (entry["status"], entry["action"], entry["changed"]) == ("failed", "create", True)
     assert entry["before"] is None
     assert (entry["after"]["retention"], entry["after"]["marker"]) == (30 * 86400, False)
     (diff,) = result["diff"]
@@ -55,7 +55,7 @@ def test_what_nobody_knows_after_a_server_died_is_unknown(stage: Stage) -> None:
     assert result["changed"]
     by_state: dict[str, list[dict[str, Any]]] = {}
     for entry in result["databases"]:
-        by_state.setdefault(entry["state"], []).append(entry)
+        by_state.setdefault(entry["status"], []).append(entry)
     assert by_state["unknown"]
     for entry in by_state["unknown"]:
         assert entry["changed"] in (True, None)
@@ -226,7 +226,7 @@ def test_a_failure_tells_what_is_not_as_it_should_be_and_counts_the_rest(stage: 
     assert result["changed"]
     assert [entry["tenant"] for entry in result["databases"]] == ["a b"]
     assert result["omitted"] == 1000
-    assert result["summary"]["tenants"] == {"changed": 1000, "held": 1}
+    assert result["summary"]["tenants"] == {"changed": 1000, "blocked": 1}
     assert len(brief.output) < 5_000
     assert (len(whole["databases"]), whole["omitted"]) == (1001, 0)
 
@@ -261,7 +261,7 @@ def test_a_drop_warns_of_a_tenant_that_a_source_still_has(stage: Stage, server: 
         assert not result["failed"], result["msg"]
         assert result["changed"]
         kinds = [finding["kind"] for finding in result["findings"]]
-        assert ("known-again" in kinds) == warned
+        assert ("still-registered-after-drop" in kinds) == warned
         assert ("makes its database again" in str(result.get("warnings"))) == warned
 
 
@@ -292,4 +292,4 @@ def test_of_two_copies_only_the_one_that_is_named_is_dropped(stage: Stage) -> No
         assert databases(eu1) == []
         assert databases(eu2) == ["telemetry_dbl"]
         # The other copy stays, so nothing is made again.
-        assert "known-again" not in str(dropped["findings"])
+        assert "still-registered-after-drop" not in str(dropped["findings"])

@@ -157,7 +157,7 @@ def test_information_tells_what_is_there_and_what_is_not(stage: Stage, server: S
     assert (b["telemetry_count"], b["last_write"]) == (0, None)
     assert (c["exists"], c["target"], c["telemetry_count"]) == (False, None, None)
     (target,) = info["targets"]
-    assert (target["edition"], target["databases"], target["places_left"]) == ("Core", 2, 3)
+    assert (target["edition"], target["databases"], target["free_slots"]) == ("Core", 2, 3)
     assert target["cluster_uuid"]
     assert databases(server) == ["telemetry_a", "telemetry_b"]
 

@@ -29,7 +29,7 @@ def test_a_task_fails_until_somebody_decides(
     played = stage.tasks(
         {"influx_tenant_db": wanted, "check_mode": True},
         {"influx_tenant_db": wanted},
-        {"influx_tenant_db": {**wanted, "allow": ["lost"]}},
+        {"influx_tenant_db": {**wanted, "allow": ["recreate-lost"]}},
         {"influx_tenant_db_info": {n: v for n, v in wanted.items() if n != "state"}},
     )
     checked, failed, half, looked = played.results
@@ -49,7 +49,7 @@ def test_a_task_fails_until_somebody_decides(
     recreate(server)
     played = stage.tasks(
         {"influx_tenant_db": wanted},
-        {"influx_tenant_db": {**wanted, "allow": ["lost", "drop"]}},
+        {"influx_tenant_db": {**wanted, "allow": ["recreate-lost", "drop"]}},
         {"influx_tenant_db": wanted},
     )
     lost, done, again = played.results

@@ -57,7 +57,7 @@ def command(stage: Stage, registry: TestDatabase, *arguments: str) -> str:
 
 def state(registry: TestDatabase) -> tuple[str, datetime | None]:
     with psycopg.connect(registry.conninfo) as connection:
-        row = connection.execute("SELECT state, due FROM influxops.tenants").fetchone()
+        row = connection.execute("SELECT state, drop_after FROM influxops.tenants").fetchone()
     assert row is not None
     return row
 
@@ -97,7 +97,7 @@ def test_what_is_due_is_dropped_and_the_task_stays_unchanged(
 ) -> None:
     stage.ensure(**wanted)
     stage.ensure(**wanted, state="absent")
-    registry.execute("UPDATE influxops.tenants SET due = now()")
+    registry.execute("UPDATE influxops.tenants SET drop_after = now()")
     registry.registry("other")
     assert "OK telemetry_acme: dropped" in command(stage, registry, "retire", "--due")
     assert databases(server) == []

@@ -22,15 +22,15 @@ def test_json_is_all_there_is_on_standard_output(
     plan = ops("plan", "--format", "json")
     assert plan.code == 1
     (tenant,) = (each for each in plan.json["tenants"] if each["tenant"] == "acme")
-    assert (tenant["state"], tenant["actions"]) == ("pending", ["create"])
+    assert (tenant["status"], tenant["actions"]) == ("pending", ["create"])
     done = ops("ensure", "--format", "json")
     assert done.code == done.json["run"]["exit_code"] == 1
     by_id = {each["tenant"]: each for each in done.json["tenants"]}
-    assert by_id["acme"]["state"] == "changed"
+    assert by_id["acme"]["status"] == "changed"
     assert by_id["acme"]["url"] == influx.url
     assert by_id["acme"]["database"] == "telemetry_acme"
-    assert by_id["a b"]["state"] == "held"
-    assert done.json["version"] == 1
+    assert by_id["a b"]["status"] == "blocked"
+    assert done.json["version"] == 2
 
 
 def test_quiet_says_nothing_when_all_is_well_and_enough_when_not(

@@ -99,18 +99,20 @@ def test_a_file_in_the_current_folder_is_found(
         ("[naming]\ndatabase = x_{tenant_id}\n", 2, "put text in quotes"),
         ('[naming]\ndatabase = "a"\ndatabase = "b"\n', 3, "cannot overwrite a value"),
         ("[naming]\n[run]\n[naming]\n", 3, "write each key and table once"),
-        ('[naming]\nacknowledged = [\n"a"\n', 3, "unclosed array"),
-        ('[naming]\nacknowledged = [\n"a",\n', 3, "close every bracket"),
+        ('[tenants]\nignore = [\n"a"\n', 3, "unclosed array"),
+        ('[tenants]\nignore = [\n"a",\n', 3, "close every bracket"),
         ('[naming]\ndatabase = "a\n', 2, "illegal character"),
         ("naming = 3\n", 1, "expected a table"),
         ("[sources]\nregistry = 3\n", 2, "expected a table"),
         ('[run]\ntimeout = "0s"\n', 2, "one second"),
-        ('[run]\nreading = "999999999999w"\n', 2, "365 days"),
-        ("[run]\nreading = 10\n", 2, "expected text, got a whole number"),
-        ('[naming]\nacknowledged = "a"\n', 2, "expected a list of text, got text"),
-        ("[naming]\nacknowledged = [1]\n", 2, "expected a list of text"),
+        ('[run]\ntarget_read_timeout = "999999999999w"\n', 2, "365 days"),
+        ("[run]\ntarget_read_timeout = 10\n", 2, "expected text, got a whole number"),
+        ('[tenants]\nignore = "a"\n', 2, "expected a list of text, got text"),
+        ("[tenants]\nignore = [1]\n", 2, "expected a list of text"),
         ("[placement]\npins = 1.5\n", 2, "expected a table of text, got a number"),
         ('[placement]\npolicy = "spred"\n', 2, "expected one of fill, spread"),
+        ('[naming]\nacknowledged = ["a"]\n', 2, "was renamed to `ignore` of [tenants]"),
+        ('[run]\nreading = "10s"\n', 2, "was renamed to `target_read_timeout`"),
     ],
 )
 def test_a_mistake_names_file_line_and_what_to_write(
@@ -149,10 +151,15 @@ def test_all_mistakes_of_the_core_tables_are_told_at_once(tmp_path: Path) -> Non
 
 
 def test_a_table_of_a_plugin_is_checked_together_with_the_core_tables(tmp_path: Path) -> None:
-    told = mistake(tmp_path, '[run]\ntimeout = "soon"\n\n[web]\nlogin = 5\n')
+    told = mistake(tmp_path, '[run]\ntimeout = "soon"\n\n[web]\ndevice_tabel = "x"\n')
     assert "influxops.toml:2: `timeout` of [run]: " in told
-    assert "influxops.toml:5: `login` of [web]: no such setting (did you mean logins?)" in told
-    assert load(tmp_path, "[web]\nlogins = 5\n").where("web", "logins").endswith("influxops.toml:2")
+    assert (
+        "influxops.toml:5: `device_tabel` of [web]: no such setting (did you mean device_table?)"
+        in told
+    )
+    assert (
+        load(tmp_path, "[web]\ntimeout = 5\n").where("web", "timeout").endswith("influxops.toml:2")
+    )
 
 
 def test_a_table_whose_plugin_is_broken_is_refused_where_it_is_written(
@@ -299,7 +306,7 @@ HIDDEN = "Xq7Zw2"
     "text",
     [
         f'[naming]\ndatabase = "{HIDDEN}"\n',
-        f'[naming]\nacknowledged = "{HIDDEN}"\n',
+        f'[tenants]\nignore = "{HIDDEN}"\n',
         f'[database]\nretention = "{HIDDEN}"\n',
         f'[placement]\npolicy = "{HIDDEN}"\n',
         f'[placement]\npins = "{HIDDEN}"\n',
@@ -373,22 +380,25 @@ def test_what_is_overridden_by_a_variable_is_checked_nevertheless(
 def test_a_numbers_that_is_none_is_refused() -> None:
     for value in (float("nan"), float("inf"), True, "3"):
         config = parse_config(
-            {"sources": _source(), "targets": _target(), "reporters": _memo(budget=value)}
+            {"sources": _source(), "targets": _target(), "reporters": _memo(timeout=value)}
         )
-        with pytest.raises(ConfigError, match="`budget`: expected a "):
+        with pytest.raises(ConfigError, match="`timeout`: expected a "):
             resolve(config, KINDS)
 
 
 def test_how_long_reading_may_take_is_configured(tmp_path: Path) -> None:
     assert load(tmp_path, "").reading == 10
-    assert load(tmp_path, '[run]\nreading = "1m"\n').reading == 60
+    assert load(tmp_path, '[run]\ntarget_read_timeout = "1m"\n').reading == 60
 
 
 def test_where_a_table_says_something_is_known(tmp_path: Path) -> None:
-    config = load(tmp_path, '[run]\nreading = "1m"\n')
-    assert config.where("run", "reading").endswith("influxops.toml:2")
+    config = load(tmp_path, '[run]\ntarget_read_timeout = "1m"\n')
+    assert config.where("run", "target_read_timeout").endswith("influxops.toml:2")
     assert config.where("run", "timeout") == "default"
-    assert parse_config({"run": {"reading": "1m"}}).where("run", "reading") == "a program"
+    assert (
+        parse_config({"run": {"target_read_timeout": "1m"}}).where("run", "target_read_timeout")
+        == "a program"
+    )
 
 
 @pytest.mark.parametrize(
@@ -533,11 +543,11 @@ def test_a_file_that_is_a_pipe_is_read_and_not_waited_for(
     with pytest.raises(ConfigError, match="no process writes to"):
         load_config(pipe)
     reader, writer = os.pipe()
-    os.write(writer, b'[run]\nreading = "7s"\n')
+    os.write(writer, b'[run]\ntarget_read_timeout = "7s"\n')
     with pytest.raises(ConfigError, match="none closes"):
         load_config(f"/dev/fd/{reader}")
     assert time.monotonic() - start < 5
-    os.write(writer, b'[run]\nreading = "7s"\n')
+    os.write(writer, b'[run]\ntarget_read_timeout = "7s"\n')
     os.close(writer)
     assert load_config(f"/dev/fd/{reader}").reading == 7
     os.close(reader)

@@ -18,12 +18,9 @@ from influxops.engine.engine import Engine
 from influxops.runtime.context import Context
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.ledger import schema
-from tests.conftest import postgres
 from tests.doors.world import DOORS, Answer, Case, variables
 from tests.integration.servers import Influx, new_stand_in
 from tests.pg import TestDatabase, new_database
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.stand_in
 
@@ -233,7 +230,7 @@ def test_what_another_run_has_claimed_is_left_to_it(world: World, door: str) -> 
         assert engine.ledger is not None
         run = Context()
         with engine.ledger.lock(run):
-            record = Record(case.tenant, State.RESERVED, case.database, "a")
+            record = Record(case.tenant, State.ALLOCATED, case.database, "a")
             engine.ledger.reserve([record], run)
             answer: Answer = DOORS[door](case)
         assert not answer.is_there

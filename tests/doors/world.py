@@ -118,7 +118,7 @@ class Case:
 
     def history(self) -> list[str]:
         """What the history has of the tenant."""
-        query = "SELECT event || ' ' || ended FROM influxops.history WHERE tenant = %s"
+        query = "SELECT event || ' ' || outcome FROM influxops.history WHERE tenant = %s"
         with psycopg.connect(self.db.conninfo) as connection:
             return [row[0] for row in connection.execute(query, [self.tenant])]
 
@@ -148,7 +148,7 @@ def by_task(case: Case) -> Answer:
 
 @contextlib.contextmanager
 def _provisioner(case: Case) -> Iterator[Provisioner]:
-    made = Provisioner.from_config(case.config, full_runs=None, budget=20.0)
+    made = Provisioner.from_config(case.config, full_runs=None, timeout=20.0)
     try:
         yield made
     finally:
@@ -187,7 +187,7 @@ def by_worker(case: Case) -> Answer:
             with contextlib.suppress(InfluxopsError):
                 record = engine.ledger.memory(Context()).records.get(case.tenant)
                 why = why or (record.error if record is not None else "")
-        is_there = bool(made and made.ready) or (record is not None and record.is_promised)
+        is_there = bool(made and made.ready) or (record is not None and record.is_provisioned)
         return Answer(is_there and not why, why)
     finally:
         making.close()

@@ -12,10 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.config.load import parse_config
-from influxops.domain.change import Action, Status
+from influxops.domain.change import Action, ChangeResult
 from influxops.domain.database import UNKNOWN, Database, TableStats
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.plan import Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import TenantStatus
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
@@ -35,11 +35,11 @@ def kinds(report: object) -> Counter[str]:
 
 
 def states(report: object) -> dict[str, str]:
-    return {t.tenant: t.verdict.value for t in report.tenants}  # type: ignore[attr-defined]
+    return {t.tenant: t.status.value for t in report.tenants}  # type: ignore[attr-defined]
 
 
-def over_estimate(report: Report) -> list[str]:
-    return [plan.tenant for plan in report.tenants if plan.over_estimate]
+def may_exceed_capacity(report: Report) -> list[str]:
+    return [plan.tenant for plan in report.tenants if plan.may_exceed_capacity]
 
 
 def why(report: Report, number: int) -> str:
@@ -83,7 +83,7 @@ def test_a_dry_run_plans_what_the_real_run_then_does(bench: Bench) -> None:
 
 def test_one_failure_ends_nothing_else(bench: Bench) -> None:
     bench.tenants("a", "b", "c")
-    bench.server(outcomes={"telemetry_b": Status.FAILED})
+    bench.server(outcomes={"telemetry_b": ChangeResult.FAILED})
     report = bench.run()
     assert states(report) == {"a": "changed", "b": "failed", "c": "changed"}
     assert report.exit_code == 1
@@ -170,7 +170,7 @@ def test_a_server_that_dies_in_the_middle_is_told_as_away_and_its_changes_as_unk
     report = bench.run()
     assert states(report) == {"a": "unknown", "b": "unknown"}
     (target,) = report.targets
-    assert not target.reachable and target.places_left is None
+    assert not target.reachable and target.free_slots is None
     assert kinds(report)["unreachable"] == 1
     assert report.exit_code == 1
 
@@ -185,7 +185,7 @@ def test_a_tenant_on_two_targets_is_an_error_that_shows_what_each_copy_holds(
     report = bench.run(dry_run=True)
     assert report.exit_code == 1
     (plan,) = report.tenants
-    assert plan.verdict is Verdict.HELD and plan.finding
+    assert plan.status is TenantStatus.BLOCKED and plan.finding
     assert "on eu1 (0 rows of telemetry) and on eu2 (3 rows of telemetry)" in plan.finding.message
     assert [copy["rows"] for copy in plan.finding.facts["copies"]] == [0, 3]
 
@@ -218,8 +218,8 @@ def test_a_drop_names_one_copy_of_two_and_no_pin_or_registry_does(bench: Bench) 
     for name in bench.targets:
         bench.server(name, databases=there("telemetry_a"))
     drop: dict[str, Any] = {"operation": Drop(), "allow": ["drop"]}
-    assert states(bench.run(tenants=("a",), **drop)) == {"a": "held"}
-    assert states(supplemented(bench, Tenant("a"), **drop)) == {"a": "held"}
+    assert states(bench.run(tenants=("a",), **drop)) == {"a": "blocked"}
+    assert states(supplemented(bench, Tenant("a"), **drop)) == {"a": "blocked"}
     assert bench.server("eu1").databases and bench.server("eu2").databases
     report = supplemented(bench, Tenant("a", {"target": "eu1"}), **drop)
     assert report.exit_code == 0
@@ -246,7 +246,7 @@ def test_nobody_is_in_an_empty_scope(bench: Bench) -> None:
 def test_a_tenant_that_no_source_knows_fails_nobody_else_of_its_scope(bench: Bench) -> None:
     bench.tenants("acme", "b")
     report = bench.run(tenants=("acmee", "b"))
-    assert states(report) == {"b": "changed", "acmee": "held"}
+    assert states(report) == {"b": "changed", "acmee": "blocked"}
     assert report.exit_code == 1
 
 
@@ -295,7 +295,7 @@ def test_many_ids_of_one_name_are_told_briefly(bench: Bench) -> None:
 
 def test_a_hanging_target_delays_nobody_for_longer_than_reading_may_take(bench: Bench) -> None:
     bench.targets = ("eu1", "eu2")
-    bench.extra = {"run": {"reading": "1s"}}
+    bench.extra = {"run": {"target_read_timeout": "1s"}}
     bench.tenants("a")
     bench.server("eu1", databases=there("telemetry_a"))
     bench.server("eu2", hangs=True)
@@ -375,7 +375,8 @@ def test_a_full_target_passes_its_tenants_on(bench: Bench) -> None:
 def test_a_target_that_is_full_for_what_needs_no_place_has_failed(bench: Bench) -> None:
     bench.tenants("a")
     bench.server(
-        databases=there("telemetry_a", complete=False), outcomes={"telemetry_a": Status.FULL}
+        databases=there("telemetry_a", complete=False),
+        outcomes={"telemetry_a": ChangeResult.NO_CAPACITY},
     )
     report = bench.run()
     assert states(report) == {"a": "failed"}
@@ -389,7 +390,7 @@ def test_who_finds_no_place_anywhere_is_named(bench: Bench) -> None:
     assert planned.exit_code == 1
     assert "3 to create, 2 places left" in planned.findings[0].message
     report = bench.run()
-    assert states(report) == {"a": "changed", "b": "changed", "c": "held"}
+    assert states(report) == {"a": "changed", "b": "changed", "c": "blocked"}
     assert [f.tenant for f in report.findings if f.kind == "over-capacity"] == ["c"]
     assert report.exit_code == 1
 
@@ -399,7 +400,7 @@ def test_who_may_find_no_place_is_not_sent_where_others_just_found_none(bench: B
     bench.tenants("a", "b", "c", "d")
     bench.server("eu1", limit=1, capacity=2)
     bench.server("eu2", capacity=1)
-    assert over_estimate(bench.run(dry_run=True)) == ["d"]
+    assert may_exceed_capacity(bench.run(dry_run=True)) == ["d"]
     report = bench.run()
     assert states(report) == dict.fromkeys("abcd", "changed")
     assert set(bench.server("eu2").databases) == {"telemetry_b", "telemetry_c", "telemetry_d"}
@@ -425,7 +426,7 @@ def test_an_unreachable_target_keeps_missing_tenants_from_being_made_elsewhere(
     bench.server("eu1", down="connection refused")
     bench.server("eu2", databases=there("telemetry_old"))
     report = bench.run()
-    assert states(report) == {"old": "ok", "new": "refused", "pinned": "changed"}
+    assert states(report) == {"old": "ok", "new": "guarded", "pinned": "changed"}
     assert report.exit_code == 1
     report = bench.run(allow=["unreachable"])
     assert states(report)["new"] == "changed"
@@ -435,7 +436,7 @@ def test_an_unreachable_target_keeps_missing_tenants_from_being_made_elsewhere(
 def test_a_run_for_one_tenant_minds_no_fault_elsewhere(bench: Bench) -> None:
     bench.targets = ("eu1", "eu2")
     bench.tenants("old", "new")
-    bench.world.tenants["registry"].append(Finding(Kind.EMPTY_ID, Severity.ERROR, "a NULL"))
+    bench.world.tenants["registry"].append(Finding(FindingKind.EMPTY_ID, Severity.ERROR, "a NULL"))
     bench.server("eu1", down="connection refused")
     bench.server("eu2", databases=there("telemetry_old"))
     assert bench.run(tenants=("old",)).exit_code == 0
@@ -459,7 +460,7 @@ def test_whom_a_guard_refuses_wants_no_place(bench: Bench) -> None:
     bench.server("eu2", databases=there("telemetry_old"), capacity=1)
     for dry_run in (True, False):
         report = bench.run(dry_run=dry_run)
-        assert states(report) == {"old": "ok", "new": "refused"}
+        assert states(report) == {"old": "ok", "new": "guarded"}
         assert kinds(report)["over-capacity"] == 0
     assert kinds(bench.run(dry_run=True, allow=["unreachable"]))["over-capacity"] == 1
 
@@ -467,7 +468,7 @@ def test_whom_a_guard_refuses_wants_no_place(bench: Bench) -> None:
 def test_a_fault_in_a_source_that_is_all_in_the_scope_is_not_elsewhere(bench: Bench) -> None:
     bench.server()
     bench.tenants("a", "b")
-    bench.world.tenants["registry"].append(Finding(Kind.EMPTY_ID, Severity.ERROR, "a blank"))
+    bench.world.tenants["registry"].append(Finding(FindingKind.EMPTY_ID, Severity.ERROR, "a blank"))
     report = bench.run(tenants=("a", "b"))
     assert report.exit_code == 1
     assert len(report.changed) == 2
@@ -556,7 +557,7 @@ def test_a_run_that_ends_while_its_only_change_is_under_way_was_interrupted(
     bench: Bench,
 ) -> None:
     bench.tenants("a")
-    bench.server(cancels_with=Status.UNKNOWN)
+    bench.server(cancels_with=ChangeResult.UNKNOWN)
     assert bench.run().exit_code == 130
 
 
@@ -584,7 +585,7 @@ def test_shortening_retention_waits_to_be_allowed(bench: Bench) -> None:
     bench.tenants("a", "b")
     bench.server(databases=there("telemetry_a", retention=60 * 86400))
     report = bench.run()
-    assert states(report) == {"a": "refused", "b": "changed"}
+    assert states(report) == {"a": "guarded", "b": "changed"}
     assert report.exit_code == 4
     report = bench.run(allow=["shorter-retention"])
     assert bench.server().databases["telemetry_a"].retention == 30 * 86400
@@ -603,7 +604,7 @@ def test_databases_of_absent_tenants_are_dropped_only_when_allowed(bench: Bench)
     assert [c.action for c in report.changed] == [Action.DROP]
     again = bench.run(tenants=("a",), operation=Drop(), allow=["drop"])
     assert not again.planned
-    assert again.tenants[0].verdict is Verdict.OK
+    assert again.tenants[0].status is TenantStatus.OK
 
 
 def test_an_unknown_guard_is_refused_with_the_nearest(bench: Bench) -> None:
@@ -625,7 +626,7 @@ def test_the_same_tenant_from_two_sources_is_one_unless_they_disagree(bench: Ben
     bench.tenants("a", Tenant("b", {"retention": "30d"}))
     bench.tenants("a", Tenant("b", {"retention": "60d"}), source="other")
     report = bench.run()
-    assert states(report) == {"a": "changed", "b": "held"}
+    assert states(report) == {"a": "changed", "b": "blocked"}
     assert report.exit_code == 1
 
 
@@ -650,7 +651,7 @@ def test_tenants_move_on_until_every_target_has_said_that_it_is_full(bench: Benc
         bench.server(name, limit=1)
     report = bench.run()
     assert [len(bench.server(name).databases) for name in bench.targets] == [1, 1, 1]
-    assert states(report)["d"] == "held"
+    assert states(report)["d"] == "blocked"
     assert report.exit_code == 1
 
 
@@ -687,7 +688,7 @@ def test_the_name_of_a_held_tenant_goes_to_nobody_else(bench: Bench) -> None:
         Tenant("a", {"retention": "30 parsecs"}), Tenant("b", {"database": "telemetry_a"})
     )
     report = bench.run()
-    assert states(report) == {"a": "held", "b": "held"}
+    assert states(report) == {"a": "blocked", "b": "blocked"}
     assert not bench.server().databases
 
 
@@ -814,7 +815,7 @@ def test_a_refused_change_is_refused_whatever_else_was_done(bench: Bench) -> Non
     bench.server(databases=there("telemetry_a", complete=False))
     planned = bench.run(dry_run=True)
     done = bench.run()
-    assert states(planned) == states(done) == {"a": "refused"}
+    assert states(planned) == states(done) == {"a": "guarded"}
     assert [c.action for c in done.changed] == [Action.COMPLETE]
     assert "retention kept for ever → 30d" in why(done, 0)
     assert done.exit_code == 4
@@ -830,14 +831,14 @@ def test_what_a_full_target_said_is_why_a_tenant_has_no_place(bench: Bench) -> N
 def test_acknowledged_tenants_come_last_and_are_no_error_where_there_is_no_room(
     bench: Bench,
 ) -> None:
-    bench.extra = {"naming": {"acknowledged": ["a"]}}
+    bench.extra = {"tenants": {"ignore": ["a"]}}
     bench.tenants("a", "b")
     bench.server(limit=1, capacity=1)
     planned = bench.run(dry_run=True)
     assert planned.exit_code == 0
-    assert over_estimate(planned) == ["a"]
+    assert may_exceed_capacity(planned) == ["a"]
     report = bench.run()
-    assert states(report) == {"a": "held", "b": "changed"}
+    assert states(report) == {"a": "blocked", "b": "changed"}
     assert report.exit_code == 0
 
 
@@ -948,7 +949,7 @@ def test_what_even_a_close_look_does_not_show_is_counted(bench: Bench) -> None:
 
 def test_a_target_that_looks_at_no_clock_is_left_behind(bench: Bench) -> None:
     bench.targets = ("eu1", "eu2")
-    bench.extra = {"run": {"reading": "1s"}}
+    bench.extra = {"run": {"target_read_timeout": "1s"}}
     bench.tenants("a")
     stuck = threading.Event()
     bench.server("eu1", databases=there("telemetry_a"))
@@ -964,7 +965,7 @@ def test_a_target_that_looks_at_no_clock_is_left_behind(bench: Bench) -> None:
 def test_a_misspelt_attribute_holds_its_tenant(bench: Bench) -> None:
     bench.tenants(Tenant("a", {"retenion": "30d"}), Tenant("b", {"floor": "7"}))
     report = bench.run()
-    assert states(report) == {"a": "held", "b": "changed"}
+    assert states(report) == {"a": "blocked", "b": "changed"}
     assert any("did you mean retention?" in finding.hint for finding in report.findings)
 
 

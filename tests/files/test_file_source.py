@@ -19,8 +19,8 @@ from influxops.plugin import (
     Context,
     DeadlineExceeded,
     Finding,
+    FindingKind,
     Interrupted,
-    Kind,
     Severity,
     SourceError,
     Tenant,
@@ -163,7 +163,7 @@ def test_entries_without_an_id_are_one_finding_that_says_where(
     tenant, finding = read(path)
     assert tenant == Tenant("acme")
     assert isinstance(finding, Finding)
-    assert (finding.kind, finding.severity) == (Kind.EMPTY_ID, Severity.ERROR)
+    assert (finding.kind, finding.severity) == (FindingKind.EMPTY_ID, Severity.ERROR)
     assert finding.message == f"2 entries of {path} have no tenant id {places}"
 
 
@@ -287,7 +287,7 @@ def test_what_is_ignored_is_told_once(tmp_path: Path) -> None:
     first, second, finding = read(path)
     assert [first, second] == [Tenant("a", {"target": "eu1"}), Tenant("b")]
     assert isinstance(finding, Finding)
-    assert (finding.kind, finding.severity) == (Kind.UNKNOWN_ATTRIBUTE, Severity.INFO)
+    assert (finding.kind, finding.severity) == (FindingKind.UNKNOWN_ATTRIBUTE, Severity.INFO)
     assert finding.message == "2 columns are ignored: note and plan"
 
 

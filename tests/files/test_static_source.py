@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from influxops.config.settings import InvalidSettings
-from influxops.plugin import Context, Finding, Kind, Tenant
+from influxops.plugin import Context, Finding, FindingKind, Tenant
 from influxops_files import StaticSettings, StaticSource
 
 
@@ -35,7 +35,7 @@ def test_an_empty_id_is_a_finding() -> None:
     assert tenant == Tenant("acme")
     assert isinstance(finding, Finding)
     assert (finding.kind, finding.message) == (
-        Kind.EMPTY_ID,
+        FindingKind.EMPTY_ID,
         "1 entry has no tenant id (item 2)",
     )
 

@@ -49,7 +49,7 @@ def looks(stage: Stage) -> str:
             "where gamma",
             "where gamma --recorded",
             "where nobody",
-            "history acme --most 1",
+            "history acme --limit 1",
             "history nobody",
             "history --run 0123456789ab",
             "ledger status",
@@ -99,7 +99,7 @@ def lost(stage: Stage) -> str:
         for command in ("ensure acme", "status", "where acme", "where acme --recorded"):
             scene.run(command)
         scene.run("plan --format json", traced=False)
-        scene.run("ensure acme --allow lost")
+        scene.run("ensure acme --allow recreate-lost")
         scene.run("history acme", traced=False)
         return scene.all()
 
@@ -127,7 +127,7 @@ def most_are_gone(stage: Stage) -> str:
         for tenant in tenants[:6]:
             server.drop(f"telemetry_{tenant}")
         scene.run("ensure", reports=True)
-        scene.run("ensure --allow lost", traced=False)
+        scene.run("ensure --allow recreate-lost", traced=False)
         return scene.all()
 
 
@@ -147,7 +147,7 @@ def replaced(stage: Stage) -> str:
             "where acme",
             "doctor",
             "ensure --allow replaced-server",
-            "ensure --allow replaced-server --allow lost",
+            "ensure --allow replaced-server --allow recreate-lost",
         ):
             scene.run(command)
         return scene.all()
@@ -192,7 +192,12 @@ def unreachable(stage: Stage) -> str:
         scene.config("eu1", "eu2")
         scene.run("ensure", reports=True)
         scene.config(ledger='dsn = "host=127.0.0.1 port=1 user=iot dbname=iotcloud"')
-        for command in ("ensure", "plan --allow unrecorded", "where acme", "where acme --recorded"):
+        for command in (
+            "ensure",
+            "plan --allow unrecorded-changes",
+            "where acme",
+            "where acme --recorded",
+        ):
             scene.run(command)
         return scene.all()
 

@@ -34,7 +34,7 @@ def adopting(stage: Stage) -> str:
 
 def _let_time_pass(scene: Scene) -> None:
     """Let all be due whose time has not passed yet."""
-    scene.db.execute("UPDATE influxops.tenants SET due = now() WHERE due IS NOT NULL")
+    scene.db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE drop_after IS NOT NULL")
 
 
 def retiring(stage: Stage) -> str:
@@ -57,7 +57,7 @@ def retiring(stage: Stage) -> str:
         scene.run("unretire gamma")
         scene.run("unretire gamma")
         scene.given("retire gamma")
-        scene.db.execute("UPDATE influxops.tenants SET due = now() WHERE tenant = 'gamma'")
+        scene.db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE tenant = 'gamma'")
         scene.run("retire --due --dry-run", widths=BOTH)
         scene.run("retire --due", reports=True)
         scene.run("unretire gamma")

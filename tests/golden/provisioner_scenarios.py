@@ -26,7 +26,7 @@ def _provisioner(scene: Scene) -> Iterator[Provisioner]:
     os.environ.update(scene.cli.variables)
     try:
         path = scene.cli.folder / "influxops.toml"
-        made = Provisioner.from_config(path, budget=60.0, full_runs=None, cache_ttl=600.0)
+        made = Provisioner.from_config(path, timeout=60.0, full_runs=None, cache_ttl=600.0)
         try:
             yield made
         finally:
@@ -171,7 +171,8 @@ def in_trouble(stage: Stage) -> str:
         scene.db.execute(
             "DELETE FROM device_registry WHERE tenant_id = 'retiring'",
             "INSERT INTO device_registry (tenant_id) VALUES ('new')",
-            "UPDATE influxops.tenants t SET state = 'moving', other = 'eu2', other_identity = "
+            "UPDATE influxops.tenants t SET state = 'moving', secondary_target = 'eu2', "
+            "secondary_identity = "
             "s.identity FROM influxops.servers s WHERE s.target = 'eu2' AND tenant = 'moving'",
         )
         scene.given("retire retiring")

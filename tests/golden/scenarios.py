@@ -111,7 +111,7 @@ SCENARIOS: dict[str, Scenario] = {
             "INSERT INTO tenants VALUES ('a', 'shared'), ('b', 'shared'), ('c', NULL)",
         ),
         source='table = "tenants"\n',
-        toml='[naming]\nacknowledged = ["a"]\n',
+        toml='[tenants]\nignore = ["a"]\n',
     ),
     "full_server": Scenario([f"tenant{n}" for n in range(1, 8)]),
     # The writes of more tenants are in flight together, and which of them is last to fit varies.

@@ -17,7 +17,7 @@ from tests.web.conftest import REGISTRY, Web, serving
 SERVED = ("ledger install", "db upgrade")
 TENANTS = """
 [web]
-budget = 20.0
+timeout = 20.0
 
 [sources.tenants]
 kind = "postgres"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from influxops.plugin import Action, Change, Context, Database, Secret, Status, TargetRefused
+from influxops.plugin import Action, Change, ChangeResult, Context, Database, Secret, TargetRefused
 from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import InfluxDBError, NotFound
@@ -78,7 +78,9 @@ def target(place: Place) -> Iterator[InfluxDB3Target]:
     target.influxops_close()
 
 
-def statuses(target: InfluxDB3Target, changes: list[Change], context: Context) -> Counter[Status]:
+def statuses(
+    target: InfluxDB3Target, changes: list[Change], context: Context
+) -> Counter[ChangeResult]:
     return Counter(outcome.status for outcome in target.influxops_ensure(changes, context))
 
 
@@ -91,14 +93,14 @@ def test_a_tenant_from_nothing_to_gone(
     assert not set(names) & set(target.influxops_inventory(context, ()).databases)
 
     changes = creates(plain) + creates(managed, retention=2592000)
-    assert statuses(target, changes, context) == {Status.DONE: 2}
+    assert statuses(target, changes, context) == {ChangeResult.DONE: 2}
     held = target.influxops_inventory(context, ()).databases
     assert held[names[0]] == Database(names[0], None, True, False)
     assert held[names[1]] == Database(names[1], 2592000, True, False)
     (row,) = client.query(context, names[0], "SELECT * FROM _init LIMIT 1")
     assert (row["source"], row["tenant"], row["value"]) == ("provisioning", plain, 1)
 
-    assert statuses(target, changes, context) == {Status.DONE: 1, Status.UNKNOWN: 1}
+    assert statuses(target, changes, context) == {ChangeResult.DONE: 1, ChangeResult.UNKNOWN: 1}
     assert client.query(context, names[0], "SELECT COUNT(*) AS count FROM _init") == [{"count": 1}]
     assert held[names[0]].in_use is False
 
@@ -106,12 +108,12 @@ def test_a_tenant_from_nothing_to_gone(
         Change(Action.SET_RETENTION, plain, "eu1", names[0], after=Database(names[0], 5400)),
         Change(Action.SET_RETENTION, managed, "eu1", names[1], after=Database(names[1], None)),
     ]
-    assert statuses(target, later, context) == {Status.DONE: 2}
+    assert statuses(target, later, context) == {ChangeResult.DONE: 2}
     held = target.influxops_inventory(context, ()).databases
     assert (held[names[0]].retention, held[names[1]].retention) == (5400, None)
 
     drops = [Change(Action.DROP, plain, "eu1", names[0], before=held[names[0]])]
-    assert statuses(target, drops, context) == {Status.DONE: 1}
+    assert statuses(target, drops, context) == {ChangeResult.DONE: 1}
     assert names[0] not in target.influxops_inventory(context, ()).databases
     with pytest.raises(NotFound):
         client.query(context, names[0], "SELECT 1")
@@ -126,7 +128,7 @@ def test_a_database_without_its_marker_gets_it(
     held = target.influxops_inventory(context, ()).databases[name]
     assert held.complete is False
     change = Change(Action.COMPLETE, tenant, "eu1", name, before=held, after=Database(name))
-    assert statuses(target, [change], context) == {Status.DONE: 1}
+    assert statuses(target, [change], context) == {ChangeResult.DONE: 1}
     assert target.influxops_inventory(context, ()).databases[name].complete is True
 
 
@@ -220,7 +222,7 @@ def test_a_thousand_tenants_take_seconds_and_a_thousand_and_ten_requests(
         changes = creates(*(f"tenant{number}" for number in range(1000)))
         begin = time.monotonic()
         target.influxops_inventory(context, ())
-        assert statuses(target, changes, context) == {Status.DONE: 1000}
+        assert statuses(target, changes, context) == {ChangeResult.DONE: 1000}
         held = target.influxops_inventory(context, ()).databases
         seconds = time.monotonic() - begin
         target.influxops_close()
@@ -234,7 +236,10 @@ def test_seven_tenants_and_room_for_five(make_target: MakeTarget, creates: Creat
     with running_stand_in(max_databases=5, wal_flush_interval="20ms") as stand_in:
         target, context = make_target(url=stand_in.url), Context()
         changes = creates(*"abcdefg")
-        assert statuses(target, changes, context) == {Status.DONE: 5, Status.FULL: 2}
+        assert statuses(target, changes, context) == {
+            ChangeResult.DONE: 5,
+            ChangeResult.NO_CAPACITY: 2,
+        }
         assert len(target.influxops_inventory(context, ()).databases) == 5
         target.influxops_close()
 
@@ -244,9 +249,9 @@ def test_a_server_without_room_for_tables(make_target: MakeTarget, creates: Crea
     with running_stand_in(max_databases=None, max_tables=3, wal_flush_interval="20ms") as stand_in:
         target, context = make_target(url=stand_in.url), Context()
         found = statuses(target, creates(*"abcdefgh"), context)
-        assert found[Status.DONE] == 3
-        assert 1 <= found[Status.FAILED] <= 2
-        assert found[Status.FULL] == 5 - found[Status.FAILED]
+        assert found[ChangeResult.DONE] == 3
+        assert 1 <= found[ChangeResult.FAILED] <= 2
+        assert found[ChangeResult.NO_CAPACITY] == 5 - found[ChangeResult.FAILED]
         target.influxops_close()
 
 
@@ -259,7 +264,10 @@ def test_a_server_that_wants_another_token(
         target = make_target(url=stand_in.url, token=Secret(env="INFLUXDB_TOKEN"))
         with pytest.raises(TargetRefused):
             target.influxops_inventory(Context(), ())
-        assert statuses(target, creates(*"abc"), Context()) == {Status.FAILED: 1, Status.SKIPPED: 2}
+        assert statuses(target, creates(*"abc"), Context()) == {
+            ChangeResult.FAILED: 1,
+            ChangeResult.SKIPPED: 2,
+        }
         target.influxops_close()
 
 
@@ -295,13 +303,13 @@ def test_a_server_killed_half_way_and_started_again_loses_nothing_that_was_calle
         again_told.id, context = context.id, again_told
         outcomes = list(target.influxops_ensure(changes, context))
         starter.join()
-        done = {o.change.database for o in outcomes if o.status is Status.DONE}
+        done = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
         client = Client(InfluxDB3Settings.parse({"url": stand_in.url}))
         for name in done:
             assert client.query(Context(), name, "SELECT * FROM _init LIMIT 1"), name
         client.close()
-        missing = [o.change for o in outcomes if o.status is not Status.DONE]
-        assert set(statuses(target, missing, Context())) <= {Status.DONE}
+        missing = [o.change for o in outcomes if o.status is not ChangeResult.DONE]
+        assert set(statuses(target, missing, Context())) <= {ChangeResult.DONE}
         held = target.influxops_inventory(Context(), ()).databases
         assert all(held[change.database].complete is True for change in changes)
     finally:

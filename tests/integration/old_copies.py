@@ -101,8 +101,9 @@ class Stage:
                 )
         with psycopg.connect(self.db.conninfo) as connection:
             connection.execute(
-                "UPDATE influxops.tenants t SET other = 'eu1', other_identity = s.identity, "
-                "due = now() FROM influxops.servers s WHERE s.target = 'eu1' "
+                "UPDATE influxops.tenants t SET secondary_target = 'eu1', secondary_identity = "
+                "s.identity, "
+                "drop_after = now() FROM influxops.servers s WHERE s.target = 'eu1' "
                 "AND t.tenant = ANY (%s)",
                 [[*tenants]],
             )
@@ -111,7 +112,8 @@ class Stage:
         """Tell whose old copies the ledger still has; each is there just as long."""
         with psycopg.connect(self.db.conninfo) as connection:
             found = connection.execute(
-                "SELECT tenant FROM influxops.tenants WHERE other = 'eu1' AND tenant = ANY (%s)",
+                "SELECT tenant FROM influxops.tenants WHERE secondary_target = 'eu1' AND tenant "
+                "= ANY (%s)",
                 [[*tenants]],
             ).fetchall()
         return sorted(tenant for (tenant,) in found)

@@ -40,7 +40,7 @@ def test_no_id_steers_the_terminal(ops: Cli, db: TestDatabase, command: tuple[st
 
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_no_configuration_steers_the_terminal(ops: Cli, influx: Influx, output: str) -> None:
-    ops.config('[naming]\nacknowledged = ["\\u001b]0;pwned\\u0007", "\\u202e"]\n')
+    ops.config('[tenants]\nignore = ["\\u001b]0;pwned\\u0007", "\\u202e"]\n')
     done = ops("config", "--format", output)
     assert done.code == 0
     assert "pwned" in done.out

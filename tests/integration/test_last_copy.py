@@ -102,7 +102,9 @@ def test_one_that_an_earlier_version_recorded_in_its_own_place_is_not_dropped(
 ) -> None:
     stage.eu1.drop(DATABASE)
     with psycopg.connect(stage.db.conninfo) as connection:
-        connection.execute("UPDATE influxops.tenants SET other = target, other_identity = identity")
+        connection.execute(
+            "UPDATE influxops.tenants SET secondary_target = target, secondary_identity = identity"
+        )
     assert "nothing is due" in stage.due().out
     assert stage.cli("ensure").code == 0
     assert stage.eu2.databases() == [DATABASE]

@@ -228,5 +228,5 @@ def test_the_report_tells_what_the_ledger_has(
     document = json.loads(cli("ensure", "--format", "json").out)
     assert document["ledger"]["records"] == 1
     (tenant,) = document["tenants"]
-    assert tenant["recorded"]["state"] == "ready"
-    assert tenant["recorded"]["made_by"]
+    assert tenant["ledger"]["state"] == "ready"
+    assert tenant["ledger"]["created_by"]

@@ -45,7 +45,7 @@ def gone_from_the_registry(db: TestDatabase, tenant: str) -> None:
 
 
 def make_due(db: TestDatabase) -> None:
-    db.execute("UPDATE influxops.tenants SET due = now() WHERE state = 'retiring'")
+    db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE state = 'retiring'")
 
 
 def story(cli: Cli, tenant: str) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from influxops_devserver.testing import running_stand_in
 from tests.conftest import GiveStandIn, targets_toml
+from tests.earlier import ledger_of_version
 from tests.integration.command import Cli
 from tests.integration.servers import Influx
 from tests.pg import TestDatabase
@@ -104,7 +105,7 @@ def test_each_command_says_so_and_none_touches_it(
     assert kept("where", "acme", "--recorded").code == 1
     moved = kept("move", "acme", "--to", "eu1")
     assert moved.code == 1
-    for allowed in ("lost", "drop"):
+    for allowed in ("recreate-lost", "drop"):
         assert kept("ensure", "acme", "--allow", allowed).code != 0
     assert unmarked(lost)
 
@@ -124,7 +125,7 @@ def test_adopting_the_tenant_takes_it(kept: Cli, db: TestDatabase, lost: Influx)
 
 @pytest.mark.parametrize(
     ("lost", "how"),
-    [("deleted by hand", ["--recreate", "acme"]), ("another server", ["--allow", "lost"])],
+    [("deleted by hand", ["--recreate", "acme"]), ("another server", ["--allow", "recreate-lost"])],
     indirect=["lost"],
 )
 def test_an_empty_one_takes_two_decisions(
@@ -155,10 +156,8 @@ def test_one_upgraded_run_confirms_what_an_earlier_version_called_ready(
 ) -> None:
     server = stand_in(max_databases=None)
     install(kept, server)
-    db.execute(
-        "UPDATE influxops.tenants SET state = 'ready'",
-        "DELETE FROM influxops.migrations WHERE version >= 2",
-    )
+    db.execute("UPDATE influxops.tenants SET state = 'ready'")
+    ledger_of_version(db, 1)
     old = kept("ensure")
     assert (old.code, "influxops ledger install" in old.all) == (1, True)
     assert kept("ledger", "install").code == 0

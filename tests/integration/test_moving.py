@@ -255,7 +255,7 @@ def test_a_drained_server_is_empty_once_its_old_copies_are_dropped(
     eu1.write("telemetry_acme", f"telemetry,device=late,site=s1 temp=1.5 {START - 1}")
     assert kept("retire", "--due").code == 0
     assert eu1.databases() == ["telemetry_acme", "telemetry_beta"]
-    db.execute("UPDATE influxops.tenants SET due = now()")
+    db.execute("UPDATE influxops.tenants SET drop_after = now()")
     postponed = kept("retire", "--due")
     assert postponed.code == 1, postponed.all
     assert "1 row (telemetry 1) came late to its old copy on eu1: copied to eu2" in postponed.out
@@ -425,7 +425,7 @@ def test_a_table_that_cannot_be_read_keeps_a_tenant_until_it_is_left_out(
     assert recorded(db)[:2] == ("ready", "eu2")
     assert "without odd one" in cli("history", "acme").out
     # What was left out on purpose does not keep the old copy either.
-    db.execute("UPDATE influxops.tenants SET due = now()")
+    db.execute("UPDATE influxops.tenants SET drop_after = now()")
     dropped = cli("retire", "--due")
     assert dropped.code == 0, dropped.all
     assert eu1.databases() == []

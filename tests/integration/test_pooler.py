@@ -200,7 +200,7 @@ def providing(pooled: Pooled) -> Iterator[Provisioner]:
     before = os.environ.get("DSN")
     os.environ["DSN"] = pooled.bouncer.conninfo
     made = Provisioner.from_config(
-        pooled.cli.folder / "influxops.toml", full_runs=None, budget=10.0
+        pooled.cli.folder / "influxops.toml", full_runs=None, timeout=10.0
     )
     try:
         yield made

@@ -74,15 +74,16 @@ class Ledger:
     def age(self) -> None:
         """Let all that it knows be an hour older, as in a backup of an hour ago."""
         self.db.execute(
-            "UPDATE influxops.tenants SET made = made - interval '1 hour', "
-            "since = since - interval '1 hour', confirmed = confirmed - interval '1 hour'",
+            "UPDATE influxops.tenants SET created_at = created_at - interval '1 hour', "
+            "state_since = state_since - interval '1 hour', last_seen_at = last_seen_at - "
+            "interval '1 hour'",
             "UPDATE influxops.servers SET since = since - interval '1 hour', "
             "read = read - interval '1 hour'",
         )
 
     def state(self, tenant: str = "acme") -> tuple[str, str, str | None]:
         """Give state, target and other target of a tenant."""
-        sql = "SELECT state, target, other FROM influxops.tenants WHERE tenant = %s"
+        sql = "SELECT state, target, secondary_target FROM influxops.tenants WHERE tenant = %s"
         with psycopg.connect(self.db.conninfo) as connection:
             row = connection.execute(sql, [tenant]).fetchone()
         assert row is not None
@@ -106,7 +107,7 @@ def provisioner(
 ) -> Iterator[Provisioner]:
     for name, value in db.environment.items():
         monkeypatch.setenv(name, value)
-    made = Provisioner.from_config(kept.folder / "influxops.toml", full_runs=None, budget=10.0)
+    made = Provisioner.from_config(kept.folder / "influxops.toml", full_runs=None, timeout=10.0)
     with contextlib.closing(made):
         yield made
 
@@ -240,7 +241,7 @@ def test_a_ledger_restored_from_before_a_move_is_told_at_every_door_and_nothing_
     for command in (("ensure",), ("doctor",)):
         assert stale(good(kept(*command))) == []
     assert provisioner.ensure("acme").target == "eu2"
-    db.execute("UPDATE influxops.tenants SET due = now()")
+    db.execute("UPDATE influxops.tenants SET drop_after = now()")
     assert "postponed: 1 row (telemetry 1) came late" in kept("retire", "--due").out
     good(kept("retire", "--due"))
     assert eu1.databases() == []
@@ -257,7 +258,7 @@ def test_a_ledger_restored_from_before_a_move_and_the_drop_of_the_old_copy_is_to
     write(servers["eu1"], 1, 2)
     ledger.back_up()
     good(kept("move", "acme", "--to", "eu2"))
-    db.execute("UPDATE influxops.tenants SET due = now()")
+    db.execute("UPDATE influxops.tenants SET drop_after = now()")
     good(kept("retire", "--due"))
     ledger.restore()
     done = kept("ensure")
@@ -305,7 +306,7 @@ def test_a_tenant_that_was_dropped_after_the_ledgers_backup_is_told(
     )
     good(kept("ensure", "--allow", "mass-change"))
     good(kept("retire", "acme"))
-    db.execute("UPDATE influxops.tenants SET due = now() WHERE tenant = 'acme'")
+    db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE tenant = 'acme'")
     good(kept("retire", "--due"))
     assert stale(good(kept("ensure"))) == []
     ledger.restore()
@@ -314,7 +315,7 @@ def test_a_tenant_that_was_dropped_after_the_ledgers_backup_is_told(
     assert "it is recorded there as ready, and in no source" in told
     assert "influxops retire acme" in told
     good(kept("retire", "acme"))
-    db.execute("UPDATE influxops.tenants SET due = now() WHERE tenant = 'acme'")
+    db.execute("UPDATE influxops.tenants SET drop_after = now() WHERE tenant = 'acme'")
     good(kept("retire", "--due"))
     assert not any("acme" in line for line in stale(kept("ensure")))
 

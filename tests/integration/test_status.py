@@ -120,7 +120,7 @@ def test_a_held_tenant_is_an_error_and_an_acknowledged_one_is_none(
     (held,) = (line for line in done.err.splitlines() if "'a b'" in line)
     assert held.startswith("ERR 'a b': its database name ")
     assert "1 tenant without a database" in _why(done)
-    ops.config('[naming]\nacknowledged = ["a b"]\n')
+    ops.config('[tenants]\nignore = ["a b"]\n')
     assert ops("status").code == 0
 
 
@@ -163,7 +163,7 @@ def test_a_server_that_hangs_delays_who_is_elsewhere_by_the_reading_time_alone(
     db.registry("acme")
     up = stand_in()
     up.create("telemetry_acme")
-    cli.config(targets_toml({"up": up, "sick": silent}, '[run]\nreading = "4s"\n'))
+    cli.config(targets_toml({"up": up, "sick": silent}, '[run]\ntarget_read_timeout = "4s"\n'))
     started = time.monotonic()
     done = cli("where", "acme")
     took = time.monotonic() - started
@@ -172,7 +172,7 @@ def test_a_server_that_hangs_delays_who_is_elsewhere_by_the_reading_time_alone(
     waiting, why = done.err.splitlines()
     assert waiting == f"WARNING still waiting for target sick ({silent})"
     assert re.match(r"WARN target sick: .*no answer within (3\.\d|4) s: its 4 s are used up", why)
-    assert "[run] reading gives it longer" in why
+    assert "[run] target_read_timeout gives it longer" in why
     quiet = cli("-q", "where", "acme")
     assert (quiet.code, quiet.out) == (0, done.out)
     assert "still waiting" not in quiet.err

@@ -74,7 +74,7 @@ def test_ids_that_differ_by_case_alone_are_a_warning_where_both_databases_exist(
 
 def test_what_is_acknowledged_is_no_error(ops: Cli, db: TestDatabase, influx: Influx) -> None:
     db.registry("acme", "legacy tenant")
-    ops.config('[naming]\nacknowledged = ["legacy tenant"]\n')
+    ops.config('[tenants]\nignore = ["legacy tenant"]\n')
     done = ops("ensure")
     assert done.code == 0
     assert influx.databases() == ["telemetry_acme"]

@@ -48,7 +48,7 @@ REPORTER = """
 """
 #: A target whose making breaks after the first database.
 TARGET = """
-    from influxops.plugin import Database, Inventory, Outcome, Status, Target, hookimpl
+    from influxops.plugin import Database, Inventory, Outcome, ChangeResult, Target, hookimpl
 
     class Plugin(Target):
         made = {}
@@ -60,7 +60,7 @@ TARGET = """
         @hookimpl
         def influxops_ensure(self, changes):
             self.made[changes[0].database] = True
-            yield Outcome(changes[0], Status.DONE)
+            yield Outcome(changes[0], ChangeResult.DONE)
             raise OSError("the disk is gone")
 """
 

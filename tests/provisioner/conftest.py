@@ -44,7 +44,7 @@ def provide(
             **options: Any,
         ) -> Provisioner:
             path = configured(cli, targets, extra, ledger=ledger, source=source)
-            made = Provisioner.from_config(path, **{"full_runs": None, "budget": 10.0, **options})
+            made = Provisioner.from_config(path, **{"full_runs": None, "timeout": 10.0, **options})
             stack.callback(made.close, 0.0)
             return made
 

@@ -162,7 +162,7 @@ def test_one_id_instead_of_several_is_a_mistake_of_the_program(provide: Provide,
 
 @pytest.mark.parametrize(
     "options",
-    [{"budget": None}, {"budget": "2s"}, {"budget": -1}, {"full_runs": 0}, {"cache_ttl": "60s"}],
+    [{"timeout": None}, {"timeout": "2s"}, {"timeout": -1}, {"full_runs": 0}, {"cache_ttl": "60s"}],
 )
 def test_an_option_that_is_no_time_is_refused_before_it_is_used(
     provide: Provide, options: dict[str, Any]
@@ -231,7 +231,7 @@ def test_a_thousand_threads_with_a_thousand_tenants_share_connections_and_batche
     ids = [f"t{number:04}" for number in range(1000)]
     db.registry(*ids)
     server = stand_in(max_databases=None)
-    made = provide(targets={"eu1": server}, budget=50.0, ledger=ledger)
+    made = provide(targets={"eu1": server}, timeout=50.0, ledger=ledger)
     before = sessions(db)
     found: list[Ensured] = []
     threads = [
@@ -263,7 +263,7 @@ def test_a_thousand_tasks_of_an_event_loop_are_served_without_a_thread_each(
 ) -> None:
     ids = [f"t{number:04}" for number in range(300)]
     db.registry(*ids)
-    made = provide(targets={"eu1": stand_in(max_databases=None)}, budget=50.0)
+    made = provide(targets={"eu1": stand_in(max_databases=None)}, timeout=50.0)
     most = 0
 
     async def all_of_them() -> list[Ensured]:

@@ -50,7 +50,7 @@ def test_the_ledger_spreads_and_remembers(
     ids = [f"t{number:02}" for number in range(40)]
     db.registry(*ids)
     servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
-    made = provide(targets=dict(servers), extra=SPREAD, ledger=True, budget=30.0)
+    made = provide(targets=dict(servers), extra=SPREAD, ledger=True, timeout=30.0)
     found = made.ensure_many(ids)
     assert {each.how for each in found} == {"created"}
     held = {name: len(server.databases()) for name, server in servers.items()}
@@ -76,7 +76,7 @@ def test_one_that_cannot_be_asked_may_have_it(
 ) -> None:
     db.registry("acme")
     well = stand_in(max_databases=None)
-    made = provide(targets={"away": "http://127.0.0.1:1", "well": well}, ledger=True, budget=3.0)
+    made = provide(targets={"away": "http://127.0.0.1:1", "well": well}, ledger=True, timeout=3.0)
     found = made.ensure("acme")
     assert found.how == "queued"
     assert "away" in found.reason
@@ -89,7 +89,7 @@ def test_a_target_that_is_full_is_passed_over(
     ids = [f"t{number}" for number in range(8)]
     db.registry(*ids)
     one, two = stand_in(), stand_in(max_databases=None)
-    made = provide(targets={"one": one, "two": two}, ledger=True, budget=30.0)
+    made = provide(targets={"one": one, "two": two}, ledger=True, timeout=30.0)
     found = made.ensure_many(ids)
     assert {each.how for each in found} == {"created"}
     assert (len(one.databases()), len(two.databases())) == (5, 3)
@@ -105,12 +105,12 @@ def test_a_place_that_is_neither_there_nor_recorded_is_told_to_nobody(
     for number in range(4):
         full.create(f"other{number}")
     targets = {"full": full, "down": "http://127.0.0.1:1"}
-    made = provide(targets=targets, ledger=True, budget=3.0, cache_ttl=0.0)
+    made = provide(targets=targets, ledger=True, timeout=3.0, cache_ttl=0.0)
     with psycopg.connect(db.conninfo) as connection:
         for tenant, state, target in (
             ("ready", "ready", "down"),
-            ("beta", "reserved", "full"),
-            ("gamma", "reserved", "down"),
+            ("beta", "allocated", "full"),
+            ("gamma", "allocated", "down"),
         ):
             connection.execute(
                 "INSERT INTO influxops.tenants (namespace, tenant, state, database, target) "
@@ -177,7 +177,7 @@ def test_applications_at_once_give_each_tenant_one_database(
     db.registry(*ids)
     servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
     several: list[Provisioner] = [
-        provide(targets=dict(servers), extra=SPREAD, ledger=True, budget=30.0) for _ in range(4)
+        provide(targets=dict(servers), extra=SPREAD, ledger=True, timeout=30.0) for _ in range(4)
     ]
     found: list[Ensured] = []
 
@@ -205,7 +205,7 @@ def test_threads_that_want_tenants_at_once_over_two_targets_meet_no_busy_lock(
     ids = [f"t{number:02}" for number in range(16)]
     db.registry(*ids)
     servers = {"one": stand_in(max_databases=None), "two": stand_in(max_databases=None)}
-    made = provide(targets=dict(servers), extra=SPREAD, ledger=True, budget=30.0)
+    made = provide(targets=dict(servers), extra=SPREAD, ledger=True, timeout=30.0)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(made.ensure, ids))
     assert [(each.how, each.reason) for each in found] == [("created", "")] * 16
@@ -232,7 +232,7 @@ def test_in_a_transaction_a_tenant_is_noted_and_comes_once_it_is_committed(
         assert recorded(db) == {}
         row = connection.execute("SHOW lock_timeout").fetchone()
         assert row == ("0",)
-    assert recorded(db)["acme"] in [("wanted", None), ("unconfirmed", "one"), ("ready", "one")]
+    assert recorded(db)["acme"] in [("pending", None), ("unconfirmed", "one"), ("ready", "one")]
     assert made.wait("acme", timeout=20)
     with psycopg.connect(db.conninfo) as connection:
         assert made.ensure("acme", connection=connection).how == "known"
@@ -310,7 +310,7 @@ def test_a_full_run_makes_a_wanted_tenant_only_where_a_source_knows_it(
     insert(db, "acme")
     assert cli("ensure").code == 0
     assert server.databases() == ["telemetry_acme"]
-    assert recorded(db) == {"acme": ("ready", "one"), "later": ("wanted", None)}
+    assert recorded(db) == {"acme": ("ready", "one"), "later": ("pending", None)}
 
 
 def test_a_database_that_a_source_names_is_nobody_s_before_a_full_run(

@@ -82,7 +82,7 @@ def test_an_application_killed_right_after_its_commit_loses_nothing(
     with application(killed, create) as process:
         assert process.wait(30) == -9
     assert server.databases() == []
-    assert (not ledger) or recorded(db) == {"acme": "wanted"}
+    assert (not ledger) or recorded(db) == {"acme": "pending"}
     start = """
         import sys
         from influxops import Provisioner
@@ -103,7 +103,7 @@ def test_what_could_not_be_made_outlives_the_application_in_the_ledger(
     configured(cli, {"eu1": "http://127.0.0.1:1"}, ledger=True)
     code = f"""
         from influxops import Provisioner
-        made = Provisioner.from_config(full_runs=None, budget=5.0)
+        made = Provisioner.from_config(full_runs=None, timeout=5.0)
         print(made.ensure("acme").how, made.request("beta"), made.ensure("unheard-of").how)
         if {ending == "closed"}:
             made.request("gamma")
@@ -115,7 +115,7 @@ def test_what_could_not_be_made_outlives_the_application_in_the_ledger(
         told = process.stdout.readline().split()
         assert told == ["queued", "True", "queued"]
         there = ["acme", "beta"] + (["gamma"] if ending == "closed" else [])
-        until(lambda: recorded(db) == dict.fromkeys(there, "wanted"))
+        until(lambda: recorded(db) == dict.fromkeys(there, "pending"))
         process.kill()
 
 
@@ -136,7 +136,7 @@ def test_a_provisioner_may_be_made_before_a_fork(
         import os, sys, warnings
         warnings.simplefilter("ignore")
         from influxops import Provisioner
-        made = Provisioner.from_config(budget=20.0)
+        made = Provisioner.from_config(timeout=20.0)
         assert made.ensure("parent")
         children = []
         for number in range(8):
@@ -174,7 +174,7 @@ def test_an_interpreter_ends_though_a_server_hangs(
     configured(cli, {"eu1": proxy})
     code = f"""
         from influxops import Provisioner
-        made = Provisioner.from_config(budget=30.0)
+        made = Provisioner.from_config(timeout=30.0)
         made.request("acme")
         input()
         print("ends", flush=True)

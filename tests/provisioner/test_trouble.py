@@ -67,7 +67,7 @@ def test_a_dead_server_costs_the_first_caller_the_budget_and_the_others_nothing(
     ids = [f"t{number}" for number in range(50)]
     db.registry(*ids)
     with running_stand_in(max_databases=None, wal_flush_interval="50ms") as server:
-        made = provide(targets={"eu1": server.url}, budget=2.0)
+        made = provide(targets={"eu1": server.url}, timeout=2.0)
         assert made.ensure("t0")
         until(lambda: sum(marked(Influx(server.url))) == 1)
         server.kill()
@@ -104,7 +104,7 @@ def test_a_hanging_server_costs_the_first_callers_the_budget_and_the_others_noth
     ids = [f"t{number}" for number in range(60)]
     db.registry(*ids)
     proxy = proxied(stand_in(max_databases=None))
-    made = provide(targets={"eu1": proxy}, budget=2.0)
+    made = provide(targets={"eu1": proxy}, timeout=2.0)
     held = holding(proxy)
     took: list[float] = []
     threads = [
@@ -135,7 +135,7 @@ def test_a_hanging_server_keeps_no_event_loop(
 ) -> None:
     db.registry("acme")
     proxy = proxied(stand_in(max_databases=None))
-    made = provide(targets={"eu1": proxy}, budget=1.0)
+    made = provide(targets={"eu1": proxy}, timeout=1.0)
     held = holding(proxy)
 
     async def work() -> Ensured:
@@ -157,7 +157,7 @@ def test_a_registry_that_is_away_is_no_exception(
     provide: Provide, stand_in: GiveStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PG_PORT", "1")
-    made = provide(targets={"eu1": stand_in(max_databases=None)}, budget=2.0)
+    made = provide(targets={"eu1": stand_in(max_databases=None)}, timeout=2.0)
     found = made.ensure("acme")
     assert found.how == "queued"
     assert "connect" in found.reason
@@ -169,7 +169,7 @@ def test_a_registry_that_is_away_is_no_exception(
 def test_a_registry_that_lacks_its_table_says_so(
     provide: Provide, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
-    made = provide(targets={"eu1": stand_in(max_databases=None)}, budget=2.0)
+    made = provide(targets={"eu1": stand_in(max_databases=None)}, timeout=2.0)
     found = made.ensure("acme")
     assert found.how == "queued"
     assert "device_registry" in found.reason
@@ -214,7 +214,7 @@ def test_who_waits_is_not_behind_all_that_was_requested(
     provide: Provide, db: TestDatabase, stand_in: GiveStandIn
 ) -> None:
     db.registry("acme")
-    made = provide(targets={"eu1": stand_in().url}, budget=2.0)
+    made = provide(targets={"eu1": stand_in().url}, timeout=2.0)
     for number in range(20_000):
         made.request(f"t{number}")
     assert made.health()["pending"] == 20_000
@@ -229,7 +229,7 @@ def test_500_tenants_that_come_while_influxdb_is_away_all_get_their_database(
     ids = [f"t{number:03}" for number in range(500)]
     db.registry()
     with running_stand_in(max_databases=None, wal_flush_interval="50ms") as server:
-        made = provide(targets={"eu1": server.url}, budget=1.0, ledger=ledger)
+        made = provide(targets={"eu1": server.url}, timeout=1.0, ledger=ledger)
         server.kill()
     for start in range(0, 500, 50):
         insert(db, *ids[start : start + 50])
@@ -250,7 +250,7 @@ def test_a_database_whose_making_was_not_answered_is_completed_all_the_same(
     db.registry("acme")
     server = stand_in(max_databases=None)
     proxy = proxied(server)
-    made = provide(targets={"eu1": proxy}, budget=1.0)
+    made = provide(targets={"eu1": proxy}, timeout=1.0)
     let_go = threading.Event()
 
     def hold(seen: Seen) -> None:
@@ -289,7 +289,7 @@ def test_a_slow_server_delays_only_its_own_tenants(
         f'{id_} = "{"slow" if number % 2 else "well"}"\n' for number, id_ in enumerate(ids)
     )
     made = provide(
-        targets={"slow": slow, "well": well}, extra=pins, ledger=True, budget=3.0, cache_ttl=0.0
+        targets={"slow": slow, "well": well}, extra=pins, ledger=True, timeout=3.0, cache_ttl=0.0
     )
     assert [made.ensure(id_).target for id_ in ids[:2]] == ["well", "slow"]
     held = holding(slow)

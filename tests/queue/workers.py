@@ -128,7 +128,7 @@ def check_each_once(db: TestDatabase) -> None:
         tenant
         for (tenant,) in rows(
             db,
-            "SELECT tenant FROM influxops.history WHERE ended = 'done' "
+            "SELECT tenant FROM influxops.history WHERE outcome = 'done' "
             "AND event IN ('created', 'found')",
         )
     )

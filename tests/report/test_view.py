@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from influxops.plugin import (
     ANSIBLE_STYLE,
     CLI_STYLE,
+    FindingKind,
+    Hint,
     HintStyle,
-    Kind,
-    Remedy,
     ReportView,
     Severity,
     Traits,
@@ -33,32 +33,32 @@ from tests.reports.samples import (
 @pytest.mark.parametrize(
     ("remedy", "command_line", "task"),
     [
-        (Remedy.advise("start it"), "start it", "start it"),
-        (Remedy.advise("SELECT '{}'"), "SELECT '{}'", "SELECT '{}'"),
-        (Remedy.allow("drop", "if meant"), "if meant: --allow drop", "if meant: `allow: [drop]`"),
+        (Hint.advise("start it"), "start it", "start it"),
+        (Hint.advise("SELECT '{}'"), "SELECT '{}'", "SELECT '{}'"),
+        (Hint.allow("drop", "if meant"), "if meant: --allow drop", "if meant: `allow: [drop]`"),
         (
-            Remedy.option("timeout", "give it more with {}"),
+            Hint.option("timeout", "give it more with {}"),
             "give it more with --timeout",
             "give it more with `timeout`",
         ),
         (
-            Remedy.command("ensure --verify"),
+            Hint.command("ensure --verify"),
             "run influxops ensure --verify",
             "run the task with `verify: true`",
         ),
-        (Remedy.command("doctor"), "run influxops doctor", "run `influxops doctor`"),
-        (Remedy.setting("url"), "check `url`", "check `url`"),
+        (Hint.command("doctor"), "run influxops doctor", "run `influxops doctor`"),
+        (Hint.setting("url"), "check `url`", "check `url`"),
         (
-            Remedy.setting("url").located("target:eu1", "INFLUXDB_URL"),
+            Hint.setting("url").located("target:eu1", "INFLUXDB_URL"),
             "check INFLUXDB_URL",
             "check INFLUXDB_URL",
         ),
-        (Remedy.advise("line\nbreak"), "line\\nbreak", "line\\nbreak"),
-        (Remedy.advise(""), "", ""),
+        (Hint.advise("line\nbreak"), "line\\nbreak", "line\\nbreak"),
+        (Hint.advise(""), "", ""),
     ],
 )
 def test_each_face_has_its_own_words_for_what_to_do(
-    remedy: Remedy, command_line: str, task: str
+    remedy: Hint, command_line: str, task: str
 ) -> None:
     def told(words: HintStyle) -> str:
         (group,) = ReportView(report(notes=[error("m", remedy)]), words).groups(Severity.ERROR)
@@ -95,7 +95,8 @@ def test_tenants_that_share_all_they_say_are_one_group_that_names_each_target() 
 
 def test_ids_that_no_source_knows_are_told_together() -> None:
     notes = [
-        error("no source knows it", tenant=f"t{i}", kind=Kind.UNKNOWN_TENANT) for i in range(9)
+        error("no source knows it", tenant=f"t{i}", kind=FindingKind.UNKNOWN_TENANT)
+        for i in range(9)
     ]
     (group,) = ReportView(report(notes=notes)).run_groups
     assert group.line(most=1) == "9 tenants (tenant 't0' and 8 more): no source knows it"
@@ -111,7 +112,9 @@ def test_what_was_done_is_told_in_the_targets_own_words() -> None:
 
 
 def test_a_database_that_was_made_and_not_finished_is_told_as_made() -> None:
-    view = ReportView(report(outcomes=[outcome("x", status="failed", message="m", effect=True)]))
+    view = ReportView(
+        report(outcomes=[outcome("x", status="failed", message="m", partially_applied=True)])
+    )
     assert view.action_text(view.report.tenants[0]) == "created, failed"
     assert [*view.changes] == ["created"]
 
@@ -123,12 +126,12 @@ def test_a_database_that_was_made_and_not_finished_is_told_as_made() -> None:
         ("pending", {}, False),
         ("unknown", {"message": "m"}, None),
         ("pending", {"unseen_on": ("eu2",)}, None),
-        ("held", {"message": "its name is bad"}, False),
-        ("held", {"finding": error("shared", kind=Kind.NAME_COLLISION)}, None),
-        ("held", {"finding": error("full", kind=Kind.OVER_CAPACITY)}, False),
-        ("held", {"finding": error("on both", kind=Kind.IN_TWO_TARGETS)}, True),
-        ("refused", {"message": "m", "before": database("telemetry_x")}, True),
-        ("refused", {"message": "m"}, False),
+        ("blocked", {"message": "its name is bad"}, False),
+        ("blocked", {"finding": error("shared", kind=FindingKind.NAME_COLLISION)}, None),
+        ("blocked", {"finding": error("full", kind=FindingKind.OVER_CAPACITY)}, False),
+        ("blocked", {"finding": error("on both", kind=FindingKind.IN_TWO_TARGETS)}, True),
+        ("guarded", {"message": "m", "before": database("telemetry_x")}, True),
+        ("guarded", {"message": "m"}, False),
     ],
 )
 def test_whether_a_database_exists_is_said_only_where_it_is_known(
@@ -171,7 +174,7 @@ def _operations(of: Report) -> int:
 def test_telling_ten_times_the_tenants_takes_ten_times_the_work(alike: bool) -> None:
     def of(number: int) -> Report:
         tenants = [
-            tenant(f"t{i}", "refused", message="m" if alike else f"m{i}") for i in range(number)
+            tenant(f"t{i}", "guarded", message="m" if alike else f"m{i}") for i in range(number)
         ]
         return report(tenants, exit_code=4)
 

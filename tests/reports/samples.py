@@ -10,23 +10,23 @@ from influxops.plugin import (
     UNMANAGED,
     Action,
     Change,
+    ChangeResult,
     Database,
     ExitCode,
     Finding,
-    Kind,
+    FindingKind,
+    Hint,
     Outcome,
     Refusal,
-    Remedy,
     Report,
     RunOrigin,
     RunStart,
     Severity,
     SourceState,
-    Status,
     TargetState,
     TenantPlan,
+    TenantStatus,
     Traits,
-    Verdict,
 )
 
 DAY = 86400
@@ -60,16 +60,16 @@ EU2 = TargetState(
 )
 REGISTRY = SourceState("registry", "postgres", "iot@db.example:5432/iotcloud", 3)
 NO_TENANTS = Finding(
-    Kind.NO_TENANTS,
+    FindingKind.NO_TENANTS,
     Severity.INFO,
     "No tenants found in device_registry",
     "is this the right registry?",
 )
 _KINDS = {
-    "held": Kind.INVALID_NAME,
-    "refused": Kind.GUARD,
-    "failed": Kind.FAILED_CHANGE,
-    "unknown": Kind.NOT_READ,
+    "blocked": FindingKind.INVALID_NAME,
+    "guarded": FindingKind.GUARD,
+    "failed": FindingKind.CHANGE_FAILED,
+    "unknown": FindingKind.NOT_READ,
 }
 
 
@@ -111,12 +111,12 @@ def tenant(id_: str, verdict: str, *actions: str, **values: Any) -> TenantPlan:
             Finding(_KINDS[verdict], Severity.ERROR, message, hint, tenant=id_, database=name),
         )
     if verdict == "changed":
-        values.setdefault("outcomes", tuple(Outcome(each, Status.DONE) for each in changes))
+        values.setdefault("outcomes", tuple(Outcome(each, ChangeResult.DONE) for each in changes))
     return TenantPlan(
         id_,
         name,
         values.pop("retention", UNMANAGED),
-        Verdict(verdict),
+        TenantStatus(verdict),
         target=target,
         before=before,
         after=after,
@@ -126,22 +126,24 @@ def tenant(id_: str, verdict: str, *actions: str, **values: Any) -> TenantPlan:
 
 
 def outcome(id_: str, action: str = "create", status: str = "done", **values: Any) -> Outcome:
-    message, effect = values.pop("message", ""), values.pop("effect", False)
-    return Outcome(change(id_, action, **values), Status(status), message, effect=effect)
+    message, applied = values.pop("message", ""), values.pop("partially_applied", False)
+    return Outcome(
+        change(id_, action, **values), ChangeResult(status), message, partially_applied=applied
+    )
 
 
 def settled(*outcomes: Outcome) -> list[TenantPlan]:
     """Tenants whose changes ended so."""
     tenants = []
     for each in outcomes:
-        done = each.status is Status.DONE
-        told = Finding(Kind.FAILED_CHANGE, Severity.ERROR, each.message or "it failed")
+        done = each.status is ChangeResult.DONE
+        told = Finding(FindingKind.CHANGE_FAILED, Severity.ERROR, each.message or "it failed")
         tenants.append(
             TenantPlan(
                 each.change.tenant,
                 each.change.database,
                 UNMANAGED,
-                Verdict.CHANGED if done else Verdict.FAILED,
+                TenantStatus.CHANGED if done else TenantStatus.FAILED,
                 target=each.change.target,
                 before=each.change.before,
                 after=each.change.after,
@@ -188,16 +190,16 @@ def head(of: Report) -> RunStart:
     return RunStart(of.run_id, of.dry_run, of.origin, of.sources, of.targets)
 
 
-def error(message: str, hint: str | Remedy = "", **about: Any) -> Finding:
-    return Finding(about.pop("kind", Kind.NOTE), Severity.ERROR, message, hint, **about)
+def error(message: str, hint: str | Hint = "", **about: Any) -> Finding:
+    return Finding(about.pop("kind", FindingKind.NOTE), Severity.ERROR, message, hint, **about)
 
 
-def warning(message: str, hint: str | Remedy = "", **about: Any) -> Finding:
-    return Finding(about.pop("kind", Kind.NOTE), Severity.WARNING, message, hint, **about)
+def warning(message: str, hint: str | Hint = "", **about: Any) -> Finding:
+    return Finding(about.pop("kind", FindingKind.NOTE), Severity.WARNING, message, hint, **about)
 
 
 def unreachable(target: str = "eu2") -> Finding:
-    return error("connection refused", "start it", target=target, kind=Kind.UNREACHABLE)
+    return error("connection refused", "start it", target=target, kind=FindingKind.UNREACHABLE)
 
 
 def full_report() -> Report:
@@ -214,7 +216,7 @@ def full_report() -> Report:
             tenant("acme", "changed", "create", after=database("telemetry_acme")),
             tenant(
                 "a b",
-                "held",
+                "blocked",
                 database="",
                 target=None,
                 message="its database name holds a space",
@@ -222,12 +224,12 @@ def full_report() -> Report:
             ),
             tenant(
                 "globex",
-                "refused",
+                "guarded",
                 before=weeks,
                 after=weeks,
                 refused=(shorter,),
                 message="refused by the guard shorter-retention: retention 90d to 30d",
-                hint=Remedy.allow("shorter-retention"),
+                hint=Hint.allow("shorter-retention"),
             ),
             tenant(
                 "hooli",
@@ -241,7 +243,7 @@ def full_report() -> Report:
         ],
         notes=[
             unreachable(),
-            Finding(Kind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
+            Finding(FindingKind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
         ],
         refusals=[
             Refusal(

@@ -67,7 +67,7 @@ def test_a_change_is_told_with_who_where_and_what(path: Path) -> None:
 
 
 def test_what_may_have_left_something_is_told_and_what_was_not_tried_is_not(path: Path) -> None:
-    statuses = ["done", "failed", "unconfirmed", "unknown", "full", "skipped"]
+    statuses = ["done", "failed", "unconfirmed", "unknown", "no-capacity", "skipped"]
     append(path, report(outcomes=[outcome(s, status=s, message=s) for s in statuses], exit_code=1))
     assert [(e["tenant"], e["status"]) for e in entries(path)] == [
         ("done", "done"),

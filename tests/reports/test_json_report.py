@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
-from influxops.plugin import UNKNOWN, Context, DeadlineExceeded, Report, ReporterError, Status
+from influxops.plugin import UNKNOWN, ChangeResult, Context, DeadlineExceeded, Report, ReporterError
 from influxops_reports.json import JsonReporter
 from tests.reports.samples import EU1, database, full_report, outcome, report, tenant
 
@@ -54,7 +54,7 @@ def write(told: Report, **settings: Any) -> None:
             ],
             dry_run=True,
         ),
-        report(outcomes=[outcome("x", status=s) for s in list(Status) if s != "done"]),
+        report(outcomes=[outcome("x", status=s) for s in list(ChangeResult) if s != "done"]),
     ],
     ids=["empty", "full", "dry-run", "outcomes"],
 )
@@ -73,14 +73,14 @@ def test_the_document_says_where_each_tenant_is(capsys: pytest.CaptureFixture[st
     assert out.count("\n") == 1
     document = json.loads(out)
     acme = next(t for t in document["tenants"] if t["tenant"] == "acme")
-    assert (acme["target"], acme["url"], acme["database"], acme["state"]) == (
+    assert (acme["target"], acme["url"], acme["database"], acme["status"]) == (
         "eu1",
         "http://eu1.example:8181",
         "telemetry_acme",
         "changed",
     )
     assert document["targets"][0]["cluster_uuid"] == "6f1c-a"
-    assert document["targets"][0]["places_left"] == 2
+    assert document["targets"][0]["free_slots"] == 2
     assert document["sources"][0]["location"] == "iot@db.example:5432/iotcloud"
     assert document["run"]["config"] == "/etc/influxops.toml"
 
@@ -105,7 +105,7 @@ def test_a_server_that_died_in_the_middle_is_not_reachable(
     dead = replace(EU1, reachable=False, error="connection reset")
     write(report([tenant("x", "unknown", message="no answer")], targets=(dead,), exit_code=1))
     (target,) = json.loads(capsys.readouterr().out)["targets"]
-    assert (target["reachable"], target["places_left"]) == (False, None)
+    assert (target["reachable"], target["free_slots"]) == (False, None)
     assert target["error"] == "connection reset"
 
 
@@ -124,7 +124,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     with path.open() as reader:
         write(full_report(), path=str(path))
         assert reader.read() == "an old report, which somebody is reading"
-    assert json.loads(path.read_text())["version"] == 1
+    assert json.loads(path.read_text())["version"] == 2
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
@@ -135,7 +135,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "there" / "real.json")
     write(full_report(), path=str(link))
     assert link.is_symlink()
-    assert json.loads((tmp_path / "there" / "real.json").read_text())["version"] == 1
+    assert json.loads((tmp_path / "there" / "real.json").read_text())["version"] == 2
 
 
 def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         write(report(), path=str(pipe))
-        assert json.loads(os.read(reading, 65536))["version"] == 1
+        assert json.loads(os.read(reading, 65536))["version"] == 2
     finally:
         os.close(reading)
     assert pipe.is_fifo()
@@ -175,7 +175,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(
 
 def test_any_id_survives_the_way_through_json(capsys: pytest.CaptureFixture[str]) -> None:
     ids = ["ü", "\x1b[31m", "x\ny", "\udc80", "\u202e"]
-    write(report([tenant(id_, "held", database="") for id_ in ids]))
+    write(report([tenant(id_, "blocked", database="") for id_ in ids]))
     out = capsys.readouterr().out
     assert out.isascii()
     assert "\x1b" not in out

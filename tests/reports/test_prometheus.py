@@ -17,7 +17,7 @@ from influxops.plugin import (
     Context,
     DeadlineExceeded,
     Finding,
-    Kind,
+    FindingKind,
     Report,
     ReporterError,
     Severity,
@@ -60,7 +60,7 @@ def test_the_names_are_as_documented(path: Path) -> None:
         "influxops_last_success_timestamp_seconds",
         "influxops_tenants",
         "influxops_target_up",
-        "influxops_target_places_left",
+        "influxops_target_free_slots",
         "influxops_target_info",
         "influxops_findings",
         "influxops_changes_total",
@@ -74,12 +74,12 @@ def test_a_run_is_told_in_full(path: Path) -> None:
     written = write(path, full_report())
     assert written[key("last_run_success")] == 0
     assert written[key("run_seconds")] == 2.13
-    states = ["ok", "changed", "pending", "held", "refused", "failed", "unknown"]
+    states = ["ok", "changed", "pending", "blocked", "guarded", "failed", "unknown"]
     assert [written[key("tenants", state=s)] for s in states] == [1, 1, 0, 1, 1, 1, 1]
     assert written[key("target_up", target="eu1")] == 1
     assert written[key("target_up", target="eu2")] == 0
-    assert written[key("target_places_left", target="eu1")] == 2
-    assert key("target_places_left", target="eu2") not in written
+    assert written[key("target_free_slots", target="eu1")] == 2
+    assert key("target_free_slots", target="eu2") not in written
     info = key("target_info", target="eu1", cluster_uuid="6f1c-a", edition="Core", version="3.10.0")
     assert written[info] == 1
     assert sum(name == "influxops_target_info" for name, _ in written) == 1
@@ -157,7 +157,7 @@ def test_a_scoped_run_counts_its_changes_and_says_nothing_of_the_rest(path: Path
 
 def test_a_run_that_read_nothing_keeps_what_is_known_of_tenants_and_targets(path: Path) -> None:
     whole = write(path, report([tenant(f"t{i}", "ok") for i in range(9)], targets=(EU1, EU2)))
-    busy = Finding(Kind.LOCK_BUSY, Severity.ERROR, "another run holds the lock")
+    busy = Finding(FindingKind.LOCK_BUSY, Severity.ERROR, "another run holds the lock")
     nothing = replace(report(notes=[busy], exit_code=5), sources=(), targets=(), seconds=0.5)
     assert write(path, nothing) == {
         **whole,
@@ -226,7 +226,7 @@ def test_a_server_that_died_in_the_middle_is_down(path: Path) -> None:
     dead = replace(EU1, reachable=False, error="connection reset")
     written = write(path, report([tenant("x", "unknown")], targets=(dead,), exit_code=1))
     assert written[key("target_up", target="eu1")] == 0
-    assert key("target_places_left", target="eu1") not in written
+    assert key("target_free_slots", target="eu1") not in written
 
 
 def test_a_named_pipe_that_nobody_reads_ends_with_the_budget(path: Path) -> None:

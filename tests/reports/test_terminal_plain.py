@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from influxops.plugin import (
     Context,
     Finding,
-    Kind,
+    FindingKind,
+    Hint,
     Refusal,
-    Remedy,
     Report,
     Severity,
     SourceState,
@@ -53,7 +53,7 @@ def test_verbose_says_what_was_done_and_where(piped: Tell) -> None:
     ]
 
 
-@pytest.mark.parametrize("state", ["failed", "held", "unknown"])
+@pytest.mark.parametrize("state", ["failed", "blocked", "unknown"])
 def test_what_is_not_right_is_an_err_line_with_its_reason(piped: Tell, state: str) -> None:
     out = piped(report([tenant("x", state, message="eu1 is full")], exit_code=1))
     assert out.startswith("ERR telemetry_x: eu1 is full\n")
@@ -64,7 +64,7 @@ def test_a_refused_tenant_names_its_guard_and_not_everybody_else(piped: Tell) ->
     told = "refused by the guard drop: drop"
     out = piped(
         report(
-            [tenant("x", "refused", message=told, hint=Remedy.allow("drop"))],
+            [tenant("x", "guarded", message=told, hint=Hint.allow("drop"))],
             refusals=[Refusal("drop", everybody, ("x",))],
             exit_code=4,
         )
@@ -78,7 +78,7 @@ def test_a_refused_tenant_names_its_guard_and_not_everybody_else(piped: Tell) ->
 
 def test_a_tenant_without_a_valid_name_is_named_by_its_quoted_id(piped: Tell) -> None:
     why = "its database name holds a space"
-    held = tenant("a b", "held", database="", target=None, message=why)
+    held = tenant("a b", "blocked", database="", target=None, message=why)
     out = piped(report([held], exit_code=1))
     assert out.splitlines()[0] == "ERR tenant 'a b': its database name holds a space"
     assert out.count("holds a space") == 1
@@ -89,7 +89,7 @@ def test_a_tenant_without_a_valid_name_is_named_by_its_quoted_id(piped: Tell) ->
     ["x\ny", "x\r\x1b[2J", "x\x9b31m", "x\u2028y", "\u202eevil", "x\udc80", "x\x00", "\ud800"],
 )
 def test_no_id_breaks_its_line_or_steers_the_terminal(piped: Tell, id_: str) -> None:
-    held = tenant(id_, "held", database="", target=None, message=f"no good: {id_}")
+    held = tenant(id_, "blocked", database="", target=None, message=f"no good: {id_}")
     out = piped(report([held], exit_code=1, notes=[warning(f"odd {id_}", f"hint {id_}")]))
     lines = out.split("\n")
     assert lines[0].startswith("WARN odd ")
@@ -195,7 +195,7 @@ def test_findings_about_no_tenant_get_lines_of_their_own(piped: Tell) -> None:
         notes=[
             unreachable(),
             warning("no lock could be had", "grant it"),
-            Finding(Kind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
+            Finding(FindingKind.ORPHAN, Severity.INFO, "telemetry_gone belongs to no tenant"),
         ],
         exit_code=1,
     )
@@ -222,15 +222,19 @@ def test_a_warning_about_a_tenant_stands_with_it_and_leaves_it_ok(piped: Tell) -
 
 def test_an_acknowledged_tenant_is_no_error(piped: Tell) -> None:
     why = "its database name holds a space (acknowledged)"
-    known = Finding(Kind.INVALID_NAME, Severity.INFO, why, tenant="a b")
-    told = report([tenant("a b", "held", database="", target=None, finding=known)])
+    known = Finding(FindingKind.INVALID_NAME, Severity.INFO, why, tenant="a b")
+    told = report([tenant("a b", "blocked", database="", target=None, finding=known)])
     assert piped(told).startswith("INFO tenant 'a b': its database name holds a space (ackn")
     assert piped(told, quiet=True) == ""
 
 
 def test_very_many_acknowledged_tenants_are_one_line(piped: Tell) -> None:
     held = [
-        tenant(f"{i}", "held", finding=Finding(Kind.CASE, Severity.INFO, "known", tenant=f"{i}"))
+        tenant(
+            f"{i}",
+            "blocked",
+            finding=Finding(FindingKind.CASE, Severity.INFO, "known", tenant=f"{i}"),
+        )
         for i in range(21)
     ]
     line, *_ = piped(report(held)).splitlines()
@@ -243,11 +247,11 @@ def test_the_summary_counts_what_happened(piped: Tell) -> None:
         *(tenant(f"o{i}", "ok") for i in range(1200)),
         tenant("c", "changed", "create", "add-marker"),
         tenant("r", "changed", "set-retention"),
-        tenant("h", "held", message="m"),
+        tenant("h", "blocked", message="m"),
         tenant("f", "failed", message="m"),
     ]
     assert (
-        "1,204 tenants: 1,200 ok, 1 created, 1 retention set, 1 held, 1 failed, in 2.1 s\n"
+        "1,204 tenants: 1,200 ok, 1 created, 1 retention set, 1 blocked, 1 failed, in 2.1 s\n"
         in piped(report(tenants, exit_code=1))
     )
 
@@ -309,8 +313,8 @@ def test_what_fails_on_one_of_several_targets_names_it(piped: Tell) -> None:
 def test_what_is_not_confirmed_is_called_so_and_what_to_run(piped: Tell) -> None:
     finding = error(
         "made, and perhaps not durable",
-        Remedy.command("ensure --verify"),
-        kind=Kind.UNCONFIRMED,
+        Hint.command("ensure --verify"),
+        kind=FindingKind.UNCONFIRMED,
         tenant="x",
     )
     lines = piped(report([tenant("x", "unknown", finding=finding)], exit_code=1)).splitlines()
@@ -447,12 +451,12 @@ def test_what_was_done_before_an_interruption_is_told(piped: Tell) -> None:
     [
         report(notes=[error("no such table", source="registry")], dry_run=True, exit_code=1),
         report([tenant("x", "ok")], notes=[error("a row without an id")], dry_run=True),
-        report([tenant("x", "ok"), tenant("y", "held", message="m")], dry_run=True, exit_code=1),
+        report([tenant("x", "ok"), tenant("y", "blocked", message="m")], dry_run=True, exit_code=1),
         report([tenant("x", "unknown", message="m")], dry_run=True, exit_code=1),
         report(refusals=[Refusal("empty-source", "m")], dry_run=True, exit_code=4),
         report([tenant("x", "ok")], notes=[error("a row without an id")], exit_code=1),
     ],
-    ids=["source", "row", "held", "unknown", "guard", "real run"],
+    ids=["source", "row", "blocked", "unknown", "guard", "real run"],
 )
 def test_what_is_not_known_to_be_right_is_not_nothing_to_do(piped: Tell, told: Report) -> None:
     out = piped(told)
@@ -461,9 +465,9 @@ def test_what_is_not_known_to_be_right_is_not_nothing_to_do(piped: Tell, told: R
 
 
 def test_creates_beyond_an_estimate_are_no_promise(piped: Tell) -> None:
-    creates = [tenant(f"t{i}", "pending", "create", over_estimate=i > 1) for i in range(4)]
+    creates = [tenant(f"t{i}", "pending", "create", may_exceed_capacity=i > 1) for i in range(4)]
     beyond = error(
-        "4 to create, 2 places left", "add a target", target="eu1", kind=Kind.OVER_CAPACITY
+        "4 to create, 2 places left", "add a target", target="eu1", kind=FindingKind.OVER_CAPACITY
     )
     lines = piped(report(creates, notes=[beyond], dry_run=True, exit_code=1)).splitlines()
     assert lines[:5] == [
@@ -479,7 +483,7 @@ def test_creates_beyond_an_estimate_are_no_promise(piped: Tell) -> None:
 
 def test_a_long_id_is_cut_and_named_once(piped: Tell) -> None:
     id_ = "x" * 600
-    held = tenant(id_, "held", database="", target=None, message="its database name is too long")
+    held = tenant(id_, "blocked", database="", target=None, message="its database name is too long")
     (line, *_) = piped(report([held], exit_code=1)).splitlines()
     assert line == f"ERR tenant '{'x' * 59}…' (600 characters): its database name is too long"
     assert piped(report([tenant("y" * 400, "ok")])).startswith("OK telemetry_yyy")

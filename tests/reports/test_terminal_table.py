@@ -109,7 +109,7 @@ def test_tenants_that_share_a_reason_are_told_together_names_first(on_terminal: 
 
 def test_a_long_reason_cuts_off_no_name(on_terminal: Tell) -> None:
     long = "no place left: " + "the server said that it is full, " * 40
-    tenants = [tenant(f"t{i}", "held", message=long, target=None) for i in range(30)]
+    tenants = [tenant(f"t{i}", "blocked", message=long, target=None) for i in range(30)]
     out = " ".join(plain(on_terminal(report(tenants, exit_code=1), 200)).split())
     assert "(telemetry_t0, telemetry_t1, telemetry_t2, telemetry_t3 and 26 more): no place" in out
     assert "... (-v shows all)" in out
@@ -134,7 +134,7 @@ def test_findings_stand_beneath_the_table_the_worst_last(on_terminal: Tell) -> N
 def test_no_tenant_and_no_server_writes_to_the_terminal_itself(on_terminal: Tell) -> None:
     id_ = "x\x1b]0;owned\x07[red]y[/red]:smile:\n"
     told = report(
-        [tenant(id_, "held", database="", target=None, message=f"{id_} \x1b[2Jis [bold]bad")],
+        [tenant(id_, "blocked", database="", target=None, message=f"{id_} \x1b[2Jis [bold]bad")],
         notes=[error(f"the server said \x1b[31m{id_}")],
         exit_code=1,
     )

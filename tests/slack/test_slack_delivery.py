@@ -91,7 +91,7 @@ def test_it_does_not_wait_longer_than_its_time(
         make_reporter().influxops_report(CHANGED, Context(timeout=2))
     assert time.monotonic() - started < 1
     assert len(webhook.requests) == 1
-    assert "budget" in caught.value.hint
+    assert "timeout" in caught.value.hint
 
 
 def test_trouble_of_slacks_own_is_tried_again(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.plugin import Finding, Kind, Refusal, Report, Severity
+from influxops.plugin import Finding, FindingKind, Refusal, Report, Severity
 from influxops_slack.message import message
 from tests.reports.samples import (
     DAY,
@@ -74,7 +74,7 @@ def nasty_report() -> Report:
     return report(
         [
             *(
-                tenant(id_, "held", database="", target=None, message=f"why {id_}", hint=id_)
+                tenant(id_, "blocked", database="", target=None, message=f"why {id_}", hint=id_)
                 for id_ in NASTY
             ),
             *(tenant(f"n{i}", "failed", message=f"reason {i} {NASTY[i]}") for i in range(9)),
@@ -125,7 +125,7 @@ def test_it_says_what_failed_why_and_what_to_do() -> None:
     told = message(full_report())
     assert told["text"] == texts(told)[0]
     assert texts(told)[0] == (
-        "❌ influxops on ops1: 1 created, 1 failed, 1 unknown, 1 held, 1 refused, "
+        "❌ influxops on ops1: 1 created, 1 failed, 1 unknown, 1 blocked, 1 needs --allow, "
         "1 of 6 tenants already ok"
     )
     errors = section(told, "Errors").splitlines()
@@ -159,14 +159,14 @@ def test_tenants_that_share_a_reason_are_one_line() -> None:
 
 def test_a_full_fleet_cuts_the_servers_words_and_no_name() -> None:
     long = "no place left: " + "the server said that it is full, " * 40
-    full = [tenant(f"t{i}", "held", message=long, target=None) for i in range(30)]
+    full = [tenant(f"t{i}", "blocked", message=long, target=None) for i in range(30)]
     text = section(message(report(full, exit_code=1)), "Errors")
     assert "30 tenants (telemetry_t0, telemetry_t1, telemetry_t2 and 27 more): no place" in text
 
 
 def test_an_acknowledged_tenant_is_no_error() -> None:
-    known = Finding(Kind.INVALID_NAME, Severity.INFO, "known", tenant="a b")
-    told = message(report([tenant("a b", "held", database="", finding=known)]))
+    known = Finding(FindingKind.INVALID_NAME, Severity.INFO, "known", tenant="a b")
+    told = message(report([tenant("a b", "blocked", database="", finding=known)]))
     assert not any("Errors" in text for text in texts(told))
     assert told["text"].startswith("✅")
 
@@ -230,7 +230,7 @@ def test_a_report_with_nothing_in_it_is_a_message() -> None:
 
 def test_a_long_id_is_cut_and_named_once() -> None:
     id_ = "x" * 600
-    held = tenant(id_, "held", database="", target=None, message="its database name is too long")
+    held = tenant(id_, "blocked", database="", target=None, message="its database name is too long")
     text = section(message(report([held], exit_code=1)), "Err")
     assert (
         text.splitlines()[2]

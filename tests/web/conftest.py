@@ -172,6 +172,6 @@ def web(
     """One service for all tests of a module: each takes tenants of its own."""
     folder = tmp_path_factory.mktemp("web")
     # Patience for a machine that is busy with other tests.
-    extra = "[web]\nlogins = 1000\nbudget = 20.0\n"
+    extra = "[web]\nlogin_rate_per_minute = 1000\ntimeout = 20.0\n"
     with platform(folder, postgres, module_influx, extra) as running:
         yield running

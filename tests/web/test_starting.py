@@ -103,7 +103,7 @@ def test_a_table_of_devices_that_was_there_is_used_as_it_is(
         cli = Cli(tmp_path, {"DSN": db.conninfo})
         extra = """
 [web]
-devices = "Gateways"
+device_table = "Gateways"
 columns = {device_id = "serial", tenant_id = "customer", last_seen_at = "seen"}
 device_values = {model = "m1"}
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("tenants", nargs=-1, metavar="[TENANT]...")
 @click.option("--run", metavar="ID", help="What this run did.")
 @click.option("--since", metavar="DURATION", help="No older than this: 7d, 12h.")
-@click.option("--most", type=click.IntRange(min=1), metavar="N", help="Only the newest N lines.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N lines.")
 @format_option
 @timeout_option
 @common_options
@@ -28,7 +28,7 @@ def command(
     tenants: tuple[str, ...],
     run: str | None,
     since: str | None,
-    most: int | None,
+    limit: int | None,
     output: str,
     timeout: float | None,
 ) -> None:
@@ -52,9 +52,9 @@ def command(
         if seconds is not None:
             now = ledger.memory(context, ()).now
             start = (now or context.started) - timedelta(seconds=seconds)
-        entries = ledger.history(Wanted(tenants or None, run, start, most), context)
+        entries = ledger.history(Wanted(tenants or None, run, start, limit), context)
     if output == "json":
-        say_json({"version": 1, "history": [_document(entry) for entry in entries]})
+        say_json({"version": 2, "history": [_document(entry) for entry in entries]})
         return
     for entry in entries:
         put(_line(entry, named=len(tenants) == 1))

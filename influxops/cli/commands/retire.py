@@ -68,10 +68,10 @@ def command(
 def _say_nothing_due(ctx: click.Context, report: Report) -> None:
     """Say that nothing was to be done: a run without a tenant shows nothing."""
     from influxops.cli.output.stdio import say
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
     options = common(ctx)
     if report.tenants or report.exit_code or options.quiet:
         return
-    waiting = [note.message for note in report.notes if note.kind is Kind.RETIRING]
+    waiting = [note.message for note in report.notes if note.kind is FindingKind.RETIRING]
     say("; ".join(["nothing is due", *waiting]), err=options.output == "json")

@@ -48,7 +48,7 @@ def command(
         view, errors = look(engine, context)
         rows = tenant_status(engine, view, context)
     if output == "json":
-        say_json({"version": 1, "tenants": rows})
+        say_json({"version": 2, "tenants": rows})
     elif rows:
         _show(view, rows)
     for sentence in view.no_tenants:
@@ -71,20 +71,20 @@ def _is_good(row: Mapping[str, Any]) -> bool:
 def _acknowledged(view: ReportView) -> set[str]:
     """Return the tenants that are held, and of which somebody has said that this is known."""
     from influxops.domain.finding import Severity
-    from influxops.domain.plan import Verdict
+    from influxops.domain.plan import TenantStatus
 
     return {
         tenant.tenant
         for tenant in view.report.tenants
-        if tenant.verdict is Verdict.HELD and view.severity(tenant) is not Severity.ERROR
+        if tenant.status is TenantStatus.BLOCKED and view.severity(tenant) is not Severity.ERROR
     }
 
 
 def _tell_reasons(view: ReportView, rows: Sequence[Mapping[str, Any]], wrong: set[str]) -> None:
     """Say on standard error why tenants are not right, and what to do."""
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
-    shown = (Kind.IN_TWO_TARGETS, Kind.LOST)
+    shown = (FindingKind.IN_TWO_TARGETS, FindingKind.LOST)
     advice = {
         tenant.tenant: view.advice(tenant)
         for tenant in view.report.tenants
@@ -157,7 +157,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "rows": _number(row, row["rows"], at_most=_is_at_most(row["tables"] or ())),
         "tables": _tables(row["tables"]),
         "last_write": row["last_write"] or "-",
-        "since": (row["since"] or "-")[:10],
+        "since": (row["created_at"] or "-")[:10],
     }
     state = {"yes": "ok", "no": "missing"}.get(cells["exists"], "unknown")
     if row["copies"]:

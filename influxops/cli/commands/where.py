@@ -42,14 +42,14 @@ def command(
         return
     from influxops.cli.inspect import look
     from influxops.cli.session import session
-    from influxops.domain.finding import Kind, Severity
+    from influxops.domain.finding import FindingKind, Severity
     from influxops.domain.selection import Scope
     from influxops.engine.status import copies_of, place
     from influxops.report.document import plain
 
     scope = Scope(frozenset([tenant]))
     with session(ctx, timeout=timeout, scope=scope) as (engine, context):
-        view, _ = look(engine, context, leave_out=(Kind.OVER_CAPACITY,))
+        view, _ = look(engine, context, leave_out=(FindingKind.OVER_CAPACITY,))
     found = next((each for each in view.report.tenants if each.tenant == tenant), None)
     if found is None:
         ctx.exit(view.report.exit_code or ExitCode.FAILED)
@@ -65,7 +65,7 @@ def command(
             "database": found.database or None,
             "exists": exists,
             "copies": copies,
-            "since": plain(found.record.made) if found.record else None,
+            "since": plain(found.record.created_at) if found.record else None,
         }
         say_json(document, indent=None)
     else:
@@ -86,7 +86,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
     with session(ctx, timeout=timeout) as (engine, context):
         record = engine.needs_ledger().memory(context, {tenant}).records.get(tenant)
         places = {handle.name: handle.state().url for handle in engine.targets}
-    has_place = record is not None and record.state not in (State.WANTED, State.RETIRED)
+    has_place = record is not None and record.state not in (State.PENDING, State.RETIRED)
     url = places.get(record.target or "") if record is not None and has_place else None
     if output == "json":
         document = {
@@ -95,7 +95,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
             "url": url,
             "database": record.database or None if record is not None and has_place else None,
             "state": record.state.value if record is not None else None,
-            "since": plain(record.made) if record is not None else None,
+            "since": plain(record.created_at) if record is not None else None,
         }
         say_json(document, indent=None)
     elif record is not None and has_place:
@@ -107,13 +107,13 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
             f"it is {record.state.value}" if record is not None else "the ledger has no such tenant"
         )
         say(f"{quote(tenant)}: {what}", label="ERR", err=True)
-    found = has_place and record is not None and record.state not in (State.RESERVED, State.LOST)
+    found = has_place and record is not None and record.state not in (State.ALLOCATED, State.LOST)
     ctx.exit(ExitCode.OK if found else ExitCode.FAILED)
 
 
 def _since(record: Record | None) -> str:
     """Return since when a tenant has its database, as the ledger has it; empty without one."""
-    return f"since {record.made:%Y-%m-%d}" if record is not None and record.made else ""
+    return f"since {record.created_at:%Y-%m-%d}" if record is not None and record.created_at else ""
 
 
 def _tell(
@@ -123,7 +123,7 @@ def _tell(
     *,
     exists: bool | None,
 ) -> None:
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
     if copies:
         for copy in copies:
@@ -141,7 +141,7 @@ def _tell(
             return
     elif tenant.target is not None and not _is_lost(tenant):
         full = any(
-            finding.kind is Kind.OVER_CAPACITY and finding.target == tenant.target
+            finding.kind is FindingKind.OVER_CAPACITY and finding.target == tenant.target
             for finding in view.report.notes
         )
         on = tenant.target
@@ -156,17 +156,17 @@ def _tell(
 
 
 def _is_lost(tenant: TenantPlan) -> bool:
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
-    return tenant.finding is not None and tenant.finding.kind is Kind.LOST
+    return tenant.finding is not None and tenant.finding.kind is FindingKind.LOST
 
 
 def _is_elsewhere(tenant: TenantPlan) -> bool:
     """Return whether what was found is perhaps only a copy of a tenant's database."""
-    from influxops.domain.finding import Kind
+    from influxops.domain.finding import FindingKind
 
     finding = tenant.finding
-    return finding is not None and finding.kind in (Kind.MISPLACED, Kind.LOST)
+    return finding is not None and finding.kind in (FindingKind.MISPLACED, FindingKind.LOST)
 
 
 def _contents(copy: Mapping[str, Any]) -> str:

@@ -8,9 +8,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, Status
-from influxops.domain.finding import Finding, Kind, blocked
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
+from influxops.domain.finding import Finding, FindingKind, blocked
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
 from influxops.reconcile.apply.verify import closed_by, incomplete, settled, verify, with_completion
@@ -29,7 +29,7 @@ def next_batch(state: RunState) -> list[TenantPlan]:
     choose whom it gives the last place, and the plan would have promised it to another.
     """
     waiting = still_open(state)
-    return [plan for plan in waiting if not plan.over_estimate] or waiting
+    return [plan for plan in waiting if not plan.may_exceed_capacity] or waiting
 
 
 def still_open(state: RunState) -> list[TenantPlan]:
@@ -80,7 +80,7 @@ def carry_out(
     changes = [
         change
         for plan in batch
-        if plan.tenant not in ended or ended[plan.tenant][-1].status is Status.DONE
+        if plan.tenant not in ended or ended[plan.tenant][-1].status is ChangeResult.DONE
         for change in plan.changes
         if change.needs_target and not (plan.tenant in ended and change.action is Action.DROP)
     ]
@@ -122,10 +122,10 @@ def make_room(
     ended = {}
     for outcome in (settled(o, plans[o.change.tenant], observed) for o in outcomes):
         ended[outcome.change.tenant] = [outcome]
-        if outcome.status is not Status.DONE:
+        if outcome.status is not ChangeResult.DONE:
             why = "not tried: what is in its place could not be dropped"
             rest = [c for c in plans[outcome.change.tenant].changes if c.action is not Action.DROP]
-            ended[outcome.change.tenant] += [Outcome(c, Status.SKIPPED, why) for c in rest]
+            ended[outcome.change.tenant] += [Outcome(c, ChangeResult.SKIPPED, why) for c in rest]
     return observed, ended, faults
 
 
@@ -154,17 +154,19 @@ def replan(state: RunState, plan: Plan) -> Plan:
     """
     tenants = {}
     for id_, before in state.plan.tenants.items():
-        if before.verdict is not Verdict.PENDING or id_ in state.settled:
+        if before.status is not TenantStatus.PENDING or id_ in state.settled:
             tenants[id_] = before
         elif id_ in plan.tenants:
             tenants[id_] = plan.tenants[id_]
         else:
             why = "no place left on the targets that this run may write to"
             tenants[id_] = replace(
-                before, target=None, changes=(), after=None, over_estimate=False
+                before, target=None, changes=(), after=None, may_exceed_capacity=False
             ).block(
                 blocked(
-                    Kind.OVER_CAPACITY, why, "add a target, or let it write to the others, too"
+                    FindingKind.OVER_CAPACITY,
+                    why,
+                    "add a target, or let it write to the others, too",
                 ),
             )
     return replace(plan, tenants=tenants, refusals=state.plan.refusals)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, Status
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.ledger import failed_ledger
@@ -55,7 +55,7 @@ def reserve(
     mine = []
     for plan in batch:
         record = found.get(plan.tenant)
-        if record is not None and record.holder != context.id:
+        if record is not None and record.claimed_by != context.id:
             tenants[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), record)
         else:
             mine.append(plan)
@@ -77,17 +77,17 @@ def _reserved(plan: TenantPlan, action: Action, target: str, observed: Observed)
     """Return the record that takes a place for a tenant."""
     before = observed.ledger_view.records.get(plan.tenant)
     inventory = observed.inventories.get(target)
-    record = before or Record(plan.tenant, State.WANTED)
+    record = before or Record(plan.tenant, State.PENDING)
     if action not in (Action.CREATE, Action.DROP):
         return record
     if action is Action.DROP:
         if is_copy(record, target):
             return record  # an old copy goes, and the tenant stays where it is
         state = State.RETIRING
-    elif record.is_promised:
+    elif record.is_provisioned:
         state = record.state  # until it is there again, it stays what was promised and is not
     else:
-        state = State.RESERVED
+        state = State.ALLOCATED
     return replace(
         record,
         state=state,
@@ -108,16 +108,16 @@ def _not_reserved(
             rest.append(plan)
             continue
         finding = Finding(
-            Kind.NOT_TRIED,
+            FindingKind.NOT_ATTEMPTED,
             Severity.ERROR,
             f"not tried: it could not be reserved: {error.message}",
             error.remedy,
             plan.tenant,
             database=plan.database,
         )
-        outcomes = tuple(Outcome(c, Status.SKIPPED, finding.message) for c in plan.changes)
+        outcomes = tuple(Outcome(c, ChangeResult.SKIPPED, finding.message) for c in plan.changes)
         settled[plan.tenant] = replace(
-            plan, verdict=Verdict.FAILED, finding=finding, outcomes=outcomes, after=plan.before
+            plan, status=TenantStatus.FAILED, finding=finding, outcomes=outcomes, after=plan.before
         )
     notes = (*state.notes, failed_ledger(error))
     return replace(state, settled=settled, notes=notes), rest

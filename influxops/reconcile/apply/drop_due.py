@@ -19,10 +19,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Outcome, Status
-from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
+from influxops.domain.change import Action, ChangeResult, Outcome
+from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.domain.text import pluralize, summarize, truncate
@@ -166,14 +166,19 @@ class OldCopies:
         known = self._records.setdefault(
             plan.tenant, self.state.observed.ledger_view.records[plan.tenant]
         )
-        missing = next((n for n in (known.other, known.target) if n not in self._handles), None)
+        missing = next(
+            (n for n in (known.secondary_target, known.target) if n not in self._handles), None
+        )
         if missing is not None:
             self._not_copied(plan, f"the target {missing} is not configured any more", "")
             return False
-        source, target = self._handles[known.other or ""], self._handles[known.target or ""]
+        source, target = (
+            self._handles[known.secondary_target or ""],
+            self._handles[known.target or ""],
+        )
         late = Late.of(known)
         progress = self._progress[plan.tenant] if recent else late.moved
-        rest = CopyOrder(known.database, None, progress, only_missing=True, recent=recent)
+        rest = CopyRequest(known.database, None, progress, only_missing=True, recent=recent)
         try:
             copied = copy(source, target, rest, self.context)
         except Interrupted:
@@ -185,7 +190,7 @@ class OldCopies:
         self._progress[plan.tenant] = copied.progress
         now, is_postponed = self._now(), bool(copied.rows) and ALLOWED not in self.request.allow
         if copied.rows:
-            seconds = (now - (late.at or known.made or now)).total_seconds()
+            seconds = (now - (late.at or known.created_at or now)).total_seconds()
             late = replace(late, rate=copied.rows / max(seconds, 1.0))
         late = replace(late, at=now, postponed=late.postponed + is_postponed)
         self._records[plan.tenant] = replace(known, progress=msgspec.json.encode(late).decode())
@@ -211,39 +216,39 @@ class OldCopies:
         except InfluxopsError as error:
             why = f"the ledger: {error.message}"
             self._plans[plan.tenant] = plan.defer(
-                Kind.FAILED_LEDGER, why, error.remedy or "run it again"
+                FindingKind.FAILED_LEDGER, why, error.remedy or "run it again"
             )
             return
         self._records[plan.tenant] = found
-        if found.holder != self.context.id:
+        if found.claimed_by != self.context.id:
             self._plans[plan.tenant] = busy(replace(plan, changes=(), after=plan.before), found)
             return
         if time.monotonic() - ended > _BEGINS:
             why = f"the ledger took more than {_BEGINS:g} s to answer after the last pass"
-            self._plans[plan.tenant] = plan.defer(Kind.FAILED_LEDGER, why)
+            self._plans[plan.tenant] = plan.defer(FindingKind.FAILED_LEDGER, why)
             return
         limited = self.context.limited(_ENDS)
         (outcome,), faults = apply(plan.changes, self.request.targets, limited)
-        if limited.over and not self.context.over and outcome.status is not Status.DONE:
+        if limited.over and not self.context.over and outcome.status is not ChangeResult.DONE:
             why = f"its target did not answer the drop within {_ENDS:g} s"
-            outcome = replace(outcome, status=Status.UNKNOWN, message=why)
+            outcome = replace(outcome, status=ChangeResult.UNKNOWN, message=why)
         notes = (*plan.notes, *self._notes.pop(plan.tenant, ()))
         self._dropped.append((replace(plan, notes=notes), outcome))
         self._faults += faults
 
-    def _note(self, plan: TenantPlan, copied: Copied) -> None:
+    def _note(self, plan: TenantPlan, copied: CopyProgress) -> None:
         """Keep what a pass noticed, to be told once the old copy was dropped."""
         notes = [about(plan, finding) for finding in copied.findings]
         if copied.rows:
             known = self._records[plan.tenant]
             message = f"{_rows(copied)} came late: copied to {known.target} before the drop"
             note = Finding(
-                Kind.LATE_WRITES,
+                FindingKind.LATE_WRITES,
                 Severity.INFO,
                 message,
                 "",
                 plan.tenant,
-                known.other,
+                known.secondary_target,
                 plan.database,
                 facts={"rows": copied.rows, "tables": dict(copied.rows_by_table)},
             )
@@ -256,13 +261,13 @@ class OldCopies:
     def _not_copied(self, plan: TenantPlan, why: str, remedy: object) -> None:
         known = self._records[plan.tenant]
         message = (
-            f"what only its old copy on {known.other} may hold could not be copied to "
+            f"what only its old copy on {known.secondary_target} may hold could not be copied to "
             f"{known.target}: {why}"
         )
-        advice = remedy if isinstance(remedy, Remedy) else str(remedy)
-        self._plans[plan.tenant] = plan.defer(Kind.MOVING, message, advice)
+        advice = remedy if isinstance(remedy, Hint) else str(remedy)
+        self._plans[plan.tenant] = plan.defer(FindingKind.MOVING, message, advice)
 
-    def _postpone(self, plan: TenantPlan, late: Late, copied: Copied) -> None:
+    def _postpone(self, plan: TenantPlan, late: Late, copied: CopyProgress) -> None:
         """Leave an old copy to which rows came since the pass before; the ledger counts that."""
         known = self._records[plan.tenant]
         rows = _rows(copied)
@@ -274,27 +279,31 @@ class OldCopies:
         }
         if late.is_held:
             message = (
-                f"{late.still_written(known.other)}; the last pass found {rows}, which it copied "
+                f"{late.still_written(known.secondary_target)}; the last pass found {rows}, "
+                "which it copied "
                 f"to {known.target}, and the drop was postponed {late.postponed} times"
             )
             when = "let what writes there use the new place; to copy the rest and drop it then"
-            finding = blocked(Kind.LATE_WRITES, message, Remedy.allow(ALLOWED, when))
-            finding = replace(finding, target=known.other, facts=facts)
+            finding = blocked(FindingKind.LATE_WRITES, message, Hint.allow(ALLOWED, when))
+            finding = replace(finding, target=known.secondary_target, facts=facts)
             after = replace(plan, changes=(), after=plan.before).block(finding)
         else:
             message = (
-                f"{rows} came late to its old copy on {known.other}: copied to {known.target} "
+                f"{rows} came late to its old copy on {known.secondary_target}: copied to "
+                f"{known.target} "
                 f"(postponed {late.postponed} of {MOST_POSTPONED} times)"
             )
-            remedy = Remedy.command(
+            remedy = Hint.command(
                 "retire --due", "let what writes there use the new place, then run {}"
             )
-            after = plan.defer(Kind.LATE_WRITES, message, remedy)
+            after = plan.defer(FindingKind.LATE_WRITES, message, remedy)
             assert after.finding is not None
             after = replace(after, finding=replace(after.finding, facts=facts))
         assert after.finding is not None
-        ended, message = Status.SKIPPED.value, after.finding.message
-        entry = self.request.entry(Event.DROPPED, plan, known.other, ended=ended, message=message)
+        ended, message = ChangeResult.SKIPPED.value, after.finding.message
+        entry = self.request.entry(
+            Event.DROPPED, plan, known.secondary_target, ended=ended, message=message
+        )
         self._plans[plan.tenant] = after
         self._late.append((known, entry))
 
@@ -333,7 +342,7 @@ class OldCopies:
         written = [
             self._visible(plan)
             for plan, _ in self._dropped
-            if any(note.kind is Kind.LATE_WRITES for note in plan.notes)
+            if any(note.kind is FindingKind.LATE_WRITES for note in plan.notes)
         ]
         with contextlib.suppress(Interrupted):
             self.context.pause(max(written, default=0.0))
@@ -365,7 +374,7 @@ def note_of(plan: TenantPlan) -> TenantPlan:
     if not late.is_held:
         return plan
     note = Finding(
-        Kind.LATE_WRITES,
+        FindingKind.LATE_WRITES,
         Severity.WARNING,
         f"{late.still_written(plan.target)} when it was last looked at",
         "stop what writes there",
@@ -377,7 +386,7 @@ def note_of(plan: TenantPlan) -> TenantPlan:
     return plan.note(note)
 
 
-def _rows(copied: Copied) -> str:
+def _rows(copied: CopyProgress) -> str:
     """Return how many rows were copied, and of which tables as far as that is known."""
     rows, told = copied.rows_by_table, pluralize(copied.rows, "row")
     if not rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.errors import InfluxopsError, Interrupted, LockBusy
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
@@ -100,7 +100,7 @@ class Lock:
             why = f"no lock could be had ({self.missing})"
         if why:
             yield Finding(
-                Kind.NO_LOCK,
+                FindingKind.NO_LOCK,
                 Severity.WARNING if len(request.targets) > 1 or self.lost else Severity.INFO,
                 f"{why}; another run at the same time could give one tenant two databases, which "
                 "can be seen only among the configured targets",

@@ -6,24 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.reconcile.plan.recorded import came_back
 from influxops.reconcile.state import Observed
 
 #: What a tenant's own verdict is where one of its changes ended so, the worst first.
 _FINDINGS = {
-    Status.FAILED: (Verdict.FAILED, Kind.FAILED_CHANGE),
-    Status.FULL: (Verdict.FAILED, Kind.FAILED_CHANGE),
-    Status.SKIPPED: (Verdict.FAILED, Kind.NOT_TRIED),
-    Status.UNCONFIRMED: (Verdict.UNKNOWN, Kind.UNCONFIRMED),
-    Status.UNKNOWN: (Verdict.UNKNOWN, Kind.NOT_KNOWN),
+    ChangeResult.FAILED: (TenantStatus.FAILED, FindingKind.CHANGE_FAILED),
+    ChangeResult.NO_CAPACITY: (TenantStatus.FAILED, FindingKind.CHANGE_FAILED),
+    ChangeResult.SKIPPED: (TenantStatus.FAILED, FindingKind.NOT_ATTEMPTED),
+    ChangeResult.UNCONFIRMED: (TenantStatus.UNKNOWN, FindingKind.UNCONFIRMED),
+    ChangeResult.UNKNOWN: (TenantStatus.UNKNOWN, FindingKind.OUTCOME_UNKNOWN),
 }
 
-_LOOK_CLOSELY = Remedy.command("ensure --verify", "run {}, which reads back what was written")
+_LOOK_CLOSELY = Hint.command("ensure --verify", "run {}, which reads back what was written")
 
 
 def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Change]:
@@ -37,7 +37,7 @@ def incomplete(outcomes: Iterable[Outcome], observed: Observed) -> Iterator[Chan
         found = _found(outcome.change, observed)
         if found is None or found.complete is not False or not _completes(outcome):
             continue
-        if outcome.status in (Status.DONE, Status.UNKNOWN):
+        if outcome.status in (ChangeResult.DONE, ChangeResult.UNKNOWN):
             yield replace(
                 outcome.change,
                 action=Action.COMPLETE,
@@ -52,7 +52,7 @@ def with_completion(outcomes: Sequence[Outcome], completions: Iterable[Outcome])
     found = []
     for outcome in outcomes:
         last = ended.get((outcome.change.tenant, outcome.change.database))
-        good = (Status.DONE, Status.UNKNOWN)
+        good = (ChangeResult.DONE, ChangeResult.UNKNOWN)
         if last is not None and last.status not in good and _completes(outcome):
             outcome = replace(outcome, status=last.status, message=last.message, remedy=last.remedy)
         found.append(outcome)
@@ -102,9 +102,9 @@ def _decided(change: Change, others: Sequence[Outcome]) -> Outcome:
 
     Nobody's database is recorded as another's before it is marked as such.
     """
-    if change.action is Action.ADOPT and any(o.status is not Status.DONE for o in others):
-        return Outcome(change, Status.SKIPPED, "not recorded: it could not be marked")
-    return Outcome(change, Status.DONE)
+    if change.action is Action.ADOPT and any(o.status is not ChangeResult.DONE for o in others):
+        return Outcome(change, ChangeResult.SKIPPED, "not recorded: it could not be marked")
+    return Outcome(change, ChangeResult.DONE)
 
 
 def closed_by(outcomes: Iterable[Outcome], closed: Mapping[str, str]) -> dict[str, str]:
@@ -121,7 +121,7 @@ def closed_by(outcomes: Iterable[Outcome], closed: Mapping[str, str]) -> dict[st
 def _wants_another_place(outcome: Outcome, closed: Mapping[str, str]) -> bool:
     # A plugin that says it of anything else would keep the run going in circles.
     return (
-        outcome.status is Status.FULL
+        outcome.status is ChangeResult.NO_CAPACITY
         and outcome.change.action is Action.CREATE
         and outcome.change.target not in closed
     )
@@ -143,42 +143,42 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
     change, status = outcome.change, outcome.status
     state = next(state for state in observed.targets if state.name == change.target)
     if not state.reachable:
-        if status is not Status.DONE:
+        if status is not ChangeResult.DONE:
             return outcome
         return replace(
             outcome,
-            status=Status.UNKNOWN,
+            status=ChangeResult.UNKNOWN,
             message=f"it was done, but could not be read again: {state.error}",
             remedy=_LOOK_CLOSELY,
-            effect=True,
+            partially_applied=True,
         )
     found = _found(change, observed)
-    outcome = replace(outcome, effect=(found is None) != (change.before is None))
-    if status is Status.UNCONFIRMED:
+    outcome = replace(outcome, partially_applied=(found is None) != (change.before is None))
+    if status is ChangeResult.UNCONFIRMED:
         return replace(outcome, remedy=_LOOK_CLOSELY)
     good = _is_good(change, found, managed=plan.retention is not UNMANAGED)
-    if status in (Status.DONE, Status.UNKNOWN) and good:
+    if status in (ChangeResult.DONE, ChangeResult.UNKNOWN) and good:
         if change.action is Action.DROP:
             until = observed.inventories[change.target].deleted.get(change.database)
             outcome = replace(outcome, change=replace(change, until=until))
-        return replace(outcome, status=Status.DONE, message="", remedy="")
-    if status is Status.DONE and _came_back(change, observed):
+        return replace(outcome, status=ChangeResult.DONE, message="", remedy="")
+    if status is ChangeResult.DONE and _came_back(change, observed):
         return replace(
             outcome,
-            status=Status.FAILED,
+            status=ChangeResult.FAILED,
             message="it was dropped, and is there again: what still writes to it made it",
             remedy="stop what writes to it, then run it again",
         )
-    if status is Status.DONE:
+    if status is ChangeResult.DONE:
         return replace(
             outcome,
-            status=Status.FAILED,
+            status=ChangeResult.FAILED,
             message="its target said that it was done, but reading it again shows "
             + ("no such database" if found is None else _difference(change, found)),
             remedy="somebody else may have changed it; run it again",
         )
-    if status is Status.UNKNOWN and (found is None or found.complete is False):
-        return replace(outcome, status=Status.FAILED, remedy=outcome.remedy or "run it again")
+    if status is ChangeResult.UNKNOWN and (found is None or found.complete is False):
+        return replace(outcome, status=ChangeResult.FAILED, remedy=outcome.remedy or "run it again")
     return outcome
 
 
@@ -213,7 +213,7 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
     plan = replace(plan, outcomes=tuple(outcomes), after=after)
     if after is not None and after.retention is UNKNOWN and plan.retention is not UNMANAGED:
         note = Finding(
-            Kind.RETENTION_NOT_READ,
+            FindingKind.RETENTION_NOT_READ,
             Severity.WARNING,
             "its retention period cannot be read, so nobody knows whether it is kept to",
             tenant=plan.tenant,
@@ -234,5 +234,5 @@ def _with_outcomes(plan: TenantPlan, outcomes: list[Outcome], observed: Observed
                 bad.change.target,
                 plan.database,
             )
-            return replace(plan, verdict=verdict, finding=finding)
-    return replace(plan, verdict=Verdict.CHANGED, finding=None)
+            return replace(plan, status=verdict, finding=finding)
+    return replace(plan, status=TenantStatus.CHANGED, finding=None)

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, Database
-from influxops.domain.finding import Kind
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Entry, Event, Record, Server, State, Writing
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
@@ -79,18 +79,18 @@ def _undecided(
             continue
         outcomes = tuple(
             o
-            if o.change.needs_target or o.status is not Status.DONE
-            else replace(o, status=Status.FAILED, message=error.message, remedy=error.remedy)
+            if o.change.needs_target or o.status is not ChangeResult.DONE
+            else replace(o, status=ChangeResult.FAILED, message=error.message, remedy=error.remedy)
             for o in plan.outcomes
         )
         finding = plan.error(
-            Kind.FAILED_CHANGE,
+            FindingKind.CHANGE_FAILED,
             f"it could not be recorded: {error.message}",
             error.remedy or "run it again",
         )
         yield (
             plan.tenant,
-            replace(plan, outcomes=outcomes, verdict=Verdict.FAILED, finding=finding),
+            replace(plan, outcomes=outcomes, status=TenantStatus.FAILED, finding=finding),
         )
 
 
@@ -112,13 +112,13 @@ class _Writer:
         records = []
         for id_, planned in self.state.plan.tenants.items():
             settled = self.state.settled.get(id_)
-            before = self.ledger_view.records.get(id_) or Record(id_, State.WANTED)
+            before = self.ledger_view.records.get(id_) or Record(id_, State.PENDING)
             after = before
             if settled is not None and settled.outcomes and id_ not in self.state.recorded:
                 after = self._tried(settled, before)
             elif settled is None and at_end and with_seen:
                 after = self._seen(planned, before)
-            if after != before or (at_end and before.holder == self.run):
+            if after != before or (at_end and before.claimed_by == self.run):
                 records.append(after)  # what this run took, and did not come to, is let go
         if not at_end:
             return Writing(tuple(records), entries=tuple(self.entries))
@@ -133,45 +133,45 @@ class _Writer:
     def _tried(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record after its changes were tried."""
         for outcome in plan.outcomes:
-            if outcome.status is not Status.FULL:  # nothing happened there
+            if outcome.status is not ChangeResult.NO_CAPACITY:  # nothing happened there
                 self._tell_change(outcome, plan, before)
         ended = {o.change.action: o for o in plan.outcomes}
-        if plan.verdict is Verdict.CHANGED:
-            record = replace(before, error="", tries=0)
+        if plan.status is TenantStatus.CHANGED:
+            record = replace(before, error="", attempts=0)
         else:
             message = plan.finding.message if plan.finding is not None else ""
-            record = replace(before, error=message, tries=before.tries + 1)
+            record = replace(before, error=message, attempts=before.attempts + 1)
         if Action.DROP in ended and Action.CREATE not in ended:
             return _dropped(record, ended[Action.DROP])
         for outcome in ended.values():
-            if outcome.status is Status.DONE:
+            if outcome.status is ChangeResult.DONE:
                 record = self._decided(record, outcome.change, plan)
         if all(action in (Action.RETIRE, Action.UNRETIRE) for action in ended):
             return record
         if Action.ADOPT in ended:
             return record
         made = ended.get(Action.CREATE)
-        if made is None and not before.is_promised and plan.after is None:
+        if made is None and not before.is_provisioned and plan.after is None:
             return record
-        if made is not None and made.status is not Status.DONE and not made.effect:
-            if made.status is Status.UNKNOWN:
+        if made is not None and made.status is not ChangeResult.DONE and not made.partially_applied:
+            if made.status is ChangeResult.UNKNOWN:
                 return record  # it may be there: its place stays taken
-            if made.status is not Status.UNCONFIRMED:
-                free = State.LOST if before.is_promised else State.WANTED
+            if made.status is not ChangeResult.UNCONFIRMED:
+                free = State.LOST if before.is_provisioned else State.PENDING
                 return replace(record, state=free)
         placed = self._placed(record, plan, made is not None)
         last = ended.get(Action.COMPLETE, made)
-        is_sure = last is None or last.status is Status.DONE
+        is_sure = last is None or last.status is ChangeResult.DONE
         if last is None and before.state is State.UNCONFIRMED:
             is_sure = False
         if not is_sure:
             return replace(placed, state=State.UNCONFIRMED)
-        placed = replace(placed, confirmed=self._now)
+        placed = replace(placed, last_seen_at=self._now)
         if before.state is State.MOVING:
             return placed
-        due = placed.due if placed.other is not None else None
+        due = placed.drop_after if placed.secondary_target is not None else None
         was_seen = made is None and before.state in (State.READY, State.RETIRING)
-        return replace(placed, state=self._state(plan.after, plan.target, was_seen), due=due)
+        return replace(placed, state=self._state(plan.after, plan.target, was_seen), drop_after=due)
 
     def _state(self, found: Database | None, target: str | None, was_seen: bool = False) -> State:
         """Return the state of a tenant whose database is there: ready once its marker was seen.
@@ -189,7 +189,7 @@ class _Writer:
 
     def _seen(self, plan: TenantPlan, before: Record) -> Record:
         """Return a tenant's record where the run did not change it."""
-        if plan.finding is not None and plan.finding.kind is Kind.LOST:
+        if plan.finding is not None and plan.finding.kind is FindingKind.LOST:
             if before.state is State.LOST:
                 return before
             again = is_recreated(before, plan.before)
@@ -205,9 +205,9 @@ class _Writer:
                     else why_lost(before, self.observed),
                 )
             )
-            due = before.due if before.other is not None else None
-            return replace(before, state=State.LOST, due=due)
-        if plan.verdict is not Verdict.OK or plan.before is None:
+            due = before.drop_after if before.secondary_target is not None else None
+            return replace(before, state=State.LOST, drop_after=due)
+        if plan.status is not TenantStatus.OK or plan.before is None:
             return before
         if plan.target in self.ledger_view.replaced and "replaced-server" not in self.request.allow:
             return before  # nobody said that this is its server
@@ -222,7 +222,7 @@ class _Writer:
             State.LOST: Event.FOUND_AGAIN,
         }
         after = replace(self._placed(before, plan, made=False), state=_going_on(before, state))
-        if before.state is not State.UNCONFIRMED or before.confirmed is None:
+        if before.state is not State.UNCONFIRMED or before.last_seen_at is None:
             self.entries.append(
                 self.request.entry(
                     events.get(before.state, Event.FOUND),
@@ -232,31 +232,31 @@ class _Writer:
                     after=after.state.value,
                 )
             )
-        return replace(after, confirmed=self._now, error="", tries=0)
+        return replace(after, last_seen_at=self._now, error="", attempts=0)
 
     def _decided(self, record: Record, change: Change, plan: TenantPlan) -> Record:
         """Return a record after what the ledger alone does."""
         if change.action is Action.RETIRE:
             if record.target is None:  # found, and not recorded until now
                 record = self._at(record, change)
-            return replace(record, state=State.RETIRING, due=change.until)
+            return replace(record, state=State.RETIRING, drop_after=change.until)
         if change.action is Action.UNRETIRE:
-            return replace(record, state=State.READY, due=None)
+            return replace(record, state=State.READY, drop_after=None)
         if change.action is not Action.ADOPT:
             return record
         state = self._state(plan.after, change.target)
         adopted = self._at(record, change)
         if (record.database, record.target) == (change.database, change.target):
             # A copy that a move has begun, or left behind, stays what it was.
-            due = record.due if record.other is not None else None
-            return replace(adopted, state=_going_on(record, state), due=due)
+            due = record.drop_after if record.secondary_target is not None else None
+            return replace(adopted, state=_going_on(record, state), drop_after=due)
         left = change.until is not None  # what it had before becomes its old copy
         return replace(
             adopted,
             state=state,
-            other=record.target if left else None,
-            other_identity=record.identity if left else None,
-            due=change.until,
+            secondary_target=record.target if left else None,
+            secondary_identity=record.identity if left else None,
+            drop_after=change.until,
             progress="",
         )
 
@@ -268,9 +268,9 @@ class _Writer:
             database=change.database,
             target=change.target,
             identity=inventory.identity if inventory is not None else None,
-            made=self._now,
-            made_by=self.run,
-            confirmed=self._now,
+            created_at=self._now,
+            created_by=self.run,
+            last_seen_at=self._now,
         )
 
     def _tell_change(self, outcome: Outcome, plan: TenantPlan, before: Record) -> None:
@@ -282,7 +282,7 @@ class _Writer:
             Action.UNRETIRE: (before.state.value, State.READY.value),
         }.get(change.action, ("", ""))
         data = f"old copy on {before.target}" if change.action is Action.ADOPT else "data"
-        again = change.action is Action.CREATE and before.is_promised
+        again = change.action is Action.CREATE and before.is_provisioned
         parts = (
             outcome.message or ("made again, empty: it was lost" if again else change.reason),
             f"its {data} is kept until {format_time(change.until)}" if change.until else "",
@@ -312,10 +312,14 @@ class _Writer:
             target=target,
             identity=inventory.identity if inventory is not None else record.identity,
         )
-        if record.other == target:  # what a move left there, or had begun, is its database now
-            record = replace(record, other=None, other_identity=None, due=None, progress="")
-        if made or record.made is None:
-            record = replace(record, made=self._now, made_by=self.run)
+        if (
+            record.secondary_target == target
+        ):  # what a move left there, or had begun, is its database now
+            record = replace(
+                record, secondary_target=None, secondary_identity=None, drop_after=None, progress=""
+            )
+        if made or record.created_at is None:
+            record = replace(record, created_at=self._now, created_by=self.run)
         return record
 
     def _missed(self, records: Iterable[Record]) -> set[str | None]:
@@ -379,12 +383,12 @@ class _Writer:
     def _placed_on(self, records: Iterable[Record]) -> Counter[str | None]:
         """Count the databases that are recorded on each target."""
         now = {**self.ledger_view.records, **{record.tenant: record for record in records}}
-        placeless = (State.WANTED, State.RETIRED)
+        placeless = (State.PENDING, State.RETIRED)
         return Counter(
             target
             for record in now.values()
             if record.state not in placeless
-            for target in {record.target, record.other}
+            for target in {record.target, record.secondary_target}
         )
 
     def _learned(self) -> tuple[Server, ...]:
@@ -424,17 +428,21 @@ def _going_on(record: Record, state: State) -> State:
         record: Its record.
         state: The state of one that is not being moved.
     """
-    is_moving = record.state is State.MOVING or (record.other is not None and record.due is None)
+    is_moving = record.state is State.MOVING or (
+        record.secondary_target is not None and record.drop_after is None
+    )
     return State.MOVING if is_moving else state
 
 
 def _dropped(record: Record, outcome: Outcome) -> Record:
     """Return a tenant's record after its database, or the copy that it left behind, was dropped."""
-    if outcome.status is not Status.DONE:
+    if outcome.status is not ChangeResult.DONE:
         return record
     if is_copy(record, outcome.change.target):
-        return replace(record, other=None, other_identity=None, due=None, progress="")
-    return replace(record, state=State.RETIRED, due=None)
+        return replace(
+            record, secondary_target=None, secondary_identity=None, drop_after=None, progress=""
+        )
+    return replace(record, state=State.RETIRED, drop_after=None)
 
 
 def _place(database: str, target: str | None) -> str:

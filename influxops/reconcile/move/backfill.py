@@ -10,8 +10,8 @@ from datetime import timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.hint import Remedy
+from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.hint import Hint
 from influxops.domain.record import Event, State, Writing
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
@@ -93,9 +93,9 @@ class BackfillScheduler:
             self.moves.handles[move.route.source],
             self.moves.handles[move.route.target],
         )
-        order = CopyOrder(move.plan.database, target.instance, dry_run=True, ahead=True)
+        order = CopyRequest(move.plan.database, target.instance, dry_run=True, ahead=True)
         self.moves.context.on_stage(f"looking at {truncate(order.database)} on {target.name}", 0)
-        found = Copied()
+        found = CopyProgress()
         for said in source.copy(order, self.moves.context):
             found = said
         self.moves.context.on_stage("", 0)
@@ -116,7 +116,7 @@ class BackfillScheduler:
 
     def _copy(
         self, move: MoveProgress, *, only_missing: bool = False, recent: bool = False
-    ) -> Copied:
+    ) -> CopyProgress:
         """Copy once to the end, and note how far it is on the way.
 
         Args:
@@ -129,7 +129,7 @@ class BackfillScheduler:
             self.moves.handles[move.route.target],
         )
 
-        def said(copied: Copied) -> None:
+        def said(copied: CopyProgress) -> None:
             # A pass that looks at a part is none to go on from.
             move.now, move.progress = copied, "" if recent else copied.progress
             if time.monotonic() - move.kept >= _EVERY:
@@ -137,7 +137,7 @@ class BackfillScheduler:
 
         only_missing = only_missing or move.is_ahead
         recent = recent and not move.is_ahead
-        order = CopyOrder(
+        order = CopyRequest(
             move.plan.database,
             None,
             move.copied if recent else move.progress,
@@ -159,7 +159,7 @@ class BackfillScheduler:
         names = (*error.left_out, *error.tables)
         options = " ".join(f"--without-table {shlex.quote(name)}" for name in names)
         again = f"move {shlex.quote(move.plan.tenant)} --to {move.route.target} {options}"
-        remedy = Remedy.command(again, "mend or drop them there, or leave them out for good: {}")
+        remedy = Hint.command(again, "mend or drop them there, or leave them out for good: {}")
         return MoveFailed(error.message, again=remedy)
 
     def _keep(self, move: MoveProgress) -> None:
@@ -172,7 +172,7 @@ class BackfillScheduler:
         record = replace(move.record, progress=move.progress)
         found = self.moves.ledger.reserve([record], self.moves.context)[move.plan.tenant]
         self.moves.records[move.plan.tenant] = found
-        if found.holder != self.moves.context.id:
+        if found.claimed_by != self.moves.context.id:
             raise ClaimLost(found)
         move.record, move.kept = found, time.monotonic()
 
@@ -183,23 +183,23 @@ class BackfillScheduler:
         record, now = move.record, self.moves.now()
         after = replace(
             record,
-            target=record.other,
-            identity=record.other_identity,
-            other=record.target,
-            other_identity=record.identity,
-            due=now + timedelta(seconds=self.moves.goal.retire_after),
+            target=record.secondary_target,
+            identity=record.secondary_identity,
+            secondary_target=record.target,
+            secondary_identity=record.identity,
+            drop_after=now + timedelta(seconds=self.moves.goal.retire_after),
             progress=move.progress if move.last.unread else "",
-            made=now,
-            made_by=self.moves.context.id,
-            confirmed=now,
+            created_at=now,
+            created_by=self.moves.context.id,
+            last_seen_at=now,
         )
         copied = move.counted
         entry = self.moves.request.entry(
             Event.MOVED,
             move.plan,
-            record.other,
+            record.secondary_target,
             record.target or "",
-            record.other or "",
+            record.secondary_target or "",
             message=format_copied(copied),
         )
         try:
@@ -209,8 +209,9 @@ class BackfillScheduler:
             stands = found[move.plan.tenant]
         except LedgerError as error:
             raise MoveFailed(
-                f"whether its place was changed to {record.other} is not known: {error.message}",
-                Remedy.command(f"where --recorded {shlex.quote(move.plan.tenant)}", "{} says so"),
+                f"whether its place was changed to {record.secondary_target} is not known: "
+                f"{error.message}",
+                Hint.command(f"where --recorded {shlex.quote(move.plan.tenant)}", "{} says so"),
             ) from None
         if not is_written(after, stands):
             raise ClaimLost(stands)
@@ -292,13 +293,13 @@ class BackfillScheduler:
         after = replace(
             record,
             state=State.READY,
-            other=record.other if keep else None,
-            other_identity=record.other_identity if keep else None,
-            due=due if keep else None,
+            secondary_target=record.secondary_target if keep else None,
+            secondary_identity=record.secondary_identity if keep else None,
+            drop_after=due if keep else None,
             progress=move.progress if keep and move.last.unread else "",
             error="",
-            tries=0,
-            confirmed=self.moves.now(),
+            attempts=0,
+            last_seen_at=self.moves.now(),
         )
         copied = move.counted
         parts = [f"its old copy is kept until {format_time(due)}"] if keep else []
@@ -307,7 +308,7 @@ class BackfillScheduler:
                 f"{pluralize(copied.conflicts, 'conflict')}: kept as {record.target} has them"
             )
         entry = self.moves.request.entry(
-            Event.RETIRING, move.plan, record.other, message=", ".join(parts)
+            Event.RETIRING, move.plan, record.secondary_target, message=", ".join(parts)
         )
         if not self.moves.write({move.plan.tenant: (move, after, entry if keep else None)}):
             return

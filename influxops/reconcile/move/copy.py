@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from influxops.domain.copy import Copied, CopyOrder
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import one_line, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, TargetError
@@ -44,10 +44,10 @@ class Unread(TargetError):
 def copy(
     source: TargetHandle,
     target: TargetHandle,
-    order: CopyOrder,
+    order: CopyRequest,
     context: Context,
-    said: Callable[[Copied], None] = lambda copied: None,
-) -> Copied:
+    said: Callable[[CopyProgress], None] = lambda copied: None,
+) -> CopyProgress:
     """Copy a database to the end, and show how far that is.
 
     Args:
@@ -62,7 +62,7 @@ def copy(
     Raises:
         InfluxopsError: When it could not go on.
     """
-    last, stage = Copied(), ""
+    last, stage = CopyProgress(), ""
     try:
         for copied in source.copy(replace(order, into=target.instance), context):
             last = copied
@@ -89,7 +89,7 @@ def about(plan: TenantPlan, finding: Finding) -> Finding:
     return replace(finding, tenant=plan.tenant, database=plan.database)
 
 
-def facts(source: str, target: str, copied: Copied, **more: Any) -> dict[str, Any]:
+def facts(source: str, target: str, copied: CopyProgress, **more: Any) -> dict[str, Any]:
     """Return what is known of a copy, as data.
 
     Args:
@@ -129,7 +129,7 @@ def look_ahead(
     if route.is_cancelled or plan.unseen_on:
         return plan
     source, target = handles[route.source], handles[route.target]
-    order = CopyOrder(
+    order = CopyRequest(
         plan.database,
         target.instance,
         only_missing=route.was_cut_over,
@@ -142,7 +142,9 @@ def look_ahead(
         raise
     except InfluxopsError as error:
         context.log.debug("%s failed", source.full_name, exc_info=True)
-        return replace(plan, changes=()).mark_unknown(Kind.NOT_READ, error.message, error.remedy)
+        return replace(plan, changes=()).mark_unknown(
+            FindingKind.NOT_READ, error.message, error.remedy
+        )
     if not found:
         return plan
     copied = found[-1]
@@ -154,7 +156,7 @@ def look_ahead(
     rest = "what is left of it: " if route.was_cut_over else ""
     message = f"to be moved from {route.source} to {route.target}: {rest}{format_estimate(copied)}"
     note = Finding(
-        Kind.MOVING,
+        FindingKind.MOVING,
         Severity.INFO,
         message,
         tenant=plan.tenant,

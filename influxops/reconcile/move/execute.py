@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from influxops.config.plugin_settings import LedgerSettings
-from influxops.domain.change import Action, Change, Status
+from influxops.domain.change import Action, Change, ChangeResult
 from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
-from influxops.domain.finding import Kind
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
@@ -202,7 +202,7 @@ class _MoveExecutor:
             self.moves.tenants[plan.tenant] = ahead
             if ahead.changes:
                 # How much there is stands in what is told at the end.
-                notes = tuple(n for n in ahead.notes if n.kind is not Kind.MOVING)
+                notes = tuple(n for n in ahead.notes if n.kind is not FindingKind.MOVING)
                 plans.append(replace(ahead, notes=notes))
         moves = self._take(plans)
         for move in [move for move in moves if move.route.is_cancelled]:
@@ -225,7 +225,7 @@ class _MoveExecutor:
         mine = []
         for plan in plans:
             record = found[plan.tenant]
-            if record.holder == self.moves.context.id:
+            if record.claimed_by == self.moves.context.id:
                 mine.append(plan)
             else:
                 self.moves.tenants[plan.tenant] = busy(
@@ -248,8 +248,8 @@ class _MoveExecutor:
         for plan in plans:
             self.moves.open.pop(plan.tenant, None)
             message = f"not tried: the ledger: {error.message}"
-            failed = MoveFailed(message, error.remedy, kind=Kind.NOT_TRIED)
-            self.moves.settle(plan, failed, Status.SKIPPED)
+            failed = MoveFailed(message, error.remedy, kind=FindingKind.NOT_ATTEMPTED)
+            self.moves.settle(plan, failed, ChangeResult.SKIPPED)
         return []
 
     def _moving(self, plan: TenantPlan) -> Record:
@@ -261,16 +261,16 @@ class _MoveExecutor:
         inventory = self.planner.observed.inventories[route.target]
         goes_on = (
             record.state is State.MOVING
-            and record.other_identity == inventory.identity
+            and record.secondary_identity == inventory.identity
             # What is created, or was created again by a client, holds nothing of what was copied.
             and not any(c.action in (Action.CREATE, Action.COMPLETE) for c in plan.changes)
         )
         return replace(
             record,
             state=State.MOVING,
-            other=route.target,
-            other_identity=inventory.identity,
-            due=None,
+            secondary_target=route.target,
+            secondary_identity=inventory.identity,
+            drop_after=None,
             progress=record.progress if goes_on else "",
         )
 
@@ -282,7 +282,7 @@ class _MoveExecutor:
             again = f"given up, it stays on {route.source}"
         elif route.was_cut_over:
             again = f"the rest of it from {route.source}"
-        to = record.other or route.target if route.is_cancelled else route.target
+        to = record.secondary_target or route.target if route.is_cancelled else route.target
         return self.moves.request.entry(
             Event.MOVING, plan, route.source, route.source, to, message=again
         )
@@ -313,11 +313,11 @@ class _MoveExecutor:
                 again += self._elsewhere(move)
                 continue
             move.made = result.outcomes
-            if result.verdict is Verdict.CHANGED:
+            if result.status is TenantStatus.CHANGED:
                 ready.append(move)
             elif self.moves.context.over is None:
                 finding = result.finding
-                message = finding.message if finding else result.verdict.value
+                message = finding.message if finding else result.status.value
                 self._not_made(move, MoveFailed(message, finding.remedy if finding else ""))
         # Whose making the end of the run has interrupted is told as whose copying it has.
         self.moves.context.check()
@@ -327,26 +327,31 @@ class _MoveExecutor:
         """Return a plan for a tenant whose new target took nothing more; none where it ends."""
         target = move.route.target
         why = self.moves.state.observed.closed.get(target, "it is full")
-        failed = MoveFailed(f"no place left: {target} is full ({why})", kind=Kind.OVER_CAPACITY)
+        failed = MoveFailed(
+            f"no place left: {target} is full ({why})", kind=FindingKind.OVER_CAPACITY
+        )
         if self.moves.goal.to is not None:
             self._not_made(move, failed)
             return []
         self.planner.close(move.route.source, target, why)
         if not self.moves.write({move.plan.tenant: (move, self._back(move), None)}):
             return []
-        plan = self.planner.one(replace(move.plan, verdict=Verdict.OK, notes=()))
+        plan = self.planner.one(replace(move.plan, status=TenantStatus.OK, notes=()))
         self.moves.tenants[plan.tenant] = plan
         return [plan] if plan.changes else []
 
     def _not_made(self, move: MoveProgress, failed: MoveFailed) -> None:
         """End a move whose database could not be made: where nothing is there, it is none."""
-        is_there = any(o.effect or o.status in (Status.UNKNOWN, Status.DONE) for o in move.made)
+        is_there = any(
+            o.partially_applied or o.status in (ChangeResult.UNKNOWN, ChangeResult.DONE)
+            for o in move.made
+        )
         if is_there or move.progress:
             self.moves.fail(move, failed)
             return
-        record = replace(self._back(move), error=failed.message, tries=move.record.tries + 1)
+        record = replace(self._back(move), error=failed.message, attempts=move.record.attempts + 1)
         if self.moves.write({move.plan.tenant: (move, record, self.moves.failure(move, failed))}):
-            self.moves.settle(move.plan, failed, Status.SKIPPED, move.made)
+            self.moves.settle(move.plan, failed, ChangeResult.SKIPPED, move.made)
 
     @staticmethod
     def _back(move: MoveProgress) -> Record:
@@ -357,28 +362,31 @@ class _MoveExecutor:
     def _give_up(self, move: MoveProgress) -> None:
         """End a move that somebody does not want any more; what was copied is dropped later."""
         record = move.record
-        inventory = self.moves.state.observed.inventories.get(record.other or "")
-        is_there = record.other in self.moves.handles  # or nobody knows
+        inventory = self.moves.state.observed.inventories.get(record.secondary_target or "")
+        is_there = record.secondary_target in self.moves.handles  # or nobody knows
         if inventory is not None:
             is_there = record.database in inventory.databases
         due = self.moves.now() + timedelta(seconds=self.moves.goal.retire_after)
         after = replace(
             record,
             state=State.READY,
-            other=record.other if is_there else None,
-            other_identity=record.other_identity if is_there else None,
-            due=due if is_there else None,
+            secondary_target=record.secondary_target if is_there else None,
+            secondary_identity=record.secondary_identity if is_there else None,
+            drop_after=due if is_there else None,
             progress="",
             error="",
-            tries=0,
+            attempts=0,
         )
         message = f"what was copied is kept until {format_time(due)}"
-        entry = self.moves.request.entry(Event.RETIRING, move.plan, record.other, message=message)
+        entry = self.moves.request.entry(
+            Event.RETIRING, move.plan, record.secondary_target, message=message
+        )
         if self.moves.write({move.plan.tenant: (move, after, entry if is_there else None)}):
             message = f"it stays on {move.route.source}"
             if is_there:
                 message += (
-                    f"; what was copied to {record.other} may be dropped after {format_time(due)}"
+                    f"; what was copied to {record.secondary_target} may be dropped after "
+                    f"{format_time(due)}"
                 )
             kept = due if is_there else None
             self.moves.done(move, move.route.source, message, due=kept, given_up=True)

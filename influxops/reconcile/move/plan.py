@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -85,11 +85,11 @@ class MovePlanner:
                 hint=did_you_mean(id_, desired) or "`influxops status` shows all that are known",
             )
         plan = TenantPlan(id_, "", UNMANAGED)
-        return plan.block(blocked(Kind.UNKNOWN_TENANT, "the ledger does not know it", ""))
+        return plan.block(blocked(FindingKind.UNKNOWN_TENANT, "the ledger does not know it", ""))
 
     @staticmethod
     def _leaves(record: Record, away: str) -> bool:
-        return record.target == away or (is_cut_over(record) and record.other == away)
+        return record.target == away or (is_cut_over(record) and record.secondary_target == away)
 
     # One tenant ------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class MovePlanner:
         ledger_view = self.ledger_view
         if not ledger_view.is_readable:
             message = f"the ledger cannot be used ({ledger_view.error}), so nothing is moved"
-            return plan.mark_unknown(Kind.FAILED_LEDGER, message)
+            return plan.mark_unknown(FindingKind.FAILED_LEDGER, message)
         record = ledger_view.record(plan.tenant)
         if record is None:
             return self._unrecorded(plan)
@@ -107,24 +107,24 @@ class MovePlanner:
         plan = replace(
             plan, record=record, target=record.target, before=before, after=before, changes=()
         )
-        if plan.verdict is Verdict.HELD:
+        if plan.status is TenantStatus.BLOCKED:
             return plan
-        if record.is_held:
+        if record.is_claimed:
             return recorded.busy(plan, record)
         if finding := self._not_to_be_moved(record):
             return plan.block(finding)
         for name in filter(None, (record.target, self._target(record))):
             if name not in self.handles:
                 message = f"it is recorded on {name}, which is not configured any more"
-                return plan.mark_unknown(Kind.NOT_CONFIGURED, message)
+                return plan.mark_unknown(FindingKind.NOT_CONFIGURED, message)
             if name not in self.observed.inventories:
-                return plan.mark_unknown(Kind.NOT_READ, f"the target {name} cannot be read")
+                return plan.mark_unknown(FindingKind.NOT_READ, f"the target {name} cannot be read")
         if before is None:
             message = (
                 f"its database {truncate(record.database)} is not on {record.target}, where it is "
                 "recorded"
             )
-            return plan.block(blocked(Kind.LOST, message, Remedy.command("plan", "see {}")))
+            return plan.block(blocked(FindingKind.LOST, message, Hint.command("plan", "see {}")))
         if recorded.is_recreated(record, before):
             return plan.block(recorded.lost(plan, record, self.observed))
         if is_cut_over(record):
@@ -134,20 +134,20 @@ class MovePlanner:
         return self._away(plan, record, before)
 
     def _unrecorded(self, plan: TenantPlan) -> TenantPlan:
-        if plan.verdict is Verdict.HELD:
+        if plan.status is TenantStatus.BLOCKED:
             return plan
         homes = homes_of(plan.database, self.observed) if plan.database else []
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
-        remedy = Remedy.command("ensure", "run {} first, which records it")
-        return plan.block(blocked(Kind.NOT_KNOWN, message, remedy))
+        remedy = Hint.command("ensure", "run {} first, which records it")
+        return plan.block(blocked(FindingKind.OUTCOME_UNKNOWN, message, remedy))
 
     def _target(self, record: Record) -> str | None:
         """Return the target that a move goes to; None where that is not decided yet."""
         if is_cut_over(record):
             return None
         if record.state is State.MOVING and self.goal.to is None:
-            return record.other
+            return record.secondary_target
         return self.goal.to
 
     def _not_to_be_moved(self, record: Record) -> Finding | None:
@@ -155,38 +155,45 @@ class MovePlanner:
         me, to = shlex.quote(record.tenant), self.goal.to
         if record.state is State.RETIRING:
             return blocked(
-                Kind.RETIRING,
+                FindingKind.RETIRING,
                 "it is retiring, so it is not moved",
-                Remedy.command(f"unretire {me}", "wait until it is dropped, or run {}"),
+                Hint.command(f"unretire {me}", "wait until it is dropped, or run {}"),
             )
         if record.state not in (State.READY, State.MOVING):
-            remedy = Remedy.command("ensure", "run {} first")
-            return blocked(Kind.NOT_KNOWN, f"it is recorded as {record.state.value}", remedy)
+            remedy = Hint.command("ensure", "run {} first")
+            return blocked(
+                FindingKind.OUTCOME_UNKNOWN, f"it is recorded as {record.state.value}", remedy
+            )
         if is_cut_over(record) and to not in (None, record.target):
             return blocked(
-                Kind.MOVING,
-                f"it was moved from {record.other} to {record.target} just now, and the last rows "
-                f"on {record.other} are still to be looked for",
-                Remedy.command(f"move {me} --to {record.target}", "finish that first: {}"),
+                FindingKind.MOVING,
+                f"it was moved from {record.secondary_target} to {record.target} just now, and "
+                "the last rows "
+                f"on {record.secondary_target} are still to be looked for",
+                Hint.command(f"move {me} --to {record.target}", "finish that first: {}"),
             )
         if is_cut_over(record):
             return None
-        if record.state is State.MOVING and to not in (None, record.other, record.target):
+        if record.state is State.MOVING and to not in (
+            None,
+            record.secondary_target,
+            record.target,
+        ):
             return blocked(
-                Kind.MOVING,
-                f"it is being moved to {record.other}",
-                Remedy.command(
-                    f"move {me} --to {record.other}",
+                FindingKind.MOVING,
+                f"it is being moved to {record.secondary_target}",
+                Hint.command(
+                    f"move {me} --to {record.secondary_target}",
                     f"finish that first: {{}}; or give it up: influxops move {me} --to "
                     f"{record.target}",
                 ),
             )
-        is_other = record.other is not None and record.other != to
+        is_other = record.secondary_target is not None and record.secondary_target != to
         if record.state is State.READY and is_other and record.target != to:
             return blocked(
-                Kind.MOVING,
-                f"its old copy on {record.other} is not dropped yet",
-                Remedy.command("retire --due", "run {} once its time has come"),
+                FindingKind.MOVING,
+                f"its old copy on {record.secondary_target} is not dropped yet",
+                Hint.command("retire --due", "run {} once its time has come"),
             )
         return None
 
@@ -195,21 +202,22 @@ class MovePlanner:
         if record.state is not State.MOVING:
             return plan
         change = self._change(
-            plan, record.target or "", f"it stays, and does not go to {record.other}"
+            plan, record.target or "", f"it stays, and does not go to {record.secondary_target}"
         )
         return plan.with_changes(change)
 
     def _rest(self, plan: TenantPlan, record: Record) -> TenantPlan:
         """Plan that what is still to come after the cut-over is copied."""
         unseen: tuple[str, ...] = ()
-        if record.other not in self.observed.inventories:
-            unseen = (record.other or "",)
+        if record.secondary_target not in self.observed.inventories:
+            unseen = (record.secondary_target or "",)
         change = self._change(
             plan,
             record.target or "",
-            f"the rest of it from {record.other}" + (", which cannot be read" if unseen else ""),
+            f"the rest of it from {record.secondary_target}"
+            + (", which cannot be read" if unseen else ""),
         )
-        return replace(plan, verdict=Verdict.PENDING, changes=(change,), unseen_on=unseen)
+        return replace(plan, status=TenantStatus.PENDING, changes=(change,), unseen_on=unseen)
 
     def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
@@ -221,11 +229,11 @@ class MovePlanner:
                 "another time"
             )
             advice = "give its target a token that may read it"
-            return plan.block(blocked(Kind.RETENTION_NOT_READ, message, advice))
+            return plan.block(blocked(FindingKind.RETENTION_NOT_READ, message, advice))
         if not self.handles[source].implements("influxops_copy"):
             message = f"targets of the kind {self.handles[source].kind} copy no databases"
-            return plan.block(blocked(Kind.NOTE, message, ""))
-        target = record.other if resumed else self.goal.to
+            return plan.block(blocked(FindingKind.NOTE, message, ""))
+        target = record.secondary_target if resumed else self.goal.to
         finding = self._not_there(plan, source, target, resumed=resumed) if target else None
         if finding is not None:
             return plan.block(finding)
@@ -238,17 +246,17 @@ class MovePlanner:
             target, over = location.target, location.is_over_estimate
             there = self._database(target, record.database)
         assert target is not None
-        if there and record.other != target:
+        if there and record.secondary_target != target:
             message = f"a database {truncate(record.database)} is on {target} already"
             advice = "find out what it holds, and drop it there if nobody needs it"
-            finding = blocked(Kind.IN_TWO_TARGETS, message, advice)
+            finding = blocked(FindingKind.IN_TWO_TARGETS, message, advice)
             copies = {"copies": [{"target": source}, {"target": target}]}
             return plan.block(replace(finding, target=source, facts=copies))
         changes = (
             *self._making(plan, target, before, there or None),
             self._change(plan, target, f"from {source}"),
         )
-        return replace(plan, verdict=Verdict.PENDING, changes=changes, over_estimate=over)
+        return replace(plan, status=TenantStatus.PENDING, changes=changes, may_exceed_capacity=over)
 
     def _not_there(
         self, plan: TenantPlan, source: str, target: str, *, resumed: bool
@@ -257,16 +265,18 @@ class MovePlanner:
         ours, theirs = self.handles[source], self.handles[target]
         if ours.kind != theirs.kind:
             message = f"{target} is of another kind ({theirs.kind}) than {source} ({ours.kind})"
-            return blocked(Kind.NOTE, f"it cannot be moved: {message}", "")
+            return blocked(FindingKind.NOTE, f"it cannot be moved: {message}", "")
         if resumed:
             return None
         if self.rules.targets[target].draining:
             return blocked(
-                Kind.DRAINING, f"{target} is draining and gets nothing new", "choose another target"
+                FindingKind.DRAINING,
+                f"{target} is draining and gets nothing new",
+                "choose another target",
             )
         if plan.pin not in (None, target):
             return blocked(
-                Kind.MISPLACED,
+                FindingKind.MISPLACED,
                 f"its target is to be {plan.pin}, as its source or [placement] pins say",
                 f"change that to {target} first",
             )
@@ -294,13 +304,13 @@ class MovePlanner:
     def _no_place(self, source: str, target: str | None) -> Finding:
         if target == self.goal.away:
             return blocked(
-                Kind.MISPLACED,
+                FindingKind.MISPLACED,
                 f"its target is to be {target}, as its source or [placement] pins say",
                 "change that first",
             )
         why = self._placement(source).why_none(target)
         return blocked(
-            Kind.OVER_CAPACITY,
+            FindingKind.OVER_CAPACITY,
             f"no place left: {why or 'no other target of its kind can be reached'}",
             "add a target, raise a capacity, or drop what is not needed",
         )
@@ -328,10 +338,10 @@ class MovePlanner:
         away = self.goal.away or ""
         if not self.rules.targets[away].draining:
             yield Finding(
-                Kind.DRAINING,
+                FindingKind.DRAINING,
                 Severity.WARNING,
                 "it is active, so that new tenants may be placed on it meanwhile",
-                Remedy.setting("state", 'set {} to "draining"', f"target:{away}"),
+                Hint.setting("state", 'set {} to "draining"', f"target:{away}"),
                 target=away,
             )
         inventory = self.observed.inventories.get(away)
@@ -342,7 +352,7 @@ class MovePlanner:
         rest = sorted(inventory.databases.keys() - known)
         if rest:
             yield Finding(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.WARNING,
                 f"{pluralize(len(rest), 'database')} of no tenant that is known stay: "
                 f"{summarize([truncate(name) for name in rest])}",
@@ -352,14 +362,14 @@ class MovePlanner:
         old = sorted(
             r.database
             for r in self.ledger_view.records.values()
-            if r.other == away and r.state is State.READY
+            if r.secondary_target == away and r.state is State.READY
         )
         if old:
             yield Finding(
-                Kind.RETIRING,
+                FindingKind.RETIRING,
                 Severity.INFO,
                 f"{pluralize(len(old), 'old copy', 'old copies')} of moved tenants, kept until "
                 f"due: {summarize([truncate(name) for name in old])}",
-                Remedy.command("retire --due", "{} drops them then"),
+                Hint.command("retire --due", "{} drops them then"),
                 target=away,
             )

@@ -53,11 +53,11 @@ def route_of(plan: TenantPlan) -> Route:
     change = plan.move
     assert change is not None
     if is_cut_over(record):
-        assert record.other is not None
-        return Route(record.other, record.target, was_cut_over=True)
+        assert record.secondary_target is not None
+        return Route(record.secondary_target, record.target, was_cut_over=True)
     return Route(record.target, change.target, is_cancelled=record.target == change.target)
 
 
 def is_cut_over(record: Record) -> bool:
     """Return whether a tenant that is moving is on its new target: what may be dropped is known."""
-    return record.state is State.MOVING and record.due is not None
+    return record.state is State.MOVING and record.drop_after is not None

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Outcome, Status
-from influxops.domain.copy import Copied
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.change import Action, ChangeResult, Outcome
+from influxops.domain.copy import CopyProgress
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Entry, Event, Record, State, Writing
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
@@ -35,8 +35,8 @@ class MoveProgress:
         self.progress = record.progress
         self.copied = ""  # the progress of the copy that was cut over
         self.rows = self.bytes = 0  # what was copied, by all calls
-        self.now = Copied()  # what the call that is under way said last
-        self.last = Copied()  # what the last call that ended said
+        self.now = CopyProgress()  # what the call that is under way said last
+        self.last = CopyProgress()  # what the last call that ended said
         self.notes: dict[str, Finding] = {}
         self.cut_at = 0.0  # when it was cut over, or taken up again after that
         self.passes = 0  # passes since every client must have looked its place up anew
@@ -50,7 +50,7 @@ class MoveProgress:
         self.is_ahead = False  # whether it does: then only what it lacks is copied
 
     @property
-    def counted(self) -> Copied:
+    def counted(self) -> CopyProgress:
         """What was copied so far."""
         last = self.last if self.last.done else self.now
         return replace(last, rows=self.rows + self.now.rows, bytes=self.bytes + self.now.bytes)
@@ -60,11 +60,11 @@ class MoveProgress:
         known = {note.message for note in self.plan.notes}
         return tuple(note for message, note in self.notes.items() if message not in known)
 
-    def ended(self, copied: Copied) -> None:
+    def ended(self, copied: CopyProgress) -> None:
         """Count what a call copied."""
         self.rows += copied.rows
         self.bytes += copied.bytes
-        self.last, self.now = copied, Copied()
+        self.last, self.now = copied, CopyProgress()
 
 
 class MoveFailed(Exception):
@@ -82,8 +82,8 @@ class MoveFailed(Exception):
         message: str,
         remedy: object = "",
         *,
-        kind: Kind = Kind.FAILED_CHANGE,
-        again: Remedy | None = None,
+        kind: FindingKind = FindingKind.CHANGE_FAILED,
+        again: Hint | None = None,
     ) -> None:
         super().__init__(message)
         self.message, self.remedy, self.kind, self.again = message, remedy, kind, again
@@ -93,7 +93,7 @@ class ClaimLost(MoveFailed):
     """Another run has the tenant in its hands."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__("another run has it", kind=Kind.BUSY)
+        super().__init__("another run has it", kind=FindingKind.CLAIMED)
         self.record = record
 
 
@@ -150,7 +150,7 @@ class MovesInProgress:
         route, plan = move.route, move.plan
         seconds = round(time.monotonic() - move.began, 3)
         note = Finding(
-            Kind.MOVING if given_up else Kind.MOVED,
+            FindingKind.MOVING if given_up else FindingKind.MOVED,
             Severity.INFO,
             message,
             tenant=plan.tenant,
@@ -162,10 +162,10 @@ class MovesInProgress:
         )
         inventory = self.state.observed.inventories.get(target)
         assert plan.move is not None
-        done = Outcome(plan.move, Status.DONE, message)
+        done = Outcome(plan.move, ChangeResult.DONE, message)
         self.settled[plan.tenant] = replace(
             plan,
-            verdict=Verdict.CHANGED,
+            status=TenantStatus.CHANGED,
             target=target,
             after=inventory.databases.get(plan.database) if inventory else plan.after,
             outcomes=(*move.made, done),
@@ -174,7 +174,9 @@ class MovesInProgress:
         )
         self.open.pop(plan.tenant, None)
 
-    def fail(self, move: MoveProgress, failed: MoveFailed, *, kind: Kind | None = None) -> None:
+    def fail(
+        self, move: MoveProgress, failed: MoveFailed, *, kind: FindingKind | None = None
+    ) -> None:
         """End one tenant's move for now: it goes on from there when it is run again."""
         tenant = move.plan.tenant
         if isinstance(failed, ClaimLost):
@@ -183,7 +185,7 @@ class MovesInProgress:
         elif self.write({tenant: (move, self._left(move, failed), self.failure(move, failed))}):
             self._say_failed(move, failed, kind or failed.kind)
 
-    def _say_failed(self, move: MoveProgress, failed: MoveFailed, kind: Kind) -> None:
+    def _say_failed(self, move: MoveProgress, failed: MoveFailed, kind: FindingKind) -> None:
         if is_cut_over(move.record):
             stands = (
                 f"it is on {move.route.target}, and the last rows on {move.route.source} are open"
@@ -191,22 +193,22 @@ class MovesInProgress:
         else:
             stands = f"it stays on {move.route.source}, where all of it is"
         message = f"moving it to {move.route.target} did not end: {failed.message}; {stands}"
-        again = failed.again or Remedy.command(
+        again = failed.again or Hint.command(
             f"move {shlex.quote(move.plan.tenant)} --to {move.route.target}",
             f"{failed.remedy}, then go on with {{}}" if failed.remedy else "go on with {}",
         )
         told = MoveFailed(message, again, kind=kind)
-        self.settle(move.plan, told, Status.FAILED, move.made, move)
+        self.settle(move.plan, told, ChangeResult.FAILED, move.made, move)
 
     @staticmethod
     def _left(move: MoveProgress, failed: MoveFailed) -> Record:
         """Return the record of a tenant that is left on its way, to go on from there."""
-        tries = move.record.tries + 1
-        return replace(move.record, progress=move.progress, error=failed.message, tries=tries)
+        tries = move.record.attempts + 1
+        return replace(move.record, progress=move.progress, error=failed.message, attempts=tries)
 
     def failure(self, move: MoveProgress, failed: MoveFailed) -> Entry:
         """Return the line of the history that says why a move did not end."""
-        ended, place = Status.FAILED.value, move.record.target
+        ended, place = ChangeResult.FAILED.value, move.record.target
         return self.request.entry(
             Event.MOVING, move.plan, place, ended=ended, message=failed.message
         )
@@ -236,9 +238,9 @@ class MovesInProgress:
             if is_written(record, found[tenant]):
                 continue
             whole = False
-            if found[tenant].holder in ("", self.context.id):
+            if found[tenant].claimed_by in ("", self.context.id):
                 changed = MoveFailed("its record was changed meanwhile")
-                self._say_failed(move, changed, Kind.BUSY)
+                self._say_failed(move, changed, FindingKind.CLAIMED)
             else:
                 self.tenants[tenant] = busy(replace(move.plan, changes=()), found[tenant])
         return whole
@@ -248,18 +250,18 @@ class MovesInProgress:
         tenant = move.plan.tenant
         self.open.pop(tenant, None)
         message = f"the ledger could not be told how far its move is: {error.message}"
-        again = Remedy.command(
+        again = Hint.command(
             f"move {shlex.quote(tenant)} --to {move.route.target}",
             "see to the ledger, then go on with {}",
         )
-        failed = MoveFailed(message, again, kind=Kind.FAILED_LEDGER)
-        self.settle(move.plan, failed, Status.UNKNOWN, move.made, move)
+        failed = MoveFailed(message, again, kind=FindingKind.FAILED_LEDGER)
+        self.settle(move.plan, failed, ChangeResult.UNKNOWN, move.made, move)
 
     def settle(
         self,
         plan: TenantPlan,
         failed: MoveFailed,
-        status: Status,
+        status: ChangeResult,
         made: tuple[Outcome, ...] = (),
         move: MoveProgress | None = None,
     ) -> None:
@@ -283,7 +285,7 @@ class MovesInProgress:
             finding = replace(finding, facts=known)
         self.settled[plan.tenant] = replace(
             plan,
-            verdict=Verdict.UNKNOWN if status is Status.UNKNOWN else Verdict.FAILED,
+            status=TenantStatus.UNKNOWN if status is ChangeResult.UNKNOWN else TenantStatus.FAILED,
             target=target,
             after=plan.before,
             finding=finding,
@@ -305,12 +307,12 @@ class MovesInProgress:
             return  # no time is left; the ledger knows how far they were a moment ago
         for tenant, move in moves.items():
             if tenant not in self.settled and self.tenants[tenant].changes:
-                self._say_failed(move, failed, Kind.INTERRUPTED)
+                self._say_failed(move, failed, FindingKind.INTERRUPTED)
 
     def warn(self, move: MoveProgress, message: str, remedy: str) -> None:
         """Note what somebody should know of a move."""
         move.notes[message] = Finding(
-            Kind.MOVING,
+            FindingKind.MOVING,
             Severity.WARNING,
             message,
             remedy,
@@ -332,8 +334,12 @@ class MovesInProgress:
 
 def is_written(record: Record, found: Record) -> bool:
     """Return whether a record stands as it was written."""
-    return found.version > record.version and (found.state, found.target, found.other) == (
+    return found.version > record.version and (
+        found.state,
+        found.target,
+        found.secondary_target,
+    ) == (
         record.state,
         record.target,
-        record.other,
+        record.secondary_target,
     )

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.record import Memory, Record, Server
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.plugin_host.ledger import LedgerHandle
@@ -122,10 +122,10 @@ def _renamed(record: Record, names: Mapping[str, str], there: Mapping[str, str |
         return names[target]
 
     target = name(record.target, record.identity)
-    other = name(record.other, record.other_identity)
-    if (target, other) == (record.target, record.other):
+    other = name(record.secondary_target, record.secondary_identity)
+    if (target, other) == (record.target, record.secondary_target):
         return record
-    return replace(record, target=target, other=other)
+    return replace(record, target=target, secondary_target=other)
 
 
 class ReadLedger(Struct, frozen=True):
@@ -151,7 +151,9 @@ def read_ledger(handle: LedgerHandle, context: Context) -> ReadLedger:
 
 def failed_ledger(error: InfluxopsError) -> Finding:
     """Return the finding that the ledger could not be read or written."""
-    return Finding(Kind.FAILED_LEDGER, Severity.ERROR, f"ledger: {error.message}", error.remedy)
+    return Finding(
+        FindingKind.FAILED_LEDGER, Severity.ERROR, f"ledger: {error.message}", error.remedy
+    )
 
 
 def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHandle]) -> Observed:
@@ -169,7 +171,7 @@ def with_memory(observed: Observed, read: ReadLedger, sources: Sequence[SourceHa
     for old, new in known.renamed.items():
         findings.append(
             Finding(
-                Kind.RENAMED_TARGET,
+                FindingKind.RENAMED_TARGET,
                 Severity.INFO,
                 f"its server is recorded as {old}; it is called {new} from now on",
                 target=new,

@@ -7,7 +7,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
@@ -70,7 +70,7 @@ def observe(
     if observed.sources_complete and not tenants:
         places = ", ".join(map(subject, sources))
         empty = Finding(
-            Kind.NO_TENANTS,
+            FindingKind.NO_TENANTS,
             Severity.INFO,
             f"No tenants found in {places}",
             "is this the right registry?",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from influxops.domain.change import Outcome, Status
-from influxops.domain.finding import Kind
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.change import ChangeResult, Outcome
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.observe.targets import observe_again, unread
@@ -42,7 +42,7 @@ def reread(
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
-        if closely or outcome.status is Status.UNKNOWN:
+        if closely or outcome.status is ChangeResult.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
     targets = [handle for handle in request.targets if handle.name in changed]
@@ -87,9 +87,9 @@ def _is_in_doubt(record: Record | None) -> bool:
 
     One that was seen to be there lacks nothing but its marker, and the inventory has that.
     """
-    if record is None or record.is_promised:
+    if record is None or record.is_provisioned:
         return False
-    return record.state in (State.UNCONFIRMED, State.RESERVED)
+    return record.state in (State.UNCONFIRMED, State.ALLOCATED)
 
 
 def look_at_busy(
@@ -99,7 +99,7 @@ def look_at_busy(
     busy = {
         id_
         for id_, each in state.plan.tenants.items()
-        if each.finding is not None and each.finding.kind is Kind.BUSY
+        if each.finding is not None and each.finding.kind is FindingKind.CLAIMED
     }
     if not busy or request.ledger is None:
         return state
@@ -129,7 +129,7 @@ def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
     """
     tenants = dict(state.plan.tenants)
     for id_, plan in plans.items():
-        if id_ in tenants and plan.verdict is Verdict.OK:
+        if id_ in tenants and plan.status is TenantStatus.OK:
             tenants[id_] = plan
     return replace(state, plan=replace(state.plan, tenants=tenants))
 
@@ -147,12 +147,12 @@ def look_for_doubles(
     settled = dict(state.settled)
     tenants = dict(state.plan.tenants)
     for id_, double in again.tenants.items():
-        if double.finding is None or double.finding.kind is not Kind.IN_TWO_TARGETS:
+        if double.finding is None or double.finding.kind is not FindingKind.IN_TWO_TARGETS:
             continue
         for known_plans in (settled, tenants):
             if id_ in known_plans and known_plans[id_].finding != double.finding:
                 known_plans[id_] = replace(
-                    known_plans[id_], verdict=Verdict.HELD, finding=double.finding
+                    known_plans[id_], status=TenantStatus.BLOCKED, finding=double.finding
                 )
     return replace(
         state, observed=observed, settled=settled, plan=replace(state.plan, tenants=tenants)

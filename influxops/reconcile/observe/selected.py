@@ -232,7 +232,7 @@ def _look(
         )
         for target in where or rules.targets:
             names[target or ""].add(plan.database)
-        is_known = bool(where) and found is not None and found.state.is_promised
+        is_known = bool(where) and found is not None and found.state.is_provisioned
         for target in rules.targets.keys() - where if is_known else ():
             others[target].add(plan.database)
     beside: dict[str, Inventory] = {}
@@ -290,7 +290,7 @@ def _look(
 def _recorded_on(plan: TenantPlan, observed: Observed, request: RunRequest) -> set[str]:
     """Return the targets that have a tenant's database, or get it, by the ledger."""
     found = observed.ledger_view.record(plan.tenant)
-    homes = (found.target, found.other) if found is not None else ()
+    homes = (found.target, found.secondary_target) if found is not None else ()
     return {name for name in homes if name is not None and name in request.rules.targets}
 
 

@@ -30,7 +30,7 @@ def with_facts(
     observed = replace(observed, inventories=inventories)
     if counted is None:
         return observed
-    reserved = Counter(r.target for r in memory.records.values() if r.state is State.RESERVED)
+    reserved = Counter(r.target for r in memory.records.values() if r.state is State.ALLOCATED)
     used, learned = {}, []
     for name, inventory in inventories.items():
         server = servers.get(name)

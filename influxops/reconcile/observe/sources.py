@@ -8,7 +8,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.source import SourceHandle
@@ -41,7 +41,11 @@ def read_source(handle: SourceHandle, context: Context) -> SourceReading:
     except InfluxopsError as error:
         context.log.debug("%s failed", handle.full_name, exc_info=True)
         failed = Finding(
-            Kind.FAILED_SOURCE, Severity.ERROR, error.message, error.remedy, source=handle.name
+            FindingKind.FAILED_SOURCE,
+            Severity.ERROR,
+            error.message,
+            error.remedy,
+            source=handle.name,
         )
         return SourceReading(replace(state, error=error.message), [], [failed])
     finally:

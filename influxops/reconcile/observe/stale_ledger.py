@@ -19,8 +19,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.database import Inventory, Marker
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
@@ -44,7 +44,7 @@ _APART = timedelta(seconds=10)
 _BESIDE = 0.5
 _MAY_BE_OLDER = "was the ledger restored from a backup?"
 #: States without a place; what the ledger may not know is a place all the same.
-_PLACELESS = (State.WANTED, State.RETIRED)
+_PLACELESS = (State.PENDING, State.RETIRED)
 
 
 class Suspect(Struct, frozen=True):
@@ -160,7 +160,10 @@ def _suspects(
     for record in ledger_view.records.values():
         owners.setdefault(record.database, record.tenant)
         if record.state not in _PLACELESS:
-            explained |= {(record.target, record.database), (record.other, record.database)}
+            explained |= {
+                (record.target, record.database),
+                (record.secondary_target, record.database),
+            }
     for target, inventory in observed.inventories.items():
         if target in ledger_view.replaced:
             continue  # that is reported, and nothing on it is what was promised
@@ -186,9 +189,9 @@ def _known_since(
     """
     server = ledger_view.servers.get(target)
     first = server.since if server and server.identity == inventory.identity else None
-    if record is None or record.state is State.WANTED:
+    if record is None or record.state is State.PENDING:
         return first
-    return record.since if record.state is State.RETIRED else record.made or first
+    return record.state_since if record.state is State.RETIRED else record.created_at or first
 
 
 def _deleted(
@@ -219,7 +222,9 @@ def _deleted(
         homes = homes_of(record.database, observed)
         is_missed = desired is None or (knows_all and record.tenant not in desired)
         # What is elsewhere, and no record explains, is reported as such.
-        if (is_missed and not homes) or (deleted is not None and homes == [record.other]):
+        if (is_missed and not homes) or (
+            deleted is not None and homes == [record.secondary_target]
+        ):
             yield record, deleted
 
 
@@ -232,7 +237,7 @@ def _deleted_since(
         return None
     # By the ledger's clock: a server's may be another.
     deleted = ledger_view.now - timedelta(seconds=ago)
-    known = (record.made, record.since, ledger_view.confirmed(record))
+    known = (record.created_at, record.state_since, ledger_view.confirmed(record))
     newest = max(filter(None, known), default=None)
     return deleted if newest is None or deleted > newest + _APART else None
 
@@ -278,20 +283,20 @@ def _elsewhere(suspect: Suspect, observed: Observed, asked: Collection[str] | No
     """Return the finding that a target holds a tenant's database, and the ledger knows nothing."""
     where, record = suspect.target, suspect.record
     adopt = f"adopt {shlex.quote(f'{suspect.tenant}={suspect.database}')}"
-    remedy: str | Remedy
+    remedy: str | Hint
     if record is not None:
         message = f"its database is on {where} with its marker, and recorded on {record.target}"
         inventory = observed.inventories.get(record.target or "")
         if inventory is None or suspect.database in inventory.databases:
             adopt += f" --target {shlex.quote(where)}"
-        remedy = Remedy.command(adopt, f"{_MAY_BE_OLDER} If {where} has the newer rows, run {{}}")
+        remedy = Hint.command(adopt, f"{_MAY_BE_OLDER} If {where} has the newer rows, run {{}}")
     else:
         message = f"its database is on {where} with its marker, and the ledger has no record of it"
         remedy = f"{_MAY_BE_OLDER} Its tenant is in no source; drop the database if it is gone"
         if asked is None:
-            remedy = Remedy.command("plan", f"{_MAY_BE_OLDER} {{}} tells more")
+            remedy = Hint.command("plan", f"{_MAY_BE_OLDER} {{}} tells more")
         elif suspect.tenant in asked:
-            remedy = Remedy.command("ensure", f"{_MAY_BE_OLDER} {{}} records what is there")
+            remedy = Hint.command("ensure", f"{_MAY_BE_OLDER} {{}} records what is there")
     return _finding(suspect.tenant, where, suspect.database, message, remedy)
 
 
@@ -305,22 +310,24 @@ def _missed(
         what = f"a database of its name was deleted on {where} {format_time(deleted)}"
         what += ", later than all that the ledger has of it"
     if record.database in observed.inventories[where].databases:
-        remedy: str | Remedy = f"{_MAY_BE_OLDER} What is there now was made since"
+        remedy: str | Hint = f"{_MAY_BE_OLDER} What is there now was made since"
     elif homes_of(record.database, observed):
-        what += f"; {record.other} holds it"
+        what += f"; {record.secondary_target} holds it"
         adopt = f"adopt {shlex.quote(f'{record.tenant}={record.database}')}"
-        remedy = Remedy.command(adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.other} has all of it")
+        remedy = Hint.command(
+            adopt, f"{_MAY_BE_OLDER} Run {{}} if {record.secondary_target} has all of it"
+        )
     else:
         source = "" if asked is None else ", and in no source"
         what += f"; it is recorded there as {record.state.value}{source}"
         command = f"retire {shlex.quote(record.tenant)}"
-        remedy = Remedy.command(command, f"{_MAY_BE_OLDER} Run {{}} if that tenant is gone")
+        remedy = Hint.command(command, f"{_MAY_BE_OLDER} Run {{}} if that tenant is gone")
         if asked is None:
-            remedy = Remedy.command("plan", f"{_MAY_BE_OLDER} {{}} tells more")
+            remedy = Hint.command("plan", f"{_MAY_BE_OLDER} {{}} tells more")
     return _finding(record.tenant, where, record.database, what, remedy)
 
 
-def _finding(
-    tenant: str, target: str, database: str, message: str, remedy: str | Remedy
-) -> Finding:
-    return Finding(Kind.STALE_LEDGER, Severity.WARNING, message, remedy, tenant, target, database)
+def _finding(tenant: str, target: str, database: str, message: str, remedy: str | Hint) -> Finding:
+    return Finding(
+        FindingKind.STALE_LEDGER, Severity.WARNING, message, remedy, tenant, target, database
+    )

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.text import one_line
 from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
 from influxops.plugin_host.ledger import LedgerHandle
@@ -196,17 +196,19 @@ def _inventory(
 
 def slow_hint(rules: Rules) -> str:
     """Return what to do where reading takes too long."""
-    return rules.or_in_file("the server is slow or hangs", "[run] reading gives it longer")
+    return rules.or_in_file(
+        "the server is slow or hangs", "[run] target_read_timeout gives it longer"
+    )
 
 
 def unreachable(state: TargetState, error: InfluxopsError) -> TargetReading:
     """Return what reading a target gave that could not be read."""
-    kind = Kind.UNREACHABLE
+    kind = FindingKind.UNREACHABLE
     if isinstance(error, WrongServer):
-        kind = Kind.WRONG_SERVER
+        kind = FindingKind.WRONG_SERVER
         state = replace(state, identity=error.identity)
     elif isinstance(error, TargetRefused):
-        kind = Kind.REFUSED
+        kind = FindingKind.REFUSED
     finding = Finding(kind, Severity.ERROR, error.message, error.remedy, target=state.name)
     return TargetReading(replace(state, error=error.message), None, [finding])
 

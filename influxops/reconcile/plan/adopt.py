@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.durations import format_duration, parse_duration
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -67,13 +67,15 @@ class Adopt(Operation, Struct, frozen=True):
         for id_, database in names.items():
             plan = TenantPlan(id_, database, UNMANAGED, record=observed.ledger_view.record(id_))
             if id_ not in desired:
-                plans[id_] = plan.defer(Kind.NOT_READ, "no source that could be read knows it")
+                plans[id_] = plan.defer(
+                    FindingKind.NOT_READ, "no source that could be read knows it"
+                )
                 continue
             if not database:
                 plans[id_] = desired[id_]  # held, because it can have no name
                 continue
             plan = _planned(plan, observed, owners, request, context)
-            if plan.verdict in (Verdict.OK, Verdict.PENDING):
+            if plan.status in (TenantStatus.OK, TenantStatus.PENDING):
                 notes = _notes(plan, desired[id_], given.get(id_), observed)
                 plan = plan.note(*notes)
             plans[id_] = plan
@@ -118,7 +120,11 @@ def _planned(
     if record is not None and is_busy(record, context.id):
         return busy(plan, record)
     home = _home(plan, observed, context)
-    if record is not None and record.other is not None and not _is_in_place(record, plan, home):
+    if (
+        record is not None
+        and record.secondary_target is not None
+        and not _is_in_place(record, plan, home)
+    ):
         if finding := _not_left(plan, record, observed):
             return plan.block(finding)
         plan = replace(plan, notes=(_left(plan, record),))
@@ -131,22 +137,24 @@ def _planned(
         if owner != plan.tenant and target in (None, home):
             return plan.block(
                 blocked(
-                    Kind.NAME_COLLISION,
+                    FindingKind.NAME_COLLISION,
                     f"the database {truncate(plan.database)} on {home} {why} tenant {quote(owner)}",
                     "adopt another one, or give that tenant another database first",
                 ),
             )
     if rule := traits.tenant_rule(plan.tenant):
-        return plan.block(blocked(Kind.INVALID_ID, f"its id {rule}", "rename the tenant"))
+        return plan.block(blocked(FindingKind.INVALID_ID, f"its id {rule}", "rename the tenant"))
     if rule := traits.name_rule(plan.database):
         return plan.block(
-            blocked(Kind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"),
+            blocked(
+                FindingKind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"
+            ),
         )
     until = _kept_until(record, plan, observed, request)
     changes = tuple(_changes(plan, home, before, until))
     if not changes:
         return plan
-    return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+    return replace(plan, status=TenantStatus.PENDING, changes=changes, after=changes[-1].after)
 
 
 def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding | None:
@@ -154,21 +162,21 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
 
     Then only the other copy is left: the one that a move left behind, or that one had begun.
     """
-    other = observed.inventories.get(record.other or "")
+    other = observed.inventories.get(record.secondary_target or "")
     if record.database != plan.database or other is None or plan.database not in other.databases:
         return on_the_move(record)
     place = observed.inventories.get(record.target or "")
     if place is None or not place.complete:
         cannot = "cannot be read" if place is None else "does not show all that it holds"
-        advice: str | Remedy = "run it again when all of that can be read"
+        advice: str | Hint = "run it again when all of that can be read"
         if all(each.name != record.target for each in observed.targets):
             cannot = "is not configured any more"
-            advice = Remedy.command(
+            advice = Hint.command(
                 f"ensure --recreate {shlex.quote(plan.tenant)}",
                 "configure that target again; run {} only if its server and the data are gone",
             )
         return blocked(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"it may still be on {record.target}, where it is recorded and which {cannot}",
             advice,
         )
@@ -180,18 +188,18 @@ def _not_left(plan: TenantPlan, record: Record, observed: Observed) -> Finding |
 
 def _left(plan: TenantPlan, record: Record) -> Finding:
     """Return what is missing in the copy that is left of a tenant's database."""
-    if record.state is State.MOVING and record.due is None:
+    if record.state is State.MOVING and record.drop_after is None:
         missing = f"what was not copied yet from {record.target} is not in it"
     else:
-        when = f" {format_time(record.made)}" if record.made else ""
+        when = f" {format_time(record.created_at)}" if record.created_at else ""
         missing = f"what was written on {record.target} since it was moved there{when} is not in it"
     return Finding(
-        Kind.MOVING,
+        FindingKind.MOVING,
         Severity.WARNING,
         f"its database is gone from {record.target}; {missing}",
         "",
         plan.tenant,
-        record.other,
+        record.secondary_target,
         plan.database,
     )
 
@@ -201,14 +209,14 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
     covered = context.scope.targets
     homes = [each for each in homes_of(plan.database, observed) if context.scope.covers(None, each)]
     record = plan.record
-    if record is not None and record.target in homes and record.other in homes:
-        homes.remove(record.other)  # what a move has begun, or left behind
+    if record is not None and record.target in homes and record.secondary_target in homes:
+        homes.remove(record.secondary_target)  # what a move has begun, or left behind
     unread = [each for each in observed.unread if context.scope.covers(None, each)]
     name = truncate(plan.database)
     if len(homes) > 1:
         copies = [{"target": home} for home in homes]
         finding = blocked(
-            Kind.IN_TWO_TARGETS,
+            FindingKind.IN_TWO_TARGETS,
             f"the database {name} is on {' and on '.join(homes)}",
             f"find out which one holds its data, then say which: `--target {homes[0]}`",
         )
@@ -217,7 +225,7 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
         also = f"it is on {homes[0]}, and may be on" if homes else "it may be on"
         advice = f"; `--target {shlex.quote(homes[0])}` looks there alone" if homes else ""
         return plan.defer(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"the database {name} must be found on one target: {also} {summarize(unread)}, which "
             "cannot be read",
             f"run it again when it can be read{advice}",
@@ -232,7 +240,7 @@ def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | Tenan
     place = summarize(sorted(covered)) if covered else "no target"
     return plan.block(
         blocked(
-            Kind.NO_DATABASE,
+            FindingKind.NO_DATABASE,
             f"{place} {'does not hold' if covered else 'holds'} a database called {name}{where}",
             did_you_mean(plan.database, known) or "see to its name",
         ),
@@ -245,8 +253,8 @@ def _owners(
     """Return whose databases of some names are: (tenant, target, why), None for any target."""
     found: dict[str, list[tuple[str, str | None, str]]] = {name: [] for name in names}
     for record in observed.ledger_view.records.values():
-        if record.database in names and record.state not in (State.WANTED, State.RETIRED):
-            for target in filter(None, (record.target, record.other)):
+        if record.database in names and record.state not in (State.PENDING, State.RETIRED):
+            for target in filter(None, (record.target, record.secondary_target)):
                 found[record.database].append((record.tenant, target, "is recorded for"))
     for plan in desired.values():
         if plan.database in names:
@@ -299,17 +307,19 @@ def _notes(
 ) -> Iterable[Finding]:
     """Tell what adopting a database leaves behind, and what will be asked about it."""
 
-    def note(kind: Kind, severity: Severity, message: str, remedy: str | Remedy = "") -> Finding:
+    def note(
+        kind: FindingKind, severity: Severity, message: str, remedy: str | Hint = ""
+    ) -> Finding:
         return Finding(kind, severity, message, remedy, plan.tenant, plan.target, plan.database)
 
     kept = next((change.until for change in plan.changes if change.until), None)
     if kept is not None and plan.record is not None:
         where = plan.record.target
         yield note(
-            Kind.RETIRING,
+            FindingKind.RETIRING,
             Severity.WARNING,
             f"what it has on {where} is its old copy from now on, kept until {format_time(kept)}",
-            Remedy.command(
+            Hint.command(
                 "retire --due",
                 f"{{}} copies then what only {where} has, and drops it once there is no more",
             ),
@@ -317,14 +327,14 @@ def _notes(
     for target, name in _before(plan, desired, observed) if kept is None else ():
         if (target, name) != (plan.target, plan.database):
             yield note(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.WARNING,
                 f"its database {truncate(name)} on {target} belongs to no tenant from now on",
                 "influxops leaves it alone; drop it once it holds nothing of worth",
             )
     if given and given != plan.database:
         yield note(
-            Kind.CONFLICT,
+            FindingKind.CONFLICT,
             Severity.WARNING,
             f"its source calls its database {truncate(given)}: it is held until that says "
             f"{truncate(plan.database)}",
@@ -333,7 +343,7 @@ def _notes(
     wanted, period = desired.retention, plan.before.retention if plan.before else UNKNOWN
     if isinstance(wanted, int | None) and period is not UNKNOWN and wanted != period:
         yield note(
-            Kind.NOTE,
+            FindingKind.NOTE,
             Severity.INFO,
             f"its retention period is kept now; `ensure` sets it to {_period(wanted)}",
         )

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
+from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Record
 from influxops.domain.tenant import Tenant, meant_attribute
 from influxops.domain.text import did_you_mean, quote, summarize, truncate
@@ -21,7 +21,7 @@ from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
 #: What a configuration file can say of a tenant that is to stay as it is.
-_ACKNOWLEDGE = "or list it in [naming] acknowledged"
+_ACKNOWLEDGE = "or list it in [tenants] ignore"
 #: How many others a message names where ids get into each other's way.
 _NAMED = 3
 #: Every so many tenants, planning looks whether the run is over.
@@ -31,7 +31,7 @@ LOOK = 1_000
 def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[str, TenantPlan]:
     """Return what each tenant should have, by id, in the order of the sources.
 
-    A tenant that gets nothing until somebody decides is HELD, with the finding that says why;
+    A tenant that gets nothing until somebody decides is BLOCKED, with the finding that says why;
     the first reason that is found counts.
 
     Args:
@@ -73,10 +73,10 @@ def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
 
 def _recorded_otherwise(tenant: str, given: str, record: Record) -> Finding:
     return blocked(
-        Kind.CONFLICT,
+        FindingKind.CONFLICT,
         f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
-        Remedy.command(
+        Hint.command(
             f"adopt {shlex.quote(tenant)}={shlex.quote(given)}",
             "correct the source, or run {} if that one holds its data",
         ),
@@ -97,7 +97,7 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     if name_rule:
         return plan.block(
             blocked(
-                Kind.INVALID_NAME,
+                FindingKind.INVALID_NAME,
                 f"its database name {name_rule}",
                 rules.or_in_file(
                     "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
@@ -107,7 +107,7 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     if wrong := next(filter(meant_attribute, attributes), ""):
         return plan.block(
             blocked(
-                Kind.UNKNOWN_ATTRIBUTE,
+                FindingKind.UNKNOWN_ATTRIBUTE,
                 f"its attribute {quote(wrong)} means nothing",
                 f"did you mean {meant_attribute(wrong)}?",
             ),
@@ -115,17 +115,19 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     if id_rule:
         return plan.block(
             blocked(
-                Kind.INVALID_ID,
+                FindingKind.INVALID_ID,
                 f"its id {id_rule}",
                 rules.or_in_file("rename the tenant", _ACKNOWLEDGE),
             ),
         )
     if bad_retention:
-        return plan.block(blocked(Kind.INVALID_RETENTION, bad_retention, "correct its `retention`"))
+        return plan.block(
+            blocked(FindingKind.INVALID_RETENTION, bad_retention, "correct its `retention`")
+        )
     if unknown_pin:
         return plan.block(
             blocked(
-                Kind.UNKNOWN_TARGET,
+                FindingKind.UNKNOWN_TARGET,
                 f"its `target` {quote(unknown_pin)} is not configured",
                 did_you_mean(unknown_pin, rules.targets) or f"targets: {', '.join(rules.targets)}",
             ),
@@ -165,7 +167,7 @@ def _conflict(first: Tenant, second: Tenant) -> Finding:
         if first.attributes.get(name) != second.attributes.get(name)
     )
     return blocked(
-        Kind.CONFLICT,
+        FindingKind.CONFLICT,
         f"it is given twice ({where}) with different {' and '.join(names)}",
         "make the sources agree",
     )
@@ -183,7 +185,7 @@ def _hold_collisions(plans: dict[str, TenantPlan], check: Callable[[], None]) ->
         for id_ in ids if len(ids) > 1 else ():
             plans[id_] = plans[id_].block(
                 blocked(
-                    Kind.NAME_COLLISION,
+                    FindingKind.NAME_COLLISION,
                     f"it would share the database {name} with {_others(ids, id_)}",
                     "give all but one of them another `database`",
                 ),
@@ -211,14 +213,14 @@ def _hold_alike(
             plan = plans[id_]
             other = next(each for each in ids if each != id_)
             finding = blocked(
-                Kind.CASE,
+                FindingKind.CASE,
                 f"it differs only by case from {quote(other)}",
                 rules.or_in_file("rename one of them, people and tools mix them up", _ACKNOWLEDGE),
             )
             homes = homes_of(plan.database, observed)
             if not homes:
                 plans[id_] = plan.block(finding)
-            elif plan.verdict is Verdict.OK:
+            elif plan.status is TenantStatus.OK:
                 note = replace(
                     finding,
                     severity=Severity.WARNING,
@@ -248,7 +250,7 @@ def misspelt(names: Mapping[str, str], plans: Mapping[str, TenantPlan]) -> Itera
         # A near miss is looked for among all tenants, so only for the first few.
         hint = did_you_mean(id_, plans) if number < _LOOKED_UP else ""
         yield Finding(
-            Kind.UNKNOWN_TENANT,
+            FindingKind.UNKNOWN_TENANT,
             Severity.WARNING if hint else Severity.INFO,
             f"{table} names {quote(id_)}, which no source knows",
             hint or "take it out, or add it to the registry",

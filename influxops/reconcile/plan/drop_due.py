@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, pluralize
 from influxops.errors import ConfigError
@@ -92,24 +92,24 @@ class DropDue(Operation, Struct, frozen=True):
         if record.state is State.RETIRING and record.tenant in observed.known_elsewhere:
             change, note = unretired(plan)
             notes = (*plan.notes, note)
-            return replace(plan, verdict=Verdict.PENDING, changes=(change,), notes=notes)
+            return replace(plan, status=TenantStatus.PENDING, changes=(change,), notes=notes)
         if record.state is State.RETIRING and not observed.sources_complete:
             return plan.defer(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 "not every source could be read, so nobody knows whether it is back",
             )
         if target not in request.rules.targets:
             return plan.defer(
-                Kind.NOT_CONFIGURED,
+                FindingKind.NOT_CONFIGURED,
                 f"it is recorded on {target}, which is not configured any more",
                 "configure that target again",
             )
         inventory = observed.inventories.get(target)
         if inventory is None:
-            return plan.defer(Kind.NOT_READ, f"its target {target} cannot be read")
+            return plan.defer(FindingKind.NOT_READ, f"its target {target} cannot be read")
         if plan.before is None and not inventory.complete:
             return plan.defer(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 f"{target} does not show all that it holds",
                 "give its target a token that may read all",
             )
@@ -184,7 +184,7 @@ class DropDue(Operation, Struct, frozen=True):
         still = []
         for before in batch:
             why = why or observed.ledger_view.error or "the ledger has changed meanwhile"
-            now = plan.tenants.get(before.tenant) or before.defer(Kind.NOT_READ, why)
+            now = plan.tenants.get(before.tenant) or before.defer(FindingKind.NOT_READ, why)
             tenants[before.tenant] = now
             if [c.action for c in now.changes] == [c.action for c in before.changes]:
                 still.append(now)
@@ -221,12 +221,12 @@ def _kept(plan: TenantPlan, record: Record, observed: Observed) -> TenantPlan | 
     place = observed.inventories.get(record.target or "")
     if place is None:
         why = f"its database is recorded on {record.target}, which cannot be read"
-        return plan.defer(Kind.NOT_READ, why)
-    now = standing(replace(record, holder="", is_held=False), record.target, observed)
+        return plan.defer(FindingKind.NOT_READ, why)
+    now = standing(replace(record, claimed_by="", is_claimed=False), record.target, observed)
     if is_recreated(now.record, now.before):
         return now.block(lost(now, record, observed))
     if now.before is None and place.complete:
-        return plan.block(misplaced(plan, record, record.other or ""))
+        return plan.block(misplaced(plan, record, record.secondary_target or ""))
     return None
 
 
@@ -238,14 +238,16 @@ def _waiting(observed: Observed) -> Iterator[Finding]:
     """Tell of the tenants that are not due yet."""
     now = observed.ledger_view.now
     later = [
-        record.due
+        record.drop_after
         for record in observed.ledger_view.records.values()
-        if record.state is State.RETIRING and record.due is not None and record.due > now
+        if record.state is State.RETIRING
+        and record.drop_after is not None
+        and record.drop_after > now
     ]
     if later:
         verb = "is" if len(later) == 1 else "are"
         yield Finding(
-            Kind.RETIRING,
+            FindingKind.RETIRING,
             Severity.INFO,
             f"{pluralize(len(later), 'tenant')} {verb} retiring and not due, the first after "
             f"{format_time(min(later))}",
@@ -254,7 +256,7 @@ def _waiting(observed: Observed) -> Iterator[Finding]:
 
 def _was_gone(plan: TenantPlan) -> Finding:
     return Finding(
-        Kind.RETIRING,
+        FindingKind.RETIRING,
         Severity.INFO,
         f"its database is not on {plan.target} any more: there is nothing to drop",
         tenant=plan.tenant,

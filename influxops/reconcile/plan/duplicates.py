@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from influxops.domain.database import DatabaseStats
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.plugin_host.target import TargetHandle
@@ -57,7 +57,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
 
 
 def _is_double(tenant: TenantPlan) -> bool:
-    return tenant.finding is not None and tenant.finding.kind is Kind.IN_TWO_TARGETS
+    return tenant.finding is not None and tenant.finding.kind is FindingKind.IN_TWO_TARGETS
 
 
 def _described(

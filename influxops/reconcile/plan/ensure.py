@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Traits, Unknown
 from influxops.domain.durations import format_duration
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.selection import Scope
 from influxops.domain.text import summarize
@@ -120,7 +120,7 @@ def _only_creating(plan: TenantPlan) -> TenantPlan:
         return plan
     if kept:
         return replace(plan, changes=kept)
-    return replace(plan, verdict=Verdict.OK, changes=(), after=plan.before)
+    return replace(plan, status=TenantStatus.OK, changes=(), after=plan.before)
 
 
 def make_plan(
@@ -164,7 +164,7 @@ class _EnsurePlanner:
         for record in self.ledger_view.records.values():
             # What another run has reserved is as good as there, though it is not yet.
             place = self.placement.locations.get(record.target or "")
-            if record.is_held and place is not None and record.state is State.RESERVED:
+            if record.is_claimed and place is not None and record.state is State.ALLOCATED:
                 known = observed.inventories[place.target].databases
                 place.used += record.database not in known
         self._no_place: dict[str | None, Finding] = {}
@@ -181,12 +181,12 @@ class _EnsurePlanner:
             if record is not None:
                 plan = replace(plan, record=record)
                 if record.target in homes or record.target not in self.observed.inventories:
-                    homes = [h for h in homes if h == record.target or h != record.other]
+                    homes = [h for h in homes if h == record.target or h != record.secondary_target]
             is_there = record is not None and record.target in homes
             if (
                 record is not None
-                and record.is_held
-                and plan.verdict is not Verdict.HELD
+                and record.is_claimed
+                and plan.status is not TenantStatus.BLOCKED
                 and not (record.state is State.MOVING and is_there)
             ):
                 planned[plan.tenant] = recorded.busy(plan, record)
@@ -194,7 +194,7 @@ class _EnsurePlanner:
                 plan = self._existing(plan, homes)
                 if self._writes(plan.target):
                     planned[plan.tenant] = plan
-            elif plan.verdict is Verdict.HELD:
+            elif plan.status is TenantStatus.BLOCKED:
                 planned[plan.tenant] = plan
             else:
                 missing.append(plan)
@@ -225,14 +225,14 @@ class _EnsurePlanner:
         shared = recorded.sharing(named, desired, self.observed)
         for id_ in self._named(desired):
             plan = desired[id_]
-            if plan.verdict is not Verdict.HELD and (why := shared.get(id_)):
+            if plan.status is not TenantStatus.BLOCKED and (why := shared.get(id_)):
                 plan = plan.block(why)
             plan = replace(plan, pin=self.observed.named_targets.get(plan.tenant))
             plan = replace(plan, record=self.ledger_view.record(plan.tenant))
             planned[plan.tenant] = plan
             every = homes_of(plan.database, self.observed) if plan.database else []
             homes = [home for home in every if plan.pin in (None, home)]
-            if plan.verdict is Verdict.HELD:
+            if plan.status is TenantStatus.BLOCKED:
                 continue
             unseen = tuple(self._unseen(plan))
             if unseen and not homes:
@@ -246,7 +246,7 @@ class _EnsurePlanner:
                 change = Change(Action.DROP, plan.tenant, homes[0], plan.database, before, None)
                 planned[plan.tenant] = replace(
                     plan,
-                    verdict=Verdict.PENDING,
+                    status=TenantStatus.PENDING,
                     target=homes[0],
                     before=before,
                     changes=(change,),
@@ -259,7 +259,7 @@ class _EnsurePlanner:
     def _known_again(self, plan: TenantPlan) -> Iterator[Finding]:
         if plan.tenant in self.observed.known_elsewhere:
             yield Finding(
-                Kind.KNOWN_AGAIN,
+                FindingKind.STILL_REGISTERED_AFTER_DROP,
                 Severity.WARNING,
                 "a source still has it, so the next run makes its database again, empty",
                 "take it out of the registry first",
@@ -274,7 +274,7 @@ class _EnsurePlanner:
         assert home is not None
         before = self.observed.inventories[home].databases[plan.database]
         plan = replace(plan, target=home, before=before, after=before)
-        if plan.verdict is Verdict.HELD:
+        if plan.status is TenantStatus.BLOCKED:
             return plan
         if len(homes) > 1:
             plan = self._on_several(plan, homes)
@@ -287,7 +287,7 @@ class _EnsurePlanner:
         traits = self.rules.targets[home].traits
         if recorded.may_be_recreated(plan.record, before, traits):
             return plan.mark_unknown(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",
                 "give its target a token that may read all",
             )
@@ -302,10 +302,10 @@ class _EnsurePlanner:
         changes = (*decided, *self._changes(plan, home, before))
         if not changes:
             return plan
-        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=changes[-1].after)
+        return replace(plan, status=TenantStatus.PENDING, changes=changes, after=changes[-1].after)
 
     def _recreated(self, plan: TenantPlan, home: str, before: Database) -> TenantPlan:
-        """Plan that what a client has created is replaced, for the guards `lost` and `drop`."""
+        """Replace what a client has created, for the guards `recreate-lost` and `drop`."""
         assert plan.record is not None
         why = recorded.why_lost(plan.record, self.observed)
         tenant, database, after = plan.tenant, plan.database, self._new(plan, home)
@@ -313,7 +313,7 @@ class _EnsurePlanner:
             Change(Action.DROP, tenant, home, database, before, None, why),
             Change(Action.CREATE, tenant, home, database, None, after, why),
         )
-        return replace(plan, verdict=Verdict.PENDING, changes=changes, after=after)
+        return replace(plan, status=TenantStatus.PENDING, changes=changes, after=after)
 
     def _new(self, plan: TenantPlan, target: str) -> Database:
         """Return a tenant's database as it is once it was created on a target."""
@@ -327,15 +327,15 @@ class _EnsurePlanner:
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
         why = "influxops moves no data"
-        remedy: str | Remedy = f"move it, or set its target to {home}"
+        remedy: str | Hint = f"move it, or set its target to {home}"
         if plan.record is not None:
             why = "it is moved only by a move"
-            remedy = Remedy.command(
+            remedy = Hint.command(
                 f"move {shlex.quote(plan.tenant)} --to {plan.pin}",
                 f"run {{}}, or set its target to {home}",
             )
         return Finding(
-            Kind.MISPLACED,
+            FindingKind.MISPLACED,
             Severity.WARNING,
             f"the database {plan.database} is on {home}, but should be on {plan.pin}; {why}",
             remedy,
@@ -364,21 +364,21 @@ class _EnsurePlanner:
             yield Change(Action.COMPLETE, plan.tenant, home, plan.database, now, after)
 
     def _on_several(self, plan: TenantPlan, homes: list[str]) -> TenantPlan:
-        remedy: str | Remedy = (
+        remedy: str | Hint = (
             "find out which one holds the data, then drop the other: a task with `state: absent`, "
             "the tenant's `id` and its `target` drops one copy"
         )
         if plan.record is not None and plan.record.target in homes:
             other = next(home for home in homes if home != plan.record.target)
             pair = shlex.quote(f"{plan.tenant}={plan.database}")
-            remedy = Remedy.command(
+            remedy = Hint.command(
                 f"adopt {pair} --target {shlex.quote(other)}",
                 f"find out which one holds the data: {{}} takes that on {other}, and what only the "
                 "other one has comes along; a task with `state: absent`, the tenant's `id` and its "
                 "`target` drops one copy",
             )
         finding = blocked(
-            Kind.IN_TWO_TARGETS,
+            FindingKind.IN_TWO_TARGETS,
             f"the database {plan.database} is on {' and on '.join(homes)}",
             remedy,
         )
@@ -395,7 +395,7 @@ class _EnsurePlanner:
                 unseen = (before,) if before in self.unread else tuple(self.unread)
                 return replace(
                     plan,
-                    verdict=Verdict.UNKNOWN,
+                    status=TenantStatus.UNKNOWN,
                     finding=finding,
                     unseen_on=tuple(filter(None, unseen)),
                 )
@@ -415,11 +415,11 @@ class _EnsurePlanner:
         )
         return replace(
             plan,
-            verdict=Verdict.PENDING,
+            status=TenantStatus.PENDING,
             target=location.target,
             after=after,
             changes=(change,),
-            over_estimate=location.is_over_estimate,
+            may_exceed_capacity=location.is_over_estimate,
             unseen_on=unseen,
         )
 
@@ -434,13 +434,13 @@ class _EnsurePlanner:
         where = "its target" if plan.pin is not None else "it may be on"
         names = summarize(unseen) if plan.pin is None else unseen[0]
         finding = Finding(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             Severity.ERROR,
             f"{where} {names}{', which' if plan.pin is None else ''} cannot be read",
             tenant=plan.tenant,
             database=plan.database,
         )
-        return replace(plan, verdict=Verdict.UNKNOWN, finding=finding, unseen_on=unseen)
+        return replace(plan, status=TenantStatus.UNKNOWN, finding=finding, unseen_on=unseen)
 
     def _without_place(self, pin: str | None) -> Finding:
         """Say why nothing takes one more; the same for all tenants of one pin."""
@@ -449,13 +449,13 @@ class _EnsurePlanner:
             why = self.placement.why_none(pin)
             if pinned is not None and pinned.draining:
                 self._no_place[pin] = blocked(
-                    Kind.DRAINING,
+                    FindingKind.DRAINING,
                     f"no place left: {pin} is draining and gets nothing new",
                     "pin it elsewhere, or set that target's state to active",
                 )
             else:
                 self._no_place[pin] = blocked(
-                    Kind.OVER_CAPACITY,
+                    FindingKind.OVER_CAPACITY,
                     f"no place left: {why or 'no target can be reached'}",
                     "add a target, raise a capacity, or drop what is not needed",
                 )

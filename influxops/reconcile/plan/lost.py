@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from influxops.domain.database import DatabaseStats
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import Record
 from influxops.domain.text import pluralize, summarize, truncate
@@ -101,7 +101,10 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Con
 
 
 def _is_concerned(tenant: TenantPlan) -> bool:
-    is_lost = tenant.finding is not None and tenant.finding.kind in (Kind.LOST, Kind.GUARD)
+    is_lost = tenant.finding is not None and tenant.finding.kind in (
+        FindingKind.LOST,
+        FindingKind.GUARD,
+    )
     return is_lost and is_recreated(tenant.record, tenant.before)
 
 

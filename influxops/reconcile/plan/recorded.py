@@ -8,8 +8,8 @@ from datetime import datetime
 
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, Database, Traits
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.record import Record, State
 from influxops.domain.text import format_time, summarize, truncate
@@ -28,46 +28,47 @@ def due_on(record: Record, now: datetime) -> str | None:
         None where nothing of it is.
     """
     if record.state is State.RETIRING:
-        return record.target if record.due is None or record.due <= now else None
-    is_due = record.due is not None and record.due <= now
-    if record.state is State.READY and is_due and record.other != record.target:
-        return record.other  # what it left behind when it was moved
+        return record.target if record.drop_after is None or record.drop_after <= now else None
+    is_due = record.drop_after is not None and record.drop_after <= now
+    if record.state is State.READY and is_due and record.secondary_target != record.target:
+        return record.secondary_target  # what it left behind when it was moved
     return None
 
 
 def is_copy(record: Record, home: str) -> bool:
     """Return whether what a target holds of a tenant is what a move left there, or copies to."""
-    return home == record.other != record.target
+    return home == record.secondary_target != record.target
 
 
 def not_copied(record: Record) -> Finding:
     """Return why the copy that a move left, or makes, is not dropped at once."""
     return blocked(
-        Kind.MOVING,
-        f"the copy on {record.other} belongs to a move, and may hold rows that {record.target} "
+        FindingKind.MOVING,
+        f"the copy on {record.secondary_target} belongs to a move, and may hold rows that "
+        f"{record.target} "
         "lacks",
-        Remedy.command("retire --due", "{} drops an old copy when it is due, after a last pass"),
+        Hint.command("retire --due", "{} drops an old copy when it is due, after a last pass"),
     )
 
 
 def is_busy(record: Record, run: str) -> bool:
     """Return whether another run than this one, which still lives, has a tenant in its hands."""
-    return record.is_held and record.holder != run
+    return record.is_claimed and record.claimed_by != run
 
 
 def busy(plan: TenantPlan, record: Record) -> TenantPlan:
     """Return a tenant that another run has in its hands, or got hold of first."""
-    if not record.holder:
+    if not record.claimed_by:
         changed = f"another run has changed it meanwhile: it is {record.state}"
-        return plan.block(blocked(Kind.BUSY, changed, "run it again"))
+        return plan.block(blocked(FindingKind.CLAIMED, changed, "run it again"))
     doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
     on = f" on {record.target}" if record.target else ""
-    if record.state is State.READY and record.other is not None:
-        doing, on = "dropping the old copy of", f" on {record.other}"
+    if record.state is State.READY and record.secondary_target is not None:
+        doing, on = "dropping the old copy of", f" on {record.secondary_target}"
     return plan.block(
         blocked(
-            Kind.BUSY,
-            f"another run ({record.holder}) is {doing} its database{on}",
+            FindingKind.CLAIMED,
+            f"another run ({record.claimed_by}) is {doing} its database{on}",
             "run it again when that one has ended",
         ),
     )
@@ -80,30 +81,31 @@ def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
     """
     if record.target == home:
         return False
-    return record.state is not State.RESERVED or record.target not in observed.inventories
+    return record.state is not State.ALLOCATED or record.target not in observed.inventories
 
 
 def moving(record: Record) -> Finding:
     """Return the finding that a tenant is being moved, and has its database meanwhile."""
-    was_cut_over = record.due is not None
+    was_cut_over = record.drop_after is not None
     message = (
-        f"it was moved here from {record.other}, where the last rows are still to be looked for"
+        f"it was moved here from {record.secondary_target}, where the last rows are still to be "
+        "looked for"
         if was_cut_over
-        else f"its database is being copied to {record.other}"
+        else f"its database is being copied to {record.secondary_target}"
     )
-    if record.is_held:
-        return Finding(Kind.MOVING, Severity.INFO, f"{message} by run {record.holder}")
-    to = record.target if was_cut_over else record.other
+    if record.is_claimed:
+        return Finding(FindingKind.MOVING, Severity.INFO, f"{message} by run {record.claimed_by}")
+    to = record.target if was_cut_over else record.secondary_target
     hint = "go on with {}"
     if not was_cut_over:
-        since = f" since {format_time(record.since)}" if record.since else ""
-        message = f"the ledger has it as being copied to {record.other}{since}"
+        since = f" since {format_time(record.state_since)}" if record.state_since else ""
+        message = f"the ledger has it as being copied to {record.secondary_target}{since}"
         hint += ", which writes over nothing that is newer there"
     return Finding(
-        Kind.MOVING,
+        FindingKind.MOVING,
         Severity.WARNING,
         f"{message}, and no run is at it",
-        Remedy.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
+        Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
         record.tenant,
         record.target,
         record.database,
@@ -113,27 +115,31 @@ def moving(record: Record) -> Finding:
 def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
     """Return why a tenant is held whose database is elsewhere than recorded."""
     adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
-    if home == record.other and record.state is State.MOVING and record.due is None:
+    if (
+        home == record.secondary_target
+        and record.state is State.MOVING
+        and record.drop_after is None
+    ):
         return blocked(
-            Kind.LOST,
+            FindingKind.LOST,
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
             "a move has begun, and perhaps not all of it",
-            Remedy.command(
+            Hint.command(
                 adopt, "bring it back from a backup; {} takes the copy, if that is all of it"
             ),
         )
-    if home == record.other:
+    if home == record.secondary_target:
         return blocked(
-            Kind.MISPLACED,
+            FindingKind.MISPLACED,
             f"its database is gone from {record.target}, where it is recorded {_since(record)}; "
             f"what is on {home} is the copy that it left there",
-            Remedy.command(adopt, "bring it back if you can; {} makes that copy its database"),
+            Hint.command(adopt, "bring it back if you can; {} makes that copy its database"),
         )
     return blocked(
-        Kind.MISPLACED,
+        FindingKind.MISPLACED,
         f"the database {plan.database} is on {home}, but recorded on {record.target}, "
         f"{_since(record)}",
-        Remedy.command(
+        Hint.command(
             adopt, "find out which one holds the data; run {} if it is the one that was found"
         ),
     )
@@ -146,7 +152,7 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
         None where it is known that no target has it.
     """
 
-    def finding(kind: Kind, message: str, remedy: str | Remedy = "") -> Finding:
+    def finding(kind: FindingKind, message: str, remedy: str | Hint = "") -> Finding:
         return Finding(
             kind, Severity.ERROR, message, remedy, plan.tenant, record.target, plan.database
         )
@@ -156,26 +162,26 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
         if again:
             return None
         return finding(
-            Kind.NOT_CONFIGURED,
+            FindingKind.NOT_CONFIGURED,
             f"it is recorded on {record.target}, which is not configured any more",
-            Remedy.command(
+            Hint.command(
                 f"ensure --recreate {shlex.quote(plan.tenant)}",
                 "configure that target again; run {} only if its server and the data are gone",
             ),
         )
     inventory = observed.inventories.get(record.target or "")
     if inventory is None:
-        return finding(Kind.NOT_READ, f"its target {record.target} cannot be read")
+        return finding(FindingKind.NOT_READ, f"its target {record.target} cannot be read")
     if not inventory.complete and not again:
         return finding(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"it is recorded on {record.target}, which does not show all that it holds",
             "give its target a token that may read all",
         )
-    if observed.unread and record.is_promised and not again:
+    if observed.unread and record.is_provisioned and not again:
         names = summarize(observed.unread)
         return finding(
-            Kind.NOT_READ,
+            FindingKind.NOT_READ,
             f"it is recorded on {record.target} and not there; it may be on {names}, which cannot "
             "be read",
         )
@@ -184,7 +190,7 @@ def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) 
 
 def is_lost(record: Record | None) -> bool:
     """Return whether making a tenant's database would make anew what was promised."""
-    return record is not None and record.is_promised
+    return record is not None and record.is_provisioned
 
 
 def is_recreated(record: Record | None, found: Database | None) -> bool:
@@ -194,9 +200,9 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     client's write has created another one of its name. One that was not seen to be marked may be a
     run's, which ended before it was complete.
     """
-    if record is None or found is None or record.is_held:
+    if record is None or found is None or record.is_claimed:
         return False
-    return record.state.is_promised and found.is_marked is False
+    return record.state.is_provisioned and found.is_marked is False
 
 
 def may_be_recreated(record: Record | None, found: Database, traits: Traits) -> bool:
@@ -211,7 +217,12 @@ def seems_lost(record: Record, observed: Observed) -> bool:
     Its target shows all that it holds, and no run has claimed the tenant.
     """
     inventory = observed.inventories.get(record.target or "")
-    if not record.is_promised or record.state is State.LOST or record.is_held or inventory is None:
+    if (
+        not record.is_provisioned
+        or record.state is State.LOST
+        or record.is_claimed
+        or inventory is None
+    ):
         return False
     found = inventory.databases.get(record.database)
     return is_recreated(record, found) or (found is None and inventory.complete)
@@ -227,8 +238,12 @@ def why_lost(record: Record, observed: Observed) -> str:
         return ""
     inventory = observed.inventories.get(record.target or "")
     seen = observed.ledger_view.confirmed(record)
-    by = f" by run {record.made_by}" if record.made_by else ""
-    made = f"made{by} {format_time(record.made)}" if record.made is not None else f"made{by}"
+    by = f" by run {record.created_by}" if record.created_by else ""
+    made = (
+        f"made{by} {format_time(record.created_at)}"
+        if record.created_at is not None
+        else f"made{by}"
+    )
     parts = [f"it is gone from {record.target}, {made}"]
     if seen is not None:
         parts.append(f"last seen {format_time(seen)}")
@@ -251,32 +266,36 @@ def why_lost(record: Record, observed: Observed) -> str:
     found = inventory.databases.get(record.database) if inventory is not None else None
     if is_recreated(record, found):
         why += f"; a client has created another one of that name on {record.target}"
-    other = observed.inventories.get(record.other or "")
-    if other is not None and record.other != record.target and record.database in other.databases:
-        copy = "what a move has copied so far" if record.due is None else "its old copy"
-        why += f"; {copy} is on {record.other}"
+    other = observed.inventories.get(record.secondary_target or "")
+    if (
+        other is not None
+        and record.secondary_target != record.target
+        and record.database in other.databases
+    ):
+        copy = "what a move has copied so far" if record.drop_after is None else "its old copy"
+        why += f"; {copy} is on {record.secondary_target}"
     return why
 
 
 def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
     """Return why a tenant is held whose database a client has created again."""
-    return blocked(Kind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+    return blocked(FindingKind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
 
 
-def how_to_go_on(plan: TenantPlan) -> Remedy:
+def how_to_go_on(plan: TenantPlan) -> Hint:
     """Return what to do about a tenant whose database is gone."""
     tenant = shlex.quote(plan.tenant)
     if not is_recreated(plan.record, plan.before):
         again = "restore it if you can; {} makes it again, empty"
-        return Remedy.command(f"ensure --recreate {tenant}", again)
+        return Hint.command(f"ensure --recreate {tenant}", again)
     assert plan.record is not None
     old = ""
-    if plan.record.other is not None and plan.record.due is not None:
+    if plan.record.secondary_target is not None and plan.record.drop_after is not None:
         old = (
             f"; after either, influxops retire --due copies what its old copy on "
-            f"{plan.record.other} has, when that is due"
+            f"{plan.record.secondary_target} has, when that is due"
         )
-    return Remedy.command(
+    return Hint.command(
         f"adopt {tenant}",
         "restore it if you can; {} takes what clients have written since as the tenant's; "
         f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one"
@@ -287,12 +306,12 @@ def how_to_go_on(plan: TenantPlan) -> Remedy:
 def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
     """Return what keeps a tenant that was retiring and is in a source again, and what to tell."""
     assert plan.record is not None
-    due = plan.record.due
+    due = plan.record.drop_after
     until = f", and would have been dropped after {format_time(due)}" if due else ""
     now = plan.before
     change = Change(Action.UNRETIRE, plan.tenant, plan.target or "", plan.database, now, now)
     finding = Finding(
-        Kind.UNRETIRED,
+        FindingKind.UNRETIRED,
         Severity.WARNING,
         f"it was retiring{until}: a source has it again, so it is kept",
         tenant=plan.tenant,
@@ -325,16 +344,20 @@ def left_behind(
         ]
         for target, found in homes:
             place = (target, record.database)
-            if target == record.other:
+            if target == record.secondary_target:
                 explained.add(place)
             elif record.tenant in desired or place in explained:
                 continue
             elif record.state is State.RETIRING and target == record.target:
                 explained.add(place)
-                due = f"dropped after {format_time(record.due)}" if record.due else "to be dropped"
+                due = (
+                    f"dropped after {format_time(record.drop_after)}"
+                    if record.drop_after
+                    else "to be dropped"
+                )
                 told.append(
                     Finding(
-                        Kind.RETIRING,
+                        FindingKind.RETIRING,
                         Severity.INFO,
                         f"it is retiring: {due}",
                         tenant=record.tenant,
@@ -351,18 +374,16 @@ def left_behind(
 
 def _back_again(record: Record, target: str, found: Database) -> Finding:
     """Return the finding that the database of a retired tenant is there again."""
-    when = f" {format_time(record.since)}" if record.since else ""
+    when = f" {format_time(record.state_since)}" if record.state_since else ""
     whose = (
         f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
     )
     return Finding(
-        Kind.BACK_AGAIN,
+        FindingKind.RECREATED_AFTER_DROP,
         Severity.WARNING,
         # What a write makes by itself has no marker.
         whose + ("a late write made it" if found.complete is False else "somebody made it"),
-        Remedy.command(
-            f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"
-        ),
+        Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
         record.tenant,
         target,
         record.database,
@@ -393,14 +414,14 @@ def sharing(
     records = [*records]
     owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
     for other in observed.ledger_view.records.values():
-        if other.database in owners and other.state not in (State.WANTED, State.RETIRED):
+        if other.database in owners and other.state not in (State.PENDING, State.RETIRED):
             owners[other.database].add(other.tenant)
     for id_, plan in desired.items():
         if plan.database in owners:
             owners[plan.database].add(id_)
     return {
         record.tenant: blocked(
-            Kind.NAME_COLLISION,
+            FindingKind.NAME_COLLISION,
             f"its recorded database {truncate(record.database)} is also that of "
             f"{summarize(others)}",
             "find out whose it is, and correct the record of the other in the ledger",
@@ -412,7 +433,7 @@ def sharing(
 
 
 def _since(record: Record) -> str:
-    if record.made is None:
-        return f"by run {record.made_by}" if record.made_by else "by an earlier run"
-    by = f" by run {record.made_by}" if record.made_by else ""
-    return f"since {format_time(record.made)}{by}"
+    if record.created_at is None:
+        return f"by run {record.created_by}" if record.created_by else "by an earlier run"
+    by = f" by run {record.created_by}" if record.created_by else ""
+    return f"since {format_time(record.created_at)}{by}"

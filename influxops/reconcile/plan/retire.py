@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from influxops.domain.change import Action, Change
 from influxops.domain.database import UNMANAGED, DatabaseStats, TableStats
 from influxops.domain.durations import parse_duration
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.hint import Remedy
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.hint import Hint
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
 from influxops.errors import ConfigError
@@ -99,18 +99,18 @@ class Retire(Operation, Struct, frozen=True):
         self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
     ) -> TenantPlan:
         """Plan that a tenant is retired of which nothing is recorded."""
-        if plan.verdict is Verdict.HELD:
+        if plan.status is TenantStatus.BLOCKED:
             return plan
         homes = [home for home in homes_of(plan.database, observed) if plan.pin in (None, home)]
         unread = [name for name in observed.unread if plan.pin in (None, name)]
         if len(homes) > 1:
             where = f"the database {truncate(plan.database)} is on {' and on '.join(homes)}"
-            found = blocked(Kind.IN_TWO_TARGETS, where, "say which: give its `target`")
+            found = blocked(FindingKind.IN_TWO_TARGETS, where, "say which: give its `target`")
             facts = {"copies": [{"target": home} for home in homes]}
             return plan.block(replace(found, facts=facts))
         if unread:
             why = f"it may be on {summarize(unread)}, which cannot be read"
-            return plan.defer(Kind.NOT_READ, why)
+            return plan.defer(FindingKind.NOT_READ, why)
         if not homes:
             return replace(plan, retention=UNMANAGED)
         identity = observed.inventories[homes[0]].identity
@@ -131,21 +131,21 @@ class Retire(Operation, Struct, frozen=True):
         if is_busy(record, context.id):
             return busy(plan, record)
         retired = record.state is State.RETIRED
-        if record.target is None or record.state is State.WANTED or (retired and not plan.before):
+        if record.target is None or record.state is State.PENDING or (retired and not plan.before):
             return _noted(plan, "its database was dropped" if retired else "it has no database")
         if record.state is State.RETIRING and not self.renew:
-            due = f": dropped after {format_time(record.due)}" if record.due else ""
+            due = f": dropped after {format_time(record.drop_after)}" if record.drop_after else ""
             return _noted(plan, f"it is retiring already{due}")
-        if record.state is State.MOVING or record.other is not None:
+        if record.state is State.MOVING or record.secondary_target is not None:
             return plan.block(on_the_move(record))
         if not observed.sources_complete:
             return plan.defer(
-                Kind.NOT_READ,
+                FindingKind.NOT_READ,
                 "not every source could be read, so nobody knows whether one still has it",
             )
         if record.tenant in observed.known_elsewhere:
             note = Finding(
-                Kind.STILL_REGISTERED,
+                FindingKind.STILL_REGISTERED,
                 Severity.WARNING,
                 "a source still has it, so the next run for all tenants unretires it",
                 "take it out of the registry",
@@ -260,7 +260,7 @@ def changed(
     """
     after = None if action is Action.DROP else plan.before
     change = Change(action, plan.tenant, target, plan.database, plan.before, after, until=until)
-    return replace(plan, verdict=Verdict.PENDING, changes=(change,), after=after)
+    return replace(plan, status=TenantStatus.PENDING, changes=(change,), after=after)
 
 
 def with_telemetry(
@@ -303,7 +303,7 @@ def _with_telemetry(
     inventory = observed.inventories.get(plan.changes[0].target)
     if inventory is None:
         why = f"its target {plan.changes[0].target} cannot be read"
-        return plan.defer(Kind.NOT_READ, f"when telemetry last came is not known: {why}")
+        return plan.defer(FindingKind.NOT_READ, f"when telemetry last came is not known: {why}")
     tables = [table for table in stats.contents if table.is_telemetry] if stats else []
     since = observed.ledger_view.now - RECENT
     recent = [table for table in tables if table.last_write and table.last_write > since]
@@ -320,8 +320,8 @@ def _with_telemetry(
     message = f"when telemetry last came could not be read: {why}"
     if "recent-telemetry" in request.allow:
         return _wrote(plan, message)
-    remedy = Remedy.allow("recent-telemetry", "only if nobody writes to it any more")
-    return plan.defer(Kind.NOT_READ, message, remedy)
+    remedy = Hint.allow("recent-telemetry", "only if nobody writes to it any more")
+    return plan.defer(FindingKind.NOT_READ, message, remedy)
 
 
 def _last_write(table: TableStats) -> datetime:
@@ -331,7 +331,7 @@ def _last_write(table: TableStats) -> datetime:
 
 def _wrote(plan: TenantPlan, message: str) -> TenantPlan:
     note = plan.warning(
-        Kind.RECENT_TELEMETRY,
+        FindingKind.RECENT_TELEMETRY,
         message,
         "stop what writes to it",
     )
@@ -342,25 +342,26 @@ def on_the_move(record: Record) -> Finding:
     """Return why a tenant that has a second copy of its database is held."""
     if record.state is State.MOVING:
         return blocked(
-            Kind.MOVING,
-            f"it is moving from {record.target} to {record.other}",
-            Remedy.command(
-                f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.other or '')}",
+            FindingKind.MOVING,
+            f"it is moving from {record.target} to {record.secondary_target}",
+            Hint.command(
+                f"move {shlex.quote(record.tenant)} --to "
+                f"{shlex.quote(record.secondary_target or '')}",
                 "end that first: run {}",
             ),
         )
-    due = f" before {format_time(record.due)}" if record.due else ""
+    due = f" before {format_time(record.drop_after)}" if record.drop_after else ""
     return blocked(
-        Kind.MOVING,
-        f"it was moved, and the copy that it left on {record.other} is not dropped{due}",
-        Remedy.command("retire --due", "run {} when it is due, then this again"),
+        FindingKind.MOVING,
+        f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
+        Hint.command("retire --due", "run {} when it is due, then this again"),
     )
 
 
 def _noted(plan: TenantPlan, message: str) -> TenantPlan:
     """Return a tenant for which nothing is to be done."""
     note = Finding(
-        Kind.RETIRING,
+        FindingKind.RETIRING,
         Severity.INFO,
         message,
         tenant=plan.tenant,
@@ -372,7 +373,7 @@ def _noted(plan: TenantPlan, message: str) -> TenantPlan:
 
 def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
     """Return why a tenant that was dropped cannot be kept any more."""
-    when = f" {format_time(record.since)}" if record.since else ""
+    when = f" {format_time(record.state_since)}" if record.state_since else ""
     message = f"its database {truncate(record.database)} was dropped{when}"
     inventory = observed.inventories.get(record.target or "")
     until = inventory.deleted.get(record.database) if inventory else None
@@ -381,9 +382,9 @@ def _gone(record: Record, plan: TenantPlan, observed: Observed) -> Finding:
     if plan.before is not None:
         message += "; the one that is there now is another"
     return blocked(
-        Kind.RETIRING,
+        FindingKind.RETIRING,
         message,
-        Remedy.command(
+        Hint.command(
             f"ensure {shlex.quote(record.tenant)}",
             "add it to the registry and run {} for a new, empty one",
         ),

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED
-from influxops.domain.finding import Kind, blocked
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import FindingKind, blocked
+from influxops.domain.hint import Hint
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import State
 from influxops.domain.selection import Scope
@@ -62,18 +62,22 @@ def with_unknown_tenants(
         # A near miss is looked for among all tenants, so only for the first few.
         hint = did_you_mean(id_, desired) if number < 5 else ""
         left, advice = _left(id_, observed, rules)
-        finding = blocked(Kind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
+        finding = blocked(FindingKind.UNKNOWN_TENANT, f"no source knows it{left}", hint or advice)
         tenants[id_] = TenantPlan(id_, "", UNMANAGED).block(finding)
     return replace(plan, tenants=tenants)
 
 
-def _left(tenant: str, observed: Observed, rules: Rules) -> tuple[str, str | Remedy]:
+def _left(tenant: str, observed: Observed, rules: Rules) -> tuple[str, str | Hint]:
     """Return what there is of a tenant that no source knows, in words, and what to do about it."""
     record = observed.ledger_view.record(tenant)
     if record is not None and record.state is State.RETIRING:
-        due = f" is dropped after {format_time(record.due)}" if record.due else " is to be dropped"
+        due = (
+            f" is dropped after {format_time(record.drop_after)}"
+            if record.drop_after
+            else " is to be dropped"
+        )
         left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
-        return left, Remedy.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
+        return left, Hint.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
     name = rules.template.name(tenant)
     homes = homes_of(name, observed)
     if not homes:

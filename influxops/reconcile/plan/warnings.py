@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from influxops.domain.database import UNKNOWN, UNMANAGED
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.hint import Remedy
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
 from influxops.reconcile.plan import recorded
@@ -41,7 +41,7 @@ class PlanWarnings:
 
     def beyond(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         """Tell what is about nobody's tenant, where all sources were read."""
-        named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[naming] acknowledged")
+        named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[tenants] ignore")
         named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
         yield from misspelt(named, desired)
         yield from self._orphans(desired)
@@ -52,7 +52,7 @@ class PlanWarnings:
         for plan in plans:
             if plan.target is not None and plan.changes and plan.before is None:
                 created[plan.target] += 1
-                if plan.over_estimate:
+                if plan.may_exceed_capacity:
                     beyond[plan.target].append(plan)
         for target, these in beyond.items():
             location = self.placement.locations[target]
@@ -60,11 +60,11 @@ class PlanWarnings:
             left = max(0, capacity - (location.used - created[target]))
             unknown = any(plan.tenant not in self.rules.acknowledged for plan in these)
             yield Finding(
-                Kind.OVER_CAPACITY,
+                FindingKind.OVER_CAPACITY,
                 Severity.ERROR if unknown else Severity.INFO,
                 f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
                 f"it is thought to hold {capacity}); {len(these):,} may find no place",
-                Remedy.setting(
+                Hint.setting(
                     "capacity",
                     "add a target, or set {} if the server holds more",
                     f"target:{target}",
@@ -87,7 +87,7 @@ class PlanWarnings:
         )
         for target, number in unread.items():
             yield Finding(
-                Kind.RETENTION_NOT_READ,
+                FindingKind.RETENTION_NOT_READ,
                 Severity.WARNING,
                 f"the retention periods of {pluralize(number, 'database')} cannot be read, so they "
                 "are left as they are",
@@ -109,7 +109,7 @@ class PlanWarnings:
         for target, number in counted.items():
             marker = self.rules.targets[target].traits.marker
             yield Finding(
-                Kind.NOT_DECIDABLE,
+                FindingKind.COMPLETENESS_UNKNOWN,
                 Severity.INFO,
                 f"whether {pluralize(number, 'database')} had a {marker} cannot be told: a "
                 "retention period may have taken it",
@@ -122,11 +122,11 @@ class PlanWarnings:
             full = location.closed is not None and location.capacity is not None
             if full and not location.estimated and location.used < (location.capacity or 0):
                 yield Finding(
-                    Kind.CAPACITY,
+                    FindingKind.CAPACITY,
                     Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
-                    Remedy.setting(
+                    Hint.setting(
                         "capacity",
                         "correct {}, or leave it out",
                         f"target:{target}",
@@ -148,7 +148,7 @@ class PlanWarnings:
         orphans = [(target, name) for target, name in databases if name not in wanted]
         if len(orphans) > 1 and len(orphans) > len(databases) - len(orphans) and desired:
             yield Finding(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.WARNING,
                 f"{len(orphans):,} of {pluralize(len(databases), 'tenant database')} belong to no "
                 f"tenant any more; the sources hold {pluralize(len(desired), 'tenant')}",
@@ -157,7 +157,7 @@ class PlanWarnings:
         for target, name in orphans:
             if recorded.came_back(name, target, self.observed):
                 yield Finding(
-                    Kind.BACK_AGAIN,
+                    FindingKind.RECREATED_AFTER_DROP,
                     Severity.WARNING,
                     f"the database {name} on {target} was deleted, and is there again: a late "
                     "write made it",
@@ -167,7 +167,7 @@ class PlanWarnings:
                 )
                 continue
             yield Finding(
-                Kind.ORPHAN,
+                FindingKind.ORPHAN,
                 Severity.INFO,
                 f"the database {name} on {target} belongs to no tenant",
                 self._retire(owners[target, name])
@@ -178,9 +178,9 @@ class PlanWarnings:
             )
 
     @staticmethod
-    def _retire(tenant: str) -> Remedy:
+    def _retire(tenant: str) -> Hint:
         """Return what to do about the database of a tenant that is recorded, and in no source."""
-        return Remedy.command(f"retire {shlex.quote(tenant)}", "run {} if that tenant is gone")
+        return Hint.command(f"retire {shlex.quote(tenant)}", "run {} if that tenant is gone")
 
 
 def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Change, Outcome, Status
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import Database, Inventory
-from influxops.domain.finding import Finding, Kind, Severity
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.errors import InfluxopsError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.apply.claims import reserve
@@ -94,7 +94,7 @@ def _recorded(
         if place.step is Step.THERE:
             tenants[place.tenant] = replace(
                 plan,
-                verdict=Verdict.OK,
+                status=TenantStatus.OK,
                 before=Database(place.database),
                 after=Database(place.database),
                 changes=(),
@@ -111,7 +111,7 @@ def _recorded(
                 if failed is not None
                 else "its target did not say how it ended"
             )
-            unknown = Outcome(plan.changes[0], Status.UNKNOWN, why)
+            unknown = Outcome(plan.changes[0], ChangeResult.UNKNOWN, why)
             settled[plan.tenant] = _settled(plan, unknown, is_complete=False)
     closed = closed_by((o for each in settled.values() for o in each.outcomes), {})
     observed = replace(state.observed, closed={**state.observed.closed, **closed})
@@ -125,15 +125,17 @@ def _recorded(
 
 
 def _settled(plan: TenantPlan, outcome: Outcome, *, is_complete: bool) -> TenantPlan:
-    good = outcome.status is Status.DONE
+    good = outcome.status is ChangeResult.DONE
     finding, after = None, plan.after
     if after is not None and not is_complete:
         after = replace(after, complete=False)  # what completes it follows
     if not good:
-        finding = Finding(Kind.FAILED_CHANGE, Severity.ERROR, outcome.message, outcome.remedy)
+        finding = Finding(
+            FindingKind.CHANGE_FAILED, Severity.ERROR, outcome.message, outcome.remedy
+        )
     return replace(
         plan,
-        verdict=Verdict.CHANGED if good else Verdict.FAILED,
+        status=TenantStatus.CHANGED if good else TenantStatus.FAILED,
         outcomes=(outcome,),
         after=after if good else None,
         finding=finding,
@@ -141,8 +143,8 @@ def _settled(plan: TenantPlan, outcome: Outcome, *, is_complete: bool) -> Tenant
 
 
 _STEPS = {
-    Status.FULL: Step.MAKE,
-    Status.FAILED: Step.NEVER,
+    ChangeResult.NO_CAPACITY: Step.MAKE,
+    ChangeResult.FAILED: Step.NEVER,
 }
 
 
@@ -160,13 +162,21 @@ def _made(
         if not quick:
             outcomes, faults = handle.ensure(changes, context)
             for outcome in outcomes:
-                is_made = outcome.status is Status.DONE
+                is_made = outcome.status is ChangeResult.DONE
                 note(_after(places[outcome.change.tenant], outcome, is_made, True), outcome)
             return _of(handle, InfluxopsError(faults[0].message)) if faults else None
         completed = not handle.traits.marker
         for outcome in handle.make(changes, context):
             place = places[outcome.change.tenant]
-            note(_after(place, outcome, outcome.effect, completed or not outcome.effect), outcome)
+            note(
+                _after(
+                    place,
+                    outcome,
+                    outcome.partially_applied,
+                    completed or not outcome.partially_applied,
+                ),
+                outcome,
+            )
     except InfluxopsError as error:
         return _of(handle, error)
     return None
@@ -177,7 +187,7 @@ def _of(handle: TargetHandle, error: InfluxopsError) -> Failed:
 
 
 def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Place:
-    if outcome.status is not Status.DONE:
+    if outcome.status is not ChangeResult.DONE:
         step = _STEPS.get(outcome.status, Step.WAIT)
         return replace(place, step=step, reason=outcome.message)
     step = Step.MADE if is_made else Step.THERE
@@ -206,7 +216,7 @@ def complete(
     found = [p.database for p in places if p.step is Step.THERE] if looks else []
     before = handle.look(found, context) if found else Inventory({})
     to_do = [c for c in changes if not _is_complete(c.database, before)]
-    outcomes = [Outcome(change, Status.DONE) for change in changes if change not in to_do]
+    outcomes = [Outcome(change, ChangeResult.DONE) for change in changes if change not in to_do]
     outcomes += handle.ensure(to_do, context)[0] if to_do else []
     if not looks:
         return outcomes
@@ -215,8 +225,8 @@ def complete(
     good = [place for place in places if _is_complete(place.database, seen)]
     confirm(good, seen, request, context)
     return [
-        replace(outcome, status=Status.UNCONFIRMED, message="its marker is not there")
-        if outcome.status is Status.DONE and _is_incomplete(outcome.change.database, seen)
+        replace(outcome, status=ChangeResult.UNCONFIRMED, message="its marker is not there")
+        if outcome.status is ChangeResult.DONE and _is_incomplete(outcome.change.database, seen)
         else outcome
         for outcome in outcomes
     ]

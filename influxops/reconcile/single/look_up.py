@@ -14,8 +14,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.finding import Kind
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record
 from influxops.domain.selection import Scope
 from influxops.errors import InfluxopsError, TargetRefused
@@ -153,12 +153,12 @@ class _Judge:
             record=self.observed.ledger_view.records.get(plan.tenant),
             observed=self.observed,
         )
-        if plan.finding is not None and plan.finding.kind is Kind.BUSY:
+        if plan.finding is not None and plan.finding.kind is FindingKind.CLAIMED:
             return replace(place, step=Step.BUSY, reason=plan.finding.message)
-        is_held = plan.verdict is Verdict.HELD or plan.is_replacement
+        is_held = plan.status is TenantStatus.BLOCKED or plan.is_replacement
         if not is_held and (stale := self.stale.get(plan.tenant)):
             return replace(place, target=None, plan=None, reason=f"{stale}; a full run tells more")
-        if plan.verdict is Verdict.UNKNOWN:
+        if plan.status is TenantStatus.UNKNOWN:
             return self._unread(place, plan)
         if replaced := self._replaced(plan):
             reason = (
@@ -190,7 +190,7 @@ class _Judge:
         error = self.failed.get(f"target:{found.target}") if found is not None else None
         if isinstance(error, TargetRefused) or (found and found.target in self.known.refused):
             return replace(place, step=Step.WAIT, reason=self._why(reason))
-        if found is None or not found.is_promised or found.target not in self.observed.unread:
+        if found is None or not found.is_provisioned or found.target not in self.observed.unread:
             return replace(place, step=Step.WAIT, reason=self._why(reason))
         # It was promised, and nothing says that it is gone.
         return replace(
@@ -232,7 +232,7 @@ class _Judge:
             return replace(
                 place, step=Step.WAIT, reason=self._why(f"it may be on {names}, not asked now")
             )
-        if guarded.verdict is Verdict.REFUSED and guarded.finding is not None:
+        if guarded.status is TenantStatus.GUARDED and guarded.finding is not None:
             remedy = guarded.finding.remedy
             return replace(place, reason=f"{guarded.finding.message} ({remedy})")
         if len(targets) > 1 and self.request.ledger is None:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from influxops.domain.database import UNMANAGED, Inventory
-from influxops.domain.finding import Finding, Kind, Severity, blocked
-from influxops.domain.plan import Plan, TenantPlan, Verdict
+from influxops.domain.finding import Finding, FindingKind, Severity, blocked
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State, Writing
 from influxops.errors import ExitCode, LedgerError
 from influxops.reconcile.ledger.commit import record
@@ -26,7 +26,7 @@ from influxops.runtime.context import Context
 #: For so long a tenant that no source has may still come: it was wanted before it was registered.
 _NOBODYS = timedelta(minutes=10)
 #: States in which a tenant waits for its database; what else the ledger knows is not for this.
-_WAITING = (State.WANTED, State.RESERVED)
+_WAITING = (State.PENDING, State.ALLOCATED)
 
 
 def note(places: Sequence[Place], request: RunRequest, context: Context) -> dict[str, Record]:
@@ -60,14 +60,14 @@ def note(places: Sequence[Place], request: RunRequest, context: Context) -> dict
 def _is_news(place: Place) -> bool:
     found = place.record
     if place.is_lost:
-        return found is not None and not found.is_held and found.state is not State.LOST
+        return found is not None and not found.is_claimed and found.state is not State.LOST
     if place.step is not Step.THERE or place.plan is None:
         return False
     is_seen = place.plan.before is not None and place.plan.before.complete is True
     return (
         found is None
         or found.state in _WAITING
-        or (found.state is State.UNCONFIRMED and found.is_promised and is_seen)
+        or (found.state is State.UNCONFIRMED and found.is_provisioned and is_seen)
     )
 
 
@@ -80,27 +80,27 @@ def _by_target(places: Iterable[Place]) -> Mapping[str | None, list[Place]]:
 
 def _noted(place: Place) -> Record | None:
     """Return a tenant's record as it is to be; None where there is nothing to write."""
-    before = place.record or Record(place.tenant, State.WANTED)
+    before = place.record or Record(place.tenant, State.PENDING)
     after = before
-    if before.is_held or before.state not in (*_WAITING, State.RETIRED):
+    if before.is_claimed or before.state not in (*_WAITING, State.RETIRED):
         return None
     match place.step:
         case Step.MAKE if place.target:
             after = replace(
                 before,
-                state=State.RESERVED,
+                state=State.ALLOCATED,
                 database=place.database,
                 target=place.target,
                 identity=_identity(place),
             )
-        case Step.WAIT if before.state is State.RESERVED:
+        case Step.WAIT if before.state is State.ALLOCATED:
             after = replace(before, error=place.reason)  # its place stays taken
         case Step.WAIT | Step.NEVER:
-            after = replace(before, state=State.WANTED, error=place.reason)
+            after = replace(before, state=State.PENDING, error=place.reason)
         case Step.UNKNOWN if _is_nobodys(before):
             after = replace(before, state=State.RETIRED, error="")
         case Step.UNKNOWN if place.record is not None and before.state in _WAITING:
-            after = replace(before, state=State.WANTED, error=place.reason)
+            after = replace(before, state=State.PENDING, error=place.reason)
     is_new = place.record is None and place.step is not Step.UNKNOWN
     return after if after != before or (is_new and after.error) else None
 
@@ -126,9 +126,9 @@ def observed_of(places: Iterable[Place], records: Mapping[str, Record]) -> Obser
 
 def _is_nobodys(record: Record) -> bool:
     """Return whether a tenant that no source has was wanted so long ago that none will have it."""
-    if record.state is not State.WANTED or record.since is None:
+    if record.state is not State.PENDING or record.state_since is None:
         return False
-    return datetime.now(UTC) - record.since > _NOBODYS
+    return datetime.now(UTC) - record.state_since > _NOBODYS
 
 
 def _record_found(places: Sequence[Place], request: RunRequest, context: Context) -> None:
@@ -137,10 +137,10 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
     for place in places:
         assert place.plan is not None
         before = place.plan.before
-        finding = blocked(Kind.LOST, place.reason, "") if place.is_lost else None
+        finding = blocked(FindingKind.LOST, place.reason, "") if place.is_lost else None
         plans[place.tenant] = replace(
             place.plan,
-            verdict=Verdict.HELD if place.is_lost else Verdict.OK,
+            status=TenantStatus.BLOCKED if place.is_lost else TenantStatus.OK,
             finding=finding,
             changes=(),
             after=before,
@@ -173,10 +173,10 @@ def confirm(
     memory = request.ledger.memory(context, [place.tenant for place in places])
     known = {place.tenant: (place.target, place.database) for place in places}
     records = tuple(
-        replace(record, state=State.READY, confirmed=memory.now, error="", tries=0)
+        replace(record, state=State.READY, last_seen_at=memory.now, error="", attempts=0)
         for record in memory.records.values()
         if record.state is State.UNCONFIRMED
-        and not record.is_held
+        and not record.is_claimed
         and (record.target, record.database) == known[record.tenant]
         and record.identity == seen.identity
     )
@@ -214,7 +214,7 @@ def _failed(place: Place) -> TenantPlan:
     if plan.finding is not None and (place.is_lost or plan.finding.message == place.reason):
         return plan
     finding = Finding(
-        Kind.LOST if place.is_lost else Kind.FAILED_CHANGE,
+        FindingKind.LOST if place.is_lost else FindingKind.CHANGE_FAILED,
         Severity.ERROR,
         place.reason,
         "`influxops plan` tells more",
@@ -222,4 +222,4 @@ def _failed(place: Place) -> TenantPlan:
         place.target,
         place.database,
     )
-    return replace(plan, verdict=Verdict.FAILED, finding=finding, changes=(), after=None)
+    return replace(plan, status=TenantStatus.FAILED, finding=finding, changes=(), after=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from influxops.plugin import Context, Copied
+from influxops.plugin import Context, CopyProgress
 from influxops_influxdb3.copy.backfill import Backfill
 from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
 from influxops_influxdb3.copy.slices import slices
@@ -29,7 +29,7 @@ class _Counter(LineWriter):
         self.rows += sum(1 for _ in lines)
 
 
-def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: Context) -> Iterator[Copied]:
+def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: Context) -> Iterator[CopyProgress]:
     """Count the rows that the copy has, and the source lacks or has with other values.
 
     Raises:
@@ -55,7 +55,7 @@ def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: Context) -> Iterato
                     for _ in backfill.copy(span):
                         if time.monotonic() - reported_at >= _REPORT_INTERVAL:
                             reported_at = time.monotonic()
-                            yield Copied("looking at what is there", tables=len(tables))
+                            yield CopyProgress("looking at what is there", tables=len(tables))
                     context.on_progress(backfill.seen - seen)
                 conflicts += backfill.conflicts
                 continue
@@ -63,7 +63,7 @@ def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: Context) -> Iterato
         with unread.table(name):
             if copy.table(name).may_have_rows:
                 counter.rows += copy.count(name, Span(oldest, LAST + 1), copy.files(name))
-    yield Copied(
+    yield CopyProgress(
         "looking at what is there",
         tables=len(tables),
         ahead=counter.rows,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from influxops.plugin import (
     ConfigError,
     Context,
-    Copied,
-    CopyOrder,
+    CopyProgress,
+    CopyRequest,
     Finding,
     Interrupted,
     TargetError,
@@ -28,8 +28,8 @@ _READ = 5
 
 
 def estimate(
-    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyOrder, context: Context
-) -> Iterator[Copied]:
+    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: Context
+) -> Iterator[CopyProgress]:
     """Yield one value: tables, rows, about how many bytes, and findings about `target`.
 
     Raises:
@@ -54,7 +54,7 @@ def estimate(
             if found > most:
                 most, largest = found, name
     findings += tables.unread(unread.reasons, order.without_tables)
-    yield Copied(
+    yield CopyProgress(
         stage="planning",
         total=rows,
         at_most=at_most,

@@ -24,10 +24,10 @@ from msgspec.structs import replace
 
 from influxops.plugin import (
     Context,
-    Copied,
-    CopyOrder,
+    CopyProgress,
+    CopyRequest,
     Finding,
-    Remedy,
+    Hint,
     Severity,
     TargetError,
     TargetRefused,
@@ -68,7 +68,7 @@ class CopyJob:
         source: CopyEndpoint,
         copy: CopyEndpoint,
         target: str,
-        order: CopyOrder,
+        order: CopyRequest,
         context: Context,
     ) -> None:
         self._order = order
@@ -88,7 +88,7 @@ class CopyJob:
         #: How far copying is, and how much of that is durable and was checked.
         self._state = self._durable = CopyState("", "", 0)
 
-    def run(self) -> Iterator[Copied]:
+    def run(self) -> Iterator[CopyProgress]:
         """Copy; yield how far that is.
 
         Raises:
@@ -162,10 +162,10 @@ class CopyJob:
             raise TargetRefused(
                 f"{self._source.client.url} and {self._copy.client.url} lead to one and the same "
                 "server",
-                hint=Remedy.setting("url"),
+                hint=Hint.setting("url"),
             )
 
-    def _prepare(self) -> Iterator[Copied]:
+    def _prepare(self) -> Iterator[CopyProgress]:
         """Make the tables, and count the rows.
 
         Raises:
@@ -375,12 +375,12 @@ class CopyJob:
         """Whether it is time for a word."""
         return time.monotonic() - self._reported_at >= _REPORT_INTERVAL
 
-    def _progress(self) -> Copied:
+    def _progress(self) -> CopyProgress:
         """Return how far copying is."""
         self._reported_at, state = time.monotonic(), self._durable
         is_counted = state.total is not None
         unread = self._unread.reasons_of(state.unread)
-        return Copied(
+        return CopyProgress(
             stage=state.stage,
             progress=state.encode(),
             rows=self._writer.rows,

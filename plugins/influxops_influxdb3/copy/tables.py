@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from influxops.plugin import (
     Context,
     Finding,
+    FindingKind,
     InfluxopsError,
-    Kind,
     Severity,
     TargetError,
     one_line,
@@ -125,7 +125,7 @@ class TableSync:
             f"it holds {pluralize(held, 'table')} and would get {wanted} more; InfluxDB 3 Core "
             f"holds {_CORE_TABLES:,} by default",
             "drop tables there, raise the server's limit, or choose another target",
-            kind=Kind.OVER_CAPACITY,
+            kind=FindingKind.OVER_CAPACITY,
             error=True,
         )
 
@@ -176,7 +176,7 @@ class TableSync:
         message: str,
         remedy: str = "",
         *,
-        kind: Kind = Kind.NOTE,
+        kind: FindingKind = FindingKind.NOTE,
         error: bool = False,
         severity: Severity = Severity.WARNING,
     ) -> Finding:
@@ -194,7 +194,7 @@ class TableSync:
         """Return what an error means for copying."""
         reason = error.reason if isinstance(error, InfluxDBError) else error.message
         return Finding(
-            Kind.REFUSED,
+            FindingKind.REFUSED,
             Severity.ERROR,
             reason,
             error.remedy,

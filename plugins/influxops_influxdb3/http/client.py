@@ -22,7 +22,7 @@ from msgspec import json as json_reader
 from influxops.plugin import (
     ConfigError,
     Context,
-    Remedy,
+    Hint,
     SettingError,
     __version__,
     format_duration,
@@ -352,7 +352,7 @@ class Client:
         try:
             return self._settings.read_token()
         except SettingError as error:
-            raise ConfigError(error.message, hint=Remedy.setting("token")) from None
+            raise ConfigError(error.message, hint=Hint.setting("token")) from None
 
     def _note_identity(self, context: Context, uuid: str | None) -> None:
         """Remember which server answered."""

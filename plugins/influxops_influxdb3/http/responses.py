@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
-from influxops.plugin import Remedy
+from influxops.plugin import Hint
 from influxops_influxdb3.errors import (
     CHECK_URL,
     FILE_LIMIT,
@@ -75,7 +75,7 @@ class Request(Struct):
         """What is tried, on what and where."""
         return f"{self.operation}{f' {self.database}' if self.database else ''} on {self.url}"
 
-    def error(self, kind: type[_E], reason: str, hint: str | Remedy = "", **more: Any) -> _E:
+    def error(self, kind: type[_E], reason: str, hint: str | Hint = "", **more: Any) -> _E:
         """Return an error about this request."""
         return kind(
             reason,
@@ -166,7 +166,7 @@ def error_of(response: Response, request: Request) -> InfluxDBError:
 
 def _meaning(
     response: Response, said: str, request: Request
-) -> tuple[type[InfluxDBError], str, str | Remedy]:
+) -> tuple[type[InfluxDBError], str, str | Hint]:
     """Return the class of an error, its reason and what to do."""
     status = response.status
     answered = f"the server answered {status}" + (f": {said}" if said else "")
@@ -189,7 +189,7 @@ def _meaning(
         return (
             NotInfluxDB3,
             reason,
-            Remedy.setting("url", "redirects are not followed; set {} to where it really is"),
+            Hint.setting("url", "redirects are not followed; set {} to where it really is"),
         )
     if response.is_html:
         return NotInfluxDB3, f"it answered {status} with {said}", CHECK_URL
@@ -206,26 +206,26 @@ def _meaning(
     return BadRequest, answered, ""
 
 
-def _refusal(status: int, said: str, request: Request) -> tuple[str, Remedy]:
+def _refusal(status: int, said: str, request: Request) -> tuple[str, Hint]:
     """Return who was refused, and what would help."""
     tail = f" ({status}{': ' + said if said else ''})"
     if not request.token:
         return (
             "the server wants a token and none is set" + tail,
-            Remedy.setting("token", "set {} to an admin token"),
+            Hint.setting("token", "set {} to an admin token"),
         )
     whose = f"the token from {request.token_origin}"
     if status == 401:
         return (
             f"the server does not accept {whose}" + tail,
-            Remedy.setting(
+            Hint.setting(
                 "token",
                 "set {} to a token of this server; `influxdb3 create token --admin` makes one",
             ),
         )
     return (
         f"{whose} has not the right to do this" + tail,
-        Remedy.setting("token", "set {} to an admin token"),
+        Hint.setting("token", "set {} to an admin token"),
     )
 
 

@@ -27,10 +27,10 @@ from influxops.plugin import (
     Context,
     DeadlineExceeded,
     Ending,
+    Hint,
     InfluxopsError,
     Interrupted,
     LateAnswer,
-    Remedy,
 )
 from influxops_influxdb3.errors import CHECK_URL, ConnectionFailed, NotInfluxDB3
 from influxops_influxdb3.http.responses import Request, Response
@@ -47,15 +47,15 @@ _CHUNK = 64 * 1024
 #: Connections that are kept; with fewer than threads that ask at once, some are opened again.
 _KEPT = 8
 
-_SLOW = Remedy.setting("read_timeout", "the server is slow or hangs; {} gives it longer")
-_IS_IT_UP = Remedy.setting("url", "is the server up? If it is, check {}")
-_IS_IT_TLS = Remedy.setting("url", "is it TLS that answers there? Check {}")
-_WANTS_HTTPS = Remedy.setting("url", "does the server want https://? Check {}")
-_WANTS_HTTP = Remedy.setting("url", "does the server want http://? Check {}")
-_AUTHORITY = Remedy.setting(
+_SLOW = Hint.setting("read_timeout", "the server is slow or hangs; {} gives it longer")
+_IS_IT_UP = Hint.setting("url", "is the server up? If it is, check {}")
+_IS_IT_TLS = Hint.setting("url", "is it TLS that answers there? Check {}")
+_WANTS_HTTPS = Hint.setting("url", "does the server want https://? Check {}")
+_WANTS_HTTP = Hint.setting("url", "does the server want http://? Check {}")
+_AUTHORITY = Hint.setting(
     "ca_path", "name the CA's certificate in {}, and a host that the certificate is for"
 )
-_CLIENT_CERT = Remedy.setting(
+_CLIENT_CERT = Hint.setting(
     "client_cert", "if the server wants a client certificate, set {} and its key"
 )
 

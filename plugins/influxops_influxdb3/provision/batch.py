@@ -19,13 +19,13 @@ from msgspec import Struct, field
 from influxops.plugin import (
     Action,
     Change,
+    ChangeResult,
     ConfigError,
     Context,
+    Hint,
     InfluxopsError,
     Interrupted,
     Outcome,
-    Remedy,
-    Status,
     TargetError,
     TargetRefused,
 )
@@ -61,8 +61,8 @@ _KEPT_AFTER_DELETION = timedelta(hours=72)
 _STOP = (TargetRefused, NotInfluxDB3, ConfigError)
 _MARKING = (Action.CREATE, Action.COMPLETE)
 
-_VERIFY = Remedy.command("ensure --verify", "once the server is well, run {}")
-_ONE_NODE = Remedy.setting("url", "set {} to one node, or have the proxy keep to one")
+_VERIFY = Hint.command("ensure --verify", "once the server is well, run {}")
+_ONE_NODE = Hint.setting("url", "set {} to one node, or have the proxy keep to one")
 
 
 class _Attempt(Struct):
@@ -85,7 +85,7 @@ class _Reason(Struct, frozen=True):
     """Why nothing more is tried, or something is not sure."""
 
     message: str
-    remedy: Remedy
+    remedy: Hint
 
     @classmethod
     def of(cls, error: InfluxopsError) -> _Reason:
@@ -132,7 +132,9 @@ class Batch:
         for _, attempt in in_flight(self._still_open(others), self._alter, limit=_IN_FLIGHT):
             if self._succeeded(attempt):
                 self._resolve(
-                    attempt, Status.UNKNOWN if attempt.doubt else Status.DONE, attempt.doubt
+                    attempt,
+                    ChangeResult.UNKNOWN if attempt.doubt else ChangeResult.DONE,
+                    attempt.doubt,
                 )
             yield from self._take_outcomes()
         mark = partial(self._mark, no_sync=True)
@@ -163,10 +165,10 @@ class Batch:
         why = None if alone and passed else self._confirm(passed=passed, again=broken)
         for attempt in self._written:
             if why is None:
-                status = Status.UNKNOWN if attempt.doubt else Status.DONE
+                status = ChangeResult.UNKNOWN if attempt.doubt else ChangeResult.DONE
                 self._resolve(attempt, status, attempt.doubt, progress=False)
                 continue
-            status = Status.UNCONFIRMED if attempt.exists else Status.UNKNOWN
+            status = ChangeResult.UNCONFIRMED if attempt.exists else ChangeResult.UNKNOWN
             there = "the database is there, " if attempt.exists else ""
             message = f"{there}its marker is not confirmed: {why.message}"
             self._resolve(attempt, status, message, why.remedy, progress=False)
@@ -319,25 +321,29 @@ class Batch:
         lost = isinstance(error, InfluxDBError) and error.may_have_applied
         made = creates and attempt.exists
         if not attempt.started:
-            self._resolve(attempt, Status.SKIPPED, f"not tried: {reason}", remedy)
+            self._resolve(attempt, ChangeResult.SKIPPED, f"not tried: {reason}", remedy)
         elif isinstance(error, Interrupted):
             if time.monotonic() - attempt.began >= GRACE:
                 # It was waited for as long as an interrupt may take; so would be a barrier.
                 self._timed_out = self._timed_out or _Reason.of(error)
-            self._resolve(attempt, Status.UNKNOWN, "the run ended while it was tried", effect=made)
+            self._resolve(
+                attempt, ChangeResult.UNKNOWN, "the run ended while it was tried", effect=made
+            )
         elif made and lost:
             message = f"the database has been made, the answer to its marker was lost: {reason}"
-            self._resolve(attempt, Status.UNKNOWN, message, remedy, effect=True)
+            self._resolve(attempt, ChangeResult.UNKNOWN, message, remedy, effect=True)
         elif made and not attempt.doubt:
             message = f"the database has been made, its marker has not: {reason}"
-            self._resolve(attempt, Status.FAILED, message, remedy, effect=True)
+            self._resolve(attempt, ChangeResult.FAILED, message, remedy, effect=True)
         elif attempt.doubt:
             message = f"{attempt.doubt}; its marker is missing: {reason}"
-            self._resolve(attempt, Status.UNKNOWN, message, remedy)
+            self._resolve(attempt, ChangeResult.UNKNOWN, message, remedy)
         elif creates and isinstance(error, DatabaseLimit):
-            self._resolve(attempt, Status.FULL, reason, remedy)
+            self._resolve(attempt, ChangeResult.NO_CAPACITY, reason, remedy)
         else:
-            self._resolve(attempt, Status.UNKNOWN if lost else Status.FAILED, reason, remedy)
+            self._resolve(
+                attempt, ChangeResult.UNKNOWN if lost else ChangeResult.FAILED, reason, remedy
+            )
         self._handle_failure(error)
         return False
 
@@ -363,16 +369,16 @@ class Batch:
     def _resolve(
         self,
         attempt: _Attempt | Change,
-        status: Status,
+        status: ChangeResult,
         message: str = "",
-        remedy: Remedy | str = "",
+        remedy: Hint | str = "",
         *,
         effect: bool = False,
         progress: bool = True,
     ) -> None:
         change = attempt if isinstance(attempt, Change) else attempt.change
-        effect = effect or status is Status.UNCONFIRMED
-        self._outcomes.append(Outcome(change, status, message, remedy, effect=effect))
+        effect = effect or status is ChangeResult.UNCONFIRMED
+        self._outcomes.append(Outcome(change, status, message, remedy, partially_applied=effect))
         if progress:
             self._context.on_progress(1)
 
@@ -388,9 +394,11 @@ class Batch:
                 self._stopped = _Reason.of(ended)
             if self._stopped is not None:
                 message = f"not tried: {self._stopped.message}"
-                self._resolve(change, Status.SKIPPED, message, self._stopped.remedy)
+                self._resolve(change, ChangeResult.SKIPPED, message, self._stopped.remedy)
             elif self._full is not None and change.action is Action.CREATE:
-                self._resolve(change, Status.FULL, self._full.message, self._full.remedy)
+                self._resolve(
+                    change, ChangeResult.NO_CAPACITY, self._full.message, self._full.remedy
+                )
             else:
                 yield change
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from influxops.plugin import Change, Context, Outcome, Status
+from influxops.plugin import Change, ChangeResult, Context, Outcome
 from influxops_influxdb3.errors import (
     CHECK_URL,
     AlreadyExists,
@@ -53,11 +53,11 @@ def create_databases(
 
     rest: list[Change] = []
     for _, outcome in in_flight(still_open(), partial(_create, client, context), limit=_IN_FLIGHT):
-        if outcome.status is Status.FULL:
+        if outcome.status is ChangeResult.NO_CAPACITY:
             full.append(outcome)
         yield outcome
     for change in rest:
-        yield Outcome(change, Status.FULL, full[0].message, full[0].remedy)
+        yield Outcome(change, ChangeResult.NO_CAPACITY, full[0].message, full[0].remedy)
 
 
 def _create(client: Client, context: Context, change: Change) -> Outcome:
@@ -65,12 +65,12 @@ def _create(client: Client, context: Context, change: Change) -> Outcome:
     try:
         client.create(context, change.database, retention if isinstance(retention, int) else None)
     except AlreadyExists:
-        return Outcome(change, Status.DONE, "it was there already")
+        return Outcome(change, ChangeResult.DONE, "it was there already")
     except DatabaseLimit as error:
-        return Outcome(change, Status.FULL, error.reason, error.remedy)
+        return Outcome(change, ChangeResult.NO_CAPACITY, error.reason, error.remedy)
     except _OF_ONE_DATABASE as error:
-        return Outcome(change, Status.FAILED, error.reason, error.remedy)
-    return Outcome(change, Status.DONE, effect=True)
+        return Outcome(change, ChangeResult.FAILED, error.reason, error.remedy)
+    return Outcome(change, ChangeResult.DONE, partially_applied=True)
 
 
 def _refuse_another(client: Client, expected: str, context: Context) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 
-from influxops.plugin import Context, InfluxopsError, Interrupted, Remedy
+from influxops.plugin import Context, Hint, InfluxopsError, Interrupted
 from influxops_postgres.connection.settings import ConnectionSettings
 
 #: What psycopg and libpq put in front of the reason.
@@ -141,7 +141,7 @@ def _pooler_hint(why: str) -> str:
     return next((hint for part, hint in _POOLER_HINTS if part in why), "")
 
 
-def in_setting(settings: ConnectionSettings, name: str, text: str) -> Remedy:
+def in_setting(settings: ConnectionSettings, name: str, text: str) -> Hint:
     """Return a remedy that lies in a setting, or in the connection string that stands for it.
 
     Args:
@@ -149,8 +149,8 @@ def in_setting(settings: ConnectionSettings, name: str, text: str) -> Remedy:
         text: What to do; `{}` stands for the setting.
     """
     if not name:
-        return Remedy.advise(text)
-    return Remedy.setting("dsn" if settings.dsn and name not in settings.given else name, text)
+        return Hint.advise(text)
+    return Hint.setting("dsn" if settings.dsn and name not in settings.given else name, text)
 
 
 def connection_error(

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from influxops.plugin import (
     ConfigError,
+    Hint,
     InfluxopsError,
     Location,
     PluginSettings,
-    Remedy,
     Secret,
     is_this_machine,
     setting,
@@ -206,7 +206,7 @@ class ConnectionSettings(PluginSettings):
             raise ConfigError(
                 f"the {self.content} is on another machine ({parameters.host}), and the default "
                 "password is for this machine only",
-                hint=Remedy.setting(
+                hint=Hint.setting(
                     "password",
                     "check the name of the host; if it is right, set {}, or give libpq a password "
                     "file or a client certificate",

@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.plugin import Check, Context, LedgerError, Remedy, pluralize
+from influxops.plugin import Check, Context, Hint, LedgerError, pluralize
 from influxops_postgres.connection.advisory_locks import HELD
 from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.connection import Connection
@@ -21,9 +21,9 @@ from influxops_postgres.ledger.transaction import LedgerSession, reading
 
 _HOLDERS = sql.SQL("""
 WITH held AS MATERIALIZED ({held})
-SELECT holder_key = ANY (ARRAY(SELECT key FROM held)) AS is_alive, count(*) AS tenants,
-       count(DISTINCT holder) AS runs
-  FROM {tenants} WHERE namespace = {namespace} AND holder <> '' GROUP BY 1
+SELECT claim_key = ANY (ARRAY(SELECT key FROM held)) AS is_alive, count(*) AS tenants,
+       count(DISTINCT claimed_by) AS runs
+  FROM {tenants} WHERE namespace = {namespace} AND claimed_by <> '' GROUP BY 1
 """)
 
 _STATES = sql.SQL("""
@@ -139,5 +139,5 @@ def _runs(session: LedgerSession) -> Check:
         "runs",
         None if dead else True,
         "; ".join(words) or "none at work",
-        Remedy.command("ensure", "run {}: it settles them") if dead else "",
+        Hint.command("ensure", "run {}: it settles them") if dead else "",
     )

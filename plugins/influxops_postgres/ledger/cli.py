@@ -88,7 +88,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
     if output == "json":
         say_json(
             {
-                "version": 1,
+                "version": 2,
                 "schema": {"name": settings.schema, "version": found.version},
                 "namespaces": {each.name: dict(each.tenants) for each in found.namespaces},
                 "history": {"entries": found.entries, "bytes": found.history_bytes, **shown},

@@ -27,7 +27,7 @@ _RESTORE = sql.SQL("SELECT set_config('lock_timeout', {}, true)")
 _BEGIN = sql.SQL("SELECT 1")
 _WANT = sql.SQL("""
 INSERT INTO {tenants} (namespace, tenant, state)
-SELECT {namespace}, id, 'wanted' FROM unnest({ids}::text[]) AS id ORDER BY id COLLATE "C"
+SELECT {namespace}, id, 'pending' FROM unnest({ids}::text[]) AS id ORDER BY id COLLATE "C"
     ON CONFLICT DO NOTHING
 """)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import psycopg
 from psycopg import sql
 
-from influxops.plugin import LedgerError, Remedy, summarize
+from influxops.plugin import Hint, LedgerError, summarize
 from influxops_postgres.connection.connection import Connection
 from influxops_postgres.connection.errors import (
     PROTOCOL_VIOLATION,
@@ -32,7 +32,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "history": ("SELECT", "INSERT"),
 }
 
-_INSTALL = Remedy.command("ledger install", "run {}, once, as who may make a schema there")
+_INSTALL = Hint.command("ledger install", "run {}, once, as who may make a schema there")
 
 # has_table_privilege by the table's number: by its name it needs the right to look it up.
 _RIGHTS = sql.SQL("""
@@ -55,7 +55,7 @@ def other_version(found: int, settings: PostgresLedgerSettings, location: str) -
     wanted = ledger_schema.newest()
     what = f"{location}: the ledger's schema {settings.schema} is of version {found}"
     if found < wanted:
-        hint = Remedy.command("ledger install", "run {}: it makes the new version of the old one")
+        hint = Hint.command("ledger install", "run {}: it makes the new version of the old one")
         return LedgerError(f"{what}, and this influxops works with version {wanted}", hint=hint)
     return LedgerError(
         f"{what}, and this influxops knows no more than version {wanted}",
@@ -130,7 +130,7 @@ def missing_rights(connection: Connection, settings: PostgresLedgerSettings) -> 
 
 def _why(
     error: psycopg.Error, connection: Connection, settings: PostgresLedgerSettings
-) -> tuple[str, str | Remedy]:
+) -> tuple[str, str | Hint]:
     why = reason(error)
     if isinstance(error, NotCommitted):
         return why, "try again"
@@ -144,7 +144,7 @@ def _why(
         case "57014" if "statement timeout" in why and settings.statement_timeout:
             return (
                 f"the ledger took longer than the {settings.statement_timeout:g} s allowed",
-                Remedy.setting("statement_timeout", "raise {}, or see what keeps the server busy"),
+                Hint.setting("statement_timeout", "raise {}, or see what keeps the server busy"),
             )
         case "57014":
             return f"the ledger's query was cancelled: {why}", "run it again"
@@ -158,7 +158,7 @@ def _why(
         case "42P07" | "42710" | "42723":
             return (
                 f"the schema {settings.schema} holds something else: {why}",
-                Remedy.setting("schema", "give the ledger a schema of its own, with {}"),
+                Hint.setting("schema", "give the ledger a schema of its own, with {}"),
             )
         case "23514":
             return (
@@ -172,7 +172,7 @@ def _why(
 
 def _rights(
     why: str, connection: Connection, settings: PostgresLedgerSettings
-) -> tuple[str, str | Remedy]:
+) -> tuple[str, str | Hint]:
     grants: list[str] | None = None
     with contextlib.suppress(psycopg.Error):
         connection.execute("ROLLBACK")

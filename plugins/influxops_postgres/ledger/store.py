@@ -40,15 +40,33 @@ from influxops_postgres.ledger.transaction import LedgerSession
 
 #: The columns of a record that are read as they are, in the order of its fields.
 _RECORD = (
-    *("tenant", "state", "database", "target", "identity", "other", "other_identity", "due"),
-    *("progress", "since", "made", "made_by", "confirmed", "error", "tries", "holder"),
+    *(
+        "tenant",
+        "state",
+        "database",
+        "target",
+        "identity",
+        "secondary_target",
+        "secondary_identity",
+        "drop_after",
+    ),
+    *(
+        "progress",
+        "state_since",
+        "created_at",
+        "created_by",
+        "last_seen_at",
+        "error",
+        "attempts",
+        "claimed_by",
+    ),
 )
 _COLUMNS = sql.SQL(", ").join(sql.Identifier("t", name) for name in _RECORD)
 
 # On a standby nobody sees who lives on the primary: what a run has in its hands is taken for held.
 _IS_HELD = sql.SQL("""
-t.holder <> '' AND t.holder <> %(me)s
-AND (%(standby)s OR t.holder_key = ANY (ARRAY(SELECT key FROM held)))
+t.claimed_by <> '' AND t.claimed_by <> %(me)s
+AND (%(standby)s OR t.claim_key = ANY (ARRAY(SELECT key FROM held)))
 """)
 
 _READ = sql.SQL("""
@@ -60,32 +78,38 @@ SELECT {columns}, {is_held}, t.version FROM {tenants} AS t
 _WRITE = sql.SQL("""
 WITH held AS MATERIALIZED ({held}), clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
 INSERT INTO {tenants} AS t (
-       namespace, tenant, state, database, target, identity, other, other_identity, due, progress,
-       since, made, made_by, confirmed, error, tries, holder, holder_key, version)
-SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity, r.other,
-       r.other_identity, r.due, coalesce(r.progress, ''),
-       CASE WHEN r.state = old.state OR (r.state IN ('wanted', 'reserved')
-                 AND old.state IN ('wanted', 'reserved')) THEN old.since ELSE now END,
-       r.made, coalesce(r.made_by, ''), r.confirmed,
-       coalesce(r.error, ''), coalesce(r.tries, 0), %(holder)s, %(holder_key)s::bigint,
+       namespace, tenant, state, database, target, identity, secondary_target, secondary_identity,
+       drop_after, progress,
+       state_since, created_at, created_by, last_seen_at, error, attempts, claimed_by, claim_key,
+       version)
+SELECT %(namespace)s, r.tenant, r.state, coalesce(r.database, ''), r.target, r.identity,
+r.secondary_target,
+       r.secondary_identity, r.drop_after, coalesce(r.progress, ''),
+       CASE WHEN r.state = old.state OR (r.state IN ('pending', 'allocated')
+                 AND old.state IN ('pending', 'allocated')) THEN old.state_since ELSE now END,
+       r.created_at, coalesce(r.created_by, ''), r.last_seen_at,
+       coalesce(r.error, ''), coalesce(r.attempts, 0), %(claimed_by)s, %(claim_key)s::bigint,
        coalesce(r.version, 0) + 1
   FROM clock CROSS JOIN json_to_recordset(%(records)s::json) AS r (
-       tenant text, state text, database text, target text, identity text, other text,
-       other_identity text, due timestamptz, progress text, made timestamptz, made_by text,
-       confirmed timestamptz, error text, tries integer, version bigint)
+       tenant text, state text, database text, target text, identity text, secondary_target text,
+       secondary_identity text, drop_after timestamptz, progress text, created_at timestamptz,
+       created_by text,
+       last_seen_at timestamptz, error text, attempts integer, version bigint)
   LEFT JOIN {tenants} AS old ON old.namespace = %(namespace)s AND old.tenant = r.tenant COLLATE "C"
  WHERE coalesce(r.version, 0) = coalesce(old.version, 0)
  ORDER BY r.tenant COLLATE "C"
     ON CONFLICT (namespace, tenant) DO UPDATE SET
        state = excluded.state, database = excluded.database, target = excluded.target,
-       identity = excluded.identity, other = excluded.other,
-       other_identity = excluded.other_identity, due = excluded.due, progress = excluded.progress,
-       since = excluded.since, made = excluded.made, made_by = excluded.made_by,
-       confirmed = excluded.confirmed, error = excluded.error, tries = excluded.tries,
-       holder = excluded.holder, holder_key = excluded.holder_key, version = excluded.version
+       identity = excluded.identity, secondary_target = excluded.secondary_target,
+       secondary_identity = excluded.secondary_identity, drop_after = excluded.drop_after, progress
+       = excluded.progress,
+       state_since = excluded.state_since, created_at = excluded.created_at, created_by =
+       excluded.created_by,
+       last_seen_at = excluded.last_seen_at, error = excluded.error, attempts = excluded.attempts,
+       claimed_by = excluded.claimed_by, claim_key = excluded.claim_key, version = excluded.version
  WHERE t.version = excluded.version - 1
-   AND (t.holder IN ('', %(me)s) OR t.holder_key <> ALL (ARRAY(SELECT key FROM held)))
-RETURNING t.tenant, t.since, t.version
+   AND (t.claimed_by IN ('', %(me)s) OR t.claim_key <> ALL (ARRAY(SELECT key FROM held)))
+RETURNING t.tenant, t.state_since, t.version
 """)
 
 _LIVES = sql.SQL("SELECT EXISTS (SELECT FROM ({held}) AS held WHERE key = {key}) AS lives")
@@ -102,10 +126,11 @@ _RENAME = sql.SQL("""
 UPDATE {tenants} AS t
    SET target = CASE WHEN names.there ->> t.target = t.identity THEN t.target
                      ELSE coalesce(names.map ->> t.target, t.target) END,
-       other = CASE WHEN names.there ->> t.other = t.other_identity THEN t.other
-                    ELSE coalesce(names.map ->> t.other, t.other) END
+       secondary_target = CASE WHEN names.there ->> t.secondary_target = t.secondary_identity THEN
+       t.secondary_target
+                    ELSE coalesce(names.map ->> t.secondary_target, t.secondary_target) END
   FROM (SELECT %(renamed)s::jsonb AS map, %(there)s::jsonb AS there) AS names
- WHERE t.namespace = %(namespace)s AND (names.map ? t.target OR names.map ? t.other)
+ WHERE t.namespace = %(namespace)s AND (names.map ? t.target OR names.map ? t.secondary_target)
 """)
 
 _TAKE_SERVERS = sql.SQL(
@@ -129,18 +154,18 @@ SELECT %(namespace)s, identity FROM unnest(%(sources)s::text[]) AS identity ORDE
 
 _APPEND = sql.SQL("""
 INSERT INTO {history} (namespace, at, run, who, event, tenant, target, database, before, after,
-                       ended, message)
+                       outcome, message)
 SELECT %(namespace)s, clock.now, %(me)s, e.who, e.event, e.tenant, e.target, e.database, e.before,
-       e.after, e.ended, e.message
+       e.after, e.outcome, e.message
   FROM (SELECT clock_timestamp() AS now) AS clock
  CROSS JOIN ROWS FROM (json_to_recordset(%(entries)s::json) AS (
        who text, event text, tenant text, target text, database text, before text, after text,
-       ended text, message text)) WITH ORDINALITY AS e
+       outcome text, message text)) WITH ORDINALITY AS e
  ORDER BY e.ordinality
 """)
 
 _HISTORY = sql.SQL("""
-SELECT id, event, tenant, target, database, before, after, ended, message, at, run, who
+SELECT id, event, tenant, target, database, before, after, outcome, message, at, run, who
   FROM {history}
  WHERE namespace = %(namespace)s
    AND (%(tenants)s::text[] IS NULL OR tenant = ANY (%(tenants)s))
@@ -151,8 +176,9 @@ SELECT id, event, tenant, target, database, before, after, ended, message, at, r
 
 # A database that is being moved is counted where it is, and where it goes to.
 _COUNT = sql.SQL("""
-SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (other)) AS p (place)
- WHERE namespace = %(namespace)s AND place IS NOT NULL AND state NOT IN ('wanted', 'retired')
+SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (secondary_target)) AS p
+(place)
+ WHERE namespace = %(namespace)s AND place IS NOT NULL AND state NOT IN ('pending', 'retired')
  GROUP BY place
 """)
 
@@ -165,15 +191,15 @@ class _Sent(Struct, frozen=True, omit_defaults=True):
     database: str = ""
     target: str | None = None
     identity: str | None = None
-    other: str | None = None
-    other_identity: str | None = None
-    due: datetime | None = None
+    secondary_target: str | None = None
+    secondary_identity: str | None = None
+    drop_after: datetime | None = None
     progress: str = ""
-    made: datetime | None = None
-    made_by: str = ""
-    confirmed: datetime | None = None
+    created_at: datetime | None = None
+    created_by: str = ""
+    last_seen_at: datetime | None = None
     error: str = ""
-    tries: int = 0
+    attempts: int = 0
     version: int = 0
 
 
@@ -185,7 +211,7 @@ _FREE = frozenset({"error", "progress"})
 _sent = operator.attrgetter(*_Sent.__struct_fields__)
 
 #: States in which a tenant has a place.
-_PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
+_PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 
 
 def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
@@ -280,18 +306,18 @@ def _read(session: LedgerSession, tenants: Collection[str] | None) -> list[Recor
 
 
 def _write(
-    session: LedgerSession, records: Sequence[Record], holder: str, key: int | None
+    session: LedgerSession, records: Sequence[Record], claimed_by: str, key: int | None
 ) -> list[Record]:
     document = _document(session, [_Sent(*_sent(each)) for each in records])
-    values = {"records": document, "holder": holder, "holder_key": key}
+    values = {"records": document, "claimed_by": claimed_by, "claim_key": key}
     given = {each.tenant: each for each in records}
     written = [
         replace(
             given.pop(tenant),
-            since=since,
+            state_since=since,
             version=version,
-            holder=holder,
-            is_held=False,
+            claimed_by=claimed_by,
+            is_claimed=False,
         )
         for tenant, since, version in _rows(session, _WRITE, values)
     ]

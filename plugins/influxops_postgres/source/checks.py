@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from influxops.plugin import Check, Context, Finding, Kind, Severity, SourceError, Tenant, pluralize
+from influxops.plugin import (
+    Check,
+    Context,
+    Finding,
+    FindingKind,
+    Severity,
+    SourceError,
+    Tenant,
+    pluralize,
+)
 from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.errors import in_setting
 from influxops_postgres.source.registry import (
@@ -27,9 +36,9 @@ _LARGE = 100_000
 
 #: What a finding is about, in a word or two.
 _NAMES = {
-    Kind.EMPTY_ID: "tenant ids",
-    Kind.HIDDEN_ROWS: "row security",
-    Kind.UNKNOWN_ATTRIBUTE: "columns",
+    FindingKind.EMPTY_ID: "tenant ids",
+    FindingKind.HIDDEN_ROWS: "row security",
+    FindingKind.UNKNOWN_ATTRIBUTE: "columns",
 }
 
 _RIGHTS = sql.SQL("""
@@ -134,6 +143,6 @@ def _tenants(session: Session) -> Iterator[Check]:
     )
     for item in items:
         # That it is a standby was reported above.
-        if isinstance(item, Finding) and item.kind is not Kind.STANDBY:
+        if isinstance(item, Finding) and item.kind is not FindingKind.STANDBY:
             ok = False if item.severity is Severity.ERROR else None
             yield Check(_NAMES.get(item.kind, "tenants"), ok, item.message, item.remedy)

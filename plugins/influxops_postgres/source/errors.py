@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from influxops.plugin import Remedy, SourceError
+from influxops.plugin import Hint, SourceError
 from influxops_postgres.connection.errors import PROTOCOL_VIOLATION, broken, broken_hint, reason
 from influxops_postgres.source.settings import PostgresSettings
 
@@ -18,7 +18,7 @@ def query_error(error: psycopg.Error, location: str, settings: PostgresSettings)
     why = reason(error)
     if error.sqlstate in (None, PROTOCOL_VIOLATION):
         return SourceError(f"{location}: {broken(error)}", hint=broken_hint(error))
-    hint: str | Remedy = ""
+    hint: str | Hint = ""
     match error.sqlstate:
         case "57014":
             why, hint = _cancelled(why, settings)
@@ -32,9 +32,9 @@ def query_error(error: psycopg.Error, location: str, settings: PostgresSettings)
         case "42601" if error.diag.source_function == "exec_parse_message":
             # Where PostgreSQL refuses several commands in one; what it says is translated.
             why = f"{_what(settings)} is more than one statement"
-            hint = Remedy.setting("query", "write one SELECT in {}, without a semicolon inside")
+            hint = Hint.setting("query", "write one SELECT in {}, without a semicolon inside")
             if settings.query is None:
-                hint = Remedy.setting("where", "write one condition in {}, without a semicolon")
+                hint = Hint.setting("where", "write one condition in {}, without a semicolon")
         case state if state[:2] in ("53", "57"):
             hint = "try again when the server has recovered"
         case state:
@@ -50,11 +50,11 @@ def _what(settings: PostgresSettings) -> str:
     return f"reading {settings.table}{' with that condition' if settings.where else ''}"
 
 
-def _cancelled(why: str, settings: PostgresSettings) -> tuple[str, str | Remedy]:
+def _cancelled(why: str, settings: PostgresSettings) -> tuple[str, str | Hint]:
     """Return why a query was cancelled; what the server says of it may be translated."""
     if "user request" in why:
         return "somebody cancelled the query on the server", "run it again"
-    hint = Remedy.setting(
+    hint = Hint.setting(
         "statement_timeout", "raise {}, or make an index on the column with the tenant ids"
     )
     if "statement timeout" in why and settings.statement_timeout:
@@ -72,14 +72,14 @@ def _grant(settings: PostgresSettings, user: str) -> str:
     return grant
 
 
-def _correct(settings: PostgresSettings, state: str) -> Remedy:
+def _correct(settings: PostgresSettings, state: str) -> Hint:
     """Return where a mistake in SQL lies: the table's name and column were looked up before."""
     if settings.query is not None:
-        return Remedy.setting("query", "correct {}, or the view that it reads; try it in psql")
+        return Hint.setting("query", "correct {}, or the view that it reads; try it in psql")
     if settings.where is not None:
         view = "" if state.startswith("42") else ", or the view that it is put to"
-        return Remedy.setting("where", "correct {}" + view + "; try it in psql")
-    return Remedy.advise(
+        return Hint.setting("where", "correct {}" + view + "; try it in psql")
+    return Hint.advise(
         f"if {settings.table} is a view, correct that; "
         f"SELECT {settings.column} FROM {settings.table} in psql shows it"
     )

@@ -14,8 +14,8 @@ from psycopg import sql
 from influxops.plugin import (
     ATTRIBUTES,
     Finding,
-    Kind,
-    Remedy,
+    FindingKind,
+    Hint,
     Severity,
     SourceError,
     Tenant,
@@ -278,7 +278,7 @@ def check_columns(session: Session, names: list[str]) -> None:
     """
 
     def refuse(message: str, hint: str) -> SourceError:
-        return SourceError(f"{session.location}: {message}", hint=Remedy.setting("query", hint))
+        return SourceError(f"{session.location}: {message}", hint=Hint.setting("query", hint))
 
     if not names:
         raise refuse("the query has no columns", "select tenant_id in {}")
@@ -317,7 +317,7 @@ def _empty_finding(session: Session, counts: list[int | None]) -> Finding:
             condition += f" AND ({settings.where})"
         message = f"{rows} of {settings.table} {have} no {settings.column}"
         hint = f"find them: SELECT * FROM {table} WHERE {condition}"
-    return Finding(Kind.EMPTY_ID, Severity.ERROR, message, hint)
+    return Finding(FindingKind.EMPTY_ID, Severity.ERROR, message, hint)
 
 
 def _hidden_finding(session: Session, error: psycopg.Error) -> Finding:
@@ -326,7 +326,7 @@ def _hidden_finding(session: Session, error: psycopg.Error) -> Finding:
     user = session.connection.info.user
     role = sql.Identifier(user).as_string(session.connection)
     return Finding(
-        Kind.HIDDEN_ROWS,
+        FindingKind.HIDDEN_ROWS,
         Severity.WARNING,
         f"row-level security may hide rows of {name} from {user}, and tenants with them",
         "read a view whose owner sees all of them, or let this user see them: "
@@ -347,12 +347,12 @@ def _standby_finding(lag: float | None) -> Finding:
     message = f"the tenants are read from a standby, {behind(lag)}"
     if lag is not None and lag > LARGE_LAG:
         return Finding(
-            Kind.STANDBY,
+            FindingKind.STANDBY,
             Severity.WARNING,
             f"{message}: tenants that are newer than that are missing",
             "read the primary, or see why the standby does not keep up",
         )
-    return Finding(Kind.STANDBY, Severity.INFO, message)
+    return Finding(FindingKind.STANDBY, Severity.INFO, message)
 
 
 def _no_table(session: Session) -> SourceError:
@@ -361,7 +361,7 @@ def _no_table(session: Session) -> SourceError:
     tables = session.rows(_TABLES)
     nearest = _nearest_table(schema, name, tables)
     there = nearest or _some_tables(schema, tables)
-    hint = Remedy.setting(
+    hint = Hint.setting(
         "table", f"there is {there.replace('{}', '')}: set {{}}, if it is the right database"
     )
     if not there:
@@ -399,5 +399,5 @@ def _no_column(session: Session, names: dict[str, str]) -> SourceError:
     there = (near[0] if near else ", ".join(columns[:8])).replace("{}", "")
     return SourceError(
         f"{session.location}: {settings.table} has no column {settings.column}",
-        hint=Remedy.setting("column", f"there is {there}: set {{}}" if there else "set {}"),
+        hint=Hint.setting("column", f"there is {there}: set {{}}" if there else "set {}"),
     )

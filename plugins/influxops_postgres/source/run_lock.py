@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from psycopg import sql
 
-from influxops.plugin import Context, LockBusy, Remedy, SourceError
+from influxops.plugin import Context, Hint, LockBusy, SourceError
 from influxops_postgres.connection.advisory_locks import hold, key_of, take
 from influxops_postgres.connection.connection import Connection
 from influxops_postgres.source.settings import PostgresSettings
@@ -73,7 +73,7 @@ def _take(
         if left is None or left <= _TOO_LITTLE:
             raise LockBusy(
                 f"another run holds the lock of {location}: {_holder(connection, key)}",
-                hint=Remedy.setting("lock_timeout", "wait for it to end, or raise {}"),
+                hint=Hint.setting("lock_timeout", "wait for it to end, or raise {}"),
             )
         context.pause(min(_AGAIN, 0.9 * left))
 

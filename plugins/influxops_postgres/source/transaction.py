@@ -11,7 +11,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.plugin import Context, Remedy, SourceError
+from influxops.plugin import Context, Hint, SourceError
 from influxops_postgres.connection.connection import Connection, Row, statement_limit
 from influxops_postgres.connection.pool import IdleConnections, connected
 from influxops_postgres.source.errors import query_error
@@ -99,7 +99,7 @@ class Session(Struct, frozen=True):
         if result is None or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
             raise SourceError(
                 f"{self.location}: the query gives no rows",
-                hint=Remedy.setting("query", "write one SELECT in {}"),
+                hint=Hint.setting("query", "write one SELECT in {}"),
             )
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
         types = [result.ftype(column) for column in range(result.nfields)]

@@ -65,7 +65,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
 
 def _document(namespace: str, stats: QueueStats, failed: Sequence[FailedTenant]) -> dict[str, Any]:
     return {
-        "version": 1,
+        "version": 2,
         "namespace": namespace,
         "workers": [{"works_seconds": round(seconds, 1)} for seconds in stats.workers],
         "hints": stats.hints,
@@ -105,7 +105,7 @@ def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quie
         say(where)
         say(f"workers: {len(stats.workers) or 'none'} alive")
         say(f"hints: {stats.hints:,}")
-        say(f"full run: {_when(_jobs(stats, 'full'))}")
+        say(f"full run: {_when(_jobs(stats, 'reconcile'))}")
         rows = [*_rows(stats)]
         if rows:
             say("")
@@ -130,8 +130,8 @@ def _show(where: str, stats: QueueStats, failed: Sequence[FailedTenant], *, quie
 
 def _rows(stats: QueueStats) -> Iterator[tuple[str, ...]]:
     for each in stats.waiting:
-        placed = each.state == "reserved"
-        task = "make" if placed else "again" if each.tried else ""
+        placed = each.state == "allocated"
+        task = "create_databases" if placed else "retry_unplaced" if each.tried else ""
         jobs = [j for j in _jobs(stats, task) if j.target == (each.target if placed else "")]
         what = "their database" if placed else "another try" if each.tried else "a place"
         yield (
@@ -191,7 +191,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
         if tenants:
             await queries.hint(connection, tenants)
             targets = {target for state, target in states.values() if state == "reserved"}
-            locks = [queries.lock("make", target) for target in targets if target]
+            locks = [queries.lock("create_databases", target) for target in targets if target]
         begun = await queries.run_now(connection, locks)
         await queries.notify(connection)
         return begun, dict(states), await queries.stats(connection)

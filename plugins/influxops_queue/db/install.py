@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.errors import LedgerError
 from influxops.runtime.context import Context
 from influxops_postgres import PostgresLedgerSettings
@@ -46,14 +46,14 @@ def explain(error: psycopg.Error, settings: PostgresLedgerSettings) -> LedgerErr
     return LedgerError(f"{place}: {reason(error)}", hint=_hint(error, settings))
 
 
-def _hint(error: psycopg.Error, settings: PostgresLedgerSettings) -> str | Remedy:
+def _hint(error: psycopg.Error, settings: PostgresLedgerSettings) -> str | Hint:
     if isinstance(error, CommitUnknown):
         return "run it again: what is there already is kept"
     match error.sqlstate:
         case None:
             return "try again; a pooler in between may have no free connection"
         case "42P01" | "3F000":
-            return Remedy.command("ledger install", "run {} first")
+            return Hint.command("ledger install", "run {} first")
         case "42501":
             return (
                 "run it as the user who owns the ledger's schema "

@@ -43,21 +43,21 @@ FIRST = "(0,0)"
 
 _WANTED = sql.SQL("""
 SELECT tenant FROM {tenants}
- WHERE namespace = %(namespace)s AND state = 'wanted' AND (error <> '') = %(tried)s
+ WHERE namespace = %(namespace)s AND state = 'pending' AND (error <> '') = %(tried)s
    AND tenant > %(after)s
  ORDER BY tenant LIMIT %(most)s
 """)
 _RESERVED = sql.SQL("""
-SELECT tenant, extract(epoch FROM clock_timestamp() - since)::float8 FROM {tenants}
- WHERE namespace = %(namespace)s AND state = 'reserved' AND target = %(target)s
-   AND tenant > %(after)s AND (holder_key IS NULL OR holder_key <> ALL ({held}))
+SELECT tenant, extract(epoch FROM clock_timestamp() - state_since)::float8 FROM {tenants}
+ WHERE namespace = %(namespace)s AND state = 'allocated' AND target = %(target)s
+   AND tenant > %(after)s AND (claim_key IS NULL OR claim_key <> ALL ({held}))
  ORDER BY tenant LIMIT %(most)s
 """)
 _WAITING = sql.SQL("""
 SELECT state, coalesce(target, ''), error <> '', count(*),
-       count(*) FILTER (WHERE holder_key IS NULL OR holder_key <> ALL ({held})),
-       extract(epoch FROM clock_timestamp() - min(since))::float8
-  FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('wanted', 'reserved')
+       count(*) FILTER (WHERE claim_key IS NULL OR claim_key <> ALL ({held})),
+       extract(epoch FROM clock_timestamp() - min(state_since))::float8
+  FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('pending', 'allocated')
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """)
 _HINTS = sql.SQL("SELECT count(*) FROM hints WHERE namespace = %(namespace)s")
@@ -75,9 +75,10 @@ SELECT extract(epoch FROM clock_timestamp() - backend_start)::float8 FROM pg_sta
  ORDER BY 1
 """)
 _FAILED = sql.SQL("""
-SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() - since)::float8
-  FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('wanted', 'reserved')
-   AND error <> '' ORDER BY since, tenant LIMIT %(most)s::int
+SELECT tenant, coalesce(target, ''), error, extract(epoch FROM clock_timestamp() -
+state_since)::float8
+  FROM {tenants} WHERE namespace = %(namespace)s AND state IN ('pending', 'allocated')
+   AND error <> '' ORDER BY state_since, tenant LIMIT %(most)s::int
 """)
 _DEFER = sql.SQL("""
 SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(
@@ -117,7 +118,7 @@ SELECT tenant, state, target FROM {tenants}
 class Waiting(Struct, frozen=True):
     """Tenants that wait for their databases, of one kind."""
 
-    state: str  # `wanted` or `reserved`
+    state: str  # `pending` or `allocated`
     target: str  # where their place is reserved; empty without one
     tried: bool  # whether something stood in the way
     tenants: int  # how many there are

@@ -17,7 +17,7 @@ from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from influxops.domain.hint import Remedy
+from influxops.domain.hint import Hint
 from influxops.errors import LedgerError
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection import migrations
@@ -92,13 +92,13 @@ def check_installed(connection: psycopg.Connection[Any], settings: PostgresLedge
     if not installed:
         raise LedgerError(
             f"there is no queue in the schema {schema}",
-            hint=Remedy.command("queue install", "run {}, once, as who may make a schema there"),
+            hint=Hint.command("queue install", "run {}, once, as who may make a schema there"),
         )
     _refuse_newer(installed, schema)
     if missing(installed):
         raise LedgerError(
             f"the queue's schema {schema} is older than this influxops",
-            hint=Remedy.command("queue install", "run {}: it brings it up to date"),
+            hint=Hint.command("queue install", "run {}: it brings it up to date"),
         )
 
 

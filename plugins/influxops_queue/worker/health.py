@@ -113,7 +113,7 @@ class Health(Collector):
         hints.add_metric([], stats.hints)
         yield hints
         jobs = GaugeMetricFamily("influxops_queue_jobs", "Jobs.", labels=["task", "status"])
-        for task in ("make", "again", "full"):
+        for task in ("create_databases", "retry_unplaced", "reconcile"):
             for status in ("todo", "doing"):
                 found = [job for job in stats.jobs if (job.task, job.status) == (task, status)]
                 jobs.add_metric([task, status], len(found))
@@ -123,7 +123,7 @@ class Health(Collector):
             "Tenants that wait for their databases: without a place, and with one.",
             labels=["state"],
         )
-        for state in ("wanted", "reserved"):
+        for state in ("pending", "allocated"):
             waiting = [each.tenants for each in stats.waiting if each.state == state]
             tenants.add_metric([state], sum(waiting))
         yield tenants

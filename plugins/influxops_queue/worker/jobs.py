@@ -87,15 +87,15 @@ class Jobs:
     def register(self, app: procrastinate.App) -> None:
         """Let an app do them."""
 
-        @app.task(name="make")
+        @app.task(name="create_databases", aliases=["make"])
         async def make(target: str, tries: int = 0) -> None:
-            await self._guarded("make", target, tries, self._make(target, tries))
+            await self._guarded("create_databases", target, tries, self._make(target, tries))
 
-        @app.task(name="again")
+        @app.task(name="retry_unplaced", aliases=["again"])
         async def again(tries: int = 0) -> None:
-            await self._guarded("again", "", tries, self._again(tries))
+            await self._guarded("retry_unplaced", "", tries, self._again(tries))
 
-        @app.task(name="full")
+        @app.task(name="reconcile", aliases=["full"])
         async def full(tries: int = 0) -> None:
             await self._full()
 
@@ -132,7 +132,7 @@ class Jobs:
         """Create the databases of all tenants that have a slot on a target."""
         if target not in self._making.targets:  # another worker's configuration has it
             async with self._connection() as connection:
-                await self._put_off(connection, "make", target, tries)
+                await self._put_off(connection, "create_databases", target, tries)
             return
         after, others, waiting, trouble, more = "", set[str](), 0, "", True
         while more and not trouble and not self._stop.is_set():
@@ -150,16 +150,18 @@ class Jobs:
             waiting, trouble = waiting + made.waiting, made.trouble
         async with self._connection() as connection:
             for other in others - {target}:
-                await self.defer(connection, "make", other)
+                await self.defer(connection, "create_databases", other)
             if trouble:
-                await self._put_off(connection, "make", target, tries)
+                await self._put_off(connection, "create_databases", target, tries)
             elif more:
-                await self.defer(connection, "make", target)
+                await self.defer(connection, "create_databases", target)
             elif waiting and await self._queries.reserved(connection, target, "", 1):
                 delay = backoff(tries)
-                await self.defer(connection, "make", target, delay=delay, tries=tries + 1)
+                await self.defer(
+                    connection, "create_databases", target, delay=delay, tries=tries + 1
+                )
             if waiting:
-                await self.defer(connection, "again", delay=SOON)
+                await self.defer(connection, "retry_unplaced", delay=SOON)
 
     async def _again(self, tries: int) -> None:
         """Retry the tenants that could not be placed."""
@@ -176,11 +178,11 @@ class Jobs:
                 break
         async with self._connection() as connection:
             for target in targets:
-                await self.defer(connection, "make", target)
+                await self.defer(connection, "create_databases", target)
             if await self._queries.wanted(connection, "", 1, tried=True):
                 tries = 0 if targets else tries + 1
                 delay = max(backoff(tries), (time.monotonic() - began) / _SHARE)
-                await self.defer(connection, "again", delay=delay, tries=tries)
+                await self.defer(connection, "retry_unplaced", delay=delay, tries=tries)
 
     async def _full(self) -> None:
         """Make a full run, and drop what is due."""
@@ -201,7 +203,7 @@ class Jobs:
             self._health.observe_run(None)
         async with self._connection() as connection:
             delay = 0.0 if self._stop.is_set() else delay
-            await self.defer(connection, "full", delay=delay, queue=self._queries.full_queue)
+            await self.defer(connection, "reconcile", delay=delay, queue=self._queries.full_queue)
 
 
 def backoff(tries: int) -> float:

@@ -120,9 +120,9 @@ class Making:
             self._complete(places)
             self._tell(engine, places, context)
         for record in records.values():
-            if record.state is State.RESERVED and record.target:
+            if record.state is State.ALLOCATED and record.target:
                 placed.targets.add(record.target)
-            elif record.state is State.WANTED:
+            elif record.state is State.PENDING:
                 placed.waiting += 1
         now = time.monotonic()
         for place in places:
@@ -197,7 +197,7 @@ class Making:
         self._tell(engine, places, context)
         made.ready += [place.tenant for place in places if place.step is Step.THERE]
         made.targets |= {
-            r.target for r in records.values() if r.state is State.RESERVED and r.target
+            r.target for r in records.values() if r.state is State.ALLOCATED and r.target
         }
         made.waiting += sum(p.step in (Step.WAIT, Step.NEVER, Step.UNKNOWN) for p in places)
 

@@ -34,5 +34,5 @@ def _has_due(report: Report) -> bool:
     if report.ledger is None or report.ledger.error:
         return False
     states = report.ledger.states
-    moved = any(plan.record is not None and plan.record.due for plan in report.tenants)
+    moved = any(plan.record is not None and plan.record.drop_after for plan in report.tenants)
     return bool(states.get("retiring")) or moved

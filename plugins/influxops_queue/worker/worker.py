@@ -304,11 +304,11 @@ class Worker:
                 return None
             self._say("looking tenants up", "")
             for target in placed.targets:
-                await self._jobs.defer(connection, "make", target)
+                await self._jobs.defer(connection, "create_databases", target)
             if placed.waiting:
-                await self._jobs.defer(connection, "again", delay=SOON)
+                await self._jobs.defer(connection, "retry_unplaced", delay=SOON)
             if placed.full_run:
-                await self._queries.bring_forward(connection, "full", _FULL_SOON)
+                await self._queries.bring_forward(connection, "reconcile", _FULL_SOON)
         return hint, wanted[-1] if wanted else tenant
 
     async def _poll(self) -> None:
@@ -336,25 +336,28 @@ class Worker:
 
     async def _defer_missing(self, connection: Connection, stats: QueueStats) -> None:
         there = {(job.task, job.target) for job in stats.jobs}
-        if stats.hints or any(w.state == "wanted" and not w.tried for w in stats.waiting):
+        if stats.hints or any(w.state == "pending" and not w.tried for w in stats.waiting):
             self._wake.set()
         for each in stats.waiting:
             is_mine = each.target in self._making.targets
-            if each.state == "reserved" and each.free and is_mine:
-                if ("make", each.target) not in there:
-                    await self._jobs.defer(connection, "make", each.target)
-            elif each.state == "wanted" and each.tried and ("again", "") not in there:
-                await self._jobs.defer(connection, "again", delay=SOON)
+            if each.state == "allocated" and each.free and is_mine:
+                if ("create_databases", each.target) not in there:
+                    await self._jobs.defer(connection, "create_databases", each.target)
+            elif each.state == "pending" and each.tried and ("retry_unplaced", "") not in there:
+                await self._jobs.defer(connection, "retry_unplaced", delay=SOON)
         if self._options.full_every:
-            if ("full", "") not in there:
-                await self._jobs.defer(connection, "full", queue=self._queries.full_queue)
-            await self._queries.bring_forward(connection, "full", self._options.full_every)
+            if ("reconcile", "") not in there:
+                await self._jobs.defer(connection, "reconcile", queue=self._queries.full_queue)
+            await self._queries.bring_forward(connection, "reconcile", self._options.full_every)
 
     def _on_target_recovered(self, target: str) -> None:
         """Let what waits for a target begin: it answers again. Called from any thread."""
 
         async def begin() -> None:
-            locks = [self._queries.lock("make", target), self._queries.lock("again")]
+            locks = [
+                self._queries.lock("create_databases", target),
+                self._queries.lock("retry_unplaced"),
+            ]
             # Else, and between two sessions, it begins a few seconds later.
             with contextlib.suppress(psycopg.Error, exceptions.ProcrastinateException):
                 async with self._connection() as connection:

@@ -48,7 +48,7 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
         values["device_id"] = new.device_id or uuid.uuid4().hex
     if new.name and "name" in service.device_table.present:
         values["name"] = new.name
-    ttl = parse_duration(service.web.activation)
+    ttl = parse_duration(service.web.activation_ttl)
     try:
         async with service.transaction() as connection:
             await registered(connection, service, new.tenant_id)

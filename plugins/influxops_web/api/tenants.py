@@ -127,7 +127,7 @@ def _shown(row: queries.TenantRow) -> Tenant:
             state=row.state,
             database=row.database or None,
             target=row.target,
-            since=row.since,
+            since=row.state_since,
             error=row.error or None,
         ),
         **registered,
@@ -216,7 +216,10 @@ async def fleet(request: Request) -> Fleet:
         ],
         waiting=[
             Waiting(
-                tenant_id=each.tenant, state=each.state, since=each.since, error=each.error or None
+                tenant_id=each.tenant,
+                state=each.state,
+                since=each.state_since,
+                error=each.error or None,
             )
             for each in waiting
         ],

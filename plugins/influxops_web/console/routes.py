@@ -2,7 +2,7 @@
 
 The server makes every page; there is no script, so nothing waits for one, and none can be brought
 in. The middleware decides on access. What PostgreSQL has is read in one transaction, which ends
-before a server of InfluxDB is asked; no page waits for that one longer than the budget.
+before a server of InfluxDB is asked; no page waits for that one longer than the timeout.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class Console:
         self, request: Request, tenant: str, what: str, act: Act, *, endless: bool = False
     ) -> RedirectResponse:
         """Begin a run for a tenant, and answer with the tenant's page."""
-        who, wait = operator_of(request).who, self._service.web.budget
+        who, wait = operator_of(request).who, self._service.web.timeout
         await self._runs.start(tenant, what, who, act, wait=wait, endless=endless)
         return _see(link("/tenant", id=tenant))
 

@@ -1,7 +1,7 @@
-"""The servers' own state for a page: all are asked at once, each within the budget.
+"""The servers' own state for a page: all are asked at once, each within the timeout.
 
 What is not answered in time is unknown, with a reason. Few threads wait for a server that hangs,
-and a page does not wait for a free thread beyond the budget either.
+and a page does not wait for a free thread beyond the timeout either.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from influxops_web.service import ConfiguredTarget, Service
 
 #: Servers that are asked at once.
 _THREADS = 8
-#: The part of the budget that a server gets; the rest is for the page itself.
+#: The part of the timeout that a server gets; the rest is for the page itself.
 _SHARE = 0.8
 
 T = TypeVar("T")
@@ -144,21 +144,21 @@ class LiveStatus:
         known = self._service.provisioner.health()["trouble"].get(section)
         if known:
             return str(known)
-        budget = self._service.web.budget
+        timeout = self._service.web.timeout
 
         def work() -> T | str:
             try:
                 with self._engines.borrow() as (engine, run):
-                    return ask(engine, run.limited(budget * _SHARE))
+                    return ask(engine, run.limited(timeout * _SHARE))
             except InfluxopsError as error:
                 return error.message
 
         loop = asyncio.get_running_loop()
         try:
             # What still waits for a thread then is never begun.
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, work), budget)
+            return await asyncio.wait_for(loop.run_in_executor(self._threads, work), timeout)
         except TimeoutError:
-            return f"no answer within {budget:g} s"
+            return f"no answer within {timeout:g} s"
 
 
 def _contents(engine: Engine, context: Context, target: str, database: str, span: Span) -> Contents:

@@ -14,8 +14,8 @@ from influxops_web.db.queries import UNRECORDED, TenantRow
 
 #: What each state of the ledger means.
 STATES = {
-    State.WANTED: "it should have a database, and has no place yet",
-    State.RESERVED: "a place was taken for it, and its database is being made",
+    State.PENDING: "it should have a database, and has no place yet",
+    State.ALLOCATED: "a place was taken for it, and its database is being made",
     State.UNCONFIRMED: "its database was made or found, and is perhaps not complete yet",
     State.READY: "its database is there",
     State.MOVING: "its database is being copied to another server",
@@ -26,8 +26,8 @@ STATES = {
 }
 #: How each is coloured; the word itself is always there too.
 COLOURS = {
-    State.WANTED: "info",
-    State.RESERVED: "info",
+    State.PENDING: "info",
+    State.ALLOCATED: "info",
     State.UNCONFIRMED: "info",
     State.READY: "success",
     State.MOVING: "info",
@@ -37,7 +37,7 @@ COLOURS = {
     UNRECORDED: "warning",
 }
 #: States in which a tenant has a database on a target, or a slot for one.
-PLACED = frozenset(State) - {State.WANTED, State.RETIRED}
+PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 
 #: The result of `ensure`, by the word in the page's address.
 ENSURED = {
@@ -75,8 +75,8 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
             f"whether {row.target} is its place is not known: {doubt}",
             "`influxops plan` says what to do",
         )
-    is_promised = row.state is not None and State(row.state).is_promised
-    is_recreated = is_promised and contents is not None and contents.marked is False
+    is_provisioned = row.state is not None and State(row.state).is_provisioned
+    is_recreated = is_provisioned and contents is not None and contents.marked is False
     if contents is not None and is_recreated:
         found.append(_recreated(row, contents))
     elif row.state == State.LOST:
@@ -93,7 +93,7 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
             "run `influxops status` to see whether the server was replaced",
         )
     if row.error:
-        again = f" ({row.tries} tries)" if row.tries and row.tries > 1 else ""
+        again = f" ({row.attempts} tries)" if row.attempts and row.attempts > 1 else ""
         add(Severity.ERROR, f"the last try failed{again}: {row.error}")
     if contents is not None and contents.trouble:
         known = (
@@ -113,10 +113,13 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
         add(Severity.INFO, message)
     if row.status == "suspended":
         add(Severity.INFO, "it is suspended; its database is kept all the same")
-    if row.due is not None and row.state == State.RETIRING:
-        add(Severity.WARNING, f"its data is kept until {format_time(row.due)}")
-    elif row.due is not None and row.other:
-        add(Severity.INFO, f"its old copy on {row.other} is kept until {format_time(row.due)}")
+    if row.drop_after is not None and row.state == State.RETIRING:
+        add(Severity.WARNING, f"its data is kept until {format_time(row.drop_after)}")
+    elif row.drop_after is not None and row.secondary_target:
+        add(
+            Severity.INFO,
+            f"its old copy on {row.secondary_target} is kept until {format_time(row.drop_after)}",
+        )
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
     return sorted(found, key=lambda notice: order.index(notice.severity))
 

@@ -75,7 +75,7 @@ class DatabaseLocation(Struct, frozen=True):
         names: dict[str, sql.Composable] = {
             name: sql.Identifier(self.schema, name) for name in _TABLES
         }
-        names["devices"] = sql.Identifier(self.schema, self.web.devices)
+        names["devices"] = sql.Identifier(self.schema, self.web.device_table)
         for name, table in _LEDGER_TABLES.items():
             names[name] = sql.Identifier(self.ledger_schema, table)
         names |= {key: sql.Identifier(name) for key, name in self.columns.items()}
@@ -139,7 +139,7 @@ def other_databases(
     for handle in engine.sources:
         settings = handle.resolved.settings
         if isinstance(settings, ConnectionSettings) and _table(settings)[-1:] == (
-            location.web.devices,
+            location.web.device_table,
         ):
             yield handle.full_name, settings
 

@@ -36,7 +36,7 @@ class Run(Struct, frozen=True):
     failed: int  # how many entries did not end well
 
 
-_LINES = "id, at, run, who, event, tenant, target, database, before, after, ended, message"
+_LINES = "id, at, run, who, event, tenant, target, database, before, after, outcome, message"
 _HISTORY = f"""
 SELECT {_LINES} FROM {{history}} WHERE namespace = %(namespace)s AND tenant = %(tenant)s
  ORDER BY id DESC LIMIT %(limit)s
@@ -65,10 +65,10 @@ WITH RECURSIVE newest AS (
 )
 SELECT newest.run, max(e.id) AS last, min(e.at) AS began,
        max(e.who) AS who, count(DISTINCT e.tenant) AS tenants,
-       count(*) FILTER (WHERE e.ended <> 'done') AS failed,
+       count(*) FILTER (WHERE e.outcome <> 'done') AS failed,
        coalesce((SELECT json_object_agg(event, times) FROM (
            SELECT event, count(*) AS times FROM {history}
-            WHERE run = newest.run AND namespace = %(namespace)s AND ended = 'done'
+            WHERE run = newest.run AND namespace = %(namespace)s AND outcome = 'done'
             GROUP BY event ORDER BY event
        ) AS counted), '{{}}'::json) AS events
   FROM newest JOIN {history} AS e ON e.run = newest.run AND e.namespace = %(namespace)s

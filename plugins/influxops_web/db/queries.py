@@ -24,7 +24,7 @@ UNRECORDED = "unrecorded"
 STATUSES = ("active", "suspended")
 STATES = (*(state.value for state in State), UNRECORDED)
 #: The states of tenants whose database is not there yet, or no longer.
-WAITING = (State.WANTED, State.RESERVED, State.UNCONFIRMED, State.LOST)
+WAITING = (State.PENDING, State.ALLOCATED, State.UNCONFIRMED, State.LOST)
 
 
 class TenantFilter(Struct, frozen=True):
@@ -47,13 +47,13 @@ class TenantRow(Struct, frozen=True):
     state: str | None = None  # of its record; None without one
     target: str | None = None
     database: str | None = None
-    other: str | None = None  # the target that it moves to, or that it left
-    due: datetime | None = None  # when what is to be dropped may be dropped
-    since: datetime | None = None
-    made: datetime | None = None
-    confirmed: datetime | None = None
+    secondary_target: str | None = None  # the target that it moves to, or that it left
+    drop_after: datetime | None = None  # when what is to be dropped may be dropped
+    state_since: datetime | None = None
+    database_created_at: datetime | None = None
+    last_seen_at: datetime | None = None
     error: str | None = None  # why the last attempt failed; empty after a good one
-    tries: int | None = None
+    attempts: int | None = None
 
 
 class TenantPage(Struct, frozen=True):
@@ -89,14 +89,15 @@ class WaitingTenant(Struct, frozen=True):
     tenant: str
     state: str
     target: str | None
-    since: datetime | None
+    state_since: datetime | None
     error: str
-    tries: int
+    attempts: int
 
 
 _COLUMNS = (
-    "t.name, t.status, t.created_at, r.state, r.target, r.database, r.other, r.due, r.since, "
-    "r.made, r.confirmed, r.error, r.tries"
+    "t.name, t.status, t.created_at, r.state, r.target, r.database, r.secondary_target, "
+    "r.drop_after, r.state_since, "
+    "r.created_at AS database_created_at, r.last_seen_at, r.error, r.attempts"
 )
 
 _REGISTERED = f"""
@@ -119,7 +120,8 @@ WITH found AS (
         ON r.tenant = t.tenant_id COLLATE "C"
      WHERE (%(state)s = '' OR coalesce(r.state, 'unrecorded') = %(state)s)
        AND (%(status)s = '' OR t.status = %(status)s)
-       AND (%(target)s = '' OR (%(target)s IN (r.target, r.other) AND r.state <> 'retired'))
+       AND (%(target)s = '' OR (%(target)s IN (r.target, r.secondary_target) AND r.state <>
+       'retired'))
        AND (%(like)s = '' OR coalesce(t.tenant_id, r.tenant) COLLATE "default" ILIKE %(like)s
             OR t.name ILIKE %(like)s)
 ), shown AS (
@@ -140,12 +142,13 @@ SELECT coalesce(t.tenant_id, r.tenant) COLLATE "C" AS tenant, {_COLUMNS}
 _TARGETS = """
 WITH counted AS (
     SELECT target, state, count(*) AS number FROM {records}
-     WHERE namespace = %(namespace)s AND target IS NOT NULL AND state NOT IN ('wanted', 'retired')
+     WHERE namespace = %(namespace)s AND target IS NOT NULL AND state NOT IN ('pending', 'retired')
      GROUP BY target, state
 ), coming AS (
-    SELECT other AS target, count(*) AS number FROM {records}
-     WHERE namespace = %(namespace)s AND other IS NOT NULL AND state NOT IN ('wanted', 'retired')
-     GROUP BY other
+    SELECT secondary_target AS target, count(*) AS number FROM {records}
+     WHERE namespace = %(namespace)s AND secondary_target IS NOT NULL AND state NOT IN ('pending',
+     'retired')
+     GROUP BY secondary_target
 ), servers AS (SELECT * FROM {servers} WHERE namespace = %(namespace)s)
 SELECT names.target,
        coalesce((SELECT json_object_agg(state, number ORDER BY state) FROM counted
@@ -164,9 +167,9 @@ SELECT state, count(*) AS number FROM {records} WHERE namespace = %(namespace)s
 """
 
 _WAITING = """
-SELECT tenant, state, target, since, error, tries, count(*) OVER () AS total FROM {records}
+SELECT tenant, state, target, state_since, error, attempts, count(*) OVER () AS total FROM {records}
  WHERE namespace = %(namespace)s AND (state = ANY (%(states)s) OR (%(failed)s AND error <> ''))
- ORDER BY since, tenant LIMIT %(limit)s
+ ORDER BY state_since, tenant LIMIT %(limit)s
 """
 
 

@@ -70,7 +70,7 @@ def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migr
             sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(location.schema))
         )
         connection.execute(location.sql(_MIGRATIONS))
-        if step.name != "devices" or not _columns(connection, location, location.web.devices):
+        if step.name != "devices" or not _columns(connection, location, location.web.device_table):
             connection.execute(location.sql(step.text))
         connection.execute(
             location.sql("INSERT INTO {influxops_web_migrations} (version, name) VALUES (%s, %s)"),
@@ -133,7 +133,7 @@ def read_tables(connection: Connection, location: DatabaseLocation) -> tuple[Dev
 
 
 def _devices(connection: Connection, location: DatabaseLocation) -> DeviceTable:
-    table, columns = location.web.devices, location.columns
+    table, columns = location.web.device_table, location.columns
     there = _columns(connection, location, table)
     lacking = [
         n for n in ("device_id", "tenant_id", *location.web.columns) if columns[n] not in there
@@ -143,7 +143,7 @@ def _devices(connection: Connection, location: DatabaseLocation) -> DeviceTable:
         names = ", ".join(columns.get(name, name) for name in dict.fromkeys(lacking))
         raise ConfigError(
             f"{location.text}: the table {table} has no column {names}",
-            hint="map it in `columns` of [web], or correct `devices` of [web]",
+            hint="map it in `columns` of [web], or correct `device_table` of [web]",
         )
     given = {*columns.values(), *location.web.device_values}
     left = [name for name, must in there.items() if must and name not in given]

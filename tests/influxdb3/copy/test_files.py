@@ -244,14 +244,14 @@ def test_a_limit_that_is_lower_than_thought_is_learned() -> None:
 
 CHILD = """
 import sys
-from influxops.plugin import Context, CopyOrder
+from influxops.plugin import Context, CopyRequest
 from influxops_influxdb3.copy import job
 from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
 job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, paused, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
-order = CopyOrder(database, theirs, progress=progress, paused=bool(paused))
+order = CopyRequest(database, theirs, progress=progress, paused=bool(paused))
 for told in ours.influxops_copy(order, Context()):
     print(told.progress, flush=True)
 """

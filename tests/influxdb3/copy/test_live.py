@@ -15,7 +15,7 @@ import pytest
 
 from influxops.plugin import (
     Context,
-    Copied,
+    CopyProgress,
     DeadlineExceeded,
     Interrupted,
     Severity,
@@ -96,7 +96,7 @@ def test_a_server_that_is_started_anew_meanwhile_loses_nothing(tmp_path: Path) -
     with running_stand_in(wal_flush_interval="10ms") as a, running_stand_in(**options) as b:
         pair = Pair(Api(a.url), Api(b.url), {"retries": 12})
         fill(pair)
-        running, words = pair.run(), list[Copied]()
+        running, words = pair.run(), list[CopyProgress]()
         for told in running:
             words.append(told)
             if len(words) == 4:
@@ -111,14 +111,14 @@ def test_a_server_that_is_started_anew_meanwhile_loses_nothing(tmp_path: Path) -
 
 CHILD = """
 import sys
-from influxops.plugin import Context, CopyOrder
+from influxops.plugin import Context, CopyRequest
 from influxops_influxdb3.copy import job
 from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
 job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
-for told in ours.influxops_copy(CopyOrder(database, theirs, progress=progress), Context()):
+for told in ours.influxops_copy(CopyRequest(database, theirs, progress=progress), Context()):
     print(told.progress, flush=True)
 """
 
@@ -366,7 +366,7 @@ def test_a_copy_that_would_lose_rows_is_refused(pair: Pair) -> None:
 @pytest.mark.usefixtures("small_steps")
 def test_it_ends_when_the_run_is_cancelled(pair: Pair) -> None:
     fill(pair)
-    context, words = Context(), list[Copied]()
+    context, words = Context(), list[CopyProgress]()
     with pytest.raises(Interrupted):
         for told in pair.run(context):
             words.append(told)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from influxops.plugin import Change, Context, Interrupted, Status
+from influxops.plugin import Change, ChangeResult, Context, Interrupted
 from influxops_influxdb3 import errors
 from influxops_influxdb3.errors import InfluxDBError
 from influxops_influxdb3.http.client import Client
@@ -226,9 +226,9 @@ def test_an_interrupt_ends_a_batch_soon_though_the_server_hangs(
     hanging.set()
     assert seconds < 4, "nothing more is sent to a server that did not answer in that time"
     found = Counter(o.status for o in outcomes)
-    assert found[Status.UNCONFIRMED] == 20
-    assert found[Status.UNKNOWN] in (1, 2), "those that were sent"
-    assert found[Status.SKIPPED] == 80 - found[Status.UNKNOWN]
+    assert found[ChangeResult.UNCONFIRMED] == 20
+    assert found[ChangeResult.UNKNOWN] in (1, 2), "those that were sent"
+    assert found[ChangeResult.SKIPPED] == 80 - found[ChangeResult.UNKNOWN]
 
 
 def test_a_write_is_left_when_that_moment_has_passed(
@@ -409,9 +409,9 @@ def test_a_server_that_falls_silent_ends_a_batch_soon(
     silent.set()
     assert seconds < 5, "twice the time of an answer, and not that for each"
     found = Counter(o.status for o in outcomes)
-    assert found[Status.UNCONFIRMED] == 20
-    assert found[Status.UNKNOWN] == 2
-    assert found[Status.SKIPPED] == 78
+    assert found[ChangeResult.UNCONFIRMED] == 20
+    assert found[ChangeResult.UNKNOWN] == 2
+    assert found[ChangeResult.SKIPPED] == 78
     assert all("no answer within 0.5 s, tried twice" in o.message for o in outcomes)
 
 
@@ -474,7 +474,7 @@ def test_threads_of_a_batch_end_with_a_run_whose_server_hangs(
         thread = threading.Thread(target=cancel)
         thread.start()
         (outcome,) = target.influxops_ensure(changes, context)
-        assert outcome.status is Status.UNKNOWN
+        assert outcome.status is ChangeResult.UNKNOWN
         thread.join()
         ours = [t for t in threading.enumerate() if t.name.startswith("influxdb3")]
         for one in ours:

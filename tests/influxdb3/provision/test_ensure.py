@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 from msgspec.structs import replace
 
-from influxops.plugin import Action, Change, Context, Database, Outcome, Secret, Status
+from influxops.plugin import Action, Change, ChangeResult, Context, Database, Outcome, Secret
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import WrongServer
 from tests.influxdb3.conftest import Creates, MakeTarget
@@ -28,7 +28,7 @@ def ensure(
     return outcomes
 
 
-def statuses(outcomes: list[Outcome]) -> Counter[Status]:
+def statuses(outcomes: list[Outcome]) -> Counter[ChangeResult]:
     return Counter(outcome.status for outcome in outcomes)
 
 
@@ -47,7 +47,7 @@ def test_a_tenant_costs_one_request_and_the_batch_one_barrier(
     server.max_databases = 1000
     changes = creates(*(f"n{number}" for number in range(300)))
     outcomes = ensure(target, changes)
-    assert statuses(outcomes) == {Status.DONE: 300}
+    assert statuses(outcomes) == {ChangeResult.DONE: 300}
     assert len(server.asked) <= 303
     assert len(server.writes) == 300
     assert [write.is_barrier for write in server.writes].index(True) == 299
@@ -57,7 +57,7 @@ def test_a_tenant_costs_one_request_and_the_batch_one_barrier(
 def test_one_tenant_is_one_request(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
-    assert statuses(ensure(target, creates("enabled"))) == {Status.DONE: 1}
+    assert statuses(ensure(target, creates("enabled"))) == {ChangeResult.DONE: 1}
     assert len(server.asked) == 1
     assert server.databases["telemetry_enabled"].tables == {"_init"}
 
@@ -144,7 +144,7 @@ def test_nothing_is_done_before_the_barrier(
     server.fault = lambda asked, n: barrier.set() if asked.is_barrier else None
     for outcome in target.influxops_ensure(creates(*NAMES), Context()):
         assert barrier.is_set()
-        assert outcome.status is Status.DONE
+        assert outcome.status is ChangeResult.DONE
 
 
 # Retention, markers, drops -------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_a_managed_retention_is_set_when_the_database_is_made(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     outcomes = ensure(target, creates("a", "b", retention=2592000))
-    assert statuses(outcomes) == {Status.DONE: 2}
+    assert statuses(outcomes) == {ChangeResult.DONE: 2}
     assert {name: held.retention for name, held in server.databases.items()} == {
         "telemetry_a": "30d",
         "telemetry_b": "30d",
@@ -177,7 +177,7 @@ def test_each_action_does_what_it_says(server: Double, target: InfluxDB3Target) 
         ],
         context,
     )
-    assert statuses(outcomes) == {Status.DONE: 4}
+    assert statuses(outcomes) == {ChangeResult.DONE: 4}
     assert server.databases == {
         "telemetry_set": Held("90m"),
         "telemetry_clear": Held(None),
@@ -205,7 +205,7 @@ def test_dropped_data_stays_for_three_days_of_the_servers_clock(
 def test_a_drop_makes_room_for_a_create(server: Double, target: InfluxDB3Target) -> None:
     server.databases = {f"telemetry_old{n}": Held() for n in range(5)}
     outcomes = ensure(target, [change(Action.CREATE, "new"), change(Action.DROP, "old1")])
-    assert statuses(outcomes) == {Status.DONE: 2}
+    assert statuses(outcomes) == {ChangeResult.DONE: 2}
 
 
 def test_a_database_that_is_there_already_is_left_to_the_re_read_and_marked(
@@ -213,9 +213,9 @@ def test_a_database_that_is_there_already_is_left_to_the_re_read_and_marked(
 ) -> None:
     server.databases = {"telemetry_a": Held("7d")}
     by_tenant = {o.change.tenant: o for o in ensure(target, creates("a", "b", retention=3600))}
-    assert by_tenant["a"].status is Status.UNKNOWN
+    assert by_tenant["a"].status is ChangeResult.UNKNOWN
     assert "there already" in by_tenant["a"].message
-    assert by_tenant["b"].status is Status.DONE
+    assert by_tenant["b"].status is ChangeResult.DONE
     assert server.databases["telemetry_a"] == Held("7d", {"_init"})
 
 
@@ -230,9 +230,9 @@ def test_what_is_gone_meanwhile_fails_alone(server: Double, target: InfluxDB3Tar
         ],
     )
     found = {(o.change.action, o.change.tenant): o.status for o in outcomes}
-    assert found[Action.SET_RETENTION, "gone"] is Status.FAILED
-    assert found[Action.SET_RETENTION, "here"] is Status.DONE
-    assert found[Action.DROP, "gone"] is Status.UNKNOWN
+    assert found[Action.SET_RETENTION, "gone"] is ChangeResult.FAILED
+    assert found[Action.SET_RETENTION, "here"] is ChangeResult.DONE
+    assert found[Action.DROP, "gone"] is ChangeResult.UNKNOWN
 
 
 # Limits --------------------------------------------------------------------------------------
@@ -243,13 +243,13 @@ def test_a_full_server_takes_what_it_can_and_is_not_asked_for_each_of_the_rest(
     server: Double, target: InfluxDB3Target, creates: Creates, retention: int | None
 ) -> None:
     outcomes = ensure(target, creates(*NAMES, retention=retention))
-    assert statuses(outcomes) == {Status.DONE: 5, Status.FULL: 15}
-    full = [o for o in outcomes if o.status is Status.FULL]
+    assert statuses(outcomes) == {ChangeResult.DONE: 5, ChangeResult.NO_CAPACITY: 15}
+    full = [o for o in outcomes if o.status is ChangeResult.NO_CAPACITY]
     assert {o.message for o in full} == {
         "the server answered 422: Adding a new database would exceed limit of 5 databases"
     }
     assert all(o.remedy for o in full)
-    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    done = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
     assert {name for name, _ in server.durable} == done
     assert len(server.asked) <= 17
 
@@ -266,7 +266,7 @@ def test_other_changes_go_on_where_no_room_is_left(
             change(Action.SET_RETENTION, "old2", 3600),
         ],
     )
-    assert statuses(outcomes) == {Status.FULL: 4, Status.DONE: 2}
+    assert statuses(outcomes) == {ChangeResult.NO_CAPACITY: 4, ChangeResult.DONE: 2}
     assert server.durable
 
 
@@ -277,15 +277,15 @@ def test_at_the_limit_of_tables_no_more_databases_without_marker_are_made(
     server.max_databases, server.max_tables = 100, 3
     outcomes = ensure(target, creates(*NAMES, retention=retention))
     found = statuses(outcomes)
-    assert found[Status.DONE] == 3
-    assert 1 <= found[Status.FAILED] <= 2, "at most those in flight"
-    assert found[Status.FULL] == 17 - found[Status.FAILED]
+    assert found[ChangeResult.DONE] == 3
+    assert 1 <= found[ChangeResult.FAILED] <= 2, "at most those in flight"
+    assert found[ChangeResult.NO_CAPACITY] == 17 - found[ChangeResult.FAILED]
     for outcome in outcomes:
-        if outcome.status is Status.FAILED:
+        if outcome.status is ChangeResult.FAILED:
             assert outcome.message.startswith("the database has been made, its marker has not: ")
-            assert outcome.effect
+            assert outcome.partially_applied
             assert server.databases[outcome.change.database].tables == set()
-    assert len(server.databases) == 3 + found[Status.FAILED]
+    assert len(server.databases) == 3 + found[ChangeResult.FAILED]
 
 
 def test_a_name_that_the_server_refuses_fails_alone(
@@ -293,8 +293,8 @@ def test_a_name_that_the_server_refuses_fails_alone(
 ) -> None:
     outcomes = ensure(target, creates("a", "münchen", "b", "ä"))
     by_tenant = {o.change.tenant: o for o in outcomes}
-    assert by_tenant["a"].status is by_tenant["b"].status is Status.DONE
-    assert by_tenant["münchen"].status is by_tenant["ä"].status is Status.FAILED
+    assert by_tenant["a"].status is by_tenant["b"].status is ChangeResult.DONE
+    assert by_tenant["münchen"].status is by_tenant["ä"].status is ChangeResult.FAILED
     assert "must be ASCII" in by_tenant["ä"].message
     assert len(server.durable) == 2, "the last write was refused and could be no barrier"
 
@@ -312,7 +312,7 @@ def test_a_wrong_token_stops_the_target_at_once(
     monkeypatch.setenv("INFLUXDB_TOKEN", "apiv3_wrong")
     outcomes = ensure(make_target(token=Secret(env="INFLUXDB_TOKEN")), creates(*NAMES))
     assert len(server.asked) == 1
-    assert statuses(outcomes) == {Status.FAILED: 1, Status.SKIPPED: 19}
+    assert statuses(outcomes) == {ChangeResult.FAILED: 1, ChangeResult.SKIPPED: 19}
     assert {"does not accept the token" in o.message for o in outcomes} == {True}
     assert not any("apiv3" in o.message + str(o.remedy) for o in outcomes)
 
@@ -323,7 +323,7 @@ def test_a_token_that_is_withdrawn_half_way_makes_no_done_a_lie(
     server.max_databases = 100
     server.fault = lambda asked, number: Told(401, UNAUTHENTICATED) if number > 10 else None
     outcomes = ensure(target, creates(*NAMES))
-    assert statuses(outcomes)[Status.DONE] == 0
+    assert statuses(outcomes)[ChangeResult.DONE] == 0
     assert server.durable == set()
     assert len(server.asked) <= 14
 
@@ -337,7 +337,7 @@ def test_a_token_that_disappears_stops_the_target(
     monkeypatch.delenv("INFLUXDB_TOKEN", raising=False)
     outcomes = ensure(make_target(token=Secret(env="INFLUXDB_TOKEN")), creates(*NAMES))
     assert server.asked == []
-    assert Status.DONE not in statuses(outcomes)
+    assert ChangeResult.DONE not in statuses(outcomes)
     assert all("INFLUXDB_TOKEN" in o.message for o in outcomes)
 
 
@@ -357,9 +357,9 @@ def test_a_url_that_leads_to_another_server_half_way_stops_the_batch(
 
     server.fault = fault
     outcomes = ensure(target, creates(*NAMES), context)
-    assert Status.DONE not in statuses(outcomes)
+    assert ChangeResult.DONE not in statuses(outcomes)
     assert len(server.writes) <= 8, "those in flight, and none after them"
-    found = [o for o in outcomes if o.status is Status.FAILED]
+    found = [o for o in outcomes if o.status is ChangeResult.FAILED]
     assert found
     assert all(f"its cluster-uuid is the-other-one, not {first}" in o.message for o in outcomes)
     assert all("several servers" in str(o.remedy) for o in found)
@@ -375,7 +375,7 @@ def test_a_server_that_is_not_the_configured_one_is_never_written_to(
     server.databases = {} if action is Action.CREATE else {"telemetry_a": Held("7d")}
     target = make_target(cluster_uuid="somebody-else")
     (outcome,) = ensure(target, [change(action, "a", 3600)])
-    assert outcome.status is Status.FAILED
+    assert outcome.status is ChangeResult.FAILED
     assert "not somebody-else" in outcome.message
     assert [asked.path for asked in server.asked] == ["/ping"]
 
@@ -384,7 +384,7 @@ def test_a_server_that_is_the_configured_one_is_written_to(
     server: Double, make_target: MakeTarget, creates: Creates
 ) -> None:
     target = make_target(cluster_uuid=server.cluster_uuid)
-    assert statuses(ensure(target, creates("a"))) == {Status.DONE: 1}
+    assert statuses(ensure(target, creates("a"))) == {ChangeResult.DONE: 1}
 
 
 # Servers that go away ------------------------------------------------------------------------
@@ -407,9 +407,9 @@ def test_a_server_that_is_killed_half_way_makes_no_done_a_lie(
     server.fault = fault
     outcomes = ensure(make_target(retries=1), creates(*NAMES))
     found = statuses(outcomes)
-    assert found[Status.DONE] == 0
-    assert found[Status.SKIPPED] >= 7, "they are not all waited for"
-    assert found[Status.UNCONFIRMED] >= 8, "written, but never confirmed"
+    assert found[ChangeResult.DONE] == 0
+    assert found[ChangeResult.SKIPPED] >= 7, "they are not all waited for"
+    assert found[ChangeResult.UNCONFIRMED] >= 8, "written, but never confirmed"
     assert all(o.message for o in outcomes)
 
 
@@ -433,7 +433,7 @@ def test_a_restart_half_way_has_the_lost_markers_written_again(
     server.fault = fault
     changes = creates(*NAMES)
     outcomes = ensure(target, changes, context)
-    assert statuses(outcomes) == {Status.DONE: 20}
+    assert statuses(outcomes) == {ChangeResult.DONE: 20}
     assert {name for name, _ in server.durable} == {change.database for change in changes}
     assert len({write.body for write in server.writes}) == 20, "the same points"
 
@@ -456,7 +456,7 @@ def test_a_barrier_that_fails_once_is_tried_with_the_whole_batch(
 
     server.fault = fault
     outcomes = ensure(make_target(retries=0), creates(*NAMES, last))
-    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    done = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
     assert len(done) == (21 if last == "z" else 20)
     assert {name for name, _ in server.durable} == done
 
@@ -471,7 +471,7 @@ def test_several_nodes_behind_one_url_are_told_and_not_written_to_for_ever(
 
     server.fault = fault
     outcomes = ensure(target, creates(*(f"n{number}" for number in range(100))))
-    assert statuses(outcomes) == {Status.UNCONFIRMED: 100}
+    assert statuses(outcomes) == {ChangeResult.UNCONFIRMED: 100}
     assert {o.message for o in outcomes} == {
         "the database is there, its marker is not confirmed: another process of the server "
         "answers each time"
@@ -485,7 +485,7 @@ def test_a_proxy_that_lets_no_barrier_pass_makes_nothing_called_good(
 ) -> None:
     server.fault = lambda asked, n: Told(500, "no") if asked.is_barrier else None
     outcomes = ensure(target, creates("a", "b", "c"))
-    assert statuses(outcomes) == {Status.UNCONFIRMED: 3}
+    assert statuses(outcomes) == {ChangeResult.UNCONFIRMED: 3}
     assert server.durable == set()
 
 
@@ -498,8 +498,11 @@ def test_a_database_that_no_answer_spoke_of_is_not_said_to_be_there(
 
     server.fault = fault
     by_tenant = {o.change.tenant: o for o in ensure(make_target(retries=0), creates(*"abc"))}
-    assert by_tenant["a"].status is by_tenant["b"].status is Status.UNCONFIRMED
-    assert (by_tenant["c"].status, by_tenant["c"].effect) == (Status.UNKNOWN, False)
+    assert by_tenant["a"].status is by_tenant["b"].status is ChangeResult.UNCONFIRMED
+    assert (by_tenant["c"].status, by_tenant["c"].partially_applied) == (
+        ChangeResult.UNKNOWN,
+        False,
+    )
     assert by_tenant["c"].message == "its marker is not confirmed: the server answered 503: no"
 
 
@@ -512,7 +515,7 @@ def test_a_barrier_that_hangs_leaves_all_unconfirmed_soon(
     outcomes = ensure(make_target(read_timeout=0.3), creates("a", "b", "c"))
     assert time.monotonic() - begin < 3
     hang.set()
-    assert statuses(outcomes) == {Status.UNCONFIRMED: 2, Status.UNKNOWN: 1}
+    assert statuses(outcomes) == {ChangeResult.UNCONFIRMED: 2, ChangeResult.UNKNOWN: 1}
     assert all(o.message.endswith("no answer within 0.3 s, tried twice") for o in outcomes)
 
 
@@ -521,7 +524,7 @@ def test_a_database_whose_marker_was_refused_was_made_all_the_same(
 ) -> None:
     server.fault = lambda asked, n: Told(400, '{"error":"no"}') if asked.is_write else None
     (outcome,) = ensure(target, creates("a", retention=3600))
-    assert (outcome.status, outcome.effect) == (Status.FAILED, True)
+    assert (outcome.status, outcome.partially_applied) == (ChangeResult.FAILED, True)
     assert outcome.message == (
         "the database has been made, its marker has not: the server answered 400: no"
     )
@@ -533,11 +536,11 @@ def test_a_barrier_that_never_passes_leaves_all_unconfirmed(
     server.max_databases = 100
     server.fault = lambda asked, n: Told(503, "WAL is full") if asked.is_barrier else None
     outcomes = ensure(make_target(retries=0), creates(*NAMES))
-    assert statuses(outcomes) == {Status.UNCONFIRMED: 20}
+    assert statuses(outcomes) == {ChangeResult.UNCONFIRMED: 20}
     assert {o.message for o in outcomes} == {
         "the database is there, its marker is not confirmed: the server answered 503: WAL is full"
     }
-    assert all(o.effect and "`ensure --verify`" in str(o.remedy) for o in outcomes)
+    assert all(o.partially_applied and "`ensure --verify`" in str(o.remedy) for o in outcomes)
 
 
 def test_a_lost_answer_is_left_to_the_re_read(
@@ -550,9 +553,9 @@ def test_a_lost_answer_is_left_to_the_re_read(
     server.fault = fault
     outcomes = ensure(make_target(retries=1), creates("a", "b", "c", retention=3600))
     by_tenant = {o.change.tenant: o for o in outcomes}
-    assert by_tenant["b"].status is Status.UNKNOWN
+    assert by_tenant["b"].status is ChangeResult.UNKNOWN
     assert "lost" in by_tenant["b"].message
-    assert by_tenant["a"].status is by_tenant["c"].status is Status.DONE
+    assert by_tenant["a"].status is by_tenant["c"].status is ChangeResult.DONE
 
 
 @pytest.mark.parametrize("seen_before", [True, False])
@@ -567,8 +570,8 @@ def test_a_server_that_is_down_is_not_waited_for_tenant_by_tenant(
     outcomes = ensure(target, creates(*NAMES), context)
     assert time.monotonic() - begin < 5
     found = statuses(outcomes)
-    assert 1 <= found[Status.FAILED] <= 3, "two in a row, and what was in flight"
-    assert found[Status.SKIPPED] == 20 - found[Status.FAILED]
+    assert 1 <= found[ChangeResult.FAILED] <= 3, "two in a row, and what was in flight"
+    assert found[ChangeResult.SKIPPED] == 20 - found[ChangeResult.FAILED]
     assert all("connection refused" in o.message for o in outcomes)
 
 
@@ -588,10 +591,10 @@ def test_an_interrupted_run_starts_nothing_new_and_confirms_what_was_written(
 
     server.fault = fault
     outcomes = ensure(target, creates(*NAMES), context)
-    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    done = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
     assert 8 <= len(done) <= 9, "those in flight are waited for"
     assert {name for name, _ in server.durable} == done
-    skipped = [o for o in outcomes if o.status is Status.SKIPPED]
+    skipped = [o for o in outcomes if o.status is ChangeResult.SKIPPED]
     assert len(skipped) >= 20 - len(done) - 1, "one may have been on its way"
     assert {o.message for o in skipped} == {"not tried: the run was interrupted"}
 
@@ -613,8 +616,8 @@ def test_a_deadline_ends_a_batch_in_time(
     assert time.monotonic() - begin < 8
     hang.set()
     found = statuses(outcomes)
-    assert found[Status.SKIPPED] >= 12
-    done = {o.change.database for o in outcomes if o.status is Status.DONE}
+    assert found[ChangeResult.SKIPPED] >= 12
+    done = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
     assert done <= {name for name, _ in server.durable}
 
 
@@ -639,9 +642,9 @@ def test_an_interrupted_run_does_not_wait_for_a_server_that_hangs(
     by_tenant = {o.change.tenant: o for o in ensure(target, creates(*NAMES), context)}
     assert time.monotonic() - begin < 10
     hang.set()
-    assert by_tenant["t07"].status is Status.UNKNOWN
-    assert by_tenant["t04"].status is Status.DONE
-    assert by_tenant["t19"].status is Status.SKIPPED
+    assert by_tenant["t07"].status is ChangeResult.UNKNOWN
+    assert by_tenant["t04"].status is ChangeResult.DONE
+    assert by_tenant["t19"].status is ChangeResult.SKIPPED
 
 
 def test_a_run_that_is_over_writes_nothing(
@@ -649,7 +652,7 @@ def test_a_run_that_is_over_writes_nothing(
 ) -> None:
     context = Context()
     context.cancel()
-    assert statuses(ensure(target, creates(*NAMES), context)) == {Status.SKIPPED: 20}
+    assert statuses(ensure(target, creates(*NAMES), context)) == {ChangeResult.SKIPPED: 20}
     assert server.asked == []
 
 

@@ -72,7 +72,7 @@ def ledger_reads(make_source: MakeSource, make_ledger: MakeLedger, **values: obj
 
 
 def ledger_writes(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    make_ledger(**values).influxops_reserve([Record("acme", State.WANTED)], Context())
+    make_ledger(**values).influxops_reserve([Record("acme", State.PENDING)], Context())
 
 
 def ledger_lives(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:

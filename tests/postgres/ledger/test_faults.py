@@ -41,7 +41,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "ledger.md"
 
 
 def a_place(tenant: str, version: int = 0) -> Record:
-    return Record(tenant, State.RESERVED, f"telemetry_{tenant}", "eu1", version=version)
+    return Record(tenant, State.ALLOCATED, f"telemetry_{tenant}", "eu1", version=version)
 
 
 WRITING = Writing(
@@ -154,7 +154,7 @@ def test_a_plan_reads_the_ledger_on_a_standby_and_a_write_says_why_not(
     copy = make_ledger(port=standby.port)
     records = copy.influxops_records(Context(), None).records
     # Who lives cannot be seen from there: what somebody has in hand is left alone.
-    assert {each.tenant: each.is_held for each in records.values()} == {
+    assert {each.tenant: each.is_claimed for each in records.values()} == {
         "acme": True,
         "globex": False,
     }
@@ -193,8 +193,8 @@ def test_a_user_whose_transactions_are_read_only_is_told_so(
     ("constraint", "edit", "says"),
     [
         ("state_is_known", "state = 'broken'", "has an unknown state, 'broken'"),
-        ("place_is_whole", "target = NULL", "has the state ready, and no target"),
-        ("place_is_whole", "database = ''", "has the state ready, and no database"),
+        ("target_is_set", "target = NULL", "has the state ready, and no target"),
+        ("target_is_set", "database = ''", "has the state ready, and no database"),
     ],
 )
 def test_a_row_that_was_edited_into_nonsense_is_named(
@@ -222,7 +222,7 @@ def test_a_time_without_end_is_refused_by_the_table(
 ) -> None:
     ledger.influxops_record(Writing((a_place("acme"),)), Context())
     with pytest.raises(psycopg.errors.CheckViolation):
-        database.execute("UPDATE influxops.tenants SET due = 'infinity'")
+        database.execute("UPDATE influxops.tenants SET drop_after = 'infinity'")
 
 
 def test_a_server_that_is_away_and_a_wrong_password_are_told(
@@ -267,7 +267,7 @@ def test_a_transaction_that_met_another_one_is_tried_again(
             ThreadPoolExecutor(1) as pool,
         ):
             other.execute("SET deadlock_timeout = '60s'")
-            other.execute("UPDATE influxops.tenants SET tries = 7 WHERE tenant = 'b'")
+            other.execute("UPDATE influxops.tenants SET attempts = 7 WHERE tenant = 'b'")
             done = pool.submit(ledger.influxops_record, again, Context(60))
             with psycopg.connect(database.superuser_conninfo, autocommit=True) as watch:
                 give_up = time.monotonic() + 30
@@ -277,7 +277,7 @@ def test_a_transaction_that_met_another_one_is_tried_again(
                 while watch.execute(waits, [other.info.backend_pid]).fetchone() != (1,):
                     assert time.monotonic() < give_up
             # It has `a` and waits for `b`; now this one waits for `a`.
-            other.execute("UPDATE influxops.tenants SET tries = 7 WHERE tenant = 'a'")
+            other.execute("UPDATE influxops.tenants SET attempts = 7 WHERE tenant = 'a'")
             other.rollback()
             found = done.result(60)
     finally:
@@ -300,7 +300,7 @@ def test_the_deadline_ends_a_write_that_waits_for_another_one(
 ) -> None:
     (there,) = ledger.influxops_record(Writing((a_place("acme"),)), Context())
     with psycopg.connect(database.conninfo) as other:
-        other.execute("UPDATE influxops.tenants SET tries = 7")
+        other.execute("UPDATE influxops.tenants SET attempts = 7")
         started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             ledger.influxops_record(Writing((replace(there, error="x"),)), Context(0.5))

@@ -46,7 +46,7 @@ def versions(ledger: PostgresLedger) -> list[int]:
 def uses(ledger: PostgresLedger) -> dict[str, object]:
     """Every hook that uses the schema, and what it gives."""
     context = Context()
-    record = Record("acme", State.WANTED)
+    record = Record("acme", State.PENDING)
     with ledger.influxops_lock(context):
         calls: dict[str, Callable[[], object]] = {
             "records": lambda: ledger.influxops_records(context, None),
@@ -166,7 +166,7 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
         id_: "unconfirmed" if id_ in _UNSEEN else state for id_, state in before
     }
     # Each is still what was promised: one that is gone by now is lost.
-    assert all(record.is_promised for record in records.values())
+    assert all(record.is_provisioned for record in records.values())
     assert {id_ for id_, record in records.items() if record.version > 1} == _UNSEEN
 
 
@@ -273,14 +273,14 @@ def test_status_says_what_the_ledger_holds(cli: Cli, make_ledger: MakeLedger) ->
     ledger = make_ledger()
     assert versions(ledger) == KNOWN
     assert "no tenant is recorded" in cli("ledger", "status").out
-    records = tuple(Record(f"t{number}", State.WANTED) for number in range(3))
+    records = tuple(Record(f"t{number}", State.PENDING) for number in range(3))
     ledger.influxops_record(Writing(records), Context())
     shown = cli("ledger", "status")
     assert f"version {NEWEST}" in shown.lines[0]
-    assert shown.lines[-1].split() == ["default", "wanted", "3"]
+    assert shown.lines[-1].split() == ["default", "pending", "3"]
     document = cli("ledger", "status", "--format", "json").json
     assert document["schema"] == {"name": "influxops", "version": NEWEST}
-    assert document["namespaces"] == {"default": {"wanted": 3}}
+    assert document["namespaces"] == {"default": {"pending": 3}}
     assert document["history"]["entries"] == 0
 
 

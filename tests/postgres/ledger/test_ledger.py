@@ -38,7 +38,7 @@ SOME_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 
 def a_place(tenant: str, target: str = "eu1", version: int = 0) -> Record:
     return Record(
-        tenant, State.RESERVED, f"telemetry_{tenant}", target, identity="uuid-1", version=version
+        tenant, State.ALLOCATED, f"telemetry_{tenant}", target, identity="uuid-1", version=version
     )
 
 
@@ -67,21 +67,21 @@ def test_a_ledger_remembers_every_field_of_a_record(ledger: PostgresLedger) -> N
         "telemetry_x",
         "eu1",
         identity="uuid-1",
-        other="eu2",
-        other_identity="uuid-2",
-        due=due,
+        secondary_target="eu2",
+        secondary_identity="uuid-2",
+        drop_after=due,
         progress='{"slice": 3}',
-        made=SOME_TIME,
-        made_by="run-1",
-        confirmed=SOME_TIME,
+        created_at=SOME_TIME,
+        created_by="run-1",
+        last_seen_at=SOME_TIME,
         error="no answer: 100% \x1b[0m ünlikely",
-        tries=3,
+        attempts=3,
     )
     returned = record(ledger, context, Writing((given,)))[given.tenant]
     now = datetime.now(UTC)
     assert kept(ledger, given.tenant) == returned
-    since = returned.since
-    assert returned == replace(given, version=1, since=since)
+    since = returned.state_since
+    assert returned == replace(given, version=1, state_since=since)
     assert since is not None and abs(since - now) < timedelta(minutes=1)
     assert since.utcoffset() == timedelta(0)
 
@@ -92,12 +92,12 @@ def test_since_is_the_ledger_s_time_of_the_last_change_of_state(ledger: Postgres
     def write(new: Record) -> Record:
         return record(ledger, context, Writing((new,)))[new.tenant]
 
-    first = write(replace(a_place("acme"), state=State.READY, since=SOME_TIME))
-    assert first.since is not None and first.since > SOME_TIME
-    same = write(replace(first, since=None, error="away", tries=1))
-    assert same.since == first.since
+    first = write(replace(a_place("acme"), state=State.READY, state_since=SOME_TIME))
+    assert first.state_since is not None and first.state_since > SOME_TIME
+    same = write(replace(first, state_since=None, error="away", attempts=1))
+    assert same.state_since == first.state_since
     lost = write(replace(same, state=State.LOST))
-    assert lost.since is not None and lost.since > first.since
+    assert lost.state_since is not None and lost.state_since > first.state_since
     assert kept(ledger, "acme") == lost
 
 
@@ -105,11 +105,11 @@ def test_a_reservation_is_this_run_s_until_it_is_recorded(ledger: PostgresLedger
     context = Context()
     with ledger.influxops_lock(context):
         taken = reserve(ledger, context, a_place("acme"))["acme"]
-        assert (taken.holder, taken.version, taken.is_held) == (context.id, 1, False)
+        assert (taken.claimed_by, taken.version, taken.is_claimed) == (context.id, 1, False)
         assert ledger.influxops_records(context, None).records["acme"] == taken
-        assert kept(ledger, "acme") == replace(taken, is_held=True)  # for any other run
+        assert kept(ledger, "acme") == replace(taken, is_claimed=True)  # for any other run
         done = record(ledger, context, Writing((replace(taken, state=State.READY),)))["acme"]
-    assert (done.holder, done.version, done.state) == ("", 2, State.READY)
+    assert (done.claimed_by, done.version, done.state) == ("", 2, State.READY)
     assert kept(ledger, "acme") == done
 
 
@@ -136,12 +136,14 @@ def test_what_a_living_run_holds_is_nobody_else_s_even_with_the_right_version(
         with ledger.influxops_lock(first):
             taken = reserve(ledger, first, a_place("acme"))["acme"]
             wish = replace(taken, target="eu2")
-            assert reserve(other, second, wish)["acme"] == replace(taken, is_held=True)
-            assert record(other, second, Writing((wish,)))["acme"] == replace(taken, is_held=True)
+            assert reserve(other, second, wish)["acme"] == replace(taken, is_claimed=True)
+            assert record(other, second, Writing((wish,)))["acme"] == replace(
+                taken, is_claimed=True
+            )
         # It lives no more.
         assert kept(other, "acme") == taken
         stolen = reserve(other, second, wish)["acme"]
-        assert (stolen.holder, stolen.target, stolen.version) == (second.id, "eu2", 2)
+        assert (stolen.claimed_by, stolen.target, stolen.version) == (second.id, "eu2", 2)
 
 
 def test_a_run_that_does_not_live_takes_nothing(
@@ -170,7 +172,7 @@ from influxops_postgres import PostgresLedger, PostgresLedgerSettings
 ledger = PostgresLedger("", PostgresLedgerSettings.parse({"dsn": sys.argv[1], "password": None}))
 context = Context()
 with ledger.influxops_lock(context):
-    ledger.influxops_reserve([Record("acme", State.RESERVED, "telemetry_acme", "eu1")], context)
+    ledger.influxops_reserve([Record("acme", State.ALLOCATED, "telemetry_acme", "eu1")], context)
     print(context.id, flush=True)
     sys.stdin.read()
 """
@@ -191,16 +193,16 @@ def test_a_run_that_is_killed_holds_nothing_any_more(
             assert process.stdout is not None
             run = process.stdout.readline().strip()
             held = kept(ledger, "acme")
-            assert (held.holder, held.is_held, held.state) == (run, True, State.RESERVED)
+            assert (held.claimed_by, held.is_claimed, held.state) == (run, True, State.ALLOCATED)
         finally:
             process.kill()
             process.wait()
     _await_no_locks(database)
     left = kept(ledger, "acme")
-    assert left == replace(held, is_held=False)
+    assert left == replace(held, is_claimed=False)
     context = Context()
     with ledger.influxops_lock(context):
-        assert reserve(ledger, context, left)["acme"].holder == context.id
+        assert reserve(ledger, context, left)["acme"].claimed_by == context.id
 
 
 def _await_no_locks(database: TestDatabase) -> None:
@@ -236,16 +238,16 @@ def test_of_ten_runs_that_want_the_same_tenants_exactly_one_gets_each(
         each.tenant
         for context, found in results
         for each in found.values()
-        if each.holder == context.id
+        if each.claimed_by == context.id
     )
     assert won == Counter(tenants)
     records = remembered(ledger).records
     for number, (context, found) in enumerate(results):
         assert len(found) == 300
         for each in found.values():
-            assert replace(each, is_held=False) == records[each.tenant]
-            assert each.is_held == (each.holder != context.id)
-            assert (each.target == f"eu{number}") == (each.holder == context.id)
+            assert replace(each, is_claimed=False) == records[each.tenant]
+            assert each.is_claimed == (each.claimed_by != context.id)
+            assert (each.target == f"eu{number}") == (each.claimed_by == context.id)
 
 
 def test_of_runs_that_write_the_same_tenants_one_does_and_they_do_not_deadlock(
@@ -345,7 +347,7 @@ def test_what_is_known_of_a_server_is_kept_until_it_is_read_in_full(
 
 def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None:
     context = Context()
-    moving = replace(a_place("m", "a"), state=State.MOVING, other="b")
+    moving = replace(a_place("m", "a"), state=State.MOVING, secondary_target="b")
     servers = (Server("a", "uuid-a"), Server("b", "uuid-b"), Server("c", "uuid-c"))
     record(
         ledger, context, Writing((a_place("x", "a"), a_place("y", "b"), moving, a_place("z", "c")))
@@ -353,11 +355,13 @@ def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None
     record(ledger, context, Writing(servers=servers))
     before = remembered(ledger)
     # The record is of after the renaming, and of a version from before it.
-    written = replace(before.records["z"], target="d", tries=1)
+    written = replace(before.records["z"], target="d", attempts=1)
     renamed = {"a": "b", "b": "a", "c": "d"}
     record(ledger, context, Writing((written,), renamed=renamed))
     after = remembered(ledger)
-    assert {each.tenant: (each.target, each.other) for each in after.records.values()} == {
+    assert {
+        each.tenant: (each.target, each.secondary_target) for each in after.records.values()
+    } == {
         "x": ("b", None),
         "y": ("a", None),
         "m": ("b", "a"),
@@ -374,13 +378,17 @@ def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None
 
 def test_who_was_recorded_after_a_name_changed_keeps_that_name(ledger: PostgresLedger) -> None:
     old = replace(a_place("old", "a"), identity="uuid-a")
-    new = replace(a_place("new", "a"), identity="uuid-b", other="a", other_identity="uuid-a")
+    new = replace(
+        a_place("new", "a"), identity="uuid-b", secondary_target="a", secondary_identity="uuid-a"
+    )
     record(ledger, Context(), Writing((old, new), (Server("a", "uuid-a"),)))
     now = (Server("a", "uuid-b"), Server("c", "uuid-a"))
     for _ in range(2):  # as two runs at once do
         record(ledger, Context(), Writing(servers=now, renamed={"a": "c"}))
     after = remembered(ledger)
-    assert {each.tenant: (each.target, each.other) for each in after.records.values()} == {
+    assert {
+        each.tenant: (each.target, each.secondary_target) for each in after.records.values()
+    } == {
         "old": ("c", None),
         "new": ("a", "c"),
     }

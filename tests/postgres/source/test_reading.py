@@ -14,8 +14,8 @@ from influxops.plugin import (
     Context,
     DeadlineExceeded,
     Finding,
+    FindingKind,
     Interrupted,
-    Kind,
     Severity,
     SourceError,
     Tenant,
@@ -87,7 +87,7 @@ def test_null_and_blank_ids_are_one_finding_that_counts_them(
     source = make_source()
     assert ids(source) == ["acme"]
     (finding,) = findings(source)
-    assert (finding.kind, finding.severity) == (Kind.EMPTY_ID, Severity.ERROR)
+    assert (finding.kind, finding.severity) == (FindingKind.EMPTY_ID, Severity.ERROR)
     assert finding.message == "4 rows of device_registry have no tenant_id"
     assert finding.tenant is None
     query = finding.hint.removeprefix("find them: ")
@@ -150,7 +150,7 @@ def test_columns_of_an_own_query_are_attributes_or_told_as_ignored_and_null_is_l
     source = make_source(query=query)
     assert tenants(source) == [Tenant("acme", attributes), Tenant("globex", attributes)]
     (finding,) = findings(source)
-    assert (finding.kind, finding.severity) == (Kind.UNKNOWN_ATTRIBUTE, Severity.INFO)
+    assert (finding.kind, finding.severity) == (FindingKind.UNKNOWN_ATTRIBUTE, Severity.INFO)
     assert finding.message == "1 column is ignored: %s"
 
 
@@ -481,7 +481,7 @@ def _hide(database: TestDatabase, table: LiteralString = "device_registry") -> N
 
 def hidden(source: PostgresSource) -> list[str]:
     found = findings(source)
-    assert all((f.kind, f.severity) == (Kind.HIDDEN_ROWS, Severity.WARNING) for f in found)
+    assert all((f.kind, f.severity) == (FindingKind.HIDDEN_ROWS, Severity.WARNING) for f in found)
     return [finding.message for finding in found]
 
 

@@ -9,7 +9,7 @@ import time
 import psycopg
 import pytest
 
-from influxops.plugin import Context, Finding, Kind, Tenant
+from influxops.plugin import Context, Finding, FindingKind, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from influxops_postgres.source.registry import AFTER, ids_query
 from influxops_postgres.source.transaction import reading
@@ -166,7 +166,7 @@ def test_null_and_empty_ids_are_found_by_a_skip_scan(
     assert way(make_source(), caplog) == "skip scan"
     items = list(make_source().influxops_tenants(Context()))
     assert [(item.kind, item.message) for item in items if isinstance(item, Finding)] == [
-        (Kind.EMPTY_ID, "some rows of device_registry have no tenant_id")
+        (FindingKind.EMPTY_ID, "some rows of device_registry have no tenant_id")
     ]
 
 

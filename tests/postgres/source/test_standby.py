@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from influxops.plugin import Check, Context, Finding, Kind, Severity, Tenant
+from influxops.plugin import Check, Context, Finding, FindingKind, Severity, Tenant
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresSource
 from influxops_postgres.source import checks, registry
@@ -57,7 +57,7 @@ def test_tenants_are_read_from_a_standby_that_is_named_as_one(source: PostgresSo
     tenant, finding = source.influxops_tenants(Context())
     assert tenant == Tenant("acme")
     assert finding == Finding(
-        Kind.STANDBY, Severity.INFO, "the tenants are read from a standby, 0.0 s behind"
+        FindingKind.STANDBY, Severity.INFO, "the tenants are read from a standby, 0.0 s behind"
     )
 
 

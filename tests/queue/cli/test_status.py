@@ -42,14 +42,14 @@ def test_it_shows_who_waits_for_a_target_that_is_away_and_retry_goes_on_at_once(
     with working(cli) as worker:
         assert cli("queue", "status").code == 0
         insert(db, ["acme", "beta"])
-        until(lambda: states(db) == {"wanted": 2})
+        until(lambda: states(db) == {"pending": 2})
         done = cli("queue", "status", "--format", "json")
         assert done.code == 1
         found = done.json
-        assert found["version"] == 1
+        assert found["version"] == 2
         assert len(found["workers"]) == 1
         (waiting,) = found["waiting"]
-        assert (waiting["state"], waiting["tenants"], waiting["tried"]) == ("wanted", 2, True)
+        assert (waiting["state"], waiting["tenants"], waiting["tried"]) == ("pending", 2, True)
         assert [each["tenant"] for each in found["troubled"]] == ["acme", "beta"]
         assert all("out of order" in each["reason"] for each in found["troubled"])
         shown = cli("queue", "status")
@@ -94,7 +94,7 @@ def test_it_counts_those_that_it_does_not_name(queued: Queued, db: TestDatabase)
     cli = queued()
     db.execute(
         "INSERT INTO influxops.tenants (namespace, tenant, state, error) "
-        "SELECT 'default', 't' || n, 'wanted', 'no place left' FROM generate_series(1, 1522) AS n"
+        "SELECT 'default', 't' || n, 'pending', 'no place left' FROM generate_series(1, 1522) AS n"
     )
     assert "and 1,502 more: --format json has them all\n" in cli("queue", "status").err
 
@@ -147,12 +147,12 @@ def test_who_was_wanted_and_is_in_no_source_is_given_up_after_a_while(
     with working(cli):
         db.execute(
             "INSERT INTO influxops.tenants (namespace, tenant, state) "
-            "VALUES ('default', 'nobody', 'wanted')"
+            "VALUES ('default', 'nobody', 'pending')"
         )
         until(lambda: rows(db, "SELECT FROM influxops.tenants WHERE error <> ''"))
         done = cli("queue", "status")
         assert "nobody: no source has it" in done.err
-        db.execute("UPDATE influxops.tenants SET since = now() - interval '1 hour'")
+        db.execute("UPDATE influxops.tenants SET state_since = now() - interval '1 hour'")
         assert cli("queue", "retry").code == 0
         until(lambda: states(db) == {"retired": 1})
         assert cli("queue", "status").code == 0

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import psycopg
 
+from tests.conftest import GiveStandIn
+from tests.earlier import ledger_of_version, queue_before_its_names
 from tests.integration.command import Cli
 from tests.pg import TestDatabase
 from tests.queue.conftest import CONFIG, Queued
+from tests.queue.workers import all_ready, rows, states, until, working
 
 
 def test_installing_again_changes_nothing(queued: Queued, db: TestDatabase) -> None:
@@ -26,14 +29,14 @@ def test_who_notes_that_a_tenant_is_wanted_tells_the_workers(
     queued()
     with psycopg.connect(db.conninfo, autocommit=True) as connection:
         connection.execute("LISTEN influxops_queue")
-        for state in ("retired", "wanted"):
+        for state in ("retired", "pending"):
             connection.execute(
                 "INSERT INTO influxops.tenants (namespace, tenant, state) "
                 "VALUES ('default', %(state)s, %(state)s)",
                 {"state": state},
             )
             told = [each.channel for each in connection.notifies(timeout=2, stop_after=1)]
-            assert told == (["influxops_queue"] if state == "wanted" else [])
+            assert told == (["influxops_queue"] if state == "pending" else [])
 
 
 def installed(db: TestDatabase) -> list[str]:
@@ -122,3 +125,49 @@ def test_a_user_who_may_make_no_schema_is_told_so(
     assert done.code == 1
     assert "permission denied for database" in done.err
     assert "run it as the user who owns the ledger's schema" in done.err
+
+
+def test_tenants_and_jobs_of_an_earlier_version_are_done_after_an_upgrade(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    """A tenant that waits, one with a target, and jobs under the names of then."""
+    cli = queued(url=stand_in(max_databases=None).url)
+    db.registry("acme", "beta")
+    ledger_of_version(db, 3)
+    queue_before_its_names(db)
+    db.execute(
+        "INSERT INTO influxops.tenants (namespace, tenant, state, database, target) VALUES "
+        "('default', 'acme', 'wanted', '', NULL), "
+        "('default', 'beta', 'reserved', 'telemetry_beta', 'eu1')",
+        "SET search_path = influxops_queue; INSERT INTO procrastinate_jobs "
+        "(queue_name, task_name, lock, queueing_lock, args) VALUES "
+        "('default', 'make', 'default/make/eu1', 'default/make/eu1', '{\"target\": \"eu1\"}'), "
+        "('default', 'again', 'default/again', 'default/again', '{}')",
+    )
+    for command in ("ledger", "queue"):
+        done = cli(command, "install")
+        assert done.code == 0, done.all
+    assert states(db) == {"pending": 1, "allocated": 1}
+    jobs = (
+        "SELECT task_name, lock, queueing_lock FROM influxops_queue.procrastinate_jobs ORDER BY 1"
+    )
+    assert rows(db, jobs) == [
+        ("create_databases", *["default/create_databases/eu1"] * 2),
+        ("retry_unplaced", *["default/retry_unplaced"] * 2),
+    ]
+    with working(cli):
+        until(all_ready(db, 2))
+
+
+def test_a_job_that_an_earlier_version_still_queues_is_done(
+    queued: Queued, db: TestDatabase, stand_in: GiveStandIn
+) -> None:
+    cli = queued(url=stand_in(max_databases=None).url)
+    db.execute(
+        "SET search_path = influxops_queue; INSERT INTO procrastinate_jobs "
+        "(queue_name, task_name, lock, queueing_lock, args) VALUES "
+        "('default', 'make', 'default/make/eu1', 'default/make/eu1', '{\"target\": \"eu1\"}')",
+    )
+    gone = "SELECT count(*) FROM influxops_queue.procrastinate_jobs WHERE task_name = 'make'"
+    with working(cli):
+        until(lambda: rows(db, gone) == [(0,)])

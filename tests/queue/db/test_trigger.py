@@ -70,7 +70,7 @@ def test_a_statement_names_each_new_tenant_once(triggered: TestDatabase) -> None
 def test_what_the_ledger_has_leaves_none_unless_it_is_going_or_gone(
     triggered: TestDatabase,
 ) -> None:
-    for state in ("wanted", "reserved", "ready", "lost", "retiring", "retired"):
+    for state in ("pending", "allocated", "ready", "lost", "retiring", "retired"):
         record(triggered, state, state)
     record(triggered, "other", "ready", namespace="another")
     triggered.execute(
@@ -274,7 +274,7 @@ def test_a_plan_for_many_rows_does_not_make_each_row_after_it_read_the_ledger(
     with connect() as connection:
         connection.execute(
             "INSERT INTO influxops.tenants (namespace, tenant, state) "
-            "SELECT 'default', 't' || n, 'wanted' FROM generate_series(1, 5000) AS n"
+            "SELECT 'default', 't' || n, 'pending' FROM generate_series(1, 5000) AS n"
         )
         connection.execute("ANALYZE influxops.tenants")
         connection.execute("SELECT pg_stat_force_next_flush()")

@@ -76,7 +76,7 @@ def test_what_an_application_wants_in_the_ledger_is_made(
     with working(cli):
         db.execute(
             "INSERT INTO influxops.tenants (namespace, tenant, state) "
-            "VALUES ('default', 'acme', 'wanted')"
+            "VALUES ('default', 'acme', 'pending')"
         )
         until(all_ready(db, 1))
     assert server.databases() == ["telemetry_acme"]

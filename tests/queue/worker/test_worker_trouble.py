@@ -97,9 +97,9 @@ def test_a_target_that_is_away_holds_up_only_its_own_tenants(
     installed(cli)
     with working(cli):
         insert(db, ["late"])
-        until(lambda: states(db) == {"wanted": 1})
+        until(lambda: states(db) == {"pending": 1})
         insert(db, [f"t{number}" for number in range(50)])
-        until(lambda: states(db) == {"wanted": 1, "ready": 50})
+        until(lambda: states(db) == {"pending": 1, "ready": 50})
         assert len(here.databases()) == 50
         gone[0] = None
         until(all_ready(db, 51))
@@ -233,7 +233,7 @@ def test_a_worker_answers_health_checks_and_prometheus(
             return urllib3.request("GET", f"{worker.url}/metrics").data.decode()
 
         until(lambda: "influxops_queue_ready_seconds_count 1.0" in metrics())
-        until(lambda: 'influxops_queue_waiting_tenants{state="reserved"} 0.0' in metrics())
+        until(lambda: 'influxops_queue_waiting_tenants{state="allocated"} 0.0' in metrics())
         until(lambda: "influxops_queue_hints 0.0" in metrics())
         answer = urllib3.request("GET", f"{worker.url}/healthz")
         assert (answer.status, answer.data) == (200, b"ok\n")
@@ -282,7 +282,10 @@ def test_one_of_the_workers_makes_full_runs(
     cli = queued(url=server.url)
     with working(cli, "--full-run-every", "1h"), working(cli, "--full-run-every", "1h"):
         until(all_ready(db, 1))
-        full = "SELECT status::text FROM influxops_queue.procrastinate_jobs WHERE task_name='full'"
+        full = (
+            "SELECT status::text FROM influxops_queue.procrastinate_jobs WHERE "
+            "task_name='reconcile'"
+        )
         until(lambda: rows(db, full) == [("todo",)])
     runs = rows(db, "SELECT DISTINCT run FROM influxops.history")
     assert len(runs) == 1

@@ -11,13 +11,13 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.domain.change import Action
-from influxops.domain.copy import CopyOrder
+from influxops.domain.copy import CopyRequest
 from influxops.domain.database import Database
-from influxops.domain.finding import Finding, Kind
-from influxops.domain.plan import Verdict
+from influxops.domain.finding import Finding, FindingKind
+from influxops.domain.plan import TenantStatus
 from influxops.domain.record import Record, State
 from influxops.engine.operations import Drop, DropDue
-from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
+from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
 from influxops.runtime.context import Context
 from tests.bench import Bench
@@ -61,10 +61,10 @@ def moved(bench: Bench, *ids: str) -> None:
             name,
             "eu2",
             "eu2",
-            other="eu1",
-            other_identity="eu1",
-            due=now,
-            made=now - timedelta(days=7),
+            secondary_target="eu1",
+            secondary_identity="eu1",
+            drop_after=now,
+            created_at=now - timedelta(days=7),
             version=1,
         )
 
@@ -86,7 +86,7 @@ def traced(bench: Bench) -> list[tuple[str, str]]:
     trace: list[tuple[str, str]] = []
     eu1, seen = bench.server("eu1"), 0
 
-    def copying(order: CopyOrder) -> None:
+    def copying(order: CopyRequest) -> None:
         nonlocal seen
         assert order.only_missing
         if len(eu1.orders) > seen:
@@ -102,7 +102,7 @@ def at_pass(bench: Bench, number: int, happens: Callable[[], object]) -> None:
     """Let something happen when the pass of this number, counted from 1, begins."""
     eu1, seen = bench.server("eu1"), 0
 
-    def copying(order: CopyOrder) -> None:
+    def copying(order: CopyRequest) -> None:
         nonlocal seen
         if len(eu1.orders) > seen:
             seen = len(eu1.orders)
@@ -121,9 +121,9 @@ def finding(report: Report, tenant: str = "a") -> Finding:
 def is_there(bench: Bench, tenant: str = "a") -> bool:
     """Tell whether the old copy is there, and the ledger knows it; nobody holds the tenant."""
     known = record(bench, tenant)
-    assert (known.state, known.target, known.holder) == (State.READY, "eu2", "")
+    assert (known.state, known.target, known.claimed_by) == (State.READY, "eu2", "")
     there = f"telemetry_{tenant}" in bench.server("eu1").databases
-    assert (known.other == "eu1") is there
+    assert (known.secondary_target == "eu1") is there
     return there
 
 
@@ -192,7 +192,7 @@ def test_the_last_pass_waits_until_all_that_was_acknowledged_is_visible(
     ends: dict[str, float] = {}
     gaps: list[float] = []
 
-    def copying(order: CopyOrder) -> None:
+    def copying(order: CopyRequest) -> None:
         began = ends.setdefault(order.database, time.monotonic())
         if len([each for each in eu1.orders if each.database == order.database]) == 2:
             gaps.append(time.monotonic() - began)
@@ -227,7 +227,7 @@ def test_rows_that_a_pass_finds_are_copied_and_postpone_the_drop(one: Bench, num
     assert is_there(one)
     assert one.server("eu2").data["telemetry_a"].keys() >= {"l1", "l2", "l3"}
     why = finding(report)
-    assert why.kind is Kind.LATE_WRITES
+    assert why.kind is FindingKind.LATE_WRITES
     assert why.message == (
         "postponed: 3 rows (telemetry 3) came late to its old copy on eu1: copied to eu2 "
         "(postponed 1 of 3 times)"
@@ -235,7 +235,7 @@ def test_rows_that_a_pass_finds_are_copied_and_postpone_the_drop(one: Bench, num
     assert "retire --due" in why.hint
     assert why.facts["tables"] == {"telemetry": 3}
     entry = books(one).history[-1]
-    assert (entry.event.value, entry.ended, entry.target) == ("dropped", "skipped", "eu1")
+    assert (entry.event.value, entry.outcome, entry.target) == ("dropped", "skipped", "eu1")
     assert "3 rows" in entry.message
     assert drop_due(one).exit_code is ExitCode.OK
     assert not is_there(one)
@@ -249,7 +249,7 @@ def test_what_is_postponed_three_times_is_held_until_it_is_allowed(one: Bench) -
         report = drop_due(one)
         assert report.exit_code is ExitCode.FAILED
     (plan,) = report.tenants
-    assert plan.verdict is Verdict.HELD
+    assert plan.status is TenantStatus.BLOCKED
     why = finding(report)
     assert why.message.startswith("still written to on eu1: ")
     assert "rows a second; the last pass found 20 rows (telemetry 20)" in why.message
@@ -307,12 +307,12 @@ def test_what_a_move_has_left_in_the_record_is_given_to_each_pass(one: Bench) ->
 
 
 def test_postponements_count_only_in_a_row_and_only_for_late_rows(one: Bench) -> None:
-    def fails(order: CopyOrder) -> None:
+    def fails(order: CopyRequest) -> None:
         _raise()
 
     for _ in range(4):
         one.server("eu1").copying = fails
-        assert finding(drop_due(one)).kind is Kind.MOVING
+        assert finding(drop_due(one)).kind is FindingKind.MOVING
     one.server("eu1").copying = lambda order: None
     assert drop_due(one).exit_code is ExitCode.OK
 
@@ -367,14 +367,14 @@ def test_a_new_place_that_is_gone_keeps_the_old_copy(one: Bench) -> None:
 def test_a_claim_that_another_run_got_meanwhile_keeps_the_old_copy(one: Bench) -> None:
     def moved_back() -> None:
         books(one).living.add("other")
-        books(one).records["a"] = replace(record(one), holder="other", version=99)
+        books(one).records["a"] = replace(record(one), claimed_by="other", version=99)
 
     at_pass(one, 2, moved_back)
     report = drop_due(one)
-    assert finding(report).kind is Kind.BUSY
+    assert finding(report).kind is FindingKind.CLAIMED
     assert "is dropping the old copy of its database on eu1" in finding(report).message
     assert "telemetry_a" in one.server("eu1").databases
-    assert record(one).holder == "other"
+    assert record(one).claimed_by == "other"
 
 
 @pytest.mark.parametrize("how", ["fails", "late"])
@@ -387,7 +387,7 @@ def test_a_ledger_that_fails_or_is_slow_after_the_last_pass_keeps_the_old_copy(
         monkeypatch.setattr(dropping, "_BEGINS", 0.0)
     report = drop_due(one)
     assert report.exit_code is ExitCode.FAILED
-    assert finding(report).kind is Kind.FAILED_LEDGER
+    assert finding(report).kind is FindingKind.FAILED_LEDGER
     assert is_there(one)
 
 
@@ -402,8 +402,8 @@ def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, nu
     left = [id_ for id_ in IDS if f"telemetry_{id_}" in old.server("eu1").databases]
     assert len(left) == (8 if number == 2 else 1)
     for id_ in left:
-        assert record(old, id_).other == "eu1"
-        assert finding(report, id_).kind is Kind.NOT_TRIED
+        assert record(old, id_).secondary_target == "eu1"
+        assert finding(report, id_).kind is FindingKind.NOT_ATTEMPTED
     assert not any(is_there(old, id_) for id_ in IDS if id_ not in left)
     assert drop_due(old).exit_code is ExitCode.OK
     assert not any(is_there(old, id_) for id_ in IDS)
@@ -414,21 +414,21 @@ def test_a_run_whose_time_would_end_before_the_last_pass_drops_nothing(
 ) -> None:
     monkeypatch.setattr(MemoryTarget, "traits", replace(MemoryTarget.traits, visible_after=300))
     report = drop_due(old, context=Context(60))
-    assert {finding(report, id_).kind for id_ in IDS} == {Kind.NOT_TRIED}
+    assert {finding(report, id_).kind for id_ in IDS} == {FindingKind.NOT_ATTEMPTED}
     assert report.exit_code is not ExitCode.OK
     assert old.server("eu1").changes == []
-    assert all(record(old, id_).other == "eu1" for id_ in IDS)
+    assert all(record(old, id_).secondary_target == "eu1" for id_ in IDS)
 
 
 def test_a_drop_whose_end_is_not_known_is_told_as_that(one: Bench) -> None:
     eu1 = one.server("eu1")
-    eu1.outcomes = {"telemetry_a": Status.UNKNOWN}
+    eu1.outcomes = {"telemetry_a": ChangeResult.UNKNOWN}
     eu1.dies_after = 1
     report = drop_due(one)
     assert report.exit_code is ExitCode.FAILED
     (plan,) = report.tenants
-    assert plan.verdict is Verdict.UNKNOWN
-    assert record(one).other == "eu1"
+    assert plan.status is TenantStatus.UNKNOWN
+    assert record(one).secondary_target == "eu1"
     eu1.dies_after, eu1.outcomes = None, {}
     del eu1.databases["telemetry_a"]
     report = drop_due(one)

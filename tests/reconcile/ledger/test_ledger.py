@@ -7,11 +7,20 @@ from msgspec.structs import replace
 
 from influxops.config.load import parse_config
 from influxops.domain.database import Inventory
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.domain.record import Memory, Server
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
-from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State, Tenant, Verdict
+from influxops.plugin import (
+    Database,
+    ExitCode,
+    LedgerError,
+    Record,
+    Report,
+    State,
+    Tenant,
+    TenantStatus,
+)
 from influxops.reconcile.observe.ledger import ledger_view
 from influxops.runtime.context import Context
 from tests.bench import Bench
@@ -38,10 +47,10 @@ def events(bench: Bench, tenant: str) -> list[str]:
 
 
 def verdicts(report: Report) -> dict[str, str]:
-    return {plan.tenant: plan.verdict.value for plan in report.tenants}
+    return {plan.tenant: plan.status.value for plan in report.tenants}
 
 
-def kinds(report: Report) -> set[Kind]:
+def kinds(report: Report) -> set[FindingKind]:
     return {finding.kind for finding in report.findings}
 
 
@@ -56,7 +65,7 @@ def test_what_was_made_is_recorded(kept: Bench) -> None:
     record = books(kept).records["a"]
     assert record.state is State.READY
     assert (record.target, record.identity, record.database) == ("eu1", "eu1", "telemetry_a")
-    assert (record.made_by, record.holder) == (report.run_id, "")
+    assert (record.created_by, record.claimed_by) == (report.run_id, "")
     assert events(kept, "a") == ["created"]
     assert books(kept).servers["eu1"].identity == "eu1"
     assert books(kept).sources == {"memory:memory@localhost"}
@@ -75,7 +84,7 @@ def test_what_is_written_is_reserved_by_then_and_recorded_only_after(kept: Bench
     seen: list[tuple[dict[str, str], int]] = []
     kept.server(before_change=lambda: seen.append((states(kept), len(books(kept).history))))
     kept.run()
-    reserved = {"a": "reserved", "b": "reserved"}
+    reserved = {"a": "allocated", "b": "allocated"}
     assert seen == [(reserved, 0), (reserved, 0)]
 
 
@@ -118,7 +127,7 @@ def test_a_database_that_is_gone_is_lost_and_not_made_again(kept: Bench) -> None
     assert states(kept) == {"a": "lost", "b": "ready"}
     lost = next(plan for plan in report.tenants if plan.tenant == "a")
     assert lost.finding is not None
-    assert lost.finding.kind is Kind.LOST
+    assert lost.finding.kind is FindingKind.LOST
     assert first.run_id in lost.finding.message
     assert "the server is the same" in lost.finding.message
     assert "ensure --recreate a" in lost.finding.hint
@@ -133,10 +142,10 @@ def test_what_is_lost_stays_lost_until_it_is_allowed(kept: Bench) -> None:
     kept.run()
     assert states(kept) == {"a": "lost", "b": "lost"}
     assert events(kept, "a") == ["created", "lost"]
-    report = kept.run(allow=["lost", "mass-change"])
+    report = kept.run(allow=["recreate-lost", "mass-change"])
     assert report.exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready", "b": "ready"}
-    assert books(kept).records["a"].made_by == report.run_id
+    assert books(kept).records["a"].created_by == report.run_id
 
 
 def test_one_lost_tenant_can_be_made_again_by_its_name(kept: Bench) -> None:
@@ -195,7 +204,7 @@ def test_a_target_with_another_name_is_a_rename(kept: Bench) -> None:
     kept.world.servers["west"] = kept.world.servers["eu1"]
     report = kept.run()
     assert report.exit_code is ExitCode.OK
-    assert Kind.RENAMED_TARGET in kinds(report)
+    assert FindingKind.RENAMED_TARGET in kinds(report)
     assert books(kept).records["a"].target == "west"
     assert kept.run().notes == ()
 
@@ -210,7 +219,7 @@ def test_tenants_of_a_target_that_is_not_configured_any_more_are_unknown(kept: B
     assert report.exit_code is ExitCode.FAILED
     assert sorted(verdicts(report).values()) == ["ok", "unknown"]
     assert len(kept.server("eu1").databases) == 1
-    assert Kind.NOT_CONFIGURED in kinds(report)
+    assert FindingKind.NOT_CONFIGURED in kinds(report)
 
 
 def test_a_tenant_recorded_on_an_unreachable_target_is_never_made_elsewhere(kept: Bench) -> None:
@@ -230,8 +239,8 @@ def test_a_database_found_elsewhere_than_recorded_is_misplaced(kept: Bench) -> N
     kept.run()
     kept.server("eu2").databases["telemetry_a"] = kept.server("eu1").databases.pop("telemetry_a")
     report = kept.run()
-    assert verdicts(report) == {"a": "held"}
-    assert Kind.MISPLACED in kinds(report)
+    assert verdicts(report) == {"a": "blocked"}
+    assert FindingKind.MISPLACED in kinds(report)
     assert states(kept) == {"a": "ready"}
 
 
@@ -241,7 +250,7 @@ def test_a_moving_tenant_on_both_its_targets_is_no_double(kept: Bench) -> None:
     kept.run()
     kept.server("eu2").databases["telemetry_a"] = database("a")
     record = books(kept).records["a"]
-    books(kept).records["a"] = replace(record, state=State.MOVING, other="eu2")
+    books(kept).records["a"] = replace(record, state=State.MOVING, secondary_target="eu2")
     report = kept.run()
     assert report.exit_code is ExitCode.OK
     assert states(kept) == {"a": "moving"}
@@ -250,13 +259,13 @@ def test_a_moving_tenant_on_both_its_targets_is_no_double(kept: Bench) -> None:
 def test_what_another_living_run_has_in_its_hands_is_left_alone(kept: Bench) -> None:
     kept.tenants("a", "b")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu1", holder="other", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu1", claimed_by="other", version=1
     )
     books(kept).living.add("other")
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
-    assert verdicts(report) == {"a": "held", "b": "changed"}
-    assert Kind.BUSY in kinds(report)
+    assert verdicts(report) == {"a": "blocked", "b": "changed"}
+    assert FindingKind.CLAIMED in kinds(report)
     assert [*kept.server().databases] == ["telemetry_b"]
 
 
@@ -265,7 +274,7 @@ def test_what_another_run_was_faster_with_is_left_to_it_and_looked_at_again(kept
     kept.server().rival_of = kept.server()
     kept.server().rival = {"telemetry_a": database("a")}
     books(kept).rival = {
-        "a": Record("a", State.READY, "telemetry_a", "eu1", made=books(kept).now, version=1)
+        "a": Record("a", State.READY, "telemetry_a", "eu1", created_at=books(kept).now, version=1)
     }
     report = kept.run()
     assert report.exit_code is ExitCode.OK
@@ -277,7 +286,7 @@ def test_the_reservation_of_a_dead_run_is_taken_over(kept: Bench) -> None:
     kept.targets = ("eu1", "eu2")
     kept.tenants("a", "b")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu2", holder="dead", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu2", claimed_by="dead", version=1
     )
     report = kept.run()
     assert report.exit_code is ExitCode.OK
@@ -290,7 +299,7 @@ def test_the_reservation_of_a_dead_run_holds_while_its_target_cannot_be_read(kep
     kept.tenants("a")
     kept.server("eu2", down="connection refused")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu2", holder="dead", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu2", claimed_by="dead", version=1
     )
     report = kept.run(allow=["unreachable"])
     assert verdicts(report) == {"a": "unknown"}
@@ -301,7 +310,7 @@ def test_what_a_dead_run_made_is_recorded_once_it_is_seen(kept: Bench) -> None:
     kept.tenants("a")
     kept.server(databases={"telemetry_a": database("a")})
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu1", holder="dead", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu1", claimed_by="dead", version=1
     )
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready"}
@@ -323,19 +332,19 @@ def test_what_was_not_confirmed_is_confirmed_by_the_next_run_and_only_that(kept:
 
 
 def test_what_failed_stays_wanted_with_its_error(kept: Bench) -> None:
-    from influxops.plugin import Status
+    from influxops.plugin import ChangeResult
 
     kept.tenants("a")
-    server = kept.server(outcomes={"telemetry_a": Status.FAILED})
+    server = kept.server(outcomes={"telemetry_a": ChangeResult.FAILED})
     kept.run()
     kept.run()
     record = books(kept).records["a"]
-    assert (record.state, record.tries) == (State.WANTED, 2)
+    assert (record.state, record.attempts) == (State.PENDING, 2)
     assert record.error == "as the test wants it"
     server.outcomes = {}
     kept.run()
     record = books(kept).records["a"]
-    assert (record.state, record.tries, record.error) == (State.READY, 0, "")
+    assert (record.state, record.attempts, record.error) == (State.READY, 0, "")
 
 
 def test_a_full_server_moves_the_reservation_on(kept: Bench) -> None:
@@ -388,8 +397,8 @@ def test_a_source_that_names_another_database_than_the_recorded_one_is_held(kept
     kept.run()
     kept.tenants(Tenant("a", {"database": "elsewhere"}))
     report = kept.run()
-    assert verdicts(report) == {"a": "held"}
-    assert Kind.CONFLICT in kinds(report)
+    assert verdicts(report) == {"a": "blocked"}
+    assert FindingKind.CONFLICT in kinds(report)
 
 
 def test_a_tenant_that_is_back_is_not_retired(kept: Bench) -> None:
@@ -397,11 +406,11 @@ def test_a_tenant_that_is_back_is_not_retired(kept: Bench) -> None:
     kept.run()
     record = books(kept).records["a"]
     due = datetime(2026, 12, 1, tzinfo=UTC)
-    books(kept).records["a"] = replace(record, state=State.RETIRING, due=due)
+    books(kept).records["a"] = replace(record, state=State.RETIRING, drop_after=due)
     report = kept.run()
     assert report.exit_code is ExitCode.OK
-    assert Kind.UNRETIRED in kinds(report)
-    assert (states(kept)["a"], books(kept).records["a"].due) == ("ready", None)
+    assert FindingKind.UNRETIRED in kinds(report)
+    assert (states(kept)["a"], books(kept).records["a"].drop_after) == ("ready", None)
 
 
 def test_a_retiring_database_is_no_orphan_and_a_retired_one_that_is_back_is_told(
@@ -413,8 +422,8 @@ def test_a_retiring_database_is_no_orphan_and_a_retired_one_that_is_back_is_told
         books(kept).records[id_] = replace(books(kept).records[id_], state=state)
     kept.tenants(*"cdefghijkl")
     report = kept.run()
-    assert Kind.ORPHAN not in kinds(report)
-    assert {Kind.RETIRING, Kind.BACK_AGAIN} <= kinds(report)
+    assert FindingKind.ORPHAN not in kinds(report)
+    assert {FindingKind.RETIRING, FindingKind.RECREATED_AFTER_DROP} <= kinds(report)
 
 
 @pytest.mark.parametrize("hook", ["records", "lock"])
@@ -427,10 +436,10 @@ def test_without_its_ledger_a_run_plans_and_makes_nothing_unless_allowed(
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
     assert kept.server().databases == {}
-    assert [refusal.guard for refusal in report.refusals] == ["unrecorded"]
+    assert [refusal.guard for refusal in report.refusals] == ["unrecorded-changes"]
     if hook == "records":
         assert "connection refused" in plan.notes[0].message
-    assert kept.run(allow=["unrecorded"]).exit_code is ExitCode.FAILED  # and yet
+    assert kept.run(allow=["unrecorded-changes"]).exit_code is ExitCode.FAILED  # and yet
     assert [*kept.server().databases] == ["telemetry_a"]
 
 
@@ -448,8 +457,8 @@ def test_what_could_not_be_recorded_is_told_and_settled_by_the_next_run(kept: Be
     books(kept).broken["record"] = LedgerError("the connection broke")
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.FAILED_LEDGER in kinds(report)
-    assert states(kept) == {"a": "reserved"}
+    assert FindingKind.FAILED_LEDGER in kinds(report)
+    assert states(kept) == {"a": "allocated"}
     books(kept).broken.clear()
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready"}
@@ -462,7 +471,7 @@ def test_a_run_that_is_ended_records_what_it_did(kept: Bench) -> None:
     context = Context()
     report = kept.run(context=context)
     assert report.interrupted
-    assert states(kept) == {"a": "ready", "b": "wanted", "c": "wanted"}
+    assert states(kept) == {"a": "ready", "b": "pending", "c": "pending"}
 
 
 def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Bench) -> None:
@@ -470,7 +479,7 @@ def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Benc
     config = replace(parse_config(bench.merged()), path="influxops.toml")
     with Engine(config, kinds=KINDS) as engine:
         report = engine.run(Ensure(), Context())
-    assert [note.kind for note in report.notes] == [Kind.NO_LEDGER]
+    assert [note.kind for note in report.notes] == [FindingKind.NO_LEDGER]
     assert report.exit_code is ExitCode.OK
 
 
@@ -478,7 +487,7 @@ def test_what_the_ledger_has_of_a_tenant_stands_in_the_report(kept: Bench) -> No
     kept.tenants("a")
     kept.run()
     report = kept.run()
-    assert report.tenants[0].verdict is Verdict.OK
+    assert report.tenants[0].status is TenantStatus.OK
     assert report.tenants[0].record == books(kept).records["a"]
     assert report.ledger is not None
     assert report.ledger.records == 1
@@ -489,7 +498,7 @@ def test_places_that_another_run_has_reserved_are_taken(kept: Bench) -> None:
     kept.extra["targets"] = {"eu1": {"capacity": 1}}
     kept.tenants("a", "b")
     books(kept).records["a"] = Record(
-        "a", State.RESERVED, "telemetry_a", "eu1", holder="other", version=1
+        "a", State.ALLOCATED, "telemetry_a", "eu1", claimed_by="other", version=1
     )
     books(kept).living.add("other")
     kept.run()
@@ -541,7 +550,7 @@ def test_a_server_under_the_name_of_one_that_is_away_has_replaced_it(
     kept.world.servers[gone] = servers[left]
     report = kept.run()
     assert [refusal.guard for refusal in report.refusals] == ["replaced-server"]
-    assert Kind.LOST not in kinds(report)
+    assert FindingKind.LOST not in kinds(report)
 
     kept.targets = ("eu1", "eu2")
     kept.world.servers.update(servers)
@@ -567,7 +576,7 @@ def test_what_stands_on_a_replaced_server_is_not_called_right(kept: Bench) -> No
     kept.server(uuid="another")
     for dry_run in (True, False):
         report = kept.run(dry_run=dry_run)
-        assert verdicts(report) == {"a": "refused"}
+        assert verdicts(report) == {"a": "guarded"}
         assert ReportView(report).exists(report.tenants[0]) is None
     assert books(kept).records["a"].identity == "eu1"
 

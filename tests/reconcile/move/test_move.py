@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.copy import CopyOrder
-from influxops.domain.finding import Finding, Kind, Severity
+from influxops.domain.copy import CopyRequest
+from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.record import Event, Record, State
 from influxops.domain.selection import Scope
 from influxops.engine.operations import Drain, DropDue, Move
 from influxops.errors import ConfigError
-from influxops.plugin import ExitCode, LedgerError, Report, Status, TargetError, Tenant
+from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.move import backfill
 from influxops.runtime.context import Context
 from tests.bench import Bench
@@ -74,7 +74,7 @@ def why(report: Report, tenant: str = "a") -> str:
     return f"{finding.message} ({finding.hint})"
 
 
-def told(report: Report, kind: Kind, tenant: str = "a") -> Finding:
+def told(report: Report, kind: FindingKind, tenant: str = "a") -> Finding:
     plan = next(plan for plan in report.tenants if plan.tenant == tenant)
     return next(note for note in plan.findings if note.kind is kind)
 
@@ -92,14 +92,14 @@ def test_a_tenant_is_moved_with_its_rows_and_its_retention(two: Bench) -> None:
     assert eu2.databases["telemetry_a"].retention == 7200
     now = record(two)
     assert (now.state, now.target, now.identity) == (State.READY, "eu2", "eu2")
-    assert (now.other, now.other_identity) == ("eu1", "eu1")
-    assert now.due is not None
+    assert (now.secondary_target, now.secondary_identity) == ("eu1", "eu1")
+    assert now.drop_after is not None
     week = timedelta(days=7)
-    assert abs(now.due - books(two).now - week) < timedelta(minutes=1)
-    assert (now.progress, now.holder, now.made_by) == ("", "", report.run_id)
+    assert abs(now.drop_after - books(two).now - week) < timedelta(minutes=1)
+    assert (now.progress, now.claimed_by, now.created_by) == ("", "", report.run_id)
     (plan,) = report.tenants
-    assert (plan.target, plan.outcomes[-1].status) == ("eu2", Status.DONE)
-    assert told(report, Kind.MOVED).facts["total"] == len(ROWS)
+    assert (plan.target, plan.outcomes[-1].status) == ("eu2", ChangeResult.DONE)
+    assert told(report, FindingKind.MOVED).facts["total"] == len(ROWS)
 
 
 def test_the_history_tells_a_move_as_a_story(two: Bench) -> None:
@@ -140,7 +140,7 @@ def test_a_plan_says_how_much_there_is_and_writes_nothing(two: Bench) -> None:
     report = move(two, dry_run=True)
     assert report.exit_code is ExitCode.OK
     assert [change.action.value for change in report.planned] == ["create", "move"]
-    assert "7 rows in 1 table" in told(report, Kind.MOVING).message
+    assert "7 rows in 1 table" in told(report, FindingKind.MOVING).message
     assert two.server("eu2").databases == {}
     assert [order.dry_run for order in two.server("eu1").orders] == [True]
     assert books(two).calls[calls:] == ["records"]
@@ -150,10 +150,10 @@ def test_a_plan_says_how_much_there_is_and_writes_nothing(two: Bench) -> None:
 def test_what_the_copying_would_refuse_is_refused_before_anything_is_written(
     two: Bench, dry_run: bool
 ) -> None:
-    wall = Finding(Kind.NOTE, Severity.ERROR, "eu2 holds no more tables")
+    wall = Finding(FindingKind.NOTE, Severity.ERROR, "eu2 holds no more tables")
     two.server("eu1").in_the_way = (wall,)
     report = move(two, dry_run=dry_run)
-    assert verdicts(report) == {"a": "held"}
+    assert verdicts(report) == {"a": "blocked"}
     assert "no more tables" in why(report)
     assert two.server("eu2").databases == {}
     assert states(two) == {"a": "ready"}
@@ -167,7 +167,7 @@ def test_without_a_ledger_nothing_is_moved(two: Bench) -> None:
 
 def test_a_ledger_that_cannot_be_read_moves_nothing_whatever_is_allowed(two: Bench) -> None:
     books(two).broken["records"] = LedgerError("connection refused")
-    report = move(two, allow=["unrecorded"])
+    report = move(two, allow=["unrecorded-changes"])
     assert report.exit_code is ExitCode.FAILED
     assert two.server("eu2").databases == {}
 
@@ -200,7 +200,7 @@ def _pinned(bench: Bench) -> None:
 
 def _namesake(bench: Bench) -> None:
     bench.server("eu2").databases["telemetry_a"] = database("a")
-    books(bench).records["a"] = replace(record(bench), other=None)
+    books(bench).records["a"] = replace(record(bench), secondary_target=None)
 
 
 def _state(state: State) -> Callable[[Bench], None]:
@@ -211,11 +211,13 @@ def _state(state: State) -> Callable[[Bench], None]:
 
 
 def _old_copy(bench: Bench) -> None:
-    books(bench).records["a"] = replace(record(bench), other="eu3", due=books(bench).now)
+    books(bench).records["a"] = replace(
+        record(bench), secondary_target="eu3", drop_after=books(bench).now
+    )
 
 
 def _held(bench: Bench) -> None:
-    books(bench).records["a"] = replace(record(bench), holder="other")
+    books(bench).records["a"] = replace(record(bench), claimed_by="other")
     books(bench).living.add("other")
 
 
@@ -241,7 +243,7 @@ def test_who_cannot_be_moved_is_held_with_the_reason(
     there = dict(two.server("eu2").databases)
     report = move(two)
     assert report.exit_code is ExitCode.FAILED
-    assert verdicts(report) == {"a": "held"}
+    assert verdicts(report) == {"a": "blocked"}
     assert reason in why(report)
     assert two.server("eu2").databases == there
 
@@ -259,7 +261,7 @@ def test_a_tenant_whose_database_is_gone_is_not_moved(two: Bench) -> None:
     two.server("eu1").databases.clear()
     report = move(two)
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.LOST in kinds(report)
+    assert FindingKind.LOST in kinds(report)
     assert two.server("eu2").databases == {}
 
 
@@ -286,7 +288,7 @@ def test_others_go_on_where_one_cannot_be_moved(two: Bench) -> None:
     two.run()
     books(two).records["a"] = replace(record(two), state=State.RETIRING)
     report = move(two, "a", "b")
-    assert verdicts(report) == {"a": "held", "b": "changed"}
+    assert verdicts(report) == {"a": "blocked", "b": "changed"}
     assert record(two, "b").target == "eu2"
 
 
@@ -297,7 +299,7 @@ def test_rows_that_come_while_it_is_copied_come_along(two: Bench) -> None:
     eu1 = two.server("eu1")
     late = itertools.count()
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if not order.only_missing and (number := next(late)) < 5:
             eu1.write("telemetry_a", **{f"early{number}": number})
 
@@ -310,7 +312,7 @@ def test_rows_that_come_while_it_is_copied_come_along(two: Bench) -> None:
 def test_after_the_cut_over_old_rows_overwrite_nothing_and_conflicts_are_told(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if order.only_missing:
             eu2.write("telemetry_a", k1=100)  # by a client that knows the new place
             eu1.write("telemetry_a", straggler=1)  # and by one that does not
@@ -319,7 +321,7 @@ def test_after_the_cut_over_old_rows_overwrite_nothing_and_conflicts_are_told(tw
     report = move(two)
     assert report.exit_code is ExitCode.OK
     assert eu2.data["telemetry_a"] == {**ROWS, "k1": 100, "straggler": 1}
-    assert told(report, Kind.MOVED).facts["conflicts"] == 1
+    assert told(report, FindingKind.MOVED).facts["conflicts"] == 1
     assert "1 conflict" in books(two).history[-1].message
 
 
@@ -366,13 +368,13 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
     assert "move a --to eu2 --without-table m --without-table 'odd one'" in why(some)
     done = move(two, without_tables=["m", "odd one"])
     assert done.exit_code is ExitCode.OK
-    assert "without odd one and m, which cannot be copied" in told(done, Kind.MOVED).message
+    assert "without odd one and m, which cannot be copied" in told(done, FindingKind.MOVED).message
     (moved,) = [entry for entry in books(two).history if entry.event is Event.MOVED]
     assert "without odd one and m" in moved.message
     # The passes before the old copy is dropped know of it; of others they do not.
     known = record(two)
-    assert known.due is not None
-    books(two).records["a"] = replace(known, due=known.due - timedelta(days=30))
+    assert known.drop_after is not None
+    books(two).records["a"] = replace(known, drop_after=known.drop_after - timedelta(days=30))
     eu1.unread = {**eu1.unread, "another": "no record batch"}
     assert "another (no record batch)" in why(two.run(operation=DropDue()))
     assert "telemetry_a" in eu1.databases
@@ -382,7 +384,7 @@ def test_a_table_that_cannot_be_copied_keeps_the_tenant_until_it_is_left_out(two
 
 
 def test_what_a_look_at_the_copy_and_the_copying_notice_is_told_once(two: Bench) -> None:
-    odd = Finding(Kind.NOTE, Severity.INFO, "2 tables without a time column", target="eu2")
+    odd = Finding(FindingKind.NOTE, Severity.INFO, "2 tables without a time column", target="eu2")
     two.server("eu1").in_the_way = (odd,)
     report = move(two)
     assert report.exit_code is ExitCode.OK
@@ -393,7 +395,7 @@ def test_what_was_left_out_is_known_to_the_run_that_ends_the_move(two: Bench) ->
     eu1 = two.server("eu1")
     eu1.unread = {"m": "no record batch"}
 
-    def end(order: CopyOrder) -> None:
+    def end(order: CopyRequest) -> None:
         if order.only_missing:
             raise TargetError("connection refused")
 
@@ -413,24 +415,24 @@ def test_a_run_that_lost_a_tenant_to_another_one_leaves_it_alone(two: Bench, tar
         now = record(two)
         if hook == "record" and now.state is State.MOVING and now.target == target:
             books(two).living.add("other")
-            other = replace(now, holder="other", version=now.version + 1)
+            other = replace(now, claimed_by="other", version=now.version + 1)
             books(two).records["a"] = other
             taken.append(other)
 
     two.server("eu1").copying = lambda order: setattr(books(two), "calling", take)
     report = move(two)
     assert report.exit_code is ExitCode.FAILED
-    assert verdicts(report) == {"a": "held"}
-    assert Kind.BUSY in kinds(report)
-    assert record(two).holder == "other"
+    assert verdicts(report) == {"a": "blocked"}
+    assert FindingKind.CLAIMED in kinds(report)
+    assert record(two).claimed_by == "other"
     assert (record(two).state, record(two).target) == (State.MOVING, target)
 
 
 def test_who_still_writes_to_the_old_place_for_ever_is_told(two: Bench) -> None:
     eu1 = two.server("eu1")
-    seen: list[CopyOrder] = []
+    seen: list[CopyRequest] = []
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if order.only_missing and not any(order is each for each in seen):
             seen.append(order)
             eu1.write("telemetry_a", **{f"z{len(seen):03}": 1})
@@ -457,9 +459,9 @@ def test_where_writers_are_paused_clients_are_not_waited_for(two: Bench) -> None
 
 def test_writers_that_are_said_to_be_paused_and_are_not_are_waited_for(two: Bench) -> None:
     eu1 = two.server("eu1")
-    seen: list[CopyOrder] = []
+    seen: list[CopyRequest] = []
 
-    def write(order: CopyOrder) -> None:
+    def write(order: CopyRequest) -> None:
         if not order.only_missing and not any(order is each for each in seen):
             seen.append(order)
             eu1.write("telemetry_a", **{f"z{len(seen):03}": 1})
@@ -474,7 +476,7 @@ def test_writers_that_are_said_to_be_paused_and_are_not_are_waited_for(two: Benc
 def test_an_ensure_in_between_leaves_a_moving_tenant_alone(two: Bench) -> None:
     reports = []
 
-    def ensure(order: CopyOrder) -> None:
+    def ensure(order: CopyRequest) -> None:
         if not order.dry_run:
             reports.append(two.run())
 
@@ -489,24 +491,26 @@ def test_an_ensure_in_between_leaves_a_moving_tenant_alone(two: Bench) -> None:
 def test_a_move_in_between_is_skipped(two: Bench) -> None:
     reports: list[Report] = []
 
-    def again(order: CopyOrder) -> None:
+    def again(order: CopyRequest) -> None:
         if not reports:
             reports.append(move(two))
 
     two.server("eu1").copying = again
     assert move(two).exit_code is ExitCode.OK
-    assert verdicts(reports[0]) == {"a": "held"}
-    assert Kind.BUSY in kinds(reports[0])
+    assert verdicts(reports[0]) == {"a": "blocked"}
+    assert FindingKind.CLAIMED in kinds(reports[0])
 
 
 def test_another_run_that_was_faster_has_it(two: Bench) -> None:
-    rival = replace(record(two), state=State.MOVING, other="eu2", holder="other", version=9)
+    rival = replace(
+        record(two), state=State.MOVING, secondary_target="eu2", claimed_by="other", version=9
+    )
     books(two).living.add("other")
     books(two).rival = {"a": rival}
     report = move(two)
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.CLAIMED in kinds(report)
     assert two.server("eu2").databases == {}
-    assert record(two).holder == "other"
+    assert record(two).claimed_by == "other"
 
 
 # What breaks, and goes on
@@ -568,7 +572,7 @@ def test_killed_at_any_point_and_started_again_it_ends_equal(two: Bench) -> None
         assert move(two).exit_code is ExitCode.OK, step
         assert eu2.data["telemetry_a"] == {**ROWS, "meanwhile": step}, step
         now = record(two)
-        assert (now.state, now.target, now.other) == (State.READY, "eu2", "eu1")
+        assert (now.state, now.target, now.secondary_target) == (State.READY, "eu2", "eu1")
     assert points >= {
         ("ready", "eu1", False),
         ("moving", "eu1", False),
@@ -584,7 +588,7 @@ def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench)
     context = Context(scope=Scope(frozenset(["a"])))
     steps = itertools.count()
 
-    def end(order: CopyOrder) -> None:
+    def end(order: CopyRequest) -> None:
         if next(steps) == 2:
             context.cancel()
 
@@ -594,7 +598,7 @@ def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench)
     assert "influxops move a --to eu2" in why(report) or "`move a --to eu2`" in why(report)
     assert "it stays on eu1" in why(report)
     now = record(two)
-    assert (now.state, now.target, now.progress, now.holder) == (State.MOVING, "eu1", "k3", "")
+    assert (now.state, now.target, now.progress, now.claimed_by) == (State.MOVING, "eu1", "k3", "")
     eu1.copying = lambda order: None
     eu1.orders.clear()
     assert move(two).exit_code is ExitCode.OK
@@ -605,7 +609,7 @@ def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench)
 def test_a_copy_that_fails_is_told_and_recorded_and_goes_on(two: Bench) -> None:
     eu1 = two.server("eu1")
 
-    def fail(order: CopyOrder) -> None:
+    def fail(order: CopyRequest) -> None:
         raise TargetError("connection refused", hint="start it")
 
     eu1.copying = fail
@@ -614,7 +618,7 @@ def test_a_copy_that_fails_is_told_and_recorded_and_goes_on(two: Bench) -> None:
     assert "connection refused" in why(report)
     assert "start it" in why(report)
     assert record(two).error == "connection refused"
-    assert [e.ended for e in books(two).history if e.tenant == "a"][-1] == "failed"
+    assert [e.outcome for e in books(two).history if e.tenant == "a"][-1] == "failed"
     eu1.copying = lambda order: None
     assert move(two).exit_code is ExitCode.OK
     assert record(two).error == ""
@@ -624,7 +628,11 @@ def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
     eu1, eu2 = two.server("eu1"), two.server("eu2")
     eu2.databases["telemetry_a"] = database("a")
     books(two).records["a"] = replace(
-        record(two), state=State.MOVING, other="eu2", other_identity="eu2", progress="k3"
+        record(two),
+        state=State.MOVING,
+        secondary_target="eu2",
+        secondary_identity="eu2",
+        progress="k3",
     )
     del eu2.databases["telemetry_a"]
     assert move(two).exit_code is ExitCode.OK
@@ -634,7 +642,7 @@ def test_a_copy_that_was_lost_meanwhile_begins_anew(two: Bench) -> None:
 
 def test_a_ledger_that_breaks_at_the_cut_over_leaves_it_open(two: Bench) -> None:
     def broken(hook: str) -> None:
-        if hook == "record" and record(two).progress == "~" and record(two).holder:
+        if hook == "record" and record(two).progress == "~" and record(two).claimed_by:
             raise LedgerError("the connection broke")
 
     eu1 = two.server("eu1")
@@ -655,7 +663,11 @@ def _begun(bench: Bench) -> None:
     bench.server("eu2").databases["telemetry_a"] = database("a")
     bench.server("eu2").write("telemetry_a", k0=0)
     books(bench).records["a"] = replace(
-        record(bench), state=State.MOVING, other="eu2", other_identity="eu2", progress="k0"
+        record(bench),
+        state=State.MOVING,
+        secondary_target="eu2",
+        secondary_identity="eu2",
+        progress="k0",
     )
 
 
@@ -663,7 +675,7 @@ def test_a_move_that_was_begun_is_finished_before_another_one(two: Bench) -> Non
     two.targets = ("eu1", "eu2", "eu3")
     _begun(two)
     report = move(two, to="eu3")
-    assert verdicts(report) == {"a": "held"}
+    assert verdicts(report) == {"a": "blocked"}
     assert "move a --to eu2" in why(report)
     assert "move a --to eu1" in why(report)
     assert two.server("eu3").databases == {}
@@ -674,8 +686,13 @@ def test_a_move_that_was_begun_can_be_given_up(two: Bench) -> None:
     report = move(two, to="eu1")
     assert report.exit_code is ExitCode.OK
     now = record(two)
-    assert (now.state, now.target, now.other, now.progress) == (State.READY, "eu1", "eu2", "")
-    assert now.due is not None
+    assert (now.state, now.target, now.secondary_target, now.progress) == (
+        State.READY,
+        "eu1",
+        "eu2",
+        "",
+    )
+    assert now.drop_after is not None
     assert two.run().exit_code is ExitCode.OK
 
 
@@ -685,7 +702,7 @@ def test_a_moved_tenant_can_be_moved_back(two: Bench) -> None:
     report = move(two, to="eu1")
     assert report.exit_code is ExitCode.OK
     assert two.server("eu1").data["telemetry_a"] == {**ROWS, "k0": 50, "new": 1}
-    assert (record(two).target, record(two).other) == ("eu1", "eu2")
+    assert (record(two).target, record(two).secondary_target) == ("eu1", "eu2")
 
 
 def _cut_over(bench: Bench) -> None:
@@ -697,9 +714,9 @@ def _cut_over(bench: Bench) -> None:
         state=State.MOVING,
         target="eu2",
         identity="eu2",
-        other="eu1",
-        other_identity="eu1",
-        due=books(bench).now,
+        secondary_target="eu1",
+        secondary_identity="eu1",
+        drop_after=books(bench).now,
     )
     two_servers = books(bench).servers
     two_servers["eu2"] = replace(two_servers["eu1"], target="eu2", identity="eu2")
@@ -708,7 +725,7 @@ def _cut_over(bench: Bench) -> None:
 def test_after_the_cut_over_it_is_moved_on_only_once_that_is_finished(two: Bench) -> None:
     _cut_over(two)
     report = move(two, to="eu1")
-    assert verdicts(report) == {"a": "held"}
+    assert verdicts(report) == {"a": "blocked"}
     assert "move a --to eu2" in why(report)
 
 
@@ -720,7 +737,7 @@ def test_an_old_place_that_cannot_be_read_any_more_waits_for_an_allowance(two: B
     assert states(two) == {"a": "moving"}
     report = move(two, allow=["unreachable"])
     assert report.exit_code is ExitCode.OK
-    assert (record(two).state, record(two).target, record(two).other) == (
+    assert (record(two).state, record(two).target, record(two).secondary_target) == (
         State.READY,
         "eu2",
         "eu1",
@@ -733,11 +750,11 @@ def test_an_old_place_whose_server_was_replaced_waits_for_an_allowance(two: Benc
     two.server("eu1", uuid="another").databases.clear()
     report = move(two)
     assert [r.guard for r in report.refusals] == ["replaced-server"]
-    assert verdicts(report) == {"a": "refused"}
+    assert verdicts(report) == {"a": "guarded"}
     assert states(two) == {"a": "moving"}
     report = move(two, allow=["replaced-server"])
     assert report.exit_code is ExitCode.OK
-    assert (record(two).state, record(two).other) == (State.READY, None)
+    assert (record(two).state, record(two).secondary_target) == (State.READY, None)
 
 
 # Room
@@ -748,7 +765,7 @@ def test_a_server_that_turns_out_to_be_full_leaves_the_tenant_where_it_is(two: B
     report = move(two)
     assert report.exit_code is ExitCode.FAILED
     assert "eu2 is full" in why(report)
-    assert (record(two).state, record(two).target, record(two).other) == (
+    assert (record(two).state, record(two).target, record(two).secondary_target) == (
         State.READY,
         "eu1",
         None,
@@ -789,7 +806,7 @@ def test_draining_goes_on_where_one_cannot_be_moved(three: Bench) -> None:
     three.extra["placement"]["pins"] = {"b": "eu1"}
     report = move(three, away="eu1")
     assert report.exit_code is ExitCode.FAILED
-    assert verdicts(report) == {"a": "changed", "b": "held", "c": "changed"}
+    assert verdicts(report) == {"a": "changed", "b": "blocked", "c": "changed"}
     assert "its target is to be eu1" in why(report, "b")
 
 
@@ -821,14 +838,14 @@ def test_draining_that_is_ended_goes_on_when_it_is_run_again(three: Bench) -> No
     context = Context(scope=Scope(None, frozenset(["eu1"])))
     steps = itertools.count()
 
-    def end(order: CopyOrder) -> None:
+    def end(order: CopyRequest) -> None:
         if next(steps) == 7:
             context.cancel()
 
     eu1.copying = end
     report = move(three, away="eu1", context=context)
     assert report.exit_code is ExitCode.INTERRUPTED
-    assert {r.holder for r in books(three).records.values()} == {""}
+    assert {r.claimed_by for r in books(three).records.values()} == {""}
     eu1.copying = lambda order: None
     assert three.run().exit_code is ExitCode.OK
     assert move(three, away="eu1").exit_code is ExitCode.OK
@@ -859,9 +876,9 @@ def test_who_should_be_elsewhere_is_told_how_to_move_there(two: Bench) -> None:
     two.extra["placement"] = {"pins": {"a": "eu2"}}
     report = two.run()
     assert report.exit_code is ExitCode.OK
-    assert "move a --to eu2" in told(report, Kind.MISPLACED).hint
+    assert "move a --to eu2" in told(report, FindingKind.MISPLACED).hint
     assert move(two).exit_code is ExitCode.OK
-    assert Kind.MISPLACED not in kinds(two.run())
+    assert FindingKind.MISPLACED not in kinds(two.run())
 
 
 # A ledger that was restored to the middle of a move
@@ -873,7 +890,7 @@ def restored(two: Bench) -> Bench:
     before = record(two)
     assert move(two).exit_code is ExitCode.OK
     books(two).records["a"] = replace(
-        before, state=State.MOVING, other="eu2", other_identity="eu2", progress="k1"
+        before, state=State.MOVING, secondary_target="eu2", secondary_identity="eu2", progress="k1"
     )
     two.server("eu1").orders.clear()
     return two

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.domain.database import Database
-from influxops.domain.finding import Finding, Kind
+from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.selection import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
 from influxops.runtime.context import Context
@@ -43,7 +43,7 @@ def held(bench: Bench, target: str, tenant: str, at: datetime | None = None) -> 
 
 
 def stale(report: Report) -> list[Finding]:
-    return [each for each in report.findings if each.kind is Kind.STALE_LEDGER]
+    return [each for each in report.findings if each.kind is FindingKind.STALE_LEDGER]
 
 
 def told(bench: Bench, **arguments: object) -> list[tuple[str | None, str | None]]:
@@ -69,7 +69,7 @@ def _no_record(bench: Bench) -> None:
 
 def _wanted(bench: Bench) -> None:
     _no_record(bench)
-    books(bench).records["a"] = Record("a", State.WANTED, version=1)
+    books(bench).records["a"] = Record("a", State.PENDING, version=1)
 
 
 def _retired(bench: Bench) -> None:
@@ -113,7 +113,7 @@ def _made_again(bench: Bench) -> None:
 
 def _moved_and_dropped(bench: Bench) -> None:
     record = books(bench).records["a"]
-    moving = replace(record, state=State.MOVING, other="eu2", other_identity="eu2")
+    moving = replace(record, state=State.MOVING, secondary_target="eu2", secondary_identity="eu2")
     books(bench).records["a"] = moving
     held(bench, "eu2", "a")
     del bench.server().databases["telemetry_a"]
@@ -164,7 +164,7 @@ def _on_a_new_target(bench: Bench) -> None:
 def _an_old_copy(bench: Bench) -> None:
     held(bench, "eu2", "a")
     record = books(bench).records["a"]
-    books(bench).records["a"] = replace(record, other="eu2", other_identity="eu2")
+    books(bench).records["a"] = replace(record, secondary_target="eu2", secondary_identity="eu2")
 
 
 def _of_a_new_source(bench: Bench) -> None:
@@ -231,7 +231,9 @@ def test_a_new_ledger_suspects_nothing_of_what_is_there(bench: Bench) -> None:
 
 def test_what_another_run_makes_meanwhile_is_not_suspected(kept: Bench) -> None:
     held(kept, "eu1", "c")
-    record = Record("c", State.READY, "telemetry_c", "eu1", "eu1", made=books(kept).now, version=1)
+    record = Record(
+        "c", State.READY, "telemetry_c", "eu1", "eu1", created_at=books(kept).now, version=1
+    )
     # It is recorded after the records were read, and before they are read again.
     calls = books(kept).calls
     calls.clear()
@@ -284,8 +286,12 @@ def test_an_adopted_database_leaves_what_the_ledger_had_as_its_old_copy(kept: Be
     report = kept.run(tenants=("a",), targets=("eu2",), operation=Adopt({"a": "telemetry_a"}))
     assert report.exit_code is ExitCode.OK
     record = books(kept).records["a"]
-    assert (record.target, record.other, record.other_identity) == ("eu2", "eu1", "eu1")
-    assert record.due == books(kept).now + timedelta(days=7)
+    assert (record.target, record.secondary_target, record.secondary_identity) == (
+        "eu2",
+        "eu1",
+        "eu1",
+    )
+    assert record.drop_after == books(kept).now + timedelta(days=7)
     assert kept.run().exit_code is ExitCode.OK
     assert told(kept) == []
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Status
-from influxops.domain.finding import Kind
-from influxops.domain.plan import Verdict
+from influxops.domain.change import ChangeResult
+from influxops.domain.finding import FindingKind
+from influxops.domain.plan import TenantStatus
 from influxops.domain.selection import Scope
 from influxops.engine.operations import Move
 from influxops.plugin import (
@@ -43,7 +43,7 @@ def events(bench: Bench, tenant: str) -> list[str]:
     return [entry.event.value for entry in books(bench).history if entry.tenant == tenant]
 
 
-def kinds(report: Report) -> set[Kind]:
+def kinds(report: Report) -> set[FindingKind]:
     return {finding.kind for finding in report.findings}
 
 
@@ -57,7 +57,7 @@ def test_an_adopted_database_is_marked_and_recorded_and_its_retention_kept(kept:
     assert kept.server().databases["factory7"] == Database("factory7", 7200, True, True)
     record = books(kept).records["a"]
     assert (record.state, record.database, record.target) == (State.READY, "factory7", "eu1")
-    assert (record.identity, record.made_by, record.holder) == ("eu1", report.run_id, "")
+    assert (record.identity, record.created_by, record.claimed_by) == ("eu1", report.run_id, "")
     assert events(kept, "a") == ["adopted", "completed"]
     assert [change.action.value for change in report.changed] == ["adopt", "add-marker"]
     assert "b" not in books(kept).records
@@ -69,7 +69,7 @@ def test_the_adopted_name_outranks_the_template_from_then_on(kept: Bench) -> Non
     assert sorted(kept.server().databases) == ["factory7", "telemetry_b"]
     kept.tenants(Tenant("a", {"database": "telemetry_a"}), "b")
     report = kept.run()
-    assert Kind.CONFLICT in kinds(report)
+    assert FindingKind.CONFLICT in kinds(report)
     assert report.exit_code is ExitCode.FAILED
 
 
@@ -93,7 +93,7 @@ def test_what_the_tenant_had_before_becomes_an_orphan_and_that_is_told(kept: Ben
     kept.run()
     report = adopt(kept, a="factory7")
     (note,) = report.tenants[0].notes
-    assert note.kind is Kind.ORPHAN
+    assert note.kind is FindingKind.ORPHAN
     assert "telemetry_a on eu1 belongs to no tenant from now on" in note.message
     assert "telemetry_a" in kept.server().databases
     (entry,) = [e for e in books(kept).history if e.event.value == "adopted"]
@@ -109,7 +109,7 @@ def test_a_database_that_another_tenant_has_is_held(kept: Bench) -> None:
     assert report.exit_code is ExitCode.FAILED
     (plan,) = report.tenants
     assert plan.finding is not None
-    assert plan.finding.kind is Kind.NAME_COLLISION
+    assert plan.finding.kind is FindingKind.NAME_COLLISION
     assert "is recorded for tenant 'b'" in plan.finding.message
     assert books(kept).records["a"].database == "telemetry_a"
 
@@ -117,7 +117,7 @@ def test_a_database_that_another_tenant_has_is_held(kept: Bench) -> None:
 def test_a_database_that_another_tenant_is_meant_to_have_is_held(kept: Bench) -> None:
     kept.server().databases["telemetry_b"] = Database("telemetry_b", None, True, True)
     report = adopt(kept, a="telemetry_b")
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert books(kept).records == {}
 
 
@@ -127,7 +127,7 @@ def test_a_database_of_a_retired_tenant_can_be_adopted_and_one_that_is_retiring_
     for state, held in ((State.RETIRING, True), (State.RETIRED, False)):
         books(kept).records["old"] = Record("old", state, "factory7", "eu1", version=1)
         report = adopt(kept, a="factory7", dry_run=True)
-        assert (Kind.NAME_COLLISION in kinds(report)) is held
+        assert (FindingKind.NAME_COLLISION in kinds(report)) is held
 
 
 def test_a_database_on_two_targets_is_held_until_one_is_named(kept: Bench) -> None:
@@ -136,7 +136,7 @@ def test_a_database_on_two_targets_is_held_until_one_is_named(kept: Bench) -> No
     report = adopt(kept, a="factory7")
     (plan,) = report.tenants
     assert plan.finding is not None
-    assert plan.finding.kind is Kind.IN_TWO_TARGETS
+    assert plan.finding.kind is FindingKind.IN_TWO_TARGETS
     assert "--target eu1" in plan.finding.hint
     assert adopt(kept, a="factory7", targets=("eu2",)).exit_code is ExitCode.OK
     assert books(kept).records["a"].target == "eu2"
@@ -147,7 +147,7 @@ def test_a_database_that_may_be_on_a_target_that_cannot_be_read_waits(kept: Benc
     kept.targets = ("eu1", "eu2")
     kept.server("eu2", down="connection refused")
     report = adopt(kept, a="factory7")
-    assert Kind.NOT_READ in kinds(report)
+    assert FindingKind.NOT_READ in kinds(report)
     assert report.exit_code is ExitCode.FAILED
     assert books(kept).records == {}
     adopt(kept, a="factory7", targets=("eu1",))
@@ -158,7 +158,7 @@ def test_a_database_that_is_nowhere_is_held_with_the_nearest_name(kept: Bench) -
     report = adopt(kept, a="factory8")
     (plan,) = report.tenants
     assert plan.finding is not None
-    assert plan.finding.kind is Kind.NO_DATABASE
+    assert plan.finding.kind is FindingKind.NO_DATABASE
     assert "factory7" in plan.finding.hint
     assert report.exit_code is ExitCode.FAILED
 
@@ -176,14 +176,14 @@ def test_two_tenants_cannot_adopt_one_database(kept: Bench) -> None:
 
 
 def test_what_could_not_be_marked_is_not_recorded(kept: Bench) -> None:
-    kept.server().outcomes = {"factory7": Status.FAILED}
+    kept.server().outcomes = {"factory7": ChangeResult.FAILED}
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
     assert [(o.change.action.value, o.status.value) for o in report.outcomes] == [
         ("adopt", "skipped"),
         ("add-marker", "failed"),
     ]
-    assert books(kept).records["a"].state is State.WANTED
+    assert books(kept).records["a"].state is State.PENDING
     assert books(kept).records["a"].database == ""
 
 
@@ -191,15 +191,15 @@ def test_what_could_not_be_recorded_is_told_as_failed(kept: Bench) -> None:
     books(kept).broken["record"] = LedgerError("the connection broke")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert report.outcomes[0].status is Status.FAILED
-    assert "a" not in books(kept).records or books(kept).records["a"].state is State.WANTED
+    assert report.outcomes[0].status is ChangeResult.FAILED
+    assert "a" not in books(kept).records or books(kept).records["a"].state is State.PENDING
 
 
 def test_a_tenant_that_another_run_took_first_is_left_to_it(kept: Bench) -> None:
     books(kept).rival = {"a": Record("a", State.READY, "telemetry_a", "eu1", version=1)}
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.CLAIMED in kinds(report)
     assert books(kept).records["a"].database == "telemetry_a"
     assert kept.server().changes == []
 
@@ -208,7 +208,7 @@ def test_a_ledger_that_cannot_be_read_adopts_nothing(kept: Bench) -> None:
     books(kept).broken["records"] = LedgerError("connection refused")
     report = adopt(kept, a="factory7")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.FAILED_LEDGER in kinds(report)
+    assert FindingKind.FAILED_LEDGER in kinds(report)
     assert kept.server().changes == []
 
 
@@ -232,8 +232,8 @@ def test_a_misplaced_database_is_adopted_where_it_was_found(kept: Bench) -> None
 
 def test_a_tenant_that_left_a_copy_behind_is_held(kept: Bench) -> None:
     kept.run()
-    books(kept).records["a"] = replace(books(kept).records["a"], other="eu2")
-    assert Kind.MOVING in kinds(adopt(kept, a="factory7"))
+    books(kept).records["a"] = replace(books(kept).records["a"], secondary_target="eu2")
+    assert FindingKind.MOVING in kinds(adopt(kept, a="factory7"))
 
 
 # What is left of a tenant that was moved
@@ -255,14 +255,18 @@ def moved(bench: Bench) -> Bench:
 
 def test_the_old_copy_is_adopted_where_the_new_one_is_gone(moved: Bench) -> None:
     del moved.server("eu2").databases["telemetry_a"]
-    (held,) = (finding for finding in moved.run().findings if finding.kind is Kind.MISPLACED)
+    (held,) = (finding for finding in moved.run().findings if finding.kind is FindingKind.MISPLACED)
     assert "is gone from eu2" in held.message
     assert "adopt a=telemetry_a" in held.hint
     report = adopt(moved, a="telemetry_a")
     assert report.exit_code is ExitCode.OK
     record = books(moved).records["a"]
     assert (record.state, record.target, record.identity) == (State.READY, "eu1", "eu1")
-    assert (record.other, record.other_identity, record.due) == (None, None, None)
+    assert (record.secondary_target, record.secondary_identity, record.drop_after) == (
+        None,
+        None,
+        None,
+    )
     assert any("since it was moved there" in finding.message for finding in report.findings)
     assert moved.run().exit_code is ExitCode.OK
 
@@ -272,7 +276,7 @@ def test_what_a_move_that_was_begun_has_left_is_adopted_where_the_rest_is_gone(
     moved: Bench, due: bool
 ) -> None:
     record = books(moved).records["a"]
-    moving = replace(record, state=State.MOVING, due=record.due if due else None)
+    moving = replace(record, state=State.MOVING, drop_after=record.drop_after if due else None)
     books(moved).records["a"] = moving
     del moved.server("eu2").databases["telemetry_a"]
     (held,) = (finding for finding in moved.run().findings if finding.tenant == "a")
@@ -309,7 +313,7 @@ def test_the_old_copy_is_not_adopted_unless_it_is_known_that_the_new_one_is_gone
     report = adopt(moved, targets=("eu1",), a="telemetry_a")
     assert report.exit_code in (ExitCode.FAILED, ExitCode.REFUSED)
     assert books(moved).records["a"].target == before.target
-    assert books(moved).records["a"].other == before.other
+    assert books(moved).records["a"].secondary_target == before.secondary_target
 
 
 def test_a_moved_tenant_whose_target_is_down_is_unknown_and_not_on_its_old_place(
@@ -318,7 +322,7 @@ def test_a_moved_tenant_whose_target_is_down_is_unknown_and_not_on_its_old_place
     moved.server("eu2").down = "connection refused"
     report = moved.run()
     (plan,) = report.tenants
-    assert plan.verdict is Verdict.UNKNOWN
+    assert plan.status is TenantStatus.UNKNOWN
     assert "eu2" in plan.finding.message  # type: ignore[union-attr]
     assert "adopt" not in plan.finding.hint  # type: ignore[union-attr]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Status
+from influxops.domain.change import ChangeResult
 from influxops.domain.database import UNKNOWN
-from influxops.domain.finding import Kind
+from influxops.domain.finding import FindingKind
 from influxops.engine.operations import DropDue, Ensure, Move
 from influxops.engine.status import tenant_status
 from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, State
@@ -73,9 +73,9 @@ def test_a_client_s_database_is_left_alone_and_its_rows_are_named(kept: Bench) -
     recreate(kept)
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
-    assert [refusal.guard for refusal in report.refusals] == ["lost"]
+    assert [refusal.guard for refusal in report.refusals] == ["recreate-lost"]
     found = finding(report)
-    assert found.kind is Kind.LOST
+    assert found.kind is FindingKind.LOST
     assert "a client has created another one of that name on eu1" in found.message
     assert "it holds 12 rows of telemetry, last written 2026-11-24 11:00:00 UTC" in found.message
     assert found.facts["recreated"]["rows"] == 12
@@ -114,7 +114,7 @@ def test_adopting_the_tenant_takes_the_client_s_rows(kept: Bench) -> None:
     assert report.exit_code is ExitCode.OK
     assert kept.server().databases["telemetry_a"] == replace(written(), complete=True)
     record = books(kept).records["a"]
-    assert (record.state, record.target, record.made_by) == (State.READY, "eu1", report.run_id)
+    assert (record.state, record.target, record.created_by) == (State.READY, "eu1", report.run_id)
     assert events(kept) == ["created", "recreated", "adopted", "completed"]
     assert kept.run().exit_code is ExitCode.OK
 
@@ -129,12 +129,12 @@ def test_adopting_what_is_the_tenant_s_already_changes_nothing(kept: Bench) -> N
 def test_an_adopted_database_whose_marker_failed_is_not_ready(kept: Bench) -> None:
     recreate(kept)
     kept.run()
-    kept.server(outcomes={"telemetry_a": Status.FAILED})
+    kept.server(outcomes={"telemetry_a": ChangeResult.FAILED})
     assert adopt(kept).exit_code is ExitCode.FAILED
     assert state(kept) is State.LOST
 
 
-@pytest.mark.parametrize("allow", [("lost",), ("drop",)])
+@pytest.mark.parametrize("allow", [("recreate-lost",), ("drop",)])
 def test_one_allowance_alone_neither_drops_nor_takes_a_client_s_rows(
     kept: Bench, allow: tuple[str, ...]
 ) -> None:
@@ -146,7 +146,7 @@ def test_one_allowance_alone_neither_drops_nor_takes_a_client_s_rows(
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"allow": ["lost", "drop"]}, {"operation": Ensure(frozenset({"a"}))}]
+    "arguments", [{"allow": ["recreate-lost", "drop"]}, {"operation": Ensure(frozenset({"a"}))}]
 )
 def test_both_allowances_drop_the_client_s_and_create_an_empty_one(
     kept: Bench, arguments: dict[str, Any]
@@ -170,10 +170,13 @@ def test_both_allowances_drop_the_client_s_and_create_an_empty_one(
 
 def test_nothing_is_created_where_the_client_s_could_not_be_dropped(kept: Bench) -> None:
     recreate(kept)
-    kept.server(outcomes={"telemetry_a": Status.FAILED})
-    report = kept.run(allow=["lost", "drop"])
+    kept.server(outcomes={"telemetry_a": ChangeResult.FAILED})
+    report = kept.run(allow=["recreate-lost", "drop"])
     assert report.exit_code is ExitCode.FAILED
-    assert [o.status for o in report.tenants[0].outcomes] == [Status.FAILED, Status.SKIPPED]
+    assert [o.status for o in report.tenants[0].outcomes] == [
+        ChangeResult.FAILED,
+        ChangeResult.SKIPPED,
+    ]
     assert not report.tenants[0].made
     assert kept.server().databases["telemetry_a"] == written()
     assert state(kept) is State.LOST
@@ -182,7 +185,7 @@ def test_nothing_is_created_where_the_client_s_could_not_be_dropped(kept: Bench)
 def test_a_run_that_died_between_dropping_and_creating_leaves_it_lost(kept: Bench) -> None:
     recreate(kept)
     kept.server(cancels_after=len(kept.server().changes) + 1)
-    kept.run(allow=["lost", "drop"])
+    kept.run(allow=["recreate-lost", "drop"])
     assert "telemetry_a" not in kept.server().databases
     kept.server(cancels_after=None)
     assert kept.run().exit_code is ExitCode.FAILED
@@ -235,7 +238,7 @@ def test_a_target_that_is_away_at_the_second_look_leaves_it_unknown(kept: Bench)
     server.before_reading = away
     report = kept.run()
     assert report.exit_code is ExitCode.FAILED
-    assert finding(report).kind is Kind.NOT_READ
+    assert finding(report).kind is FindingKind.NOT_READ
     assert state(kept) is State.READY
 
 
@@ -249,12 +252,12 @@ def test_a_tenant_that_another_run_claims_meanwhile_is_not_lost(kept: Bench, gon
     def claim(hook: str) -> None:
         if kept.server().reads == 1:
             record = books(kept).records["a"]
-            books(kept).records["a"] = replace(record, holder="other", version=9)
+            books(kept).records["a"] = replace(record, claimed_by="other", version=9)
             books(kept).living.add("other")
 
     kept.server().before_reading = claim
     report = kept.run()
-    assert finding(report).kind is Kind.BUSY
+    assert finding(report).kind is FindingKind.CLAIMED
     assert events(kept) == ["created"]
 
 
@@ -277,7 +280,7 @@ def test_where_an_inventory_is_incomplete_nothing_is_known_to_be_lost(kept: Benc
     del server.databases["telemetry_a"]
     server.databases["telemetry_b"] = replace(server.databases["telemetry_b"], complete=UNKNOWN)
     report = kept.run()
-    assert finding(report).kind is Kind.NOT_READ
+    assert finding(report).kind is FindingKind.NOT_READ
     assert finding(report, "b") is None
     assert (state(kept), state(kept, "b")) == (State.READY, State.READY)
 
@@ -288,7 +291,7 @@ def test_what_is_lost_is_not_found_again_where_its_marker_cannot_be_read(kept: B
     found = replace(written(), complete=UNKNOWN)
     kept.server(shows_all=False).databases["telemetry_a"] = found
     report = kept.run()
-    assert finding(report).kind is Kind.NOT_READ
+    assert finding(report).kind is FindingKind.NOT_READ
     assert state(kept) is State.LOST
 
 
@@ -307,19 +310,19 @@ def test_a_replaced_server_that_clients_write_to_is_refused_and_then_lost(kept: 
     assert {record.state for record in books(kept).records.values()} == {State.LOST}
     assert [*server.databases.values()] == [written("a"), written("b")]
     assert (events(kept)[-1], events(kept, "c")[-1]) == ("recreated", "lost")
-    done = kept.run(allow=["lost", "drop", "mass-change"])
+    done = kept.run(allow=["recreate-lost", "drop", "mass-change"])
     assert done.exit_code is ExitCode.OK
     assert {record.identity for record in books(kept).records.values()} == {"another"}
 
 
-@pytest.mark.parametrize("before", [State.RESERVED, State.UNCONFIRMED])
+@pytest.mark.parametrize("before", [State.ALLOCATED, State.UNCONFIRMED])
 @pytest.mark.parametrize("seen", [True, False])
 def test_what_a_run_that_died_left_without_a_marker_is_completed(
     kept: Bench, before: State, seen: bool
 ) -> None:
     record = books(kept).records["a"]
-    confirmed = record.confirmed if seen else None
-    books(kept).records["a"] = replace(record, state=before, confirmed=confirmed)
+    confirmed = record.last_seen_at if seen else None
+    books(kept).records["a"] = replace(record, state=before, last_seen_at=confirmed)
     recreate(kept)
     assert kept.run().exit_code is ExitCode.OK
     assert state(kept) is State.READY
@@ -374,13 +377,13 @@ def test_a_tenant_that_comes_back_while_it_is_retiring_is_lost_too(kept: Bench) 
     recreate(kept)
     held = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert held.exit_code is ExitCode.FAILED
-    assert finding(held).kind is Kind.LOST
+    assert finding(held).kind is FindingKind.LOST
     assert state(kept) is State.RETIRING
     kept.tenants("a", *OTHERS)
     assert kept.run().exit_code is ExitCode.FAILED
     assert state(kept) is State.LOST
     assert adopt(kept).exit_code is ExitCode.OK
-    assert (state(kept), books(kept).records["a"].due) == (State.READY, None)
+    assert (state(kept), books(kept).records["a"].drop_after) == (State.READY, None)
 
 
 def test_what_a_client_wrote_for_a_retired_tenant_is_dropped_with_a_word(kept: Bench) -> None:
@@ -392,7 +395,9 @@ def test_what_a_client_wrote_for_a_retired_tenant_is_dropped_with_a_word(kept: B
     books(kept).now += 8 * DAY
     dropped = kept.run(operation=DropDue())
     for report in (retired, dropped):
-        told = [note for plan in report.tenants for note in plan.notes if note.kind is Kind.LOST]
+        told = [
+            note for plan in report.tenants for note in plan.notes if note.kind is FindingKind.LOST
+        ]
         assert "a client has created another one" in told[0].message
     assert "telemetry_a" not in kept.server().databases
 
@@ -404,13 +409,15 @@ def test_a_moved_tenant_s_old_copy_is_kept_where_its_new_place_was_created_again
     kept.targets = ("eu1", "eu2")
     kept.server("eu2").databases["telemetry_a"] = Database("telemetry_a", None, True, True)
     due = books(kept).now + 7 * DAY
-    record = replace(books(kept).records["a"], other="eu2", other_identity="eu2", due=due)
+    record = replace(
+        books(kept).records["a"], secondary_target="eu2", secondary_identity="eu2", drop_after=due
+    )
     books(kept).records["a"] = record
     recreate(kept)
     assert kept.run().exit_code is ExitCode.FAILED
     assert adopt(kept).exit_code is ExitCode.OK
     record = books(kept).records["a"]
-    assert (record.state, record.other, record.due) == (State.READY, "eu2", due)
+    assert (record.state, record.secondary_target, record.drop_after) == (State.READY, "eu2", due)
 
 
 def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
@@ -420,7 +427,7 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
     with kept.engine() as engine:
         context = Context(scope=replace(Context().scope, tenants=frozenset(["a"])))
         report = engine.run(Move("eu2"), context)
-    assert finding(report).kind is Kind.LOST
+    assert finding(report).kind is FindingKind.LOST
     assert "it holds 12 rows" in finding(report).message
     assert "telemetry_a" not in kept.server("eu2").databases
 
@@ -442,7 +449,7 @@ def test_the_full_runs_of_an_application_tell_and_record_it_too(kept: Bench) -> 
 
     recreate(kept)
     report = kept.run(operation=Ensure(only_create=True))
-    assert finding(report).kind is Kind.LOST
+    assert finding(report).kind is FindingKind.LOST
     assert events(kept) == ["created", "recreated"]
     assert kept.server().databases["telemetry_a"] == written()
 
@@ -457,6 +464,6 @@ def test_without_a_ledger_it_is_completed_as_ever(bench: Bench) -> None:
 def test_a_new_tenant_s_database_that_a_client_created_first_is_completed(kept: Bench) -> None:
     kept.tenants("a", "new", *OTHERS)
     kept.server().databases["telemetry_new"] = written("new")
-    books(kept).records["new"] = Record("new", State.WANTED, version=1)
+    books(kept).records["new"] = Record("new", State.PENDING, version=1)
     assert kept.run().exit_code is ExitCode.OK
     assert state(kept, "new") is State.READY

@@ -10,7 +10,7 @@ from influxops.domain.change import Action, Change
 from influxops.domain.database import UNKNOWN, Database, Inventory, Traits
 from influxops.domain.finding import Finding, Severity
 from influxops.domain.naming import Template
-from influxops.domain.plan import Plan, Verdict
+from influxops.domain.plan import Plan, TenantStatus
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
 from influxops.reconcile.guards import guard
@@ -49,14 +49,14 @@ class Result:
 
     @property
     def held(self) -> tuple[str, ...]:
-        return self._with(Verdict.HELD)
+        return self._with(TenantStatus.BLOCKED)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        return self._with(Verdict.UNKNOWN)
+        return self._with(TenantStatus.UNKNOWN)
 
-    def _with(self, verdict: Verdict) -> tuple[str, ...]:
-        return tuple(id_ for id_, each in self.plan.tenants.items() if each.verdict is verdict)
+    def _with(self, verdict: TenantStatus) -> tuple[str, ...]:
+        return tuple(id_ for id_, each in self.plan.tenants.items() if each.status is verdict)
 
     @property
     def findings(self) -> list[Finding]:
@@ -160,7 +160,7 @@ def test_unmanaged_retention_is_neither_set_nor_cleared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actual", "wanted", "allowed"),
+    ("actual", "pending", "allowed"),
     [(30 * DAY, 60 * DAY, True), (30 * DAY, None, True), (60 * DAY, 30 * DAY, False),
      (None, 30 * DAY, False)],
 )  # fmt: skip
@@ -248,7 +248,7 @@ def test_an_estimated_capacity_is_told_and_tried() -> None:
     assert "3 to create, 2 places left" in finding.message and finding.target == "eu1"
 
 
-def test_targets_with_places_left_come_before_one_that_is_asked_for_more() -> None:
+def test_targets_with_free_slots_come_before_one_that_is_asked_for_more() -> None:
     two = {"eu1": inventory(capacity=1), "eu2": inventory(capacity=1)}
     result = plan(["a", "b", "c"], two, rules("eu1", "eu2"))
     assert [c.target for c in result.changes] == ["eu1", "eu2", "eu1"]
@@ -351,7 +351,7 @@ def many(**attributes: str) -> list[Tenant]:
         (many(database="telemetry_x"), {"eu1": inventory()}),
         (many(retention="never"), {"eu1": inventory()}),
     ],
-    ids=["full", "unreachable", "collision", "held"],
+    ids=["full", "unreachable", "collision", "blocked"],
 )
 def test_planning_looks_at_the_clock_now_and_then_and_asks_linearly(
     tenants: list[Tenant], inventories: dict[str, Inventory]

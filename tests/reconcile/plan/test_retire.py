@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from influxops.domain.change import Action, Status
+from influxops.domain.change import Action, ChangeResult
 from influxops.domain.database import TableStats
-from influxops.domain.finding import Kind, Severity
-from influxops.domain.plan import Verdict
+from influxops.domain.finding import FindingKind, Severity
+from influxops.domain.plan import TenantStatus
 from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import (
     ConfigError,
@@ -61,7 +61,7 @@ def events(bench: Bench, tenant: str = "a") -> list[str]:
     return [entry.event.value for entry in books(bench).history if entry.tenant == tenant]
 
 
-def kinds(report: Report) -> set[Kind]:
+def kinds(report: Report) -> set[FindingKind]:
     return {finding.kind for finding in report.findings}
 
 
@@ -85,7 +85,7 @@ def test_a_retired_tenant_keeps_its_database_until_the_time_has_passed(kept: Ben
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.OK
     assert record(kept).state is State.RETIRING
-    assert record(kept).due == books(kept).now + 7 * DAY
+    assert record(kept).drop_after == books(kept).now + 7 * DAY
     assert "telemetry_a" in kept.server().databases
     assert events(kept) == ["created", "retiring"]
     assert ReportView(report).action_text(report.tenants[0]) == (
@@ -96,11 +96,11 @@ def test_a_retired_tenant_keeps_its_database_until_the_time_has_passed(kept: Ben
 def test_the_time_comes_from_the_command_or_the_configuration(kept: Bench) -> None:
     kept.extra["ledger"]["retire_after"] = "2d"
     retire(kept, "a")
-    assert record(kept).due == books(kept).now + 2 * DAY
+    assert record(kept).drop_after == books(kept).now + 2 * DAY
     retire(kept, "a", after=3600)
-    assert record(kept).due == books(kept).now + 2 * DAY
+    assert record(kept).drop_after == books(kept).now + 2 * DAY
     retire(kept, "a", after=3600, renew=True)
-    assert record(kept).due == books(kept).now + timedelta(hours=1)
+    assert record(kept).drop_after == books(kept).now + timedelta(hours=1)
 
 
 def test_a_plan_to_retire_writes_nothing(kept: Bench) -> None:
@@ -127,7 +127,7 @@ def test_a_tenant_that_a_source_still_has_is_refused_until_that_is_allowed(kept:
     report = retire(kept, "b", allow=["still-registered"])
     assert report.exit_code is ExitCode.OK
     assert record(kept, "b").state is State.RETIRING
-    assert Kind.STILL_REGISTERED in kinds(report)
+    assert FindingKind.STILL_REGISTERED in kinds(report)
 
 
 @pytest.mark.parametrize(("age", "refused"), [(timedelta(hours=23), True), (2 * DAY, False)])
@@ -232,20 +232,20 @@ def test_an_empty_registry_retires_nobody(kept: Bench) -> None:
 
 def test_a_tenant_in_another_runs_hands_or_on_the_move_is_held(kept: Bench) -> None:
     books(kept).living.add("other")
-    books(kept).records["a"] = replace(record(kept), holder="other")
-    assert Kind.BUSY in kinds(retire(kept, "a"))
+    books(kept).records["a"] = replace(record(kept), claimed_by="other")
+    assert FindingKind.CLAIMED in kinds(retire(kept, "a"))
     books(kept).living.clear()
-    books(kept).records["a"] = replace(record(kept), state=State.MOVING, other="eu2")
-    assert Kind.MOVING in kinds(retire(kept, "a"))
-    books(kept).records["a"] = replace(record(kept), state=State.READY, due=REMOVED)
-    assert Kind.MOVING in kinds(retire(kept, "a"))
+    books(kept).records["a"] = replace(record(kept), state=State.MOVING, secondary_target="eu2")
+    assert FindingKind.MOVING in kinds(retire(kept, "a"))
+    books(kept).records["a"] = replace(record(kept), state=State.READY, drop_after=REMOVED)
+    assert FindingKind.MOVING in kinds(retire(kept, "a"))
 
 
 def test_a_tenant_without_a_database_needs_no_retiring(kept: Bench) -> None:
-    books(kept).records["a"] = Record("a", State.WANTED, version=1)
+    books(kept).records["a"] = Record("a", State.PENDING, version=1)
     report = retire(kept, "a")
     assert (report.exit_code, report.changed) == (ExitCode.OK, ())
-    assert record(kept).state is State.WANTED
+    assert record(kept).state is State.PENDING
 
 
 def test_what_could_not_be_recorded_is_not_called_retired(kept: Bench) -> None:
@@ -253,7 +253,7 @@ def test_what_could_not_be_recorded_is_not_called_retired(kept: Bench) -> None:
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.FAILED
     assert report.changed == ()
-    assert report.tenants[0].verdict is Verdict.FAILED
+    assert report.tenants[0].status is TenantStatus.FAILED
     assert record(kept).state is State.READY
 
 
@@ -261,7 +261,7 @@ def test_whom_another_run_changed_meanwhile_is_left_alone(kept: Bench) -> None:
     books(kept).rival = {"a": replace(record(kept), version=7)}
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.CLAIMED in kinds(report)
     assert "retiring" not in events(kept)
 
 
@@ -272,7 +272,7 @@ def test_a_retiring_tenant_can_be_kept(kept: Bench) -> None:
     retire(kept, "a")
     report = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert report.exit_code is ExitCode.OK
-    assert (record(kept).state, record(kept).due) == (State.READY, None)
+    assert (record(kept).state, record(kept).drop_after) == (State.READY, None)
     assert events(kept)[-1] == "unretired"
     again = kept.run(tenants=("a",), operation=Unretire(("a",)))
     assert (again.exit_code, again.changed) == (ExitCode.OK, ())
@@ -294,8 +294,8 @@ def test_ensure_unretires_who_is_back_and_a_plan_shows_it(kept: Bench) -> None:
     assert [change.action for change in plan.planned] == [Action.UNRETIRE]
     report = kept.run()
     assert report.exit_code is ExitCode.OK
-    assert Kind.UNRETIRED in kinds(report)
-    assert (record(kept).state, record(kept).due) == (State.READY, None)
+    assert FindingKind.UNRETIRED in kinds(report)
+    assert (record(kept).state, record(kept).drop_after) == (State.READY, None)
     assert events(kept) == ["created", "retiring", "unretired"]
     assert kept.run().changed == ()
 
@@ -309,7 +309,11 @@ def test_what_is_due_is_dropped_and_the_ledger_says_until_when_its_data_is_there
     report = drop_due(due)
     assert report.exit_code is ExitCode.OK
     assert "telemetry_a" not in due.server().databases
-    assert (record(due).state, record(due).due, record(due).holder) == (State.RETIRED, None, "")
+    assert (record(due).state, record(due).drop_after, record(due).claimed_by) == (
+        State.RETIRED,
+        None,
+        "",
+    )
     entry = books(due).history[-1]
     assert entry.event.value == "dropped"
     assert entry.message == "its data is kept until 2026-11-27 12:00 UTC"
@@ -339,7 +343,7 @@ def test_who_is_back_is_unretired_instead_of_dropped(due: Bench) -> None:
     due.tenants(*IDS)
     report = drop_due(due)
     assert report.exit_code is ExitCode.OK
-    assert Kind.UNRETIRED in kinds(report)
+    assert FindingKind.UNRETIRED in kinds(report)
     assert record(due).state is State.READY
     assert "telemetry_a" in due.server().databases
 
@@ -366,7 +370,7 @@ def test_telemetry_that_comes_meanwhile_stops_the_drop(due: Bench) -> None:
     assert report.exit_code is ExitCode.REFUSED
     assert guards(report) == ["recent-telemetry"]
     assert "telemetry_a" in due.server().databases
-    assert (record(due).state, record(due).holder) == (State.RETIRING, "")
+    assert (record(due).state, record(due).claimed_by) == (State.RETIRING, "")
 
 
 @pytest.mark.parametrize("broken", ["source", "target", "telemetry", "part"])
@@ -391,9 +395,9 @@ def test_what_cannot_be_read_postpones(due: Bench, broken: str, meanwhile: bool)
         breaks()
     report = drop_due(due)
     assert report.exit_code is ExitCode.FAILED
-    assert report.tenants[0].verdict is Verdict.UNKNOWN
+    assert report.tenants[0].status is TenantStatus.UNKNOWN
     assert "postponed" in report.tenants[0].finding.message  # type: ignore[union-attr]
-    assert (record(due).state, record(due).holder) == (State.RETIRING, "")
+    assert (record(due).state, record(due).claimed_by) == (State.RETIRING, "")
     assert due.server().changes[-1].action is Action.CREATE
 
 
@@ -428,7 +432,7 @@ def test_a_server_that_is_replaced_meanwhile_loses_nothing(due: Bench) -> None:
 
 
 def test_who_was_unretired_by_another_run_meanwhile_is_kept(due: Bench) -> None:
-    books(due).rival = {"a": replace(record(due), state=State.READY, due=None, version=9)}
+    books(due).rival = {"a": replace(record(due), state=State.READY, drop_after=None, version=9)}
     report = drop_due(due)
     assert report.exit_code is ExitCode.FAILED
     assert "telemetry_a" in due.server().databases
@@ -437,9 +441,9 @@ def test_who_was_unretired_by_another_run_meanwhile_is_kept(due: Bench) -> None:
 
 def test_who_is_in_another_runs_hands_is_left_to_it(due: Bench) -> None:
     books(due).living.add("other")
-    books(due).records["a"] = replace(record(due), holder="other")
+    books(due).records["a"] = replace(record(due), claimed_by="other")
     report = drop_due(due)
-    assert Kind.BUSY in kinds(report)
+    assert FindingKind.CLAIMED in kinds(report)
     assert "telemetry_a" in due.server().databases
 
 
@@ -472,23 +476,23 @@ def test_what_a_run_that_died_has_dropped_is_recorded_with_the_time_at_which_its
 
 
 def test_a_drop_that_fails_stays_due(due: Bench) -> None:
-    due.server().outcomes = {"telemetry_a": Status.FAILED}
+    due.server().outcomes = {"telemetry_a": ChangeResult.FAILED}
     assert drop_due(due).exit_code is ExitCode.FAILED
-    assert (record(due).state, record(due).tries) == (State.RETIRING, 1)
+    assert (record(due).state, record(due).attempts) == (State.RETIRING, 1)
     due.server().outcomes = {}
     assert drop_due(due).exit_code is ExitCode.OK
     assert record(due).state is State.RETIRED
 
 
 def test_a_run_that_died_before_it_dropped_is_followed_by_one_that_does(due: Bench) -> None:
-    books(due).records["a"] = replace(record(due), holder="dead")
+    books(due).records["a"] = replace(record(due), claimed_by="dead")
     assert drop_due(due).exit_code is ExitCode.OK
     assert record(due).state is State.RETIRED
 
 
 def test_without_its_ledger_nothing_is_dropped(due: Bench) -> None:
     books(due).broken["records"] = LedgerError("connection refused")
-    report = drop_due(due, allow=["unrecorded"])
+    report = drop_due(due, allow=["unrecorded-changes"])
     assert report.exit_code is ExitCode.FAILED
     assert "telemetry_a" in due.server().databases
 
@@ -515,7 +519,7 @@ def test_what_a_late_writer_brought_back_is_named_and_can_be_retired_again(due: 
     drop_due(due)
     due.server().databases["telemetry_a"] = Database("telemetry_a", None, False, True)
     report = due.run()
-    (note,) = [note for note in report.notes if note.kind is Kind.BACK_AGAIN]
+    (note,) = [note for note in report.notes if note.kind is FindingKind.RECREATED_AFTER_DROP]
     assert (note.tenant, note.severity) == ("a", Severity.WARNING)
     assert "a late write made it" in note.message
     assert "retire a" in note.hint
@@ -533,7 +537,7 @@ def test_what_came_back_on_another_target_is_named_too(due: Bench) -> None:
 def test_a_deleted_database_that_is_in_no_ledger_and_is_back_is_named(kept: Bench) -> None:
     kept.server().deleted["telemetry_z"] = REMOVED
     kept.server().databases["telemetry_z"] = Database("telemetry_z", None, False, True)
-    (note,) = [note for note in kept.run().notes if note.kind is Kind.BACK_AGAIN]
+    (note,) = [note for note in kept.run().notes if note.kind is FindingKind.RECREATED_AFTER_DROP]
     assert "a late write made it" in note.message
 
 
@@ -560,13 +564,13 @@ def test_a_database_that_is_another_tenants_as_well_is_neither_retired_nor_dropp
         del books(kept).records["b"]
     report = retire(kept, "a")
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert record(kept).state is State.READY
 
     books(kept).records["a"] = replace(record(kept), state=State.RETIRING)
     report = drop_due(kept)
     assert report.exit_code is ExitCode.FAILED
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert "telemetry_b" in kept.server().databases
 
 
@@ -579,7 +583,7 @@ def test_what_is_not_recorded_is_not_retired_with_a_database_that_another_tenant
     report = kept.run(
         tenants=("a",), operation=Retire(("a",), found=True), allow=["still-registered"]
     )
-    assert Kind.NAME_COLLISION in kinds(report)
+    assert FindingKind.NAME_COLLISION in kinds(report)
     assert "a" not in books(kept).records
     assert "telemetry_a" in kept.server().databases
 

@@ -48,7 +48,7 @@ def test_what_the_documentation_shows_works(
     steps = re.findall(r"```sh\n(.*?)```(?:\n\n```json\n(.*?)```)?", TEXT, flags=re.DOTALL)
     with new_database(postgres) as db:
         cli = Cli(tmp_path, {"REGISTRY_DSN": db.conninfo})
-        patient = configuration.replace("[web]\n", "[web]\nbudget = 20.0\n")
+        patient = configuration.replace("[web]\n", "[web]\ntimeout = 20.0\n")
         cli.config(patient.replace("https://eu1.example:8181", module_influx.url))
         install, *calls = steps
         sh(install[0], cli)

@@ -18,7 +18,7 @@ def test_a_move_that_the_services_end_interrupts_is_gone_on_with_by_another_pres
 ) -> None:
     # The move waits a minute for clients that use the old place: it is under way when it ends.
     with new_stand_in() as first, new_stand_in() as second:
-        more = f'[web]\nbudget = 0.5\n[targets.de1]\nkind = "influxdb3"\nurl = "{first.url}"\n'
+        more = f'[web]\ntimeout = 0.5\n[targets.de1]\nkind = "influxdb3"\nurl = "{first.url}"\n'
         with platform(tmp_path, postgres, second, more) as web:
             web.db.execute("INSERT INTO tenants (tenant_id, name) VALUES ('acme', 'Acme')")
             done = web.cli("ensure")

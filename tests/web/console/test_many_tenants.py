@@ -22,7 +22,7 @@ def many(
 ) -> Iterator[tuple[Web, Influx]]:
     with (
         new_stand_in() as influx,
-        platform(tmp_path_factory.mktemp("many"), postgres, influx, "[web]\nbudget = 1\n") as web,
+        platform(tmp_path_factory.mktemp("many"), postgres, influx, "[web]\ntimeout = 1\n") as web,
     ):
         web.db.execute("INSERT INTO tenants (tenant_id, name) VALUES ('real', 'Real')")
         done = web.cli("ensure")
@@ -31,7 +31,7 @@ def many(
             "INSERT INTO tenants (tenant_id, name) "
             "SELECT 't' || lpad(n::text, 5, '0'), 'Tenant ' || n FROM generate_series(2, 10000) n",
             "INSERT INTO influxops.tenants (namespace, tenant, state, database, target, error) "
-            "SELECT 'default', tenant_id, CASE WHEN n % 10 = 0 THEN 'wanted' ELSE 'ready' END, "
+            "SELECT 'default', tenant_id, CASE WHEN n % 10 = 0 THEN 'pending' ELSE 'ready' END, "
             "'telemetry_' || tenant_id, CASE WHEN n % 10 > 0 THEN 'eu1' END, "
             "CASE WHEN n % 10 = 0 THEN 'no server has a place' ELSE '' END "
             "FROM (SELECT tenant_id, row_number() OVER (ORDER BY tenant_id) AS n FROM tenants "
@@ -51,7 +51,7 @@ def many(
         ("/", "10,000 tenants, page 1 of 200"),
         ("/?page=200", "page 200 of 200"),
         ("/?q=00777", "1 tenant"),
-        ("/?state=wanted&page=3", "999 tenants, page 3 of 20"),
+        ("/?state=pending&page=3", "999 tenants, page 3 of 20"),
         ("/fleet", "999 tenants; those that wait longest"),
         ("/runs", "500 created"),
     ],

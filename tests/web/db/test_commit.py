@@ -42,7 +42,7 @@ def behind(
     with new_database(postgres) as db, pg_proxy(postgres.port) as proxy:
         db.execute(REGISTRY)
         cli = Cli(folder, {"DSN": proxy.conninfo(db)})
-        write_config(cli, module_influx.url, "[web]\nbudget = 20.0\n")
+        write_config(cli, module_influx.url, "[web]\ntimeout = 20.0\n")
         admin, reader = install(cli)
         with serving(cli, db, module_influx, admin, reader) as web:
             body = {"tenant_id": "old"}

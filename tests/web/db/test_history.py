@@ -36,8 +36,8 @@ def in_tokyo(tmp_path: Path, postgres: EmbeddedPostgres, module_influx: Influx) 
 def test_times_are_in_utc_whatever_the_time_zone_of_the_database(in_tokyo: Web) -> None:
     in_tokyo.db.execute(
         "INSERT INTO tenants (tenant_id, name) VALUES ('acme', 'Acme')",
-        "INSERT INTO influxops.tenants (namespace, tenant, state, since) "
-        "VALUES ('default', 'acme', 'wanted', '2026-03-01T10:00:00Z')",
+        "INSERT INTO influxops.tenants (namespace, tenant, state, state_since) "
+        "VALUES ('default', 'acme', 'pending', '2026-03-01T10:00:00Z')",
         "INSERT INTO influxops.history (namespace, at, run, who, event, tenant) "
         "VALUES ('default', '2026-03-01T10:00:00Z', 'r1', 'ops@host', 'created', 'acme')",
     )
@@ -50,7 +50,7 @@ def test_times_are_in_utc_whatever_the_time_zone_of_the_database(in_tokyo: Web) 
 
 def test_a_run_is_summed_up_by_what_it_did_and_not_by_what_it_tried(web: Web) -> None:
     web.db.execute(
-        "INSERT INTO influxops.history (namespace, run, who, event, tenant, ended) "
+        "INSERT INTO influxops.history (namespace, run, who, event, tenant, outcome) "
         "VALUES ('default', 'tried', 'ops@host', 'created', 'one', 'done'), "
         "('default', 'tried', 'ops@host', 'created', 'two', 'full'), "
         "('default', 'tried', 'ops@host', 'created', 'three', 'full')"

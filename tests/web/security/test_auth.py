@@ -173,7 +173,7 @@ def strict(
 ) -> Iterator[Web]:
     """One that believes a proxy, with short sessions and the usual limit of logins."""
     folder = tmp_path_factory.mktemp("strict")
-    extra = '[web]\nsession = "1s"\n'
+    extra = '[web]\nsession_ttl = "1s"\n'
     with platform(folder, postgres, module_influx, extra, "--proxy-headers") as running:
         yield running
 
