@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import urllib3
 
-from influxops.plugin import Context, CopyRequest
+from influxops.plugin import CopyRequest, RunContext
 from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -66,7 +66,7 @@ def copy(source: str, target: str) -> None:
         for name, url in (("from", source), ("to", target))
     ]
     rows = 0
-    for told in plugins[0].influxops_copy(CopyRequest(DATABASE, plugins[1]), Context()):
+    for told in plugins[0].influxops_copy(CopyRequest(DATABASE, plugins[1]), RunContext()):
         if told.stage != "copying" and not copied:
             copied, rows = time.monotonic() - began, told.rows
     for plugin in plugins:

@@ -18,7 +18,15 @@ from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from influxops.plugin import Context, Entry, Event, Record, State, Wanted, Writing
+from influxops.plugin import (
+    Event,
+    HistoryEntry,
+    HistoryQuery,
+    LedgerUpdate,
+    Record,
+    RunContext,
+    State,
+)
 from influxops_postgres import PostgresLedger, PostgresLedgerSettings
 from influxops_postgres.ledger.transaction import installing
 from tests.pg import new_database, postgres_server
@@ -35,29 +43,29 @@ def timed(what: str, work: Callable[[], T]) -> T:
 
 
 def run(ledger: PostgresLedger, tenants: int) -> None:
-    context, now = Context(), datetime.now(UTC)
+    context, now = RunContext(), datetime.now(UTC)
     new = [
         Record(
             f"tenant-{n:07}", State.ALLOCATED, f"telemetry_tenant-{n:07}", "eu1", identity="uuid"
         )
         for n in range(tenants)
     ]
-    with ledger.influxops_lock(context):
-        taken = timed("reserve all, new", lambda: list(ledger.influxops_reserve(new, context)))
-        timed("reserve all, refused", lambda: ledger.influxops_reserve(new, context))
-        made = Writing(
+    with ledger.influxops_session(context):
+        taken = timed("reserve all, new", lambda: list(ledger.influxops_claim(new, context)))
+        timed("reserve all, refused", lambda: ledger.influxops_claim(new, context))
+        made = LedgerUpdate(
             tuple(
                 replace(each, state=State.READY, created_at=now, last_seen_at=now) for each in taken
             ),
-            entries=tuple(Entry(Event.CREATED, each.tenant, "eu1") for each in taken),
+            entries=tuple(HistoryEntry(Event.CREATED, each.tenant, "eu1") for each in taken),
         )
-        ready = timed("record all, an entry each", lambda: ledger.influxops_record(made, context))
-        seen = Writing(tuple(replace(each, last_seen_at=now) for each in ready))
-        timed("record all, seen again", lambda: ledger.influxops_record(seen, context))
-    timed("read all", lambda: ledger.influxops_records(context, None))
-    timed("read one", lambda: ledger.influxops_records(context, ["tenant-0000001"]))
-    timed("the whole history", lambda: ledger.influxops_history(Wanted(), context))
-    one = Wanted(tenants=["tenant-0000001"])
+        ready = timed("record all, an entry each", lambda: ledger.influxops_commit(made, context))
+        seen = LedgerUpdate(tuple(replace(each, last_seen_at=now) for each in ready))
+        timed("record all, seen again", lambda: ledger.influxops_commit(seen, context))
+    timed("read all", lambda: ledger.influxops_load_records(None, context))
+    timed("read one", lambda: ledger.influxops_load_records(["tenant-0000001"], context))
+    timed("the whole history", lambda: ledger.influxops_history(HistoryQuery(), context))
+    one = HistoryQuery(tenants=["tenant-0000001"])
     timed("the history of one", lambda: ledger.influxops_history(one, context))
 
 
@@ -71,7 +79,7 @@ def main() -> None:
             "statement_timeout": 0,
         }
         ledger = PostgresLedger("", PostgresLedgerSettings.parse(parts))
-        assert list(installing(ledger.settings, Context()))
+        assert list(installing(ledger.settings, RunContext()))
         print(f"{tenants:,} tenants")
         run(ledger, tenants)
 

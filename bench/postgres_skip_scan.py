@@ -16,7 +16,7 @@ import time
 
 import psycopg
 
-from influxops.plugin import Context
+from influxops.plugin import RunContext
 from influxops_demo.postgres import embedded_postgres
 from influxops_postgres import PostgresSettings
 from influxops_postgres.source.registry import AFTER, ids_query, look_up
@@ -51,7 +51,7 @@ def main() -> int:
         )
         seconds: dict[bool, list[float]] = {False: [], True: []}
         ids: dict[bool, set[str | None]] = {}
-        with reading(settings, Context()) as session:
+        with reading(settings, RunContext()) as session:
             chosen = look_up(session).skipping_pays
             for _ in range(arguments.rounds):
                 for skip in (False, True):

@@ -27,7 +27,7 @@ from influxops.config.load import load_config
 from influxops.domain.selection import Scope
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_demo.postgres import embedded_postgres
 from influxops_devserver.testing import running_stand_in
 from tests.integration.proxy import Answer, Proxy, Seen, running_proxy
@@ -110,7 +110,8 @@ def healthy(path: Path) -> None:
     with Engine(load_config(path)) as engine:
         scope = Scope(frozenset({"t1"}))
         runs = [
-            timed(lambda: engine.run(Ensure(), Context(scope=scope), tell=False)) for _ in range(5)
+            timed(lambda: engine.run(Ensure(), RunContext(scope=scope), tell=False))
+            for _ in range(5)
         ]
         show("for comparison: a whole run for one tenant", runs)
 

@@ -5,10 +5,10 @@ Every error says what failed, for whom, why, and what to do next::
     InfluxopsError             the root: catch this one
     ├── ConfigError            the configuration, the environment or the command line   exit 2
     ├── PluginError            a plugin broke while it ran
-    │   └── PluginUnusable     a plugin could not be found, loaded or made              exit 2
+    │   └── PluginLoadError   a plugin could not be found, loaded or made              exit 2
     ├── SourceError            tenants could not be read
     ├── TargetError            a server could not be reached or refused
-    │   └── TargetRefused      …because of who asks (token, rights): asking again is no use
+    │   └── TargetAuthError    …because of who asks (token, rights): asking again is no use
     ├── LedgerError            the ledger could not be read or written
     │   └── TransactionLost    …nor can anything in the application's own transaction
     ├── ReporterError          a report could not be delivered; never changes a run's result
@@ -80,7 +80,7 @@ class PluginError(InfluxopsError):
     """A plugin broke while it ran."""
 
 
-class PluginUnusable(PluginError):
+class PluginLoadError(PluginError):
     """What the configuration asks for is not there or cannot be loaded: nothing was tried."""
 
     exit_code = ExitCode.USAGE
@@ -94,7 +94,7 @@ class TargetError(InfluxopsError):
     """A target could not be reached, or answered with an error."""
 
 
-class TargetRefused(TargetError):
+class TargetAuthError(TargetError):
     """A target refused the token or its rights: trying again changes nothing."""
 
 

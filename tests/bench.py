@@ -13,7 +13,7 @@ from influxops.domain.tenant import Tenant
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure, Operation
 from influxops.report.model import Report
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.fakes import KINDS, WORLDS, Server, World
 
 _numbers = itertools.count()
@@ -73,7 +73,7 @@ class Bench:
         dry_run: bool = False,
         tenants: tuple[str, ...] = (),
         targets: tuple[str, ...] = (),
-        context: Context | None = None,
+        context: RunContext | None = None,
         verify: bool = False,
         operation: Operation | None = None,
         **arguments: Any,
@@ -82,7 +82,7 @@ class Bench:
             frozenset(tenants) if tenants else None, frozenset(targets) if targets else None
         )
         with self.engine() as engine:
-            context = context or Context(dry_run=dry_run, scope=scope, verify=verify)
+            context = context or RunContext(dry_run=dry_run, scope=scope, verify=verify)
             return engine.run(operation or Ensure(), context, **arguments)
 
 

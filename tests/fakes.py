@@ -18,39 +18,39 @@ from influxops.plugin import (
     Change,
     ChangeResult,
     Check,
-    Context,
     CopyProgress,
     CopyRequest,
     Database,
     DatabaseStats,
-    Entry,
     Finding,
+    HistoryEntry,
+    HistoryQuery,
     Inventory,
     LedgerSettings,
+    LedgerSnapshot,
+    LedgerUpdate,
     Location,
     LockBusy,
     Marker,
-    Memory,
     Outcome,
     PluginSettings,
     Record,
     Report,
     ReporterSettings,
+    RunContext,
     Secret,
     SourceError,
     SourceSettings,
     TableStats,
+    TargetCapabilities,
     TargetError,
     TargetSettings,
     Tenant,
-    Traits,
-    Wanted,
-    Writing,
     hookimpl,
     setting,
 )
 from influxops.plugin import Server as Known
-from influxops.plugin_host.discovery import Kind
+from influxops.plugin_host.discovery import PluginType
 
 #: When a server removes the data of what is dropped.
 REMOVED = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -68,7 +68,7 @@ class Server:
     down: str = ""
     reads: int = 0
     shows_all: bool = True
-    closely: list[frozenset[str]] = field(default_factory=list)
+    verify: list[frozenset[str]] = field(default_factory=list)
     #: Is called with the hook's name before each reading.
     before_reading: Callable[[str], object] = lambda hook: None
     #: Ends the run while this reading, counted from 1, is under way.
@@ -150,7 +150,7 @@ class Books:
     records: dict[str, Record] = field(default_factory=dict)
     servers: dict[str, Known] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
-    history: list[Entry] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
     #: The runs that live, beside those that are in their context.
     living: set[str] = field(default_factory=set)
     #: What goes wrong, by the hook's name without `influxops_`.
@@ -241,7 +241,7 @@ class MemorySource(_Base):
             )
 
     @hookimpl
-    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding] | None:
+    def influxops_tenants(self, context: RunContext) -> Iterable[Tenant | Finding] | None:
         given = self.world.tenants.get(self.section, [])
         return None if given is None else self._given(given)
 
@@ -251,13 +251,13 @@ class MemorySource(_Base):
             raise self.world.broken[self.section]
 
     @hookimpl
-    def influxops_check(self, context: Context) -> Iterable[Check]:
+    def influxops_check(self, context: RunContext) -> Iterable[Check]:
         yield Check("memory", True, "is there")
         if self.section in self.world.broken:
             raise self.world.broken[self.section]
 
     @hookimpl
-    def influxops_lock(self, context: Context) -> contextlib.AbstractContextManager[None]:
+    def influxops_lock(self, context: RunContext) -> contextlib.AbstractContextManager[None]:
         return self._lock()
 
     @contextlib.contextmanager
@@ -274,13 +274,13 @@ class MemorySource(_Base):
 class MemoryTarget(_Base):
     """Holds databases in memory, with a limit where its server has one."""
 
-    traits = Traits(
+    capabilities = TargetCapabilities(
         server="Memory",
         retention=(3600, 10**9),
-        marker="marker",
-        contents="telemetry",
-        name_rule=broken_rule,
-        tenant_rule=lambda id_: "holds a control character" if not id_.isprintable() else "",
+        completion_marker="marker",
+        table_label="telemetry",
+        validate_name=broken_rule,
+        validate_tenant=lambda id_: "holds a control character" if not id_.isprintable() else "",
     )
 
     class Settings(TargetSettings):
@@ -302,11 +302,11 @@ class MemoryTarget(_Base):
         return self.world.servers.setdefault(self.section, Server(uuid=self.section))
 
     @hookimpl
-    def influxops_inventory(self, context: Context, closely: Collection[str]) -> Inventory:
+    def influxops_list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
         server = self.server
         server.before_reading("inventory")
         server.reads += 1
-        server.closely.append(frozenset(closely))
+        server.verify.append(frozenset(verify))
         if server.cancels_reading == server.reads:
             context.cancel()
             context.check()
@@ -324,7 +324,7 @@ class MemoryTarget(_Base):
             (given,) = server.nonsense
             return Inventory(given) if isinstance(given, dict) else cast(Inventory, given)
         databases = {
-            name: replace(each, complete=False) if name in server.hidden & {*closely} else each
+            name: replace(each, complete=False) if name in server.hidden & {*verify} else each
             for name, each in server.databases.items()
         }
         return Inventory(
@@ -340,14 +340,14 @@ class MemoryTarget(_Base):
 
     @hookimpl
     def influxops_markers(
-        self, names: Collection[str], context: Context
+        self, names: Collection[str], context: RunContext
     ) -> Iterable[tuple[str, Marker]]:
         server = self.server
         server.asked_markers += sorted(names)
         return [(name, server.markers[name]) for name in names if name in server.markers]
 
     @hookimpl
-    def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+    def influxops_ensure(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
         server = self.server
         for change in changes:
             server.before_change()
@@ -400,7 +400,7 @@ class MemoryTarget(_Base):
             yield Outcome(change, ChangeResult.DONE)
 
     @hookimpl
-    def influxops_describe(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
+    def influxops_database_stats(self, names: Sequence[str]) -> Iterator[DatabaseStats]:
         for name in names:
             if self.server.mute:
                 yield DatabaseStats(name, message=self.server.mute)
@@ -410,7 +410,7 @@ class MemoryTarget(_Base):
                 yield DatabaseStats(name, count, last, tables=tables)
 
     @hookimpl
-    def influxops_copy(self, order: CopyRequest, context: Context) -> Iterator[CopyProgress]:
+    def influxops_copy(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
         """Copy in passes until one finds nothing new; a step is some rows, in their order."""
         server = self.server
         server.orders.append(order)
@@ -487,7 +487,9 @@ class MemoryLedger(_Base):
         return books
 
     @hookimpl
-    def influxops_records(self, context: Context, tenants: Collection[str] | None) -> Memory:
+    def influxops_load_records(
+        self, tenants: Collection[str] | None, context: RunContext
+    ) -> LedgerSnapshot:
         books = self._called("records")
         records = {
             id_: replace(
@@ -497,10 +499,12 @@ class MemoryLedger(_Base):
             for id_, record in books.records.items()
             if tenants is None or id_ in tenants
         }
-        return Memory(records, tuple(books.servers.values()), frozenset(books.sources), books.now)
+        return LedgerSnapshot(
+            records, tuple(books.servers.values()), frozenset(books.sources), books.now
+        )
 
     @hookimpl
-    def influxops_reserve(self, records: Sequence[Record], context: Context) -> list[Record]:
+    def influxops_claim(self, records: Sequence[Record], context: RunContext) -> list[Record]:
         books = self._called("reserve")
         books.after_reserve()
         books.records.update(books.rival)
@@ -509,7 +513,7 @@ class MemoryLedger(_Base):
         return found
 
     @hookimpl
-    def influxops_record(self, writing: Writing, context: Context) -> list[Record]:
+    def influxops_commit(self, writing: LedgerUpdate, context: RunContext) -> list[Record]:
         books = self._called("record")
         there = {(server.target, server.identity) for server in writing.servers}
         books.records = {
@@ -532,7 +536,7 @@ class MemoryLedger(_Base):
         return found
 
     @hookimpl
-    def influxops_history(self, wanted: Wanted, context: Context) -> list[Entry]:
+    def influxops_history(self, wanted: HistoryQuery, context: RunContext) -> list[HistoryEntry]:
         return [
             entry
             for entry in self._called("history").history
@@ -540,11 +544,11 @@ class MemoryLedger(_Base):
         ]
 
     @hookimpl
-    def influxops_lock(self, context: Context) -> contextlib.AbstractContextManager[None]:
+    def influxops_lock(self, context: RunContext) -> contextlib.AbstractContextManager[None]:
         return self._lives(context)
 
     @contextlib.contextmanager
-    def _lives(self, context: Context) -> Iterator[None]:
+    def _lives(self, context: RunContext) -> Iterator[None]:
         books = self._called("lock")
         books.living.add(context.id)
         yield
@@ -564,7 +568,7 @@ class MemoryReporter(_Base):
             raise self.world.broken[f"{self.section} started"]
 
     @hookimpl
-    def influxops_report(self, report: Report, context: Context) -> None:
+    def influxops_report(self, report: Report, context: RunContext) -> None:
         if self.section in self.world.broken:
             raise self.world.broken[self.section]
         self.world.reports.append(report)
@@ -579,16 +583,16 @@ class WrappingReporter(MemoryReporter):
 
     @hookimpl(wrapper=True)
     def influxops_ensure(
-        self, changes: Sequence[Change], context: Context
+        self, changes: Sequence[Change], context: RunContext
     ) -> Generator[None, Iterator[Outcome], Iterator[Outcome]]:
         self.world.wrapped.append(len(changes))
         outcomes = yield
         return outcomes
 
 
-def kind(name: str, value: str) -> Kind:
+def kind(name: str, value: str) -> PluginType:
     """Make a kind of an object of this module, or of anywhere."""
-    return Kind(name, (EntryPoint(name, value, PLUGIN_GROUP),))
+    return PluginType(name, (EntryPoint(name, value, PLUGIN_GROUP),))
 
 
 KINDS = {

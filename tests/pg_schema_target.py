@@ -16,14 +16,14 @@ from influxops.plugin import (
     Action,
     Change,
     ChangeResult,
-    Context,
     Database,
     Inventory,
     Outcome,
+    RunContext,
     Target,
+    TargetCapabilities,
     TargetError,
     TargetSettings,
-    Traits,
     hookimpl,
     setting,
 )
@@ -47,10 +47,12 @@ class SchemaTarget(Target):
 
     Settings = SchemaSettings
     settings: SchemaSettings
-    traits: ClassVar[Traits] = Traits(server="PostgreSQL", name_rule=name_rule)
+    capabilities: ClassVar[TargetCapabilities] = TargetCapabilities(
+        server="PostgreSQL", validate_name=name_rule
+    )
 
     @hookimpl
-    def influxops_inventory(self, context: Context) -> Inventory:
+    def influxops_list_databases(self, context: RunContext) -> Inventory:
         """Read the names of all schemas that are not PostgreSQL's own."""
         listing = (
             "SELECT nspname FROM pg_namespace WHERE nspname <> 'public'"
@@ -66,7 +68,7 @@ class SchemaTarget(Target):
         return Inventory(databases, version=str(version))
 
     @hookimpl
-    def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+    def influxops_ensure(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
         """Make and drop schemas, each in a transaction of its own."""
         with psycopg.connect(self.settings.conninfo, autocommit=True) as connection:
             for change in changes:

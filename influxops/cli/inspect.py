@@ -9,7 +9,7 @@ from influxops.domain.finding import FindingKind, Severity
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.report.view import ReportView
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: What could not be read; it is told even where nobody in the scope depends on it.
 _UNREAD = (
@@ -23,7 +23,7 @@ _UNREAD = (
 
 
 def look(
-    engine: Engine, context: Context, *, leave_out: Collection[FindingKind] = ()
+    engine: Engine, context: RunContext, *, leave_out: Collection[FindingKind] = ()
 ) -> tuple[ReportView, int]:
     """Plan without telling the reporters, and say on standard error what is wrong.
 

@@ -24,7 +24,7 @@ from influxops.domain.selection import Scope
 from influxops.domain.text import one_line
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.stdio import has_escapes, write_stream
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def session(
     scope: Scope | None = None,
     reporters: Sequence[Section] = (),
     endless: bool = False,
-) -> Iterator[tuple[Engine, Context]]:
+) -> Iterator[tuple[Engine, RunContext]]:
     """Yield an engine and the context of a run that Ctrl-C, SIGTERM and SIGHUP end cleanly.
 
     Args:
@@ -66,7 +66,7 @@ def session(
         Engine(config, reporters=reporters) as engine,
         progress(options, lines=endless) as (on_stage, on_progress),
     ):
-        context = Context(
+        context = RunContext(
             timeout or (None if endless else config.timeout),
             dry_run=dry_run,
             verify=verify,
@@ -196,7 +196,7 @@ class _Plain(logging.Formatter):
 
 
 @contextlib.contextmanager
-def ended_by_signals(context: Context) -> Iterator[None]:
+def ended_by_signals(context: RunContext) -> Iterator[None]:
     """Let the first SIGINT, SIGTERM or SIGHUP end the run cleanly, and the second at once.
 
     A second SIGHUP does nothing: when a terminal goes away, its shell and the system send one
@@ -258,7 +258,7 @@ def progress(options: Common, *, lines: bool = False) -> Iterator[tuple[Any, Any
         lines: Whether a line now and then tells it where there is no terminal.
 
     Yields:
-        What `Context` takes as `on_stage` and `on_progress`.
+        What `RunContext` takes as `on_stage` and `on_progress`.
     """
     if options.quiet or options.log_format == "json" or not has_escapes(sys.stderr):
         if lines and not options.quiet:

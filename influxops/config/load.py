@@ -16,7 +16,7 @@ from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import check_duration, parse_duration, parse_retention
 from influxops.domain.naming import DEFAULT_TEMPLATE, Template
 from influxops.domain.text import did_you_mean, one_line, quote
-from influxops.errors import ConfigError, PluginUnusable
+from influxops.errors import ConfigError, PluginLoadError
 
 DEFAULT_FILE = "influxops.toml"
 
@@ -120,7 +120,7 @@ def all_tables() -> dict[str, type[PluginSettings]]:
     """Return the tables of the core and of all plugins, by name.
 
     Raises:
-        PluginUnusable: When one of a plugin cannot be imported.
+        PluginLoadError: When one of a plugin cannot be imported.
     """
     from importlib.metadata import entry_points  # slow to import, and few files have such a table
 
@@ -129,7 +129,7 @@ def all_tables() -> dict[str, type[PluginSettings]]:
         try:
             tables[point.name] = point.load()
         except Exception as error:
-            raise PluginUnusable(
+            raise PluginLoadError(
                 f"the table [{point.name}] of a plugin cannot be loaded ({point.value}): {error!r}",
                 hint="install what it needs, or uninstall it",
             ) from error

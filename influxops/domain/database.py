@@ -107,7 +107,7 @@ class DatabaseStats(Struct, frozen=True):
     """What a target tells of one database beyond the inventory."""
 
     name: str  # the database's name
-    #: Rows of what the target's `Traits.contents` names; 0 without any, None: not read.
+    #: Rows of what `TargetCapabilities.table_label` names; 0 without any, None: not read.
     telemetry_count: int | None = None
     #: The newest time of a row in any table, in UTC; None without rows, or where it is not known.
     last_write: datetime | None = None
@@ -145,20 +145,24 @@ def _plain(time: datetime | None) -> str | None:
     return time.isoformat().replace("+00:00", "Z") if time is not None else None
 
 
-class Traits(Struct, frozen=True):
+class TargetCapabilities(Struct, frozen=True):
     """What a kind of target has, and what it calls it; what it has not is refused for it.
 
-    A target declares it as its class's `traits`.
+    A target declares it as its class's `capabilities`.
     """
 
     server: str = ""  # what it is, for people: "InfluxDB 3"
     retention: tuple[int, int] | None = None  # shortest and longest period in seconds; None: none
-    marker: str = ""  # what says that a database is complete, in a word; empty where nothing does
-    contents: str = ""  # what `telemetry_count` counts, in a word: "telemetry"; empty without any
+    completion_marker: str = (
+        ""  # what says that a database is complete, in a word; empty where nothing does
+    )
+    table_label: str = (
+        ""  # what `telemetry_count` counts, in a word: "telemetry"; empty without any
+    )
     identity: str = "identity"  # what it calls the identity of a server
     #: Seconds after which a query is sure to find a row whose write was acknowledged.
     visible_after: float = 0.0
     #: Returns the rule that a database's name breaks, to be read after "its database name …".
-    name_rule: Callable[[str], str] = lambda name: ""
+    validate_name: Callable[[str], str] = lambda name: ""
     #: Returns the rule that a tenant's id breaks, to be read after "its id …".
-    tenant_rule: Callable[[str], str] = lambda tenant: ""
+    validate_tenant: Callable[[str], str] = lambda tenant: ""

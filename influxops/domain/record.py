@@ -98,7 +98,7 @@ class Server(Struct, frozen=True):
         return self.full_at is not None and now - self.full_at < _FULL
 
 
-class Memory(Struct, frozen=True):
+class LedgerSnapshot(Struct, frozen=True):
     """What a ledger gives at the beginning of a run."""
 
     records: Mapping[str, Record] = field(default_factory=dict)  # by the tenant's id
@@ -130,7 +130,7 @@ class Event(StrEnum):
     NEW_SOURCE = "new-source"
 
 
-class Entry(Struct, frozen=True):
+class HistoryEntry(Struct, frozen=True):
     """One line of the history."""
 
     event: Event
@@ -146,20 +146,20 @@ class Entry(Struct, frozen=True):
     who: str = ""  # user@host
 
 
-class Writing(Struct, frozen=True):
+class LedgerUpdate(Struct, frozen=True):
     """What a run has a ledger write, all of it or nothing, in one transaction."""
 
     records: tuple[Record, ...] = ()  # each based on its `version`
     servers: tuple[Server, ...] = ()  # as they were read; put in the place of those of that target
     renamed: Mapping[str, str] = field(default_factory=dict)  # new names of targets, by old ones
     sources: frozenset[str] = frozenset()  # further sources that it has seen now
-    entries: tuple[Entry, ...] = ()  # for the history
+    entries: tuple[HistoryEntry, ...] = ()  # for the history
 
     def __bool__(self) -> bool:
         return bool(self.records or self.servers or self.renamed or self.sources or self.entries)
 
 
-class Wanted(Struct, frozen=True):
+class HistoryQuery(Struct, frozen=True):
     """Which part of the history is wanted; None for all."""
 
     tenants: Collection[str] | None = None

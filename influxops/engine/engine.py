@@ -19,7 +19,7 @@ from influxops.domain.finding import Finding
 from influxops.domain.selection import Scope
 from influxops.errors import ConfigError, InfluxopsError, Interrupted
 from influxops.plugin_host.base import Handle, manager
-from influxops.plugin_host.discovery import Kind, installed
+from influxops.plugin_host.discovery import PluginType, installed
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.reporter import ReporterHandle, failed_reporter
 from influxops.plugin_host.resolve import ResolvedSection, resolve, resolve_section
@@ -35,7 +35,7 @@ from influxops.reconcile.request import RunRequest
 from influxops.reconcile.run import NO_LEDGER, reconcile
 from influxops.reconcile.state import Observed
 from influxops.report.model import Report, RunOrigin, RunStart
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ class Engine:
 
     Raises:
         ConfigError: When a section says what cannot be.
-        PluginUnusable: When a plugin is not there or broken.
+        PluginLoadError: When a plugin is not there or broken.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        kinds: Mapping[str, Kind] | None = None,
+        kinds: Mapping[str, PluginType] | None = None,
         reporters: Sequence[Section] = (),
     ) -> None:
         kinds = installed() if kinds is None else kinds
@@ -109,7 +109,7 @@ class Engine:
     def run(
         self,
         operation: Operation,
-        context: Context,
+        context: RunContext,
         *,
         allow: Iterable[str] = (),
         tell: bool = True,
@@ -167,7 +167,9 @@ class Engine:
             raise self.ledger.missing
         return self.ledger
 
-    def _request(self, context: Context, allow: Iterable[str], *, tell: bool = False) -> RunRequest:
+    def _request(
+        self, context: RunContext, allow: Iterable[str], *, tell: bool = False
+    ) -> RunRequest:
         return RunRequest(
             self.sources,
             self.targets,
@@ -192,7 +194,7 @@ class Engine:
         )
         return SingleTenants(self, request)
 
-    def doctor(self, context: Context) -> Iterator[tuple[str, Check]]:
+    def doctor(self, context: RunContext) -> Iterator[tuple[str, Check]]:
         """Look at everything that a run depends on.
 
         Yields:
@@ -224,11 +226,11 @@ class Engine:
                 check = Check("up to date", False, finding.sentence, finding.remedy)
                 yield self.ledger.full_name, check
 
-    def _inventories(self, context: Context) -> dict[str, Inventory]:
+    def _inventories(self, context: RunContext) -> dict[str, Inventory]:
         found: dict[str, Inventory] = {}
         for handle in self.targets:
             try:
-                found[handle.name] = handle.inventory(context.limited(self.rules.reading))
+                found[handle.name] = handle.list_databases((), context.limited(self.rules.reading))
             except Interrupted:
                 context.check()
             except InfluxopsError:
@@ -236,7 +238,7 @@ class Engine:
         return found
 
     def describe(
-        self, names: Mapping[str, Sequence[str]], context: Context
+        self, names: Mapping[str, Sequence[str]], context: RunContext
     ) -> dict[tuple[str, str], DatabaseStats]:
         """Tell how much is in databases.
 
@@ -249,7 +251,7 @@ class Engine:
         """
         context.on_stage("counting", sum(map(len, names.values())))
         handles = [handle for handle in self.targets if names.get(handle.name)]
-        tasks = {h.full_name: partial(h.describe, names[h.name], context) for h in handles}
+        tasks = {h.full_name: partial(h.database_stats, names[h.name], context) for h in handles}
         parts = in_parallel(tasks, context)
         return {
             (handle.name, name): stats
@@ -282,7 +284,7 @@ class Engine:
                     self._missing.setdefault(each.name, error)
         return Redactor(values)
 
-    def _tell_start(self, context: Context, observed: Observed) -> list[Finding]:
+    def _tell_start(self, context: RunContext, observed: Observed) -> list[Finding]:
         head = RunStart(
             context.id,
             context.dry_run,
@@ -294,7 +296,9 @@ class Engine:
         told = [handle.started(head, context) for handle in self.reporters if not handle.missing]
         return [failure for failure in told if failure is not None]
 
-    def tell(self, report: Report, context: Context, reporters: Iterable[ReporterHandle]) -> Report:
+    def tell(
+        self, report: Report, context: RunContext, reporters: Iterable[ReporterHandle]
+    ) -> Report:
         """Tell reporters, one after the other, the command line's own output first.
 
         Args:
@@ -322,7 +326,7 @@ def _rules(config: Config, targets: Iterable[TargetHandle], ledger: LedgerHandle
             handle.name: TargetPolicy(
                 handle.settings.capacity,
                 handle.settings.state == "draining",
-                handle.traits,
+                handle.capabilities,
                 handle.resolved.written("capacity")
                 if handle.resolved.section.outranks_environment
                 else "",

@@ -13,7 +13,7 @@ from influxops.reconcile.single import creating, noting
 from influxops.reconcile.single.creating import Failed
 from influxops.reconcile.single.look_up import Looked, Place, look_up
 from influxops.report.model import Report
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 if TYPE_CHECKING:
     from influxops.engine.engine import Engine
@@ -33,10 +33,10 @@ class SingleTenants:
     def look_up(
         self,
         asked: Mapping[str, Asked],
-        context: Context,
+        context: RunContext,
         known: Known,
         *,
-        closely: bool = False,
+        verify: bool = False,
     ) -> Looked:
         """Find out where some tenants stand, without reading everything.
 
@@ -44,18 +44,18 @@ class SingleTenants:
             asked: The tenants, by id.
             context: The run.
             known: What is known of the targets.
-            closely: Whether each database is looked at.
+            verify: Whether each database is looked at.
 
         Raises:
             Interrupted: When the run is over.
         """
-        return look_up(asked, self._order, context, known, closely=closely)
+        return look_up(asked, self._order, context, known, verify=verify)
 
     def make(
         self,
         places: Sequence[Place],
         target: str,
-        context: Context,
+        context: RunContext,
         tell: Callable[[Place], None],
     ) -> Failed | None:
         """Make the databases of some tenants on one target; see `look_up`.
@@ -71,7 +71,7 @@ class SingleTenants:
         """
         return creating.make(places, self._engine.target(target), self._order, context, tell)
 
-    def note(self, places: Sequence[Place], context: Context) -> dict[str, Record]:
+    def note(self, places: Sequence[Place], context: RunContext) -> dict[str, Record]:
         """Write to the ledger where some tenants stand, and take places for who is to be made.
 
         Args:
@@ -86,7 +86,7 @@ class SingleTenants:
         """
         return noting.note(places, self._order, context)
 
-    def tell_trouble(self, places: Sequence[Place], context: Context) -> Report:
+    def tell_trouble(self, places: Sequence[Place], context: RunContext) -> Report:
         """Tell the reporters of tenants that get no database until somebody decides.
 
         Args:
@@ -99,7 +99,7 @@ class SingleTenants:
         report = noting.trouble(places, self._order, context, self._engine.origin)
         return self._engine.tell(report, context, self._engine.reporters)
 
-    def complete(self, places: Sequence[Place], target: str, context: Context) -> list[Outcome]:
+    def complete(self, places: Sequence[Place], target: str, context: RunContext) -> list[Outcome]:
         """Complete databases that were made quickly, and record those that were seen to be.
 
         Args:

@@ -12,13 +12,13 @@ from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.report.document import plain
 from influxops.report.view import ReportView
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 if TYPE_CHECKING:
     from influxops.engine.engine import Engine
 
 
-def tenant_status(engine: Engine, view: ReportView, context: Context) -> list[dict[str, Any]]:
+def tenant_status(engine: Engine, view: ReportView, context: RunContext) -> list[dict[str, Any]]:
     """Return a row of plain data for each tenant of a dry run: what its database holds.
 
     None is what is not known; `target` and `url` are None where there is no database, or more than

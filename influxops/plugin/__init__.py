@@ -39,7 +39,7 @@ from influxops.domain.database import DatabaseStats as DatabaseStats
 from influxops.domain.database import Inventory as Inventory
 from influxops.domain.database import Marker as Marker
 from influxops.domain.database import TableStats as TableStats
-from influxops.domain.database import Traits as Traits
+from influxops.domain.database import TargetCapabilities as TargetCapabilities
 from influxops.domain.database import Unknown as Unknown
 from influxops.domain.durations import format_duration as format_duration
 from influxops.domain.durations import parse_duration as parse_duration
@@ -50,14 +50,14 @@ from influxops.domain.hint import Hint as Hint
 from influxops.domain.plan import Refusal as Refusal
 from influxops.domain.plan import TenantPlan as TenantPlan
 from influxops.domain.plan import TenantStatus as TenantStatus
-from influxops.domain.record import Entry as Entry
 from influxops.domain.record import Event as Event
-from influxops.domain.record import Memory as Memory
+from influxops.domain.record import HistoryEntry as HistoryEntry
+from influxops.domain.record import HistoryQuery as HistoryQuery
+from influxops.domain.record import LedgerSnapshot as LedgerSnapshot
+from influxops.domain.record import LedgerUpdate as LedgerUpdate
 from influxops.domain.record import Record as Record
 from influxops.domain.record import Server as Server
 from influxops.domain.record import State as State
-from influxops.domain.record import Wanted as Wanted
-from influxops.domain.record import Writing as Writing
 from influxops.domain.selection import Scope as Scope
 from influxops.domain.tenant import ATTRIBUTES as ATTRIBUTES
 from influxops.domain.tenant import Tenant as Tenant
@@ -102,10 +102,10 @@ from influxops.errors import (
     SourceError as SourceError,
 )
 from influxops.errors import (
-    TargetError as TargetError,
+    TargetAuthError as TargetAuthError,
 )
 from influxops.errors import (
-    TargetRefused as TargetRefused,
+    TargetError as TargetError,
 )
 from influxops.errors import (
     TransactionLost as TransactionLost,
@@ -125,9 +125,9 @@ from influxops.report.wording import ANSIBLE_STYLE as ANSIBLE_STYLE
 from influxops.report.wording import CLI_STYLE as CLI_STYLE
 from influxops.report.wording import HintStyle as HintStyle
 from influxops.report.wording import format_retention as format_retention
-from influxops.runtime.cancellation import Ending as Ending
-from influxops.runtime.cancellation import LateAnswer as LateAnswer
-from influxops.runtime.context import Context as Context
+from influxops.runtime.cancellation import CancelToken as CancelToken
+from influxops.runtime.cancellation import WaitTimeout as WaitTimeout
+from influxops.runtime.context import RunContext as RunContext
 from influxops.runtime.stdio import console as console
 from influxops.runtime.stdio import is_terminal as is_terminal
 from influxops.runtime.stdio import write_stream as write_stream
@@ -155,14 +155,14 @@ class Source(Plugin):
 
 
 class Target(Plugin):
-    """The base of a database target: implement `influxops_inventory` and `influxops_ensure`."""
+    """The base of a target: implement `influxops_list_databases` and `influxops_ensure`."""
 
     Settings: ClassVar[type[PluginSettings]] = TargetSettings
-    traits: ClassVar[Traits] = Traits()
+    capabilities: ClassVar[TargetCapabilities] = TargetCapabilities()
 
 
 class Ledger(Plugin):
-    """The base of a ledger: implement its four hooks, and `influxops_lock`."""
+    """The base of a ledger: implement its five hooks."""
 
     Settings: ClassVar[type[PluginSettings]] = LedgerSettings
 

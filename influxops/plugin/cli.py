@@ -25,7 +25,7 @@ from influxops.errors import ConfigError
 if TYPE_CHECKING:
     from influxops.config.plugin_settings import LedgerSettings
     from influxops.engine.engine import Engine
-    from influxops.runtime.context import Context
+    from influxops.runtime.context import RunContext
 
 S = TypeVar("S", bound="LedgerSettings")
 
@@ -33,7 +33,7 @@ S = TypeVar("S", bound="LedgerSettings")
 @contextlib.contextmanager
 def configured(
     ctx: click.Context, timeout: float | None = None, *, endless: bool = False
-) -> Iterator[tuple[Engine, Context]]:
+) -> Iterator[tuple[Engine, RunContext]]:
     """Yield the configuration's engine, and the context of a run that signals end.
 
     Args:
@@ -49,7 +49,7 @@ def configured(
 @contextlib.contextmanager
 def configured_ledger(
     ctx: click.Context, kind: type[S], timeout: float | None = None
-) -> Iterator[tuple[S, Context]]:
+) -> Iterator[tuple[S, RunContext]]:
     """Yield the settings of the configured ledger, and the context of a run.
 
     What the block raises is told as the ledger's own error: secrets taken out, and with how the
@@ -71,7 +71,7 @@ def configured_ledger(
                 "no ledger is configured",
                 hint='write a section [ledger] with `kind = "postgres"`',
             )
-        with ledger.guard():
+        with ledger.error_boundary():
             settings = ledger.settings
             if not isinstance(settings, kind):
                 raise ConfigError(f"the configured ledger is of another kind, {ledger.kind}")

@@ -20,12 +20,12 @@ from influxops.errors import (
     InfluxopsError,
     Interrupted,
     PluginError,
-    PluginUnusable,
+    PluginLoadError,
 )
 from influxops.plugin_host import hookspecs
 from influxops.plugin_host.discovery import implements
-from influxops.plugin_host.validation import misspelt
-from influxops.runtime.context import Context
+from influxops.plugin_host.validation import validate_hooks
+from influxops.runtime.context import RunContext
 
 if TYPE_CHECKING:
     from influxops.plugin_host.resolve import ResolvedSection
@@ -41,7 +41,7 @@ class Handle:
             instance then.
 
     Raises:
-        PluginUnusable: When the instance cannot be made, or its hooks fit no specification.
+        PluginLoadError: When the instance cannot be made, or its hooks fit no specification.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class Handle:
             manager.register(instance, self.full_name)
             manager.check_pending()
         except InfluxopsError as error:
-            error.remedy = self.located(error.remedy)
+            error.remedy = self.with_config_location(error.remedy)
             raise
         except pluggy.PluginValidationError as error:
             manager.unregister(name=self.full_name)
-            why = misspelt(resolved.plugin) or str(error).splitlines()[-1]
-            raise PluginUnusable(
+            why = validate_hooks(resolved.plugin) or str(error).splitlines()[-1]
+            raise PluginLoadError(
                 f"{self.full_name} ({self._owner}) cannot be used: {why}",
                 hint="correct its plugin; docs/plugins.md lists the hooks",
             ) from error
         except Exception as error:
-            raise PluginUnusable(
+            raise PluginLoadError(
                 f"{self.full_name} ({self._owner}) cannot be made: "
                 f"{type(error).__name__}: {redact(str(error))}",
                 hint="tell its author",
@@ -106,7 +106,7 @@ class Handle:
         return implements(type(self._instance), hook)
 
     @contextlib.contextmanager
-    def guard(self) -> Iterator[None]:
+    def error_boundary(self) -> Iterator[None]:
         """Turn whatever the instance raises into an error that is fit to be told.
 
         Raises:
@@ -122,7 +122,7 @@ class Handle:
         except InfluxopsError as error:
             error.message = self._redact(error.message)
             error.args = (error.message,)
-            error.remedy = self.located(error.remedy)
+            error.remedy = self.with_config_location(error.remedy)
             raise
         except (Exception, SystemExit) as error:
             raise PluginError(
@@ -149,21 +149,21 @@ class Handle:
         }
         return self._manager.subset_hook_caller(hook, others)(**arguments)
 
-    def located(self, remedy: Any) -> Any:
+    def with_config_location(self, remedy: Any) -> Any:
         """Return a remedy that knows how whoever configured this section calls its settings."""
         if not isinstance(remedy, Hint):
             remedy = Hint.advise(str(remedy))
         remedy = remedy._replace(text=self._redact(remedy.text)) if remedy.text else remedy
         return remedy.located(self.full_name, self.resolved.written(remedy.value))
 
-    def checks(self, context: Context) -> Iterator[Check]:
+    def checks(self, context: RunContext) -> Iterator[Check]:
         """Yield what a run depends on here, for `doctor`."""
         if not self.implements("influxops_check"):
             return
         try:
-            with self.guard():
+            with self.error_boundary():
                 for check in self.call("influxops_check", context=context) or ():
-                    yield replace(check, hint=self.located(check.hint))
+                    yield replace(check, hint=self.with_config_location(check.hint))
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -173,13 +173,15 @@ class Handle:
     def close(self) -> None:
         """Let the instance let go of its connections."""
         if self.implements("influxops_close"):
-            with contextlib.suppress(InfluxopsError), self.guard():
+            with contextlib.suppress(InfluxopsError), self.error_boundary():
                 self.call("influxops_close")
 
     def _finding(self, finding: Finding) -> Finding:
         """Return a plugin's finding with its remedy located and secrets taken out."""
         return replace(
-            finding, message=self._redact(finding.message), remedy=self.located(finding.remedy)
+            finding,
+            message=self._redact(finding.message),
+            remedy=self.with_config_location(finding.remedy),
         )
 
 

@@ -16,24 +16,24 @@ from msgspec import Struct
 from influxops.config.settings import PluginSettings
 from influxops.constants import PLUGIN_GROUP, PROJECT
 from influxops.domain.text import did_you_mean
-from influxops.errors import PluginUnusable
+from influxops.errors import PluginLoadError
 
 #: What a section of each role must implement.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "sources": ("influxops_tenants",),
-    "targets": ("influxops_inventory", "influxops_ensure"),
+    "targets": ("influxops_list_databases", "influxops_ensure"),
     "reporters": ("influxops_report",),
     "ledger": (
-        "influxops_records",
-        "influxops_reserve",
-        "influxops_record",
+        "influxops_load_records",
+        "influxops_claim",
+        "influxops_commit",
         "influxops_history",
-        "influxops_lock",
+        "influxops_session",
     ),
 }
 
 
-class Kind(Struct, frozen=True):
+class PluginType(Struct, frozen=True):
     """One kind of plugin that is installed."""
 
     name: str  # the kind, as `kind = "…"` names it
@@ -58,11 +58,11 @@ class Kind(Struct, frozen=True):
             The class, with its `Settings`.
 
         Raises:
-            PluginUnusable: When two distributions offer the kind, or it cannot be imported, or it
+            PluginLoadError: When two distributions offer the kind, or it cannot be imported, or it
                 is no plugin; the message names kind, distribution and version.
         """
         if len(self.entry_points) > 1:
-            raise PluginUnusable(
+            raise PluginLoadError(
                 f"the plugin kind {self.name!r} is offered by {self.distribution}",
                 hint="uninstall one of them",
             )
@@ -71,7 +71,7 @@ class Kind(Struct, frozen=True):
         try:
             plugin = point.load()
         except Exception as error:  # whatever a foreign module raises at import
-            raise PluginUnusable(
+            raise PluginLoadError(
                 f"{who} cannot be imported: {type(error).__name__}: {error}",
                 hint="install what it needs, or update it",
             ) from error
@@ -79,7 +79,7 @@ class Kind(Struct, frozen=True):
         if not isinstance(plugin, type) or not (
             isinstance(settings, type) and issubclass(settings, PluginSettings)
         ):
-            raise PluginUnusable(
+            raise PluginLoadError(
                 f"{who} is no plugin: {point.value} is not a class with a `Settings` "
                 "that derives from influxops.plugin.PluginSettings",
                 hint="tell its author",
@@ -94,15 +94,15 @@ class Kind(Struct, frozen=True):
         return tuple(roles)
 
 
-def installed(group: str = PLUGIN_GROUP) -> dict[str, Kind]:
+def installed(group: str = PLUGIN_GROUP) -> dict[str, PluginType]:
     """Return all kinds that are installed, by name, without importing any of them."""
     by_name: defaultdict[str, list[importlib.metadata.EntryPoint]] = defaultdict(list)
     for point in importlib.metadata.entry_points(group=group):
         by_name[point.name].append(point)
-    return {name: Kind(name, tuple(points)) for name, points in sorted(by_name.items())}
+    return {name: PluginType(name, tuple(points)) for name, points in sorted(by_name.items())}
 
 
-def find(kind: str, kinds: Mapping[str, Kind], role: str = "") -> Kind:
+def find(kind: str, kinds: Mapping[str, PluginType], role: str = "") -> PluginType:
     """Return the kind of this name.
 
     Args:
@@ -112,13 +112,13 @@ def find(kind: str, kinds: Mapping[str, Kind], role: str = "") -> Kind:
             `postgres` for a ledger, and another class than the source of that kind.
 
     Raises:
-        PluginUnusable: When it is not installed; the message suggests the nearest.
+        PluginLoadError: When it is not installed; the message suggests the nearest.
     """
     try:
         return kinds.get(f"{role}.{kind}") or kinds[kind]
     except KeyError:
         hint = did_you_mean(kind, kinds) or f"installed kinds: {', '.join(kinds)}"
-        raise PluginUnusable(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
+        raise PluginLoadError(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
 
 
 def implements(plugin: type[Any], hook: str) -> bool:

@@ -22,17 +22,17 @@ from influxops.domain.check import Check
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.database import DatabaseStats, Inventory, Marker
 from influxops.domain.finding import Finding
-from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
+from influxops.domain.record import HistoryEntry, HistoryQuery, LedgerSnapshot, LedgerUpdate, Record
 from influxops.domain.tenant import Tenant
 from influxops.report.model import Report, RunStart
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec(firstresult=True)
-def influxops_tenants(context: Context) -> Iterable[Tenant | Finding]:  # type: ignore[empty-body]
+def influxops_tenants(context: RunContext) -> Iterable[Tenant | Finding]:  # type: ignore[empty-body]
     """Read all tenants of a source: the tenant-source hook.
 
     It must give every tenant, whatever the run's scope, or raise: a source that was read in
@@ -45,14 +45,14 @@ def influxops_tenants(context: Context) -> Iterable[Tenant | Finding]:  # type: 
 
 
 @hookspec(firstresult=True)
-def influxops_inventory(context: Context, closely: Collection[str]) -> Inventory:  # type: ignore[empty-body]
+def influxops_list_databases(verify: Collection[str], context: RunContext) -> Inventory:  # type: ignore[empty-body]
     """Read what a target holds, in a number of requests that does not grow with it.
 
     It must leave deleted databases out, must say UNKNOWN for what the token may not read, and
     must not write. It is called again after changes.
 
     Args:
-        closely: Names of databases for which the usual signs do not prove that they are
+        verify: Names of databases for which the usual signs do not prove that they are
             complete: whether they are must be read from what is stored, at a request each if
             need be. UNKNOWN where even that proves nothing. Usually empty.
 
@@ -62,7 +62,7 @@ def influxops_inventory(context: Context, closely: Collection[str]) -> Inventory
 
 
 @hookspec(firstresult=True)
-def influxops_ensure(changes: Sequence[Change], context: Context) -> Iterator[Outcome]:  # type: ignore[empty-body]
+def influxops_ensure(changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:  # type: ignore[empty-body]
     """Make all changes of one target: the database-ensure hook.
 
     It must yield exactly one outcome a change, in any order, DONE only once it is durable, and
@@ -73,7 +73,7 @@ def influxops_ensure(changes: Sequence[Change], context: Context) -> Iterator[Ou
 
 
 @hookspec(firstresult=True)
-def influxops_find(ids: Collection[str], context: Context) -> Iterable[Tenant]:  # type: ignore[empty-body]
+def influxops_get_tenants(ids: Collection[str], context: RunContext) -> Iterable[Tenant]:  # type: ignore[empty-body]
     """Look up single tenants of a source, where a run is about some. Optional.
 
     It gives those that are there, each just as `influxops_tenants` would, at a cost that grows
@@ -88,7 +88,7 @@ def influxops_find(ids: Collection[str], context: Context) -> Iterable[Tenant]: 
 
 
 @hookspec(firstresult=True)
-def influxops_look(names: Collection[str], context: Context) -> Inventory:  # type: ignore[empty-body]
+def influxops_get_databases(names: Collection[str], context: RunContext) -> Inventory:  # type: ignore[empty-body]
     """Look at single databases of a target, where a run is about some tenants. Optional.
 
     It gives an inventory with those of them that are there, at a cost that does not grow with
@@ -104,7 +104,7 @@ def influxops_look(names: Collection[str], context: Context) -> Inventory:  # ty
 
 @hookspec(firstresult=True)
 def influxops_markers(  # type: ignore[empty-body]
-    names: Collection[str], context: Context
+    names: Collection[str], context: RunContext
 ) -> Iterable[tuple[str, Marker]]:
     """Read what the markers of some databases say. Optional, targets.
 
@@ -123,7 +123,7 @@ def influxops_markers(  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
-def influxops_make(changes: Sequence[Change], context: Context) -> Iterator[Outcome]:  # type: ignore[empty-body]
+def influxops_create_databases(changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:  # type: ignore[empty-body]
     """Make databases quickly, for an application that waits. Optional, targets.
 
     All changes are of the kind `CREATE`. It yields an outcome as soon as it is known: DONE once
@@ -139,7 +139,7 @@ def influxops_make(changes: Sequence[Change], context: Context) -> Iterator[Outc
 
 
 @hookspec
-def influxops_started(head: RunStart, context: Context) -> None:
+def influxops_started(head: RunStart, context: RunContext) -> None:
     """Tell what a run works on, before anything is written. Optional, reporters.
 
     It is called at most once a run, after sources and targets were read; a run that ends before
@@ -151,7 +151,7 @@ def influxops_started(head: RunStart, context: Context) -> None:
 
 
 @hookspec
-def influxops_report(report: Report, context: Context) -> None:
+def influxops_report(report: Report, context: RunContext) -> None:
     """Tell somebody how a run ended: the reporting hook.
 
     It is called once a run, dry runs included (`report.dry_run`), also after failures. What it
@@ -161,7 +161,7 @@ def influxops_report(report: Report, context: Context) -> None:
 
 
 @hookspec(firstresult=True)
-def influxops_check(context: Context) -> Iterable[Check]:  # type: ignore[empty-body]
+def influxops_check(context: RunContext) -> Iterable[Check]:  # type: ignore[empty-body]
     """Look at all that this instance depends on, for `influxops doctor`. Optional.
 
     It should go on after a check that fails as far as that makes sense, and must not write.
@@ -169,7 +169,7 @@ def influxops_check(context: Context) -> Iterable[Check]:  # type: ignore[empty-
 
 
 @hookspec(firstresult=True)
-def influxops_describe(names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:  # type: ignore[empty-body]
+def influxops_database_stats(names: Sequence[str], context: RunContext) -> Iterator[DatabaseStats]:  # type: ignore[empty-body]
     """Tell how much is in each of these databases of a target, for `influxops status`. Optional.
 
     It yields one value a name, in any order. The guard `recent-telemetry` goes by `last_write` of
@@ -179,8 +179,8 @@ def influxops_describe(names: Sequence[str], context: Context) -> Iterator[Datab
 
 
 @hookspec(firstresult=True)
-def influxops_activity(  # type: ignore[empty-body]
-    name: str, since: datetime, until: datetime, step: int, context: Context
+def influxops_write_activity(  # type: ignore[empty-body]
+    name: str, since: datetime, until: datetime, step: int, context: RunContext
 ) -> Iterable[tuple[datetime, int]]:
     """Tell how much a tenant wrote over time to a database of a target, for a plot. Optional.
 
@@ -201,22 +201,32 @@ def influxops_activity(  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
-def influxops_lock(context: Context) -> AbstractContextManager[None]:  # type: ignore[empty-body]
+def influxops_lock(context: RunContext) -> AbstractContextManager[None]:  # type: ignore[empty-body]
     """Give a context in which no other run of the same registry changes anything. Optional.
 
-    A ledger gives one in which this run lives: what it has in its hands is held (`is_held`)
-    until the context is left, or the process is gone, however it ended. That one never waits.
+    For sources.
 
     Raises:
         LockBusy: On entering, when another run holds it.
-        SourceError: On entering, when no lock can be had here; on leaving, when it was lost
-            meanwhile. The run goes on with a warning, and looks for doubles. A ledger raises a
-            LedgerError in its place.
+        SourceError: On entering, when no lock can be had here; on leaving, when it was lost. The
+            run goes on with a warning, and looks for duplicates.
     """
 
 
 @hookspec(firstresult=True)
-def influxops_copy(order: CopyRequest, context: Context) -> Iterator[CopyProgress]:  # type: ignore[empty-body]
+def influxops_session(context: RunContext) -> AbstractContextManager[None]:  # type: ignore[empty-body]
+    """Give a context in which this run is alive in a ledger.
+
+    What the run has claimed stays claimed (`is_held`) until the context is left or the process is
+    gone, however it ended. It never waits for another run.
+
+    Raises:
+        LedgerError: On entering, when the run cannot be registered; on leaving, when that was lost.
+    """
+
+
+@hookspec(firstresult=True)
+def influxops_copy(order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:  # type: ignore[empty-body]
     """Copy a database to another target of the same kind, for `influxops move`. Optional, targets.
 
     It is called for the target that holds the database, which it must not change. It yields how
@@ -232,7 +242,7 @@ def influxops_copy(order: CopyRequest, context: Context) -> Iterator[CopyProgres
 
 
 @hookspec(firstresult=True)
-def influxops_records(context: Context, tenants: Collection[str] | None) -> Memory:  # type: ignore[empty-body]
+def influxops_load_records(tenants: Collection[str] | None, context: RunContext) -> LedgerSnapshot:  # type: ignore[empty-body]
     """Read what a ledger remembers: its records, servers and sources.
 
     It must not write. The number of statements must not grow with the tenants.
@@ -246,7 +256,7 @@ def influxops_records(context: Context, tenants: Collection[str] | None) -> Memo
 
 
 @hookspec(firstresult=True)
-def influxops_reserve(records: Sequence[Record], context: Context) -> Iterable[Record]:  # type: ignore[empty-body]
+def influxops_claim(records: Sequence[Record], context: RunContext) -> Iterable[Record]:  # type: ignore[empty-body]
     """Take tenants into this run's hands, each only if its record is still the one it is based on.
 
     What was taken has this run as `holder`. All in one transaction, in a number of statements
@@ -261,16 +271,16 @@ def influxops_reserve(records: Sequence[Record], context: Context) -> Iterable[R
         `holder` and a greater version; another run got the others first.
 
     Raises:
-        LedgerError: When nothing was written, because this run does not live (`influxops_lock`)
+        LedgerError: When nothing was written, because this run does not live (`influxops_session`)
             for instance, or nobody knows whether it was; the message says which, and why.
     """
 
 
 @hookspec(firstresult=True)
-def influxops_record(writing: Writing, context: Context) -> Iterable[Record]:  # type: ignore[empty-body]
+def influxops_commit(writing: LedgerUpdate, context: RunContext) -> Iterable[Record]:  # type: ignore[empty-body]
     """Write what came of a run, all of it or nothing.
 
-    A record is written only if it is still the one it is based on, as by `influxops_reserve`; it
+    A record is written only if it is still the one it is based on, as by `influxops_claim`; it
     has no holder then. The entries of the history are appended whatever became of the records.
 
     The ledger sets `since` of a record anew where its state is another one, and `since` of a
@@ -287,7 +297,7 @@ def influxops_record(writing: Writing, context: Context) -> Iterable[Record]:  #
 
 
 @hookspec(firstresult=True)
-def influxops_history(wanted: Wanted, context: Context) -> Iterable[Entry]:  # type: ignore[empty-body]
+def influxops_history(wanted: HistoryQuery, context: RunContext) -> Iterable[HistoryEntry]:  # type: ignore[empty-body]
     """Give a ledger's history, or a part of it, the oldest entry first.
 
     Raises:
@@ -296,7 +306,7 @@ def influxops_history(wanted: Wanted, context: Context) -> Iterable[Entry]:  # t
 
 
 @hookspec(firstresult=True)
-def influxops_count(context: Context) -> Mapping[str, int]:  # type: ignore[empty-body]
+def influxops_count_by_target(context: RunContext) -> Mapping[str, int]:  # type: ignore[empty-body]
     """Count how many databases a ledger has recorded on each target, by its name. Optional.
 
     Without it, an application's `Provisioner` places nothing where there are several targets.
@@ -307,8 +317,8 @@ def influxops_count(context: Context) -> Mapping[str, int]:  # type: ignore[empt
 
 
 @hookspec(firstresult=True)
-def influxops_want(
-    tenants: Sequence[str], connection: Any, context: Context
+def influxops_enqueue(
+    tenants: Sequence[str], connection: Any, context: RunContext
 ) -> Awaitable[None] | None:
     """Note that tenants should have a database, in an application's own transaction. Optional.
 

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from influxops.config.plugin_settings import LedgerSettings
-from influxops.domain.record import Entry, Memory, Record, Wanted, Writing
+from influxops.domain.record import HistoryEntry, HistoryQuery, LedgerSnapshot, LedgerUpdate, Record
 from influxops.errors import DeadlineExceeded, LedgerError
 from influxops.plugin_host.base import Handle
 from influxops.report.model import LedgerState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class LedgerHandle(Handle):
         location = self.location
         return LedgerState(self.kind, location.text if location else "", self.settings.namespace)
 
-    def memory(self, context: Context, tenants: Collection[str] | None = None) -> Memory:
+    def load_records(self, tenants: Collection[str] | None, context: RunContext) -> LedgerSnapshot:
         """Read what it remembers.
 
         Args:
@@ -44,14 +44,16 @@ class LedgerHandle(Handle):
         Raises:
             InfluxopsError: When it cannot be read, or gives what is no memory.
         """
-        call = partial(self.call, "influxops_records", context=context, tenants=tenants)
+        call = partial(self.call, "influxops_load_records", context=context, tenants=tenants)
         found = self._ask(call, context)
-        if not isinstance(found, Memory):
-            with self.guard():
-                raise TypeError(f"influxops_records gave {type(found).__name__}, not a Memory")
+        if not isinstance(found, LedgerSnapshot):
+            with self.error_boundary():
+                raise TypeError(
+                    f"influxops_load_records gave {type(found).__name__}, not a LedgerSnapshot"
+                )
         return found
 
-    def reserve(self, records: Sequence[Record], context: Context) -> dict[str, Record]:
+    def claim(self, records: Sequence[Record], context: RunContext) -> dict[str, Record]:
         """Take tenants into this run's hands, if no other run was first.
 
         Returns:
@@ -60,10 +62,10 @@ class LedgerHandle(Handle):
         Raises:
             InfluxopsError: When nothing was written.
         """
-        call = partial(self.call, "influxops_reserve", records=records, context=context)
+        call = partial(self.call, "influxops_claim", records=records, context=context)
         return self._records(call, context)
 
-    def record(self, writing: Writing, context: Context) -> dict[str, Record]:
+    def commit(self, writing: LedgerUpdate, context: RunContext) -> dict[str, Record]:
         """Write what came of a run, all of it or nothing.
 
         Returns:
@@ -72,30 +74,32 @@ class LedgerHandle(Handle):
         Raises:
             InfluxopsError: When nothing was written.
         """
-        call = partial(self.call, "influxops_record", writing=writing, context=context)
+        call = partial(self.call, "influxops_commit", writing=writing, context=context)
         return self._records(call, context)
 
-    def history(self, wanted: Wanted, context: Context) -> list[Entry]:
+    def history(self, wanted: HistoryQuery, context: RunContext) -> list[HistoryEntry]:
         """Read the history, or a part of it, the oldest entry first.
 
         Raises:
             InfluxopsError: When it cannot be read.
         """
-        with self.guard():
+        with self.error_boundary():
             return list(self.call("influxops_history", wanted=wanted, context=context) or ())
 
-    def counts(self, context: Context) -> dict[str, int] | None:
+    def count_by_target(self, context: RunContext) -> dict[str, int] | None:
         """Count the databases that are recorded on each target; None where it cannot count.
 
         Raises:
             InfluxopsError: When it cannot be read.
         """
-        if not self.implements("influxops_count"):
+        if not self.implements("influxops_count_by_target"):
             return None
-        return dict(self._ask(partial(self.call, "influxops_count", context=context), context))
+        return dict(
+            self._ask(partial(self.call, "influxops_count_by_target", context=context), context)
+        )
 
-    def want(
-        self, tenants: Sequence[str], connection: Any, context: Context
+    def enqueue(
+        self, tenants: Sequence[str], connection: Any, context: RunContext
     ) -> Awaitable[None] | None:
         """Note in an application's own transaction that tenants should have a database.
 
@@ -111,29 +115,29 @@ class LedgerHandle(Handle):
             TransactionLost: When nothing of the connection's transaction can be stored.
             InfluxopsError: When nothing was written, and the transaction is as it was.
         """
-        with self.guard():
+        with self.error_boundary():
             noted: Awaitable[None] | None = self.call(
-                "influxops_want", tenants=tenants, connection=connection, context=context
+                "influxops_enqueue", tenants=tenants, connection=connection, context=context
             )
         return noted
 
-    def lock(self, context: Context) -> contextlib.AbstractContextManager[None]:
+    def session(self, context: RunContext) -> contextlib.AbstractContextManager[None]:
         """Return the context in which this run lives."""
-        with self.guard():
+        with self.error_boundary():
             lock: contextlib.AbstractContextManager[None] = self.call(
-                "influxops_lock", context=context
+                "influxops_session", context=context
             )
         return lock
 
     def _records(
-        self, call: Callable[[], Iterable[Record] | None], context: Context
+        self, call: Callable[[], Iterable[Record] | None], context: RunContext
     ) -> dict[str, Record]:
         return {record.tenant: record for record in self._ask(call, context) or ()}
 
-    def _ask(self, call: Callable[[], T], context: Context) -> T:
+    def _ask(self, call: Callable[[], T], context: RunContext) -> T:
         """Call a hook; one that does not look at its time is left behind."""
         try:
-            with self.guard():
+            with self.error_boundary():
                 return context.detached(call, late=_LATE)
         except DeadlineExceeded as error:
             context.check()

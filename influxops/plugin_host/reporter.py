@@ -12,7 +12,7 @@ from influxops.errors import (
 )
 from influxops.plugin_host.base import Handle
 from influxops.report.model import Report, RunStart
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class ReporterHandle(Handle):
@@ -25,11 +25,11 @@ class ReporterHandle(Handle):
     def _timeout(self) -> float:
         return float(getattr(self.resolved.settings, "timeout", 10.0))
 
-    def started(self, head: RunStart, context: Context) -> Finding | None:
+    def started(self, head: RunStart, context: RunContext) -> Finding | None:
         """Tell it what a run works on; return what went wrong."""
         return self._tell("influxops_started", context.limited(self._timeout), head=head)
 
-    def report(self, report: Report, context: Context) -> Finding | None:
+    def report(self, report: Report, context: RunContext) -> Finding | None:
         """Tell it how a run ended; return what went wrong.
 
         A run that is over still gets to say so.
@@ -37,12 +37,12 @@ class ReporterHandle(Handle):
         rest = context.or_grace(min(LAST_WORDS, self._timeout)).limited(self._timeout)
         return self._tell("influxops_report", rest, report=report)
 
-    def _tell(self, hook: str, context: Context, **arguments: object) -> Finding | None:
+    def _tell(self, hook: str, context: RunContext, **arguments: object) -> Finding | None:
         if not self.implements(hook):
             return None  # one that only wraps the hooks of others
         call = partial(self.call, hook, context=context, **arguments)
         try:
-            with self.guard():
+            with self.error_boundary():
                 # One that does not look at its time is left behind; the command line's own may
                 # wait for its reader, who pages.
                 call() if self.is_own else context.detached(call, late=_LATE)

@@ -13,20 +13,20 @@ from msgspec import Struct, field
 from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
 from influxops.config.toml import TomlFile
-from influxops.domain.database import Traits, Unmanaged
+from influxops.domain.database import TargetCapabilities, Unmanaged
 from influxops.domain.durations import format_duration
 from influxops.domain.hint import Hint
 from influxops.domain.text import one_line, summarize
-from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginUnusable
-from influxops.plugin_host.discovery import ROLES, Kind, find, implements
-from influxops.plugin_host.validation import misspelt
+from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoadError
+from influxops.plugin_host.discovery import ROLES, PluginType, find, implements
+from influxops.plugin_host.validation import validate_hooks
 
 
 class ResolvedSection(Struct, frozen=True):
     """A section with all that was found out about it."""
 
     section: Section
-    kind: Kind  # its plugin's kind
+    kind: PluginType  # its plugin's kind
     plugin: type[Any]  # its plugin's class
     settings: PluginSettings  # its settings, checked
     #: Where each setting comes from: `influxops.toml:7`, a variable, or `default`.
@@ -50,10 +50,12 @@ class ResolvedSection(Struct, frozen=True):
         return self.settings.location()
 
     @property
-    def traits(self) -> Traits:
+    def capabilities(self) -> TargetCapabilities:
         """What its plugin has, where it is a target."""
-        traits = getattr(self.plugin, "traits", None)
-        return traits if isinstance(traits, Traits) else Traits()
+        capabilities = getattr(self.plugin, "capabilities", None)
+        return (
+            capabilities if isinstance(capabilities, TargetCapabilities) else TargetCapabilities()
+        )
 
     def written(self, key: str) -> str:
         """Return how its author writes a setting, or which variable set it."""
@@ -68,7 +70,7 @@ def _written(
     return origin if origin in variables else section.written(key, variables)
 
 
-def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[ResolvedSection]:
+def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSection]:
     """Let each section's plugin check it, and check what the sections say together.
 
     No secret is read: one that cannot be read is its section's own failure, when it is used.
@@ -102,7 +104,7 @@ def resolve(config: Config, kinds: Mapping[str, Kind]) -> list[ResolvedSection]:
 
 def resolve_section(
     section: Section,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, PluginType],
     *,
     use_environment: bool = True,
     base: ResolvedSection | None = None,
@@ -121,7 +123,7 @@ def resolve_section(
     try:
         kind = find(section.kind, kinds, section.role)
         plugin = kind.load()
-    except PluginUnusable as error:
+    except PluginLoadError as error:
         error.message = f"{_place(section, 'kind') or section.full_name + ': '}{error.message}"
         raise
     _check_role(section, kind, plugin)
@@ -174,15 +176,15 @@ def resolve_section(
     return ResolvedSection(section, kind, plugin, settings, origins, values, frozenset(as_text))
 
 
-def _broken(section: Section, kind: Kind, error: Exception) -> PluginUnusable:
-    return PluginUnusable(
+def _broken(section: Section, kind: PluginType, error: Exception) -> PluginLoadError:
+    return PluginLoadError(
         f"{section.full_name}: the plugin kind {kind.name!r} of {kind.distribution} broke "
         f"while it checked its settings: {type(error).__name__}",
         hint="tell its author",
     )
 
 
-def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
+def _check_role(section: Section, kind: PluginType, plugin: type[Any]) -> None:
     """Refuse a plugin that does not serve as what the section is.
 
     Raises:
@@ -193,7 +195,11 @@ def _check_role(section: Section, kind: Kind, plugin: type[Any]) -> None:
         return
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
     missing = [hook for hook in ROLES[section.role] if not implements(plugin, hook)]
-    why = f"it serves as {fits}" if fits else misspelt(plugin) or f"it lacks {summarize(missing)}"
+    why = (
+        f"it serves as {fits}"
+        if fits
+        else validate_hooks(plugin) or f"it lacks {summarize(missing)}"
+    )
     raise ConfigError(
         f"{_place(section, 'kind')}{section.written('kind')}: the kind {kind.name!r} is no "
         f"{ROLE_NAMES[section.role]}; {why}"
@@ -254,7 +260,7 @@ def _check_names(config: Config, targets: Iterable[ResolvedSection]) -> None:
     Raises:
         ConfigError: When all targets refuse the name of a tenant `x`.
     """
-    rules = [item.traits.name_rule(config.template.name("x")) for item in targets]
+    rules = [item.capabilities.validate_name(config.template.name("x")) for item in targets]
     if rules and all(rules):
         config.refuse("naming", "database", f"a database's name {rules[0]}")
 
@@ -269,13 +275,15 @@ def _check_retention(config: Config, targets: Iterable[ResolvedSection]) -> None
     if wanted is None or isinstance(wanted, Unmanaged):
         return
     refuse = partial(config.refuse, "database", "retention")
-    without = [one_line(item.section.name) for item in targets if item.traits.retention is None]
+    without = [
+        one_line(item.section.name) for item in targets if item.capabilities.retention is None
+    ]
     if without:
         verb = "keeps" if len(without) == 1 else "keep"
         message = f"{summarize(without)} {verb} no retention periods"
         refuse(message, "leave it out, or give it to tenants of other targets alone")
     for item in targets:
-        shortest, longest = item.traits.retention or (wanted, wanted)
+        shortest, longest = item.capabilities.retention or (wanted, wanted)
         limit, than, most, hint = shortest, "shorter", "least", ""
         if wanted > longest:
             limit, than, most = longest, "longer", "most"

@@ -13,7 +13,7 @@ from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.tenant import Tenant
 from influxops.plugin_host.base import Handle
 from influxops.report.model import SourceState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class SourceHandle(Handle):
@@ -30,19 +30,19 @@ class SourceHandle(Handle):
         location = self.location
         return SourceState(self.name, self.kind, location.text if location else "")
 
-    def read(self, context: Context) -> tuple[list[Tenant], list[Finding]]:
+    def tenants(self, context: RunContext) -> tuple[list[Tenant], list[Finding]]:
         """Read its tenants.
 
         Raises:
             InfluxopsError: When they could not be read.
         """
-        with self.guard():
+        with self.error_boundary():
             given = self.call("influxops_tenants", context=context)
             if given is None:
                 raise TypeError("influxops_tenants gave None, not tenants; does it lack a `yield`?")
             return self._read(given, context)
 
-    def find(self, ids: Collection[str], context: Context) -> list[Tenant]:
+    def get_tenants(self, ids: Collection[str], context: RunContext) -> list[Tenant]:
         """Look up single tenants.
 
         Args:
@@ -54,12 +54,14 @@ class SourceHandle(Handle):
         Raises:
             InfluxopsError: When they could not be looked up.
         """
-        with self.guard():
-            given = self.call("influxops_find", ids=ids, context=context) or ()
+        with self.error_boundary():
+            given = self.call("influxops_get_tenants", ids=ids, context=context) or ()
             tenants, _ = self._read(given, context)
         return tenants
 
-    def _read(self, given: Iterable[Any], context: Context) -> tuple[list[Tenant], list[Finding]]:
+    def _read(
+        self, given: Iterable[Any], context: RunContext
+    ) -> tuple[list[Tenant], list[Finding]]:
         tenants: list[Tenant] = []
         findings: list[Finding] = []
         for number, found in enumerate(given):
@@ -86,11 +88,11 @@ class SourceHandle(Handle):
                 tenants.append(Tenant(found.id, attributes, self.name))
         return tenants, findings
 
-    def lock(self, context: Context) -> contextlib.AbstractContextManager[None] | None:
+    def lock(self, context: RunContext) -> contextlib.AbstractContextManager[None] | None:
         """Return its lock, not yet taken; None where it offers none."""
         if not self.implements("influxops_lock"):
             return None
-        with self.guard():
+        with self.error_boundary():
             lock: contextlib.AbstractContextManager[None] = self.call(
                 "influxops_lock", context=context
             )

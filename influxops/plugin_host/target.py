@@ -11,16 +11,23 @@ from msgspec.structs import replace
 from influxops.config.plugin_settings import TargetSettings
 from influxops.domain.change import Change, ChangeResult, Outcome
 from influxops.domain.copy import CopyProgress, CopyRequest
-from influxops.domain.database import Database, DatabaseStats, Inventory, Marker, Traits, Unknown
+from influxops.domain.database import (
+    Database,
+    DatabaseStats,
+    Inventory,
+    Marker,
+    TargetCapabilities,
+    Unknown,
+)
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.errors import (
     InfluxopsError,
     Interrupted,
-    TargetRefused,
+    TargetAuthError,
 )
 from influxops.plugin_host.base import Handle
 from influxops.report.model import TargetState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class TargetHandle(Handle):
@@ -34,10 +41,12 @@ class TargetHandle(Handle):
         return settings
 
     @property
-    def traits(self) -> Traits:
+    def capabilities(self) -> TargetCapabilities:
         """What its kind has, and what it calls it."""
-        traits = getattr(self.resolved.plugin, "traits", None)
-        return traits if isinstance(traits, Traits) else Traits()
+        capabilities = getattr(self.resolved.plugin, "capabilities", None)
+        return (
+            capabilities if isinstance(capabilities, TargetCapabilities) else TargetCapabilities()
+        )
 
     def state(self) -> TargetState:
         """Return what is known of it before it was read."""
@@ -48,27 +57,27 @@ class TargetHandle(Handle):
             location.text if location else "",
             reachable=False,
             state=self.settings.state,
-            traits=self.traits,
+            capabilities=self.capabilities,
         )
 
-    def inventory(self, context: Context, closely: Collection[str] = ()) -> Inventory:
+    def list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
         """Read what it holds.
 
         Args:
             context: The run, or the part of it that reading may take.
-            closely: The databases whose completeness must be read from what is stored.
+            verify: The databases whose completeness must be read from what is stored.
 
         Raises:
             TargetError: When it could not be read.
         """
-        with self.guard():
+        with self.error_boundary():
             found = _checked(
-                self.call("influxops_inventory", context=context, closely=frozenset(closely))
+                self.call("influxops_list_databases", context=context, verify=frozenset(verify))
             )
         self._refuse_another(found)
         return replace(found, findings=tuple(map(self._finding, found.findings)))
 
-    def look(self, names: Collection[str], context: Context) -> Inventory:
+    def get_databases(self, names: Collection[str], context: RunContext) -> Inventory:
         """Look at single databases.
 
         Args:
@@ -80,12 +89,12 @@ class TargetHandle(Handle):
         Raises:
             TargetError: When it could not be read.
         """
-        with self.guard():
-            found = _checked(self.call("influxops_look", names=names, context=context))
+        with self.error_boundary():
+            found = _checked(self.call("influxops_get_databases", names=names, context=context))
         self._refuse_another(found)
         return found
 
-    def markers(self, names: Collection[str], context: Context) -> dict[str, Marker]:
+    def markers(self, names: Collection[str], context: RunContext) -> dict[str, Marker]:
         """Read what the markers of databases say; what cannot be read is left out.
 
         Args:
@@ -94,7 +103,7 @@ class TargetHandle(Handle):
         if not self.implements("influxops_markers"):
             return {}
         try:
-            with self.guard():
+            with self.error_boundary():
                 return dict(self.call("influxops_markers", names=names, context=context) or ())
         except Interrupted:
             raise
@@ -106,12 +115,12 @@ class TargetHandle(Handle):
         wanted = self.settings.expected_identity
         if wanted is not None and found.identity != wanted:
             raise WrongServer(
-                f"it is another server than configured: its {self.traits.identity} is "
+                f"it is another server than configured: its {self.capabilities.identity} is "
                 f"{found.identity}, not {wanted}",
                 found.identity,
             )
 
-    def make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+    def create_databases(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
         """Make databases quickly; what completes them is left for later.
 
         Args:
@@ -124,19 +133,21 @@ class TargetHandle(Handle):
             InfluxopsError: When the target is in trouble; what was not yielded may have been made.
         """
         places = {change.database: change for change in changes}
-        with self.guard():
-            for found in self.call("influxops_make", changes=changes, context=context) or ():
+        with self.error_boundary():
+            for found in (
+                self.call("influxops_create_databases", changes=changes, context=context) or ()
+            ):
                 change = places.pop(found.change.database, None)
                 if change is not None:
                     yield self._ended(found, change)
 
     def _ended(self, found: Outcome, change: Change) -> Outcome:
         """Return an outcome as it is told: of the change that was asked for, no secret in it."""
-        message, remedy = self._redact(found.message), self.located(found.remedy)
+        message, remedy = self._redact(found.message), self.with_config_location(found.remedy)
         return replace(found, change=change, message=message, remedy=remedy)
 
     def ensure(
-        self, changes: Sequence[Change], context: Context
+        self, changes: Sequence[Change], context: RunContext
     ) -> tuple[list[Outcome], list[Finding]]:
         """Make changes.
 
@@ -148,7 +159,7 @@ class TargetHandle(Handle):
         places = {(c.action, c.tenant, c.database): number for number, c in enumerate(changes)}
         faults: list[Finding] = []
         try:
-            with self.guard():
+            with self.error_boundary():
                 for found in self.call("influxops_ensure", changes=changes, context=context) or ():
                     change = found.change
                     number = places.get((change.action, change.tenant, change.database))
@@ -180,35 +191,37 @@ class TargetHandle(Handle):
         """Its plugin's instance, for another one of its kind."""
         return self._instance
 
-    def copy(self, order: CopyRequest, context: Context) -> Iterator[CopyProgress]:
+    def copy(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
         """Copy one of its databases, or say what that would take; yield how far that is.
 
         Raises:
             InfluxopsError: When it cannot go on.
         """
-        with self.guard():
+        with self.error_boundary():
             for found in self.call("influxops_copy", order=order, context=context) or ():
                 if not isinstance(found, CopyProgress):
-                    raise TypeError(f"influxops_copy gave {type(found).__name__}, not a Copied")
+                    raise TypeError(
+                        f"influxops_copy gave {type(found).__name__}, not a CopyProgress"
+                    )
                 yield replace(found, findings=tuple(map(self._finding, found.findings)))
 
     def _fault(self, message: str, remedy: Any) -> Finding:
         return Finding(FindingKind.PLUGIN_FAULT, Severity.ERROR, message, remedy, target=self.name)
 
-    def describe(self, names: Sequence[str], context: Context) -> dict[str, DatabaseStats]:
+    def database_stats(self, names: Sequence[str], context: RunContext) -> dict[str, DatabaseStats]:
         """Tell how much is in databases; nothing where the plugin cannot tell.
 
         Args:
             names: The databases.
         """
-        if not self.implements("influxops_describe"):
+        if not self.implements("influxops_database_stats"):
             return {}
         found: dict[str, DatabaseStats] = {}
         reason = "its target did not tell"
         try:
-            with self.guard():
+            with self.error_boundary():
                 for stats in (
-                    self.call("influxops_describe", names=list(names), context=context) or ()
+                    self.call("influxops_database_stats", names=list(names), context=context) or ()
                 ):
                     found[stats.name] = replace(stats, message=self._redact(stats.message))
                     context.on_progress(1)
@@ -220,8 +233,8 @@ class TargetHandle(Handle):
                 found[name] = DatabaseStats(name, message=reason)
         return found
 
-    def activity(
-        self, name: str, since: datetime, until: datetime, step: int, context: Context
+    def write_activity(
+        self, name: str, since: datetime, until: datetime, step: int, context: RunContext
     ) -> dict[datetime, int] | None:
         """Tell how much a tenant wrote over time.
 
@@ -238,11 +251,11 @@ class TargetHandle(Handle):
         Raises:
             InfluxopsError: When it could not be read.
         """
-        if not self.implements("influxops_activity"):
+        if not self.implements("influxops_write_activity"):
             return None
-        with self.guard():
+        with self.error_boundary():
             found = self.call(
-                "influxops_activity",
+                "influxops_write_activity",
                 name=name,
                 since=since,
                 until=until,
@@ -252,7 +265,7 @@ class TargetHandle(Handle):
             return dict(found)
 
 
-class WrongServer(TargetRefused):
+class WrongServer(TargetAuthError):
     """Another server answers than the one that is configured.
 
     Args:

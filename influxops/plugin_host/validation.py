@@ -10,7 +10,7 @@ from influxops.domain.text import did_you_mean
 from influxops.plugin_host import hookspecs
 
 
-def misspelt(plugin: type[Any]) -> str:
+def validate_hooks(plugin: type[Any]) -> str:
     """Return what is wrong with the names and arguments of a class's hooks; empty for nothing.
 
     Args:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from influxops.errors import InfluxopsError, TargetRefused
+from influxops.errors import InfluxopsError, TargetAuthError
 from influxops.provisioner.logs import log
 
 #: Seconds between two probes: the first, and the longest while the server is away.
@@ -59,7 +59,7 @@ class Circuit:
             flaps = bool(self._closed) and now - self._closed < _FLAPS + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE) if flaps else _FIRST
             self.is_open, self.reason, self._opened = True, error.message, now
-            self.is_refused = isinstance(error, TargetRefused)
+            self.is_refused = isinstance(error, TargetAuthError)
         log.warning("%s: %s; asked again until it answers", self.name, error.message)
         self._on_change(self)
         threading.Thread(target=self._watch, name="influxops-probe", daemon=True).start()
@@ -70,7 +70,7 @@ class Circuit:
             try:
                 self._probe()
             except InfluxopsError as error:
-                self.reason, self.is_refused = error.message, isinstance(error, TargetRefused)
+                self.reason, self.is_refused = error.message, isinstance(error, TargetAuthError)
                 pause = max(self._pause, min(2 * pause, _LONGEST))
                 continue
             except Exception as error:

@@ -10,7 +10,7 @@ from influxops.errors import InfluxopsError
 from influxops.provisioner.pipeline import Works
 from influxops.reconcile.observe.selected import Asked, Known
 from influxops.reconcile.single.look_up import Place, Step
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:
@@ -28,12 +28,12 @@ def check(works: Works, tenant: str, timeout: float) -> dict[str, Any]:
         return _not_known(error.message)
 
 
-def _check(engine: Engine, context: Context, works: Works, tenant: str) -> dict[str, Any]:
+def _check(engine: Engine, context: RunContext, works: Works, tenant: str) -> dict[str, Any]:
     hindrance = works.hindrance()
     if hindrance is not None:
         return _not_known(f"{hindrance.name}: {hindrance.reason}")
     known = Known(used={target.name: 0 for target in engine.targets})
-    place = engine.single.look_up({tenant: Asked(tenant)}, context, known, closely=True).places[
+    place = engine.single.look_up({tenant: Asked(tenant)}, context, known, verify=True).places[
         tenant
     ]
     if place.step is Step.UNKNOWN:
@@ -55,12 +55,12 @@ def _check(engine: Engine, context: Context, works: Works, tenant: str) -> dict[
     return found | {"error": stats.message} if stats.message else found
 
 
-def _anywhere(engine: Engine, context: Context, place: Place) -> Place:
+def _anywhere(engine: Engine, context: RunContext, place: Place) -> Place:
     """Look for the database of a tenant that no source has."""
     from msgspec.structs import replace
 
     for target in engine.targets:
-        if place.database in target.look([place.database], context).databases:
+        if place.database in target.get_databases([place.database], context).databases:
             return replace(place, step=Step.THERE, target=target.name, reason="")
     return replace(place, step=Step.MAKE)
 

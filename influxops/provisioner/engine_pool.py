@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 from influxops.config.load import Config
 from influxops.engine.engine import Engine
-from influxops.plugin_host.discovery import Kind
+from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner.logs import quiet
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Seconds for which an engine works as one run: it remembers which server answered in it.
 _ONE_RUN = 30.0
@@ -27,11 +27,13 @@ class Engines:
         kinds: The plugins to choose from; None for all that are installed.
     """
 
-    def __init__(self, config: Config, kinds: Mapping[str, Kind] | None) -> None:
+    def __init__(self, config: Config, kinds: Mapping[str, PluginType] | None) -> None:
         self._config, self._kinds = config, kinds
         self._lock = threading.Lock()
-        self._idle: list[tuple[Engine, Context, float, float]] = []  # with its birth and last use
-        self._running: set[Context] = set()
+        self._idle: list[
+            tuple[Engine, RunContext, float, float]
+        ] = []  # with its birth and last use
+        self._running: set[RunContext] = set()
         self._anew = 0.0  # runs that began before this are over
         self.is_over = False
 
@@ -40,14 +42,14 @@ class Engines:
         self._anew = time.monotonic()
 
     @contextlib.contextmanager
-    def borrow(self) -> Iterator[tuple[Engine, Context]]:
+    def borrow(self) -> Iterator[tuple[Engine, RunContext]]:
         """Yield an engine and a run for this thread, which parts of limited time are taken of."""
         with self._lock:
             engine, context, born, _ = self._idle.pop() if self._idle else (None, None, 0.0, 0.0)
         if engine is None:
             engine = Engine(self._config, kinds=self._kinds)
         if context is None or born < self._anew or time.monotonic() - born > _ONE_RUN:
-            context, born = Context(log=quiet), time.monotonic()
+            context, born = RunContext(log=quiet), time.monotonic()
         try:
             with self._followed(context):
                 yield engine, context
@@ -60,15 +62,15 @@ class Engines:
                 engine.close()
 
     @contextlib.contextmanager
-    def run(self, timeout: float) -> Iterator[tuple[Engine, Context]]:
+    def run(self, timeout: float) -> Iterator[tuple[Engine, RunContext]]:
         """Yield an engine and a run of its own."""
         with self.borrow() as (engine, _):
-            context = Context(timeout, log=quiet)
+            context = RunContext(timeout, log=quiet)
             with self._followed(context):
                 yield engine, context
 
     @contextlib.contextmanager
-    def _followed(self, context: Context) -> Iterator[None]:
+    def _followed(self, context: RunContext) -> Iterator[None]:
         with self._lock:
             self._running.add(context)
             over = self.is_over

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from influxops.domain.record import Record, State, Writing
+from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.circuit_breaker import Circuit
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import quiet
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Seconds that the first one waits for others.
 _COLLECTING = 0.1
@@ -100,15 +100,17 @@ class Notes:
             self._done(batch)
 
 
-def note(engine: Engine, tenants: Collection[str], context: Context) -> None:
+def note(engine: Engine, tenants: Collection[str], context: RunContext) -> None:
     """Note those tenants in the ledger that a source has, and that have no record.
 
     Raises:
         InfluxopsError: When they could not be looked up, or noted.
     """
     assert engine.ledger is not None
-    there = {found.id for source in engine.sources for found in source.find(tenants, context)}
-    known = engine.ledger.memory(context, there).records if there else {}
+    there = {
+        found.id for source in engine.sources for found in source.get_tenants(tenants, context)
+    }
+    known = engine.ledger.load_records(there, context).records if there else {}
     new = tuple(Record(id_, State.PENDING) for id_ in sorted(there - known.keys()))
     if new:
-        engine.ledger.record(Writing(records=new), context)
+        engine.ledger.commit(LedgerUpdate(records=new), context)

@@ -18,7 +18,7 @@ from influxops.errors import InfluxopsError, LockBusy
 from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log, quiet
 from influxops.report.model import Report
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Under this name a ledger lets one process at a time make full runs.
 _GATE = "application"
@@ -78,10 +78,10 @@ class Runs:
 
     def _through_gate(self, engine: Engine) -> float:
         """Make runs for as long as this process is the one that makes them."""
-        gate = Context(log=quiet)
+        gate = RunContext(log=quiet)
         gate.id = _GATE
         assert engine.ledger is not None
-        with engine.ledger.guard(), engine.ledger.lock(gate):
+        with engine.ledger.error_boundary(), engine.ledger.session(gate):
             while True:
                 with self._engines.run(self._timeout) as (another, context):
                     self._run(another, context)
@@ -94,7 +94,7 @@ class Runs:
     def _wait(self, seconds: float) -> None:
         self._stopping.wait(seconds * random.uniform(0.9, 1.0))
 
-    def _run(self, engine: Engine, context: Context) -> None:
+    def _run(self, engine: Engine, context: RunContext) -> None:
         report = engine.run(Ensure(only_create=True), context, tell=False)
         self._tell(*_summary(report))
         self.ended.set()

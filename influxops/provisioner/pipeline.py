@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from influxops.config.load import Config
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.plugin_host.discovery import Kind
+from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner import engine_pool
 from influxops.provisioner.circuit_breaker import Circuit
 from influxops.provisioner.completion_worker import Finisher
@@ -30,10 +30,10 @@ from influxops.provisioner.engine_pool import Engines
 from influxops.provisioner.logs import log
 from influxops.provisioner.pending_writer import Notes
 from influxops.provisioner.validation import Rules
-from influxops.reconcile.observe.selected import Asked, Known, NotOffered
+from influxops.reconcile.observe.selected import Asked, Known, NotSupported
 from influxops.reconcile.single.look_up import Looked, Place, Step
 from influxops.runtime.batch_worker import BatchWorker
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Tenants that are looked up at once, and made at once on one target.
 _MOST = 200
@@ -72,7 +72,7 @@ class Works:
     def __init__(
         self,
         config: Config,
-        kinds: Mapping[str, Kind] | None,
+        kinds: Mapping[str, PluginType] | None,
         rules: Rules,
         timeout: float,
         on_settled: Callable[[Place, float], None],
@@ -194,7 +194,7 @@ class Works:
                 self._settle(flight, place)
 
     @staticmethod
-    def _record_lost(engine: Engine, looked: Looked, context: Context) -> None:
+    def _record_lost(engine: Engine, looked: Looked, context: RunContext) -> None:
         """Write to the ledger who is lost; what cannot be written is written by the next run."""
         lost = [place for place in looked.places.values() if place.is_lost]
         with contextlib.suppress(InfluxopsError):
@@ -283,7 +283,7 @@ class Works:
 
     def _fail(self, name: str, error: InfluxopsError) -> None:
         cancelled = isinstance(error, Interrupted) and self.stopping.is_set()
-        if name in self.circuits and not cancelled and not isinstance(error, NotOffered):
+        if name in self.circuits and not cancelled and not isinstance(error, NotSupported):
             self.circuits[name].fail(error)
 
     def _probe(self, name: str) -> None:
@@ -291,11 +291,11 @@ class Works:
         with self.engines.run(min(self._patience, _PROBE)) as (engine, context):
             for source in engine.sources:
                 if source.full_name == name:
-                    source.find((), context)
+                    source.get_tenants((), context)
             for target in engine.targets:
-                if target.full_name == name and target.implements("influxops_look"):
-                    target.look((), context)
+                if target.full_name == name and target.implements("influxops_get_databases"):
+                    target.get_databases((), context)
                 elif target.full_name == name:
-                    target.inventory(context)
+                    target.list_databases((), context)
             if engine.ledger is not None and engine.ledger.full_name == name:
-                engine.ledger.memory(context, ())
+                engine.ledger.load_records((), context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from influxops.config.load import Config
-from influxops.plugin_host.discovery import Kind
+from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner.cache import KnownTenants
 from influxops.provisioner.periodic_reconcile import Runs
 from influxops.provisioner.pipeline import Works
@@ -30,7 +30,7 @@ class Parts:
     def __init__(
         self,
         config: Config,
-        kinds: Mapping[str, Kind] | None,
+        kinds: Mapping[str, PluginType] | None,
         rules: Rules,
         timeout: float,
         full_runs: float | None,

@@ -20,7 +20,7 @@ from influxops.domain.durations import parse_duration
 from influxops.domain.record import State
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, TransactionLost
-from influxops.plugin_host.discovery import Kind
+from influxops.plugin_host.discovery import PluginType
 from influxops.provisioner.cache import KnownTenants
 from influxops.provisioner.process_resources import Parts
 from influxops.provisioner.results import Ensured, How
@@ -73,7 +73,7 @@ class Provisioner:
         timeout: float = 2.0,
         full_runs: float | None = 300.0,
         cache_ttl: float | None = None,
-        kinds: Mapping[str, Kind] | None = None,
+        kinds: Mapping[str, PluginType] | None = None,
     ) -> None:
         check_seconds("timeout", timeout)
         if full_runs is not None:
@@ -440,9 +440,9 @@ class Provisioner:
         try:
             with self._started().works.engines.borrow() as (engine, run):
                 ledger = engine.ledger
-                if ledger is None or not ledger.implements("influxops_want"):
+                if ledger is None or not ledger.implements("influxops_enqueue"):
                     return "there is no ledger that could note it"
-                return ledger.want([asked.tenant], connection, run.limited(self._timeout))
+                return ledger.enqueue([asked.tenant], connection, run.limited(self._timeout))
         except TransactionLost:
             raise
         except InfluxopsError as error:
@@ -472,7 +472,7 @@ class Provisioner:
                 context = run.limited(self._timeout)
                 asked = {tenant: Asked(tenant)}
                 known = Known(used=dict.fromkeys(self._rules.urls, 0))
-                return engine.single.look_up(asked, context, known, closely=True).places[tenant]
+                return engine.single.look_up(asked, context, known, verify=True).places[tenant]
         except InfluxopsError as error:
             return Place(tenant, Step.WAIT, reason=error.message)
 

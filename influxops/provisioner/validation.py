@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from influxops.domain.database import Traits
+from influxops.domain.database import TargetCapabilities
 from influxops.engine.engine import Engine
 
 
@@ -35,7 +35,9 @@ class Rules:
     def __init__(self, engine: Engine) -> None:
         self._template = engine.rules.template
         self.urls = {h.name: h.location.text if h.location else "" for h in engine.targets}
-        self._traits: dict[str, Traits] = {h.name: h.traits for h in engine.targets}
+        self._capabilities: dict[str, TargetCapabilities] = {
+            h.name: h.capabilities for h in engine.targets
+        }
         self.sources = [handle.full_name for handle in engine.sources]
         self.ledger = engine.ledger.full_name if engine.ledger is not None else None
         self._names = not all(handle.gives_ids_only for handle in engine.sources)
@@ -61,15 +63,20 @@ class Rules:
             raise WrongCall(f"a retention is text, not {type(retention).__name__}")
         if target is not None and not isinstance(target, str):
             raise WrongCall(f"a target's name is text, not {type(target).__name__}")
-        if target is not None and target not in self._traits:
-            there = did_you_mean(target, self._traits) or f"targets: {', '.join(self._traits)}"
+        if target is not None and target not in self._capabilities:
+            there = (
+                did_you_mean(target, self._capabilities)
+                or f"targets: {', '.join(self._capabilities)}"
+            )
             raise WrongCall(f"no target {quote(target)} is configured ({there})")
-        traits = [self._traits[target]] if target else list(self._traits.values())
-        wrong = [each.tenant_rule(tenant) for each in traits]
+        capabilities = [self._capabilities[target]] if target else list(self._capabilities.values())
+        wrong = [each.validate_tenant(tenant) for each in capabilities]
         if all(wrong):
             raise WrongCall(f"the id {quote(tenant)} {wrong[0]}")
         # Another source might give it another name.
-        wrong = [] if self._names else [each.name_rule(self.name(tenant)) for each in traits]
+        wrong = (
+            [] if self._names else [each.validate_name(self.name(tenant)) for each in capabilities]
+        )
         if wrong and all(wrong):
             raise WrongCall(f"the database name of tenant {quote(tenant)} {wrong[0]}")
         if retention is not None:
@@ -77,7 +84,7 @@ class Rules:
                 seconds = parse_retention(retention)
             except ValueError as error:
                 raise WrongCall(f"retention {quote(retention)}: {error}") from None
-            for each in traits:
+            for each in capabilities:
                 least, most = each.retention or (0, -1)
                 if seconds is not None and not least <= seconds <= most:
                     raise WrongCall(

@@ -294,7 +294,7 @@ def _replaced_servers(plans: Iterable[TenantPlan], observed: Observed) -> Iterab
     tenants = tuple(plan.tenant for plan in plans)
     for name, known in observed.ledger_view.replaced.items():
         state = next(state for state in observed.targets if state.name == name)
-        word = state.traits.identity
+        word = state.capabilities.identity
         recorded = [
             r.database
             for r in observed.ledger_view.records.values()

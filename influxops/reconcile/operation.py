@@ -15,7 +15,7 @@ from influxops.reconcile.guards import guard
 from influxops.reconcile.observe.observe import observe
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Operation:
@@ -31,7 +31,7 @@ class Operation:
     recreate: frozenset[str] = frozenset()
     drops: ClassVar[bool] = False  # whether the tenants that the scope names lose their databases
 
-    def observe(self, request: RunRequest, context: Context) -> Observed:
+    def observe(self, request: RunRequest, context: RunContext) -> Observed:
         """Read sources, targets and ledger.
 
         Raises:
@@ -44,7 +44,7 @@ class Operation:
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it; the guards have not looked at the plan yet.
 
@@ -58,7 +58,7 @@ class Operation:
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it, without what the guards refuse."""
         plan = self.plan(observed, desired, request, context)
@@ -69,7 +69,7 @@ class Operation:
         state: RunState,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Iterator[RunState]:
         """Carry out what was planned; yield what is known after each step.
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from influxops.domain.database import UNMANAGED, Retention, Traits, Unmanaged
+from influxops.domain.database import UNMANAGED, Retention, TargetCapabilities, Unmanaged
 from influxops.domain.naming import Template
 
 Policy = Literal["fill", "spread"]
@@ -18,7 +18,7 @@ class TargetPolicy(Struct, frozen=True):
 
     capacity: int | Literal["unlimited"] | None = None  # None: what the target estimates
     draining: bool = False  # whether it gets nothing new
-    traits: Traits = field(default_factory=Traits)
+    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities)
     capacity_written: str = ""  # how a program's users write its capacity; empty for a file's
 
 
@@ -41,13 +41,13 @@ class Rules(Struct, frozen=True):
         """Return advice with what a configuration file could say instead, if there may be one."""
         return f"{advice}, {key}" if self.has_file else advice
 
-    def traits(self, pin: str | None) -> Collection[Traits]:
+    def capabilities(self, pin: str | None) -> Collection[TargetCapabilities]:
         """Return the traits of the targets that a tenant's database may be on.
 
         Args:
             pin: Its only target, where it has one.
         """
         if pin is not None and pin in self.targets:
-            return (self.targets[pin].traits,)
+            return (self.targets[pin].capabilities,)
         # One set of traits a kind, however many targets are of it.
-        return {id(t.traits): t.traits for t in self.targets.values()}.values()
+        return {id(t.capabilities): t.capabilities for t in self.targets.values()}.values()

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from influxops.domain.finding import Finding
 from influxops.domain.plan import TenantPlan
-from influxops.domain.record import Entry, Event
+from influxops.domain.record import Event, HistoryEntry
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle
@@ -41,8 +41,8 @@ class RunRequest(Struct, frozen=True):
         *,
         ended: str = "done",
         message: str = "",
-    ) -> Entry:
-        """Return a line of the history about a tenant; the arguments are the fields of an `Entry`.
+    ) -> HistoryEntry:
+        """Return a line of the history about a tenant; the arguments are its fields.
 
         Args:
             event: What happened.
@@ -53,6 +53,6 @@ class RunRequest(Struct, frozen=True):
             ended: How it ended.
             message: What else is to be said.
         """
-        return Entry(
+        return HistoryEntry(
             event, plan.tenant, target, plan.database, before, after, ended, message, who=self.who
         )

@@ -20,13 +20,17 @@ from influxops.reconcile.operation import Operation
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import LedgerState, Report, RunOrigin
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 _UNREAD = (FindingKind.UNREACHABLE, FindingKind.REFUSED, FindingKind.WRONG_SERVER)
 
 
 def conclude(
-    state: RunState, operation: Operation, request: RunRequest, context: Context, origin: RunOrigin
+    state: RunState,
+    operation: Operation,
+    request: RunRequest,
+    context: RunContext,
+    origin: RunOrigin,
 ) -> Report:
     """Return the report of a run.
 
@@ -73,7 +77,7 @@ def _counted(observed: Observed) -> LedgerState | None:
     return replace(observed.ledger, records=len(records), states=states)
 
 
-def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
+def _final(plan: TenantPlan, state: RunState, context: RunContext) -> TenantPlan:
     """Return a tenant as it stands at the end; one that was not come to was not tried."""
     settled = state.settled.get(plan.tenant)
     if settled is not None:
@@ -89,7 +93,7 @@ def _final(plan: TenantPlan, state: RunState, context: Context) -> TenantPlan:
 
 
 def _notes(
-    state: RunState, request: RunRequest, context: Context, tenants: Sequence[TenantPlan]
+    state: RunState, request: RunRequest, context: RunContext, tenants: Sequence[TenantPlan]
 ) -> Iterator[Finding]:
     """Yield what is about no single tenant, its severity settled by what it meant for this run."""
     scope = context.scope
@@ -123,7 +127,7 @@ def _notes(
         yield ended(state.error)
 
 
-def _is_elsewhere(source: str, state: RunState, context: Context) -> bool:
+def _is_elsewhere(source: str, state: RunState, context: RunContext) -> bool:
     """Return whether a source has tenants that the run is not about."""
     named = context.scope.tenants
     return named is not None and any(

@@ -27,7 +27,7 @@ from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.state import RunState
 from influxops.report.model import Report, RunOrigin
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: What a run without a ledger says once.
 NO_LEDGER = Finding(
@@ -42,7 +42,7 @@ NO_LEDGER = Finding(
 def reconcile(
     operation: Operation,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     origin: RunOrigin,
     notes: Sequence[Finding] = (),
 ) -> tuple[Report, InfluxopsError | None]:
@@ -76,7 +76,7 @@ def reconcile(
 
 
 def steps(
-    operation: Operation, request: RunRequest, context: Context, lock: Lock, state: RunState
+    operation: Operation, request: RunRequest, context: RunContext, lock: Lock, state: RunState
 ) -> Iterator[RunState]:
     """Take the steps of a run, and yield what is known after each.
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from influxops.domain.database import Inventory
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Plan, TenantPlan
-from influxops.domain.record import Entry, Record, Server, State
+from influxops.domain.record import HistoryEntry, Record, Server, State
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError
 from influxops.report.model import LedgerState, SourceState, TargetState
@@ -107,7 +107,7 @@ class RunState(Struct, frozen=True):
     plan: Plan = field(default_factory=lambda: Plan({}))
     settled: Mapping[str, TenantPlan] = field(default_factory=dict)  # whose changes were tried
     recorded: frozenset[str] = frozenset()  # those of them that the ledger was told of
-    events: tuple[Entry, ...] = ()  # what was written into the ledger's history
+    events: tuple[HistoryEntry, ...] = ()  # what was written into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was noticed beside observing and planning
     error: InfluxopsError | None = None  # what ended the run before it was through
 

@@ -105,7 +105,7 @@ def finding_document(finding: Finding, words: HintStyle = CLI_STYLE) -> dict[str
 
 
 def _target(target: TargetState) -> dict[str, Any]:
-    names = {name: name for name in target.__struct_fields__ if name != "traits"}
+    names = {name: name for name in target.__struct_fields__ if name != "capabilities"}
     names["identity"] = "cluster_uuid"
     document = {written: getattr(target, name) for name, written in names.items()}
     return {**document, "free_slots": target.free_slots}

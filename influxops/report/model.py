@@ -10,10 +10,10 @@ from typing import Literal
 from msgspec import Struct, field
 
 from influxops.domain.change import Change, Outcome
-from influxops.domain.database import Traits
+from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Refusal, TenantPlan
-from influxops.domain.record import Entry
+from influxops.domain.record import HistoryEntry
 from influxops.errors import ExitCode
 
 
@@ -42,7 +42,9 @@ class TargetState(Struct, frozen=True):
     capacity: int | None = None  # how many it can hold; None: no limit is known
     capacity_is_estimate: bool = False  # whether the target guesses `capacity`
     error: str = ""  # why it could not be read
-    traits: Traits = field(default_factory=Traits)  # what its kind has, and what it calls it
+    capabilities: TargetCapabilities = field(
+        default_factory=TargetCapabilities
+    )  # what its kind has, and what it calls it
 
     @property
     def free_slots(self) -> int | None:
@@ -102,7 +104,7 @@ class Report(Struct, frozen=True, dict=True):
     ledger: LedgerState | None = None  # None where none is configured
     tenants: tuple[TenantPlan, ...] = ()  # those in the scope, in the order of the sources
     refusals: tuple[Refusal, ...] = ()  # what guards refuse
-    events: tuple[Entry, ...] = ()  # what the run wrote into the ledger's history
+    events: tuple[HistoryEntry, ...] = ()  # what the run wrote into the ledger's history
     notes: tuple[Finding, ...] = ()  # what was found that is about no tenant of `tenants`
     exit_code: ExitCode = ExitCode.OK
     #: Whether the run was limited to some tenants or targets.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import Traits
+from influxops.domain.database import TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint, HintKind
 from influxops.domain.plan import TenantPlan, TenantStatus
@@ -71,10 +71,10 @@ class ReportView:
         found = self._targets.get(target or "")
         return found.url if found else None
 
-    def traits(self, target: str | None) -> Traits:
+    def capabilities(self, target: str | None) -> TargetCapabilities:
         """Return what a target's kind has, and what it calls it."""
         found = self._targets.get(target or "")
-        return found.traits if found else Traits()
+        return found.capabilities if found else TargetCapabilities()
 
     def target_text(self, tenant: TenantPlan) -> str:
         """Return where a tenant's database is or will be: ` on eu1`; empty where that is unknown.
@@ -185,7 +185,7 @@ class ReportView:
         return one_line(finding.message)
 
     def _words(self, words: Callable[[Action, str], str], change: Change) -> str:
-        return words(change.action, self.traits(change.target).marker)
+        return words(change.action, self.capabilities(change.target).completion_marker)
 
     # All of it
 
@@ -306,7 +306,7 @@ class ReportView:
     @property
     def has_retention(self) -> bool:
         """Whether there is a target that has retention periods, so that one speaks of them."""
-        return any(target.traits.retention is not None for target in self.report.targets)
+        return any(target.capabilities.retention is not None for target in self.report.targets)
 
     @property
     def is_unread(self) -> bool:

@@ -12,7 +12,7 @@ from influxops.domain.copy import CopyProgress
 from influxops.domain.database import Retention, Unknown
 from influxops.domain.durations import format_duration, format_duration_approx
 from influxops.domain.hint import Hint, HintKind
-from influxops.domain.record import Entry
+from influxops.domain.record import HistoryEntry
 from influxops.domain.text import format_bytes, one_line, pluralize, summarize, truncate
 
 #: Each action: made, to be made, and as the beginning of a sentence that the database's name ends.
@@ -108,7 +108,7 @@ def format_retention(value: Retention | Unknown) -> str:
     return "kept for ever" if value is None else format_duration(value)
 
 
-def format_entry(entry: Entry) -> str:
+def format_entry(entry: HistoryEntry) -> str:
     """Return an entry of the history in words, without its tenant."""
     words = entry.event.value.replace("-", " ")
     place = " on ".join(part for part in (truncate(entry.database), entry.target or "") if part)

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from influxops.errors import DeadlineExceeded, Interrupted
 
 
-class Ending:
-    """Whether a wait was ended, and for what; made by `Context.ends`."""
+class CancelToken:
+    """Whether a wait was ended, and for what; made by `RunContext.ends`."""
 
-    #: None while it was not ended; else what `Context.check` would raise, or LateAnswer.
+    #: None while it was not ended; else what `RunContext.check` would raise, or WaitTimeout.
     error: Interrupted | None = None
 
 
-class LateAnswer(DeadlineExceeded):
+class WaitTimeout(DeadlineExceeded):
     """One wait took longer than it may; the run itself goes on."""
 
 

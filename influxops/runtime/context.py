@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from influxops.domain.hint import Hint
 from influxops.domain.selection import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
-from influxops.runtime.cancellation import Ending, LateAnswer, Watchdog
+from influxops.runtime.cancellation import CancelToken, WaitTimeout, Watchdog
 
 T = TypeVar("T")
 
 
-class Context:
+class RunContext:
     """One run: its identity, its time, its cancellation, its scope.
 
     Args:
@@ -45,7 +45,7 @@ class Context:
         log: logging.Logger | None = None,
         on_stage: Callable[[str, int], None] = lambda label, total: None,
         on_progress: Callable[[int], None] = lambda count: None,
-        parent: Context | None = None,
+        parent: RunContext | None = None,
     ) -> None:
         self.timeout = timeout
         self.dry_run = dry_run
@@ -66,7 +66,7 @@ class Context:
         self._more_time = _MORE_TIME
         self._whose = "the run's" if parent is None else "its"
 
-    def limited(self, seconds: float, hint: str = "") -> Context:
+    def limited(self, seconds: float, hint: str = "") -> RunContext:
         """Return a context for a part of this run that may take no more than so many seconds.
 
         Args:
@@ -77,7 +77,7 @@ class Context:
         part._more_time = Hint.advise(hint)
         return part
 
-    def or_grace(self, seconds: float) -> Context:
+    def or_grace(self, seconds: float) -> RunContext:
         """Return this context, or a short one with its identity where it is over.
 
         Args:
@@ -94,8 +94,8 @@ class Context:
             return rest
         return self
 
-    def _part(self, seconds: float, parent: Context) -> Context:
-        return Context(
+    def _part(self, seconds: float, parent: RunContext) -> RunContext:
+        return RunContext(
             seconds,
             dry_run=self.dry_run,
             verify=self.verify,
@@ -177,13 +177,13 @@ class Context:
     @contextlib.contextmanager
     def ends(
         self, abort: Callable[[], object], *, within: float | None = None, grace: float = 0.0
-    ) -> Iterator[Ending]:
+    ) -> Iterator[CancelToken]:
         """Call `abort` when the run ends while the block waits for something.
 
         The one way to end a wait that does not look at the run by itself: a socket is shut, a
         query is cancelled, a thread is left behind. `abort` is called once at most, in a thread
         of its own; whatever then fails in the block is for the block's author to catch, who
-        finds the reason in the `Ending`.
+        finds the reason in the `CancelToken`.
 
         Args:
             abort: Ends the wait.
@@ -191,17 +191,17 @@ class Context:
             grace: Seconds that it still gets once the run is cancelled.
 
         Yields:
-            The `Ending`, which holds why the wait was ended.
+            The `CancelToken`, which holds why the wait was ended.
         """
-        ending = Ending()
+        ending = CancelToken()
         now = time.monotonic()
         at, error = self._deadline, None
         if within is not None and (at is None or now + within < at):
             at = now + within
-            error = LateAnswer(f"no end within {within:g} s")
+            error = WaitTimeout(f"no end within {within:g} s")
 
         def end() -> None:
-            ending.error = self.over or error or LateAnswer("no end in time")
+            ending.error = self.over or error or WaitTimeout("no end in time")
             abort()
 
         key = self._watch.add(end, at, grace)
@@ -223,7 +223,7 @@ class Context:
             late: Seconds that one which looks at its time still gets to say so by itself.
 
         Raises:
-            LateAnswer: When it took longer than `within`.
+            WaitTimeout: When it took longer than `within`.
         """
         self.check()
         done, finished = threading.Event(), threading.Event()

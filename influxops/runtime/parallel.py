@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ _SAY_AFTER = 2.0
 
 
 def in_parallel(
-    tasks: Mapping[str, Callable[[], T]], context: Context, *, say: bool = True
+    tasks: Mapping[str, Callable[[], T]], context: RunContext, *, say: bool = True
 ) -> list[T]:
     """Return what tasks give, in their order; each has a thread of its own.
 

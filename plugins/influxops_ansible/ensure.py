@@ -18,7 +18,7 @@ from influxops.engine.status import place
 from influxops.errors import ConfigError
 from influxops.report.document import database_document, plain
 from influxops.report.model import Report
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_ansible.result import Result, TaskReport, listed, no_tenants, run_task
 from influxops_ansible.task import Task, duration_text, id_of
 
@@ -53,7 +53,7 @@ def _ensure(task: Task, *, check_mode: bool) -> Result:
     return Result(values, warnings, failure)
 
 
-def _run(task: Task, engine: Engine, context: Context) -> Report:
+def _run(task: Task, engine: Engine, context: RunContext) -> Report:
     """Run what a task asks for: tenants that are to be absent are retired, or dropped."""
     parameters = task.parameters
     allow = frozenset(parameters.get("allow") or ())

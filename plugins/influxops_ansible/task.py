@@ -25,7 +25,7 @@ from influxops.domain.selection import Scope
 from influxops.domain.text import did_you_mean, quote
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Parameters that Ansible fills from environment variables where the task does not give them.
 _VARIABLES = {"url": "INFLUXDB_URL", "token": "INFLUXDB_TOKEN"}
@@ -116,7 +116,7 @@ class Task(Struct, frozen=True, dict=True):
         return file
 
     @contextlib.contextmanager
-    def engine(self, *, dry_run: bool) -> Iterator[tuple[Engine, Context]]:
+    def engine(self, *, dry_run: bool) -> Iterator[tuple[Engine, RunContext]]:
         """Yield an engine with the task's configuration, and the context of its run.
 
         What a reporter prints goes to standard error: standard output is the module's result.
@@ -129,7 +129,7 @@ class Task(Struct, frozen=True, dict=True):
             timeout = self.parameters.get("timeout") or config.timeout
             with Engine(config) as engine:
                 verify = bool(self.parameters.get("verify"))
-                yield engine, Context(timeout, dry_run=dry_run, verify=verify, scope=self.scope)
+                yield engine, RunContext(timeout, dry_run=dry_run, verify=verify, scope=self.scope)
 
     def _get(self, name: str, default: Any = None) -> Any:
         value = self.parameters.get(name)

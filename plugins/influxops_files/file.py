@@ -10,10 +10,10 @@ from typing import Literal
 
 from influxops.plugin import (
     Check,
-    Context,
     Finding,
     Hint,
     Location,
+    RunContext,
     SettingError,
     Severity,
     Source,
@@ -88,7 +88,7 @@ class FileSource(Source):
     _input: bytes | None = None  # what standard input held: it can be read only once
 
     @hookimpl
-    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
+    def influxops_tenants(self, context: RunContext) -> Iterable[Tenant | Finding]:
         """Read the whole file, then return its tenants.
 
         Raises:
@@ -102,7 +102,7 @@ class FileSource(Source):
         return list(tenants(_READERS[settings.read_as](text, settings.name), settings.name, noun))
 
     @hookimpl
-    def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
+    def influxops_get_tenants(self, ids: Collection[str], context: RunContext) -> Iterable[Tenant]:
         """Return the tenants with these ids; the file is read as a whole.
 
         Raises:
@@ -111,7 +111,7 @@ class FileSource(Source):
         return with_ids(self.influxops_tenants(context), ids)
 
     @hookimpl
-    def influxops_check(self, context: Context) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Read the file; standard input is left for the run."""
         if self.settings.path == _STDIN:
             yield Check("file", None, "standard input is read when a run starts")
@@ -128,7 +128,7 @@ class FileSource(Source):
                 ok = False if item.severity is Severity.ERROR else None
                 yield Check("tenants", ok, item.message, item.remedy)
 
-    def _read_file(self, context: Context) -> bytes:
+    def _read_file(self, context: RunContext) -> bytes:
         path = Path(self.settings.path).expanduser()
         try:
             return context.detached(path.read_bytes)
@@ -138,7 +138,7 @@ class FileSource(Source):
                 hint=Hint.setting("path", "check {}, and that this user may read it"),
             ) from None
 
-    def _read_input(self, context: Context) -> bytes:
+    def _read_input(self, context: RunContext) -> bytes:
         if self._input is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise SourceError(

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from influxops.plugin import (
-    Context,
     Finding,
     Location,
+    RunContext,
     Source,
     SourceError,
     SourceSettings,
@@ -58,11 +58,11 @@ class StaticSource(Source):
     settings: StaticSettings
 
     @hookimpl
-    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
+    def influxops_tenants(self, context: RunContext) -> Iterable[Tenant | Finding]:
         """Return every tenant of the list."""
         return tenants(_entries(self.settings.tenants), "", "key")
 
     @hookimpl
-    def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
+    def influxops_get_tenants(self, ids: Collection[str], context: RunContext) -> Iterable[Tenant]:
         """Return the tenants of the list that have these ids."""
         return with_ids(self.influxops_tenants(context), ids)

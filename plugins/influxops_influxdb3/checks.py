@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from influxops.plugin import (
     Check,
-    Context,
     Hint,
     InfluxopsError,
     Interrupted,
     Inventory,
+    RunContext,
     is_this_machine,
     pluralize,
 )
@@ -29,7 +29,7 @@ def checks(
     settings: InfluxDB3Settings,
     client: Client,
     read_inventory: Callable[[Ping], Inventory],
-    context: Context,
+    context: RunContext,
 ) -> Iterator[Check]:
     """Yield one check of a server after the other, as far as that makes sense."""
     yield from _transport(settings)

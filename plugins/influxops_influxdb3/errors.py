@@ -5,7 +5,7 @@ Each says what was tried, on which database, where, what the server said and wha
     influxops.plugin.TargetError
     └── InfluxDBError
         ├── ConnectionFailed    refused, unknown name, TLS, timeout, a connection that broke
-        ├── AccessRefused       401, 403; also a TargetRefused
+        ├── AccessRefused       401, 403; also a TargetAuthError
         ├── NotFound            404: no such database
         ├── AlreadyExists       409
         ├── LimitReached        422
@@ -15,7 +15,7 @@ Each says what was tried, on which database, where, what the server said and wha
         ├── BadRequest          400 and the other 4xx
         ├── ServerFailed        429, 5xx
         │   └── Unreadable      500 that stays: a table that cannot be read
-        ├── WrongServer         another server than before; also a TargetRefused
+        ├── WrongServer         another server than before; also a TargetAuthError
         └── NotInfluxDB3        HTML, a redirect, another product, another major version
 """
 
@@ -25,7 +25,7 @@ import re
 from enum import StrEnum
 from typing import Any
 
-from influxops.plugin import Hint, TargetError, TargetRefused
+from influxops.plugin import Hint, TargetAuthError, TargetError
 
 #: What to do where no InfluxDB 3 answers.
 CHECK_URL = Hint.setting("url", "check {}: it must be the root of an InfluxDB 3 server")
@@ -126,7 +126,7 @@ class ConnectionFailed(InfluxDBError):
         return self.sent
 
 
-class AccessRefused(InfluxDBError, TargetRefused):
+class AccessRefused(InfluxDBError, TargetAuthError):
     """The server refused the token, or its rights."""
 
 
@@ -182,7 +182,7 @@ class QueryFileLimit(InfluxDBError):
         return int(number[1] or number[2]) if number else None
 
 
-class WrongServer(InfluxDBError, TargetRefused):
+class WrongServer(InfluxDBError, TargetAuthError):
     """Another server answers than the one that the run began with, or was configured for."""
 
 

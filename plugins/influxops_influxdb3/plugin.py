@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from influxops.plugin import (
     Change,
     Check,
-    Context,
     CopyProgress,
     CopyRequest,
     Database,
@@ -25,10 +24,11 @@ from influxops.plugin import (
     Inventory,
     Marker,
     Outcome,
+    RunContext,
     Severity,
     Target,
+    TargetCapabilities,
     TargetError,
-    Traits,
     hookimpl,
 )
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
@@ -71,15 +71,15 @@ class InfluxDB3Target(Target):
 
     Settings = InfluxDB3Settings
     settings: InfluxDB3Settings
-    traits: ClassVar[Traits] = Traits(
+    capabilities: ClassVar[TargetCapabilities] = TargetCapabilities(
         server="InfluxDB 3",
         retention=RETENTION_LIMITS,
-        marker="marker",
-        contents=TELEMETRY_TABLE,
+        completion_marker="marker",
+        table_label=TELEMETRY_TABLE,
         identity="cluster-uuid",
         visible_after=_FLUSH_INTERVAL,
-        name_rule=name_rule,
-        tenant_rule=tenant_rule,
+        validate_name=name_rule,
+        validate_tenant=tenant_rule,
     )
 
     def __init__(self, section: str, settings: InfluxDB3Settings) -> None:
@@ -96,26 +96,26 @@ class InfluxDB3Target(Target):
             self._connected = Client(self.settings)
         return self._connected
 
-    def _cache(self, context: Context) -> _RunCache:
+    def _cache(self, context: RunContext) -> _RunCache:
         """Return what is known in this run."""
         if self._known.run != context.id:
             self._known = _RunCache(context.id)
         return self._known
 
-    def _markers(self, context: Context) -> MarkerCheck:
+    def _markers(self, context: RunContext) -> MarkerCheck:
         return MarkerCheck(self._client, context, self._cache(context).marked)
 
     @hookimpl
-    def influxops_inventory(self, context: Context, closely: Collection[str] = ()) -> Inventory:
+    def influxops_list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
         """Read all databases with two requests, and one more for each to be read closely."""
         cache = self._cache(context)
         cache.ping = self._client.ping(context)
-        inventory = self._inventory(context, cache, closely)
+        inventory = self._inventory(context, cache, verify)
         cache.databases = dict(inventory.databases)
         return inventory
 
     def _inventory(
-        self, context: Context, cache: _RunCache, closely: Collection[str] = ()
+        self, context: RunContext, cache: _RunCache, verify: Collection[str] = ()
     ) -> Inventory:
         ping = cache.ping
         findings: tuple[Finding, ...] = ()
@@ -134,7 +134,7 @@ class InfluxDB3Target(Target):
             now = ping.clock or datetime.now(UTC)
             deleted_ago = read_deleted_ago(rows, now)
             cache.reused |= freshly_deleted(rows, now)
-        self._markers(context).verify(databases, {*closely, *cache.reused})
+        self._markers(context).verify(databases, {*verify, *cache.reused})
         return Inventory(
             databases=databases,
             edition=ping.edition,
@@ -162,7 +162,7 @@ class InfluxDB3Target(Target):
         )
 
     @hookimpl
-    def influxops_look(self, names: Collection[str], context: Context) -> Inventory:
+    def influxops_get_databases(self, names: Collection[str], context: RunContext) -> Inventory:
         """Look at some databases with one request."""
         client = self._client
         # What could not be a name is the name of no database, and needs no quoting either.
@@ -190,7 +190,7 @@ class InfluxDB3Target(Target):
 
     @hookimpl
     def influxops_markers(
-        self, names: Collection[str], context: Context
+        self, names: Collection[str], context: RunContext
     ) -> Iterator[tuple[str, Marker]]:
         """Read the oldest marker of each database with one query, a few at a time."""
         read = partial(oldest_marker, self._client, context)
@@ -199,14 +199,16 @@ class InfluxDB3Target(Target):
                 yield name, marker
 
     @hookimpl
-    def influxops_make(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+    def influxops_create_databases(
+        self, changes: Sequence[Change], context: RunContext
+    ) -> Iterator[Outcome]:
         """Make databases with one request each; see `fast_create.py`."""
         from influxops_influxdb3.provision.fast_create import create_databases
 
         return create_databases(self._client, self.settings.cluster_uuid, changes, context)
 
     @hookimpl
-    def influxops_ensure(self, changes: Sequence[Change], context: Context) -> Iterator[Outcome]:
+    def influxops_ensure(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
         """Make all changes as one batch; see `batch.py`."""
         from influxops_influxdb3.provision.batch import Batch
 
@@ -215,7 +217,9 @@ class InfluxDB3Target(Target):
         return Batch(self._client, context, cache.ping, expected, cache.marked).outcomes(changes)
 
     @hookimpl
-    def influxops_describe(self, names: Sequence[str], context: Context) -> Iterator[DatabaseStats]:
+    def influxops_database_stats(
+        self, names: Sequence[str], context: RunContext
+    ) -> Iterator[DatabaseStats]:
         """Count what is in each database and look for its marker, a few at a time."""
         reported = set()
         still_open = (name for name in names if context.over is None)
@@ -227,7 +231,7 @@ class InfluxDB3Target(Target):
             if name not in reported:
                 yield DatabaseStats(name, message=ended.message if ended else "not read")
 
-    def _stats(self, context: Context, name: str) -> DatabaseStats:
+    def _stats(self, context: RunContext, name: str) -> DatabaseStats:
         """Describe one database; what fails is that database's message."""
         from influxops_influxdb3.inspect.stats import describe
 
@@ -244,8 +248,8 @@ class InfluxDB3Target(Target):
             return replace(stats, message=getattr(error, "reason", error.message))
 
     @hookimpl
-    def influxops_activity(
-        self, name: str, since: datetime, until: datetime, step: int, context: Context
+    def influxops_write_activity(
+        self, name: str, since: datetime, until: datetime, step: int, context: RunContext
     ) -> Iterable[tuple[datetime, int]]:
         """Count the rows of each span; see `write_activity.py`."""
         from influxops_influxdb3.inspect.write_activity import activity
@@ -253,7 +257,7 @@ class InfluxDB3Target(Target):
         return activity(self._client, name, since, until, step, context)
 
     @hookimpl
-    def influxops_copy(self, order: CopyRequest, context: Context) -> Iterator[CopyProgress]:
+    def influxops_copy(self, order: CopyRequest, context: RunContext) -> Iterator[CopyProgress]:
         """Copy a database to another server; see `copy/job.py`."""
         from influxops_influxdb3.copy.ahead import ahead
         from influxops_influxdb3.copy.endpoints import CopyEndpoint
@@ -273,7 +277,7 @@ class InfluxDB3Target(Target):
             yield from CopyJob(source, copy, into.section, order, context).run()
 
     @hookimpl
-    def influxops_check(self, context: Context) -> Iterable[Check]:
+    def influxops_check(self, context: RunContext) -> Iterable[Check]:
         """Look at all that this server has to offer; see `checks.py`."""
         from influxops_influxdb3.checks import checks
 

@@ -14,12 +14,12 @@ from influxops.plugin import (
     Change,
     ChangeResult,
     Check,
-    Context,
-    Entry,
     Event,
+    HistoryEntry,
     Report,
     Reporter,
     ReporterSettings,
+    RunContext,
     database_document,
     hookimpl,
     setting,
@@ -66,7 +66,7 @@ class JournalReporter(Reporter):
         yield check_writable(Path(self.settings.path), "the journal", replaced=False)
 
     @hookimpl
-    def influxops_report(self, report: Report, context: Context) -> None:
+    def influxops_report(self, report: Report, context: RunContext) -> None:
         """Append the changes of the run.
 
         Raises:
@@ -97,7 +97,7 @@ def _entries(report: Report) -> Iterator[dict[str, Any]]:
         "registry": [source.location for source in report.sources],
     }
 
-    def subject(item: Change | Entry) -> dict[str, Any]:
+    def subject(item: Change | HistoryEntry) -> dict[str, Any]:
         return {
             **run,
             "target": item.target,
@@ -136,7 +136,7 @@ def _time(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _append(path: Path, data: bytes, context: Context) -> None:
+def _append(path: Path, data: bytes, context: RunContext) -> None:
     with _opened(path) as handle:
         locked = lock(handle, context)
         size = os.fstat(handle).st_size

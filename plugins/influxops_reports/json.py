@@ -9,10 +9,10 @@ from pathlib import Path
 
 from influxops.plugin import (
     Check,
-    Context,
     Report,
     Reporter,
     ReporterSettings,
+    RunContext,
     hookimpl,
     report_document,
     setting,
@@ -45,7 +45,7 @@ class JsonReporter(Reporter):
             yield check_writable(Path(self.settings.path), "the JSON report", replaced=True)
 
     @hookimpl
-    def influxops_report(self, report: Report, context: Context) -> None:
+    def influxops_report(self, report: Report, context: RunContext) -> None:
         """Write the document.
 
         Raises:

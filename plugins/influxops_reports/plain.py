@@ -54,12 +54,12 @@ def _target_line(target: TargetState) -> str:
     if not target.reachable:
         parts.append(f"NOT READ: {target.error}" if target.error else "NOT READ")
     else:
-        server = (target.traits.server or target.kind, target.edition, target.version)
+        server = (target.capabilities.server or target.kind, target.edition, target.version)
         parts += [" ".join(part for part in server if part), _places(target)]
     if target.state == "draining":
         parts.append("draining")
     if target.identity and target.reachable:  # a wrong server's is in the error
-        parts.append(f"{target.traits.identity} {target.identity}")
+        parts.append(f"{target.capabilities.identity} {target.identity}")
     return "target    " + one_line(", ".join(part for part in parts if part))
 
 

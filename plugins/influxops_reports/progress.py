@@ -8,11 +8,11 @@ import textwrap
 from typing import Literal
 
 from influxops.plugin import (
-    Context,
     Report,
     Reporter,
     ReporterSettings,
     ReportView,
+    RunContext,
     RunStart,
     console,
     hookimpl,
@@ -53,13 +53,13 @@ class TerminalReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_started(self, head: RunStart, context: Context) -> None:
+    def influxops_started(self, head: RunStart, context: RunContext) -> None:
         """Print what the run works on."""
         if not self.settings.quiet:
             self._print_head(head, context)
 
     @hookimpl
-    def influxops_report(self, report: Report, context: Context) -> None:
+    def influxops_report(self, report: Report, context: RunContext) -> None:
         """Print how the run ended.
 
         Raises:
@@ -72,7 +72,7 @@ class TerminalReporter(Reporter):
             self._print_head(report, context)
         write_stream(sys.stdout, self._text(report))
 
-    def _print_head(self, head: RunStart | Report, context: Context) -> None:
+    def _print_head(self, head: RunStart | Report, context: RunContext) -> None:
         lines = header_lines(head)
         if self.settings.head == "log":
             for line in lines:

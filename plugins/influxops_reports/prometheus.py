@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from influxops.plugin import (
     Action,
     Check,
-    Context,
     ExitCode,
     Report,
     Reporter,
     ReporterSettings,
+    RunContext,
     State,
     TargetState,
     TenantStatus,
@@ -56,7 +56,7 @@ class PrometheusReporter(Reporter):
         yield check_writable(Path(self.settings.path), "the Prometheus textfile", replaced=True)
 
     @hookimpl
-    def influxops_report(self, report: Report, context: Context) -> None:
+    def influxops_report(self, report: Report, context: RunContext) -> None:
         """Write the textfile.
 
         Raises:
@@ -68,7 +68,7 @@ class PrometheusReporter(Reporter):
         with lock_folder(path, context):  # two runs that add to the same counts would lose some
             self._write(path, report, context)
 
-    def _write(self, path: Path, report: Report, context: Context) -> None:
+    def _write(self, path: Path, report: Report, context: RunContext) -> None:
         from prometheus_client import CollectorRegistry, generate_latest
 
         former = self._former(path, context)
@@ -83,7 +83,7 @@ class PrometheusReporter(Reporter):
         data = generate_latest(registry)
         replace_file(path, data, context, what="the Prometheus textfile")
 
-    def _former(self, path: Path, context: Context) -> dict[str, Metric]:
+    def _former(self, path: Path, context: RunContext) -> dict[str, Metric]:
         """Return the last run's metrics by name; none where there is no textfile to read."""
         if is_special(path.expanduser()):
             return {}

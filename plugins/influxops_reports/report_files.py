@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from influxops.plugin import Check, Context, Hint, Interrupted, ReporterError
+from influxops.plugin import Check, Hint, Interrupted, ReporterError, RunContext
 
 #: Seconds to wait for another run that is writing; each holds the lock for milliseconds.
 _PATIENCE = 5.0
@@ -21,7 +21,7 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def replace_file(path: Path, data: bytes, context: Context, *, what: str) -> None:
+def replace_file(path: Path, data: bytes, context: RunContext, *, what: str) -> None:
     """Replace a file at once, so that a reader sees the old one or the new one.
 
     All may read it: node_exporter, say, runs as another user. A device or a pipe (`/dev/stderr`)
@@ -83,7 +83,7 @@ def check_writable(path: Path, what: str, *, replaced: bool) -> Check:
 
 
 @contextlib.contextmanager
-def lock_folder(path: Path, context: Context) -> Iterator[None]:
+def lock_folder(path: Path, context: RunContext) -> Iterator[None]:
     """Keep other runs from reading a file that this one is about to replace.
 
     The folder is locked: the file is another one after each run, and a lock file would be left
@@ -98,7 +98,7 @@ def lock_folder(path: Path, context: Context) -> Iterator[None]:
         yield
 
 
-def lock(handle: int, context: Context) -> bool:
+def lock(handle: int, context: RunContext) -> bool:
     """Lock the file or the folder of a descriptor until that is closed.
 
     Returns:

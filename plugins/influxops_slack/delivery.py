@@ -17,7 +17,7 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as TimedOut
 
-from influxops.plugin import Context, Hint, Interrupted, ReporterError, is_this_machine
+from influxops.plugin import Hint, Interrupted, ReporterError, RunContext, is_this_machine
 
 #: Seconds before the second and before the third attempt, which is the last.
 _BACKOFF = (0.5, 1.0)
@@ -59,7 +59,7 @@ class _Failure(Struct, frozen=True):
     retry_after: float | None = None  # seconds; None where another attempt is no use
 
 
-def post(webhook: str, message: Mapping[str, Any], context: Context) -> None:
+def post(webhook: str, message: Mapping[str, Any], context: RunContext) -> None:
     """Post one message, in three attempts at most, while the context lasts.
 
     Raises:
@@ -118,7 +118,7 @@ def _manager(webhook: str) -> urllib3.PoolManager:
     )
 
 
-def _attempt(webhook: str, body: bytes, context: Context) -> _Failure | None:
+def _attempt(webhook: str, body: bytes, context: RunContext) -> _Failure | None:
     """Post once; return why that failed, None where it did not.
 
     The request runs in a thread that is left behind when the time is over: a name lookup, or a

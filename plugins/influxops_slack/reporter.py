@@ -9,13 +9,13 @@ from typing import Literal
 from influxops.plugin import (
     Check,
     ConfigError,
-    Context,
     ExitCode,
     Hint,
     InfluxopsError,
     Report,
     Reporter,
     ReporterSettings,
+    RunContext,
     Secret,
     hookimpl,
     setting,
@@ -79,7 +79,7 @@ class SlackReporter(Reporter):
             )
 
     @hookimpl
-    def influxops_report(self, report: Report, context: Context) -> None:
+    def influxops_report(self, report: Report, context: RunContext) -> None:
         """Post the message, if there is a reason to.
 
         Raises:
@@ -120,7 +120,7 @@ class SlackReporter(Reporter):
         return self.settings.when == "always" or (self.settings.when == "changes" and bool(changed))
 
     def _post(
-        self, webhook: str, report: Report, context: Context, since: datetime | None = None
+        self, webhook: str, report: Report, context: RunContext, since: datetime | None = None
     ) -> None:
         from influxops_slack.delivery import post  # imports what a run without news does not need
 

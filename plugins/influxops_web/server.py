@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, ExitCode, LedgerError
 from influxops.plugin.cli import common, configured, say
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_web.app import create_app
 from influxops_web.db.connect import connect, locate_database, other_databases
 from influxops_web.db.schema import database_identity, read_tables
@@ -82,7 +82,7 @@ def _level(ctx: click.Context) -> int:
     return logging.DEBUG if options.verbose > 1 else logging.INFO
 
 
-def _service(engine: Engine, context: Context) -> Service:
+def _service(engine: Engine, context: RunContext) -> Service:
     """Return the service, once everything that it needs was checked.
 
     Raises:
@@ -103,7 +103,7 @@ def _service(engine: Engine, context: Context) -> Service:
                 )
     assert engine.ledger is not None, "its database was just looked at"
     try:
-        engine.ledger.memory(context, ())
+        engine.ledger.load_records((), context)
     except LedgerError as error:  # PostgreSQL is there, so it is not installed, or not ours
         raise ConfigError(error.message, hint=error.remedy) from error
     return Service(engine, location, device_table, key)

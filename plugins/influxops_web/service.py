@@ -20,7 +20,7 @@ from influxops.engine.engine import Engine
 from influxops.errors import TransactionLost
 from influxops.provisioner import Ensured, Provisioner, WrongCall
 from influxops.provisioner.validation import Rules
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import CommitUnknown, reason
@@ -154,7 +154,7 @@ class Service:
             async with self.connection() as connection, confirming(connection):
                 yield connection
         except CommitUnknown as lost:
-            settings, asking = self.location.settings, Context(_FIND_OUT)
+            settings, asking = self.location.settings, RunContext(_FIND_OUT)
             is_stored = await asyncio.to_thread(was_committed, settings, asking, lost)
             if is_stored:
                 return

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from influxops.cli.session import ended_by_signals
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.conftest import GiveStandIn, StartProxy
 from tests.integration.command import PROGRAM, Cli, ended
 from tests.integration.proxy import Seen
@@ -131,7 +131,7 @@ def test_a_signal_writes_past_pythons_own_buffers(
         def write(self, text: str) -> int:
             raise RuntimeError("reentrant call inside a writer")
 
-    run = Context()
+    run = RunContext()
     monkeypatch.setattr(sys, "stderr", Busy())
     with ended_by_signals(run):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -144,7 +144,7 @@ def test_a_signal_needs_nobody_who_reads_standard_error(monkeypatch: pytest.Monk
     def broken(handle: int, data: bytes) -> int:
         raise BrokenPipeError
 
-    run = Context()
+    run = RunContext()
     monkeypatch.setattr(os, "write", broken)
     with ended_by_signals(run):
         signal.raise_signal(signal.SIGINT)
@@ -156,9 +156,9 @@ def test_a_signal_that_does_not_wake_the_main_thread_ends_the_run() -> None:
     code = """
 import signal, threading, time
 from influxops.cli.session import ended_by_signals
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
-context, done = Context(), threading.Event()
+context, done = RunContext(), threading.Event()
 
 def send():
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)

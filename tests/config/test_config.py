@@ -16,10 +16,10 @@ from influxops.config.load import Config, Section, load_config, parse_config
 from influxops.config.toml import TomlFile
 from influxops.plugin import (
     ConfigError,
-    Context,
     Inventory,
     PluginError,
     PluginSettings,
+    RunContext,
     Secret,
     Source,
     SourceSettings,
@@ -422,7 +422,7 @@ class PlainTarget(Target):
     """Knows no retention period."""
 
     @hookimpl
-    def influxops_inventory(self, context: Context) -> Inventory:
+    def influxops_list_databases(self, context: RunContext) -> Inventory:
         return Inventory({})
 
     @hookimpl

@@ -15,7 +15,7 @@ import pytest
 from influxops.config.load import load_config
 from influxops.domain.record import Record, State
 from influxops.engine.engine import Engine
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.ledger import schema
 from tests.doors.world import DOORS, Answer, Case, variables
@@ -228,10 +228,10 @@ def test_a_server_that_is_full_is_no_row_of_the_history(
 def test_what_another_run_has_claimed_is_left_to_it(world: World, door: str) -> None:
     with world.case() as case, Engine(load_config(case.config)) as engine:
         assert engine.ledger is not None
-        run = Context()
-        with engine.ledger.lock(run):
+        run = RunContext()
+        with engine.ledger.session(run):
             record = Record(case.tenant, State.ALLOCATED, case.database, "a")
-            engine.ledger.reserve([record], run)
+            engine.ledger.claim([record], run)
             answer: Answer = DOORS[door](case)
         assert not answer.is_there
         assert case.homes == set()

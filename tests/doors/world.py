@@ -24,7 +24,7 @@ from influxops.domain.selection import Scope
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure, Operation
 from influxops.errors import InfluxopsError
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_ansible.ensure import ensure as task
 from influxops_queue.worker.provisioning import Making
 from tests.integration.servers import Influx
@@ -92,7 +92,7 @@ class Case:
         """Make a run over all, before the door is tried."""
         with Engine(load_config(self.config)) as engine:
             scope = Scope(frozenset(tenants)) if tenants else Scope()
-            engine.run(operation or Ensure(), Context(scope=scope), tell=False)
+            engine.run(operation or Ensure(), RunContext(scope=scope), tell=False)
 
     def create(self, target: str) -> None:
         """Create the tenant's database past influxops."""
@@ -185,7 +185,7 @@ def by_worker(case: Case) -> Answer:
         with Engine(load_config(case.config)) as engine:
             assert engine.ledger is not None
             with contextlib.suppress(InfluxopsError):
-                record = engine.ledger.memory(Context()).records.get(case.tenant)
+                record = engine.ledger.load_records(None, RunContext()).records.get(case.tenant)
                 why = why or (record.error if record is not None else "")
         is_there = bool(made and made.ready) or (record is not None and record.is_provisioned)
         return Answer(is_there and not why, why)

@@ -22,10 +22,10 @@ from influxops.engine.engine import Engine
 from influxops.engine.operations import Drop, Ensure
 from influxops.errors import ConfigError, LockBusy
 from influxops.plugin import Check, Source, hookimpl
-from influxops.plugin_host.validation import misspelt
+from influxops.plugin_host.validation import validate_hooks
 from influxops.report.document import report_document
 from influxops.report.model import Report
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import KINDS
 
@@ -103,7 +103,7 @@ def test_a_change_without_an_outcome_is_settled_by_reading_again_closely(bench: 
     server = bench.server(outcomes={"telemetry_a": None, "telemetry_b": None})
     report = bench.run()
     assert states(report) == {"a": "failed", "b": "failed"}
-    assert server.closely == [frozenset(), frozenset({"telemetry_a", "telemetry_b"})]
+    assert server.verify == [frozenset(), frozenset({"telemetry_a", "telemetry_b"})]
 
 
 def test_a_plugin_that_breaks_after_making_a_database_is_told_although_it_is_there(
@@ -153,13 +153,13 @@ def test_a_database_that_lost_its_marker_at_once_is_completed_in_the_same_run(
 def test_a_run_that_verifies_looks_closely_and_completes_what_is_not(bench: Bench) -> None:
     bench.tenants("a", "b")
     bench.run()
-    bench.server(hidden={"telemetry_a"}, closely=[])
+    bench.server(hidden={"telemetry_a"}, verify=[])
     assert bench.run(dry_run=True).exit_code == 0
     assert states(bench.run(dry_run=True, verify=True)) == {"a": "pending", "b": "ok"}
     report = bench.run(verify=True)
     assert states(report) == {"a": "changed", "b": "ok"}
     assert [c.action for c in report.changed] == [Action.COMPLETE]
-    assert frozenset({"telemetry_a", "telemetry_b"}) in bench.server().closely
+    assert frozenset({"telemetry_a", "telemetry_b"}) in bench.server().verify
 
 
 def test_a_server_that_dies_in_the_middle_is_told_as_away_and_its_changes_as_unknown(
@@ -238,7 +238,7 @@ def test_a_drop_finds_a_database_that_is_not_where_its_pin_says(bench: Bench) ->
 
 def test_nobody_is_in_an_empty_scope(bench: Bench) -> None:
     bench.tenants("a")
-    report = bench.run(context=Context(scope=Scope(frozenset())))
+    report = bench.run(context=RunContext(scope=Scope(frozenset())))
     assert report.tenants == ()
     assert not bench.server().databases
 
@@ -536,7 +536,7 @@ def test_without_a_lock_the_run_warns_and_looks_for_doubles(bench: Bench) -> Non
 
 def test_a_run_that_is_over_before_it_starts_reads_and_writes_nothing(bench: Bench) -> None:
     bench.tenants("a")
-    run = Context()
+    run = RunContext()
     run.cancel()
     report = bench.run(context=run)
     assert report.exit_code == 130
@@ -563,7 +563,7 @@ def test_a_run_that_ends_while_its_only_change_is_under_way_was_interrupted(
 
 def test_a_run_without_time_left_fails_instead_of_hanging(bench: Bench) -> None:
     bench.tenants("a")
-    report = bench.run(context=Context(timeout=0))
+    report = bench.run(context=RunContext(timeout=0))
     assert report.exit_code == 1
     assert kinds(report)["deadline"] == 1
 
@@ -616,7 +616,7 @@ def test_an_unknown_guard_is_refused_with_the_nearest(bench: Bench) -> None:
 def test_doctor_goes_on_after_a_check_that_breaks(bench: Bench) -> None:
     bench.world.broken["registry"] = RuntimeError("oops")
     with bench.engine() as engine:
-        checks = [check for _, check in engine.doctor(Context())]
+        checks = [check for _, check in engine.doctor(RunContext())]
     assert [check.ok for check in checks[:2]] == [True, False]
     assert "oops" in checks[1].message
 
@@ -787,7 +787,7 @@ def test_doctor_tells_of_a_secret_that_is_missing_and_looks_at_the_rest(
         "reporters": {"memo": {"webhook": {"env": "NOT_SET"}}},
     }
     with bench.engine() as engine:
-        checks = [(name, check.ok) for name, check in engine.doctor(Context())]
+        checks = [(name, check.ok) for name, check in engine.doctor(RunContext())]
     assert checks == [("source:registry", False), ("reporter:memo", False), ("ledger", None)]
 
 
@@ -855,7 +855,7 @@ def test_doctor_tells_of_two_targets_that_are_one_server(bench: Bench) -> None:
     bench.server("eu1", uuid="same")
     bench.server("eu2", uuid="same")
     with bench.engine() as engine:
-        checks = [check for name, check in engine.doctor(Context()) if name == "targets"]
+        checks = [check for name, check in engine.doctor(RunContext()) if name == "targets"]
     assert [check.ok for check in checks] == [False]
 
 
@@ -882,7 +882,7 @@ def supplemented(bench: Bench, *tenants: Tenant, **arguments: Any) -> Report:
     with Engine(replace(config, sections=sections), kinds=KINDS) as engine:
         scope = Scope(frozenset(tenant.id for tenant in tenants))
         operation = arguments.pop("operation", None) or Ensure()
-        return engine.run(operation, Context(scope=scope), **arguments)
+        return engine.run(operation, RunContext(scope=scope), **arguments)
 
 
 def _memory(bench: Bench) -> dict[str, str]:
@@ -988,13 +988,13 @@ class Misnamed(Source):
         return []
 
     @hookimpl
-    def influxops_check(self, ctx: Context) -> list[Check]:
+    def influxops_check(self, ctx: RunContext) -> list[Check]:
         return []
 
 
 def test_what_is_wrong_with_hooks_is_named() -> None:
-    assert misspelt(Unmarked) == "influxops_tenants lacks @hookimpl"
-    wrong = misspelt(Misnamed)
+    assert validate_hooks(Unmarked) == "influxops_tenants lacks @hookimpl"
+    wrong = validate_hooks(Misnamed)
     assert "influxops_check has no argument ctx; it may take context" in wrong
     assert "no hook is called influxops_tenant (did you mean influxops_tenants?)" in wrong
 

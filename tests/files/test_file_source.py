@@ -16,11 +16,11 @@ import pytest
 
 from influxops.config.settings import InvalidSettings
 from influxops.plugin import (
-    Context,
     DeadlineExceeded,
     Finding,
     FindingKind,
     Interrupted,
+    RunContext,
     Severity,
     SourceError,
     Tenant,
@@ -33,7 +33,7 @@ def source(path: Path | str, **values: Any) -> FileSource:
 
 
 def read(path: Path | str, **values: Any) -> list[Tenant | Finding]:
-    return list(source(path, **values).influxops_tenants(Context()))
+    return list(source(path, **values).influxops_tenants(RunContext()))
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -241,22 +241,22 @@ def test_standard_input_is_read_once_and_kept(pipe: int) -> None:
     os.write(pipe, b"id\nacme\n")
     os.close(pipe)
     reader = source("-", format="csv")
-    assert [check.ok for check in reader.influxops_check(Context())] == [None]
-    assert list(reader.influxops_tenants(Context())) == [Tenant("acme")]
-    assert list(reader.influxops_tenants(Context())) == [Tenant("acme")]
+    assert [check.ok for check in reader.influxops_check(RunContext())] == [None]
+    assert list(reader.influxops_tenants(RunContext())) == [Tenant("acme")]
+    assert list(reader.influxops_tenants(RunContext())) == [Tenant("acme")]
     assert reader.settings.location().text == "standard input"
 
 
 def test_a_pipe_that_nobody_closes_ends_with_the_run(pipe: int) -> None:
     os.write(pipe, b"id\nacme\n")
     with pytest.raises(DeadlineExceeded):
-        source("-", format="csv").influxops_tenants(Context(timeout=0.1))
+        source("-", format="csv").influxops_tenants(RunContext(timeout=0.1))
 
 
 def test_a_named_pipe_that_nobody_writes_to_ends_with_the_run(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     os.mkfifo(path)
-    context = Context()
+    context = RunContext()
     timer = threading.Timer(0.1, context.cancel)
     timer.start()
     with pytest.raises(Interrupted):
@@ -320,8 +320,8 @@ def test_the_given_format_wins_over_the_name(tmp_path: Path) -> None:
 
 def test_doctor_counts_the_tenants_and_tells_what_is_wrong(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "id\na\n \n")
-    good, ids = source(path).influxops_check(Context())
+    good, ids = source(path).influxops_check(RunContext())
     assert (good.ok, good.message) == (True, f"{path} has 1 tenant")
     assert ids.ok is False
-    (bad,) = source(tmp_path / "none.csv").influxops_check(Context())
+    (bad,) = source(tmp_path / "none.csv").influxops_check(RunContext())
     assert bad.ok is False

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from influxops.config.settings import InvalidSettings
-from influxops.plugin import Context, Finding, FindingKind, Tenant
+from influxops.plugin import Finding, FindingKind, RunContext, Tenant
 from influxops_files import StaticSettings, StaticSource
 
 
@@ -16,7 +16,7 @@ def settings(*tenants: Any) -> StaticSettings:
 
 
 def read(*tenants: Any) -> list[Tenant | Finding]:
-    return list(StaticSource("static", settings(*tenants)).influxops_tenants(Context()))
+    return list(StaticSource("static", settings(*tenants)).influxops_tenants(RunContext()))
 
 
 def test_ids_and_tables_are_tenants() -> None:
@@ -82,5 +82,5 @@ def test_a_misspelt_attribute_is_refused_and_an_unknown_one_is_told() -> None:
 
 def test_single_tenants_are_looked_up_as_the_list_has_them() -> None:
     source = StaticSource("static", settings("acme", {"id": "globex", "retention": "90d"}))
-    found = source.influxops_find({"globex", "nobody"}, Context())
+    found = source.influxops_get_tenants({"globex", "nobody"}, RunContext())
     assert list(found) == [Tenant("globex", {"retention": "90d"})]

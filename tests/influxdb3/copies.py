@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from influxops.plugin import Context, CopyProgress, CopyRequest
+from influxops.plugin import CopyProgress, CopyRequest, RunContext
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
 from tests.devserver.api import Api
@@ -49,19 +49,19 @@ class Pair:
     def write_to_copy(self, *lines: str) -> None:
         write(self.copy, self.database, *lines)
 
-    def run(self, context: Context | None = None, **order: Any) -> Generator[CopyProgress]:
+    def run(self, context: RunContext | None = None, **order: Any) -> Generator[CopyProgress]:
         """Copy, as a process that has just been started does."""
         ours = target("eu1", self.source.url, **self.settings)
         theirs = target("eu2", self.copy.url, **self.settings)
         try:
             yield from ours.influxops_copy(
-                CopyRequest(self.database, theirs, **order), context or Context()
+                CopyRequest(self.database, theirs, **order), context or RunContext()
             )
         finally:
             ours.influxops_close()
             theirs.influxops_close()
 
-    def all(self, context: Context | None = None, **order: Any) -> CopyProgress:
+    def all(self, context: RunContext | None = None, **order: Any) -> CopyProgress:
         """Copy until it is done, and return the last word."""
         *_, last = self.run(context, **order)
         assert last.done or order.get("dry_run")

@@ -20,7 +20,15 @@ from pathlib import Path
 
 import pytest
 
-from influxops.plugin import Action, Change, ChangeResult, Context, Database, Secret, TargetRefused
+from influxops.plugin import (
+    Action,
+    Change,
+    ChangeResult,
+    Database,
+    RunContext,
+    Secret,
+    TargetAuthError,
+)
 from influxops_devserver.testing import running_stand_in, start_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import InfluxDBError, NotFound
@@ -57,7 +65,7 @@ def server_settings() -> Iterator[InfluxDB3Settings]:
 def place(server_settings: InfluxDB3Settings) -> Iterator[Place]:
     prefix = f"test-{uuid.uuid4().hex[:8]}-"
     yield Place(server_settings, prefix)
-    client, context = Client(server_settings), Context()
+    client, context = Client(server_settings), RunContext()
     for name in client.databases(context):
         if name.startswith(f"telemetry_{prefix}"):
             client.delete(context, name, hard_delete_at=datetime.now(UTC) - timedelta(days=1))
@@ -79,7 +87,7 @@ def target(place: Place) -> Iterator[InfluxDB3Target]:
 
 
 def statuses(
-    target: InfluxDB3Target, changes: list[Change], context: Context
+    target: InfluxDB3Target, changes: list[Change], context: RunContext
 ) -> Counter[ChangeResult]:
     return Counter(outcome.status for outcome in target.influxops_ensure(changes, context))
 
@@ -89,12 +97,12 @@ def test_a_tenant_from_nothing_to_gone(
 ) -> None:
     plain, managed = f"{place.prefix}plain", f"{place.prefix}managed"
     names = [place.database(plain), place.database(managed)]
-    context = Context()
-    assert not set(names) & set(target.influxops_inventory(context, ()).databases)
+    context = RunContext()
+    assert not set(names) & set(target.influxops_list_databases((), context).databases)
 
     changes = creates(plain) + creates(managed, retention=2592000)
     assert statuses(target, changes, context) == {ChangeResult.DONE: 2}
-    held = target.influxops_inventory(context, ()).databases
+    held = target.influxops_list_databases((), context).databases
     assert held[names[0]] == Database(names[0], None, True, False)
     assert held[names[1]] == Database(names[1], 2592000, True, False)
     (row,) = client.query(context, names[0], "SELECT * FROM _init LIMIT 1")
@@ -109,12 +117,12 @@ def test_a_tenant_from_nothing_to_gone(
         Change(Action.SET_RETENTION, managed, "eu1", names[1], after=Database(names[1], None)),
     ]
     assert statuses(target, later, context) == {ChangeResult.DONE: 2}
-    held = target.influxops_inventory(context, ()).databases
+    held = target.influxops_list_databases((), context).databases
     assert (held[names[0]].retention, held[names[1]].retention) == (5400, None)
 
     drops = [Change(Action.DROP, plain, "eu1", names[0], before=held[names[0]])]
     assert statuses(target, drops, context) == {ChangeResult.DONE: 1}
-    assert names[0] not in target.influxops_inventory(context, ()).databases
+    assert names[0] not in target.influxops_list_databases((), context).databases
     with pytest.raises(NotFound):
         client.query(context, names[0], "SELECT 1")
 
@@ -122,23 +130,23 @@ def test_a_tenant_from_nothing_to_gone(
 def test_a_database_without_its_marker_gets_it(
     place: Place, target: InfluxDB3Target, client: Client
 ) -> None:
-    tenant, context = f"{place.prefix}bare", Context()
+    tenant, context = f"{place.prefix}bare", RunContext()
     name = place.database(tenant)
     client.create(context, name)
-    held = target.influxops_inventory(context, ()).databases[name]
+    held = target.influxops_list_databases((), context).databases[name]
     assert held.complete is False
     change = Change(Action.COMPLETE, tenant, "eu1", name, before=held, after=Database(name))
     assert statuses(target, [change], context) == {ChangeResult.DONE: 1}
-    assert target.influxops_inventory(context, ()).databases[name].complete is True
+    assert target.influxops_list_databases((), context).databases[name].complete is True
 
 
 def test_status_counts_what_devices_wrote(
     place: Place, target: InfluxDB3Target, client: Client
 ) -> None:
-    tenant, context = f"{place.prefix}busy", Context()
+    tenant, context = f"{place.prefix}busy", RunContext()
     name = place.database(tenant)
     client.create(context, name)
-    (fresh,) = target.influxops_describe([name], context)
+    (fresh,) = target.influxops_database_stats([name], context)
     assert (fresh.telemetry_count, fresh.last_write, fresh.message) == (0, None, "")
     client.write(
         context,
@@ -146,7 +154,7 @@ def test_status_counts_what_devices_wrote(
         "telemetry,device=d1 temp=21.5 1700000000000000000\n"
         "telemetry,device=d2 temp=22.5 1700000001000000000",
     )
-    (busy,) = target.influxops_describe([name], context)
+    (busy,) = target.influxops_database_stats([name], context)
     assert busy.telemetry_count == 2
     assert busy.last_write == datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC)
 
@@ -154,11 +162,11 @@ def test_status_counts_what_devices_wrote(
 def test_activity_counts_what_devices_wrote_in_each_span_of_time(
     place: Place, target: InfluxDB3Target, client: Client
 ) -> None:
-    tenant, context = f"{place.prefix}active", Context()
+    tenant, context = f"{place.prefix}active", RunContext()
     name = place.database(tenant)
     client.create(context, name)
     since, until = datetime(2023, 11, 14, 21, tzinfo=UTC), datetime(2023, 11, 15, tzinfo=UTC)
-    assert [*target.influxops_activity(name, since, until, 3600, context)] == []
+    assert [*target.influxops_write_activity(name, since, until, 3600, context)] == []
     client.write(
         context,
         name,
@@ -168,12 +176,12 @@ def test_activity_counts_what_devices_wrote_in_each_span_of_time(
         "telemetry,device=d2 temp=3 1700000001000000000\n"
         "telemetry,device=d2 temp=4 1700006400000000000",  # midnight
     )
-    spans = dict(target.influxops_activity(name, since, until, 3600, context))
+    spans = dict(target.influxops_write_activity(name, since, until, 3600, context))
     assert spans == {since: 1, datetime(2023, 11, 14, 22, tzinfo=UTC): 2}
 
 
 def test_what_the_server_refuses_is_told_in_its_own_words(place: Place, client: Client) -> None:
-    context = Context()
+    context = RunContext()
     for attempt in (
         lambda: client.create(context, "a b"),
         lambda: client.write(context, "_bad", "t v=1"),
@@ -218,12 +226,12 @@ def test_a_thousand_tenants_take_seconds_and_a_thousand_and_ten_requests(
     make_target: MakeTarget, creates: Creates, requests: Requests
 ) -> None:
     with running_stand_in(max_databases=None, max_tables=None, wal_flush_interval="1s") as stand_in:
-        target, context = make_target(url=stand_in.url, capacity="unlimited"), Context()
+        target, context = make_target(url=stand_in.url, capacity="unlimited"), RunContext()
         changes = creates(*(f"tenant{number}" for number in range(1000)))
         begin = time.monotonic()
-        target.influxops_inventory(context, ())
+        target.influxops_list_databases((), context)
         assert statuses(target, changes, context) == {ChangeResult.DONE: 1000}
-        held = target.influxops_inventory(context, ()).databases
+        held = target.influxops_list_databases((), context).databases
         seconds = time.monotonic() - begin
         target.influxops_close()
     assert all(held[change.database].complete is True for change in changes)
@@ -234,20 +242,20 @@ def test_a_thousand_tenants_take_seconds_and_a_thousand_and_ten_requests(
 @pytest.mark.stand_in
 def test_seven_tenants_and_room_for_five(make_target: MakeTarget, creates: Creates) -> None:
     with running_stand_in(max_databases=5, wal_flush_interval="20ms") as stand_in:
-        target, context = make_target(url=stand_in.url), Context()
+        target, context = make_target(url=stand_in.url), RunContext()
         changes = creates(*"abcdefg")
         assert statuses(target, changes, context) == {
             ChangeResult.DONE: 5,
             ChangeResult.NO_CAPACITY: 2,
         }
-        assert len(target.influxops_inventory(context, ()).databases) == 5
+        assert len(target.influxops_list_databases((), context).databases) == 5
         target.influxops_close()
 
 
 @pytest.mark.stand_in
 def test_a_server_without_room_for_tables(make_target: MakeTarget, creates: Creates) -> None:
     with running_stand_in(max_databases=None, max_tables=3, wal_flush_interval="20ms") as stand_in:
-        target, context = make_target(url=stand_in.url), Context()
+        target, context = make_target(url=stand_in.url), RunContext()
         found = statuses(target, creates(*"abcdefgh"), context)
         assert found[ChangeResult.DONE] == 3
         assert 1 <= found[ChangeResult.FAILED] <= 2
@@ -262,9 +270,9 @@ def test_a_server_that_wants_another_token(
     monkeypatch.setenv("INFLUXDB_TOKEN", "apiv3_wrong")
     with running_stand_in(wal_flush_interval="20ms", with_auth=True) as stand_in:
         target = make_target(url=stand_in.url, token=Secret(env="INFLUXDB_TOKEN"))
-        with pytest.raises(TargetRefused):
-            target.influxops_inventory(Context(), ())
-        assert statuses(target, creates(*"abc"), Context()) == {
+        with pytest.raises(TargetAuthError):
+            target.influxops_list_databases((), RunContext())
+        assert statuses(target, creates(*"abc"), RunContext()) == {
             ChangeResult.FAILED: 1,
             ChangeResult.SKIPPED: 2,
         }
@@ -278,8 +286,8 @@ def test_a_server_killed_half_way_and_started_again_loses_nothing_that_was_calle
     options = {"data_dir": tmp_path, "max_databases": None, "wal_flush_interval": "1s"}
     stand_in = start_stand_in(**options)  # type: ignore[arg-type]
     changes = creates(*(f"t{number}" for number in range(200)))
-    target, context = make_target(url=stand_in.url), Context()
-    target.influxops_inventory(context, ())
+    target, context = make_target(url=stand_in.url), RunContext()
+    target.influxops_list_databases((), context)
     finished = itertools.count(1)
     killed = threading.Event()
 
@@ -299,18 +307,18 @@ def test_a_server_killed_half_way_and_started_again_loses_nothing_that_was_calle
     starter = threading.Thread(target=start_again)
     starter.start()
     try:
-        again_told = Context(on_progress=progress)
+        again_told = RunContext(on_progress=progress)
         again_told.id, context = context.id, again_told
         outcomes = list(target.influxops_ensure(changes, context))
         starter.join()
         done = {o.change.database for o in outcomes if o.status is ChangeResult.DONE}
         client = Client(InfluxDB3Settings.parse({"url": stand_in.url}))
         for name in done:
-            assert client.query(Context(), name, "SELECT * FROM _init LIMIT 1"), name
+            assert client.query(RunContext(), name, "SELECT * FROM _init LIMIT 1"), name
         client.close()
         missing = [o.change for o in outcomes if o.status is not ChangeResult.DONE]
-        assert set(statuses(target, missing, Context())) <= {ChangeResult.DONE}
-        held = target.influxops_inventory(Context(), ()).databases
+        assert set(statuses(target, missing, RunContext())) <= {ChangeResult.DONE}
+        held = target.influxops_list_databases((), RunContext()).databases
         assert all(held[change.database].complete is True for change in changes)
     finally:
         starter.join()

@@ -54,7 +54,7 @@ TARGET = """
         made = {}
 
         @hookimpl
-        def influxops_inventory(self):
+        def influxops_list_databases(self):
             return Inventory({name: Database(name) for name in self.made})
 
         @hookimpl

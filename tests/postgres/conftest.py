@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from influxops.plugin import Context
+from influxops.plugin import RunContext
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres import (
     PostgresLedger,
@@ -103,5 +103,5 @@ def make_ledger(database: TestDatabase) -> Iterator[MakeLedger]:
 def ledger(make_ledger: MakeLedger) -> PostgresLedger:
     """A ledger that is installed and empty."""
     made = make_ledger()
-    assert list(installing(made.settings, Context()))
+    assert list(installing(made.settings, RunContext()))
     return made

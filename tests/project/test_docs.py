@@ -19,7 +19,7 @@ from influxops.engine.operations import Ensure
 from influxops.errors import SourceError
 from influxops.plugin_host import hookspecs
 from influxops.plugin_host.resolve import resolve_section
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import KINDS, kind
 
@@ -94,10 +94,10 @@ def test_the_source_with_settings_of_the_documentation_reads_its_list(tmp_path: 
     listing = tmp_path / "tenants.json"
     listing.write_text('["a", "b"]')
     made = source("registry", source.Settings.parse({"url": listing.as_uri()}))
-    assert [tenant.id for tenant in made.influxops_tenants(Context())] == ["a", "b"]
+    assert [tenant.id for tenant in made.influxops_tenants(RunContext())] == ["a", "b"]
     listing.write_text("no json")
     with pytest.raises(SourceError, match="gave no list"):
-        list(made.influxops_tenants(Context()))
+        list(made.influxops_tenants(RunContext()))
 
 
 def test_the_target_of_the_documentation_works_in_a_run(
@@ -112,7 +112,7 @@ def test_the_target_of_the_documentation_works_in_a_run(
     bench.tenants("a", "b")
     kinds = {**KINDS, "folder": kind("folder", "influxops_folders:FolderTarget")}
     with Engine(parse_config(bench.merged()), kinds=kinds) as engine:
-        report = engine.run(Ensure(), Context())
+        report = engine.run(Ensure(), RunContext())
     assert {each.name for each in tmp_path.iterdir()} == {"telemetry_a", "telemetry_b"}
     assert report.exit_code == 0
 

@@ -13,7 +13,7 @@ from influxops.plugin import (
     HintStyle,
     ReportView,
     Severity,
-    Traits,
+    TargetCapabilities,
     format_retention,
 )
 from influxops.report.model import Report
@@ -105,7 +105,7 @@ def test_ids_that_no_source_knows_are_told_together() -> None:
 def test_what_was_done_is_told_in_the_targets_own_words() -> None:
     marker = ReportView(report([tenant("x", "changed", "create", "add-marker")]))
     assert marker.action_text(marker.report.tenants[0]) == "created, marker added"
-    schemas = (replace(EU1, traits=Traits("PostgreSQL")),)
+    schemas = (replace(EU1, capabilities=TargetCapabilities("PostgreSQL")),)
     plain = ReportView(report([tenant("x", "changed", "create", "add-marker")], targets=schemas))
     assert plain.action_text(plain.report.tenants[0]) == "created, completed"
     assert not plain.has_retention

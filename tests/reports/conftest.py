@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from influxops.plugin import Context, Report
+from influxops.plugin import Report, RunContext
 from influxops_reports.progress import TerminalReporter
 
 Tell = Callable[..., str]
@@ -26,7 +26,7 @@ def piped(capsys: pytest.CaptureFixture[str]) -> Tell:
 
     def tell(report: Report, **settings: Any) -> str:
         capsys.readouterr()
-        _reporter(**settings).influxops_report(report, Context())
+        _reporter(**settings).influxops_report(report, RunContext())
         return capsys.readouterr().out
 
     return tell
@@ -54,7 +54,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Tell:
         reader.start()
         with monkeypatch.context() as patch, os.fdopen(follower, "w", encoding="utf-8") as stream:
             patch.setattr(sys, "stdout", stream)
-            _reporter(**settings).influxops_report(report, Context())
+            _reporter(**settings).influxops_report(report, RunContext())
         reader.join()
         os.close(leader)
         return b"".join(got).decode().replace("\r\n", "\n")

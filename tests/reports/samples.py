@@ -23,18 +23,18 @@ from influxops.plugin import (
     RunStart,
     Severity,
     SourceState,
+    TargetCapabilities,
     TargetState,
     TenantPlan,
     TenantStatus,
-    Traits,
 )
 
 DAY = 86400
-INFLUXDB3 = Traits(
+INFLUXDB3 = TargetCapabilities(
     server="InfluxDB 3",
     retention=(3600, 3650 * DAY),
-    marker="marker",
-    contents="telemetry",
+    completion_marker="marker",
+    table_label="telemetry",
     identity="cluster-uuid",
 )
 EU1 = TargetState(
@@ -48,7 +48,7 @@ EU1 = TargetState(
     databases=3,
     capacity=5,
     capacity_is_estimate=True,
-    traits=INFLUXDB3,
+    capabilities=INFLUXDB3,
 )
 EU2 = TargetState(
     "eu2",
@@ -56,7 +56,7 @@ EU2 = TargetState(
     "http://eu2.example:8181",
     False,
     error="connection refused",
-    traits=INFLUXDB3,
+    capabilities=INFLUXDB3,
 )
 REGISTRY = SourceState("registry", "postgres", "iot@db.example:5432/iotcloud", 3)
 NO_TENANTS = Finding(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from influxops.plugin import Context, Report, ReporterError
+from influxops.plugin import Report, ReporterError, RunContext
 from influxops_reports import report_files
 from influxops_reports.journal import JournalReporter
 from tests.reports.samples import DAY, database, outcome, report
@@ -20,7 +20,7 @@ from tests.reports.samples import DAY, database, outcome, report
 
 def append(path: Path, told: Report) -> None:
     settings = JournalReporter.Settings(path=str(path))
-    JournalReporter("reporter:journal", settings).influxops_report(told, Context())
+    JournalReporter("reporter:journal", settings).influxops_report(told, RunContext())
 
 
 def entries(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,14 @@ import pytest
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
-from influxops.plugin import UNKNOWN, ChangeResult, Context, DeadlineExceeded, Report, ReporterError
+from influxops.plugin import (
+    UNKNOWN,
+    ChangeResult,
+    DeadlineExceeded,
+    Report,
+    ReporterError,
+    RunContext,
+)
 from influxops_reports.json import JsonReporter
 from tests.reports.samples import EU1, database, full_report, outcome, report, tenant
 
@@ -34,7 +41,7 @@ def closed(schema: Any) -> Any:
 
 def write(told: Report, **settings: Any) -> None:
     JsonReporter("reporter:json", JsonReporter.Settings(**settings)).influxops_report(
-        told, Context()
+        told, RunContext()
     )
 
 
@@ -114,7 +121,7 @@ def test_a_named_pipe_that_nobody_reads_ends_with_the_budget(tmp_path: Path) -> 
     os.mkfifo(pipe)
     reporter = JsonReporter("json", JsonReporter.Settings(path=str(pipe)))
     with pytest.raises(DeadlineExceeded):
-        reporter.influxops_report(report(), Context(timeout=0.2))
+        reporter.influxops_report(report(), RunContext(timeout=0.2))
     os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
 
 

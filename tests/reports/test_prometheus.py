@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from influxops.plugin import (
-    Context,
     DeadlineExceeded,
     Finding,
     FindingKind,
     Report,
     ReporterError,
+    RunContext,
     Severity,
 )
 from influxops_reports.prometheus import PrometheusReporter
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 def write(path: Path, told: Report) -> Samples:
     settings = PrometheusReporter.Settings(path=str(path))
-    PrometheusReporter("reporter:prom", settings).influxops_report(told, Context())
+    PrometheusReporter("reporter:prom", settings).influxops_report(told, RunContext())
     return read(path)
 
 
@@ -110,11 +110,11 @@ def test_changes_are_counted_on_through_all_runs(path: Path) -> None:
 def test_a_dry_run_leaves_the_file_alone(path: Path) -> None:
     settings = PrometheusReporter.Settings(path=str(path))
     reporter = PrometheusReporter("reporter:prom", settings)
-    reporter.influxops_report(report(dry_run=True), Context())
+    reporter.influxops_report(report(dry_run=True), RunContext())
     assert not path.exists()
     write(path, report())
     before = path.read_bytes()
-    reporter.influxops_report(report(dry_run=True, exit_code=1), Context())
+    reporter.influxops_report(report(dry_run=True, exit_code=1), RunContext())
     assert path.read_bytes() == before
 
 
@@ -233,7 +233,7 @@ def test_a_named_pipe_that_nobody_reads_ends_with_the_budget(path: Path) -> None
     os.mkfifo(path)
     reporter = PrometheusReporter("prom", PrometheusReporter.Settings(path=str(path)))
     with pytest.raises(DeadlineExceeded):
-        reporter.influxops_report(report(), Context(timeout=0.2))
+        reporter.influxops_report(report(), RunContext(timeout=0.2))
     reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     os.close(reading)
     assert path.is_fifo()

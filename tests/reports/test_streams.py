@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from influxops.plugin import Context, console, is_terminal, write_stream
+from influxops.plugin import RunContext, console, is_terminal, write_stream
 from influxops.runtime.stdio import has_colour
 from influxops_reports.json import JsonReporter
 from influxops_reports.progress import TerminalReporter
@@ -30,9 +30,9 @@ def test_streams_that_were_closed_from_the_beginning_fail_nothing(
     console(None).print("text")
     for color in ("auto", "always"):
         reporter = TerminalReporter("t", TerminalReporter.Settings(color=color))
-        reporter.influxops_started(head(full_report()), Context())
-        reporter.influxops_report(full_report(), Context())
-    JsonReporter("j", JsonReporter.Settings()).influxops_report(full_report(), Context())
+        reporter.influxops_started(head(full_report()), RunContext())
+        reporter.influxops_report(full_report(), RunContext())
+    JsonReporter("j", JsonReporter.Settings()).influxops_report(full_report(), RunContext())
 
 
 @pytest.mark.parametrize(

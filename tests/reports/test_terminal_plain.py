@@ -11,15 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.plugin import (
-    Context,
     Finding,
     FindingKind,
     Hint,
     Refusal,
     Report,
+    RunContext,
     Severity,
     SourceState,
-    Traits,
+    TargetCapabilities,
 )
 from influxops_reports.progress import TerminalReporter
 from tests.reports.conftest import Tell
@@ -140,7 +140,12 @@ def test_a_target_of_another_kind_is_told_in_its_own_words(
     piped: Tell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     schemas = replace(
-        EU1, name="pg", kind="schemas", edition=None, version="16.4", traits=Traits("PostgreSQL")
+        EU1,
+        name="pg",
+        kind="schemas",
+        edition=None,
+        version="16.4",
+        capabilities=TargetCapabilities("PostgreSQL"),
     )
     told = report(
         [
@@ -154,7 +159,7 @@ def test_a_target_of_another_kind_is_told_in_its_own_words(
     assert lines[:2] == ["PLAN create telemetry_x on pg", "PLAN complete telemetry_y on pg"]
     assert "2 tenants: 0 ok, 1 to create, 1 to complete, " in lines[2]
     reporter = TerminalReporter("t", TerminalReporter.Settings())
-    reporter.influxops_started(head(told), Context())
+    reporter.influxops_started(head(told), RunContext())
     assert capsys.readouterr().err.splitlines()[-1] == (
         "target    pg: http://eu1.example:8181, PostgreSQL 16.4, "
         "2 of 5 places left (an estimate), identity 6f1c-a"
@@ -178,7 +183,7 @@ def test_tenants_of_whom_nothing_could_be_read_are_not_counted(
 def test_a_wrong_server_names_its_identity_once(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = replace(EU1, reachable=False, error="it is 6f1c-a, not 6f1c-b")
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    reporter.influxops_started(head(report(targets=(wrong,))), Context())
+    reporter.influxops_started(head(report(targets=(wrong,))), RunContext())
     assert capsys.readouterr().err.count("6f1c-a") == 1
 
 
@@ -334,14 +339,14 @@ def test_quiet_says_nothing_when_all_is_well(
 ) -> None:
     well = report([tenant("enabled", "ok"), tenant("acme", "changed", "create")])
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings(quiet=True))
-    reporter.influxops_started(head(well), Context())
-    reporter.influxops_report(well, Context())
+    reporter.influxops_started(head(well), RunContext())
+    reporter.influxops_report(well, RunContext())
     assert capsys.readouterr() == ("", "")
 
 
 def test_quiet_tells_what_is_wrong_and_on_what(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings(quiet=True))
-    reporter.influxops_report(full_report(), Context())
+    reporter.influxops_report(full_report(), RunContext())
     out, err = capsys.readouterr()
     levels = {line.split(" ", 1)[0] for line in out.splitlines()}
     assert levels == {"ERR", "WARN", "Next:", "6"}
@@ -352,7 +357,7 @@ def test_the_start_of_a_run_says_what_it_works_on(capsys: pytest.CaptureFixture[
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
     draining = replace(EU1, name="old", state="draining", capacity=None, identity=None)
     told = report(targets=(EU1, EU2, draining), dry_run=True)
-    reporter.influxops_started(head(told), Context())
+    reporter.influxops_started(head(told), RunContext())
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -370,7 +375,7 @@ def test_a_source_that_does_not_say_where_it_reads_leaves_no_gap(
 ) -> None:
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
     told = replace(report(), sources=(SourceState("crm", "crm", "", 2),))
-    reporter.influxops_started(head(told), Context())
+    reporter.influxops_started(head(told), RunContext())
     assert "source    crm: (crm), 2 tenants" in capsys.readouterr().err.splitlines()
 
 
@@ -391,7 +396,7 @@ def test_a_narrow_terminal_breaks_the_head_between_words_only(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "60")
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    reporter.influxops_started(head(full_report()), Context())
+    reporter.influxops_started(head(full_report()), RunContext())
     lines = terminal.getvalue().splitlines()
     assert max(map(len, lines)) <= 60
     assert any("http://eu1.example:8181," in line for line in lines)
@@ -414,7 +419,7 @@ def test_an_encoding_that_lacks_a_letter_fails_nothing(monkeypatch: pytest.Monke
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
-    reporter.influxops_report(report([tenant("müller", "ok")]), Context())
+    reporter.influxops_report(report([tenant("müller", "ok")]), RunContext())
     assert raw.getvalue().startswith(b"OK telemetry_m?ller\n")
 
 
@@ -424,7 +429,7 @@ def test_a_reader_that_goes_away_fails_nothing(monkeypatch: pytest.MonkeyPatch) 
     reporter = TerminalReporter("reporter:t", TerminalReporter.Settings())
     with os.fdopen(writing, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        reporter.influxops_report(report([tenant("x", "ok")]), Context())
+        reporter.influxops_report(report([tenant("x", "ok")]), RunContext())
         stream.write("what Python flushes at its end")
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from influxops.plugin import Traits
+from influxops.plugin import TargetCapabilities
 from tests.reports.conftest import Tell
 from tests.reports.samples import (
     DAY,
@@ -77,7 +77,7 @@ def test_tenant_database_and_target_are_shown_at_any_width(on_terminal: Tell) ->
 
 
 def test_retention_is_no_column_where_no_target_has_it(on_terminal: Tell) -> None:
-    schemas = replace(EU1, traits=Traits("PostgreSQL"))
+    schemas = replace(EU1, capabilities=TargetCapabilities("PostgreSQL"))
     out = plain(on_terminal(report([tenant("x", "ok")], targets=(schemas,)), 120))
     assert "Retention" not in out
     assert "kept for ever" not in out

@@ -8,8 +8,8 @@ import pytest
 
 from influxops.domain.selection import Scope
 from influxops.errors import DeadlineExceeded, Interrupted
-from influxops.runtime.cancellation import LateAnswer
-from influxops.runtime.context import Context
+from influxops.runtime.cancellation import WaitTimeout
+from influxops.runtime.context import RunContext
 
 LONG = 60.0
 
@@ -19,7 +19,7 @@ def wait_for(event: threading.Event) -> None:
 
 
 def test_a_wait_ends_with_a_run_that_is_cancelled() -> None:
-    context = Context()
+    context = RunContext()
     ended = threading.Event()
     with context.ends(ended.set) as ending:
         context.cancel()
@@ -28,25 +28,25 @@ def test_a_wait_ends_with_a_run_that_is_cancelled() -> None:
 
 
 def test_a_wait_ends_with_its_runs_deadline() -> None:
-    context = Context(0.05)
+    context = RunContext(0.05)
     ended = threading.Event()
     with context.ends(ended.set, within=LONG) as ending:
         wait_for(ended)
     assert isinstance(ending.error, DeadlineExceeded)
-    assert not isinstance(ending.error, LateAnswer)
+    assert not isinstance(ending.error, WaitTimeout)
 
 
 def test_a_wait_that_takes_too_long_ends_and_the_run_goes_on() -> None:
-    context = Context()
+    context = RunContext()
     ended = threading.Event()
     with context.ends(ended.set, within=0.01) as ending:
         wait_for(ended)
-    assert isinstance(ending.error, LateAnswer)
+    assert isinstance(ending.error, WaitTimeout)
     context.check()
 
 
 def test_what_is_left_of_grace_is_given_before_a_cancelled_wait_ends() -> None:
-    context = Context()
+    context = RunContext()
     ended = threading.Event()
     with context.ends(ended.set, grace=LONG) as ending:
         context.cancel()
@@ -55,7 +55,7 @@ def test_what_is_left_of_grace_is_given_before_a_cancelled_wait_ends() -> None:
 
 
 def test_a_wait_that_is_over_by_itself_is_not_ended_later() -> None:
-    context = Context()
+    context = RunContext()
     ended, other = threading.Event(), threading.Event()
     with context.ends(ended.set):
         pass
@@ -66,7 +66,7 @@ def test_a_wait_that_is_over_by_itself_is_not_ended_later() -> None:
 
 
 def test_a_wait_that_begins_after_the_run_was_cancelled_ends_at_once() -> None:
-    context = Context()
+    context = RunContext()
     context.cancel()
     ended = threading.Event()
     with context.ends(ended.set):
@@ -74,7 +74,7 @@ def test_a_wait_that_begins_after_the_run_was_cancelled_ends_at_once() -> None:
 
 
 def test_many_waits_take_one_thread() -> None:
-    context = Context()
+    context = RunContext()
     with context.ends(lambda: None, within=LONG):
         pass
     before = threading.active_count()
@@ -85,7 +85,7 @@ def test_many_waits_take_one_thread() -> None:
 
 
 def test_the_earliest_of_many_waits_ends_first() -> None:
-    context = Context()
+    context = RunContext()
     first, second = threading.Event(), threading.Event()
     with context.ends(second.set, within=LONG), context.ends(first.set, within=0.01):
         wait_for(first)
@@ -93,7 +93,7 @@ def test_the_earliest_of_many_waits_ends_first() -> None:
 
 
 def test_a_call_that_nothing_can_end_is_left_behind() -> None:
-    context = Context()
+    context = RunContext()
     never, started = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -113,18 +113,18 @@ def test_a_call_that_nothing_can_end_is_left_behind() -> None:
 
 
 def test_a_detached_call_gives_what_it_gives_and_raises_what_it_raises() -> None:
-    context = Context()
+    context = RunContext()
     assert context.detached(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         context.detached(lambda: 1 // 0)
     never = threading.Event()
-    with pytest.raises(LateAnswer):
+    with pytest.raises(WaitTimeout):
         context.detached(lambda: never.wait(LONG), within=0.01)
     never.set()
 
 
 def test_a_part_of_a_run_ends_with_the_part_and_with_the_run() -> None:
-    run = Context(LONG)
+    run = RunContext(LONG)
     part = run.limited(0.0)
     with pytest.raises(DeadlineExceeded):
         part.check()
@@ -137,18 +137,18 @@ def test_a_part_of_a_run_ends_with_the_part_and_with_the_run() -> None:
 
 
 def test_a_run_that_is_over_has_a_little_time_to_tell() -> None:
-    run = Context(0.0)
+    run = RunContext(0.0)
     rest = run.or_grace(LONG)
     rest.check()
     assert (rest.id, rest.started) == (run.id, run.started)
     assert 0 < (rest.remaining() or 0) <= LONG
-    going_on = Context()
+    going_on = RunContext()
     assert going_on.or_grace(LONG) is going_on
 
 
 def test_waiting_beyond_the_end_of_a_run_ends_at_once() -> None:
     with pytest.raises(DeadlineExceeded, match="would exceed"):
-        Context(5).pause(LONG)
+        RunContext(5).pause(LONG)
 
 
 def test_an_empty_scope_covers_nobody_and_none_covers_all() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from influxops.plugin import Context, Report, Secret
+from influxops.plugin import Report, RunContext, Secret
 from influxops_slack.reporter import SlackReporter
 from tests.reports.samples import REGISTRY, error, report, tenant, unreachable
 from tests.slack.conftest import Answer, MakeReporter, Webhook
@@ -30,7 +30,7 @@ def told(webhook: Webhook, make_reporter: MakeReporter) -> Told:
         for number, each in enumerate(reports):
             started = START + number * timedelta(hours=hours)
             reporter = make_reporter(**settings)
-            reporter.influxops_report(replace(each, started=started), Context())
+            reporter.influxops_report(replace(each, started=started), RunContext())
         return [message["text"] for message in webhook.messages[first:]]
 
     return tell
@@ -97,11 +97,11 @@ def test_a_message_that_slack_did_not_take_is_tried_by_the_next_run(
 def test_each_section_and_each_webhook_has_its_own_state(
     webhook: Webhook, make_reporter: MakeReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_reporter().influxops_report(FAILED, Context())
+    make_reporter().influxops_report(FAILED, RunContext())
     settings = SlackReporter.Settings(webhook=Secret(env="TEST_WEBHOOK"))
-    SlackReporter("others", settings).influxops_report(FAILED, Context())
+    SlackReporter("others", settings).influxops_report(FAILED, RunContext())
     monkeypatch.setenv("TEST_WEBHOOK", webhook.url + "2")
-    make_reporter().influxops_report(FAILED, Context())
+    make_reporter().influxops_report(FAILED, RunContext())
     assert len(webhook.requests) == 3
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from influxops.plugin import ConfigError, Context, Report, ReporterError, Secret
+from influxops.plugin import ConfigError, Report, ReporterError, RunContext, Secret
 from influxops_slack import delivery
 from influxops_slack.reporter import SlackReporter
 from tests.reports.samples import report, tenant, warning
@@ -31,7 +31,7 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_message_a_run(webhook: Webhook, make_reporter: MakeReporter) -> None:
-    make_reporter().influxops_report(CHANGED, Context())
+    make_reporter().influxops_report(CHANGED, RunContext())
     ((line, headers, _),) = webhook.requests
     assert line == f"POST {SECRET_PATH} HTTP/1.1"
     assert headers["content-type"] == "application/json"
@@ -61,22 +61,22 @@ def test_only_what_was_asked_for_is_told(
         # None knows what was posted before.
         reporter = make_reporter(when=when, dry_runs=dry_runs, state=str(tmp_path / str(number)))
         before = len(webhook.requests)
-        reporter.influxops_report(of, Context())
+        reporter.influxops_report(of, RunContext())
         assert (len(webhook.requests) > before) == any(of is one for one in told)
 
 
 def test_a_run_without_news_needs_no_webhook(make_reporter: MakeReporter) -> None:
-    make_reporter().influxops_report(QUIET, Context())
+    make_reporter().influxops_report(QUIET, RunContext())
 
 
 def test_a_missing_webhook_is_said(make_reporter: MakeReporter) -> None:
     with pytest.raises(ConfigError, match="TEST_WEBHOOK"):
-        make_reporter().influxops_report(CHANGED, Context())
+        make_reporter().influxops_report(CHANGED, RunContext())
 
 
 def test_it_waits_as_long_as_slack_asks(webhook: Webhook, make_reporter: MakeReporter) -> None:
     webhook.answer(Answer(429, "rate_limited", {"Retry-After": "1"}), Answer())
-    make_reporter().influxops_report(CHANGED, Context())
+    make_reporter().influxops_report(CHANGED, RunContext())
     first, second = webhook.times
     assert second - first >= 1
     assert webhook.requests[0][2] == webhook.requests[1][2]
@@ -88,7 +88,7 @@ def test_it_does_not_wait_longer_than_its_time(
     webhook.answer(Answer(429, "", {"Retry-After": "30"}))
     started = time.monotonic()
     with pytest.raises(ReporterError, match="asks to wait 30 s") as caught:
-        make_reporter().influxops_report(CHANGED, Context(timeout=2))
+        make_reporter().influxops_report(CHANGED, RunContext(timeout=2))
     assert time.monotonic() - started < 1
     assert len(webhook.requests) == 1
     assert "timeout" in caught.value.hint
@@ -98,14 +98,14 @@ def test_trouble_of_slacks_own_is_tried_again(
     webhook: Webhook, make_reporter: MakeReporter
 ) -> None:
     webhook.answer(Answer(503, "x"), Answer(raw=b""), Answer())
-    make_reporter().influxops_report(CHANGED, Context())
+    make_reporter().influxops_report(CHANGED, RunContext())
     assert len(webhook.requests) == 3
 
 
 def test_it_gives_up_after_the_third_attempt(webhook: Webhook, make_reporter: MakeReporter) -> None:
     webhook.answer(Answer(500, "rollup_error"))
     with pytest.raises(ReporterError, match=r"trouble of its own \(status 500, rollup_error\)"):
-        make_reporter().influxops_report(CHANGED, Context())
+        make_reporter().influxops_report(CHANGED, RunContext())
     assert len(webhook.requests) == 3
 
 
@@ -128,7 +128,7 @@ def test_slacks_refusals_say_what_to_do_and_are_not_repeated(
 ) -> None:
     webhook.answer(Answer(status, text, {"Location": webhook.url} if status == 302 else {}))
     with pytest.raises(ReporterError) as caught:
-        make_reporter().influxops_report(CHANGED, Context())
+        make_reporter().influxops_report(CHANGED, RunContext())
     assert why in caught.value.message
     assert hint in caught.value.hint
     assert f"status {status}" in caught.value.message
@@ -143,7 +143,7 @@ def test_a_silent_slack_ends_with_its_time_and_is_not_told_twice(
     webhook.answer(Answer(wait=release))
     started = time.monotonic()
     with pytest.raises(ReporterError, match="no answer in time"):
-        make_reporter().influxops_report(CHANGED, Context(timeout=0.3))
+        make_reporter().influxops_report(CHANGED, RunContext(timeout=0.3))
     assert time.monotonic() - started < 3
     assert len(webhook.requests) == 1
     release.set()
@@ -154,7 +154,7 @@ def test_a_slack_that_drips_its_answer_ends_with_its_time_and_its_connection_is_
     webhook: Webhook, make_reporter: MakeReporter, interrupted: bool
 ) -> None:
     webhook.answer(Answer(drip=True))
-    context = Context(timeout=None if interrupted else 0.5)
+    context = RunContext(timeout=None if interrupted else 0.5)
 
     def interrupt() -> None:
         webhook.arrived.wait(10)
@@ -182,7 +182,7 @@ def test_no_message_is_sent_by_what_was_left_behind(
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     with pytest.raises(ReporterError, match="no connection could be made in time"):
-        make_reporter().influxops_report(CHANGED, Context(timeout=0.2))
+        make_reporter().influxops_report(CHANGED, RunContext(timeout=0.2))
     assert resolved.is_set()
     left = [each for each in threading.enumerate() if each.name == "influxops-detached"]
     over.set()
@@ -211,7 +211,7 @@ def test_the_webhook_is_never_told(
     told = repr(reporter.settings)
     with caplog.at_level(logging.DEBUG):
         try:
-            reporter.influxops_report(CHANGED, Context(timeout=5))
+            reporter.influxops_report(CHANGED, RunContext(timeout=5))
         except ReporterError as error:
             told += str(error) + repr(error)
             told += "".join(traceback.format_exception(error, chain=True))
@@ -232,7 +232,7 @@ def test_the_webhook_is_not_told_when_nobody_is_there(
         caplog.at_level(logging.DEBUG),
         pytest.raises(ReporterError, match="no connection could be made") as caught,
     ):
-        make_reporter().influxops_report(CHANGED, Context())
+        make_reporter().influxops_report(CHANGED, RunContext())
     told = "".join(traceback.format_exception(caught.value, chain=True))
     assert "s3cr3t" not in told + caplog.text
     assert "https_proxy" in caught.value.hint
@@ -253,7 +253,7 @@ def test_what_is_no_webhook_is_refused_unseen(
 ) -> None:
     monkeypatch.setenv("TEST_WEBHOOK", url)
     with pytest.raises(ReporterError, match=why) as caught:
-        make_reporter().influxops_report(CHANGED, Context())
+        make_reporter().influxops_report(CHANGED, RunContext())
     assert "s3cr3t" not in "".join(traceback.format_exception(caught.value, chain=True))
     (check,) = make_reporter().influxops_check()
     assert check.ok is False
@@ -268,7 +268,7 @@ def test_a_proxy_is_used_and_its_password_not_told(
     monkeypatch.setenv("https_proxy", f"http://ops:pr0xy@127.0.0.1:{webhook.port}")
     webhook.answer(Answer(403, "no"))
     with pytest.raises(ReporterError) as caught:
-        reporter.influxops_report(CHANGED, Context())
+        reporter.influxops_report(CHANGED, RunContext())
     line, headers, _ = webhook.requests[0]
     assert line.startswith("CONNECT hooks.slack.invalid:443 ")
     assert headers["proxy-authorization"].startswith("Basic ")
@@ -278,7 +278,7 @@ def test_a_proxy_is_used_and_its_password_not_told(
     monkeypatch.setenv("no_proxy", "slack.invalid")
     webhook.requests.clear()
     with pytest.raises(ReporterError, match="name cannot be resolved"):
-        reporter.influxops_report(CHANGED, Context())
+        reporter.influxops_report(CHANGED, RunContext())
     assert not webhook.requests
 
 

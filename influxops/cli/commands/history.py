@@ -11,7 +11,7 @@ from influxops.cli.options import common_options, format_option, timeout_option
 from influxops.cli.output.stdio import put, say, say_json
 
 if TYPE_CHECKING:
-    from influxops.domain.record import Entry
+    from influxops.domain.record import HistoryEntry
 
 
 @click.command("history", short_help="Show what was done, when and by whom.")
@@ -39,7 +39,7 @@ def command(
     """
     from influxops.cli.session import session
     from influxops.domain.durations import parse_duration
-    from influxops.domain.record import Wanted
+    from influxops.domain.record import HistoryQuery
     from influxops.errors import ConfigError
 
     try:
@@ -50,9 +50,9 @@ def command(
         ledger = engine.needs_ledger()
         start = None
         if seconds is not None:
-            now = ledger.memory(context, ()).now
+            now = ledger.load_records((), context).now
             start = (now or context.started) - timedelta(seconds=seconds)
-        entries = ledger.history(Wanted(tenants or None, run, start, limit), context)
+        entries = ledger.history(HistoryQuery(tenants or None, run, start, limit), context)
     if output == "json":
         say_json({"version": 2, "history": [_document(entry) for entry in entries]})
         return
@@ -62,14 +62,14 @@ def command(
         say("the ledger's history has nothing of that", err=True)
 
 
-def _document(entry: Entry) -> dict[str, Any]:
+def _document(entry: HistoryEntry) -> dict[str, Any]:
     from influxops.report.document import plain
 
     document: dict[str, Any] = plain(entry)
     return document
 
 
-def _line(entry: Entry, *, named: bool) -> str:
+def _line(entry: HistoryEntry, *, named: bool) -> str:
     """Return one line of the history, safe to print.
 
     Args:

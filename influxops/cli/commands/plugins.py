@@ -90,7 +90,7 @@ def _rows() -> list[dict[str, str]]:
     from influxops.config.load import ROLE_NAMES
     from influxops.errors import PluginError
     from influxops.plugin_host.discovery import installed
-    from influxops.plugin_host.validation import misspelt
+    from influxops.plugin_host.validation import validate_hooks
 
     rows = []
     # What is called `ledger.postgres` stands beside the other `postgres`.
@@ -100,7 +100,7 @@ def _rows() -> list[dict[str, str]]:
             plugin = kind.load()
             roles = kind.roles(plugin)
             serves = ", ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
-            state = misspelt(plugin) or (state if roles else "serves as nothing")
+            state = validate_hooks(plugin) or (state if roles else "serves as nothing")
         except PluginError as error:
             state = f"broken: {error.message}"
         rows.append(

@@ -118,9 +118,9 @@ def _why(wrong: Sequence[Mapping[str, Any]], errors: int) -> str:
 def _show(view: ReportView, rows: Sequence[Mapping[str, Any]]) -> None:
     from influxops.cli.output.tables import fitting, show_table
 
-    traits = [target.traits for target in view.report.targets]
-    marker = any(each.marker for each in traits)
-    counts = any(each.contents for each in traits)
+    capabilities = [target.capabilities for target in view.report.targets]
+    marker = any(each.completion_marker for each in capabilities)
+    counts = any(each.table_label for each in capabilities)
     contents = ("rows", "last_write") if counts else ()
     retention = view.has_retention
     exists = ("exists", "marker") if marker else ("exists",)

@@ -84,7 +84,7 @@ def _recorded(ctx: click.Context, tenant: str, output: str, timeout: float | Non
     from influxops.report.document import plain
 
     with session(ctx, timeout=timeout) as (engine, context):
-        record = engine.needs_ledger().memory(context, {tenant}).records.get(tenant)
+        record = engine.needs_ledger().load_records({tenant}, context).records.get(tenant)
         places = {handle.name: handle.state().url for handle in engine.targets}
     has_place = record is not None and record.state not in (State.PENDING, State.RETIRED)
     url = places.get(record.target or "") if record is not None and has_place else None

@@ -18,7 +18,7 @@ from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
@@ -42,7 +42,10 @@ def still_open(state: RunState) -> list[TenantPlan]:
 
 
 def execute_plan(
-    state: RunState, plan_again: Callable[[Observed], Plan], request: RunRequest, context: Context
+    state: RunState,
+    plan_again: Callable[[Observed], Plan],
+    request: RunRequest,
+    context: RunContext,
 ) -> Iterator[RunState]:
     """Claim, change, read again and record, batch by batch, while something is open.
 
@@ -69,7 +72,7 @@ def execute_plan(
 
 
 def carry_out(
-    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
 ) -> RunState:
     """Apply the changes of some tenants, and read their databases again.
 
@@ -93,7 +96,7 @@ def carry_out(
         completions, more = apply(missing, request.targets, context)
         faults = [*faults, *more]
         outcomes = with_completion(outcomes, completions)
-        observed = reread(completions, observed, request, context, closely=True)
+        observed = reread(completions, observed, request, context, verify=True)
     done = verify(batch, outcomes, observed, state.observed.closed, ended)
     closed = closed_by(outcomes, observed.closed)
     return replace(
@@ -105,7 +108,7 @@ def carry_out(
 
 
 def make_room(
-    batch: Sequence[TenantPlan], observed: Observed, request: RunRequest, context: Context
+    batch: Sequence[TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> tuple[Observed, dict[str, list[Outcome]], list[Finding]]:
     """Drop what is to be replaced, before anything is created in its place.
 
@@ -130,7 +133,7 @@ def make_room(
 
 
 def apply(
-    changes: Sequence[Change], targets: Sequence[TargetHandle], context: Context
+    changes: Sequence[Change], targets: Sequence[TargetHandle], context: RunContext
 ) -> tuple[list[Outcome], list[Finding]]:
     """Make changes, all targets at once; exactly one outcome a change."""
     by_target: defaultdict[str, list[Change]] = defaultdict(list)

@@ -15,14 +15,14 @@ from influxops.reconcile.observe.ledger import failed_ledger
 from influxops.reconcile.plan.recorded import busy, is_copy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: What nobody else may do to a tenant at the same time.
 _RESERVED = (Action.CREATE, Action.DROP, Action.ADOPT, Action.RETIRE, Action.UNRETIRE)
 
 
 def reserve(
-    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+    batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
 ) -> tuple[RunState, list[TenantPlan]]:
     """Take into this run's hands whoever is to get, lose or change a place, before it is written.
 
@@ -46,7 +46,7 @@ def reserve(
     if not wanted:
         return state, [*batch]
     try:
-        found = request.ledger.reserve(wanted, context)
+        found = request.ledger.claim(wanted, context)
     except Interrupted:
         raise
     except InfluxopsError as error:

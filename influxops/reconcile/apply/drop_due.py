@@ -24,7 +24,7 @@ from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
-from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import apply
@@ -36,7 +36,7 @@ from influxops.reconcile.observe.reread import reread
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: After so many postponements in a row, late rows are a person's to decide about.
 MOST_POSTPONED = 3
@@ -99,7 +99,7 @@ class OldCopies:
         context: The run.
     """
 
-    def __init__(self, state: RunState, request: RunRequest, context: Context) -> None:
+    def __init__(self, state: RunState, request: RunRequest, context: RunContext) -> None:
         assert request.ledger is not None
         self.state, self.request, self.context, self.ledger = (
             state,
@@ -112,7 +112,7 @@ class OldCopies:
         # Since the last settling: what became of tenants, and what is to be written of them.
         self._plans: dict[str, TenantPlan] = {}
         self._records: dict[str, Record] = {}
-        self._late: list[tuple[Record, Entry]] = []
+        self._late: list[tuple[Record, HistoryEntry]] = []
         self._dropped: list[tuple[TenantPlan, Outcome]] = []
         self._faults: list[Finding] = []
         self._notes: dict[str, tuple[Finding, ...]] = {}
@@ -152,7 +152,7 @@ class OldCopies:
 
         Twice the time, since the server's clock and this one's begin it at different moments.
         """
-        return 2 * self._handles[plan.changes[0].target].traits.visible_after
+        return 2 * self._handles[plan.changes[0].target].capabilities.visible_after
 
     # One tenant ------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class OldCopies:
         ended = time.monotonic()
         try:
             # Another run that has it by now may have moved the tenant back to this very copy.
-            found = self.ledger.reserve([self._records[plan.tenant]], self.context)[plan.tenant]
+            found = self.ledger.claim([self._records[plan.tenant]], self.context)[plan.tenant]
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -353,8 +353,8 @@ class OldCopies:
             return
         records, entries = zip(*self._late, strict=True)
         try:
-            writing = Writing(records, entries=entries)
-            found = self.ledger.record(writing, self.context.or_grace(GRACE))
+            writing = LedgerUpdate(records, entries=entries)
+            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
         except InfluxopsError as error:
             self.state = replace(self.state, notes=(*self.state.notes, failed_ledger(error)))
             return

@@ -11,7 +11,7 @@ from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 _NOT_OFFERED = "no source offers one"
 
@@ -26,7 +26,7 @@ class Lock:
         self.lost = ""  # why it was lost while it was held
 
     @contextlib.contextmanager
-    def blocked(self, request: RunRequest, context: Context) -> Iterator[None]:
+    def blocked(self, request: RunRequest, context: RunContext) -> Iterator[None]:
         """Live in the ledger, or hold the lock of the first source that has one, till the report.
 
         A dry run takes none, but knows whether the run that it stands for is offered one.
@@ -53,11 +53,11 @@ class Lock:
                     self.is_held = False
                     self.lost = error.message if isinstance(error, InfluxopsError) else repr(error)
 
-    def _live(self, ledger: LedgerHandle, context: Context, stack: contextlib.ExitStack) -> bool:
+    def _live(self, ledger: LedgerHandle, context: RunContext, stack: contextlib.ExitStack) -> bool:
         """Let the ledger know that this run lives; return whether it does."""
         try:
-            with ledger.guard():
-                stack.enter_context(ledger.lock(context))
+            with ledger.error_boundary():
+                stack.enter_context(ledger.session(context))
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -67,12 +67,12 @@ class Lock:
         return True
 
     def _take(
-        self, sources: Sequence[SourceHandle], context: Context, stack: contextlib.ExitStack
+        self, sources: Sequence[SourceHandle], context: RunContext, stack: contextlib.ExitStack
     ) -> None:
         self.missing = _NOT_OFFERED
         for handle in sources:
             try:
-                with handle.guard():
+                with handle.error_boundary():
                     lock = handle.lock(context)
                     if lock is None:
                         continue

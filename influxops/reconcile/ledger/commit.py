@@ -12,14 +12,14 @@ from influxops.domain.change import Action, Change, ChangeResult, Outcome
 from influxops.domain.database import UNKNOWN, Database
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.domain.record import Entry, Event, Record, Server, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, Server, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
 from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 _EVENTS = {
     Action.CREATE: Event.CREATED,
@@ -35,7 +35,7 @@ _EVENTS = {
 def record(
     state: RunState,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     *,
     at_end: bool = False,
     with_seen: bool = False,
@@ -58,7 +58,7 @@ def record(
         return state
     state = replace(state, events=(*state.events, *writing.entries))
     try:
-        found = request.ledger.record(writing, context)
+        found = request.ledger.commit(writing, context)
     except InfluxopsError as error:
         note = failed_ledger(error)
         message = f"{note.message}; what this run did is not recorded, and the next one sees to it"
@@ -100,9 +100,9 @@ class _Writer:
     def __init__(self, state: RunState, request: RunRequest, run: str) -> None:
         self.state, self.request, self.run = state, request, run
         self.observed, self.ledger_view = state.observed, state.observed.ledger_view
-        self.entries: list[Entry] = []
+        self.entries: list[HistoryEntry] = []
 
-    def writing(self, *, at_end: bool, with_seen: bool) -> Writing:
+    def writing(self, *, at_end: bool, with_seen: bool) -> LedgerUpdate:
         """Return all of it.
 
         Args:
@@ -121,8 +121,8 @@ class _Writer:
             if after != before or (at_end and before.claimed_by == self.run):
                 records.append(after)  # what this run took, and did not come to, is let go
         if not at_end:
-            return Writing(tuple(records), entries=tuple(self.entries))
-        return Writing(
+            return LedgerUpdate(tuple(records), entries=tuple(self.entries))
+        return LedgerUpdate(
             tuple(records),
             self._servers(records),
             {} if self.observed.is_selected else self.ledger_view.renamed,
@@ -183,7 +183,9 @@ class _Writer:
         """
         is_marked = found.is_marked if found is not None else UNKNOWN
         policy = self.request.rules.targets.get(target or "")
-        if is_marked is UNKNOWN and (was_seen or not (policy and policy.traits.marker)):
+        if is_marked is UNKNOWN and (
+            was_seen or not (policy and policy.capabilities.completion_marker)
+        ):
             is_marked = True
         return State.READY if is_marked is True else State.UNCONFIRMED
 
@@ -356,7 +358,9 @@ class _Writer:
                     continue
                 before, after = known.identity or "", inventory.identity or ""
                 self.entries.append(
-                    Entry(Event.REPLACED_SERVER, target=name, before=before, after=after, who=who)
+                    HistoryEntry(
+                        Event.REPLACED_SERVER, target=name, before=before, after=after, who=who
+                    )
                 )
             read: datetime | None = self._now
             if name in missed:  # what was last seen of a target is seen of all that is ready there
@@ -376,7 +380,7 @@ class _Writer:
             servers.append(self._full(facts))
         for old, new in self.ledger_view.renamed.items():
             self.entries.append(
-                Entry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
+                HistoryEntry(Event.RENAMED_TARGET, target=new, before=old, after=new, who=who)
             )
         return tuple(servers)
 
@@ -417,7 +421,9 @@ class _Writer:
         seen = {each for name, each in identities(self.request.sources).items() if name in read}
         new = frozenset(seen) - self.ledger_view.sources
         for identity in sorted(new if self.ledger_view.sources else ()):
-            self.entries.append(Entry(Event.NEW_SOURCE, after=identity, who=self.request.who))
+            self.entries.append(
+                HistoryEntry(Event.NEW_SOURCE, after=identity, who=self.request.who)
+            )
         return new
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from influxops.domain.copy import CopyProgress, CopyRequest
 from influxops.domain.hint import Hint
-from influxops.domain.record import Event, State, Writing
+from influxops.domain.record import Event, LedgerUpdate, State
 from influxops.domain.text import format_time, pluralize, truncate
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.reconcile.move.copy import Unread, about, copy
@@ -170,7 +170,7 @@ class BackfillScheduler:
             InfluxopsError: When the ledger cannot be written.
         """
         record = replace(move.record, progress=move.progress)
-        found = self.moves.ledger.reserve([record], self.moves.context)[move.plan.tenant]
+        found = self.moves.ledger.claim([record], self.moves.context)[move.plan.tenant]
         self.moves.records[move.plan.tenant] = found
         if found.claimed_by != self.moves.context.id:
             raise ClaimLost(found)
@@ -203,8 +203,8 @@ class BackfillScheduler:
             message=format_copied(copied),
         )
         try:
-            found = self.moves.ledger.record(
-                Writing((after,), entries=(entry,)), self.moves.context
+            found = self.moves.ledger.commit(
+                LedgerUpdate((after,), entries=(entry,)), self.moves.context
             )
             stands = found[move.plan.tenant]
         except LedgerError as error:

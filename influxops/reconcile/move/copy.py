@@ -15,7 +15,7 @@ from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.move.route import route_of
 from influxops.report.wording import format_estimate
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: So many tables that cannot be copied are told of with the reason.
 _NAMED = 5
@@ -45,7 +45,7 @@ def copy(
     source: TargetHandle,
     target: TargetHandle,
     order: CopyRequest,
-    context: Context,
+    context: RunContext,
     said: Callable[[CopyProgress], None] = lambda copied: None,
 ) -> CopyProgress:
     """Copy a database to the end, and show how far that is.
@@ -116,7 +116,7 @@ def look_ahead(
     plan: TenantPlan,
     handles: Mapping[str, TargetHandle],
     without_tables: tuple[str, ...],
-    context: Context,
+    context: RunContext,
 ) -> TenantPlan:
     """Return a planned move with what there is to copy; held where that would be refused.
 

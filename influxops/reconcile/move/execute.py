@@ -24,7 +24,7 @@ from influxops.domain.database import UNMANAGED, Retention, Unknown, Unmanaged
 from influxops.domain.durations import parse_duration
 from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
-from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.apply.apply import carry_out
@@ -37,7 +37,7 @@ from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16
@@ -88,7 +88,7 @@ class Move(Operation):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan who is moved where; a dry run also finds out what there is to copy.
 
@@ -117,7 +117,7 @@ class Move(Operation):
         state: RunState,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Iterator[RunState]:
         """Move whom the plan says; yield what is known at the end, or when the run is over."""
         moves = MovesInProgress(self._planner.goal, state, request, context)
@@ -216,7 +216,7 @@ class _MoveExecutor:
         if not wanted:
             return []
         try:
-            found = self.moves.ledger.reserve([*wanted.values()], self.moves.context)
+            found = self.moves.ledger.claim([*wanted.values()], self.moves.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -236,7 +236,7 @@ class _MoveExecutor:
         self.moves.open.update({move.plan.tenant: move for move in moves})
         try:
             entries = tuple(self._started(plan) for plan in mine)
-            self.moves.ledger.record(Writing(entries=entries), self.moves.context)
+            self.moves.ledger.commit(LedgerUpdate(entries=entries), self.moves.context)
         except Interrupted:
             raise
         except InfluxopsError as error:
@@ -274,7 +274,7 @@ class _MoveExecutor:
             progress=record.progress if goes_on else "",
         )
 
-    def _started(self, plan: TenantPlan) -> Entry:
+    def _started(self, plan: TenantPlan) -> HistoryEntry:
         route, record = route_of(plan), plan.record
         assert record is not None
         again = "goes on" if record.state is State.MOVING else ""

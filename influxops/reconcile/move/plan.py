@@ -22,7 +22,7 @@ from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class MovePlanner:
@@ -38,7 +38,7 @@ class MovePlanner:
         self.handles = {handle.name: handle for handle in request.targets}
         self._placements: dict[str, Placement] = {}
 
-    def plan(self, desired: Mapping[str, TenantPlan], context: Context) -> Plan:
+    def plan(self, desired: Mapping[str, TenantPlan], context: RunContext) -> Plan:
         """Plan for all whom the move is for; the guards have not looked at it yet."""
         tenants = {}
         for number, plan in enumerate(self._candidates(desired, context)):
@@ -48,7 +48,7 @@ class MovePlanner:
         return Plan(tenants, tuple(self._notes(desired)) if self.goal.away else ())
 
     def _candidates(
-        self, desired: Mapping[str, TenantPlan], context: Context
+        self, desired: Mapping[str, TenantPlan], context: RunContext
     ) -> Iterator[TenantPlan]:
         away = self.goal.away
         if away is None:
@@ -222,7 +222,7 @@ class MovePlanner:
     def _away(self, plan: TenantPlan, record: Record, before: Database) -> TenantPlan:
         source = record.target or ""
         resumed = record.state is State.MOVING
-        keeps_periods = self.rules.targets[source].traits.retention is not None
+        keeps_periods = self.rules.targets[source].capabilities.retention is not None
         if keeps_periods and before.retention is UNKNOWN:
             message = (
                 "its retention period cannot be read, so that the copy would keep its data for "
@@ -318,9 +318,9 @@ class MovePlanner:
     def _making(
         self, plan: TenantPlan, target: str, before: Database, there: Database | None
     ) -> Iterator[Change]:
-        traits = self.rules.targets[target].traits
+        capabilities = self.rules.targets[target].capabilities
         if there is None:
-            after = new_database(before.name, before.retention, traits)
+            after = new_database(before.name, before.retention, capabilities)
             reason = f"for what is moved from {plan.target}"
             yield Change(Action.CREATE, plan.tenant, target, before.name, None, after, reason)
         elif there.complete is False:

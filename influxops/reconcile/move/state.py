@@ -14,14 +14,14 @@ from influxops.domain.copy import CopyProgress
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.domain.record import Entry, Event, Record, State, Writing
+from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
 from influxops.reconcile.move.route import Goal, Route, is_cut_over
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class MoveProgress:
@@ -105,7 +105,9 @@ class MovesInProgress:
         state: What is known when it begins.
     """
 
-    def __init__(self, goal: Goal, state: RunState, request: RunRequest, context: Context) -> None:
+    def __init__(
+        self, goal: Goal, state: RunState, request: RunRequest, context: RunContext
+    ) -> None:
         assert request.ledger is not None
         self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger
         self.handles = {handle.name: handle for handle in request.targets}
@@ -206,14 +208,14 @@ class MovesInProgress:
         tries = move.record.attempts + 1
         return replace(move.record, progress=move.progress, error=failed.message, attempts=tries)
 
-    def failure(self, move: MoveProgress, failed: MoveFailed) -> Entry:
+    def failure(self, move: MoveProgress, failed: MoveFailed) -> HistoryEntry:
         """Return the line of the history that says why a move did not end."""
         ended, place = ChangeResult.FAILED.value, move.record.target
         return self.request.entry(
             Event.MOVING, move.plan, place, ended=ended, message=failed.message
         )
 
-    def write(self, ended: Mapping[str, tuple[MoveProgress, Record, Entry | None]]) -> bool:
+    def write(self, ended: Mapping[str, tuple[MoveProgress, Record, HistoryEntry | None]]) -> bool:
         """Write the records of tenants, and let go of them.
 
         Returns:
@@ -222,8 +224,8 @@ class MovesInProgress:
         records = tuple(record for _, record, _ in ended.values())
         entries = tuple(entry for _, _, entry in ended.values() if entry is not None)
         try:
-            writing = Writing(records, entries=entries)
-            found = self.ledger.record(writing, self.context.or_grace(GRACE))
+            writing = LedgerUpdate(records, entries=entries)
+            found = self.ledger.commit(writing, self.context.or_grace(GRACE))
         except Interrupted:
             raise
         except InfluxopsError as error:

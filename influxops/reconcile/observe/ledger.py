@@ -11,16 +11,16 @@ from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
 from influxops.domain.finding import Finding, FindingKind, Severity
-from influxops.domain.record import Memory, Record, Server
+from influxops.domain.record import LedgerSnapshot, Record, Server
 from influxops.errors import InfluxopsError, Interrupted, LedgerError
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.state import LedgerView, Observed
 from influxops.report.model import LedgerState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
-def ledger_view(memory: Memory, inventories: Mapping[str, Inventory]) -> LedgerView:
+def ledger_view(memory: LedgerSnapshot, inventories: Mapping[str, Inventory]) -> LedgerView:
     """Return what is remembered, by the names that the targets have now.
 
     A server is known by its identity first: one that answers under another name was renamed, and
@@ -132,15 +132,15 @@ class ReadLedger(Struct, frozen=True):
     """What reading the ledger gave."""
 
     state: LedgerState
-    memory: Memory | None
+    memory: LedgerSnapshot | None
     findings: list[Finding]
 
 
-def read_ledger(handle: LedgerHandle, context: Context) -> ReadLedger:
+def read_ledger(handle: LedgerHandle, context: RunContext) -> ReadLedger:
     """Read the ledger; one that cannot be read is told, and nobody's end."""
     state = handle.state()
     try:
-        memory = handle.memory(context)
+        memory = handle.load_records(None, context)
     except Interrupted:
         raise
     except InfluxopsError as error:

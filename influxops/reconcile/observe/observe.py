@@ -22,7 +22,7 @@ from influxops.reconcile.observe.targets import (
 )
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
@@ -30,7 +30,7 @@ def observe(
     sources: Sequence[SourceHandle],
     targets: Sequence[TargetHandle],
     rules: Rules,
-    context: Context,
+    context: RunContext,
     ledger: LedgerHandle | None = None,
 ) -> Observed:
     """Read all sources, all targets and the ledger at once.

@@ -17,19 +17,19 @@ from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.duplicates import describe_copies
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Plans what is observed and desired, as `Operation.plan` does.
-PlanFunction = Callable[[Observed, Mapping[str, TenantPlan], RunRequest, Context], Plan]
+PlanFunction = Callable[[Observed, Mapping[str, TenantPlan], RunRequest, RunContext], Plan]
 
 
 def reread(
     outcomes: Sequence[Outcome],
     observed: Observed,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     *,
-    closely: bool = False,
+    verify: bool = False,
 ) -> Observed:
     """Read the targets of changes again, even if the run is over.
 
@@ -38,11 +38,11 @@ def reread(
         observed: What was read before.
         request: What the run is asked to do.
         context: The run.
-        closely: Whether everything is read from what is stored.
+        verify: Whether everything is read from what is stored.
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
-        if closely or outcome.status is ChangeResult.UNKNOWN:
+        if verify or outcome.status is ChangeResult.UNKNOWN:
             names[outcome.change.target].add(outcome.change.database)
     changed = {outcome.change.target for outcome in outcomes}
     targets = [handle for handle in request.targets if handle.name in changed]
@@ -57,7 +57,7 @@ def reread(
 
 
 def look_closely(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> Observed:
     """Read from what is stored whether databases are complete.
 
@@ -93,7 +93,7 @@ def _is_in_doubt(record: Record | None) -> bool:
 
 
 def look_at_busy(
-    plan: PlanFunction, state: RunState, request: RunRequest, context: Context
+    plan: PlanFunction, state: RunState, request: RunRequest, context: RunContext
 ) -> RunState:
     """Look once more at the tenants that other runs had in their hands."""
     busy = {
@@ -104,7 +104,7 @@ def look_at_busy(
     if not busy or request.ledger is None:
         return state
     try:
-        memory = request.ledger.memory(context, busy)
+        memory = request.ledger.load_records(busy, context)
     except Interrupted:
         raise
     except InfluxopsError:
@@ -135,7 +135,7 @@ def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
 
 
 def look_for_doubles(
-    plan: PlanFunction, request: RunRequest, context: Context, state: RunState
+    plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)

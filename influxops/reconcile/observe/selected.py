@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from influxops.domain.database import Inventory
 from influxops.domain.naming import DEFAULT_TEMPLATE
 from influxops.domain.plan import TenantPlan
-from influxops.domain.record import Memory
+from influxops.domain.record import LedgerSnapshot
 from influxops.domain.tenant import Tenant
 from influxops.errors import InfluxopsError, Interrupted, TargetError
 from influxops.plugin_host.source import SourceHandle
@@ -32,7 +32,7 @@ from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
 from influxops.report.model import TargetState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
@@ -68,14 +68,14 @@ class Selected(Struct, frozen=True):
     counted: Mapping[str, int] | None = None
 
 
-class NotOffered(InfluxopsError):
+class NotSupported(InfluxopsError):
     """A plugin lacks what single tenants need: nothing is wrong with what it leads to."""
 
 
 def observe_selected(
     asked: Mapping[str, Asked],
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     known: Known,
     *,
     creating_tells: bool = False,
@@ -98,7 +98,7 @@ def observe_selected(
     if reading.failed:
         return Selected(None, reading.failed, frozenset(reading.good))
     ledger = request.ledger
-    memory = given[ledger.full_name] if ledger is not None else Memory()
+    memory = given[ledger.full_name] if ledger is not None else LedgerSnapshot()
     counted = known.used if known.used is not None else given.get(_COUNTS)
     read = [(handle.name, given[handle.full_name]) for handle in request.sources]
     own, others = apart(read, request.sources)
@@ -141,7 +141,7 @@ def no_check() -> None:
 class _Reading:
     """Asks, and keeps what went wrong."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: RunContext) -> None:
         self.context = context
         self.failed: dict[str, InfluxopsError] = {}
         self.good: set[str] = set()
@@ -169,7 +169,7 @@ def _reads(
     asked: Mapping[str, Asked],
     request: RunRequest,
     known: Known,
-    context: Context,
+    context: RunContext,
     reports: bool,
 ) -> dict[str, Callable[[], Any]]:
     """Return what reads tenants in all sources, and what the ledger has of them."""
@@ -178,9 +178,9 @@ def _reads(
     }
     ledger = request.ledger
     if ledger is not None:
-        calls[ledger.full_name] = partial(ledger.memory, context, [*asked])
+        calls[ledger.full_name] = partial(ledger.load_records, [*asked], context)
         if known.used is None and (reports or chooses(request)):
-            calls[_COUNTS] = partial(ledger.counts, context)
+            calls[_COUNTS] = partial(ledger.count_by_target, context)
     return calls
 
 
@@ -190,13 +190,13 @@ def chooses(request: RunRequest) -> bool:
     return len(policies) > 1 or any(each.capacity is not None for each in policies)
 
 
-def _find(handle: SourceHandle, ids: Sequence[str], context: Context) -> list[Tenant]:
-    if not handle.missing and not handle.implements("influxops_find"):
-        raise NotOffered(
+def _find(handle: SourceHandle, ids: Sequence[str], context: RunContext) -> list[Tenant]:
+    if not handle.missing and not handle.implements("influxops_get_tenants"):
+        raise NotSupported(
             f"the kind {handle.kind} cannot look up single tenants; a full run sees to them"
         )
     wanted = frozenset(ids)
-    return [tenant for tenant in handle.find(ids, context) if tenant.id in wanted]
+    return [tenant for tenant in handle.get_tenants(ids, context) if tenant.id in wanted]
 
 
 def _overridden(tenant: Tenant, asked: Asked) -> Tenant:
@@ -304,7 +304,9 @@ def _unasked(observed: Observed, request: RunRequest) -> Observed:
     )
 
 
-def _full(known: Known, memory: Memory, inventories: Mapping[str, Inventory]) -> dict[str, str]:
+def _full(
+    known: Known, memory: LedgerSnapshot, inventories: Mapping[str, Inventory]
+) -> dict[str, str]:
     """Return the targets that said a moment ago that they take nothing more."""
     said = {
         server.target: server.full
@@ -315,7 +317,10 @@ def _full(known: Known, memory: Memory, inventories: Mapping[str, Inventory]) ->
 
 
 def _not_read_yet(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, memory: Memory
+    desired: Mapping[str, TenantPlan],
+    observed: Observed,
+    request: RunRequest,
+    memory: LedgerSnapshot,
 ) -> frozenset[str]:
     """Return the targets to read in full: one is to be chosen, and it is not known what they hold.
 
@@ -332,16 +337,16 @@ def _look_at(
     handle: TargetHandle,
     names: Collection[str],
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     whole: bool,
 ) -> Inventory:
-    if not handle.missing and not handle.implements("influxops_look"):
-        raise NotOffered(
+    if not handle.missing and not handle.implements("influxops_get_databases"):
+        raise NotSupported(
             f"the kind {handle.kind} cannot look at single databases; a full run sees to them"
         )
     reading = context.limited(request.rules.reading, slow_hint(request.rules))
     try:
-        return handle.inventory(reading) if whole else handle.look(names, reading)
+        return handle.list_databases((), reading) if whole else handle.get_databases(names, reading)
     except Interrupted:
         context.check()
         raise TargetError(
@@ -371,14 +376,14 @@ def reads_single(request: RunRequest) -> bool:
     offered = all(
         handle.missing is None and handle.implements(hook)
         for handles, hook in (
-            (request.sources, "influxops_find"),
-            (request.targets, "influxops_look"),
+            (request.sources, "influxops_get_tenants"),
+            (request.targets, "influxops_get_databases"),
         )
         for handle in handles
     )
     ledger = request.ledger
     if ledger is not None:
-        counts = len(request.targets) < 2 or ledger.implements("influxops_count")
+        counts = len(request.targets) < 2 or ledger.implements("influxops_count_by_target")
         return offered and ledger.missing is None and counts
     ids_only = all(handle.gives_ids_only for handle in request.sources)
     return offered and ids_only and request.rules.template.text == DEFAULT_TEMPLATE

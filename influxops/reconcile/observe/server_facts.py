@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from msgspec.structs import replace
 
 from influxops.domain.database import Inventory
-from influxops.domain.record import Memory, Server, State
+from influxops.domain.record import LedgerSnapshot, Server, State
 from influxops.reconcile.observe.targets import describe
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
@@ -17,7 +17,7 @@ from influxops.report.model import TargetState
 
 def with_facts(
     observed: Observed,
-    memory: Memory,
+    memory: LedgerSnapshot,
     counted: Mapping[str, int] | None,
     whole: Collection[str],
 ) -> Observed:

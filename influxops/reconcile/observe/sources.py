@@ -14,7 +14,7 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.source import SourceHandle
 from influxops.reconcile.observe.targets import LATE
 from influxops.report.model import SourceState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class SourceReading(Struct, frozen=True):
@@ -31,11 +31,11 @@ def subject(handle: SourceHandle) -> str:
     return (location.subject or location.text) if location else handle.name
 
 
-def read_source(handle: SourceHandle, context: Context) -> SourceReading:
+def read_source(handle: SourceHandle, context: RunContext) -> SourceReading:
     """Read a source; one that cannot be read is a finding."""
     state = handle.state()
     try:
-        tenants, findings = context.detached(partial(handle.read, context), late=LATE)
+        tenants, findings = context.detached(partial(handle.tenants, context), late=LATE)
     except Interrupted:
         raise
     except InfluxopsError as error:

@@ -32,7 +32,7 @@ from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 #: So many markers are read of each target; of databases beyond them nothing is said.
@@ -62,7 +62,7 @@ def stale_ledger(
     desired: Mapping[str, TenantPlan] | None,
     request: RunRequest,
     scope: Scope,
-    context: Context,
+    context: RunContext,
 ) -> list[Finding]:
     """Return what servers show and the ledger does not know; it asks nothing where all is well.
 
@@ -86,7 +86,7 @@ def stale_ledger(
         return []
     try:
         # Others go on meanwhile: what they did since is no news to the ledger.
-        memory = request.ledger.memory(context, tenants)
+        memory = request.ledger.load_records(tenants, context)
     except Interrupted:
         raise
     except InfluxopsError:
@@ -108,7 +108,7 @@ def looks_beside(
     names: Mapping[str, Collection[str]],
     away: Collection[str],
     found: dict[str, Inventory],
-    context: Context,
+    context: RunContext,
 ) -> dict[str, Callable[[], None]]:
     """Return what looks at databases on targets where none should be, by `beside TARGET`.
 
@@ -124,7 +124,7 @@ def looks_beside(
 
     def look(handle: TargetHandle) -> None:
         with contextlib.suppress(InfluxopsError):
-            inventory = handle.look(names[handle.name], context.limited(_BESIDE))
+            inventory = handle.get_databases(names[handle.name], context.limited(_BESIDE))
             if inventory.databases:
                 found[handle.name] = inventory
 
@@ -134,7 +134,7 @@ def looks_beside(
         if handle.name in names
         and handle.name not in away
         and not handle.missing
-        and handle.implements("influxops_look")
+        and handle.implements("influxops_get_databases")
     }
 
 
@@ -243,7 +243,7 @@ def _deleted_since(
 
 
 def _markers(
-    suspects: Iterable[Suspect], request: RunRequest, context: Context
+    suspects: Iterable[Suspect], request: RunRequest, context: RunContext
 ) -> dict[tuple[str, str], Marker]:
     """Read what the markers of suspects say; those of tenants that are recorded elsewhere first."""
     names: defaultdict[str, list[str]] = defaultdict(list)

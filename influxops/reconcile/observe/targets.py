@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from influxops.domain.database import Inventory
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.text import one_line
-from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetError, TargetRefused
+from influxops.errors import ConfigError, InfluxopsError, Interrupted, TargetAuthError, TargetError
 from influxops.plugin_host.ledger import LedgerHandle
 from influxops.plugin_host.source import SourceHandle
 from influxops.plugin_host.target import TargetHandle, WrongServer
@@ -19,7 +19,7 @@ from influxops.reconcile.plan.placement import locate
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 from influxops.report.model import TargetState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 #: Seconds after its time in which a plugin can still end by itself.
@@ -30,8 +30,8 @@ def observe_again(
     observed: Observed,
     targets: Iterable[TargetHandle],
     rules: Rules,
-    context: Context,
-    closely: Mapping[str, Collection[str]] | None = None,
+    context: RunContext,
+    verify: Mapping[str, Collection[str]] | None = None,
 ) -> Observed:
     """Read some targets once more, after changes, or more closely.
 
@@ -40,14 +40,14 @@ def observe_again(
         targets: Those to read.
         rules: What the configuration says.
         context: The run, or the grace that one which is over still has.
-        closely: The databases whose completeness is to be read from what is stored, by target.
+        verify: The databases whose completeness is to be read from what is stored, by target.
 
     Returns:
         What is known now. A target that cannot be read any more is told as such and gets nothing
         more; what it held when it was read is kept.
     """
     reading = context.limited(rules.reading, slow_hint(rules))
-    names = closely or {}
+    names = verify or {}
     looked = observed.looked
     results = in_parallel(
         {
@@ -146,16 +146,16 @@ def label(handle: SourceHandle | TargetHandle | LedgerHandle) -> str:
 
 def read_target(
     handle: TargetHandle,
-    closely: Collection[str],
+    verify: Collection[str],
     rules: Rules,
-    reading: Context,
-    context: Context,
+    reading: RunContext,
+    context: RunContext,
     looked: Collection[str] | None = None,
 ) -> TargetReading:
     """Read a target, or look at some databases of it; one that cannot be read is a finding."""
     state = handle.state()
     try:
-        inventory = _inventory(handle, closely, rules, reading, context, looked)
+        inventory = _inventory(handle, verify, rules, reading, context, looked)
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -171,20 +171,20 @@ def read_target(
 
 def _inventory(
     handle: TargetHandle,
-    closely: Collection[str],
+    verify: Collection[str],
     rules: Rules,
-    reading: Context,
-    context: Context,
+    reading: RunContext,
+    context: RunContext,
     looked: Collection[str] | None,
 ) -> Inventory:
     """Read an inventory within the time that reading may take; looking closely takes longer."""
     try:
-        if closely:
-            return context.detached(partial(handle.inventory, context, closely), late=LATE)
+        if verify:
+            return context.detached(partial(handle.list_databases, verify, context), late=LATE)
         # A plugin that does not look at its time is left behind.
-        read = partial(handle.inventory, reading, closely)
+        read = partial(handle.list_databases, verify, reading)
         if looked is not None:
-            read = partial(handle.look, looked, reading)
+            read = partial(handle.get_databases, looked, reading)
         return context.detached(read, within=rules.reading, late=LATE)
     except Interrupted:
         context.check()
@@ -207,7 +207,7 @@ def unreachable(state: TargetState, error: InfluxopsError) -> TargetReading:
     if isinstance(error, WrongServer):
         kind = FindingKind.WRONG_SERVER
         state = replace(state, identity=error.identity)
-    elif isinstance(error, TargetRefused):
+    elif isinstance(error, TargetAuthError):
         kind = FindingKind.REFUSED
     finding = Finding(kind, Severity.ERROR, error.message, error.remedy, target=state.name)
     return TargetReading(replace(state, error=error.message), None, [finding])
@@ -236,7 +236,7 @@ def refuse_one_server_twice(
     Raises:
         ConfigError: When two answer with one identity.
     """
-    words = {target.name: target.traits.identity for target in targets}
+    words = {target.name: target.capabilities.identity for target in targets}
     first_with: dict[str, str] = {}
     for name, inventory in inventories.items():
         if inventory.identity is None:

@@ -30,7 +30,7 @@ from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost
 from influxops.reconcile.plan.retire import on_the_move, standing
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Adopt(Operation, Struct, frozen=True):
@@ -50,7 +50,7 @@ class Adopt(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it.
 
@@ -113,7 +113,7 @@ def _planned(
     observed: Observed,
     owners: Mapping[str, list[tuple[str, str | None, str]]],
     request: RunRequest,
-    context: Context,
+    context: RunContext,
 ) -> TenantPlan:
     """Return a tenant with what makes a database its own, or why that cannot be."""
     record = plan.record
@@ -132,7 +132,7 @@ def _planned(
         return home
     before = observed.inventories[home].databases[plan.database]
     plan = replace(plan, target=home, before=before, after=before)
-    traits = request.rules.targets[home].traits
+    capabilities = request.rules.targets[home].capabilities
     for owner, target, why in owners.get(plan.database, ()):
         if owner != plan.tenant and target in (None, home):
             return plan.block(
@@ -142,9 +142,9 @@ def _planned(
                     "adopt another one, or give that tenant another database first",
                 ),
             )
-    if rule := traits.tenant_rule(plan.tenant):
+    if rule := capabilities.validate_tenant(plan.tenant):
         return plan.block(blocked(FindingKind.INVALID_ID, f"its id {rule}", "rename the tenant"))
-    if rule := traits.name_rule(plan.database):
+    if rule := capabilities.validate_name(plan.database):
         return plan.block(
             blocked(
                 FindingKind.INVALID_NAME, f"the database's name {rule}", "it can be no tenant's"
@@ -204,7 +204,7 @@ def _left(plan: TenantPlan, record: Record) -> Finding:
     )
 
 
-def _home(plan: TenantPlan, observed: Observed, context: Context) -> str | TenantPlan:
+def _home(plan: TenantPlan, observed: Observed, context: RunContext) -> str | TenantPlan:
     """Return the target that holds a database, or the tenant with why that is not known."""
     covered = context.scope.targets
     homes = [each for each in homes_of(plan.database, observed) if context.scope.covers(None, each)]

@@ -89,9 +89,9 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     unknown_pin = pin if pin is not None and pin not in rules.targets else None
     pin = None if unknown_pin else pin
     database = attributes.get("database") or rules.template.name(tenant.id)
-    traits = rules.traits(pin)
-    name_rule = next(filter(None, (each.name_rule(database) for each in traits)), "")
-    id_rule = next(filter(None, (each.tenant_rule(tenant.id) for each in traits)), "")
+    capabilities = rules.capabilities(pin)
+    name_rule = next(filter(None, (each.validate_name(database) for each in capabilities)), "")
+    id_rule = next(filter(None, (each.validate_tenant(tenant.id) for each in capabilities)), "")
     retention, bad_retention = _retention(attributes.get("retention"), rules, pin)
     plan = TenantPlan(tenant.id, "" if name_rule else database, retention, pin=pin)
     if name_rule:
@@ -147,13 +147,13 @@ def _retention(
         seconds = parse_retention(text)
     except ValueError as error:
         return UNMANAGED, str(error)
-    for traits in rules.traits(pin):
-        if traits.retention is None:
-            return UNMANAGED, f"{traits.server or 'its target'} keeps no retention periods"
-        least, most = traits.retention
+    for capabilities in rules.capabilities(pin):
+        if capabilities.retention is None:
+            return UNMANAGED, f"{capabilities.server or 'its target'} keeps no retention periods"
+        least, most = capabilities.retention
         if seconds is not None and not least <= seconds <= most:
             return UNMANAGED, (
-                f"its retention period {text} is outside of what {traits.server} takes: "
+                f"its retention period {text} is outside of what {capabilities.server} takes: "
                 f"{format_duration(least)} to {format_duration(most)}, or `none`"
             )
     return seconds, ""
@@ -239,7 +239,9 @@ def homes_of(database: str, observed: Observed) -> list[str]:
     ]
 
 
-def misspelt(names: Mapping[str, str], plans: Mapping[str, TenantPlan]) -> Iterable[Finding]:
+def unknown_configured_tenants(
+    names: Mapping[str, str], plans: Mapping[str, TenantPlan]
+) -> Iterable[Finding]:
     """Tell of configured tenants that no source knows: a misspelt pin pins nobody.
 
     Args:

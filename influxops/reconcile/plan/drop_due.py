@@ -40,7 +40,7 @@ from influxops.reconcile.plan.recorded import (
 from influxops.reconcile.plan.retire import changed, standing, with_note_of_lost, with_telemetry
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: So many tenants at least are claimed, read again and dropped at once, fewer where each is copied
 #: from before; and how often all may be read again, however many there are.
@@ -57,7 +57,7 @@ class DropDue(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it."""
         ledger_view = observed.ledger_view
@@ -84,7 +84,12 @@ class DropDue(Operation, Struct, frozen=True):
         return Plan(plans, tuple(_waiting(observed)))
 
     def _planned(
-        self, record: Record, target: str, observed: Observed, request: RunRequest, context: Context
+        self,
+        record: Record,
+        target: str,
+        observed: Observed,
+        request: RunRequest,
+        context: RunContext,
     ) -> TenantPlan:
         plan = standing(record, target, observed)
         if is_busy(record, context.id):
@@ -132,7 +137,7 @@ class DropDue(Operation, Struct, frozen=True):
         state: RunState,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Iterator[RunState]:
         """Drop what is planned, after it was claimed, read again and planned again.
 
@@ -158,7 +163,7 @@ class DropDue(Operation, Struct, frozen=True):
                     yield (state := known)
 
     def _plan_again(
-        self, batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: Context
+        self, batch: Sequence[TenantPlan], state: RunState, request: RunRequest, context: RunContext
     ) -> tuple[RunState, list[TenantPlan]]:
         """Read everything again, and plan from that for the tenants that this run has claimed.
 

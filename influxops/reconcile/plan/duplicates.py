@@ -13,14 +13,14 @@ from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.text import pluralize, summarize, truncate
 from influxops.plugin_host.target import TargetHandle
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 
 def stats_of(
     names: Mapping[str, Sequence[str]],
     targets: Sequence[TargetHandle],
-    context: Context,
+    context: RunContext,
     *,
     say: bool = True,
 ) -> dict[str, dict[str, DatabaseStats]]:
@@ -32,12 +32,12 @@ def stats_of(
         say: Whether a target that takes long is named in the log.
     """
     handles = [handle for handle in targets if handle.name in names]
-    tasks = {h.full_name: partial(h.describe, names[h.name], context) for h in handles}
+    tasks = {h.full_name: partial(h.database_stats, names[h.name], context) for h in handles}
     found = in_parallel(tasks, context, say=say)
     return {h.name: each for h, each in zip(handles, found, strict=True)}
 
 
-def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
+def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
     """Return a plan whose doubles say what each copy holds; it asks nothing where there is none."""
     doubles = {id_: tenant for id_, tenant in plan.tenants.items() if _is_double(tenant)}
     if not doubles:
@@ -48,7 +48,7 @@ def describe_copies(plan: Plan, targets: Sequence[TargetHandle], context: Contex
         for copy in tenant.finding.facts["copies"]:
             names[copy["target"]].append(tenant.database)
     stats = stats_of(names, targets, context)
-    contents = {h.name: h.traits.contents for h in targets}
+    contents = {h.name: h.capabilities.table_label for h in targets}
     tenants = {
         id_: replace(tenant, finding=_described(tenant, stats, contents))
         for id_, tenant in doubles.items()

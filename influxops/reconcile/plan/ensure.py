@@ -10,7 +10,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, UNMANAGED, Database, Retention, Traits, Unknown
+from influxops.domain.database import (
+    UNKNOWN,
+    UNMANAGED,
+    Database,
+    Retention,
+    TargetCapabilities,
+    Unknown,
+)
 from influxops.domain.durations import format_duration
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Hint
@@ -33,7 +40,7 @@ from influxops.reconcile.plan.warnings import PlanWarnings
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Ensure(Operation, Struct, frozen=True):
@@ -51,7 +58,7 @@ class Ensure(Operation, Struct, frozen=True):
     recreate: frozenset[str] = frozenset()
     only_create: bool = False
 
-    def observe(self, request: RunRequest, context: Context) -> Observed:
+    def observe(self, request: RunRequest, context: RunContext) -> Observed:
         """Read what concerns the tenants that the scope names, or all where that would miss some.
 
         Raises:
@@ -79,7 +86,7 @@ class Ensure(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it."""
         plan = make_plan(observed, desired, request.rules, context.scope, context.check)
@@ -102,7 +109,7 @@ class Drop(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it."""
         rules, scope = request.rules, context.scope
@@ -284,8 +291,8 @@ class _EnsurePlanner:
             return plan.acknowledge() if plan.tenant in self.rules.acknowledged else plan
         if recorded.is_recreated(plan.record, before):
             return self._recreated(plan, home, before)
-        traits = self.rules.targets[home].traits
-        if recorded.may_be_recreated(plan.record, before, traits):
+        capabilities = self.rules.targets[home].capabilities
+        if recorded.may_be_recreated(plan.record, before, capabilities):
             return plan.mark_unknown(
                 FindingKind.NOT_READ,
                 f"it was lost, and whether what is on {home} is its own cannot be read",
@@ -317,12 +324,12 @@ class _EnsurePlanner:
 
     def _new(self, plan: TenantPlan, target: str) -> Database:
         """Return a tenant's database as it is once it was created on a target."""
-        traits = self.rules.targets[target].traits
-        retention: Retention | Unknown = UNKNOWN if traits.retention is None else None
-        if plan.retention is not UNMANAGED and traits.retention is not None:
+        capabilities = self.rules.targets[target].capabilities
+        retention: Retention | Unknown = UNKNOWN if capabilities.retention is None else None
+        if plan.retention is not UNMANAGED and capabilities.retention is not None:
             assert plan.retention is None or isinstance(plan.retention, int)
             retention = plan.retention
-        return new_database(plan.database, retention, traits)
+        return new_database(plan.database, retention, capabilities)
 
     @staticmethod
     def _misplaced(plan: TenantPlan, home: str) -> Finding:
@@ -465,18 +472,20 @@ class _EnsurePlanner:
         return self.scope.covers(None, target)
 
 
-def new_database(name: str, retention: Retention | Unknown, traits: Traits) -> Database:
+def new_database(
+    name: str, retention: Retention | Unknown, capabilities: TargetCapabilities
+) -> Database:
     """Return a database as it is once it was made on a target of some kind.
 
     Args:
         retention: Its retention period.
-        traits: What its target has.
+        capabilities: What its target has.
     """
     return Database(
         name,
         retention,
-        complete=True if traits.marker else UNKNOWN,
-        in_use=False if traits.contents else UNKNOWN,
+        complete=True if capabilities.completion_marker else UNKNOWN,
+        in_use=False if capabilities.table_label else UNKNOWN,
     )
 
 

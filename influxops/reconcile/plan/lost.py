@@ -20,14 +20,14 @@ from influxops.reconcile.plan.duplicates import contents_in_words, stats_of
 from influxops.reconcile.plan.recorded import is_recreated, seems_lost
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Databases of one run whose rows are counted; each costs queries of its own.
 _MOST = 1_000
 
 
 def look_twice(
-    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> Observed:
     """Read targets and records again before anything that was promised is called lost.
 
@@ -47,7 +47,7 @@ def look_twice(
     away = {each.name for each in observed.targets if not each.reachable} & names
     inventories = {n: i for n, i in observed.inventories.items() if n not in away}
     try:
-        memory = request.ledger.memory(context, lost.keys())
+        memory = request.ledger.load_records(lost.keys(), context)
     except Interrupted:
         raise
     except InfluxopsError as error:
@@ -76,7 +76,7 @@ def _seemingly(desired: Mapping[str, TenantPlan], observed: Observed) -> dict[st
     return {id_: each for id_, each in records if each is not None and seems_lost(each, observed)}
 
 
-def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Context) -> Plan:
+def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: RunContext) -> Plan:
     """Return a plan whose lost tenants say what clients have written in their place.
 
     It asks nothing where there is none.
@@ -88,7 +88,7 @@ def describe_recreated(plan: Plan, targets: Sequence[TargetHandle], context: Con
     for tenant in [*tenants.values()][:_MOST]:
         names[tenant.target or ""].append(tenant.database)
     stats = stats_of(names, targets, context, say=False)
-    contents = {handle.name: handle.traits.contents for handle in targets}
+    contents = {handle.name: handle.capabilities.table_label for handle in targets}
     described = {
         id_: _described(
             tenant,

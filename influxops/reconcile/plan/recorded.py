@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, Database, Traits
+from influxops.domain.database import UNKNOWN, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
@@ -205,10 +205,12 @@ def is_recreated(record: Record | None, found: Database | None) -> bool:
     return record.state.is_provisioned and found.is_marked is False
 
 
-def may_be_recreated(record: Record | None, found: Database, traits: Traits) -> bool:
+def may_be_recreated(
+    record: Record | None, found: Database, capabilities: TargetCapabilities
+) -> bool:
     """Return whether what is in the place of a lost database is perhaps a client's."""
     is_lost = record is not None and record.state is State.LOST
-    return is_lost and bool(traits.marker) and found.is_marked is UNKNOWN
+    return is_lost and bool(capabilities.completion_marker) and found.is_marked is UNKNOWN
 
 
 def seems_lost(record: Record, observed: Observed) -> bool:
@@ -251,8 +253,10 @@ def why_lost(record: Record, observed: Observed) -> str:
         parts.append("its target is not configured any more")
     elif inventory.identity is not None and record.identity is not None:
         same = inventory.identity == record.identity
-        traits = next((t.traits for t in observed.targets if t.name == record.target), None)
-        word = traits.identity if traits else "identity"
+        capabilities = next(
+            (t.capabilities for t in observed.targets if t.name == record.target), None
+        )
+        word = capabilities.identity if capabilities else "identity"
         parts.append(
             f"the server is the same ({word} {record.identity})"
             if same

@@ -29,7 +29,7 @@ from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.plan.recorded import busy, is_busy, is_recreated, lost, sharing
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops.runtime.parallel import in_parallel
 
 #: Telemetry that is no older than this is of late: somebody still writes.
@@ -59,7 +59,7 @@ class Retire(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it.
 
@@ -96,7 +96,7 @@ class Retire(Operation, Struct, frozen=True):
         return Plan(with_telemetry(plans, observed, request, context))
 
     def _found(
-        self, plan: TenantPlan, until: datetime, observed: Observed, context: Context
+        self, plan: TenantPlan, until: datetime, observed: Observed, context: RunContext
     ) -> TenantPlan:
         """Plan that a tenant is retired of which nothing is recorded."""
         if plan.status is TenantStatus.BLOCKED:
@@ -125,7 +125,7 @@ class Retire(Operation, Struct, frozen=True):
         return observed.ledger_view.now + timedelta(seconds=after)
 
     def _planned(
-        self, record: Record, until: datetime, observed: Observed, context: Context
+        self, record: Record, until: datetime, observed: Observed, context: RunContext
     ) -> TenantPlan:
         plan = standing(record, record.target, observed)
         if is_busy(record, context.id):
@@ -174,7 +174,7 @@ class Unretire(Operation, Struct, frozen=True):
         observed: Observed,
         desired: Mapping[str, TenantPlan],
         request: RunRequest,
-        context: Context,
+        context: RunContext,
     ) -> Plan:
         """Plan it.
 
@@ -264,7 +264,7 @@ def changed(
 
 
 def with_telemetry(
-    plans: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: Context
+    plans: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
 ) -> dict[str, TenantPlan]:
     """Return tenants with what is known of their telemetry, of which there should be none of late.
 
@@ -280,7 +280,7 @@ def with_telemetry(
     context.on_stage("counting", len(asked))
     handles = [handle for handle in request.targets if handle.name in names]
     found = in_parallel(
-        {h.full_name: partial(h.describe, names[h.name], context) for h in handles}, context
+        {h.full_name: partial(h.database_stats, names[h.name], context) for h in handles}, context
     )
     stats = {handle.name: each for handle, each in zip(handles, found, strict=True)}
     result = dict(plans)

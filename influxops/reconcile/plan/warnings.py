@@ -12,7 +12,7 @@ from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
 from influxops.domain.text import pluralize
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import misspelt
+from influxops.reconcile.plan.desired import unknown_configured_tenants
 from influxops.reconcile.plan.placement import Placement
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -43,7 +43,7 @@ class PlanWarnings:
         """Tell what is about nobody's tenant, where all sources were read."""
         named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[tenants] ignore")
         named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
-        yield from misspelt(named, desired)
+        yield from unknown_configured_tenants(named, desired)
         yield from self._orphans(desired)
 
     def _estimates(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
@@ -103,11 +103,11 @@ class PlanWarnings:
             if plan.target is not None
             and plan.before is not None
             and plan.before.complete is UNKNOWN
-            and self.rules.targets[plan.target].traits.marker
+            and self.rules.targets[plan.target].capabilities.completion_marker
             and self.observed.inventories[plan.target].complete
         )
         for target, number in counted.items():
-            marker = self.rules.targets[target].traits.marker
+            marker = self.rules.targets[target].capabilities.completion_marker
             yield Finding(
                 FindingKind.COMPLETENESS_UNKNOWN,
                 Severity.INFO,

@@ -23,7 +23,7 @@ from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.single.noting import confirm, observed_of
 from influxops.reconcile.state import RunState
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Failed(Struct, frozen=True):
@@ -37,7 +37,7 @@ def make(
     places: Sequence[Place],
     handle: TargetHandle,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     tell: Callable[[Place], None],
 ) -> Failed | None:
     """Make databases on one target: reserved before, recorded after, where there is a ledger.
@@ -56,7 +56,7 @@ def make(
     if request.ledger is None:
         return _made(by_id, handle, context, lambda place, outcome: tell(place))
     try:
-        with request.ledger.guard(), request.ledger.lock(context):
+        with request.ledger.error_boundary(), request.ledger.session(context):
             return _recorded(by_id, handle, request, context, tell)
     except InfluxopsError as error:
         return Failed(request.ledger.full_name, error)
@@ -66,13 +66,13 @@ def _recorded(
     places: Mapping[str, Place],
     handle: TargetHandle,
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     tell: Callable[[Place], None],
 ) -> Failed | None:
     plans = {id_: place.plan for id_, place in places.items() if place.plan is not None}
     known = {id_: place.record for id_, place in places.items() if place.record is not None}
     observed = observed_of(places.values(), known)
-    has_marker = bool(handle.traits.marker)
+    has_marker = bool(handle.capabilities.completion_marker)
     state, mine = reserve([*plans.values()], RunState(observed, Plan(plans)), request, context)
     if state.settled:  # nothing could be reserved
         assert request.ledger is not None
@@ -151,13 +151,13 @@ _STEPS = {
 def _made(
     places: Mapping[str, Place],
     handle: TargetHandle,
-    context: Context,
+    context: RunContext,
     note: Callable[[Place, Outcome], None],
 ) -> Failed | None:
     changes = [place.plan.changes[0] for place in places.values() if place.plan is not None]
     if not changes:
         return None
-    quick = handle.missing is not None or handle.implements("influxops_make")
+    quick = handle.missing is not None or handle.implements("influxops_create_databases")
     try:
         if not quick:
             outcomes, faults = handle.ensure(changes, context)
@@ -165,8 +165,8 @@ def _made(
                 is_made = outcome.status is ChangeResult.DONE
                 note(_after(places[outcome.change.tenant], outcome, is_made, True), outcome)
             return _of(handle, InfluxopsError(faults[0].message)) if faults else None
-        completed = not handle.traits.marker
-        for outcome in handle.make(changes, context):
+        completed = not handle.capabilities.completion_marker
+        for outcome in handle.create_databases(changes, context):
             place = places[outcome.change.tenant]
             note(
                 _after(
@@ -195,7 +195,7 @@ def _after(place: Place, outcome: Outcome, is_made: bool, complete: bool) -> Pla
 
 
 def complete(
-    places: Sequence[Place], handle: TargetHandle, request: RunRequest, context: Context
+    places: Sequence[Place], handle: TargetHandle, request: RunRequest, context: RunContext
 ) -> list[Outcome]:
     """Complete databases that were made quickly, or found; record those that were seen to be.
 
@@ -212,16 +212,16 @@ def complete(
         InfluxopsError: When they could not be looked at, or recorded.
     """
     changes = [_completion(place) for place in places]
-    looks = request.ledger is not None and handle.implements("influxops_look")
+    looks = request.ledger is not None and handle.implements("influxops_get_databases")
     found = [p.database for p in places if p.step is Step.THERE] if looks else []
-    before = handle.look(found, context) if found else Inventory({})
+    before = handle.get_databases(found, context) if found else Inventory({})
     to_do = [c for c in changes if not _is_complete(c.database, before)]
     outcomes = [Outcome(change, ChangeResult.DONE) for change in changes if change not in to_do]
     outcomes += handle.ensure(to_do, context)[0] if to_do else []
     if not looks:
         return outcomes
     # A marker is lost where a database of the same name was deleted moments before.
-    seen = handle.look([change.database for change in changes], context)
+    seen = handle.get_databases([change.database for change in changes], context)
     good = [place for place in places if _is_complete(place.database, seen)]
     confirm(good, seen, request, context)
     return [

@@ -18,7 +18,7 @@ from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record
 from influxops.domain.selection import Scope
-from influxops.errors import InfluxopsError, TargetRefused
+from influxops.errors import InfluxopsError, TargetAuthError
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe.selected import (
     Asked,
@@ -33,7 +33,7 @@ from influxops.reconcile.plan.desired import desire
 from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 
 class Step(StrEnum):
@@ -79,10 +79,10 @@ class Looked(Struct, frozen=True):
 def look_up(
     asked: Mapping[str, Asked],
     request: RunRequest,
-    context: Context,
+    context: RunContext,
     known: Known,
     *,
-    closely: bool = False,
+    verify: bool = False,
 ) -> Looked:
     """Find out where tenants stand, and where those that have no database are to get one.
 
@@ -91,12 +91,12 @@ def look_up(
         request: What to ask.
         context: The run.
         known: What is known of the targets.
-        closely: Whether a database is looked at though making it would tell that it is there.
+        verify: Whether a database is looked at though making it would tell that it is there.
 
     Raises:
         Interrupted: When the run is over.
     """
-    read = observe_selected(asked, request, context, known, creating_tells=not closely)
+    read = observe_selected(asked, request, context, known, creating_tells=not verify)
     if read.observed is None:
         why = "; ".join(f"{name}: {error.message}" for name, error in read.failed.items())
         waiting = {id_: Place(id_, Step.WAIT, reason=why) for id_ in asked}
@@ -188,7 +188,7 @@ class _Judge:
         reason = plan.finding.message if plan.finding is not None else "it cannot be read"
         found = plan.record
         error = self.failed.get(f"target:{found.target}") if found is not None else None
-        if isinstance(error, TargetRefused) or (found and found.target in self.known.refused):
+        if isinstance(error, TargetAuthError) or (found and found.target in self.known.refused):
             return replace(place, step=Step.WAIT, reason=self._why(reason))
         if found is None or not found.is_provisioned or found.target not in self.observed.unread:
             return replace(place, step=Step.WAIT, reason=self._why(reason))

@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from influxops.domain.database import UNMANAGED, Inventory
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
-from influxops.domain.record import Record, State, Writing
+from influxops.domain.record import LedgerUpdate, Record, State
 from influxops.errors import ExitCode, LedgerError
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.single.look_up import Place, Step
 from influxops.reconcile.state import Observed, RunState
 from influxops.report.model import Report, RunOrigin
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: For so long a tenant that no source has may still come: it was wanted before it was registered.
 _NOBODYS = timedelta(minutes=10)
@@ -29,7 +29,7 @@ _NOBODYS = timedelta(minutes=10)
 _WAITING = (State.PENDING, State.ALLOCATED)
 
 
-def note(places: Sequence[Place], request: RunRequest, context: Context) -> dict[str, Record]:
+def note(places: Sequence[Place], request: RunRequest, context: RunContext) -> dict[str, Record]:
     """Write to the ledger where tenants stand, as far as it does not say so.
 
     A place is reserved for who is to be made, so that whoever reads the ledger can make it. Who
@@ -54,7 +54,7 @@ def note(places: Sequence[Place], request: RunRequest, context: Context) -> dict
     for group in _by_target(place for place in places if _is_news(place)).values():
         _record_found(group, request, context)
     records = [after for place in places if (after := _noted(place)) is not None]
-    return request.ledger.record(Writing(tuple(records)), context) if records else {}
+    return request.ledger.commit(LedgerUpdate(tuple(records)), context) if records else {}
 
 
 def _is_news(place: Place) -> bool:
@@ -131,7 +131,7 @@ def _is_nobodys(record: Record) -> bool:
     return datetime.now(UTC) - record.state_since > _NOBODYS
 
 
-def _record_found(places: Sequence[Place], request: RunRequest, context: Context) -> None:
+def _record_found(places: Sequence[Place], request: RunRequest, context: RunContext) -> None:
     """Record databases of one target that were there, or are lost, as any run does."""
     plans, records = {}, {}
     for place in places:
@@ -154,7 +154,7 @@ def _record_found(places: Sequence[Place], request: RunRequest, context: Context
 
 
 def confirm(
-    places: Sequence[Place], seen: Inventory, request: RunRequest, context: Context
+    places: Sequence[Place], seen: Inventory, request: RunRequest, context: RunContext
 ) -> None:
     """Write to the ledger that databases were seen to be complete.
 
@@ -170,7 +170,7 @@ def confirm(
     """
     if request.ledger is None or not places:
         return
-    memory = request.ledger.memory(context, [place.tenant for place in places])
+    memory = request.ledger.load_records([place.tenant for place in places], context)
     known = {place.tenant: (place.target, place.database) for place in places}
     records = tuple(
         replace(record, state=State.READY, last_seen_at=memory.now, error="", attempts=0)
@@ -181,11 +181,11 @@ def confirm(
         and record.identity == seen.identity
     )
     if records:
-        request.ledger.record(Writing(records), context)
+        request.ledger.commit(LedgerUpdate(records), context)
 
 
 def trouble(
-    places: Sequence[Place], request: RunRequest, context: Context, origin: RunOrigin
+    places: Sequence[Place], request: RunRequest, context: RunContext, origin: RunOrigin
 ) -> Report:
     """Return a report of tenants that get no database until somebody decides.
 

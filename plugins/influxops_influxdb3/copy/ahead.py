@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from influxops.plugin import Context, CopyProgress
+from influxops.plugin import CopyProgress, RunContext
 from influxops_influxdb3.copy.backfill import Backfill
 from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
 from influxops_influxdb3.copy.slices import slices
@@ -29,7 +29,7 @@ class _Counter(LineWriter):
         self.rows += sum(1 for _ in lines)
 
 
-def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: Context) -> Iterator[CopyProgress]:
+def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: RunContext) -> Iterator[CopyProgress]:
     """Count the rows that the copy has, and the source lacks or has with other values.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from influxops.plugin import Context, TargetError
+from influxops.plugin import RunContext, TargetError
 from influxops_influxdb3 import queries
 from influxops_influxdb3.copy.line_protocol import Digest, LineEncoder, Table, table_of
 from influxops_influxdb3.copy.time_bounds import in_slices, smaller
@@ -34,7 +34,7 @@ class Extent(Struct, frozen=True):
 class CopyEndpoint:
     """A database on a server."""
 
-    def __init__(self, client: Client, context: Context, database: str) -> None:
+    def __init__(self, client: Client, context: RunContext, database: str) -> None:
         self.client = client
         self.database = database
         self._context = context
@@ -252,7 +252,7 @@ class LineWriter:
     The last body is kept back, for it to be the barrier that makes all before it durable.
     """
 
-    def __init__(self, endpoint: CopyEndpoint, context: Context) -> None:
+    def __init__(self, endpoint: CopyEndpoint, context: RunContext) -> None:
         self._endpoint = endpoint
         self._context = context
         self._lines: list[bytes] = []

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from influxops.plugin import (
     ConfigError,
-    Context,
     CopyProgress,
     CopyRequest,
     Finding,
     Interrupted,
+    RunContext,
     TargetError,
 )
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
@@ -28,7 +28,7 @@ _READ = 5
 
 
 def estimate(
-    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: Context
+    source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: RunContext
 ) -> Iterator[CopyProgress]:
     """Yield one value: tables, rows, about how many bytes, and findings about `target`.
 
@@ -66,7 +66,7 @@ def estimate(
     )
 
 
-def _rate(source: CopyEndpoint, name: str, context: Context) -> float:
+def _rate(source: CopyEndpoint, name: str, context: RunContext) -> float:
     """Return how many rows a second can be copied, by reading some and making lines of them."""
     table = source.table(name)
     lines, read, began = LineEncoder(table), 0, time.monotonic()

@@ -23,14 +23,14 @@ from collections.abc import Generator, Iterator
 from msgspec.structs import replace
 
 from influxops.plugin import (
-    Context,
     CopyProgress,
     CopyRequest,
     Finding,
     Hint,
+    RunContext,
     Severity,
+    TargetAuthError,
     TargetError,
-    TargetRefused,
 )
 from influxops_influxdb3.copy.backfill import Backfill
 from influxops_influxdb3.copy.endpoints import CopyEndpoint, LineWriter
@@ -69,7 +69,7 @@ class CopyJob:
         copy: CopyEndpoint,
         target: str,
         order: CopyRequest,
-        context: Context,
+        context: RunContext,
     ) -> None:
         self._order = order
         self._context = context
@@ -141,7 +141,7 @@ class CopyJob:
         state, fresh = replace(state, without=without), replace(fresh, without=without)
         for was, side in ((state.source, source), (state.copy, copy)):
             if was != side.uuid:
-                raise TargetRefused(
+                raise TargetAuthError(
                     f"another server answers at {side.client.url} than the one that the copying "
                     f"of {order.database} began with: its cluster-uuid is {side.uuid}, not {was}",
                     hint="start again if that is meant",
@@ -159,7 +159,7 @@ class CopyJob:
 
     def _refuse_itself(self) -> None:
         if self._source.uuid and self._source.uuid == self._copy.uuid:
-            raise TargetRefused(
+            raise TargetAuthError(
                 f"{self._source.client.url} and {self._copy.client.url} lead to one and the same "
                 "server",
                 hint=Hint.setting("url"),

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Collection, Iterator, Mapping
 
 from influxops.plugin import (
-    Context,
     Finding,
     FindingKind,
     InfluxopsError,
+    RunContext,
     Severity,
     TargetError,
     one_line,
@@ -32,7 +32,7 @@ class TableSync:
     """The tables of both sides; findings are about `target`, the name of the copy's."""
 
     def __init__(
-        self, source: CopyEndpoint, copy: CopyEndpoint, context: Context, target: str
+        self, source: CopyEndpoint, copy: CopyEndpoint, context: RunContext, target: str
     ) -> None:
         self._source = source
         self._copy = copy

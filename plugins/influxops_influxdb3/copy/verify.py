@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from msgspec import Struct
 
-from influxops.plugin import Context, TargetError, one_line, pluralize
+from influxops.plugin import RunContext, TargetError, one_line, pluralize
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
 from influxops_influxdb3.copy.line_protocol import Digest, Table
 from influxops_influxdb3.queries import Span
@@ -24,7 +24,7 @@ class SliceCheck(Struct, frozen=True):
     digest: Digest
 
     def verify(
-        self, source: CopyEndpoint, copy: CopyEndpoint, context: Context
+        self, source: CopyEndpoint, copy: CopyEndpoint, context: RunContext
     ) -> Generator[None, None, tuple[int, int]]:
         """Read the copy, and both sides again where they differ.
 

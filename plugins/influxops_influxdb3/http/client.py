@@ -21,8 +21,8 @@ from msgspec import json as json_reader
 
 from influxops.plugin import (
     ConfigError,
-    Context,
     Hint,
+    RunContext,
     SettingError,
     __version__,
     format_duration,
@@ -103,7 +103,7 @@ class Client:
         """Close the connections; they are opened again when needed."""
         self._transport.close()
 
-    def ping(self, context: Context) -> Ping:
+    def ping(self, context: RunContext) -> Ping:
         """Ask which server answers.
 
         Raises:
@@ -133,13 +133,13 @@ class Client:
             clock=read_date(response.headers.get("date")),
         )
 
-    def databases(self, context: Context) -> list[str]:
+    def databases(self, context: RunContext) -> list[str]:
         """Return the names of the databases that the token may see, without the deleted ones."""
         request, response = self._send(context, Operation.LIST, query={"format": "json"})
         rows = _rows(read_json(response, request), request)
         return [str(row["iox::database"]) for row in rows if "iox::database" in row]
 
-    def create(self, context: Context, database: str, retention: int | None = None) -> None:
+    def create(self, context: RunContext, database: str, retention: int | None = None) -> None:
         """Create a database, with a retention period in seconds or without one.
 
         Raises:
@@ -151,7 +151,7 @@ class Client:
             document["retention_period"] = format_duration(retention)
         self._send(context, Operation.CREATE, database, document=document)
 
-    def set_retention(self, context: Context, database: str, retention: int) -> None:
+    def set_retention(self, context: RunContext, database: str, retention: int) -> None:
         """Set a database's retention period, in seconds.
 
         Raises:
@@ -160,7 +160,7 @@ class Client:
         document = {"db": database, "retention_period": format_duration(retention)}
         self._send(context, Operation.SET_RETENTION, database, document=document)
 
-    def clear_retention(self, context: Context, database: str) -> None:
+    def clear_retention(self, context: RunContext, database: str) -> None:
         """Let a database keep its data for ever.
 
         Raises:
@@ -170,7 +170,7 @@ class Client:
 
     def create_table(
         self,
-        context: Context,
+        context: RunContext,
         database: str,
         table: str,
         tags: Sequence[str],
@@ -190,7 +190,7 @@ class Client:
 
     def write(
         self,
-        context: Context,
+        context: RunContext,
         database: str,
         lines: str | bytes,
         *,
@@ -217,7 +217,7 @@ class Client:
 
     def query(
         self,
-        context: Context,
+        context: RunContext,
         database: str,
         sql: str,
         *,
@@ -242,7 +242,7 @@ class Client:
         return _rows(read_json(response, request), request)
 
     def rows(
-        self, context: Context, database: str, sql: str, *, retries: int | None = None
+        self, context: RunContext, database: str, sql: str, *, retries: int | None = None
     ) -> Iterator[list[dict[str, Any]]]:
         """Ask in SQL, and read the rows as they come: for answers of any size.
 
@@ -279,7 +279,7 @@ class Client:
         if rest.strip():
             yield _json_lines(rest, request)
 
-    def delete(self, context: Context, database: str, *, hard_delete_at: datetime) -> None:
+    def delete(self, context: RunContext, database: str, *, hard_delete_at: datetime) -> None:
         """Delete a database: its name is free at once, its data stays until `hard_delete_at`.
 
         The server takes a time that has passed, by its own clock, for "now".
@@ -295,7 +295,7 @@ class Client:
 
     def _send(
         self,
-        context: Context,
+        context: RunContext,
         operation: Operation,
         database: str | None = None,
         *,
@@ -354,14 +354,14 @@ class Client:
         except SettingError as error:
             raise ConfigError(error.message, hint=Hint.setting("token")) from None
 
-    def _note_identity(self, context: Context, uuid: str | None) -> None:
+    def _note_identity(self, context: RunContext, uuid: str | None) -> None:
         """Remember which server answered."""
         with self._lock:
             run, uuids = self._identities
             if uuid is not None and (run != context.id or uuid not in uuids):
                 self._identities = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
 
-    def _refuse_another_server(self, context: Context, request: Request) -> None:
+    def _refuse_another_server(self, context: RunContext, request: Request) -> None:
         """Stop where a run that began on one server meets another, or would write to it.
 
         Raises:

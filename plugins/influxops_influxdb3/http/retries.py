@@ -6,7 +6,7 @@ import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from influxops.plugin import Context, DeadlineExceeded
+from influxops.plugin import DeadlineExceeded, RunContext
 from influxops_influxdb3.errors import ConnectionFailed
 from influxops_influxdb3.http.responses import Request, Response
 from influxops_influxdb3.http.transport import Transport
@@ -19,7 +19,7 @@ _LONGEST_RETRY_AFTER = 60.0
 _TIMEOUTS = 2
 
 
-def send(transport: Transport, context: Context, request: Request, retries: int) -> Response:
+def send(transport: Transport, context: RunContext, request: Request, retries: int) -> Response:
     """Send a request until there is an answer that another attempt would not improve.
 
     Raises:
@@ -52,7 +52,7 @@ def send(transport: Transport, context: Context, request: Request, retries: int)
 
 
 def _wait(
-    context: Context, request: Request, attempts: int, failed: Response | ConnectionFailed
+    context: RunContext, request: Request, attempts: int, failed: Response | ConnectionFailed
 ) -> bool:
     """Wait before the next attempt; return whether there is to be one.
 

@@ -24,13 +24,13 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import DecodeError, HTTPError
 
 from influxops.plugin import (
-    Context,
+    CancelToken,
     DeadlineExceeded,
-    Ending,
     Hint,
     InfluxopsError,
     Interrupted,
-    LateAnswer,
+    RunContext,
+    WaitTimeout,
 )
 from influxops_influxdb3.errors import CHECK_URL, ConnectionFailed, NotInfluxDB3
 from influxops_influxdb3.http.responses import Request, Response
@@ -88,7 +88,7 @@ class Transport:
         """Close the connections; they are opened again when needed."""
         _close(self._idle)
 
-    def send(self, context: Context, request: Request) -> Response:
+    def send(self, context: RunContext, request: Request) -> Response:
         """Send a request once.
 
         Returns:
@@ -189,7 +189,7 @@ class Transport:
             "reading": "no whole answer",
         }[phase]
         failed = partial(exchange.request.error, ConnectionFailed, sent=sent)
-        if not isinstance(error, LateAnswer):
+        if not isinstance(error, WaitTimeout):
             seconds = time.monotonic() - exchange.began
             reason = f"{missing} within {seconds:.1f} s: {error.message}"
             return failed(reason, error.remedy, retryable=False)
@@ -235,11 +235,11 @@ class _Exchange:
     _received: BaseHTTPResponse | None = None
     _sock: socket.socket
 
-    def __init__(self, context: Context, settings: InfluxDB3Settings, request: Request) -> None:
+    def __init__(self, context: RunContext, settings: InfluxDB3Settings, request: Request) -> None:
         self.request = request
         self.began = time.monotonic()
         self.phase = "connecting"  # for the error, if there is one
-        self.ending = Ending()
+        self.ending = CancelToken()
         self._context = context
         self._settings = settings
 

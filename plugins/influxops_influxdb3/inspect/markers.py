@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from influxops.plugin import UNKNOWN, Context, Database, Marker, Unknown
+from influxops.plugin import UNKNOWN, Database, Marker, RunContext, Unknown
 from influxops_influxdb3 import queries
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound, QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
@@ -24,7 +24,7 @@ QUERIES = 4
 class MarkerCheck:
     """Looks for markers in one run, which has sent those of the databases `sent`."""
 
-    def __init__(self, client: Client, context: Context, sent: Collection[str]) -> None:
+    def __init__(self, client: Client, context: RunContext, sent: Collection[str]) -> None:
         self._client, self._context, self._sent = client, context, sent
 
     def verify(self, databases: dict[str, Database], names: Collection[str]) -> None:
@@ -66,7 +66,7 @@ class MarkerCheck:
         return False if database.retention is None else UNKNOWN
 
 
-def oldest_marker(client: Client, context: Context, name: str) -> Marker | None:
+def oldest_marker(client: Client, context: RunContext, name: str) -> Marker | None:
     """Read the oldest marker of a database; return None where none of ours can be read."""
     try:
         # Another program's table of that name may have other columns.

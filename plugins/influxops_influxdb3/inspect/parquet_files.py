@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
-from influxops.plugin import Context
+from influxops.plugin import RunContext
 from influxops_influxdb3 import queries
 from influxops_influxdb3.errors import InfluxDBError, NotFound, WrongServer
 
@@ -37,7 +37,7 @@ class FileTotals(Struct, frozen=True):
     last: int = 0  # the newest time of a row, in nanoseconds since 1970
 
 
-def files_of(client: Client, context: Context, database: str, table: str) -> list[File] | None:
+def files_of(client: Client, context: RunContext, database: str, table: str) -> list[File] | None:
     """Return the files of a table; None where they are not known.
 
     Raises:
@@ -55,7 +55,7 @@ def files_of(client: Client, context: Context, database: str, table: str) -> lis
     return _unless_unknown(context, database, read)
 
 
-def file_totals(client: Client, context: Context, database: str) -> dict[str, FileTotals]:
+def file_totals(client: Client, context: RunContext, database: str) -> dict[str, FileTotals]:
     """Return what the files of each table tell, by name; nothing where they are not known.
 
     Raises:
@@ -79,7 +79,7 @@ def usable_limit(limit: int) -> int:
     return max(limit - limit // 16, 1)
 
 
-def _unless_unknown(context: Context, database: str, read: Callable[[], _T]) -> _T | None:
+def _unless_unknown(context: RunContext, database: str, read: Callable[[], _T]) -> _T | None:
     """Return what is read of the files of a database; None where the server does not tell."""
     try:
         return read()

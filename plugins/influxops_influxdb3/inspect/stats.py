@@ -18,9 +18,9 @@ from msgspec.structs import replace
 
 from influxops.plugin import (
     UNKNOWN,
-    Context,
     Database,
     DatabaseStats,
+    RunContext,
     TableStats,
     Unknown,
     summarize,
@@ -73,7 +73,7 @@ class _Part(Struct, frozen=True):
         return row_count(self.table, self.after)
 
 
-def table_names(client: Client, context: Context, database: str) -> dict[str, bool]:
+def table_names(client: Client, context: RunContext, database: str) -> dict[str, bool]:
     """Return the names of a database's tables, each with whether it has a column `time`.
 
     Raises:
@@ -83,7 +83,7 @@ def table_names(client: Client, context: Context, database: str) -> dict[str, bo
     return {str(row["table_name"]): bool(row.get("times")) for row in rows}
 
 
-def read_contents(client: Client, context: Context, database: str) -> Contents:
+def read_contents(client: Client, context: RunContext, database: str) -> Contents:
     """Count the rows of each table of a database.
 
     Raises:
@@ -95,7 +95,7 @@ def read_contents(client: Client, context: Context, database: str) -> Contents:
 
 def describe(
     client: Client,
-    context: Context,
+    context: RunContext,
     database: Database,
     markers: MarkerCheck,
     telemetry: Collection[str] | None,
@@ -131,7 +131,7 @@ def describe(
 class _Collector:
     """One reading of one database."""
 
-    def __init__(self, client: Client, context: Context, database: str) -> None:
+    def __init__(self, client: Client, context: RunContext, database: str) -> None:
         self._client, self._context, self._database = client, context, database
         self._problems: dict[str, list[str]] = {}
 

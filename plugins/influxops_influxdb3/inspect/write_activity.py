@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from influxops.plugin import Context
+from influxops.plugin import RunContext
 from influxops_influxdb3.errors import QueryFileLimit
 from influxops_influxdb3.http.thread_map import in_flight
 from influxops_influxdb3.inspect.stats import MAX_TABLES, table_names
@@ -31,7 +31,7 @@ _Window = tuple[datetime, datetime]
 
 
 def activity(
-    client: Client, name: str, since: datetime, until: datetime, step: int, context: Context
+    client: Client, name: str, since: datetime, until: datetime, step: int, context: RunContext
 ) -> list[tuple[datetime, int]]:
     """Count the rows of each span of `step` seconds, in all tables but the marker's.
 
@@ -69,7 +69,7 @@ def _count(
     tables: Sequence[str],
     window: _Window,
     step: int,
-    context: Context,
+    context: RunContext,
 ) -> Counter[datetime]:
     """Count the rows of some tables in a window of time, by halves where that is too many files.
 

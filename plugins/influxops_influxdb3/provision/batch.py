@@ -21,13 +21,13 @@ from influxops.plugin import (
     Change,
     ChangeResult,
     ConfigError,
-    Context,
     Hint,
     InfluxopsError,
     Interrupted,
     Outcome,
+    RunContext,
+    TargetAuthError,
     TargetError,
-    TargetRefused,
 )
 from influxops_influxdb3.errors import (
     AlreadyExists,
@@ -58,7 +58,7 @@ _MAX_FAILURES = 2
 _KEPT_AFTER_DELETION = timedelta(hours=72)
 
 #: After one of these, asking the server again is no use.
-_STOP = (TargetRefused, NotInfluxDB3, ConfigError)
+_STOP = (TargetAuthError, NotInfluxDB3, ConfigError)
 _MARKING = (Action.CREATE, Action.COMPLETE)
 
 _VERIFY = Hint.command("ensure --verify", "once the server is well, run {}")
@@ -103,7 +103,7 @@ class Batch:
     def __init__(
         self,
         client: Client,
-        context: Context,
+        context: RunContext,
         ping: Ping | None,
         expected: str | None,
         marked: set[str],
@@ -244,7 +244,7 @@ class Batch:
                 raise
             attempt.doubt = f"the answer to its creation was lost: {error.reason}"
 
-    def _write(self, change: Change, context: Context, *, no_sync: bool) -> None:
+    def _write(self, change: Change, context: RunContext, *, no_sync: bool) -> None:
         self._marked.add(change.database)
         line = marker(change.tenant, context.started)
         self._client.write(context, change.database, line, no_sync=no_sync)
@@ -292,7 +292,7 @@ class Batch:
             passed = False
         return why
 
-    def _send_again(self, context: Context) -> None:
+    def _send_again(self, context: RunContext) -> None:
         """Write all markers again, the same points."""
 
         def write(attempt: _Attempt) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from influxops.plugin import Change, ChangeResult, Context, Outcome
+from influxops.plugin import Change, ChangeResult, Outcome, RunContext
 from influxops_influxdb3.errors import (
     CHECK_URL,
     AlreadyExists,
@@ -29,7 +29,7 @@ _OF_ONE_DATABASE = (BadRequest, NotFound, LimitReached)
 
 
 def create_databases(
-    client: Client, expected: str | None, changes: Sequence[Change], context: Context
+    client: Client, expected: str | None, changes: Sequence[Change], context: RunContext
 ) -> Iterator[Outcome]:
     """Create databases; yield the outcome of each once it is known.
 
@@ -60,7 +60,7 @@ def create_databases(
         yield Outcome(change, ChangeResult.NO_CAPACITY, full[0].message, full[0].remedy)
 
 
-def _create(client: Client, context: Context, change: Change) -> Outcome:
+def _create(client: Client, context: RunContext, change: Change) -> Outcome:
     retention = change.after.retention if change.after else None
     try:
         client.create(context, change.database, retention if isinstance(retention, int) else None)
@@ -73,7 +73,7 @@ def _create(client: Client, context: Context, change: Change) -> Outcome:
     return Outcome(change, ChangeResult.DONE, partially_applied=True)
 
 
-def _refuse_another(client: Client, expected: str, context: Context) -> None:
+def _refuse_another(client: Client, expected: str, context: RunContext) -> None:
     client.ping(context)
     if client.cluster_uuid != expected:
         raise WrongServer(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 from psycopg import sql
 
-from influxops.plugin import Context, InfluxopsError, Interrupted
+from influxops.plugin import InfluxopsError, Interrupted, RunContext
 from influxops_postgres.connection.connection import Connection
 from influxops_postgres.connection.errors import broken_hint, reason
 from influxops_postgres.connection.pool import IdleConnections, connected
@@ -58,7 +58,7 @@ def key_of(*names: str) -> int:
 @contextlib.contextmanager
 def hold(
     settings: ConnectionSettings,
-    context: Context,
+    context: RunContext,
     take: Callable[[Connection], None],
     *,
     primary: str,

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from influxops.plugin import Context, Interrupted
+from influxops.plugin import Interrupted, RunContext
 from influxops_postgres.connection.errors import CommitUnknown, NotCommitted
 from influxops_postgres.connection.pool import connected
 from influxops_postgres.connection.settings import ConnectionSettings
@@ -145,7 +145,7 @@ async def confirming(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[
 
 
 def was_committed(
-    settings: ConnectionSettings, context: Context, lost: CommitUnknown
+    settings: ConnectionSettings, context: RunContext, lost: CommitUnknown
 ) -> bool | None:
     """Ask the server how a transaction ended; return None where it cannot tell in time.
 

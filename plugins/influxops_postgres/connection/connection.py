@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from influxops.plugin import Context, Ending, LateAnswer
+from influxops.plugin import CancelToken, RunContext, WaitTimeout
 from influxops_postgres.connection.errors import NoAnswer, connection_error
 from influxops_postgres.connection.settings import LONGEST_STATEMENT, ConnectionSettings
 
@@ -32,10 +32,10 @@ class Connection(psycopg.Connection[Row]):
     neither does a pooler that has no connection to it to lend.
     """
 
-    _context: Context | None = None
+    _context: RunContext | None = None
     _seconds: float | None = None
 
-    def limit(self, context: Context, seconds: float | None) -> None:
+    def limit(self, context: RunContext, seconds: float | None) -> None:
         """Let waits end with a run.
 
         Args:
@@ -56,12 +56,12 @@ class Connection(psycopg.Connection[Row]):
             try:
                 return super().wait(gen, *args, **kwargs)
             except psycopg.Error as error:
-                if self._seconds is not None and isinstance(ending.error, LateAnswer):
+                if self._seconds is not None and isinstance(ending.error, WaitTimeout):
                     raise NoAnswer(f"no answer within {self._seconds:g} s") from error
                 raise
 
 
-def connect(settings: ConnectionSettings, context: Context) -> Connection:
+def connect(settings: ConnectionSettings, context: RunContext) -> Connection:
     """Connect, as long as the run may take, in autocommit mode.
 
     Raises:
@@ -81,7 +81,7 @@ def connect(settings: ConnectionSettings, context: Context) -> Connection:
     return connection
 
 
-def statement_limit(settings: ConnectionSettings, context: Context) -> int:
+def statement_limit(settings: ConnectionSettings, context: RunContext) -> int:
     """Return what a transaction's statement_timeout is, in milliseconds; 0 for none.
 
     It is set in the transaction and not by a connection's options: those would replace PGOPTIONS,
@@ -101,7 +101,7 @@ def async_keywords(settings: ConnectionSettings) -> dict[str, Any]:
     return {"connect_timeout": _CONNECT, **settings.keywords(), "prepare_threshold": None}
 
 
-def _dial(keywords: Mapping[str, Any], context: Context) -> Connection:
+def _dial(keywords: Mapping[str, Any], context: RunContext) -> Connection:
     """Connect in a thread that is left behind with the run: nothing ends a silent name server."""
     made: list[Connection] = []
     deciding, left_behind = threading.Lock(), threading.Event()
@@ -128,7 +128,9 @@ def _dial(keywords: Mapping[str, Any], context: Context) -> Connection:
 
 
 @contextlib.contextmanager
-def _ending(context: Context, connection: Connection, seconds: float | None) -> Iterator[Ending]:
+def _ending(
+    context: RunContext, connection: Connection, seconds: float | None
+) -> Iterator[CancelToken]:
     """End what the connection is at when its time is up, whether the server answers or not.
 
     What waits for the server then gets a `psycopg.Error`.

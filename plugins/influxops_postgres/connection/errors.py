@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 
-from influxops.plugin import Context, Hint, InfluxopsError, Interrupted
+from influxops.plugin import Hint, InfluxopsError, Interrupted, RunContext
 from influxops_postgres.connection.settings import ConnectionSettings
 
 #: What psycopg and libpq put in front of the reason.
@@ -94,7 +94,7 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def explained(
-    context: Context, explain: Callable[[psycopg.Error], InfluxopsError]
+    context: RunContext, explain: Callable[[psycopg.Error], InfluxopsError]
 ) -> Iterator[None]:
     """Raise what psycopg raises in the block as an error that says what to do.
 
@@ -109,7 +109,7 @@ def explained(
         raise explain(error) from error
 
 
-def check_run(context: Context, error: psycopg.Error) -> None:
+def check_run(context: RunContext, error: psycopg.Error) -> None:
     """Raise what ended a run, if that is why something failed.
 
     Raises:

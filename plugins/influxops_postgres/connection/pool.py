@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import psycopg
 
-from influxops.plugin import Context
+from influxops.plugin import RunContext
 from influxops_postgres.connection.connection import Connection, connect
 from influxops_postgres.connection.errors import NoAnswer
 from influxops_postgres.connection.settings import ConnectionSettings
@@ -28,7 +28,7 @@ class IdleConnections:
         self._idle: deque[tuple[Connection, float]] = deque()
         self._closed = False
 
-    def take(self, settings: ConnectionSettings, context: Context) -> Connection | None:
+    def take(self, settings: ConnectionSettings, context: RunContext) -> Connection | None:
         """Return a connection that works; None where there is none."""
         while self._idle:
             try:
@@ -71,7 +71,7 @@ class IdleConnections:
 
 @contextlib.contextmanager
 def connected(
-    settings: ConnectionSettings, context: Context, idle: IdleConnections | None = None
+    settings: ConnectionSettings, context: RunContext, idle: IdleConnections | None = None
 ) -> Iterator[Connection]:
     """Connect for as long as the block and the run last.
 

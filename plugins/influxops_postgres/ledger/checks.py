@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.plugin import Check, Context, Hint, LedgerError, pluralize
+from influxops.plugin import Check, Hint, LedgerError, RunContext, pluralize
 from influxops_postgres.connection.advisory_locks import HELD
 from influxops_postgres.connection.checks import check_server
 from influxops_postgres.connection.connection import Connection
@@ -55,7 +55,7 @@ class Contents(Struct, frozen=True):
     history_bytes: int  # on the server's disk, with its indexes
 
 
-def checks(settings: PostgresLedgerSettings, context: Context) -> Iterator[Check]:
+def checks(settings: PostgresLedgerSettings, context: RunContext) -> Iterator[Check]:
     """Look at the server, the schema, the rights on it, and the runs that are alive."""
     name = "connection"
     try:

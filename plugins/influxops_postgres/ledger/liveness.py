@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from psycopg import sql
 
-from influxops.plugin import Context, LedgerError, LockBusy
+from influxops.plugin import LedgerError, LockBusy, RunContext
 from influxops_postgres.connection.advisory_locks import hold, key_of, take
 from influxops_postgres.connection.connection import Connection
 from influxops_postgres.connection.pool import IdleConnections
@@ -26,7 +26,7 @@ def run_key(namespace: str, run: str) -> int:
 
 
 def liveness(
-    settings: PostgresLedgerSettings, context: Context, idle: IdleConnections
+    settings: PostgresLedgerSettings, context: RunContext, idle: IdleConnections
 ) -> AbstractContextManager[None]:
     """Return a context in which this run is alive in the ledger. It waits for no other run.
 
@@ -51,7 +51,7 @@ def liveness(
 
 
 def _take(
-    connection: Connection, settings: PostgresLedgerSettings, context: Context, location: str
+    connection: Connection, settings: PostgresLedgerSettings, context: RunContext, location: str
 ) -> None:
     connection.execute(_KEEPALIVE.format(name=f"influxops {context.id}"))
     if not take(connection, run_key(settings.namespace, context.id)):

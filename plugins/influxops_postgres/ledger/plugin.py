@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from influxops.plugin import (
     Check,
-    Context,
-    Entry,
+    HistoryEntry,
+    HistoryQuery,
     Ledger,
-    Memory,
+    LedgerSnapshot,
+    LedgerUpdate,
     Record,
-    Wanted,
-    Writing,
+    RunContext,
     hookimpl,
 )
 from influxops_postgres.ledger.settings import PostgresLedgerSettings
@@ -56,7 +56,9 @@ class PostgresLedger(Ledger):
             idle.close()
 
     @hookimpl
-    def influxops_records(self, context: Context, tenants: Collection[str] | None) -> Memory:
+    def influxops_load_records(
+        self, tenants: Collection[str] | None, context: RunContext
+    ) -> LedgerSnapshot:
         """Read all, or some tenants' records, in one read-only transaction."""
         from influxops_postgres.ledger import store, transaction
 
@@ -64,7 +66,7 @@ class PostgresLedger(Ledger):
             return store.memory(session, tenants)
 
     @hookimpl
-    def influxops_reserve(self, records: Sequence[Record], context: Context) -> Iterable[Record]:
+    def influxops_claim(self, records: Sequence[Record], context: RunContext) -> Iterable[Record]:
         """Claim tenants for this run, in one transaction."""
         from influxops_postgres.ledger import store, transaction
 
@@ -73,7 +75,7 @@ class PostgresLedger(Ledger):
         )
 
     @hookimpl
-    def influxops_record(self, writing: Writing, context: Context) -> Iterable[Record]:
+    def influxops_commit(self, writing: LedgerUpdate, context: RunContext) -> Iterable[Record]:
         """Write the results of a run, in one transaction."""
         from influxops_postgres.ledger import store, transaction
 
@@ -82,7 +84,9 @@ class PostgresLedger(Ledger):
         )
 
     @hookimpl
-    def influxops_history(self, wanted: Wanted, context: Context) -> Iterable[Entry]:
+    def influxops_history(
+        self, wanted: HistoryQuery, context: RunContext
+    ) -> Iterable[HistoryEntry]:
         """Read the history, or a part of it."""
         from influxops_postgres.ledger import store, transaction
 
@@ -90,7 +94,7 @@ class PostgresLedger(Ledger):
             return store.history(session, wanted)
 
     @hookimpl
-    def influxops_count(self, context: Context) -> Mapping[str, int]:
+    def influxops_count_by_target(self, context: RunContext) -> Mapping[str, int]:
         """Count the databases that are recorded on each target."""
         from influxops_postgres.ledger import store, transaction
 
@@ -98,8 +102,8 @@ class PostgresLedger(Ledger):
             return store.counts(session)
 
     @hookimpl
-    def influxops_want(
-        self, tenants: Sequence[str], connection: Any, context: Context
+    def influxops_enqueue(
+        self, tenants: Sequence[str], connection: Any, context: RunContext
     ) -> Awaitable[None] | None:
         """Note in an application's transaction, under a savepoint, that tenants are wanted."""
         from influxops_postgres.ledger.enqueue import enqueue
@@ -107,14 +111,14 @@ class PostgresLedger(Ledger):
         return enqueue(self.settings, tenants, connection)
 
     @hookimpl
-    def influxops_lock(self, context: Context) -> AbstractContextManager[None]:
+    def influxops_session(self, context: RunContext) -> AbstractContextManager[None]:
         """Return a context in which this run is alive in the ledger."""
         from influxops_postgres.ledger.liveness import liveness
 
         return liveness(self.settings, context, self._idle)
 
     @hookimpl
-    def influxops_check(self, context: Context) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Look at the server, the schema, the rights on it, and the runs that are alive."""
         from influxops_postgres.ledger.checks import checks
 

@@ -22,15 +22,15 @@ from psycopg import Cursor, sql
 from psycopg.rows import tuple_row
 
 from influxops.plugin import (
-    Entry,
     Event,
+    HistoryEntry,
+    HistoryQuery,
     LedgerError,
-    Memory,
+    LedgerSnapshot,
+    LedgerUpdate,
     Record,
     Server,
     State,
-    Wanted,
-    Writing,
     quote,
 )
 from influxops_postgres.connection.advisory_locks import HELD
@@ -214,7 +214,7 @@ _sent = operator.attrgetter(*_Sent.__struct_fields__)
 _PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 
 
-def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
+def memory(session: LedgerSession, tenants: Collection[str] | None) -> LedgerSnapshot:
     """Read records, servers and sources.
 
     Args:
@@ -226,7 +226,7 @@ def memory(session: LedgerSession, tenants: Collection[str] | None) -> Memory:
     records = _read(session, tenants)
     servers = _rows(session, _SERVERS, {})
     sources = _rows(session, _SOURCES, {})
-    return Memory(
+    return LedgerSnapshot(
         {record.tenant: record for record in records},
         tuple(Server(*row) for row in servers),
         frozenset(identity for (identity,) in sources),
@@ -257,7 +257,7 @@ def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
     return _write(session, records, run, key)
 
 
-def record(session: LedgerSession, writing: Writing) -> list[Record]:
+def record(session: LedgerSession, writing: LedgerUpdate) -> list[Record]:
     """Write what came of a run; return its records as they stand now."""
     if writing.renamed:
         # What was recorded of the server that has a name now was written since it has it.
@@ -277,7 +277,7 @@ def record(session: LedgerSession, writing: Writing) -> list[Record]:
     return found
 
 
-def history(session: LedgerSession, wanted: Wanted) -> list[Entry]:
+def history(session: LedgerSession, wanted: HistoryQuery) -> list[HistoryEntry]:
     """Read the history, or a part of it, the oldest entry first."""
     values = {
         "tenants": None if wanted.tenants is None else _storable(wanted.tenants),
@@ -289,9 +289,9 @@ def history(session: LedgerSession, wanted: Wanted) -> list[Entry]:
     return [_entry(session, *row) for row in reversed(rows)]
 
 
-def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> Entry:
+def _entry(session: LedgerSession, number: int, event: str, *values: Any) -> HistoryEntry:
     try:
-        return Entry(Event(event), *values)
+        return HistoryEntry(Event(event), *values)
     except ValueError:
         raise LedgerError(
             f"{session.location}: entry {number} of the history has an unknown event, "
@@ -325,7 +325,7 @@ def _write(
     return written + _read(session, refused) if refused else written
 
 
-def _put_servers(session: LedgerSession, writing: Writing) -> None:
+def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
     """Write servers: each keeps the time at which it was first read, unless it is another one."""
     names = {*writing.renamed, *writing.renamed.values(), *(s.target for s in writing.servers)}
     there = _rows(session, _TAKE_SERVERS, {"targets": sorted(names)})
@@ -394,7 +394,7 @@ def _named(query: sql.SQL, schema: str) -> sql.Composed:
     return query.format(held=HELD, columns=_COLUMNS, server=_SERVER, is_held=_IS_HELD, **tables)
 
 
-def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[Entry]) -> str:
+def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[HistoryEntry]) -> str:
     """Return values as JSON that PostgreSQL stores.
 
     Raises:
@@ -407,7 +407,7 @@ def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[Entry])
     return msgspec.json.encode([_clean(session, each) for each in values]).decode()
 
 
-def _clean(session: LedgerSession, value: _Sent | Entry) -> _Sent | Entry:
+def _clean(session: LedgerSession, value: _Sent | HistoryEntry) -> _Sent | HistoryEntry:
     """Return a value without what PostgreSQL does not store in text: NUL, halves of characters."""
     foreign = {
         name: _FOREIGN.sub("\ufffd", text)

@@ -11,7 +11,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.plugin import Context, LedgerError
+from influxops.plugin import LedgerError, RunContext
 from influxops_postgres.connection.commit import commit, identity, was_committed
 from influxops_postgres.connection.connection import Connection, Row, statement_limit
 from influxops_postgres.connection.errors import CommitUnknown, explained
@@ -63,7 +63,7 @@ class LedgerSession(Struct, frozen=True):
 
     connection: Connection
     settings: PostgresLedgerSettings
-    context: Context
+    context: RunContext
     location: str  # user, host and database, for messages
     is_standby: bool
 
@@ -74,7 +74,7 @@ class LedgerSession(Struct, frozen=True):
 
 @contextlib.contextmanager
 def reading(
-    settings: PostgresLedgerSettings, context: Context, idle: IdleConnections | None = None
+    settings: PostgresLedgerSettings, context: RunContext, idle: IdleConnections | None = None
 ) -> Iterator[LedgerSession]:
     """Open a read-only transaction in which every statement sees the same data.
 
@@ -92,7 +92,7 @@ def reading(
         connection.execute("COMMIT")
 
 
-def installing(settings: PostgresLedgerSettings, context: Context) -> Iterator[Migration]:
+def installing(settings: PostgresLedgerSettings, context: RunContext) -> Iterator[Migration]:
     """Run what the schema lacks; nothing where it is of this program's version.
 
     Yields:
@@ -116,7 +116,7 @@ def installing(settings: PostgresLedgerSettings, context: Context) -> Iterator[M
 
 def write(
     settings: PostgresLedgerSettings,
-    context: Context,
+    context: RunContext,
     work: Callable[[LedgerSession], T],
     idle: IdleConnections | None = None,
 ) -> T:
@@ -153,7 +153,7 @@ class _RetryTransaction(Exception):
 def _written(
     connection: Connection,
     settings: PostgresLedgerSettings,
-    context: Context,
+    context: RunContext,
     location: str,
     work: Callable[[LedgerSession], T],
 ) -> T:
@@ -191,7 +191,7 @@ def _written(
 def _begin(
     connection: Connection,
     settings: PostgresLedgerSettings,
-    context: Context,
+    context: RunContext,
     level: sql.SQL,
     known_by: sql.Composable = _NO_IDENTITY,
 ) -> Row:

@@ -9,9 +9,9 @@ from psycopg import sql
 
 from influxops.plugin import (
     Check,
-    Context,
     Finding,
     FindingKind,
+    RunContext,
     Severity,
     SourceError,
     Tenant,
@@ -48,7 +48,7 @@ SELECT has_column_privilege(c.oid, %(column)s, 'SELECT')
 """)
 
 
-def checks(settings: PostgresSettings, context: Context) -> Iterator[Check]:
+def checks(settings: PostgresSettings, context: RunContext) -> Iterator[Check]:
     """Look at the server, the table, the rights on it, and the tenants."""
     name = "connection"
     try:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from influxops.plugin import Check, Context, Finding, Source, Tenant, hookimpl
+from influxops.plugin import Check, Finding, RunContext, Source, Tenant, hookimpl
 from influxops_postgres.source.settings import PostgresSettings
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class PostgresSource(Source):
         self._idle: IdleConnections | None = None
 
     @hookimpl
-    def influxops_tenants(self, context: Context) -> Iterable[Tenant | Finding]:
+    def influxops_tenants(self, context: RunContext) -> Iterable[Tenant | Finding]:
         """Read every tenant, in one read-only transaction."""
         from influxops_postgres.source.registry import read
         from influxops_postgres.source.transaction import reading
@@ -40,7 +40,7 @@ class PostgresSource(Source):
             return list(read(session))
 
     @hookimpl
-    def influxops_find(self, ids: Collection[str], context: Context) -> Iterable[Tenant]:
+    def influxops_get_tenants(self, ids: Collection[str], context: RunContext) -> Iterable[Tenant]:
         """Look up single tenants, in one read-only transaction."""
         from influxops_postgres.connection.pool import IdleConnections
         from influxops_postgres.source.lookup import find
@@ -51,14 +51,14 @@ class PostgresSource(Source):
             return find(session, ids)
 
     @hookimpl
-    def influxops_check(self, context: Context) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Look at the server, the table, the rights on it, and the tenants."""
         from influxops_postgres.source.checks import checks
 
         return checks(self.settings, context)
 
     @hookimpl
-    def influxops_lock(self, context: Context) -> AbstractContextManager[None]:
+    def influxops_lock(self, context: RunContext) -> AbstractContextManager[None]:
         """Return the registry's advisory lock, which a standby does not have."""
         from influxops_postgres.source.run_lock import run_lock
 

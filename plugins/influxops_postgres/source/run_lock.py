@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from psycopg import sql
 
-from influxops.plugin import Context, Hint, LockBusy, SourceError
+from influxops.plugin import Hint, LockBusy, RunContext, SourceError
 from influxops_postgres.connection.advisory_locks import hold, key_of, take
 from influxops_postgres.connection.connection import Connection
 from influxops_postgres.source.settings import PostgresSettings
@@ -45,7 +45,7 @@ def lock_key(name: str) -> int:
     return key_of("lock", name)
 
 
-def run_lock(settings: PostgresSettings, context: Context) -> AbstractContextManager[None]:
+def run_lock(settings: PostgresSettings, context: RunContext) -> AbstractContextManager[None]:
     """Return a context in which this run holds the registry's lock.
 
     Raises:
@@ -64,7 +64,7 @@ def run_lock(settings: PostgresSettings, context: Context) -> AbstractContextMan
 
 
 def _take(
-    connection: Connection, settings: PostgresSettings, context: Context, location: str
+    connection: Connection, settings: PostgresSettings, context: RunContext, location: str
 ) -> None:
     key = lock_key(settings.lock)
     until = time.monotonic() + settings.lock_timeout

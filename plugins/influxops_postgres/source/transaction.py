@@ -11,7 +11,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
-from influxops.plugin import Context, Hint, SourceError
+from influxops.plugin import Hint, RunContext, SourceError
 from influxops_postgres.connection.connection import Connection, Row, statement_limit
 from influxops_postgres.connection.pool import IdleConnections, connected
 from influxops_postgres.source.errors import query_error
@@ -44,7 +44,7 @@ class Session(Struct, frozen=True):
 
     connection: Connection
     settings: PostgresSettings
-    context: Context
+    context: RunContext
     location: str  # user, host and database, for messages
 
     def begin(self, *, row_security: bool) -> None:
@@ -142,7 +142,7 @@ def _seconds(interval: str) -> str:
 @contextlib.contextmanager
 def reading(
     settings: PostgresSettings,
-    context: Context,
+    context: RunContext,
     idle: IdleConnections | None = None,
     *,
     row_security: bool = False,

@@ -36,7 +36,7 @@ def install(ctx: click.Context, triggers: bool, timeout: float | None) -> None:
     with configured(ctx, timeout) as (engine, context):
         settings = queue_ledger(engine)
         assert engine.ledger is not None
-        with engine.ledger.guard():
+        with engine.ledger.error_boundary():
             tables = registries(engine.sources, settings, context) if triggers else []
             steps = []
             for step in installing(settings, context, tables):

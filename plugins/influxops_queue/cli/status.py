@@ -52,7 +52,7 @@ def status(ctx: click.Context, output: str, timeout: float | None) -> None:
     with configured(ctx, timeout) as (engine, context):
         settings = queue_ledger(engine)
         assert engine.ledger is not None
-        with engine.ledger.guard():
+        with engine.ledger.error_boundary():
             stats, failed = ask(settings, context, read)
         location = engine.ledger.location
         where = f"{location.text if location else 'the ledger'}, namespace {settings.namespace}"
@@ -202,7 +202,7 @@ def retry(ctx: click.Context, tenants: tuple[str, ...], timeout: float | None) -
     with configured(ctx, timeout) as (engine, context):
         settings = queue_ledger(engine)
         assert engine.ledger is not None
-        with engine.ledger.guard():
+        with engine.ledger.error_boundary():
             begun, states, stats = ask(settings, context, hurry)
     if not common(ctx).quiet:
         for tenant in tenants:

@@ -85,7 +85,7 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
 
         assert engine.ledger is not None
         try:
-            with engine.ledger.guard(), connected(settings, context) as connection:
+            with engine.ledger.error_boundary(), connected(settings, context) as connection:
                 check_installed(connection, settings)
         except Interrupted:
             return  # stopped before it began, which is no failure

@@ -9,7 +9,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import sql
 
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.commit import confirming
 from influxops_postgres.connection.connection import async_keywords, cut
@@ -27,7 +27,7 @@ _ANSWER = 30.0
 
 def ask(
     settings: PostgresLedgerSettings,
-    context: Context,
+    context: RunContext,
     work: Callable[[Queries, Connection], Awaitable[T]],
 ) -> T:
     """Return what some work gives that reads or writes the queue, in one transaction.

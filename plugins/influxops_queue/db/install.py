@@ -8,7 +8,7 @@ import psycopg
 
 from influxops.domain.hint import Hint
 from influxops.errors import LedgerError
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_postgres import PostgresLedgerSettings
 from influxops_postgres.connection.errors import CommitUnknown, explained, reason
 from influxops_postgres.connection.pool import connected
@@ -17,7 +17,7 @@ from influxops_queue.db.triggers import Registry
 
 
 def installing(
-    settings: PostgresLedgerSettings, context: Context, registries: Sequence[Registry] = ()
+    settings: PostgresLedgerSettings, context: RunContext, registries: Sequence[Registry] = ()
 ) -> Iterator[str]:
     """Bring the queue's schema to this program's version, and registries' triggers.
 

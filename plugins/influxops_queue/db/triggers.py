@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from influxops.errors import ConfigError, LedgerError, SourceError
 from influxops.plugin_host.source import SourceHandle
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_postgres import PostgresLedgerSettings, PostgresSettings
 from influxops_postgres.connection.commit import confirmed
 from influxops_postgres.connection.errors import reason
@@ -109,7 +109,7 @@ class Registry(Struct, frozen=True):
 
 
 def registries(
-    sources: list[SourceHandle], ledger: PostgresLedgerSettings, context: Context
+    sources: list[SourceHandle], ledger: PostgresLedgerSettings, context: RunContext
 ) -> list[Registry]:
     """Look at the registries of all sources, and refuse what can have no triggers.
 
@@ -129,7 +129,7 @@ def registries(
                 continue
             if handle.missing is not None:
                 raise handle.missing
-            with handle.guard():
+            with handle.error_boundary():
                 try:
                     found.append(_registry(handle.full_name, settings, ours, context))
                 except psycopg.Error as error:
@@ -145,7 +145,7 @@ def registries(
 
 
 def _registry(
-    source: str, settings: PostgresSettings, ours: psycopg.Connection[Any], context: Context
+    source: str, settings: PostgresSettings, ours: psycopg.Connection[Any], context: RunContext
 ) -> Registry:
     if settings.query is not None:
         raise _refused(

@@ -21,9 +21,9 @@ from influxops.errors import InfluxopsError, Interrupted
 from influxops.provisioner.circuit_breaker import Circuit
 from influxops.provisioner.completion_worker import Finisher
 from influxops.provisioner.engine_pool import Engines
-from influxops.reconcile.observe.selected import Asked, Known, NotOffered
+from influxops.reconcile.observe.selected import Asked, Known, NotSupported
 from influxops.reconcile.single.look_up import Looked, Place, Step
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 log = logging.getLogger("influxops")
 
@@ -169,7 +169,7 @@ class Making:
         return [place for place in found if place.target == target]
 
     def _look_again(
-        self, engine: Engine, target: str, ids: Sequence[str], made: Made, run: Context
+        self, engine: Engine, target: str, ids: Sequence[str], made: Made, run: RunContext
     ) -> list[Place]:
         """Look at tenants with a place on a target; return those that are to be made there."""
         context = run.limited(_LOOK)
@@ -189,7 +189,7 @@ class Making:
         return here
 
     def _settle(
-        self, engine: Engine, places: Sequence[Place], made: Made, context: Context
+        self, engine: Engine, places: Sequence[Place], made: Made, context: RunContext
     ) -> None:
         """Note what became of those that are not to be made here."""
         records = engine.single.note(places, context)
@@ -202,7 +202,7 @@ class Making:
         made.waiting += sum(p.step in (Step.WAIT, Step.NEVER, Step.UNKNOWN) for p in places)
 
     def _make(
-        self, engine: Engine, target: str, places: Sequence[Place], made: Made, context: Context
+        self, engine: Engine, target: str, places: Sequence[Place], made: Made, context: RunContext
     ) -> list[str]:
         """Make databases; return the tenants that the target had no room for."""
         full: list[str] = []
@@ -227,7 +227,7 @@ class Making:
             if place.step in (Step.MADE, Step.THERE) and not place.complete:
                 self._finisher.add(place)
 
-    def _tell(self, engine: Engine, places: Sequence[Place], context: Context) -> None:
+    def _tell(self, engine: Engine, places: Sequence[Place], context: RunContext) -> None:
         """Tell reporters who gets no database until somebody decides, once each reason."""
         news = []
         for place in places:
@@ -268,17 +268,17 @@ class Making:
 
     def _fail(self, name: str, error: InfluxopsError) -> None:
         cancelled = isinstance(error, Interrupted) and self.engines.is_over
-        if name in self._circuits and not cancelled and not isinstance(error, NotOffered):
+        if name in self._circuits and not cancelled and not isinstance(error, NotSupported):
             self._circuits[name].fail(error)
 
     def _probe(self, target: str) -> None:
         self.engines.begin_anew()
         with self.engines.run(_PROBE) as (engine, context):
             handle = engine.target(target)
-            if handle.implements("influxops_look"):
-                handle.look((), context)
+            if handle.implements("influxops_get_databases"):
+                handle.get_databases((), context)
             else:
-                handle.inventory(context)
+                handle.list_databases((), context)
 
     def _changed(self, circuit: Circuit) -> None:
         if not circuit.is_open:

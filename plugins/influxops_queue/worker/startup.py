@@ -11,7 +11,7 @@ import psycopg
 from influxops.config.load import Config
 from influxops.domain.durations import format_duration
 from influxops.errors import ConfigError
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_postgres import PostgresLedgerSettings
 from influxops_queue.worker.health import Health, serve
 from influxops_queue.worker.jobs import Options
@@ -21,7 +21,7 @@ from influxops_queue.worker.worker import Worker
 def run(
     config: Config,
     settings: PostgresLedgerSettings,
-    context: Context,
+    context: RunContext,
     *,
     full_every: float | None,
     listen: tuple[str, int] | None,

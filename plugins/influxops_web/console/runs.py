@@ -24,14 +24,14 @@ from influxops.errors import ExitCode, InfluxopsError
 from influxops.provisioner.engine_pool import Engines
 from influxops.report.model import Report
 from influxops.report.view import ReportView
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 
 #: Runs at once; the others wait for their turn.
 _THREADS = 4
 #: Tenants whose last run is remembered.
 _REMEMBERED = 1_000
 
-Act = Callable[[Engine, Context], Report]
+Act = Callable[[Engine, RunContext], Report]
 
 
 class OperatorRun(Struct, frozen=True):
@@ -55,7 +55,7 @@ class OperatorRuns:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="influxops-operator")
         self._lock = threading.Lock()
         self._runs: dict[str, OperatorRun] = {}
-        self._contexts: set[Context] = set()
+        self._contexts: set[RunContext] = set()
         self._closed = False
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class OperatorRuns:
             with self._lock:
                 self._runs[run.tenant] = replace(run, stage=label)
 
-        context = Context(
+        context = RunContext(
             None if endless else self._config.timeout,
             scope=Scope(frozenset([run.tenant])),
             on_stage=stage,

@@ -19,7 +19,7 @@ from influxops.domain.database import UNKNOWN, DatabaseStats, TableStats, Unknow
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError
 from influxops.provisioner.engine_pool import Engines
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_web.service import ConfiguredTarget, Service
 
 #: Servers that are asked at once.
@@ -109,7 +109,7 @@ class LiveStatus:
         if target not in self._service.targets:
             return Contents(trouble=f"no target {target} is configured")
 
-        def ask(engine: Engine, context: Context) -> Contents:
+        def ask(engine: Engine, context: RunContext) -> Contents:
             return _contents(engine, context, target, database, span)
 
         found = await self._ask(target, ask)
@@ -119,8 +119,8 @@ class LiveStatus:
         """Ask all targets at once how many databases they hold, and how many they take."""
 
         async def one(target: ConfiguredTarget) -> ServerUsage:
-            def ask(engine: Engine, context: Context) -> ServerUsage:
-                found = engine.target(target.name).inventory(context)
+            def ask(engine: Engine, context: RunContext) -> ServerUsage:
+                found = engine.target(target.name).list_databases((), context)
                 is_set = target.capacity is not None
                 capacity = target.capacity if is_set else found.capacity
                 return ServerUsage(
@@ -138,7 +138,7 @@ class LiveStatus:
         found = await asyncio.gather(*map(one, targets.values()))
         return dict(zip(targets, found, strict=True))
 
-    async def _ask(self, target: str, ask: Callable[[Engine, Context], T]) -> T | str:
+    async def _ask(self, target: str, ask: Callable[[Engine, RunContext], T]) -> T | str:
         """Return what a target said, or why it said nothing."""
         section = self._service.targets[target].section
         known = self._service.provisioner.health()["trouble"].get(section)
@@ -161,9 +161,11 @@ class LiveStatus:
             return f"no answer within {timeout:g} s"
 
 
-def _contents(engine: Engine, context: Context, target: str, database: str, span: Span) -> Contents:
+def _contents(
+    engine: Engine, context: RunContext, target: str, database: str, span: Span
+) -> Contents:
     handle = engine.target(target)
-    found = handle.look([database], context).databases.get(database)
+    found = handle.get_databases([database], context).databases.get(database)
     if found is None:
         return Contents(exists=False)
     known = Contents(True, found.retention, complete=found.complete, marked=found.is_marked)
@@ -172,7 +174,7 @@ def _contents(engine: Engine, context: Context, target: str, database: str, span
     activity, trouble = None, stats.message
     try:
         since, until = span.bounds(datetime.now(UTC))
-        counted = handle.activity(database, since, until, span.step, context)
+        counted = handle.write_activity(database, since, until, span.step, context)
     except InfluxopsError as error:
         trouble = trouble or error.message
     else:

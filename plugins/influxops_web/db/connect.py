@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_postgres.connection.errors import (
     PROTOCOL_VIOLATION,
     CommitUnknown,
@@ -146,7 +146,7 @@ def other_databases(
 
 @contextlib.contextmanager
 def connect(
-    location: DatabaseLocation, context: Context, settings: ConnectionSettings | None = None
+    location: DatabaseLocation, context: RunContext, settings: ConnectionSettings | None = None
 ) -> Iterator[Connection]:
     """Yield a connection in autocommit mode, whose waits end with the run.
 

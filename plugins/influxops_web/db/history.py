@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from influxops.domain.record import Entry, Event
+from influxops.domain.record import Event, HistoryEntry
 from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
 
 #: Rows of a page, and entries on a tenant's page.
@@ -21,7 +21,7 @@ class Line(Struct, frozen=True):
     """One line of the history."""
 
     id: int
-    entry: Entry
+    entry: HistoryEntry
 
 
 class Run(Struct, frozen=True):
@@ -110,4 +110,4 @@ async def run(
 
 def _line(row: Mapping[str, Any]) -> Line:
     values = {key: value for key, value in row.items() if key != "id"}
-    return Line(row["id"], Entry(**{**values, "event": Event(row["event"])}))
+    return Line(row["id"], HistoryEntry(**{**values, "event": Event(row["event"])}))

@@ -244,7 +244,7 @@ def test_a_limit_that_is_lower_than_thought_is_learned() -> None:
 
 CHILD = """
 import sys
-from influxops.plugin import Context, CopyRequest
+from influxops.plugin import RunContext, CopyRequest
 from influxops_influxdb3.copy import job
 from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
@@ -252,7 +252,7 @@ job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, paused, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
 order = CopyRequest(database, theirs, progress=progress, paused=bool(paused))
-for told in ours.influxops_copy(order, Context()):
+for told in ours.influxops_copy(order, RunContext()):
     print(told.progress, flush=True)
 """
 

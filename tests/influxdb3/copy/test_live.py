@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from influxops.plugin import (
-    Context,
     CopyProgress,
     DeadlineExceeded,
     Interrupted,
+    RunContext,
     Severity,
+    TargetAuthError,
     TargetError,
-    TargetRefused,
 )
 from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3.copy import backfill, job, slices, tables
@@ -111,14 +111,14 @@ def test_a_server_that_is_started_anew_meanwhile_loses_nothing(tmp_path: Path) -
 
 CHILD = """
 import sys
-from influxops.plugin import Context, CopyRequest
+from influxops.plugin import RunContext, CopyRequest
 from influxops_influxdb3.copy import job
 from influxops_influxdb3.copy import slices
 from tests.influxdb3.copies import target
 job._STEP, slices.MAX_ROWS = 0.0, 100
 database, source, into, progress = sys.argv[1:]
 ours, theirs = target("eu1", source), target("eu2", into)
-for told in ours.influxops_copy(CopyRequest(database, theirs, progress=progress), Context()):
+for told in ours.influxops_copy(CopyRequest(database, theirs, progress=progress), RunContext()):
     print(told.progress, flush=True)
 """
 
@@ -143,7 +143,9 @@ def test_the_progress_of_other_servers_is_refused(pair: Pair) -> None:
     fill(pair, 30)
     progress = pair.all().progress
     other = Pair(pair.copy, pair.source, database=pair.database)
-    with pytest.raises(TargetRefused, match=r"another server answers at .* than the one that the"):
+    with pytest.raises(
+        TargetAuthError, match=r"another server answers at .* than the one that the"
+    ):
         other.all(progress=progress)
     with pytest.raises(TargetError, match="how far the copy was cannot be read"):
         pair.all(progress="nonsense")
@@ -366,7 +368,7 @@ def test_a_copy_that_would_lose_rows_is_refused(pair: Pair) -> None:
 @pytest.mark.usefixtures("small_steps")
 def test_it_ends_when_the_run_is_cancelled(pair: Pair) -> None:
     fill(pair)
-    context, words = Context(), list[CopyProgress]()
+    context, words = RunContext(), list[CopyProgress]()
     with pytest.raises(Interrupted):
         for told in pair.run(context):
             words.append(told)
@@ -379,7 +381,7 @@ def test_it_ends_when_the_run_is_cancelled(pair: Pair) -> None:
 
 def test_it_ends_with_its_time(pair: Pair) -> None:
     fill(pair)
-    context = Context(timeout=0.3)
+    context = RunContext(timeout=0.3)
     with pytest.raises((DeadlineExceeded, TargetError)):
         for _ in pair.run(context):
             context.pause(0.2)
@@ -450,5 +452,5 @@ def test_an_answer_that_breaks_off_is_asked_for_again(pair: Pair) -> None:
 def test_a_server_is_not_copied_to_itself(pair: Pair) -> None:
     fill(pair, 30)
     pair.copy = pair.source
-    with pytest.raises(TargetRefused, match="lead to one and the same server"):
+    with pytest.raises(TargetAuthError, match="lead to one and the same server"):
         pair.all()

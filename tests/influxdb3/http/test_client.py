@@ -25,13 +25,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from influxops.config.settings import InvalidSettings
 from influxops.plugin import (
     ConfigError,
-    Context,
     DeadlineExceeded,
     InfluxopsError,
     Interrupted,
+    RunContext,
     Secret,
+    TargetAuthError,
     TargetError,
-    TargetRefused,
 )
 from influxops_influxdb3 import errors
 from influxops_influxdb3.provision.marker import marker
@@ -60,7 +60,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> Secret:
 
 def test_a_server_tells_who_it_is(server: Double, make_client: MakeClient) -> None:
     client = make_client()
-    ping = client.ping(Context())
+    ping = client.ping(RunContext())
     assert (ping.edition, ping.version) == ("Core", "3.10.0-nightly")
     assert ping.process_id == server.process_id
     assert client.cluster_uuid == server.cluster_uuid
@@ -69,7 +69,7 @@ def test_a_server_tells_who_it_is(server: Double, make_client: MakeClient) -> No
 def test_operations_send_what_the_recordings_show(
     server: Double, make_client: MakeClient, token: Secret
 ) -> None:
-    client, context = make_client(token=token), Context()
+    client, context = make_client(token=token), RunContext()
     server.statistics["a"] = {"count": 1}
     client.create(context, "a", 2592000)
     client.set_retention(context, "a", 5184000)
@@ -99,20 +99,20 @@ def test_operations_send_what_the_recordings_show(
 
 
 def test_half_a_character_fails_nothing(server: Double, make_client: MakeClient) -> None:
-    make_client().write(Context(), "a", marker("a\ud800b", datetime.now(UTC)))
+    make_client().write(RunContext(), "a", marker("a\ud800b", datetime.now(UTC)))
     assert "tenant=a?b " in server.asked[0].body
 
 
 def test_one_connection_serves_many_requests(server: Double, make_client: MakeClient) -> None:
     client = make_client()
     for _ in range(5):
-        client.databases(Context())
+        client.databases(RunContext())
     assert len({asked.client for asked in server.asked}) == 1
 
 
 def test_a_path_prefix_and_a_trailing_slash_work(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(200, "[]", {"content-type": "application/json"})
-    make_client(url=f"{server.url}/influx/eu1/").databases(Context())
+    make_client(url=f"{server.url}/influx/eu1/").databases(RunContext())
     assert server.asked[0].path == "/influx/eu1/api/v3/configure/database"
 
 
@@ -160,7 +160,7 @@ def test_each_error_of_the_server_has_its_type_and_tells_all(
 ) -> None:
     server.fault = lambda asked, number: Told(status, body)
     with pytest.raises(TargetError) as caught:
-        make_client(retries=0).write(Context(), "telemetry_x", "_init value=1i")
+        make_client(retries=0).write(RunContext(), "telemetry_x", "_init value=1i")
     error = caught.value
     assert type(error) is kind
     assert error.status == status
@@ -169,7 +169,7 @@ def test_each_error_of_the_server_has_its_type_and_tells_all(
     assert error.database == "telemetry_x"
     assert str(error.operation) == "writing to"
     assert "telemetry_x" in error.message
-    assert isinstance(error, TargetRefused) == (status in (401, 403))
+    assert isinstance(error, TargetAuthError) == (status in (401, 403))
 
 
 def test_a_long_message_is_shortened_and_put_on_one_line(
@@ -177,7 +177,7 @@ def test_a_long_message_is_shortened_and_put_on_one_line(
 ) -> None:
     server.fault = lambda asked, number: Told(400, "line one\n\x1b[31mline two " + "x" * 1000)
     with pytest.raises(errors.BadRequest) as caught:
-        make_client().create(Context(), "a")
+        make_client().create(RunContext(), "a")
     assert caught.value.server_message.startswith("line one [31mline two xxx")
     assert len(caught.value.server_message) == 300
 
@@ -185,7 +185,7 @@ def test_a_long_message_is_shortened_and_put_on_one_line(
 def test_a_long_message_ends_where_a_sentence_ends(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(400, "No. " + "This is why. " * 40)
     with pytest.raises(errors.BadRequest) as caught:
-        make_client().create(Context(), "a")
+        make_client().create(RunContext(), "a")
     assert caught.value.server_message.endswith("This is why. …")
     assert len(caught.value.server_message) <= 300
 
@@ -197,7 +197,7 @@ def test_an_answer_that_is_nested_without_end_is_told_as_what_it_is(
 ) -> None:
     server.fault = lambda asked, number: Told(status, body)
     with pytest.raises(errors.NotInfluxDB3 if status == 200 else errors.BadRequest) as caught:
-        make_client().databases(Context())
+        make_client().databases(RunContext())
     assert len(caught.value.message) < 500
 
 
@@ -206,7 +206,7 @@ def test_a_query_of_too_many_files_is_told_and_not_tried_again(
 ) -> None:
     server.fault = lambda asked, number: Told(500, QUERY_FILE_LIMIT)
     with pytest.raises(errors.QueryFileLimit) as caught:
-        make_client().query(Context(), "a", "SELECT 1")
+        make_client().query(RunContext(), "a", "SELECT 1")
     assert len(server.asked) == 1
     assert "--query-file-limit" in caught.value.hint
     assert caught.value.server_message.endswith("instability). …")
@@ -217,11 +217,11 @@ def test_each_request_is_logged_for_who_debugs(
 ) -> None:
     caplog.set_level(logging.DEBUG, "influxops")
     client = make_client(token=token, retries=0)
-    client.ping(Context())
-    client.write(Context(), "telemetry_a", "_init,tenant=a value=1i 1", no_sync=True)
+    client.ping(RunContext())
+    client.write(RunContext(), "telemetry_a", "_init,tenant=a value=1i 1", no_sync=True)
     server.fault = lambda asked, number: Told(drop=True)
     with pytest.raises(errors.ConnectionFailed):
-        client.query(Context(), "telemetry_a", "SELECT 1")
+        client.query(RunContext(), "telemetry_a", "SELECT 1")
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("influxops")]
     assert [re.sub(r"\d+ ms$", "N ms", message) for message in ours] == [
         "GET /ping -: 200 after N ms",
@@ -234,15 +234,15 @@ def test_what_to_do_names_the_setting_it_lies_in(server: Double, make_client: Ma
     client = make_client(retries=0)
     server.fault = lambda asked, number: Told(401)
     with pytest.raises(errors.AccessRefused) as refused:
-        client.ping(Context())
+        client.ping(RunContext())
     assert (refused.value.remedy.kind, refused.value.remedy.value) == ("setting", "token")
     server.fault = lambda asked, number: Told(200, "<html>")
     with pytest.raises(errors.NotInfluxDB3) as other:
-        client.ping(Context())
+        client.ping(RunContext())
     assert (other.value.remedy.kind, other.value.remedy.value) == ("setting", "url")
     server.stop()
     with pytest.raises(errors.ConnectionFailed) as down:
-        client.ping(Context())
+        client.ping(RunContext())
     assert (down.value.remedy.kind, down.value.remedy.value) == ("setting", "url")
 
 
@@ -265,7 +265,7 @@ def test_the_token_is_told_nowhere(
             s, b, {"location": f"https://user:{TOKEN}@sso.example/login?token={TOKEN}"}
         )
         with pytest.raises(InfluxopsError) as caught:
-            client.databases(Context())
+            client.databases(RunContext())
         error = caught.value
         chain = [error, error.__cause__, error.__context__]
         shown = "".join(f"{one}{one!r}{vars(one) if one else ''}" for one in chain)
@@ -295,7 +295,7 @@ def test_a_token_that_becomes_malformed_is_refused_unseen(
     client = make_client(token=Secret(file=str(file)))
     file.write_text("apiv3_first\napiv3_second")
     with pytest.raises(ConfigError) as caught:
-        client.ping(Context())
+        client.ping(RunContext())
     assert "apiv3" not in str(caught.value)
     assert server.asked == []
 
@@ -304,7 +304,7 @@ def test_spaces_at_the_ends_of_a_token_are_no_part_of_it(
     make_client: MakeClient, server: Double
 ) -> None:
     client = make_client(token=Secret.given("  apiv3_x \n", "the parameter `token`"))
-    client.ping(Context())
+    client.ping(RunContext())
     assert server.asked[0].headers["authorization"] == "Bearer apiv3_x"
 
 
@@ -315,7 +315,7 @@ def test_a_token_in_a_file_may_be_rotated(
     client = make_client(token=Secret(file=str(file)))
     for value in ("apiv3_one", "apiv3_two"):
         file.write_text(value + "\n")
-        client.ping(Context())
+        client.ping(RunContext())
     sent = [asked.headers["authorization"] for asked in server.asked]
     assert sent == ["Bearer apiv3_one", "Bearer apiv3_two"]
 
@@ -337,8 +337,8 @@ def test_a_refusal_says_whose_token_it_was(
     says: str,
 ) -> None:
     server.fault = lambda asked, number: Told(status, UNAUTHENTICATED)
-    with pytest.raises(TargetRefused, match=says) as caught:
-        make_client(token=token if with_token else None).ping(Context())
+    with pytest.raises(TargetAuthError, match=says) as caught:
+        make_client(token=token if with_token else None).ping(RunContext())
     assert caught.value.hint
     assert len(server.asked) == 1
 
@@ -364,7 +364,7 @@ def test_what_is_no_influxdb_3_is_named(
 ) -> None:
     server.fault = lambda asked, number: told
     with pytest.raises(errors.NotInfluxDB3, match=says) as caught:
-        make_client().ping(Context())
+        make_client().ping(RunContext())
     assert "url" in caught.value.hint
     assert len(server.asked) == 1
 
@@ -375,13 +375,13 @@ def test_an_answer_of_another_shape_is_an_error_and_no_crash(
 ) -> None:
     server.fault = lambda asked, number: Told(200, body)
     with pytest.raises(errors.NotInfluxDB3):
-        make_client().databases(Context())
+        make_client().databases(RunContext())
 
 
 def test_passing_failures_are_tried_again(server: Double, make_client: MakeClient) -> None:
     troubles = iter([Told(drop=True), Told(503), Told(500, "hiccup"), Told(429)])
     server.fault = lambda asked, number: next(troubles, None)
-    assert make_client().databases(Context()) == ["_internal"]
+    assert make_client().databases(RunContext()) == ["_internal"]
     assert len(server.asked) == 5
 
 
@@ -400,13 +400,13 @@ def test_what_stays_as_it_is_is_asked_once(
 ) -> None:
     server.fault = lambda asked, number: told
     with pytest.raises(errors.ServerFailed):
-        make_client().query(Context(), "a", "SELECT nocolumn FROM telemetry")
+        make_client().query(RunContext(), "a", "SELECT nocolumn FROM telemetry")
     assert len(server.asked) == 1
 
 
 def test_a_write_is_tried_again_too(server: Double, make_client: MakeClient) -> None:
     server.fault = lambda asked, number: Told(drop=True) if number == 1 else None
-    make_client().write(Context(), "a", "_init value=1i 1")
+    make_client().write(RunContext(), "a", "_init value=1i 1")
     assert [asked.body for asked in server.asked] == ["_init value=1i 1"] * 2
 
 
@@ -415,7 +415,7 @@ def test_trying_again_is_logged_with_what_and_where(
 ) -> None:
     caplog.set_level(logging.INFO, "influxops")
     server.fault = lambda asked, number: Told(503) if number == 1 else None
-    make_client().create(Context(), "telemetry_a")
+    make_client().create(RunContext(), "telemetry_a")
     assert f"creating telemetry_a on {server.url}: HTTP 503; trying again in" in caplog.text
 
 
@@ -451,7 +451,7 @@ def _waits(server: Double, make_client: MakeClient, told: Told) -> list[float]:
     """Let a request fail for good; give the seconds that were waited, without waiting."""
     waits: list[float] = []
 
-    class Patient(Context):
+    class Patient(RunContext):
         def pause(self, seconds: float) -> None:
             waits.append(seconds)
 
@@ -468,7 +468,7 @@ def test_a_deadline_ends_the_waiting_with_the_real_reason(
     server.fault = lambda asked, number: Told(503, "starting up", {"retry-after": "30"})
     begin = time.monotonic()
     with pytest.raises(errors.ServerFailed, match="starting up"):
-        make_client().databases(Context(timeout=5))
+        make_client().databases(RunContext(timeout=5))
     assert time.monotonic() - begin < 4
     assert len(server.asked) == 1
 
@@ -477,12 +477,12 @@ def test_a_deadline_shortens_the_read_timeout(server: Double, make_client: MakeC
     with _hanging() as url:
         begin = time.monotonic()
         with pytest.raises((errors.ConnectionFailed, DeadlineExceeded)):
-            make_client(url=url).databases(Context(timeout=0.4))
+            make_client(url=url).databases(RunContext(timeout=0.4))
         assert time.monotonic() - begin < 2
 
 
 def test_cancelling_ends_the_waiting_at_once(server: Double, make_client: MakeClient) -> None:
-    context = Context()
+    context = RunContext()
     server.fault = lambda asked, number: Told(503, "", {"retry-after": "50"})
     timer = threading.Timer(0.2, context.cancel)
     timer.start()
@@ -495,7 +495,7 @@ def test_cancelling_ends_the_waiting_at_once(server: Double, make_client: MakeCl
 
 def test_a_server_that_hangs_is_given_up(make_client: MakeClient) -> None:
     with _hanging() as url, pytest.raises(errors.ConnectionFailed) as caught:
-        make_client(url=url, read_timeout=0.1, retries=0).databases(Context())
+        make_client(url=url, read_timeout=0.1, retries=0).databases(RunContext())
     assert caught.value.reason == "no answer within 0.1 s"
     assert caught.value.may_have_applied
 
@@ -504,7 +504,7 @@ def test_who_hangs_is_asked_twice_and_that_is_told(make_client: MakeClient) -> N
     with _hanging() as url:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=url, read_timeout=0.3).databases(Context())
+            make_client(url=url, read_timeout=0.3).databases(RunContext())
     assert caught.value.reason == "no answer within 0.3 s, tried twice"
     assert time.monotonic() - begin < 3
     assert caught.value.remedy.value == "read_timeout"
@@ -519,7 +519,7 @@ def test_a_closed_port_is_told_as_such(make_client: MakeClient) -> None:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=f"http://127.0.0.1:{port}", retries=0).ping(Context())
+            make_client(url=f"http://127.0.0.1:{port}", retries=0).ping(RunContext())
     assert caught.value.reason == "connection refused"
     assert caught.value.remedy.value == "url"
     assert not caught.value.may_have_applied
@@ -527,7 +527,7 @@ def test_a_closed_port_is_told_as_such(make_client: MakeClient) -> None:
 
 def test_a_name_that_is_none_is_told_as_such(make_client: MakeClient) -> None:
     with pytest.raises(errors.ConnectionFailed) as caught:
-        make_client(url="http://no-such-host.invalid:8181", retries=0).ping(Context())
+        make_client(url="http://no-such-host.invalid:8181", retries=0).ping(RunContext())
     assert caught.value.reason == "the name no-such-host.invalid cannot be resolved"
 
 
@@ -536,7 +536,7 @@ def test_what_does_not_speak_http_is_told_as_such(make_client: MakeClient) -> No
         _saying(b"SSH-2.0-OpenSSH_9.2\r\n") as url,
         pytest.raises(errors.ConnectionFailed, match="does not speak HTTP"),
     ):
-        make_client(url=url, retries=0).ping(Context())
+        make_client(url=url, retries=0).ping(RunContext())
 
 
 @contextmanager
@@ -597,7 +597,7 @@ def test_a_certificate_of_the_given_authority_is_trusted(
 ) -> None:
     with _tls_server(authority, "127.0.0.1") as server:
         client = make_client(url=server.url, ca_path=str(ca_path))
-        assert client.ping(Context()).edition == "Core"
+        assert client.ping(RunContext()).edition == "Core"
         client.close()
 
 
@@ -607,7 +607,7 @@ def test_an_unknown_certificate_is_refused_before_the_token_is_sent(
     with _tls_server(authority, "127.0.0.1") as server:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed, match="certificate is not trusted") as caught:
-            make_client(url=server.url, token=token).ping(Context())
+            make_client(url=server.url, token=token).ping(RunContext())
         assert server.asked == []
     assert "ca_path" in caught.value.hint
     assert time.monotonic() - begin < 2, "it does not become trusted by trying again"
@@ -620,13 +620,13 @@ def test_a_certificate_for_another_host_is_refused(
         _tls_server(authority, "other.example") as server,
         pytest.raises(errors.ConnectionFailed, match=r"not trusted: .*mismatch"),
     ):
-        make_client(url=server.url, ca_path=str(ca_path)).ping(Context())
+        make_client(url=server.url, ca_path=str(ca_path)).ping(RunContext())
 
 
 def test_verification_can_be_turned_off(authority: trustme.CA, make_client: MakeClient) -> None:
     with _tls_server(authority, "other.example") as server:
         client = make_client(url=server.url, validate_certs=False)
-        assert client.ping(Context()).edition == "Core"
+        assert client.ping(RunContext()).edition == "Core"
         client.close()
 
 
@@ -641,15 +641,15 @@ def test_a_client_certificate_is_shown(
         client = make_client(
             url=server.url, ca_path=str(ca_path), client_cert=str(cert), client_key=str(key)
         )
-        assert client.ping(Context()).edition == "Core"
+        assert client.ping(RunContext()).edition == "Core"
         client.close()
         with pytest.raises(errors.ConnectionFailed):
-            make_client(url=server.url, ca_path=str(ca_path), retries=0).ping(Context())
+            make_client(url=server.url, ca_path=str(ca_path), retries=0).ping(RunContext())
 
 
 def test_tls_to_a_server_without_it_says_so(server: Double, make_client: MakeClient) -> None:
     with pytest.raises(errors.ConnectionFailed, match="does not speak TLS") as caught:
-        make_client(url=server.url.replace("http:", "https:"), retries=0).ping(Context())
+        make_client(url=server.url.replace("http:", "https:"), retries=0).ping(RunContext())
     assert "http://" in caught.value.hint
 
 
@@ -694,7 +694,7 @@ def test_a_key_with_a_passphrase_is_told_as_such(authority: trustme.CA, tmp_path
 def test_a_handshake_that_hangs_is_told_as_such(make_client: MakeClient) -> None:
     with _hanging() as url, pytest.raises(errors.ConnectionFailed) as caught:
         make_client(url=url.replace("http:", "https:"), connect_timeout=0.2, retries=0).ping(
-            Context()
+            RunContext()
         )
     assert caught.value.reason == "no end of the TLS handshake within 0.2 s"
     assert not caught.value.may_have_applied
@@ -702,7 +702,7 @@ def test_a_handshake_that_hangs_is_told_as_such(make_client: MakeClient) -> None
 
 
 def test_cancelling_ends_a_handshake_that_hangs(make_client: MakeClient) -> None:
-    context = Context()
+    context = RunContext()
     with _hanging() as url:
         timer = threading.Timer(0.2, context.cancel)
         timer.start()
@@ -723,7 +723,7 @@ def test_turning_verification_off_warns_nobody_elsewhere(
         client = make_client(url=server.url, validate_certs=False, retries=1)
         troubles = iter([Told(drop=True)])
         server.fault = lambda asked, number: next(troubles, None)
-        client.ping(Context())
+        client.ping(RunContext())
         client.close()
     assert {record.name for record in caplog.records} <= {"influxops"}
 
@@ -734,7 +734,7 @@ def test_what_urllib3_would_log_of_a_request_reaches_nobody(
     caplog.set_level(logging.DEBUG)
     strange = b"HTTP/1.1 200 OK\r\nno header\r\ncontent-length: 2\r\n\r\n[]"
     with _saying(strange) as url, contextlib.suppress(errors.InfluxDBError):
-        make_client(url=url, retries=0).databases(Context())
+        make_client(url=url, retries=0).databases(RunContext())
     assert {record.name for record in caplog.records} == {"influxops"}
     logging.getLogger("urllib3.connectionpool").warning("somebody else's")
     assert caplog.records[-1].name == "urllib3.connectionpool"
@@ -742,5 +742,5 @@ def test_what_urllib3_would_log_of_a_request_reaches_nobody(
 
 def test_a_host_that_is_no_name_is_told_as_such(make_client: MakeClient) -> None:
     with pytest.raises(errors.ConnectionFailed) as caught:
-        make_client(url="http://a..b:8181").ping(Context())
+        make_client(url="http://a..b:8181").ping(RunContext())
     assert caught.value.reason == "the URL names no valid host"

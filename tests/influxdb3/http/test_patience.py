@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from influxops.plugin import Change, ChangeResult, Context, Interrupted
+from influxops.plugin import Change, ChangeResult, Interrupted, RunContext
 from influxops_influxdb3 import errors
 from influxops_influxdb3.errors import InfluxDBError
 from influxops_influxdb3.http.client import Client
@@ -93,7 +93,7 @@ def saying(*pieces: bytes, dripping: bytes = b"") -> Iterator[Raw]:
         raw.stop()
 
 
-READS: dict[str, Callable[[Client, Context], object]] = {
+READS: dict[str, Callable[[Client, RunContext], object]] = {
     "ping": lambda client, context: client.ping(context),
     "list": lambda client, context: client.databases(context),
     "query": lambda client, context: client.query(context, "_internal", "SELECT 1"),
@@ -103,9 +103,9 @@ READS: dict[str, Callable[[Client, Context], object]] = {
 @pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
 @pytest.mark.parametrize("dripping", [b"", b" "], ids=["hangs", "drips"])
 def test_cancelling_a_run_that_reads_does_not_wait_for_the_server(
-    make_client: MakeClient, read: Callable[[Client, Context], object], dripping: bytes
+    make_client: MakeClient, read: Callable[[Client, RunContext], object], dripping: bytes
 ) -> None:
-    context = Context()
+    context = RunContext()
     head = HEAD + b"content-length: 9999\r\n\r\n" if dripping else b""
     with saying(head, dripping=dripping) as raw:
 
@@ -127,7 +127,7 @@ def test_cancelling_a_run_that_reads_does_not_wait_for_the_server(
 def test_cancelling_does_not_wait_for_a_name_that_is_being_looked_up(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, let_go = Context(), threading.Event()
+    context, let_go = RunContext(), threading.Event()
 
     def look_up(*args: object, **kwargs: object) -> None:
         context.cancel()
@@ -149,7 +149,7 @@ def test_cancelling_does_not_wait_for_a_name_that_is_being_looked_up(
 def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
     server: Double, make_client: MakeClient
 ) -> None:
-    context = Context()
+    context = RunContext()
 
     def fault(asked: Asked, number: int) -> None:
         context.cancel()
@@ -160,7 +160,7 @@ def test_a_write_still_gets_a_moment_when_its_run_is_cancelled(
     assert server.writes
 
 
-DATA: dict[str, Callable[[Client, Context], object]] = {
+DATA: dict[str, Callable[[Client, RunContext], object]] = {
     "drop": lambda client, context: client.delete(
         context, "a", hard_delete_at=datetime(2030, 1, 1, tzinfo=UTC)
     ),
@@ -173,11 +173,11 @@ def test_what_drops_or_copies_data_is_not_left_behind_as_soon(
     server: Double,
     make_client: MakeClient,
     monkeypatch: pytest.MonkeyPatch,
-    change: Callable[[Client, Context], object],
+    change: Callable[[Client, RunContext], object],
 ) -> None:
     monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.0)
     server.databases = {"a": Held()}
-    context = Context()
+    context = RunContext()
 
     def fault(asked: Asked, number: int) -> None:
         context.cancel()
@@ -191,7 +191,7 @@ def test_what_drops_or_copies_data_is_not_left_behind_as_soon(
 def test_an_interrupt_is_answered_within_two_seconds_though_a_create_hangs(
     make_client: MakeClient,
 ) -> None:
-    context = Context()
+    context = RunContext()
     with saying() as raw:
 
         def cancel() -> None:
@@ -211,7 +211,7 @@ def test_an_interrupt_is_answered_within_two_seconds_though_a_create_hangs(
 def test_an_interrupt_ends_a_batch_soon_though_the_server_hangs(
     server: Double, make_target: MakeTarget, creates: Creates
 ) -> None:
-    server.max_databases, context = 1000, Context()
+    server.max_databases, context = 1000, RunContext()
     hanging, cancelled = threading.Event(), []
 
     def fault(asked: Asked, number: int) -> None:
@@ -235,7 +235,7 @@ def test_a_write_is_left_when_that_moment_has_passed(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.3)
-    context = Context()
+    context = RunContext()
     with saying() as raw:
 
         def cancel() -> None:
@@ -267,7 +267,7 @@ def test_a_deadline_holds_against_a_server_that_drips(
     with saying(head, dripping=dripping) as raw:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=raw.url).databases(Context(timeout=0.5))
+            make_client(url=raw.url).databases(RunContext(timeout=0.5))
         assert time.monotonic() - begin < 2
         assert raw.gone.wait(5)
         assert raw.requests == 1
@@ -282,7 +282,7 @@ def test_a_server_that_drips_is_given_up_without_a_deadline_too(make_client: Mak
     with saying(HEAD + b"content-length: 99999\r\n\r\n[", dripping=b" ") as raw:
         begin = time.monotonic()
         with pytest.raises(errors.ConnectionFailed) as caught:
-            make_client(url=raw.url, read_timeout=0.3).databases(Context())
+            make_client(url=raw.url, read_timeout=0.3).databases(RunContext())
         assert time.monotonic() - begin < 3
         assert raw.requests == 1
     assert caught.value.reason == "no whole answer within 0.3 s"
@@ -292,10 +292,10 @@ def test_a_server_that_drips_is_given_up_without_a_deadline_too(make_client: Mak
 def test_a_deadline_is_told_from_a_read_timeout(make_client: MakeClient) -> None:
     with saying() as raw:
         with pytest.raises(errors.ConnectionFailed, match=r"the run's 0.4 s are used up") as caught:
-            make_client(url=raw.url, read_timeout=30).ping(Context(timeout=0.4))
+            make_client(url=raw.url, read_timeout=30).ping(RunContext(timeout=0.4))
         assert "30" not in caught.value.message.replace(raw.url, "")
         with pytest.raises(errors.ConnectionFailed, match=r"no answer within 0.2 s") as caught:
-            make_client(url=raw.url, read_timeout=0.2, retries=0).ping(Context(timeout=30))
+            make_client(url=raw.url, read_timeout=0.2, retries=0).ping(RunContext(timeout=30))
         assert "read_timeout" in caught.value.hint
 
 
@@ -313,7 +313,7 @@ def test_an_answer_without_end_is_not_read(
     monkeypatch.setattr("influxops_influxdb3.http.transport.LARGEST_ANSWER", 20_000)
     with saying(head, dripping=dripping) as raw:
         with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
-            make_client(url=raw.url).databases(Context())
+            make_client(url=raw.url).databases(RunContext())
         assert raw.requests == 1
 
 
@@ -327,10 +327,10 @@ def test_what_is_packed_counts_unpacked(
     with saying(head, body) as raw:
         client = make_client(url=raw.url)
         if size < 1_000_000:
-            assert client.databases(Context()) == []
+            assert client.databases(RunContext()) == []
         else:
             with pytest.raises(errors.NotInfluxDB3, match="it answered more than"):
-                client.databases(Context())
+                client.databases(RunContext())
 
 
 @pytest.mark.parametrize(
@@ -339,13 +339,13 @@ def test_what_is_packed_counts_unpacked(
 def test_what_cannot_be_unpacked_is_told(make_client: MakeClient, body: bytes) -> None:
     head = HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body)
     with saying(head, body) as raw, pytest.raises(InfluxDBError):
-        make_client(url=raw.url, retries=0).databases(Context())
+        make_client(url=raw.url, retries=0).databases(RunContext())
 
 
 def test_what_was_abandoned_while_connecting_is_never_sent(
     server: Double, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, let_go = Context(), threading.Event()
+    context, let_go = RunContext(), threading.Event()
     look_up = socket.getaddrinfo
 
     def slow(*args: object, **kwargs: object) -> object:
@@ -367,7 +367,7 @@ def test_what_was_abandoned_while_connecting_is_never_sent(
 def test_a_run_that_ends_while_it_connects_sends_nothing(
     server: Double, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, connect = Context(), socket.socket.connect
+    context, connect = RunContext(), socket.socket.connect
 
     def connects(sock: socket.socket, address: tuple[str, int]) -> None:
         connect(sock, address)
@@ -380,7 +380,7 @@ def test_a_run_that_ends_while_it_connects_sends_nothing(
 
 
 def test_cancelling_does_not_wait_for_a_connection(make_client: MakeClient) -> None:
-    context = Context()
+    context = RunContext()
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(3):  # nobody accepts, so that the next one waits
@@ -404,7 +404,7 @@ def test_a_server_that_falls_silent_ends_a_batch_soon(
     server.fault = lambda asked, n: (silent.wait(30), None)[1] if len(server.writes) > 20 else None
     begin = time.monotonic()
     target = make_target(read_timeout=0.5)
-    outcomes = list(target.influxops_ensure(creates(*map(str, range(100))), Context()))
+    outcomes = list(target.influxops_ensure(creates(*map(str, range(100))), RunContext()))
     seconds = time.monotonic() - begin
     silent.set()
     assert seconds < 5, "twice the time of an answer, and not that for each"
@@ -418,7 +418,7 @@ def test_a_server_that_falls_silent_ends_a_batch_soon(
 def test_a_large_answer_is_read_whole(server: Double, make_client: MakeClient) -> None:
     rows = ",".join(f'{{"iox::database":"telemetry_{"x" * 400}{n}"}}' for n in range(12_400))
     server.fault = lambda asked, number: Told(200, f"[{rows}]")
-    assert len(make_client().databases(Context())) == 12_400
+    assert len(make_client().databases(RunContext())) == 12_400
 
 
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
 
     raw = Raw(each)
     try:
-        assert make_client(url=raw.url).databases(Context()) == []
+        assert make_client(url=raw.url).databases(RunContext()) == []
         assert raw.requests == 2
     finally:
         raw.stop()
@@ -452,7 +452,7 @@ def test_what_an_earlier_try_may_have_done_is_not_forgotten(
 
     server.fault = fault
     with pytest.raises(errors.ConnectionFailed) as caught:
-        make_client(retries=1).create(Context(), "a")
+        make_client(retries=1).create(RunContext(), "a")
     assert caught.value.reason == "connection refused"
     assert caught.value.may_have_applied
 
@@ -462,7 +462,7 @@ def test_threads_of_a_batch_end_with_a_run_whose_server_hangs(
 ) -> None:
     monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.2)
     monkeypatch.setattr("influxops_influxdb3.provision.batch.GRACE", 0.2)
-    context = Context()
+    context = RunContext()
     with saying() as raw:
         target = make_target(url=raw.url)
         changes: list[Change] = creates("a")

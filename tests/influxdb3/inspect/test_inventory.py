@@ -13,12 +13,12 @@ from influxops.config.settings import InvalidSettings
 from influxops.plugin import (
     UNKNOWN,
     Check,
-    Context,
     Database,
+    RunContext,
     Secret,
     Severity,
+    TargetAuthError,
     TargetError,
-    TargetRefused,
 )
 from influxops_devserver.testing import running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
@@ -32,7 +32,7 @@ def test_an_inventory_is_two_requests_however_many_databases(
     server: Double, target: InfluxDB3Target
 ) -> None:
     server.databases = {f"telemetry_{n}": Held(tables={"_init"}) for n in range(3000)}
-    inventory = target.influxops_inventory(Context(), ())
+    inventory = target.influxops_list_databases((), RunContext())
     assert len(inventory.databases) == 3000
     assert len(server.asked) == 2
 
@@ -46,7 +46,7 @@ def test_an_inventory_tells_retention_marker_and_telemetry(
         "telemetry_c": Held("1h"),
         "telemetry_d": Held(tables={"cpu"}),
     }
-    inventory = target.influxops_inventory(Context(), ())
+    inventory = target.influxops_list_databases((), RunContext())
     assert inventory.databases == {
         "telemetry_a": Database("telemetry_a", None, True, True),
         "telemetry_b": Database("telemetry_b", 2592000, True, False),
@@ -69,7 +69,7 @@ def test_the_recorded_inventory_is_read(server: Double, target: InfluxDB3Target)
         '"table_name":"_init"}]'
     )
     server.fault = lambda asked, n: Told(200, recorded) if "query_sql" in asked.path else None
-    databases = target.influxops_inventory(Context(), ()).databases
+    databases = target.influxops_list_databases((), RunContext()).databases
     assert databases == {
         "telemetry_auto": Database("telemetry_auto", None, True, True),
         "telemetry_enabled": Database("telemetry_enabled", None, True, False),
@@ -79,7 +79,7 @@ def test_the_recorded_inventory_is_read(server: Double, target: InfluxDB3Target)
 
 def test_no_limit_is_assumed_of_another_edition(server: Double, target: InfluxDB3Target) -> None:
     server.edition = "Enterprise"
-    inventory = target.influxops_inventory(Context(), ())
+    inventory = target.influxops_list_databases((), RunContext())
     assert (inventory.edition, inventory.capacity) == ("Enterprise", None)
 
 
@@ -89,7 +89,7 @@ def test_a_token_that_may_not_read_the_system_tables_leaves_things_unknown(
 ) -> None:
     server.databases = {"telemetry_a": Held("30d", {"_init"})}
     server.fault = lambda asked, n: Told(status) if "query_sql" in asked.path else None
-    inventory = target.influxops_inventory(Context(), ())
+    inventory = target.influxops_list_databases((), RunContext())
     assert inventory.databases == {"telemetry_a": Database("telemetry_a")}
     assert inventory.databases["telemetry_a"].complete is UNKNOWN
     assert not inventory.complete
@@ -104,8 +104,8 @@ def test_a_wrong_token_is_one_request_and_one_clear_message(
 ) -> None:
     server.token = "apiv3_right"
     monkeypatch.setenv("INFLUXDB_TOKEN", "apiv3_wrong")
-    with pytest.raises(TargetRefused, match="does not accept the token") as caught:
-        make_target(token=Secret(env="INFLUXDB_TOKEN")).influxops_inventory(Context(), ())
+    with pytest.raises(TargetAuthError, match="does not accept the token") as caught:
+        make_target(token=Secret(env="INFLUXDB_TOKEN")).influxops_list_databases((), RunContext())
     assert "apiv3" not in str(caught.value)
     assert len(server.asked) == 1
 
@@ -114,8 +114,8 @@ def test_a_server_that_lists_nothing_either_refuses(
     server: Double, target: InfluxDB3Target
 ) -> None:
     server.fault = lambda asked, n: Told(401, UNAUTHENTICATED) if asked.path != "/ping" else None
-    with pytest.raises(TargetRefused):
-        target.influxops_inventory(Context(), ())
+    with pytest.raises(TargetAuthError):
+        target.influxops_list_databases((), RunContext())
     assert len(server.asked) == 3
 
 
@@ -124,17 +124,17 @@ def test_a_server_that_is_unwell_is_an_error_and_never_an_empty_inventory(
 ) -> None:
     server.fault = lambda asked, n: Told(500) if "query_sql" in asked.path else None
     with pytest.raises(TargetError, match="500"):
-        make_target(retries=0).influxops_inventory(Context(), ())
+        make_target(retries=0).influxops_list_databases((), RunContext())
 
 
 def test_a_retention_period_beyond_what_64_bits_hold_hides_no_database() -> None:
     with running_stand_in() as stand_in:
         client = Client(InfluxDB3Settings.parse({"url": stand_in.url}))
-        client.create(Context(), "telemetry_a", 400_000 * 86_400)
-        client.write(Context(), "telemetry_a", "_init value=1i 1")
+        client.create(RunContext(), "telemetry_a", 400_000 * 86_400)
+        client.write(RunContext(), "telemetry_a", "_init value=1i 1")
         client.close()
         target = InfluxDB3Target("eu1", InfluxDB3Settings.parse({"url": stand_in.url}))
-        (database,) = target.influxops_inventory(Context(), ()).databases.values()
+        (database,) = target.influxops_list_databases((), RunContext()).databases.values()
         target.influxops_close()
     assert (database.name, database.complete) == ("telemetry_a", True)
     nanoseconds = 400_000 * 86_400 * 10**9 % 2**64  # as the real server counts
@@ -159,7 +159,7 @@ def test_a_marker_that_is_looked_at_closely_is_its_row_and_not_its_table(
 ) -> None:
     server.databases = {"telemetry_a": held, "telemetry_b": Held(tables={"_init"})}
     server.without_row = {"telemetry_a", "telemetry_b"} if lost else set()
-    databases = target.influxops_inventory(Context(), {"telemetry_a", "gone"}).databases
+    databases = target.influxops_list_databases({"telemetry_a", "gone"}, RunContext()).databases
     assert databases["telemetry_a"].complete is complete
     assert databases["telemetry_b"].complete is True, "nobody asked for it"
 
@@ -172,26 +172,26 @@ def test_a_marker_that_this_run_sent_and_that_is_not_there_was_lost(
     retention: int | None,
     complete: object,
 ) -> None:
-    context = Context()
-    target.influxops_inventory(context, ())
+    context = RunContext()
+    target.influxops_list_databases((), context)
     list(target.influxops_ensure(creates("a", "b", retention=retention), context))
     server.without_row = {"telemetry_a"}
-    found = target.influxops_inventory(context, {"telemetry_a", "telemetry_b"}).databases
+    found = target.influxops_list_databases({"telemetry_a", "telemetry_b"}, context).databases
     assert (found["telemetry_a"].complete, found["telemetry_b"].complete) == (complete, True)
     if retention is not None:
-        other = target.influxops_inventory(Context(), {"telemetry_a"}).databases
+        other = target.influxops_list_databases({"telemetry_a"}, RunContext()).databases
         assert other["telemetry_a"].complete is UNKNOWN, "for another run it may be too old"
 
 
 def test_a_marker_of_the_hour_that_a_short_period_may_have_taken_proves_nothing(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
-    context = Context()
+    context = RunContext()
     context.started -= timedelta(hours=1)
-    target.influxops_inventory(context, ())
+    target.influxops_list_databases((), context)
     list(target.influxops_ensure(creates("a", retention=3600), context))
     server.without_row = {"telemetry_a"}
-    found = target.influxops_inventory(context, {"telemetry_a"}).databases
+    found = target.influxops_list_databases({"telemetry_a"}, context).databases
     assert found["telemetry_a"].complete is UNKNOWN
 
 
@@ -204,13 +204,13 @@ def test_the_marker_of_a_name_that_was_deleted_moments_ago_is_read_back(
     server.databases = {"telemetry_a": Held(tables={"_init"}), "telemetry_b": Held()}
     server.renamed = [f"telemetry_a-{clock - timedelta(seconds=seconds):%Y%m%dT%H%M%S}"]
     server.without_row = {"telemetry_a"}
-    context = Context()
-    found = target.influxops_inventory(context, ()).databases
+    context = RunContext()
+    found = target.influxops_list_databases((), context).databases
     assert [*found] == ["telemetry_a", "telemetry_b"]
     assert found["telemetry_a"].complete is complete
     # It stays in doubt for all of the run, however long that takes.
     server.date = format_datetime(clock + timedelta(minutes=5), usegmt=True)
-    again = target.influxops_inventory(context, ()).databases
+    again = target.influxops_list_databases((), context).databases
     assert again["telemetry_a"].complete is complete
 
 
@@ -228,7 +228,7 @@ def test_when_the_data_of_the_newest_deleted_database_of_a_name_goes_is_told(
         "a-b-20261122T044147-7": {"hard_deletion_time": "2026-11-25T04:41:47Z"},
         "a-b-20261121T000000": {"hard_deletion_time": "2026-12-24T00:00:00Z"},
     }
-    found = target.influxops_inventory(Context(), ())
+    found = target.influxops_list_databases((), RunContext())
     assert found.deleted == {"a-b": datetime(2026, 11, 25, 4, 41, 47, tzinfo=UTC), "c": None}
     assert found.databases == {}
 
@@ -239,7 +239,7 @@ def test_a_server_that_does_not_answer_closely_is_not_read(
     server.databases = {"telemetry_a": Held(tables={"_init"})}
     server.fault = lambda asked, n: Told(503) if "FROM _init" in asked.body else None
     with pytest.raises(TargetError, match="503"):
-        make_target(retries=0).influxops_inventory(Context(), {"telemetry_a"})
+        make_target(retries=0).influxops_list_databases({"telemetry_a"}, RunContext())
 
 
 # The rules -------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_a_server_that_does_not_answer_closely_is_not_read(
     ],
 )
 def test_names_that_the_server_refuses_are_known_before(name: str, rule: str) -> None:
-    found = InfluxDB3Target.traits.name_rule(name)
+    found = InfluxDB3Target.capabilities.validate_name(name)
     assert found.startswith(rule)
     assert bool(found) == bool(rule)
 
@@ -276,7 +276,7 @@ def test_names_that_the_server_refuses_are_known_before(name: str, rule: str) ->
     ],
 )
 def test_ids_that_no_tag_can_hold_are_known_before(tenant: str, rule: str) -> None:
-    found = InfluxDB3Target.traits.tenant_rule(tenant)
+    found = InfluxDB3Target.capabilities.validate_tenant(tenant)
     assert found.startswith(rule)
     assert bool(found) == bool(rule)
 
@@ -293,7 +293,7 @@ def test_status_counts_telemetry(server: Double, target: InfluxDB3Target) -> Non
     server.statistics["telemetry_a"] = {"count": 4, "last": "2023-11-14T22:13:20.000000001"}
     server.statistics["telemetry_c"] = {"count": 0}
     names = ["telemetry_a", "telemetry_b", "telemetry_c", "telemetry_gone"]
-    stats = {one.name: one for one in target.influxops_describe(names, Context())}
+    stats = {one.name: one for one in target.influxops_database_stats(names, RunContext())}
     assert stats["telemetry_a"].telemetry_count == 4
     assert stats["telemetry_a"].last_write == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     assert (stats["telemetry_b"].telemetry_count, stats["telemetry_b"].message) == (0, "")
@@ -307,11 +307,13 @@ def test_status_does_not_ask_what_the_inventory_has_told(
     server: Double, target: InfluxDB3Target
 ) -> None:
     server.databases = {"telemetry_a": Held(tables={"_init"})}
-    context = Context()
-    target.influxops_inventory(context, ())
-    assert [s.telemetry_count for s in target.influxops_describe(["telemetry_a"], context)] == [0]
+    context = RunContext()
+    target.influxops_list_databases((), context)
+    assert [
+        s.telemetry_count for s in target.influxops_database_stats(["telemetry_a"], context)
+    ] == [0]
     assert len(server.asked) == 3, "only the marker itself"
-    list(target.influxops_describe(["telemetry_a"], Context()))
+    list(target.influxops_database_stats(["telemetry_a"], RunContext()))
     assert len(server.asked) == 6, "another run asks anew: tables, files and how much"
 
 
@@ -322,7 +324,9 @@ def test_status_of_one_that_fails_does_not_hide_the_others(
     server.fault = lambda asked, n: (
         Told(500, "boom") if asked.document["db"] == "telemetry_a" else None
     )
-    described = make_target(retries=0).influxops_describe(["telemetry_a", "telemetry_b"], Context())
+    described = make_target(retries=0).influxops_database_stats(
+        ["telemetry_a", "telemetry_b"], RunContext()
+    )
     stats = {one.name: one for one in described}
     assert stats["telemetry_a"].telemetry_count is None
     assert "boom" in stats["telemetry_a"].message
@@ -337,7 +341,7 @@ def test_status_costs_three_requests_a_database_whatever_its_tables(
         name: Held(tables={"_init", *(f"m{table}" for table in range(number))})
         for number, name in enumerate(names, 1)
     }
-    stats = list(target.influxops_describe(names, Context()))
+    stats = list(target.influxops_database_stats(names, RunContext()))
     assert {one.name: len(one.tables or ()) for one in stats} == {
         name: number for number, name in enumerate(names, 1)
     }
@@ -361,18 +365,18 @@ def test_status_says_whether_the_marker_itself_is_there(
 ) -> None:
     server.databases = {"telemetry_a": held}
     server.without_row = {"telemetry_a"} if lost else set()
-    context = Context()
-    target.influxops_inventory(context, ())
-    (stats,) = target.influxops_describe(["telemetry_a"], context)
+    context = RunContext()
+    target.influxops_list_databases((), context)
+    (stats,) = target.influxops_database_stats(["telemetry_a"], context)
     assert (stats.complete, stats.telemetry_count) == (complete, 0)
 
 
 def test_status_of_a_run_that_is_over_still_names_every_database(
     server: Double, target: InfluxDB3Target
 ) -> None:
-    context = Context()
+    context = RunContext()
     context.cancel()
-    stats = list(target.influxops_describe(["telemetry_a", "telemetry_b"], context))
+    stats = list(target.influxops_database_stats(["telemetry_a", "telemetry_b"], context))
     assert [one.name for one in stats] == ["telemetry_a", "telemetry_b"]
     assert all(one.message and one.telemetry_count is None for one in stats)
     assert server.asked == []
@@ -382,7 +386,7 @@ def test_status_of_a_run_that_is_over_still_names_every_database(
 
 
 def _checks(target: InfluxDB3Target) -> dict[str, Check]:
-    return {check.name: check for check in target.influxops_check(Context())}
+    return {check.name: check for check in target.influxops_check(RunContext())}
 
 
 def test_doctor_is_content_with_a_server_that_is_right(
@@ -466,7 +470,7 @@ def test_doctor_warns_of_a_token_in_clear_text(make_target: MakeTarget) -> None:
     target = make_target(
         url="http://no-such-host.invalid", token=Secret(env="INFLUXDB_TOKEN"), **settings
     )
-    checks = target.influxops_check(Context(timeout=5))
+    checks = target.influxops_check(RunContext(timeout=5))
     check = next(iter(checks))
     assert (check.name, check.ok) == ("TLS", None)
     assert "clear text" in check.message
@@ -496,7 +500,7 @@ def test_a_scheme_in_capitals_is_the_same(make_target: MakeTarget) -> None:
     target = make_target(
         url="HTTP://no-such-host.invalid", token=Secret(env="INFLUXDB_TOKEN"), retries=0
     )
-    check = next(iter(target.influxops_check(Context(timeout=5))))
+    check = next(iter(target.influxops_check(RunContext(timeout=5))))
     assert (check.name, check.ok) == ("TLS", None)
     assert "clear text" in check.message
 
@@ -535,6 +539,6 @@ def test_importing_the_plugin_does_not_import_http() -> None:
 
 
 def test_a_closed_target_can_be_closed_again(target: InfluxDB3Target) -> None:
-    target.influxops_inventory(Context(), ())
+    target.influxops_list_databases((), RunContext())
     target.influxops_close()
     target.influxops_close()

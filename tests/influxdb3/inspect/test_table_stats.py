@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from influxops.config.settings import InvalidSettings
-from influxops.plugin import Context, DatabaseStats, TableStats
+from influxops.plugin import DatabaseStats, RunContext, TableStats
 from influxops_devserver.testing import StandInOptions, running_stand_in
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.settings import InfluxDB3Settings
@@ -68,7 +68,7 @@ def database(api: Api) -> str:
 def described(url: str, database: str, **settings: object) -> DatabaseStats:
     ours = target("eu1", url, **settings)
     try:
-        (stats,) = ours.influxops_describe([database], Context())
+        (stats,) = ours.influxops_database_stats([database], RunContext())
     finally:
         ours.influxops_close()
     return stats
@@ -175,7 +175,7 @@ def test_a_limit_that_a_server_has_told_is_kept_from_then_on(
 
     def statements() -> int:
         server.asked.clear()
-        (stats,) = target.influxops_describe(["telemetry_a"], Context())
+        (stats,) = target.influxops_database_stats(["telemetry_a"], RunContext())
         assert (stats.rows, stats.at_most) == (40, True)
         return sum('FROM "cpu"' in _sql(asked) for asked in server.asked)
 
@@ -195,7 +195,7 @@ def test_files_that_are_not_listed_do_not_hinder_counting(
     server.fault = lambda asked, number: (
         Told(drop=True) if "system.parquet_files" in _sql(asked) else None
     )
-    (stats,) = target.influxops_describe(["telemetry_a"], Context())
+    (stats,) = target.influxops_database_stats(["telemetry_a"], RunContext())
     assert (stats.rows, stats.last_write, stats.message) == (14, BEGIN, "")
     assert len(server.asked) == 4, "the files are asked for once more, and not for long"
 
@@ -214,7 +214,7 @@ def test_without_a_list_of_too_many_files_only_the_last_day_is_known(
     server.fault = fault
     if wrote:
         server.statistics["telemetry_a"] = {"count": 7, "last": "2023-11-14T22:00:00"}
-    (stats,) = target.influxops_describe(["telemetry_a"], Context())
+    (stats,) = target.influxops_database_stats(["telemetry_a"], RunContext())
     assert stats.tables == (TableStats("cpu", last_write=BEGIN if wrote else None),)
     assert (stats.rows, stats.last_write) == (None, BEGIN if wrote else None)
     assert stats.message == (
@@ -232,7 +232,7 @@ def test_a_table_that_cannot_be_read_is_named_and_hides_no_other(
     server.fault = lambda asked, number: (
         Told(500, "record batch of another length") if 'FROM "m4"' in _sql(asked) else None
     )
-    (stats,) = target.influxops_describe(["telemetry_a"], Context())
+    (stats,) = target.influxops_database_stats(["telemetry_a"], RunContext())
     unread = {table.name for table in stats.tables or () if table.rows is None}
     assert unread == {"m4"}
     assert (stats.telemetry_count, stats.rows, stats.last_write) == (2, None, None)
@@ -246,7 +246,7 @@ def test_a_server_in_trouble_is_no_fault_of_its_tables(
     server.fault = lambda asked, number: (
         Told(503, "too much to do") if 'FROM "m' in _sql(asked) else None
     )
-    (stats,) = make_target(retries=0).influxops_describe(["telemetry_a"], Context())
+    (stats,) = make_target(retries=0).influxops_database_stats(["telemetry_a"], RunContext())
     assert (stats.tables, stats.rows) == (None, None)
     assert "too much to do" in stats.message
     assert len(server.asked) < 12
@@ -290,7 +290,7 @@ def test_what_a_tenant_wrote_over_thirty_days_is_known_for_all_tables(
     ours = target("eu1", api.url)
     since = BEGIN.replace(hour=0)
     until = since + timedelta(days=days)
-    spans = dict(ours.influxops_activity(database, since, until, 86400, Context()))
+    spans = dict(ours.influxops_write_activity(database, since, until, 86400, RunContext()))
     ours.influxops_close()
     assert spans.pop(since) == 12 + 1
     assert spans == {since + timedelta(days=day): 145 for day in range(1, days)}
@@ -303,7 +303,7 @@ def test_a_span_of_too_many_files_is_asked_for_by_halves() -> None:
         into_files(Api(stand_in.url))
         ours = target("eu1", stand_in.url)
         since, until = BEGIN, BEGIN + timedelta(days=1)
-        spans = dict(ours.influxops_activity(database, since, until, 3600, Context()))
+        spans = dict(ours.influxops_write_activity(database, since, until, 3600, RunContext()))
         ours.influxops_close()
     assert sum(spans.values()) == 100
     assert spans[BEGIN] == 6

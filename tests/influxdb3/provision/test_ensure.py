@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 from msgspec.structs import replace
 
-from influxops.plugin import Action, Change, ChangeResult, Context, Database, Outcome, Secret
+from influxops.plugin import Action, Change, ChangeResult, Database, Outcome, RunContext, Secret
 from influxops_influxdb3 import InfluxDB3Target
 from influxops_influxdb3.errors import WrongServer
 from tests.influxdb3.conftest import Creates, MakeTarget
@@ -21,9 +21,9 @@ NAMES = [f"t{number:02}" for number in range(20)]
 
 
 def ensure(
-    target: InfluxDB3Target, changes: list[Change], context: Context | None = None
+    target: InfluxDB3Target, changes: list[Change], context: RunContext | None = None
 ) -> list[Outcome]:
-    outcomes = list(target.influxops_ensure(changes, context or Context()))
+    outcomes = list(target.influxops_ensure(changes, context or RunContext()))
     assert Counter(o.change for o in outcomes) == Counter(changes), "one outcome a change"
     return outcomes
 
@@ -66,7 +66,7 @@ def test_the_marker_is_the_same_point_within_an_hour(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     for minute in (0, 59):
-        context = Context()
+        context = RunContext()
         context.started = datetime(2026, 11, 22, 4, minute, 59, 999, tzinfo=UTC)
         ensure(target, creates("enabled"), context)
     assert [write.body for write in server.writes] == [
@@ -119,7 +119,7 @@ def test_progress_is_told_once_a_change(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     told: list[int] = []
-    ensure(target, creates(*NAMES), Context(on_progress=told.append))
+    ensure(target, creates(*NAMES), RunContext(on_progress=told.append))
     assert sum(told) == len(NAMES), "also for those that the server had no room for"
 
 
@@ -128,10 +128,10 @@ def test_connections_are_kept_and_used_again(
     server: Double, target: InfluxDB3Target, creates: Creates, retention: int | None
 ) -> None:
     server.max_databases = 100
-    context = Context()
-    target.influxops_inventory(context, ())
+    context = RunContext()
+    target.influxops_list_databases((), context)
     ensure(target, creates(*NAMES, retention=retention), context)
-    target.influxops_inventory(context, ())
+    target.influxops_list_databases((), context)
     assert len(server.asked) > 20
     assert len({asked.client for asked in server.asked}) <= 2
 
@@ -142,7 +142,7 @@ def test_nothing_is_done_before_the_barrier(
     barrier = threading.Event()
     server.max_databases = 100
     server.fault = lambda asked, n: barrier.set() if asked.is_barrier else None
-    for outcome in target.influxops_ensure(creates(*NAMES), Context()):
+    for outcome in target.influxops_ensure(creates(*NAMES), RunContext()):
         assert barrier.is_set()
         assert outcome.status is ChangeResult.DONE
 
@@ -166,7 +166,7 @@ def test_a_managed_retention_is_set_when_the_database_is_made(
 def test_each_action_does_what_it_says(server: Double, target: InfluxDB3Target) -> None:
     names = ("set", "clear", "mark", "drop")
     server.databases = {f"telemetry_{name}": Held("60d") for name in names}
-    context = Context()
+    context = RunContext()
     outcomes = ensure(
         target,
         [
@@ -195,8 +195,8 @@ def test_dropped_data_stays_for_three_days_of_the_servers_clock(
     ahead = datetime.now(UTC) + timedelta(days=30)
     server.date = format_datetime(ahead, usegmt=True)
     server.databases = {"telemetry_a": Held()}
-    context = Context()
-    target.influxops_inventory(context, ())
+    context = RunContext()
+    target.influxops_list_databases((), context)
     ensure(target, [change(Action.DROP, "a")], context)
     at = datetime.fromisoformat(server.deleted[0][1])
     assert abs(at - ahead - timedelta(hours=72)) < timedelta(minutes=1)
@@ -348,8 +348,8 @@ def test_a_url_that_leads_to_another_server_half_way_stops_the_batch(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     server.max_databases = 100
-    first, context = server.cluster_uuid, Context()
-    target.influxops_inventory(context, ())
+    first, context = server.cluster_uuid, RunContext()
+    target.influxops_list_databases((), context)
 
     def fault(asked: Asked, number: int) -> None:
         if len(server.writes) == 6:
@@ -364,8 +364,8 @@ def test_a_url_that_leads_to_another_server_half_way_stops_the_batch(
     assert all(f"its cluster-uuid is the-other-one, not {first}" in o.message for o in outcomes)
     assert all("several servers" in str(o.remedy) for o in found)
     with pytest.raises(WrongServer):
-        target.influxops_inventory(context, ())
-    assert target.influxops_inventory(Context(), ()).identity == "the-other-one"
+        target.influxops_list_databases((), context)
+    assert target.influxops_list_databases((), RunContext()).identity == "the-other-one"
 
 
 @pytest.mark.parametrize("action", [Action.CREATE, Action.SET_RETENTION, Action.DROP])
@@ -418,8 +418,8 @@ def test_a_restart_half_way_has_the_lost_markers_written_again(
     server: Double, target: InfluxDB3Target, creates: Creates, when: int
 ) -> None:
     server.max_databases = 100
-    context = Context()
-    target.influxops_inventory(context, ())
+    context = RunContext()
+    target.influxops_list_databases((), context)
     writes = 0
 
     def fault(asked: Asked, number: int) -> Told | None:
@@ -562,9 +562,9 @@ def test_a_lost_answer_is_left_to_the_re_read(
 def test_a_server_that_is_down_is_not_waited_for_tenant_by_tenant(
     server: Double, make_target: MakeTarget, creates: Creates, seen_before: bool
 ) -> None:
-    target, context = make_target(retries=2), Context()
+    target, context = make_target(retries=2), RunContext()
     if seen_before:
-        target.influxops_inventory(context, ())
+        target.influxops_list_databases((), context)
     server.stop()
     begin = time.monotonic()
     outcomes = ensure(target, creates(*NAMES), context)
@@ -582,7 +582,7 @@ def test_an_interrupted_run_starts_nothing_new_and_confirms_what_was_written(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
     server.max_databases = 100
-    context = Context()
+    context = RunContext()
 
     def fault(asked: Asked, number: int) -> Told | None:
         if len(server.writes) == 8:
@@ -612,7 +612,7 @@ def test_a_deadline_ends_a_batch_in_time(
 
     server.fault = fault
     begin = time.monotonic()
-    outcomes = ensure(target, creates(*NAMES), Context(timeout=1))
+    outcomes = ensure(target, creates(*NAMES), RunContext(timeout=1))
     assert time.monotonic() - begin < 8
     hang.set()
     found = statuses(outcomes)
@@ -629,7 +629,7 @@ def test_an_interrupted_run_does_not_wait_for_a_server_that_hangs(
 ) -> None:
     monkeypatch.setattr("influxops_influxdb3.http.transport.GRACE", 0.2)
     server.max_databases = 100
-    context, hang = Context(), threading.Event()
+    context, hang = RunContext(), threading.Event()
 
     def fault(asked: Asked, number: int) -> Told | None:
         if "telemetry_t07" in asked.query.get("db", ""):
@@ -650,7 +650,7 @@ def test_an_interrupted_run_does_not_wait_for_a_server_that_hangs(
 def test_a_run_that_is_over_writes_nothing(
     server: Double, target: InfluxDB3Target, creates: Creates
 ) -> None:
-    context = Context()
+    context = RunContext()
     context.cancel()
     assert statuses(ensure(target, creates(*NAMES), context)) == {ChangeResult.SKIPPED: 20}
     assert server.asked == []

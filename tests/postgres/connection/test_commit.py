@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from influxops.plugin import Context, Interrupted, LedgerError
+from influxops.plugin import Interrupted, LedgerError, RunContext
 from influxops_postgres import PostgresLedger
 from influxops_postgres.connection.commit import confirmed, confirming
 from influxops_postgres.connection.errors import CommitUnknown
@@ -152,7 +152,7 @@ def add(session: LedgerSession) -> str:
 def proxied(kept: TestDatabase, make_ledger: MakeLedger, proxy: PgProxy) -> PostgresLedger:
     """A ledger that is reached through the proxy."""
     made = make_ledger(port=str(proxy.port))
-    assert list(installing(made.settings, Context()))
+    assert list(installing(made.settings, RunContext()))
     return made
 
 
@@ -167,7 +167,7 @@ def test_the_ledger_asks_what_became_of_a_commit_without_an_answer(
     proxy.before = once
     for then in (Then.LOSE_ANSWER, Then.CUT):
         left.append(then)
-        assert write(proxied.settings, Context(30), add) == "added"
+        assert write(proxied.settings, RunContext(30), add) == "added"
         assert not left
     assert rows(kept) == ["x", "x"]  # what was cut off was written again, and nothing twice
 
@@ -179,7 +179,7 @@ def test_the_ledger_says_that_nobody_can_know_what_became_of_a_commit(
     proxy.after = lambda: kept.execute("CHECKPOINT", superuser=True)
     proxy.before = lambda query, pid: Then.LOSE_ANSWER if query == "COMMIT" else Then.PASS_ON
     with pytest.raises(LedgerError, match="whether it was is not known"):
-        write(proxied.settings, Context(30), add)
+        write(proxied.settings, RunContext(30), add)
 
 
 def test_the_ledger_takes_no_failed_transaction_for_a_written_one(
@@ -191,7 +191,7 @@ def test_the_ledger_takes_no_failed_transaction_for_a_written_one(
             session.connection.execute("SELECT 1 / 0")
 
     with pytest.raises(LedgerError, match="nothing was written"):
-        write(proxied.settings, Context(30), hide)
+        write(proxied.settings, RunContext(30), hide)
     assert rows(kept) == []
 
 
@@ -205,7 +205,7 @@ def test_the_ledger_takes_no_broken_connection_for_a_written_one(
             session.connection.execute("SELECT 1")
 
     with pytest.raises(LedgerError, match="nothing was written"):
-        write(proxied.settings, Context(30), hide)
+        write(proxied.settings, RunContext(30), hide)
     assert rows(kept) == []
 
 
@@ -215,12 +215,12 @@ def test_a_step_of_the_schema_counts_only_once_it_is_committed(
     made = make_ledger(port=str(proxy.port))
     proxy.before = lambda query, pid: Then.CUT if query == "COMMIT" else Then.PASS_ON
     with pytest.raises(LedgerError, match="whether it was is not known"):
-        list(installing(made.settings, Context()))
+        list(installing(made.settings, RunContext()))
     proxy.before = lambda query, pid: Then.LOSE_ANSWER if query == "COMMIT" else Then.PASS_ON
-    context = Context()
+    context = RunContext()
     proxy.after = context.cancel  # a run that is over knows no more
     with pytest.raises(Interrupted, match="whether it was is not known"):
         list(installing(made.settings, context))
     proxy.reset()
-    done = [each.version for each in installing(made.settings, Context())]
+    done = [each.version for each in installing(made.settings, RunContext())]
     assert done == [*range(2, schema.newest() + 1)]

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from influxops.config.settings import InvalidSettings
-from influxops.plugin import ConfigError, Context, DeadlineExceeded, SourceError, Tenant
+from influxops.plugin import ConfigError, DeadlineExceeded, RunContext, SourceError, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from influxops_postgres.connection.connection import Connection
 from tests.pg import TestDatabase
@@ -30,7 +30,7 @@ def source(**values: object) -> PostgresSource:
 
 
 def ids(source: PostgresSource) -> list[str]:
-    return [item.id for item in source.influxops_tenants(Context()) if isinstance(item, Tenant)]
+    return [item.id for item in source.influxops_tenants(RunContext()) if isinstance(item, Tenant)]
 
 
 def failure(source: PostgresSource) -> SourceError:
@@ -203,7 +203,7 @@ def test_a_connection_that_comes_after_it_was_left_behind_is_closed(
 
     monkeypatch.setattr(Connection, "connect", slow)
     with pytest.raises(DeadlineExceeded):
-        make_source().influxops_tenants(Context(timeout=0.1))
+        make_source().influxops_tenants(RunContext(timeout=0.1))
     go_on.set()
     assert made.wait(20)
     give_up = time.monotonic() + 20

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from influxops.plugin import Context, InfluxopsError, Record, State
+from influxops.plugin import InfluxopsError, Record, RunContext, State
 from influxops_devserver.testing import StandIn
 from influxops_postgres import PostgresSettings
 from influxops_postgres.connection import settings
@@ -55,28 +55,28 @@ def given_up(text: str = "no answer within 1 s") -> Iterator[None]:
 
 
 def source_reads(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    list(make_source(**values).influxops_tenants(Context()))
+    list(make_source(**values).influxops_tenants(RunContext()))
 
 
 def source_looks_up(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    list(make_source(**values).influxops_find(["acme"], Context()))
+    list(make_source(**values).influxops_get_tenants(["acme"], RunContext()))
 
 
 def source_locks(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    with make_source(**values).influxops_lock(Context()):
+    with make_source(**values).influxops_lock(RunContext()):
         pass
 
 
 def ledger_reads(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    make_ledger(**values).influxops_records(Context(), None)
+    make_ledger(**values).influxops_load_records(None, RunContext())
 
 
 def ledger_writes(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    make_ledger(**values).influxops_reserve([Record("acme", State.PENDING)], Context())
+    make_ledger(**values).influxops_claim([Record("acme", State.PENDING)], RunContext())
 
 
 def ledger_lives(make_source: MakeSource, make_ledger: MakeLedger, **values: object) -> None:
-    with make_ledger(**values).influxops_lock(Context()):
+    with make_ledger(**values).influxops_lock(RunContext()):
         pass
 
 
@@ -113,7 +113,7 @@ def test_what_a_pooler_says_itself_comes_with_what_to_do(
     database: TestDatabase, make_source: MakeSource, make_ledger: MakeLedger
 ) -> None:
     database.registry("acme")
-    assert list(installing(make_ledger().settings, Context()))
+    assert list(installing(make_ledger().settings, RunContext()))
     with pgbouncer(database, "statement") as bouncer:
         for way in WAYS:
             with given_up("statement pooling mode"):
@@ -132,14 +132,14 @@ def test_a_kept_connection_that_fell_silent_is_replaced(
     database: TestDatabase, make_ledger: MakeLedger, proxy: LineProxy
 ) -> None:
     ledger = make_ledger(port=str(proxy.port), statement_timeout="20")
-    assert list(installing(ledger.settings, Context()))
+    assert list(installing(ledger.settings, RunContext()))
     for _ in range(2):  # two of them are kept
-        with ledger.influxops_lock(Context()):
-            ledger.influxops_records(Context(), None)
+        with ledger.influxops_lock(RunContext()):
+            ledger.influxops_load_records(None, RunContext())
     assert proxy.fall_silent() >= 2
     began = time.monotonic()
-    with ledger.influxops_lock(Context()):
-        ledger.influxops_records(Context(), None)
+    with ledger.influxops_lock(RunContext()):
+        ledger.influxops_load_records(None, RunContext())
     assert time.monotonic() - began < 3 + SLACK  # one is asked, the others are not
 
 

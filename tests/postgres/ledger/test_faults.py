@@ -17,17 +17,17 @@ from psycopg import sql
 from influxops.plugin import (
     Check,
     ConfigError,
-    Context,
     DeadlineExceeded,
-    Entry,
     Event,
+    HistoryEntry,
+    HistoryQuery,
     Interrupted,
     LedgerError,
+    LedgerUpdate,
     Record,
+    RunContext,
     Server,
     State,
-    Wanted,
-    Writing,
 )
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresLedger
@@ -44,29 +44,29 @@ def a_place(tenant: str, version: int = 0) -> Record:
     return Record(tenant, State.ALLOCATED, f"telemetry_{tenant}", "eu1", version=version)
 
 
-WRITING = Writing(
+WRITING = LedgerUpdate(
     (a_place("acme"),),
     (Server("eu1", "uuid-1"),),
     {"old": "new"},
     frozenset({"registry"}),
-    (Entry(Event.CREATED, "acme"),),
+    (HistoryEntry(Event.CREATED, "acme"),),
 )
 
 
 def checked(ledger: PostgresLedger) -> dict[str, Check]:
-    return {check.name: check for check in ledger.influxops_check(Context())}
+    return {check.name: check for check in ledger.influxops_check(RunContext())}
 
 
 def a_whole_run(ledger: PostgresLedger) -> None:
     """Call every hook as a run does."""
-    context = Context()
+    context = RunContext()
     with ledger.influxops_lock(context):
-        ledger.influxops_records(context, None)
-        ledger.influxops_record(WRITING, context)
-        (there,) = ledger.influxops_records(context, ["acme"]).records.values()
-        (taken,) = ledger.influxops_reserve([there], context)
-        ledger.influxops_record(Writing((taken,)), context)
-        assert ledger.influxops_history(Wanted(), context)
+        ledger.influxops_load_records(None, context)
+        ledger.influxops_commit(WRITING, context)
+        (there,) = ledger.influxops_load_records(["acme"], context).records.values()
+        (taken,) = ledger.influxops_claim([there], context)
+        ledger.influxops_commit(LedgerUpdate((taken,)), context)
+        assert ledger.influxops_history(HistoryQuery(), context)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_who_may_not_make_a_schema_is_told_what_a_dba_can_run(
 ) -> None:
     database.execute("DROP SCHEMA influxops CASCADE")
     with pytest.raises(LedgerError, match="cannot be installed: permission denied") as caught:
-        list(transaction.installing(worker.settings, Context()))
+        list(transaction.installing(worker.settings, RunContext()))
     assert "influxops ledger install --sql" in caught.value.hint
 
 
@@ -146,29 +146,29 @@ def test_a_plan_reads_the_ledger_on_a_standby_and_a_write_says_why_not(
     make_ledger: MakeLedger,
     database: TestDatabase,
 ) -> None:
-    context = Context()
+    context = RunContext()
     with ledger.influxops_lock(context):
-        ledger.influxops_reserve([a_place("acme")], context)
-    ledger.influxops_record(Writing((a_place("globex"),), entries=WRITING.entries), context)
+        ledger.influxops_claim([a_place("acme")], context)
+    ledger.influxops_commit(LedgerUpdate((a_place("globex"),), entries=WRITING.entries), context)
     _catch_up(database.server, standby)
     copy = make_ledger(port=standby.port)
-    records = copy.influxops_records(Context(), None).records
+    records = copy.influxops_load_records(None, RunContext()).records
     # Who lives cannot be seen from there: what somebody has in hand is left alone.
     assert {each.tenant: each.is_claimed for each in records.values()} == {
         "acme": True,
         "globex": False,
     }
-    assert len(list(copy.influxops_history(Wanted(), Context()))) == 1
+    assert len(list(copy.influxops_history(HistoryQuery(), RunContext()))) == 1
     writes: tuple[Callable[[], object], ...] = (
-        lambda: copy.influxops_record(WRITING, Context()),
-        lambda: copy.influxops_reserve([a_place("acme")], Context()),
+        lambda: copy.influxops_commit(WRITING, RunContext()),
+        lambda: copy.influxops_claim([a_place("acme")], RunContext()),
     )
     for write in writes:
         with pytest.raises(LedgerError, match=r"is a standby.*nothing was written"):
             write()
     with (
         pytest.raises(LedgerError, match="a standby holds no locks"),
-        copy.influxops_lock(Context()),
+        copy.influxops_lock(RunContext()),
     ):
         pass
     found = checked(copy)
@@ -181,9 +181,9 @@ def test_a_user_whose_transactions_are_read_only_is_told_so(
 ) -> None:
     database.execute("ALTER ROLE iot SET default_transaction_read_only = on", superuser=True)
     try:
-        assert ledger.influxops_records(Context(), None).records == {}
+        assert ledger.influxops_load_records(None, RunContext()).records == {}
         with pytest.raises(LedgerError, match=r"can only be read here.*nothing was written"):
-            ledger.influxops_record(WRITING, Context())
+            ledger.influxops_commit(WRITING, RunContext())
         assert checked(ledger)["role"].ok is False
     finally:
         database.execute("ALTER ROLE iot RESET ALL", superuser=True)
@@ -205,22 +205,22 @@ def test_a_row_that_was_edited_into_nonsense_is_named(
     says: str,
 ) -> None:
     ready = replace(a_place("acme"), state=State.READY)
-    ledger.influxops_record(Writing((ready, a_place("globex"))), Context())
+    ledger.influxops_commit(LedgerUpdate((ready, a_place("globex"))), RunContext())
     update: LiteralString = f"UPDATE influxops.tenants SET {edit} WHERE tenant = 'acme'"
     with pytest.raises(psycopg.errors.CheckViolation):
         database.execute(update)
     database.execute(f"ALTER TABLE influxops.tenants DROP CONSTRAINT {constraint}", update)
     with pytest.raises(LedgerError) as caught:
-        ledger.influxops_records(Context(), None)
+        ledger.influxops_load_records(None, RunContext())
     assert f"the record of 'acme' {says}" in caught.value.message
     assert "correct its row in influxops.tenants" in caught.value.hint
-    assert "globex" in ledger.influxops_records(Context(), ["globex"]).records
+    assert "globex" in ledger.influxops_load_records(["globex"], RunContext()).records
 
 
 def test_a_time_without_end_is_refused_by_the_table(
     ledger: PostgresLedger, database: TestDatabase
 ) -> None:
-    ledger.influxops_record(Writing((a_place("acme"),)), Context())
+    ledger.influxops_commit(LedgerUpdate((a_place("acme"),)), RunContext())
     with pytest.raises(psycopg.errors.CheckViolation):
         database.execute("UPDATE influxops.tenants SET drop_after = 'infinity'")
 
@@ -232,16 +232,16 @@ def test_a_server_that_is_away_and_a_wrong_password_are_told(
     monkeypatch.setenv("LEDGER_PASSWORD", "wrong-secret")
     refused = make_ledger(password={"env": "LEDGER_PASSWORD"})
     for each, says in ((away, "refused"), (refused, "password authentication failed")):
-        for hook in (each.influxops_reserve, each.influxops_lock, each.influxops_records):
+        for hook in (each.influxops_claim, each.influxops_lock, each.influxops_load_records):
             call: Any = hook
             with pytest.raises(LedgerError, match=says) as caught:
                 if hook == each.influxops_lock:
-                    with call(Context()):
+                    with call(RunContext()):
                         pass
-                elif hook == each.influxops_records:
-                    call(Context(), None)
+                elif hook == each.influxops_load_records:
+                    call(RunContext(), None)
                 else:
-                    call([a_place("acme")], Context())
+                    call([a_place("acme")], RunContext())
             assert "wrong-secret" not in str(caught.value)
             assert caught.value.hint
         assert checked(each)["connection"].ok is False
@@ -256,9 +256,9 @@ def test_a_transaction_that_met_another_one_is_tried_again(
     ledger: PostgresLedger, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ends one of two that wait for each other, and that one begins anew."""
-    ledger.influxops_record(Writing((a_place("a"), a_place("b"))), Context())
-    records = ledger.influxops_records(Context(), None).records
-    again = Writing(tuple(replace(each, error="x") for each in records.values()))
+    ledger.influxops_commit(LedgerUpdate((a_place("a"), a_place("b"))), RunContext())
+    records = ledger.influxops_load_records(None, RunContext()).records
+    again = LedgerUpdate(tuple(replace(each, error="x") for each in records.values()))
     # Who looks for a deadlock first is the one that is ended.
     database.execute("ALTER ROLE iot SET deadlock_timeout = '3s'", superuser=True)
     try:
@@ -268,7 +268,7 @@ def test_a_transaction_that_met_another_one_is_tried_again(
         ):
             other.execute("SET deadlock_timeout = '60s'")
             other.execute("UPDATE influxops.tenants SET attempts = 7 WHERE tenant = 'b'")
-            done = pool.submit(ledger.influxops_record, again, Context(60))
+            done = pool.submit(ledger.influxops_commit, again, RunContext(60))
             with psycopg.connect(database.superuser_conninfo, autocommit=True) as watch:
                 give_up = time.monotonic() + 30
                 waits = (
@@ -286,33 +286,33 @@ def test_a_transaction_that_met_another_one_is_tried_again(
 
 
 def test_a_run_that_is_over_writes_nothing(ledger: PostgresLedger) -> None:
-    context = Context()
+    context = RunContext()
     context.cancel()
     with pytest.raises(Interrupted):
-        ledger.influxops_record(WRITING, context)
+        ledger.influxops_commit(WRITING, context)
     with pytest.raises(Interrupted):
-        ledger.influxops_records(context, None)
-    assert ledger.influxops_records(Context(), None).records == {}
+        ledger.influxops_load_records(None, context)
+    assert ledger.influxops_load_records(None, RunContext()).records == {}
 
 
 def test_the_deadline_ends_a_write_that_waits_for_another_one(
     ledger: PostgresLedger, database: TestDatabase
 ) -> None:
-    (there,) = ledger.influxops_record(Writing((a_place("acme"),)), Context())
+    (there,) = ledger.influxops_commit(LedgerUpdate((a_place("acme"),)), RunContext())
     with psycopg.connect(database.conninfo) as other:
         other.execute("UPDATE influxops.tenants SET attempts = 7")
         started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
-            ledger.influxops_record(Writing((replace(there, error="x"),)), Context(0.5))
+            ledger.influxops_commit(LedgerUpdate((replace(there, error="x"),)), RunContext(0.5))
         assert time.monotonic() - started < 6
-    assert ledger.influxops_records(Context(), None).records["acme"].error == ""
+    assert ledger.influxops_load_records(None, RunContext()).records["acme"].error == ""
 
 
 def test_doctor_tells_of_runs_at_work_and_of_what_dead_ones_left(ledger: PostgresLedger) -> None:
     assert checked(ledger)["runs"].message == "none at work"
-    context = Context()
+    context = RunContext()
     with ledger.influxops_lock(context):
-        ledger.influxops_reserve([a_place("a"), a_place("b")], context)
+        ledger.influxops_claim([a_place("a"), a_place("b")], context)
         living = checked(ledger)["runs"]
         assert (living.ok, living.message) == (True, "1 run at work on 2 tenants")
     dead = checked(ledger)["runs"]

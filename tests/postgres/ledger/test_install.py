@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from influxops.plugin import Context, LedgerError, Record, State, Wanted, Writing
+from influxops.plugin import HistoryQuery, LedgerError, LedgerUpdate, Record, RunContext, State
 from influxops_postgres import PostgresLedger
 from influxops_postgres.connection.migrations import Migration, migrations
 from influxops_postgres.ledger import schema
@@ -40,19 +40,19 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def versions(ledger: PostgresLedger) -> list[int]:
-    return [each.version for each in installing(ledger.settings, Context())]
+    return [each.version for each in installing(ledger.settings, RunContext())]
 
 
 def uses(ledger: PostgresLedger) -> dict[str, object]:
     """Every hook that uses the schema, and what it gives."""
-    context = Context()
+    context = RunContext()
     record = Record("acme", State.PENDING)
     with ledger.influxops_lock(context):
         calls: dict[str, Callable[[], object]] = {
-            "records": lambda: ledger.influxops_records(context, None),
-            "reserve": lambda: ledger.influxops_reserve([record], context),
-            "record": lambda: ledger.influxops_record(Writing((record,)), context),
-            "history": lambda: ledger.influxops_history(Wanted(), context),
+            "records": lambda: ledger.influxops_load_records(None, context),
+            "reserve": lambda: ledger.influxops_claim([record], context),
+            "record": lambda: ledger.influxops_commit(LedgerUpdate((record,)), context),
+            "history": lambda: ledger.influxops_history(HistoryQuery(), context),
         }
         found: dict[str, object] = {}
         for name, call in calls.items():
@@ -161,7 +161,7 @@ def test_an_upgrade_calls_ready_only_those_whose_marker_a_run_has_read_back(
     with psycopg.connect(database.conninfo) as connection:
         before = connection.execute("SELECT tenant, state FROM influxops.tenants").fetchall()
     assert versions(ledger) == KNOWN[1:]
-    records = ledger.influxops_records(Context(), None).records
+    records = ledger.influxops_load_records(None, RunContext()).records
     assert {id_: record.state.value for id_, record in records.items()} == {
         id_: "unconfirmed" if id_ in _UNSEEN else state for id_, state in before
     }
@@ -274,7 +274,7 @@ def test_status_says_what_the_ledger_holds(cli: Cli, make_ledger: MakeLedger) ->
     assert versions(ledger) == KNOWN
     assert "no tenant is recorded" in cli("ledger", "status").out
     records = tuple(Record(f"t{number}", State.PENDING) for number in range(3))
-    ledger.influxops_record(Writing(records), Context())
+    ledger.influxops_commit(LedgerUpdate(records), RunContext())
     shown = cli("ledger", "status")
     assert f"version {NEWEST}" in shown.lines[0]
     assert shown.lines[-1].split() == ["default", "pending", "3"]

@@ -16,16 +16,16 @@ import pytest
 from msgspec.structs import replace
 
 from influxops.plugin import (
-    Context,
-    Entry,
     Event,
+    HistoryEntry,
+    HistoryQuery,
     LedgerError,
-    Memory,
+    LedgerSnapshot,
+    LedgerUpdate,
     Record,
+    RunContext,
     Server,
     State,
-    Wanted,
-    Writing,
 )
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresLedger
@@ -42,16 +42,16 @@ def a_place(tenant: str, target: str = "eu1", version: int = 0) -> Record:
     )
 
 
-def reserve(ledger: PostgresLedger, context: Context, *records: Record) -> dict[str, Record]:
-    return {each.tenant: each for each in ledger.influxops_reserve(records, context)}
+def reserve(ledger: PostgresLedger, context: RunContext, *records: Record) -> dict[str, Record]:
+    return {each.tenant: each for each in ledger.influxops_claim(records, context)}
 
 
-def record(ledger: PostgresLedger, context: Context, writing: Writing) -> dict[str, Record]:
-    return {each.tenant: each for each in ledger.influxops_record(writing, context)}
+def record(ledger: PostgresLedger, context: RunContext, writing: LedgerUpdate) -> dict[str, Record]:
+    return {each.tenant: each for each in ledger.influxops_commit(writing, context)}
 
 
-def remembered(ledger: PostgresLedger, tenants: Sequence[str] | None = None) -> Memory:
-    return ledger.influxops_records(Context(), tenants)
+def remembered(ledger: PostgresLedger, tenants: Sequence[str] | None = None) -> LedgerSnapshot:
+    return ledger.influxops_load_records(tenants, RunContext())
 
 
 def kept(ledger: PostgresLedger, tenant: str) -> Record:
@@ -59,7 +59,7 @@ def kept(ledger: PostgresLedger, tenant: str) -> Record:
 
 
 def test_a_ledger_remembers_every_field_of_a_record(ledger: PostgresLedger) -> None:
-    context = Context()
+    context = RunContext()
     due = datetime.now(UTC) + timedelta(days=7)
     given = Record(
         "tenänt/'1\"\\",
@@ -77,7 +77,7 @@ def test_a_ledger_remembers_every_field_of_a_record(ledger: PostgresLedger) -> N
         error="no answer: 100% \x1b[0m ünlikely",
         attempts=3,
     )
-    returned = record(ledger, context, Writing((given,)))[given.tenant]
+    returned = record(ledger, context, LedgerUpdate((given,)))[given.tenant]
     now = datetime.now(UTC)
     assert kept(ledger, given.tenant) == returned
     since = returned.state_since
@@ -87,10 +87,10 @@ def test_a_ledger_remembers_every_field_of_a_record(ledger: PostgresLedger) -> N
 
 
 def test_since_is_the_ledger_s_time_of_the_last_change_of_state(ledger: PostgresLedger) -> None:
-    context = Context()
+    context = RunContext()
 
     def write(new: Record) -> Record:
-        return record(ledger, context, Writing((new,)))[new.tenant]
+        return record(ledger, context, LedgerUpdate((new,)))[new.tenant]
 
     first = write(replace(a_place("acme"), state=State.READY, state_since=SOME_TIME))
     assert first.state_since is not None and first.state_since > SOME_TIME
@@ -102,25 +102,25 @@ def test_since_is_the_ledger_s_time_of_the_last_change_of_state(ledger: Postgres
 
 
 def test_a_reservation_is_this_run_s_until_it_is_recorded(ledger: PostgresLedger) -> None:
-    context = Context()
+    context = RunContext()
     with ledger.influxops_lock(context):
         taken = reserve(ledger, context, a_place("acme"))["acme"]
         assert (taken.claimed_by, taken.version, taken.is_claimed) == (context.id, 1, False)
-        assert ledger.influxops_records(context, None).records["acme"] == taken
+        assert ledger.influxops_load_records(None, context).records["acme"] == taken
         assert kept(ledger, "acme") == replace(taken, is_claimed=True)  # for any other run
-        done = record(ledger, context, Writing((replace(taken, state=State.READY),)))["acme"]
+        done = record(ledger, context, LedgerUpdate((replace(taken, state=State.READY),)))["acme"]
     assert (done.claimed_by, done.version, done.state) == ("", 2, State.READY)
     assert kept(ledger, "acme") == done
 
 
 def test_a_change_that_is_based_on_another_version_is_refused(ledger: PostgresLedger) -> None:
-    context = Context()
+    context = RunContext()
     with ledger.influxops_lock(context):
         first = reserve(ledger, context, a_place("acme"))["acme"]
         for version in (0, 2, 7):
             told = reserve(ledger, context, a_place("acme", "eu2", version))["acme"]
             assert told == first
-            done = record(ledger, context, Writing((a_place("acme", "eu2", version),)))["acme"]
+            done = record(ledger, context, LedgerUpdate((a_place("acme", "eu2", version),)))["acme"]
             assert done == first
         # One that is gone is not made anew by who thinks that it is there.
         assert reserve(ledger, context, a_place("globex", version=3)) == {}
@@ -130,14 +130,14 @@ def test_a_change_that_is_based_on_another_version_is_refused(ledger: PostgresLe
 def test_what_a_living_run_holds_is_nobody_else_s_even_with_the_right_version(
     ledger: PostgresLedger, make_ledger: MakeLedger
 ) -> None:
-    first, second = Context(), Context()
+    first, second = RunContext(), RunContext()
     other = make_ledger()
     with other.influxops_lock(second):
         with ledger.influxops_lock(first):
             taken = reserve(ledger, first, a_place("acme"))["acme"]
             wish = replace(taken, target="eu2")
             assert reserve(other, second, wish)["acme"] == replace(taken, is_claimed=True)
-            assert record(other, second, Writing((wish,)))["acme"] == replace(
+            assert record(other, second, LedgerUpdate((wish,)))["acme"] == replace(
                 taken, is_claimed=True
             )
         # It lives no more.
@@ -149,9 +149,9 @@ def test_what_a_living_run_holds_is_nobody_else_s_even_with_the_right_version(
 def test_a_run_that_does_not_live_takes_nothing(
     ledger: PostgresLedger, database: TestDatabase
 ) -> None:
-    context = Context()
+    context = RunContext()
     with pytest.raises(LedgerError, match="lost the lock by which others see that it lives"):
-        ledger.influxops_reserve([a_place("acme")], context)
+        ledger.influxops_claim([a_place("acme")], context)
     with pytest.raises(LedgerError, match="broke during the run"), ledger.influxops_lock(context):
         reserve(ledger, context, a_place("acme"))
         database.execute(
@@ -160,19 +160,19 @@ def test_a_run_that_does_not_live_takes_nothing(
             superuser=True,
         )
         with pytest.raises(LedgerError, match="nothing was written"):
-            ledger.influxops_reserve([a_place("globex")], context)
+            ledger.influxops_claim([a_place("globex")], context)
     assert list(remembered(ledger).records) == ["acme"]
 
 
 _DIES = """
 import sys
-from influxops.plugin import Context, Record, State
+from influxops.plugin import RunContext, Record, State
 from influxops_postgres import PostgresLedger, PostgresLedgerSettings
 
 ledger = PostgresLedger("", PostgresLedgerSettings.parse({"dsn": sys.argv[1], "password": None}))
-context = Context()
+context = RunContext()
 with ledger.influxops_lock(context):
-    ledger.influxops_reserve([Record("acme", State.ALLOCATED, "telemetry_acme", "eu1")], context)
+    ledger.influxops_claim([Record("acme", State.ALLOCATED, "telemetry_acme", "eu1")], context)
     print(context.id, flush=True)
     sys.stdin.read()
 """
@@ -200,7 +200,7 @@ def test_a_run_that_is_killed_holds_nothing_any_more(
     _await_no_locks(database)
     left = kept(ledger, "acme")
     assert left == replace(held, is_claimed=False)
-    context = Context()
+    context = RunContext()
     with ledger.influxops_lock(context):
         assert reserve(ledger, context, left)["acme"].claimed_by == context.id
 
@@ -222,8 +222,8 @@ def test_of_ten_runs_that_want_the_same_tenants_exactly_one_gets_each(
     tenants = [f"tenant-{number}" for number in range(300)]
     together = threading.Barrier(10)
 
-    def run(number: int) -> tuple[Context, dict[str, Record]]:
-        own, context = make_ledger(), Context(60)
+    def run(number: int) -> tuple[RunContext, dict[str, Record]]:
+        own, context = make_ledger(), RunContext(60)
         # Each in another order: what is sent in the order of its list would deadlock.
         mine = tenants[30 * number :] + tenants[: 30 * number]
         with own.influxops_lock(context):
@@ -257,15 +257,15 @@ def test_of_runs_that_write_the_same_tenants_one_does_and_they_do_not_deadlock(
     together = threading.Barrier(4)
 
     def run(number: int) -> Counter[str]:
-        own, context, won = make_ledger(), Context(60), Counter[str]()
+        own, context, won = make_ledger(), RunContext(60), Counter[str]()
         for turn in range(10):
             order = tenants if (number + turn) % 2 else tenants[::-1]
-            there = own.influxops_records(context, None).records
+            there = own.influxops_load_records(None, context).records
             wanted = [there.get(each) or a_place(each) for each in order]
             together.wait(60)
             mark = f"{number}-{turn}"
-            written = own.influxops_record(
-                Writing(tuple(replace(each, error=mark) for each in wanted)), context
+            written = own.influxops_commit(
+                LedgerUpdate(tuple(replace(each, error=mark) for each in wanted)), context
             )
             won.update(each.tenant for each in written if each.error == mark)
             together.wait(60)
@@ -284,25 +284,27 @@ def test_of_runs_that_write_the_same_tenants_one_does_and_they_do_not_deadlock(
 def test_namespaces_know_nothing_of_each_other(
     ledger: PostgresLedger, make_ledger: MakeLedger
 ) -> None:
-    context = Context()
+    context = RunContext()
     other = make_ledger(namespace="plant-2 'ü% ")
-    entry = Entry(Event.CREATED, "acme")
-    record(ledger, context, Writing((a_place("acme"),), sources=frozenset({"a"})))
+    entry = HistoryEntry(Event.CREATED, "acme")
+    record(ledger, context, LedgerUpdate((a_place("acme"),), sources=frozenset({"a"})))
     record(
         other,
         context,
-        Writing((a_place("acme", "eu9"),), (Server("eu9"),), entries=(entry,)),
+        LedgerUpdate((a_place("acme", "eu9"),), (Server("eu9"),), entries=(entry,)),
     )
     assert kept(ledger, "acme").target == "eu1"
     assert kept(other, "acme").target == "eu9"
     assert remembered(ledger).servers == ()
     assert remembered(other).sources == frozenset()
-    assert ledger.influxops_history(Wanted(), context) == []
-    assert len(list(other.influxops_history(Wanted(), context))) == 1
+    assert ledger.influxops_history(HistoryQuery(), context) == []
+    assert len(list(other.influxops_history(HistoryQuery(), context))) == 1
 
 
 def test_only_the_records_of_the_tenants_asked_for_are_read(ledger: PostgresLedger) -> None:
-    record(ledger, Context(), Writing(tuple(map(a_place, ("a", "b", "c"))), (Server("eu1"),)))
+    record(
+        ledger, RunContext(), LedgerUpdate(tuple(map(a_place, ("a", "b", "c"))), (Server("eu1"),))
+    )
     some = remembered(ledger, ["a", "c", "nobody"])
     assert set(some.records) == {"a", "c"}
     assert [server.target for server in some.servers] == ["eu1"]
@@ -311,7 +313,7 @@ def test_only_the_records_of_the_tenants_asked_for_are_read(ledger: PostgresLedg
 
 def test_a_server_keeps_its_time_until_it_is_another_one(ledger: PostgresLedger) -> None:
     def write(*servers: Server) -> dict[str, Server]:
-        record(ledger, Context(), Writing(servers=servers))
+        record(ledger, RunContext(), LedgerUpdate(servers=servers))
         return {each.target: each for each in remembered(ledger).servers}
 
     later = SOME_TIME + timedelta(days=1)
@@ -331,7 +333,7 @@ def test_what_is_known_of_a_server_is_kept_until_it_is_read_in_full(
     ledger: PostgresLedger,
 ) -> None:
     def write(server: Server) -> Server:
-        record(ledger, Context(), Writing(servers=(server,)))
+        record(ledger, RunContext(), LedgerUpdate(servers=(server,)))
         return remembered(ledger).servers[0]
 
     known = Server("eu1", "uuid-1", edition="Core", capacity=5, unrecorded=2)
@@ -346,18 +348,20 @@ def test_what_is_known_of_a_server_is_kept_until_it_is_read_in_full(
 
 
 def test_targets_get_new_names_even_each_other_s(ledger: PostgresLedger) -> None:
-    context = Context()
+    context = RunContext()
     moving = replace(a_place("m", "a"), state=State.MOVING, secondary_target="b")
     servers = (Server("a", "uuid-a"), Server("b", "uuid-b"), Server("c", "uuid-c"))
     record(
-        ledger, context, Writing((a_place("x", "a"), a_place("y", "b"), moving, a_place("z", "c")))
+        ledger,
+        context,
+        LedgerUpdate((a_place("x", "a"), a_place("y", "b"), moving, a_place("z", "c"))),
     )
-    record(ledger, context, Writing(servers=servers))
+    record(ledger, context, LedgerUpdate(servers=servers))
     before = remembered(ledger)
     # The record is of after the renaming, and of a version from before it.
     written = replace(before.records["z"], target="d", attempts=1)
     renamed = {"a": "b", "b": "a", "c": "d"}
-    record(ledger, context, Writing((written,), renamed=renamed))
+    record(ledger, context, LedgerUpdate((written,), renamed=renamed))
     after = remembered(ledger)
     assert {
         each.tenant: (each.target, each.secondary_target) for each in after.records.values()
@@ -381,10 +385,10 @@ def test_who_was_recorded_after_a_name_changed_keeps_that_name(ledger: PostgresL
     new = replace(
         a_place("new", "a"), identity="uuid-b", secondary_target="a", secondary_identity="uuid-a"
     )
-    record(ledger, Context(), Writing((old, new), (Server("a", "uuid-a"),)))
+    record(ledger, RunContext(), LedgerUpdate((old, new), (Server("a", "uuid-a"),)))
     now = (Server("a", "uuid-b"), Server("c", "uuid-a"))
     for _ in range(2):  # as two runs at once do
-        record(ledger, Context(), Writing(servers=now, renamed={"a": "c"}))
+        record(ledger, RunContext(), LedgerUpdate(servers=now, renamed={"a": "c"}))
     after = remembered(ledger)
     assert {
         each.tenant: (each.target, each.secondary_target) for each in after.records.values()
@@ -396,14 +400,14 @@ def test_who_was_recorded_after_a_name_changed_keeps_that_name(ledger: PostgresL
 
 
 def test_sources_are_seen_once_and_stay_seen(ledger: PostgresLedger) -> None:
-    record(ledger, Context(), Writing(sources=frozenset({"a", "b"})))
-    record(ledger, Context(), Writing(sources=frozenset({"b", "c"})))
+    record(ledger, RunContext(), LedgerUpdate(sources=frozenset({"a", "b"})))
+    record(ledger, RunContext(), LedgerUpdate(sources=frozenset({"b", "c"})))
     assert remembered(ledger).sources == {"a", "b", "c"}
 
 
 def test_the_history_says_who_did_what_when_the_oldest_first(ledger: PostgresLedger) -> None:
-    first, second = Context(), Context()
-    full = Entry(
+    first, second = RunContext(), RunContext()
+    full = HistoryEntry(
         Event.RETENTION,
         "acme",
         "eu1",
@@ -414,33 +418,37 @@ def test_the_history_says_who_did_what_when_the_oldest_first(ledger: PostgresLed
         "it says: no 'ü\\\"%s'",
         who="ann@host",
     )
-    record(ledger, first, Writing(entries=(Entry(Event.CREATED, "acme"), full)))
+    record(ledger, first, LedgerUpdate(entries=(HistoryEntry(Event.CREATED, "acme"), full)))
     middle = datetime.now(UTC)
-    record(ledger, second, Writing(entries=(Entry(Event.DROPPED, "globex"), Entry(Event.LOST))))
+    record(
+        ledger,
+        second,
+        LedgerUpdate(entries=(HistoryEntry(Event.DROPPED, "globex"), HistoryEntry(Event.LOST))),
+    )
 
-    def read(wanted: Wanted) -> list[Entry]:
-        return list(ledger.influxops_history(wanted, Context()))
+    def read(wanted: HistoryQuery) -> list[HistoryEntry]:
+        return list(ledger.influxops_history(wanted, RunContext()))
 
-    entries = read(Wanted())
+    entries = read(HistoryQuery())
     assert [each.event for each in entries] == ["created", "retention", "dropped", "lost"]
     assert [each.run for each in entries] == [first.id] * 2 + [second.id] * 2
     at = entries[1].at
     assert at is not None and abs(at - middle) < timedelta(minutes=1)
     assert entries[1] == replace(full, at=at, run=first.id)
-    assert read(Wanted(tenants=["globex", "acme"])) == entries[:3]
-    assert read(Wanted(tenants=[])) == []
-    assert read(Wanted(run=second.id)) == entries[2:]
-    assert read(Wanted(most=3)) == entries[1:]
-    assert read(Wanted(tenants={"acme"}, run=first.id, most=1)) == [entries[1]]
-    assert read(Wanted(since=entries[2].at)) == entries[2:]
-    assert read(Wanted(since=datetime.now(UTC) + timedelta(hours=1))) == []
+    assert read(HistoryQuery(tenants=["globex", "acme"])) == entries[:3]
+    assert read(HistoryQuery(tenants=[])) == []
+    assert read(HistoryQuery(run=second.id)) == entries[2:]
+    assert read(HistoryQuery(most=3)) == entries[1:]
+    assert read(HistoryQuery(tenants={"acme"}, run=first.id, most=1)) == [entries[1]]
+    assert read(HistoryQuery(since=entries[2].at)) == entries[2:]
+    assert read(HistoryQuery(since=datetime.now(UTC) + timedelta(hours=1))) == []
 
 
 def test_an_entry_is_kept_though_its_record_was_refused(ledger: PostgresLedger) -> None:
-    entry = Entry(Event.CREATED, "acme")
-    record(ledger, Context(), Writing((a_place("acme", version=5),), entries=(entry,)))
+    entry = HistoryEntry(Event.CREATED, "acme")
+    record(ledger, RunContext(), LedgerUpdate((a_place("acme", version=5),), entries=(entry,)))
     assert remembered(ledger).records == {}
-    assert len(list(ledger.influxops_history(Wanted(), Context()))) == 1
+    assert len(list(ledger.influxops_history(HistoryQuery(), RunContext()))) == 1
 
 
 @pytest.mark.parametrize(
@@ -454,36 +462,36 @@ def test_an_entry_is_kept_though_its_record_was_refused(ledger: PostgresLedger) 
 def test_nobody_changes_the_history(
     ledger: PostgresLedger, database: TestDatabase, change: str
 ) -> None:
-    record(ledger, Context(), Writing(entries=(Entry(Event.CREATED, "acme"),)))
+    record(ledger, RunContext(), LedgerUpdate(entries=(HistoryEntry(Event.CREATED, "acme"),)))
     for conninfo in (database.conninfo, database.superuser_conninfo):
         with (
             psycopg.connect(conninfo) as connection,
             pytest.raises(psycopg.errors.InsufficientPrivilege, match="never changed"),
         ):
             connection.execute(change.encode())
-    assert len(list(ledger.influxops_history(Wanted(), Context()))) == 1
+    assert len(list(ledger.influxops_history(HistoryQuery(), RunContext()))) == 1
 
 
 def test_all_of_a_writing_is_written_or_nothing(ledger: PostgresLedger) -> None:
     nonsense = replace(a_place("globex"), target=None)
-    writing = Writing((a_place("acme"), nonsense), (Server("eu1"),), sources=frozenset({"a"}))
+    writing = LedgerUpdate((a_place("acme"), nonsense), (Server("eu1"),), sources=frozenset({"a"}))
     with pytest.raises(LedgerError, match=r"refuses what was to be recorded.*nothing was written"):
-        ledger.influxops_record(writing, Context())
-    assert replace(remembered(ledger), now=None) == Memory()
+        ledger.influxops_commit(writing, RunContext())
+    assert replace(remembered(ledger), now=None) == LedgerSnapshot()
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
 def test_text_that_postgresql_does_not_store_is_told_or_replaced(
     ledger: PostgresLedger, text: str
 ) -> None:
-    record(ledger, Context(), Writing((replace(a_place("acme"), error=text),)))
+    record(ledger, RunContext(), LedgerUpdate((replace(a_place("acme"), error=text),)))
     assert kept(ledger, "acme").error == "a\ufffdb"
-    entry = Entry(Event.CREATED, "acme", message=text)
-    record(ledger, Context(), Writing(entries=(entry,)))
-    (read,) = ledger.influxops_history(Wanted(), Context())
+    entry = HistoryEntry(Event.CREATED, "acme", message=text)
+    record(ledger, RunContext(), LedgerUpdate(entries=(entry,)))
+    (read,) = ledger.influxops_history(HistoryQuery(), RunContext())
     assert read.message == "a\ufffdb"
     with pytest.raises(LedgerError, match=r"its .* has a character"):
-        ledger.influxops_record(Writing((a_place(text),)), Context())
+        ledger.influxops_commit(LedgerUpdate((a_place(text),)), RunContext())
     assert remembered(ledger, [text]).records == {}
 
 
@@ -494,16 +502,16 @@ def test_what_is_written_takes_the_same_number_of_statements_however_many_tenant
 
     def statements(number: int) -> int:
         names = [f"{number}-{each}" for each in range(number)]
-        context = Context()
+        context = RunContext()
         start = log.stat().st_size
         with ledger.influxops_lock(context):
             taken = reserve(ledger, context, *map(a_place, names))
             again = reserve(ledger, context, *map(a_place, names))  # all refused
             assert again == taken
-            entries = tuple(Entry(Event.CREATED, each) for each in names)
+            entries = tuple(HistoryEntry(Event.CREATED, each) for each in names)
             done = tuple(replace(each, state=State.READY) for each in taken.values())
             servers = tuple(Server(f"{number}-{each}") for each in range(3))
-            ledger.influxops_record(Writing(done, servers, entries=entries), context)
+            ledger.influxops_commit(LedgerUpdate(done, servers, entries=entries), context)
         assert set(names) <= set(remembered(ledger).records)
         with log.open("rb") as file:
             file.seek(start)

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from influxops.plugin import Check, Context
+from influxops.plugin import Check, RunContext
 from influxops_postgres import PostgresSource
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource, seeing_all_rows
 
 
 def checks(source: PostgresSource) -> dict[str, Check]:
-    return {check.name: check for check in source.influxops_check(Context())}
+    return {check.name: check for check in source.influxops_check(RunContext())}
 
 
 def test_a_registry_without_faults_passes_every_check(

@@ -7,7 +7,7 @@ import threading
 import psycopg
 import pytest
 
-from influxops.plugin import Context, Interrupted, LockBusy, SourceError
+from influxops.plugin import Interrupted, LockBusy, RunContext, SourceError
 from influxops_demo.postgres import EmbeddedPostgres
 from tests.pg import TestDatabase
 from tests.postgres.conftest import MakeSource
@@ -23,13 +23,13 @@ def test_a_second_run_is_told_who_holds_the_lock(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
     database.registry()
-    with make_source().influxops_lock(Context()):
+    with make_source().influxops_lock(RunContext()):
         with psycopg.connect(database.superuser_conninfo) as connection:
             holder = connection.execute(_HOLDERS).fetchone()
             assert holder is not None
         # The same table, spelt in another way.
         second = make_source(table="public.device_registry", lock_timeout="0.3")
-        with pytest.raises(LockBusy) as caught, second.influxops_lock(Context()):
+        with pytest.raises(LockBusy) as caught, second.influxops_lock(RunContext()):
             pass
     message = caught.value.message
     assert f"influxops (pid {holder[0]}, user iot, from 127.0.0.1, since 20" in message
@@ -41,11 +41,11 @@ def test_the_lock_is_free_again_after_the_run_however_it_ends(
 ) -> None:
     database.registry()
     source = make_source(lock_timeout=0)
-    with pytest.raises(ZeroDivisionError), source.influxops_lock(Context()):
+    with pytest.raises(ZeroDivisionError), source.influxops_lock(RunContext()):
         raise ZeroDivisionError
-    with source.influxops_lock(Context()):
+    with source.influxops_lock(RunContext()):
         pass
-    with source.influxops_lock(Context()):
+    with source.influxops_lock(RunContext()):
         pass
 
 
@@ -54,7 +54,7 @@ def test_a_run_waits_for_the_one_before_it(database: TestDatabase, make_source: 
     order: list[str] = []
     waits = threading.Event()
 
-    class Watched(Context):
+    class Watched(RunContext):
         def pause(self, seconds: float) -> None:
             waits.set()
             super().pause(seconds)
@@ -64,7 +64,7 @@ def test_a_run_waits_for_the_one_before_it(database: TestDatabase, make_source: 
             order.append("second")
 
     thread = threading.Thread(target=second)
-    with make_source().influxops_lock(Context()):
+    with make_source().influxops_lock(RunContext()):
         thread.start()
         assert waits.wait(20)
         order.append("first")
@@ -75,13 +75,13 @@ def test_a_run_waits_for_the_one_before_it(database: TestDatabase, make_source: 
 def test_a_cancelled_run_stops_waiting(database: TestDatabase, make_source: MakeSource) -> None:
     database.registry()
 
-    class Impatient(Context):
+    class Impatient(RunContext):
         def pause(self, seconds: float) -> None:
             self.cancel()
             super().pause(seconds)
 
     with (
-        make_source().influxops_lock(Context()),
+        make_source().influxops_lock(RunContext()),
         pytest.raises(Interrupted),
         make_source(lock_timeout=60).influxops_lock(Impatient()),
     ):
@@ -102,9 +102,9 @@ def test_runs_on_one_registry_database_share_its_lock_whatever_they_read(
 ) -> None:
     database.registry()
     with (
-        make_source().influxops_lock(Context()),
+        make_source().influxops_lock(RunContext()),
         pytest.raises(LockBusy),
-        make_source(lock_timeout=0, **values).influxops_lock(Context()),
+        make_source(lock_timeout=0, **values).influxops_lock(RunContext()),
     ):
         pass
 
@@ -113,10 +113,10 @@ def test_a_name_of_its_own_separates_a_registry(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
     with (
-        make_source().influxops_lock(Context()),
-        make_source(lock="plant-2", lock_timeout=0).influxops_lock(Context()),
+        make_source().influxops_lock(RunContext()),
+        make_source(lock="plant-2", lock_timeout=0).influxops_lock(RunContext()),
         pytest.raises(LockBusy),
-        make_source(lock="plant-2", lock_timeout=0).influxops_lock(Context()),
+        make_source(lock="plant-2", lock_timeout=0).influxops_lock(RunContext()),
     ):
         pass
 
@@ -133,7 +133,7 @@ def test_the_lock_s_transaction_is_idle_and_holds_up_no_vacuum(
     try:
         with (
             psycopg.connect(database.superuser_conninfo, autocommit=True) as connection,
-            make_source().influxops_lock(Context()),
+            make_source().influxops_lock(RunContext()),
         ):
             connection.execute("SELECT pg_sleep(0.2)")
             holders = connection.execute(_HOLDERS).fetchall()
@@ -149,7 +149,7 @@ def test_a_lock_that_was_lost_during_the_run_is_said_when_it_is_given_back(
     done = []
     with (
         pytest.raises(SourceError, match="with the lock broke"),
-        make_source().influxops_lock(Context()),
+        make_source().influxops_lock(RunContext()),
     ):
         database.execute(
             "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
@@ -166,12 +166,12 @@ def test_a_standby_offers_no_lock(
     source = make_source(port=standby.port, database="iotcloud")
     with (
         pytest.raises(SourceError, match="a standby holds no locks"),
-        source.influxops_lock(Context()),
+        source.influxops_lock(RunContext()),
     ):
         pass
 
 
 def test_no_connection_is_no_lock(make_source: MakeSource) -> None:
     source = make_source(port=1)
-    with pytest.raises(SourceError, match="refused"), source.influxops_lock(Context()):
+    with pytest.raises(SourceError, match="refused"), source.influxops_lock(RunContext()):
         pass

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from influxops.plugin import (
-    Context,
     DeadlineExceeded,
     Finding,
     FindingKind,
     Interrupted,
+    RunContext,
     Severity,
     SourceError,
     Tenant,
@@ -27,7 +27,7 @@ from tests.postgres.conftest import MakeSource, seeing_all_rows
 
 
 def tenants(source: PostgresSource) -> list[Tenant]:
-    return [item for item in source.influxops_tenants(Context()) if isinstance(item, Tenant)]
+    return [item for item in source.influxops_tenants(RunContext()) if isinstance(item, Tenant)]
 
 
 def ids(source: PostgresSource) -> list[str]:
@@ -35,12 +35,12 @@ def ids(source: PostgresSource) -> list[str]:
 
 
 def findings(source: PostgresSource) -> list[Finding]:
-    return [item for item in source.influxops_tenants(Context()) if isinstance(item, Finding)]
+    return [item for item in source.influxops_tenants(RunContext()) if isinstance(item, Finding)]
 
 
 def failure(source: PostgresSource) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        list(source.influxops_tenants(Context()))
+        list(source.influxops_tenants(RunContext()))
     assert "\n" not in str(caught.value)
     assert "iot_dev" not in str(caught.value)
     return caught.value
@@ -56,7 +56,7 @@ def test_each_tenant_of_the_registry_is_given_once(
 
 def test_an_empty_registry_gives_nothing(database: TestDatabase, make_source: MakeSource) -> None:
     database.registry()
-    assert list(make_source().influxops_tenants(Context())) == []
+    assert list(make_source().influxops_tenants(RunContext())) == []
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_no_limit_of_a_statement_and_weeks_for_the_run_fit_together(
 ) -> None:
     database.registry("acme")
     source = make_source(statement_timeout=0, connect_timeout=0)
-    found = list(source.influxops_tenants(Context(timeout=90 * 86_400)))
+    found = list(source.influxops_tenants(RunContext(timeout=90 * 86_400)))
     assert found == [Tenant("acme")]
 
 
@@ -403,14 +403,14 @@ def test_the_run_s_deadline_ends_a_query(database: TestDatabase, make_source: Ma
     source = make_source(query="SELECT pg_sleep(30)::text")
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        list(source.influxops_tenants(Context(timeout=0.5)))
+        list(source.influxops_tenants(RunContext(timeout=0.5)))
     assert time.monotonic() - started < 10
 
 
 def test_a_cancelled_run_ends_a_query_on_the_server_too(
     database: TestDatabase, make_source: MakeSource
 ) -> None:
-    run = Context()
+    run = RunContext()
     source = make_source(query="SELECT pg_sleep(60)::text AS needle")
     raised: list[BaseException] = []
 
@@ -443,7 +443,7 @@ def test_a_cancelled_run_ends_a_query_on_the_server_too(
 
 
 def test_nothing_is_asked_of_a_run_that_is_over(make_source: MakeSource) -> None:
-    run = Context()
+    run = RunContext()
     run.cancel()
     with pytest.raises(Interrupted):
         make_source(port=1).influxops_tenants(run)
@@ -520,7 +520,7 @@ def test_single_tenants_are_looked_up_among_those_that_row_level_security_shows(
     _hide(database)
     source = make_source()
     try:
-        found = source.influxops_find(["acme", "globex"], Context())
+        found = source.influxops_get_tenants(["acme", "globex"], RunContext())
         assert [tenant.id for tenant in found] == ["acme"]
         assert ids(source) == ["acme"]
     finally:

@@ -9,7 +9,7 @@ import time
 import psycopg
 import pytest
 
-from influxops.plugin import Context, Finding, FindingKind, Tenant
+from influxops.plugin import Finding, FindingKind, RunContext, Tenant
 from influxops_postgres import PostgresSettings, PostgresSource
 from influxops_postgres.source.registry import AFTER, ids_query
 from influxops_postgres.source.transaction import reading
@@ -42,7 +42,7 @@ def way(source: PostgresSource, caplog: pytest.LogCaptureFixture) -> str:
     """Read the three tenants of the fleet, and give how that was done."""
     caplog.clear()
     with caplog.at_level(logging.DEBUG, "influxops"):
-        items = list(source.influxops_tenants(Context()))
+        items = list(source.influxops_tenants(RunContext()))
     assert [item.id for item in items if isinstance(item, Tenant)] == ["0", "1", "2"]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "influxops"]
     return line.partition(": ")[2]
@@ -164,7 +164,7 @@ def test_null_and_empty_ids_are_found_by_a_skip_scan(
     fleet(database)
     sql(database, "INSERT INTO device_registry (tenant_id) VALUES (NULL), (NULL), ('')")
     assert way(make_source(), caplog) == "skip scan"
-    items = list(make_source().influxops_tenants(Context()))
+    items = list(make_source().influxops_tenants(RunContext()))
     assert [(item.kind, item.message) for item in items if isinstance(item, Finding)] == [
         (FindingKind.EMPTY_ID, "some rows of device_registry have no tenant_id")
     ]
@@ -205,7 +205,7 @@ def test_both_scans_give_the_same_ids(database: TestDatabase, type_: str) -> Non
             connection.cursor().executemany(
                 "INSERT INTO device_registry VALUES (%s)", [(value,) for value in rows]
             )
-        with reading(settings, Context()) as session:
+        with reading(settings, RunContext()) as session:
             ways = [
                 sorted(
                     str(row[0]) for row in session.texts(ids_query(settings, skip=skip), AFTER).rows

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from influxops.plugin import Check, Context, Finding, FindingKind, Severity, Tenant
+from influxops.plugin import Check, Finding, FindingKind, RunContext, Severity, Tenant
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres import PostgresSource
 from influxops_postgres.source import checks, registry
@@ -54,7 +54,7 @@ def _catch_up(primary: EmbeddedPostgres, standby: EmbeddedPostgres) -> None:
 
 
 def test_tenants_are_read_from_a_standby_that_is_named_as_one(source: PostgresSource) -> None:
-    tenant, finding = source.influxops_tenants(Context())
+    tenant, finding = source.influxops_tenants(RunContext())
     assert tenant == Tenant("acme")
     assert finding == Finding(
         FindingKind.STANDBY, Severity.INFO, "the tenants are read from a standby, 0.0 s behind"
@@ -65,7 +65,9 @@ def test_an_own_query_on_a_standby_is_named_too(
     standby: EmbeddedPostgres, make_source: MakeSource, source: PostgresSource
 ) -> None:
     reader = make_source(port=standby.port, query="SELECT 'acme' AS tenant_id")
-    kinds = [item.kind for item in reader.influxops_tenants(Context()) if isinstance(item, Finding)]
+    kinds = [
+        item.kind for item in reader.influxops_tenants(RunContext()) if isinstance(item, Finding)
+    ]
     assert kinds == ["standby"]
 
 
@@ -84,16 +86,16 @@ def test_a_large_lag_is_a_warning_that_says_what_is_missing(
         give_up = time.monotonic() + 20
         while connection.execute(received).fetchone() != (True,):
             assert time.monotonic() < give_up
-    tenant, finding = source.influxops_tenants(Context())
+    tenant, finding = source.influxops_tenants(RunContext())
     assert tenant == Tenant("acme")
     assert isinstance(finding, Finding)
     assert finding.severity is Severity.WARNING
     assert "newer than that are missing" in finding.message
-    found: dict[str, Check] = {check.name: check for check in source.influxops_check(Context())}
+    found: dict[str, Check] = {check.name: check for check in source.influxops_check(RunContext())}
     assert found["role"].ok is False
 
 
 def test_doctor_names_a_standby(source: PostgresSource) -> None:
-    found = {check.name: check for check in source.influxops_check(Context())}
+    found = {check.name: check for check in source.influxops_check(RunContext())}
     assert found["role"].ok is None
     assert found["role"].message == "a standby, 0.0 s behind; it offers no lock"

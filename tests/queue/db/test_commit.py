@@ -9,7 +9,7 @@ import pytest
 from influxops.config.load import load_config
 from influxops.engine.engine import Engine
 from influxops.errors import Interrupted
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_queue.db.connect import ask
 from influxops_queue.db.queries import Connection, Queries
 from influxops_queue.db.settings import queue_ledger
@@ -69,7 +69,7 @@ def test_a_command_that_is_ended_at_its_commit_says_so_too(
     cli = behind(queued(), proxy)
     for name, value in cli.variables.items():
         monkeypatch.setenv(name, value)
-    context = Context()
+    context = RunContext()
     proxy.before = AtCommit("INSERT INTO hints", Then.LOSE_ANSWER)
     proxy.after = context.cancel
 

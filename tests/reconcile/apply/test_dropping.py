@@ -19,7 +19,7 @@ from influxops.domain.record import Record, State
 from influxops.engine.operations import Drop, DropDue
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.apply import drop_due as dropping
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.engine.test_engine import supplemented
 from tests.fakes import Books, MemoryTarget
@@ -133,7 +133,7 @@ def is_there(bench: Bench, tenant: str = "a") -> bool:
 def test_the_operation_alone_makes_sure_of_two_passes_before_the_drop(one: Bench) -> None:
     trace = traced(one)
     with one.engine() as engine:
-        report = engine.run(DropDue(), Context())
+        report = engine.run(DropDue(), RunContext())
     assert report.exit_code is ExitCode.OK
     assert trace == [("pass", "telemetry_a"), ("pass", "telemetry_a"), ("drop", "")]
     assert not is_there(one)
@@ -145,7 +145,7 @@ def test_late_rows_are_never_dropped_by_the_operation_alone(
 ) -> None:
     one.server("eu1").write("telemetry_a", late=5)
     with one.engine() as engine:
-        engine.run(DropDue(), Context())
+        engine.run(DropDue(), RunContext())
     assert one.server("eu2").data["telemetry_a"]["late"] == 5
     assert is_there(one)
 
@@ -187,7 +187,9 @@ def test_of_many_each_is_dropped_right_after_its_own_last_pass(old: Bench) -> No
 def test_the_last_pass_waits_until_all_that_was_acknowledged_is_visible(
     old: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MemoryTarget, "traits", replace(MemoryTarget.traits, visible_after=0.2))
+    monkeypatch.setattr(
+        MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, visible_after=0.2)
+    )
     eu1 = old.server("eu1")
     ends: dict[str, float] = {}
     gaps: list[float] = []
@@ -394,7 +396,7 @@ def test_a_ledger_that_fails_or_is_slow_after_the_last_pass_keeps_the_old_copy(
 @pytest.mark.parametrize("number", [2, 16])
 def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, number: int) -> None:
     """The passes are eight first ones, and then eight last ones."""
-    context = Context()
+    context = RunContext()
     at_pass(old, number, context.cancel)
     report = drop_due(old, context=context)
     assert report.exit_code is ExitCode.INTERRUPTED
@@ -412,8 +414,10 @@ def test_a_run_that_ends_before_a_drop_keeps_what_it_did_not_drop(old: Bench, nu
 def test_a_run_whose_time_would_end_before_the_last_pass_drops_nothing(
     old: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MemoryTarget, "traits", replace(MemoryTarget.traits, visible_after=300))
-    report = drop_due(old, context=Context(60))
+    monkeypatch.setattr(
+        MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, visible_after=300)
+    )
+    report = drop_due(old, context=RunContext(60))
     assert {finding(report, id_).kind for id_ in IDS} == {FindingKind.NOT_ATTEMPTED}
     assert report.exit_code is not ExitCode.OK
     assert old.server("eu1").changes == []
@@ -441,7 +445,7 @@ def test_a_run_that_was_killed_after_its_last_pass_is_followed_by_one_with_passe
 ) -> None:
     with one.engine() as engine, pytest.raises(_Killed):
         one.server("eu1").before_change = _die
-        engine.run(DropDue(), Context())
+        engine.run(DropDue(), RunContext())
     one.server("eu1").before_change = lambda: None
     one.server("eu1").write("telemetry_a", late=1)
     assert drop_due(one).exit_code is ExitCode.FAILED

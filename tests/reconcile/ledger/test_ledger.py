@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from influxops.config.load import parse_config
 from influxops.domain.database import Inventory
 from influxops.domain.finding import FindingKind
-from influxops.domain.record import Memory, Server
+from influxops.domain.record import LedgerSnapshot, Server
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.plugin import (
@@ -22,7 +22,7 @@ from influxops.plugin import (
     TenantStatus,
 )
 from influxops.reconcile.observe.ledger import ledger_view
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import KINDS, Books
 
@@ -315,7 +315,7 @@ def test_what_a_dead_run_made_is_recorded_once_it_is_seen(kept: Bench) -> None:
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready"}
     assert kept.server().changes == []
-    assert frozenset({"telemetry_a"}) in kept.server().closely
+    assert frozenset({"telemetry_a"}) in kept.server().verify
 
 
 def test_what_was_not_confirmed_is_confirmed_by_the_next_run_and_only_that(kept: Bench) -> None:
@@ -324,10 +324,10 @@ def test_what_was_not_confirmed_is_confirmed_by_the_next_run_and_only_that(kept:
     kept.run()
     assert states(kept) == {"a": "unconfirmed", "b": "ready"}
     server.unconfirmed = ""
-    server.closely.clear()
+    server.verify.clear()
     assert kept.run().exit_code is ExitCode.OK
     assert states(kept) == {"a": "ready", "b": "ready"}
-    assert [names for names in server.closely if names] == [frozenset({"telemetry_a"})]
+    assert [names for names in server.verify if names] == [frozenset({"telemetry_a"})]
     assert events(kept, "a") == ["created", "confirmed"]
 
 
@@ -468,7 +468,7 @@ def test_what_could_not_be_recorded_is_told_and_settled_by_the_next_run(kept: Be
 def test_a_run_that_is_ended_records_what_it_did(kept: Bench) -> None:
     kept.tenants("a", "b", "c")
     kept.server(cancels_after=1)
-    context = Context()
+    context = RunContext()
     report = kept.run(context=context)
     assert report.interrupted
     assert states(kept) == {"a": "ready", "b": "pending", "c": "pending"}
@@ -478,7 +478,7 @@ def test_without_a_ledger_the_report_says_once_what_it_could_not_see(bench: Benc
     bench.tenants("a", "b")
     config = replace(parse_config(bench.merged()), path="influxops.toml")
     with Engine(config, kinds=KINDS) as engine:
-        report = engine.run(Ensure(), Context())
+        report = engine.run(Ensure(), RunContext())
     assert [note.kind for note in report.notes] == [FindingKind.NO_LEDGER]
     assert report.exit_code is ExitCode.OK
 
@@ -582,6 +582,6 @@ def test_what_stands_on_a_replaced_server_is_not_called_right(kept: Bench) -> No
 
 
 def test_a_server_that_does_not_say_which_one_it_is_has_replaced_none() -> None:
-    memory = Memory(servers=(Server("eu1", "uuid-1"), Server("eu2", "uuid-2")))
+    memory = LedgerSnapshot(servers=(Server("eu1", "uuid-1"), Server("eu2", "uuid-2")))
     inventories = {"eu1": Inventory({}), "eu2": Inventory({}, identity="uuid-9")}
     assert ledger_view(memory, inventories).replaced.keys() == {"eu2"}

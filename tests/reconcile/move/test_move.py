@@ -17,7 +17,7 @@ from influxops.engine.operations import Drain, DropDue, Move
 from influxops.errors import ConfigError
 from influxops.plugin import ChangeResult, ExitCode, LedgerError, Report, TargetError, Tenant
 from influxops.reconcile.move import backfill
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import Books
 from tests.reconcile.ledger.test_ledger import database, events, kinds, states, verdicts
@@ -56,13 +56,13 @@ def move(
     to: str | None = "eu2",
     away: str | None = None,
     dry_run: bool = False,
-    context: Context | None = None,
+    context: RunContext | None = None,
     **arguments: Any,
 ) -> Report:
     named = frozenset(tenants or ("a",)) if away is None else None
     scope = Scope(named, frozenset([away]) if away else None)
     with bench.engine() as engine:
-        context = context or Context(dry_run=dry_run, scope=scope)
+        context = context or RunContext(dry_run=dry_run, scope=scope)
         allow = arguments.pop("allow", ())
         operation = Move(to, **arguments) if away is None else Drain(away, **arguments)
         return engine.run(operation, context, allow=allow)
@@ -334,7 +334,7 @@ def test_a_pass_follows_once_no_client_can_use_the_old_place_any_more(two: Bench
             assert states(two) == {"a": "moving"}
             eu1.write("telemetry_a", straggler=1)
 
-    context = Context(scope=Scope(frozenset(["a"])), on_stage=stage)
+    context = RunContext(scope=Scope(frozenset(["a"])), on_stage=stage)
     report = move(two, context=context)
     assert report.exit_code is ExitCode.OK
     assert two.server("eu2").data["telemetry_a"] == {**ROWS, "straggler": 1}
@@ -585,7 +585,7 @@ def test_killed_at_any_point_and_started_again_it_ends_equal(two: Bench) -> None
 
 def test_a_move_that_is_ended_says_what_to_do_and_goes_on_from_there(two: Bench) -> None:
     eu1 = two.server("eu1")
-    context = Context(scope=Scope(frozenset(["a"])))
+    context = RunContext(scope=Scope(frozenset(["a"])))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:
@@ -835,7 +835,7 @@ def test_draining_tells_what_stays(three: Bench) -> None:
 
 def test_draining_that_is_ended_goes_on_when_it_is_run_again(three: Bench) -> None:
     eu1 = three.server("eu1")
-    context = Context(scope=Scope(None, frozenset(["eu1"])))
+    context = RunContext(scope=Scope(None, frozenset(["eu1"])))
     steps = itertools.count()
 
     def end(order: CopyRequest) -> None:

@@ -12,7 +12,7 @@ from influxops.domain.database import Database
 from influxops.domain.finding import Finding, FindingKind
 from influxops.domain.selection import Scope
 from influxops.plugin import ExitCode, Marker, Record, Report, State, Tenant
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import Books
 from tests.reconcile.ledger.test_ledger import database
@@ -273,7 +273,7 @@ def test_only_whom_a_run_is_for_is_told_of(kept: Bench) -> None:
 def test_doctor_tells_it(kept: Bench) -> None:
     held(kept, "eu2", "a")
     with kept.engine() as engine:
-        checks = [check for _, check in engine.doctor(Context(scope=Scope()))]
+        checks = [check for _, check in engine.doctor(RunContext(scope=Scope()))]
     (found,) = (check for check in checks if check.name == "up to date")
     assert found.ok is False
     assert "its database is on eu2 with its marker, and recorded on eu1" in found.message

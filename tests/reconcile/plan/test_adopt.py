@@ -21,7 +21,7 @@ from influxops.plugin import (
     Tenant,
 )
 from influxops.reconcile.plan.adopt import Adopt
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import Books
 
@@ -248,7 +248,7 @@ def moved(bench: Bench) -> Bench:
     bench.run()
     bench.server("eu1").write("telemetry_a", k0=0)
     with bench.engine() as engine:
-        report = engine.run(Move("eu2"), Context(scope=Scope(frozenset(["a"]))))
+        report = engine.run(Move("eu2"), RunContext(scope=Scope(frozenset(["a"]))))
     assert report.exit_code is ExitCode.OK
     return bench
 

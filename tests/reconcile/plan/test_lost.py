@@ -17,7 +17,7 @@ from influxops.plugin import Database, ExitCode, LedgerError, Record, Report, St
 from influxops.reconcile.plan.adopt import Adopt
 from influxops.reconcile.plan.retire import Retire, Unretire
 from influxops.report.view import ReportView
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from tests.bench import Bench
 from tests.fakes import REMOVED, Books
 
@@ -341,9 +341,9 @@ def test_one_that_was_seen_is_confirmed_by_the_inventory_alone(kept: Bench) -> N
     record = books(kept).records["a"]
     books(kept).records["a"] = replace(record, state=State.UNCONFIRMED)
     server = kept.server()
-    server.reads, server.closely = 0, []
+    server.reads, server.verify = 0, []
     assert kept.run().exit_code is ExitCode.OK
-    assert (server.reads, server.closely) == (1, [frozenset()])
+    assert (server.reads, server.verify) == (1, [frozenset()])
     assert state(kept) is State.READY
     assert events(kept) == ["created"]
 
@@ -425,7 +425,7 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
     kept.run()
     recreate(kept)
     with kept.engine() as engine:
-        context = Context(scope=replace(Context().scope, tenants=frozenset(["a"])))
+        context = RunContext(scope=replace(RunContext().scope, tenants=frozenset(["a"])))
         report = engine.run(Move("eu2"), context)
     assert finding(report).kind is FindingKind.LOST
     assert "it holds 12 rows" in finding(report).message
@@ -435,7 +435,7 @@ def test_a_lost_tenant_is_not_moved(kept: Bench) -> None:
 def test_status_and_view_say_that_the_tenant_has_no_database(kept: Bench) -> None:
     recreate(kept)
     with kept.engine() as engine:
-        context = Context(dry_run=True)
+        context = RunContext(dry_run=True)
         view = ReportView(engine.run(Ensure(), context, tell=False))
         row = tenant_status(engine, view, context)[0]
     assert view.report.exit_code is ExitCode.FAILED

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, Database, Inventory, Traits
+from influxops.domain.database import UNKNOWN, Database, Inventory, TargetCapabilities
 from influxops.domain.finding import Finding, Severity
 from influxops.domain.naming import Template
 from influxops.domain.plan import Plan, TenantStatus
@@ -33,7 +33,7 @@ def inventory(*databases: Database, capacity: int | None = None) -> Inventory:
 
 
 def policy(**values: object) -> TargetPolicy:
-    return TargetPolicy(**{"traits": MemoryTarget.traits, **values})  # type: ignore[arg-type]
+    return TargetPolicy(**{"capabilities": MemoryTarget.capabilities, **values})  # type: ignore[arg-type]
 
 
 def rules(*targets: str, **values: object) -> Rules:
@@ -321,7 +321,7 @@ def test_ids_that_look_alike_are_held_and_written_out() -> None:
 
 
 def test_what_a_kind_of_target_does_not_have_is_held_and_not_sent() -> None:
-    plain = rules(targets={"eu1": TargetPolicy(traits=Traits(server="Plain"))})
+    plain = rules(targets={"eu1": TargetPolicy(capabilities=TargetCapabilities(server="Plain"))})
     assert found(plan([Tenant("a", {"retention": "30d"})], rule=plain), "invalid-retention") == [
         "a"
     ]

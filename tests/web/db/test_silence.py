@@ -13,7 +13,7 @@ import pytest
 from influxops.config.load import load_config
 from influxops.engine.engine import Engine
 from influxops.errors import InfluxopsError, Interrupted
-from influxops.runtime.context import Context
+from influxops.runtime.context import RunContext
 from influxops_demo.postgres import EmbeddedPostgres
 from influxops_postgres.connection.commit import confirmed
 from influxops_web.db.connect import DatabaseLocation, connect, locate_database
@@ -59,7 +59,7 @@ def test_a_command_gives_up_a_server_that_gives_no_first_answer(
             began = time.monotonic()
             with (
                 pytest.raises(InfluxopsError) as caught,
-                connect(location(tmp_path, conninfo, monkeypatch), Context()),
+                connect(location(tmp_path, conninfo, monkeypatch), RunContext()),
             ):
                 pass
             assert time.monotonic() - began < SLACK
@@ -76,7 +76,7 @@ def test_a_server_that_falls_silent_keeps_no_command_beyond_its_time(
         began = time.monotonic()
         with (
             pytest.raises(Interrupted),
-            connect(location(tmp_path, there, monkeypatch), Context(timeout=2)) as connection,
+            connect(location(tmp_path, there, monkeypatch), RunContext(timeout=2)) as connection,
         ):
             connection.execute("SELECT version()")
         assert time.monotonic() - began < 2 + SLACK
@@ -85,7 +85,7 @@ def test_a_server_that_falls_silent_keeps_no_command_beyond_its_time(
 def test_a_command_that_is_ended_at_its_commit_does_not_know_whether_that_was_done(
     tmp_path: Path, db: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = Context()
+    context = RunContext()
     with pg_proxy(db.server.port) as proxy:
         proxy.before = lambda query, pid: Then.LOSE_ANSWER if query == "COMMIT" else Then.PASS_ON
         proxy.after = context.cancel
@@ -106,6 +106,6 @@ def test_a_connection_that_breaks_in_a_command_says_why(
         there = location(tmp_path, proxy.conninfo(db), monkeypatch)
         with (
             pytest.raises(InfluxopsError, match=": consuming input failed: "),
-            connect(there, Context()) as connection,
+            connect(there, RunContext()) as connection,
         ):
             connection.execute("SELECT version()")
