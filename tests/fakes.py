@@ -339,7 +339,7 @@ class MemoryTarget(_Base):
         )
 
     @hookimpl
-    def influxops_markers(
+    def influxops_get_markers(
         self, names: Collection[str], context: RunContext
     ) -> Iterable[tuple[str, Marker]]:
         server = self.server
@@ -513,34 +513,34 @@ class MemoryLedger(_Base):
         return found
 
     @hookimpl
-    def influxops_commit(self, writing: LedgerUpdate, context: RunContext) -> list[Record]:
-        books = self._called("record")
-        there = {(server.target, server.identity) for server in writing.servers}
+    def influxops_commit(self, update: LedgerUpdate, context: RunContext) -> list[Record]:
+        books = self._called("commit")
+        there = {(server.target, server.identity) for server in update.servers}
         books.records = {
-            id_: replace(record, target=writing.renamed.get(record.target or "", record.target))
+            id_: replace(record, target=update.renamed.get(record.target or "", record.target))
             if (record.target, record.identity) not in there
             else record
             for id_, record in books.records.items()
         }
-        for old in writing.renamed:
+        for old in update.renamed:
             books.servers.pop(old, None)
-        for server in writing.servers:
+        for server in update.servers:
             known = books.servers.get(server.target)
             is_known = known is not None and known.identity == server.identity
             since = known.since if known is not None and is_known else books.now
             books.servers[server.target] = replace(server, since=since)
-        books.sources |= writing.sources
-        books.history += [replace(e, at=books.now, run=context.id) for e in writing.entries]
-        found = books.write(writing.records, "", context.id)
-        books.called("record")
+        books.sources |= update.sources
+        books.history += [replace(e, at=books.now, run=context.id) for e in update.entries]
+        found = books.write(update.records, "", context.id)
+        books.called("commit")
         return found
 
     @hookimpl
-    def influxops_history(self, wanted: HistoryQuery, context: RunContext) -> list[HistoryEntry]:
+    def influxops_history(self, query: HistoryQuery, context: RunContext) -> list[HistoryEntry]:
         return [
             entry
             for entry in self._called("history").history
-            if wanted.tenants is None or entry.tenant in wanted.tenants
+            if query.tenants is None or entry.tenant in query.tenants
         ]
 
     @hookimpl

@@ -99,7 +99,7 @@ def standby_of(primary: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
         backup = ("-D", str(data_dir), "-d", conninfo, "--write-recovery-conf")
         primary.run("pg_basebackup", *backup, "--checkpoint=fast", "--no-sync")
         port = start_cluster(primary.programs, work_dir, data_dir, {"fsync": "off"})
-        standby = replace(primary, port=port, data_dir=data_dir, work_dir=work_dir, keep_data=False)
+        standby = replace(primary, port=port, data_dir=data_dir, work_dir=work_dir)
     except BaseException:
         shutil.rmtree(work_dir, ignore_errors=True)
         raise

@@ -6,7 +6,7 @@ no capacity, and a rule of its own for names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar
 
 import psycopg
@@ -52,7 +52,7 @@ class SchemaTarget(Target):
     )
 
     @hookimpl
-    def influxops_list_databases(self, context: RunContext) -> Inventory:
+    def influxops_list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
         """Read the names of all schemas that are not PostgreSQL's own."""
         listing = (
             "SELECT nspname FROM pg_namespace WHERE nspname <> 'public'"

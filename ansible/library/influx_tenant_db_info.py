@@ -159,7 +159,7 @@ databases:
         tables: *tables
         last_write: *last_write
       sample: []
-    since:
+    created_at:
       description: When it was created, or first found, in UTC; V(null) without a ledger.
       type: str
       sample: "2026-01-01T08:00:00Z"

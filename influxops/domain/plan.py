@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from influxops.domain.database import Database, Retention, Unmanaged
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.record import Record
+from influxops.domain.text import truncate
 
 
 class TenantStatus(StrEnum):
@@ -102,31 +104,65 @@ class TenantPlan(Struct, frozen=True):
         message = f"{self.finding.message} (acknowledged)"
         return replace(self, finding=replace(self.finding, severity=Severity.INFO, message=message))
 
+    def blocked(
+        self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
+    ) -> TenantPlan:
+        """Return it blocked for a reason of its own; `more` are further fields of the finding."""
+        return self.block(Finding(kind, Severity.ERROR, message, remedy, **more))
+
+    def on_several(
+        self, homes: Sequence[str], remedy: str | Hint, target: str | None = None
+    ) -> TenantPlan:
+        """Return it blocked because several targets hold its database."""
+        return self.blocked(
+            FindingKind.IN_TWO_TARGETS,
+            f"the database {truncate(self.database)} is on {' and on '.join(homes)}",
+            remedy,
+            target=target,
+            facts={"copies": [{"target": home} for home in homes]},
+        )
+
     def defer(
         self, kind: FindingKind, message: str, remedy: str | Hint = "run it again"
     ) -> TenantPlan:
-        """Return it without changes in this run, because something could not be read.
+        """Return it without changes in this run, because something could not be read."""
+        return self.unchanged().mark_unknown(kind, f"postponed: {message}", remedy)
 
-        Args:
-            kind: What kind of reason it is.
-            message: The reason.
-            remedy: What to do about it.
-        """
-        plan = replace(self, changes=(), after=self.before)
-        return plan.mark_unknown(kind, f"postponed: {message}", remedy)
-
-    def mark_unknown(self, kind: FindingKind, message: str, remedy: str | Hint = "") -> TenantPlan:
-        """Return it as one of which something is not known; the arguments are as above."""
+    def mark_unknown(
+        self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
+    ) -> TenantPlan:
+        """Return it as one of which something is not known; `more` are further fields of it."""
         finding = self.error(kind, message, remedy)
-        return replace(self, status=TenantStatus.UNKNOWN, finding=finding)
+        return replace(self, status=TenantStatus.UNKNOWN, finding=finding, **more)
 
-    def error(self, kind: FindingKind, message: str, remedy: str | Hint = "") -> Finding:
-        """Return a finding of an error that is about it; the arguments are as above."""
-        return self.about(Finding(kind, Severity.ERROR, message, remedy))
+    def error(
+        self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
+    ) -> Finding:
+        """Return a finding about it; `more` are fields that differ from the tenant's."""
+        return self._finding(Severity.ERROR, kind, message, remedy, more)
 
-    def warning(self, kind: FindingKind, message: str, remedy: str | Hint = "") -> Finding:
-        """Return a finding of a warning that is about it; the arguments are as above."""
-        return self.about(Finding(kind, Severity.WARNING, message, remedy))
+    def warning(
+        self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
+    ) -> Finding:
+        """Return a warning about it."""
+        return self._finding(Severity.WARNING, kind, message, remedy, more)
+
+    def info(
+        self, kind: FindingKind, message: str, remedy: str | Hint = "", **more: Any
+    ) -> Finding:
+        """Return a finding about it that changes nothing."""
+        return self._finding(Severity.INFO, kind, message, remedy, more)
+
+    def _finding(
+        self,
+        severity: Severity,
+        kind: FindingKind,
+        message: str,
+        remedy: str | Hint,
+        more: Mapping[str, Any],
+    ) -> Finding:
+        about = {"tenant": self.tenant, "target": self.target, "database": self.database or None}
+        return Finding(kind, severity, message, remedy, **{**about, **more})
 
     def about(self, finding: Finding) -> Finding:
         """Return a finding as one about it."""
@@ -134,13 +170,31 @@ class TenantPlan(Struct, frozen=True):
             finding, tenant=self.tenant, target=self.target, database=self.database or None
         )
 
+    def unchanged(self) -> TenantPlan:
+        """Return it without changes: its database stays as it is."""
+        return replace(self, changes=(), after=self.before)
+
     def note(self, *findings: Finding) -> TenantPlan:
         """Return it with more that was noticed about it."""
         return replace(self, notes=(*self.notes, *findings))
 
-    def with_changes(self, *changes: Change) -> TenantPlan:
-        """Return it with what is to be done."""
-        return replace(self, status=TenantStatus.PENDING, changes=changes)
+    def with_changes(self, *changes: Change, **more: Any) -> TenantPlan:
+        """Return it with what is to be done, if anything is; `more` are further fields of it."""
+        if not changes:
+            return self
+        after = changes[-1].after
+        return replace(self, status=TenantStatus.PENDING, changes=changes, after=after, **more)
+
+    def change(
+        self, action: Action, target: str | None = None, reason: str = "", **more: Any
+    ) -> Change:
+        """Return a change of its database, on its target if no other is named.
+
+        Unless `more` says otherwise, the database is the same after it; it is gone after a drop.
+        """
+        after = None if action is Action.DROP else self.before
+        fields = {"before": self.before, "after": after, "reason": reason, **more}
+        return Change(action, self.tenant, target or self.target or "", self.database, **fields)
 
 
 class Refusal(Struct, frozen=True):

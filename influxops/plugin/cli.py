@@ -12,20 +12,28 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from influxops.cli.options import common as common
-from influxops.cli.options import common_options as common_options
-from influxops.cli.options import format_option as format_option
-from influxops.cli.options import timeout_option as timeout_option
-from influxops.cli.output.stdio import put as put
-from influxops.cli.output.stdio import say as say
-from influxops.cli.output.stdio import say_json as say_json
-from influxops.cli.output.tables import show_table as show_table
+from influxops.cli.options import common, common_options, format_option, timeout_option
+from influxops.cli.output.stdio import put, say, say_json
+from influxops.cli.output.tables import show_table
 from influxops.errors import ConfigError
 
 if TYPE_CHECKING:
     from influxops.config.plugin_settings import LedgerSettings
     from influxops.engine.engine import Engine
     from influxops.runtime.context import RunContext
+
+__all__ = [
+    "common",
+    "common_options",
+    "configured",
+    "configured_ledger",
+    "format_option",
+    "put",
+    "say",
+    "say_json",
+    "show_table",
+    "timeout_option",
+]
 
 S = TypeVar("S", bound="LedgerSettings")
 
@@ -42,8 +50,8 @@ def configured(
     """
     from influxops.cli.session import session
 
-    with session(ctx, timeout=timeout, endless=endless) as (engine, context):
-        yield engine, context
+    with session(ctx, timeout=timeout, endless=endless) as found:
+        yield found
 
 
 @contextlib.contextmanager
@@ -52,11 +60,10 @@ def configured_ledger(
 ) -> Iterator[tuple[S, RunContext]]:
     """Yield the settings of the configured ledger, and the context of a run.
 
-    What the block raises is told as the ledger's own error: secrets taken out, and with how the
-    author of the configuration calls a setting.
+    What the block raises becomes the ledger's own error: secrets taken out, and settings named as
+    the author of the configuration wrote them.
 
     Args:
-        kind: The class of its settings.
         timeout: Seconds, None for what the configuration says.
 
     Raises:

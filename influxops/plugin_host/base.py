@@ -22,9 +22,8 @@ from influxops.errors import (
     PluginError,
     PluginLoadError,
 )
-from influxops.plugin_host import hookspecs
-from influxops.plugin_host.discovery import implements
-from influxops.plugin_host.validation import validate_hooks
+from influxops.plugin_host.hookspecs import OPTIONAL, REQUIRED
+from influxops.plugin_host.validation import implements, unimplemented, validate_hooks
 from influxops.runtime.context import RunContext
 
 if TYPE_CHECKING:
@@ -56,13 +55,15 @@ class Handle:
         self._redact = redact
         self.missing = missing
         self._instance: Any = None
-        self._owner = f"kind {resolved.kind.name} of {resolved.kind.distribution}"
+        self._owner = resolved.owner
         if missing is not None:
             return
         try:
             instance = resolved.plugin(self.name, resolved.settings)
             manager.register(instance, self.full_name)
             manager.check_pending()
+            if unimplemented(resolved.plugin):
+                raise pluggy.PluginValidationError(instance, "a hook is not implemented")
         except InfluxopsError as error:
             error.remedy = self.with_config_location(error.remedy)
             raise
@@ -188,5 +189,6 @@ class Handle:
 def manager() -> pluggy.PluginManager:
     """Return a plugin manager that knows the hooks; each engine has its own."""
     made = pluggy.PluginManager(PROJECT)
-    made.add_hookspecs(hookspecs)
+    for spec in (*REQUIRED.values(), *OPTIONAL):
+        made.add_hookspecs(spec)
     return made

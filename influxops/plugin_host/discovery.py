@@ -14,23 +14,11 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.config.settings import PluginSettings
-from influxops.constants import PLUGIN_GROUP, PROJECT
+from influxops.constants import PLUGIN_GROUP
 from influxops.domain.text import did_you_mean
 from influxops.errors import PluginLoadError
-
-#: What a section of each role must implement.
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "sources": ("influxops_tenants",),
-    "targets": ("influxops_list_databases", "influxops_ensure"),
-    "reporters": ("influxops_report",),
-    "ledger": (
-        "influxops_load_records",
-        "influxops_claim",
-        "influxops_commit",
-        "influxops_history",
-        "influxops_session",
-    ),
-}
+from influxops.plugin_host.hookspecs import API_VERSION, REQUIRED, ReporterHooks, hooks_of
+from influxops.plugin_host.validation import implements
 
 
 class PluginType(Struct, frozen=True):
@@ -44,7 +32,7 @@ class PluginType(Struct, frozen=True):
     def kind(self) -> str:
         """How a section names it: `postgres` for what is called `ledger.postgres`."""
         role, _, kind = self.name.partition(".")
-        return kind if role in ROLES and kind else self.name
+        return kind if role in REQUIRED and kind else self.name
 
     @property
     def distribution(self) -> str:
@@ -54,12 +42,10 @@ class PluginType(Struct, frozen=True):
     def load(self) -> type[Any]:
         """Import the plugin's class.
 
-        Returns:
-            The class, with its `Settings`.
-
         Raises:
-            PluginLoadError: When two distributions offer the kind, or it cannot be imported, or it
-                is no plugin; the message names kind, distribution and version.
+            PluginLoadError: When two distributions offer the kind, it cannot be imported, is no
+                plugin or was written for another version of the API; the message names kind,
+                distribution and version.
         """
         if len(self.entry_points) > 1:
             raise PluginLoadError(
@@ -84,14 +70,21 @@ class PluginType(Struct, frozen=True):
                 "that derives from influxops.plugin.PluginSettings",
                 hint="tell its author",
             )
+        version = getattr(plugin, "API_VERSION", API_VERSION)
+        if version != API_VERSION:
+            raise PluginLoadError(
+                f"{who} was written for version {version!r} of the plugin API; this influxops "
+                f"has version {API_VERSION}",
+                hint="install a release of it, or of influxops, that fits the other",
+            )
         return plugin
 
     def roles(self, plugin: type[Any]) -> tuple[str, ...]:
-        """Return which sections a plugin's class may serve; see `ROLES`."""
-        roles = [r for r, hooks in ROLES.items() if all(implements(plugin, h) for h in hooks)]
-        if not roles and any(base.__name__ == "Reporter" for base in plugin.__mro__[1:]):
+        """Return which sections a plugin's class may serve."""
+        roles = tuple(role for role in REQUIRED if not lacks(plugin, role))
+        if not roles and issubclass(plugin, ReporterHooks):
             return ("reporters",)  # one that only wraps the hooks of others, for tracing
-        return tuple(roles)
+        return roles
 
 
 def installed(group: str = PLUGIN_GROUP) -> dict[str, PluginType]:
@@ -106,8 +99,6 @@ def find(kind: str, kinds: Mapping[str, PluginType], role: str = "") -> PluginTy
     """Return the kind of this name.
 
     Args:
-        kind: Its name.
-        kinds: The kinds that are installed.
         role: What it is to serve as. An entry point that is called `ledger.postgres` is the kind
             `postgres` for a ledger, and another class than the source of that kind.
 
@@ -121,10 +112,9 @@ def find(kind: str, kinds: Mapping[str, PluginType], role: str = "") -> PluginTy
         raise PluginLoadError(f"no plugin of the kind {kind!r} is installed", hint=hint) from None
 
 
-def implements(plugin: type[Any], hook: str) -> bool:
-    """Return whether a plugin's class implements a hook; one that only wraps it does not."""
-    marked = getattr(getattr(plugin, hook, None), f"{PROJECT}_impl", None)
-    return marked is not None and not (marked["wrapper"] or marked["hookwrapper"])
+def lacks(plugin: type[Any], role: str) -> list[str]:
+    """Return the hooks that a plugin's class lacks to serve in a role."""
+    return [hook for hook in hooks_of(REQUIRED[role]) if not implements(plugin, hook)]
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:

@@ -65,7 +65,7 @@ class LedgerHandle(Handle):
         call = partial(self.call, "influxops_claim", records=records, context=context)
         return self._records(call, context)
 
-    def commit(self, writing: LedgerUpdate, context: RunContext) -> dict[str, Record]:
+    def commit(self, update: LedgerUpdate, context: RunContext) -> dict[str, Record]:
         """Write what came of a run, all of it or nothing.
 
         Returns:
@@ -74,17 +74,17 @@ class LedgerHandle(Handle):
         Raises:
             InfluxopsError: When nothing was written.
         """
-        call = partial(self.call, "influxops_commit", writing=writing, context=context)
+        call = partial(self.call, "influxops_commit", update=update, context=context)
         return self._records(call, context)
 
-    def history(self, wanted: HistoryQuery, context: RunContext) -> list[HistoryEntry]:
+    def history(self, query: HistoryQuery, context: RunContext) -> list[HistoryEntry]:
         """Read the history, or a part of it, the oldest entry first.
 
         Raises:
             InfluxopsError: When it cannot be read.
         """
         with self.error_boundary():
-            return list(self.call("influxops_history", wanted=wanted, context=context) or ())
+            return list(self.call("influxops_history", query=query, context=context) or ())
 
     def count_by_target(self, context: RunContext) -> dict[str, int] | None:
         """Count the databases that are recorded on each target; None where it cannot count.

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from influxops.config.load import ROLE_NAMES, Config, Section
 from influxops.config.settings import InvalidSettings, Location, PluginSettings, SettingSpec
@@ -18,7 +19,8 @@ from influxops.domain.durations import format_duration
 from influxops.domain.hint import Hint
 from influxops.domain.text import one_line, summarize
 from influxops.errors import ConfigError, InfluxopsError, PluginError, PluginLoadError
-from influxops.plugin_host.discovery import ROLES, PluginType, find, implements
+from influxops.plugin_host.capabilities import checked_capabilities
+from influxops.plugin_host.discovery import PluginType, find, lacks
 from influxops.plugin_host.validation import validate_hooks
 
 
@@ -34,6 +36,8 @@ class ResolvedSection(Struct, frozen=True):
     #: What was said, by setting, before the plugin read it; `as_text` are those from variables.
     values: Mapping[str, Any] = field(default_factory=dict)
     as_text: frozenset[str] = frozenset()
+    #: What its plugin has, where it is a target; the same object for all of one class.
+    capabilities: TargetCapabilities = field(default_factory=TargetCapabilities)
 
     @property
     def name(self) -> str:
@@ -50,12 +54,9 @@ class ResolvedSection(Struct, frozen=True):
         return self.settings.location()
 
     @property
-    def capabilities(self) -> TargetCapabilities:
-        """What its plugin has, where it is a target."""
-        capabilities = getattr(self.plugin, "capabilities", None)
-        return (
-            capabilities if isinstance(capabilities, TargetCapabilities) else TargetCapabilities()
-        )
+    def owner(self) -> str:
+        """Its plugin, for messages: `kind influxdb3 of influxops 1.0`."""
+        return f"kind {self.kind.name} of {self.kind.distribution}"
 
     def written(self, key: str) -> str:
         """Return how its author writes a setting, or which variable set it."""
@@ -96,6 +97,12 @@ def resolve(config: Config, kinds: Mapping[str, PluginType]) -> list[ResolvedSec
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)))
     _check_remotes(resolved)
+    declared: dict[type[Any], TargetCapabilities] = {}
+    for index, item in enumerate(resolved):
+        if item.section.role == "targets":
+            owner = f"{item.name} ({item.owner})"
+            declared.setdefault(item.plugin, checked_capabilities(item.plugin, owner))
+            resolved[index] = replace(item, capabilities=declared[item.plugin])
     targets = [item for item in resolved if item.section.role == "targets"]
     _check_names(config, targets)
     _check_retention(config, targets)
@@ -194,7 +201,7 @@ def _check_role(section: Section, kind: PluginType, plugin: type[Any]) -> None:
     if section.role in roles:
         return
     fits = " or ".join(ROLE_NAMES[role] for role in ROLE_NAMES if role in roles)
-    missing = [hook for hook in ROLES[section.role] if not implements(plugin, hook)]
+    missing = lacks(plugin, section.role)
     why = (
         f"it serves as {fits}"
         if fits

@@ -43,10 +43,7 @@ class TargetHandle(Handle):
     @property
     def capabilities(self) -> TargetCapabilities:
         """What its kind has, and what it calls it."""
-        capabilities = getattr(self.resolved.plugin, "capabilities", None)
-        return (
-            capabilities if isinstance(capabilities, TargetCapabilities) else TargetCapabilities()
-        )
+        return self.resolved.capabilities
 
     def state(self) -> TargetState:
         """Return what is known of it before it was read."""
@@ -94,17 +91,17 @@ class TargetHandle(Handle):
         self._refuse_another(found)
         return found
 
-    def markers(self, names: Collection[str], context: RunContext) -> dict[str, Marker]:
+    def get_markers(self, names: Collection[str], context: RunContext) -> dict[str, Marker]:
         """Read what the markers of databases say; what cannot be read is left out.
 
         Args:
             names: The databases' names.
         """
-        if not self.implements("influxops_markers"):
+        if not self.implements("influxops_get_markers"):
             return {}
         try:
             with self.error_boundary():
-                return dict(self.call("influxops_markers", names=names, context=context) or ())
+                return dict(self.call("influxops_get_markers", names=names, context=context) or ())
         except Interrupted:
             raise
         except InfluxopsError:

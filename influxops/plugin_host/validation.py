@@ -7,21 +7,33 @@ from typing import Any
 
 from influxops.constants import PROJECT
 from influxops.domain.text import did_you_mean
-from influxops.plugin_host import hookspecs
+from influxops.plugin_host.hookspecs import OPTIONAL, REQUIRED, hooks_of
+
+
+def implements(plugin: type[Any], hook: str) -> bool:
+    """Return whether a plugin's class implements a hook; one that only wraps it does not."""
+    marked = getattr(getattr(plugin, hook, None), f"{PROJECT}_impl", None)
+    return marked is not None and not (marked["wrapper"] or marked["hookwrapper"])
+
+
+def unimplemented(plugin: type[Any]) -> list[str]:
+    """Return the mixins of a plugin's class whose hook it does not implement."""
+    return [
+        f"{name} of its base class {spec.__name__} is not implemented"
+        for spec in OPTIONAL
+        for name, hook in hooks_of(spec).items()
+        if getattr(plugin, name, None) is hook
+    ]
 
 
 def validate_hooks(plugin: type[Any]) -> str:
-    """Return what is wrong with the names and arguments of a class's hooks; empty for nothing.
-
-    Args:
-        plugin: The class.
-    """
+    """Return what is wrong with the names and arguments of a class's hooks; empty for nothing."""
     known = {
-        name: [*signature(spec).parameters]
-        for name, spec in vars(hookspecs).items()
-        if name.startswith(f"{PROJECT}_")
+        name: [*signature(hook).parameters][1:]
+        for spec in (*REQUIRED.values(), *OPTIONAL)
+        for name, hook in hooks_of(spec).items()
     }
-    wrong = []
+    wrong = unimplemented(plugin)
     for name in dir(plugin):
         method = getattr(plugin, name, None)
         is_marked = hasattr(method, f"{PROJECT}_impl")
@@ -29,7 +41,7 @@ def validate_hooks(plugin: type[Any]) -> str:
             wrong.append(
                 f"no hook is called {name} ({did_you_mean(name, known) or 'see docs/plugins.md'})"
             )
-        elif name in known and not is_marked:
+        elif name in known and not is_marked and not hasattr(method, f"{PROJECT}_spec"):
             wrong.append(f"{name} lacks @hookimpl")
         elif is_marked and callable(method):
             for argument in [*signature(method).parameters][1:]:

@@ -19,8 +19,7 @@ from influxops.domain.plan import Plan, Refusal, TenantPlan, TenantStatus
 from influxops.domain.record import State
 from influxops.domain.text import did_you_mean, pluralize, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.plan.lost import refused
-from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost
+from influxops.reconcile.plan.recorded import due_on, how_to_go_on, is_lost, is_recreated
 from influxops.reconcile.plan.warnings import tenant_databases
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
@@ -134,7 +133,7 @@ GUARDS: Final[Mapping[str, Guard]] = {
             and is_lost(plan.record)
             and not plan.move
         ),
-        refused,
+        lambda plans: _lost(plans),
         FindingKind.LOST,
         "restore it if you can; to have all of them made again, empty",
     ),
@@ -262,6 +261,20 @@ def guard(
     plan = replace(plan, tenants=tenants, refusals=tuple(refusals))
     checks_mass = reads_all and "mass-change" in active
     return _mass_change(plan, observed, rules) if checks_mass else plan
+
+
+def _lost(plans: list[TenantPlan]) -> str:
+    """Say whose databases are gone, and how many of them clients have created again."""
+    named = _named_databases(plans)
+    message = f"{pluralize(len(plans), 'tenant')} had a database that is gone: {named}"
+    again = sum(is_recreated(plan.record, plan.before) for plan in plans)
+    if not again:
+        return message
+    which = f"of {again:,} of them" if len(plans) > 1 else "of it"
+    return (
+        f"{message}; clients have created another one in place {which}, which is dropped only "
+        "where the guard drop is allowed, too"
+    )
 
 
 def _named_databases(plans: list[TenantPlan]) -> str:

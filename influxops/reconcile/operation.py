@@ -5,15 +5,17 @@ What makes an operation safe is part of it, so that no caller can leave it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from influxops.domain.plan import Plan, TenantPlan
+from msgspec.structs import replace
+
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.reconcile.apply.apply import execute_plan
 from influxops.reconcile.guards import guard
 from influxops.reconcile.observe.observe import observe
-from influxops.reconcile.request import RunRequest
+from influxops.reconcile.plan.recorded import busy, is_busy
+from influxops.reconcile.request import Planning, RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
@@ -39,13 +41,7 @@ class Operation:
         """
         return observe(request.sources, request.targets, request.rules, context, request.ledger)
 
-    def plan(
-        self,
-        observed: Observed,
-        desired: Mapping[str, TenantPlan],
-        request: RunRequest,
-        context: RunContext,
-    ) -> Plan:
+    def plan(self, planning: Planning) -> Plan:
         """Plan it; the guards have not looked at the plan yet.
 
         Raises:
@@ -53,28 +49,48 @@ class Operation:
         """
         raise NotImplementedError
 
-    def guarded_plan(
-        self,
-        observed: Observed,
-        desired: Mapping[str, TenantPlan],
-        request: RunRequest,
-        context: RunContext,
-    ) -> Plan:
+    def guarded_plan(self, planning: Planning) -> Plan:
         """Plan it, without what the guards refuse."""
-        plan = self.plan(observed, desired, request, context)
-        return guard(plan, observed, request.rules, request.allow, drops=self.drops)
+        plan, request = self.plan(planning), planning.request
+        return guard(plan, planning.observed, request.rules, request.allow, drops=self.drops)
 
-    def execute(
-        self,
-        state: RunState,
-        desired: Mapping[str, TenantPlan],
-        request: RunRequest,
-        context: RunContext,
-    ) -> Iterator[RunState]:
+    def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
         """Carry out what was planned; yield what is known after each step.
 
         Raises:
             Interrupted: When the run is over; what was yielded last is what is known.
         """
-        plan_again = partial(self.guarded_plan, desired=desired, request=request, context=context)
-        return execute_plan(state, plan_again, request, context)
+
+        def plan_again(observed: Observed) -> Plan:
+            return self.guarded_plan(replace(planning, observed=observed))
+
+        return execute_plan(state, plan_again, planning.request, planning.context)
+
+
+class RecordOperation(Operation):
+    """The base of operations on recorded tenants: each is refused or changed."""
+
+    def plan(self, planning: Planning) -> Plan:
+        """Plan it.
+
+        Raises:
+            ConfigError: When the ledger, or no source, knows one of the tenants.
+        """
+        plans = {}
+        for plan in self.candidates(planning) if planning.ledger_view.is_readable else ():
+            record = plan.record
+            if plan.status is not TenantStatus.OK:
+                plans[plan.tenant] = plan
+            elif record is not None and is_busy(record, planning.context.id):
+                plans[plan.tenant] = busy(plan, record)
+            else:
+                plans[plan.tenant] = self.plan_one(plan, planning)
+        return Plan(plans)
+
+    def candidates(self, planning: Planning) -> Iterable[TenantPlan]:
+        """Return the tenants that it is about; those that are not OK are refused."""
+        raise NotImplementedError
+
+    def plan_one(self, plan: TenantPlan, planning: Planning) -> TenantPlan:
+        """Plan for one of them that no other run has claimed."""
+        raise NotImplementedError

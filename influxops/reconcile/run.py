@@ -16,14 +16,21 @@ from influxops.errors import (
 from influxops.reconcile.apply.locks import Lock
 from influxops.reconcile.ledger.commit import record
 from influxops.reconcile.observe.ledger import without_ledger
-from influxops.reconcile.observe.reread import look_at_busy, look_closely, look_for_doubles
+from influxops.reconcile.observe.reread import (
+    confirm_losses,
+    find_duplicate_databases,
+    look_at_busy,
+    look_closely,
+)
 from influxops.reconcile.observe.stale_ledger import stale_ledger
 from influxops.reconcile.operation import Operation
-from influxops.reconcile.plan.desired import desire
-from influxops.reconcile.plan.duplicates import describe_copies
-from influxops.reconcile.plan.lost import describe_recreated, look_twice
-from influxops.reconcile.plan.unknown_names import refuse_unknown_targets, with_unknown_tenants
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.plan.contents import describe_copies, describe_recreated
+from influxops.reconcile.plan.desired import (
+    compute_desired,
+    refuse_unknown_targets,
+    with_unknown_tenants,
+)
+from influxops.reconcile.request import GRACE, Planning, RunRequest
 from influxops.reconcile.result import conclude
 from influxops.reconcile.state import RunState
 from influxops.report.model import Report, RunOrigin
@@ -68,7 +75,7 @@ def reconcile(
     except (Interrupted, ConfigError, LockBusy) as error:
         state = replace(state, error=error)
     if lock.lost and operation.reconciles and state.settled and len(request.targets) > 1:
-        state = look_for_doubles(operation.plan, request, context, state)
+        state = find_duplicate_databases(operation.plan, request, context, state)
     state = state.note(*lock.findings(request, state))
     report = conclude(state, operation, request, context, origin)
     refused = isinstance(state.error, ConfigError | LockBusy)
@@ -86,7 +93,7 @@ def steps(
     """
     rules, scope = request.rules, context.scope
     context.check()
-    refuse_unknown_targets(rules, scope)
+    refuse_unknown_targets(rules, scope.targets or ())
     refuse_unusable(request)
     observed = operation.observe(request, context)
     if lock.unrecorded:
@@ -96,26 +103,27 @@ def steps(
         notes = (*notes, NO_LEDGER)
     yield (state := replace(state, observed=observed, notes=notes))
 
-    desired = desire(observed, rules, context.check)
-    observed = look_twice(desired, observed, request, context)
+    desired = compute_desired(observed, rules, context.check)
+    observed = confirm_losses(desired, observed, request, context)
     observed = look_closely(desired, observed, request, context)
     if operation.reconciles and not operation.drops:
         stale = stale_ledger(observed, desired, request, scope, context)
         observed = replace(observed, findings=(*observed.findings, *stale))
     yield (state := replace(state, observed=observed))
 
-    plan = operation.guarded_plan(observed, desired, request, context)
+    planning = Planning(observed, desired, request, context)
+    plan = operation.guarded_plan(planning)
     if operation.reconciles:
-        plan = with_unknown_tenants(plan, desired, observed, rules, scope)
+        plan = with_unknown_tenants(plan, planning)
     plan = describe_copies(plan, request.targets, context)
     plan = describe_recreated(plan, request.targets, context)
     yield (state := replace(state, plan=plan))
 
     if not context.dry_run:
-        for known in operation.execute(state, desired, request, context):
+        for known in operation.execute(state, planning):
             yield (state := known)
     if operation.reconciles and state.settled and not lock.keeps_out(request):
-        yield (state := look_for_doubles(operation.plan, request, context, state))
+        yield (state := find_duplicate_databases(operation.plan, request, context, state))
     if operation.reconciles and not context.dry_run:
         yield (state := look_at_busy(operation.plan, state, request, context))
     rest, seen = context.or_grace(GRACE), operation.reconciles

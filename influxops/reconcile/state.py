@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from influxops.domain.database import Inventory
+from influxops.domain.database import Database, Inventory
 from influxops.domain.finding import Finding
 from influxops.domain.plan import Plan, TenantPlan
 from influxops.domain.record import HistoryEntry, Record, Server, State
@@ -88,6 +88,16 @@ class Observed(Struct, frozen=True):
     def is_selected(self) -> bool:
         """Whether only what concerns some tenants was read."""
         return self.looked is not None
+
+    def database(self, target: str | None, name: str) -> Database | None:
+        """Return a database of a target; None where that has none, or was not read."""
+        inventory = self.inventories.get(target or "")
+        return inventory.databases.get(name) if inventory is not None else None
+
+    def targets_holding(self, database: str) -> list[str]:
+        """Return the names of the targets that hold a database, as the configuration has them."""
+        found = self.inventories.items()
+        return [name for name, inventory in found if database in inventory.databases]
 
     @property
     def sources_complete(self) -> bool:

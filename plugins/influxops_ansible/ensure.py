@@ -74,11 +74,7 @@ def _run(task: Task, engine: Engine, context: RunContext) -> Report:
 
 
 def _seconds(after: str | None) -> int | None:
-    """Return how long a database is kept; None for the setting of the ledger.
-
-    Raises:
-        ConfigError: When it is no duration.
-    """
+    """Return how long a database is kept; None for the setting of the ledger."""
     if after is None:
         return None
     try:
@@ -95,7 +91,7 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
     is_unknown = tenant.status is TenantStatus.UNKNOWN and bool(tenant.outcomes) and not changes
     message = report.view.message(tenant.finding) if tenant.finding else ""
     if report.run.dry_run and tenant.may_exceed_capacity:
-        message = f"may find no place on {tenant.target}"
+        message = f"may exceed the capacity of {tenant.target}"
     return {
         "tenant": tenant.tenant,
         "database": tenant.database,
@@ -103,7 +99,8 @@ def _entry(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
         "message": message,
         "target": tenant.target,
         "url": report.view.target_url(_target(tenant, changes, report)),
-        "action": _actions(changes or attempted) or ("keep" if tenant.before else "none"),
+        "action": "+".join(c.action.value for c in changes or attempted)
+        or ("keep" if tenant.before else "none"),
         "changed": None if is_unknown else bool(changes),
         "until": plain(_until(tenant, changes)),
         "before": database_document(tenant.before),
@@ -125,10 +122,6 @@ def _until(tenant: TenantPlan, changes: Sequence[Change]) -> datetime | None:
     return until
 
 
-def _actions(changes: Sequence[Change]) -> str:
-    return "+".join(change.action.value for change in changes)
-
-
 def _after(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) -> Database | None:
     if report.run.dry_run and tenant.may_exceed_capacity:
         return tenant.before
@@ -139,7 +132,6 @@ def _after(tenant: TenantPlan, changes: Sequence[Change], report: TaskReport) ->
 
 
 def _diff(tenant: TenantPlan, report: TaskReport) -> dict[str, Any]:
-    """Return what changes in one database; Ansible shows an empty text where there is none."""
     changes = report.changes(tenant)
     name = f"{tenant.database} on {changes[0].target}"
     return {

@@ -18,11 +18,7 @@ _MAX_REASONS = 20
 
 
 def locate(parameters: Mapping[str, Any]) -> Result:
-    """Return where the databases of tenants are; it fails unless that is known of all.
-
-    Args:
-        parameters: The lookup's options, and its terms as `tenants`.
-    """
+    """Return where the databases of the lookup's `tenants` are; fail unless all are known."""
     return run_task(_locate, parameters)
 
 

@@ -168,11 +168,7 @@ def listed(
 
 
 def no_tenants(task: Task) -> dict[str, Any]:
-    """Return the values of a task with an empty list of tenants.
-
-    Raises:
-        InfluxopsError: When its other parameters contradict each other.
-    """
+    """Return the values of a task with an empty list of tenants."""
     with task.engine(dry_run=True):
         counted: dict[str, Any] = {"tenants": {}, "planned": {}, "changed": {}, "findings": {}}
         return {"databases": [], "omitted": 0, "findings": [], "summary": counted}

@@ -54,11 +54,7 @@ class Task(Struct, frozen=True, dict=True):
 
     @cached_property
     def named(self) -> list[Any] | None:
-        """The tenants that the task itself names: ids and tables; None where it names none.
-
-        Raises:
-            ConfigError: When one of them is invalid.
-        """
+        """The tenants that the task itself names: ids and tables; None where it names none."""
         tenant, tenants = self.parameters.get("tenant"), self.parameters.get("tenants")
         if isinstance(tenant, Mapping):
             raise ConfigError(
@@ -81,12 +77,7 @@ class Task(Struct, frozen=True, dict=True):
         return Scope(frozenset(id_ for id_ in map(id_of, self.named) if id_.strip()))
 
     def config(self) -> Config:
-        """Return the configuration.
-
-        Raises:
-            ConfigError: When the parameters, or the file that they name, are invalid; its message
-                holds no secret.
-        """
+        """Return the configuration."""
         self._check()
         names = {"naming.database": "name_template", "database.retention": "retention"}
         names |= {f"targets.{name}": f"targets.{name}" for name in self._get("targets", {})}
@@ -120,9 +111,6 @@ class Task(Struct, frozen=True, dict=True):
         """Yield an engine with the task's configuration, and the context of its run.
 
         What a reporter prints goes to standard error: standard output is the module's result.
-
-        Raises:
-            InfluxopsError: When the parameters are invalid, or a file that they name is missing.
         """
         with contextlib.redirect_stdout(sys.stderr):
             config = self.config()
@@ -260,11 +248,6 @@ def _parse_id(value: object, where: str) -> str:
 
 
 def _parse_tenant(item: object, where: str) -> Any:
-    """Return one of the task's tenants as a source takes it.
-
-    Raises:
-        ConfigError: When it is invalid.
-    """
     if not isinstance(item, Mapping):
         return _parse_id(item, where)
     for key in item:

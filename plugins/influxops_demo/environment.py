@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ TARGETS = ("eu1", "eu2", "us1")
 #: What InfluxDB 3 Core holds, and with that each stand-in by default.
 PLACES = 5
 
+#: What runs influxops.
+INFLUXOPS = (sys.executable, "-P", "-c", "from influxops.cli.main import main; main()")
 #: Variables of the user's own servers; the demonstration must never meet those.
 _FOREIGN = ("PG", "INFLUXDB_", "INFLUXOPS_")
 
@@ -77,12 +80,9 @@ FROM generate_series(1, %(devices)s) AS number
 class DemoEnvironment:
     """All that runs for the demonstration."""
 
-    #: Holds the configuration and the journal.
-    folder: Path
-    #: The registry's server.
-    postgres: EmbeddedPostgres
-    #: By target.
-    stand_ins: Mapping[str, StandIn]
+    folder: Path  # of the configuration and the journal
+    postgres: EmbeddedPostgres  # the registry's server
+    stand_ins: Mapping[str, StandIn]  # by target
 
     @property
     def config(self) -> Path:
@@ -112,21 +112,13 @@ class DemoEnvironment:
         return len(self.journal.read_text(encoding="utf-8").splitlines())
 
     def databases(self) -> dict[str, list[str]]:
-        """Ask each stand-in itself for its databases, past influxops.
-
-        Raises:
-            InfluxopsError: When one does not answer.
-        """
+        """Ask each stand-in itself for its databases, past influxops."""
         return {target: _databases(stand_in.url) for target, stand_in in self.stand_ins.items()}
 
 
 @contextlib.contextmanager
 def running_environment() -> Iterator[DemoEnvironment]:
-    """Start everything at once; end and remove it all when the block is left, however it is.
-
-    Raises:
-        InfluxopsError: When something does not start; what did start is ended.
-    """
+    """Start everything at once; end and remove it all when the block is left, however it is."""
     folder = Path(tempfile.mkdtemp(prefix="influxops-demo-"))
     with ThreadPoolExecutor(1 + len(TARGETS)) as pool:
         registry = pool.submit(_start_registry)
@@ -194,7 +186,6 @@ def _unhurried() -> Iterator[None]:
 
 
 def _configuration(demo: DemoEnvironment) -> str:
-    """Give the configuration file: the registry comes from PG_HOST and its like."""
     targets = "".join(
         f'[targets.{name}]\nkind = "influxdb3"\nurl = "{stand_in.url}"\n\n'
         for name, stand_in in demo.stand_ins.items()

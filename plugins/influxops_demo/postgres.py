@@ -46,8 +46,6 @@ class EmbeddedPostgres:
     work_dir: Path
     #: The folder of PostgreSQL's programs.
     programs: Path
-    #: Whether the data outlive the server.
-    keep_data: bool
     host: str = "127.0.0.1"
     user: str = "iot"
     password: str = "iot_dev"
@@ -81,34 +79,21 @@ class EmbeddedPostgres:
         )
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run one of PostgreSQL's programs as the account that the server runs as.
-
-        Raises:
-            InfluxopsError: When it fails; the message has what it output.
-        """
+        """Run one of PostgreSQL's programs as the account that the server runs as."""
         return _run(self.programs, self.work_dir, program, *arguments)
 
     def stop(self) -> None:
         """Stop the server, and remove what it leaves behind."""
-        mode = "fast" if self.keep_data else "immediate"
         with contextlib.suppress(InfluxopsError):
-            self.run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", mode, "-w")
-        if not self.keep_data:
-            shutil.rmtree(self.data_dir, ignore_errors=True)
+            self.run("pg_ctl", "stop", "-D", str(self.data_dir), "-m", "immediate", "-w")
+        shutil.rmtree(self.data_dir, ignore_errors=True)
         shutil.rmtree(self.work_dir, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def embedded_postgres(
-    data_dir: Path | None = None, *, options: Mapping[str, str] | None = None
-) -> Iterator[EmbeddedPostgres]:
-    """Run a PostgreSQL for as long as the context lasts.
-
-    Args:
-        data_dir: See `start_postgres`.
-        options: See `start_postgres`.
-    """
-    server = start_postgres(data_dir, options=options)
+def embedded_postgres(*, options: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
+    """Run a PostgreSQL for as long as the context lasts; see `start_postgres`."""
+    server = start_postgres(options=options)
     try:
         with ended_with_this_process(server):
             yield server
@@ -140,30 +125,23 @@ def ended_with_this_process(server: EmbeddedPostgres) -> Iterator[None]:
             watchdog.kill()
 
 
-def start_postgres(
-    data_dir: Path | None = None, *, options: Mapping[str, str] | None = None
-) -> EmbeddedPostgres:
+def start_postgres(*, options: Mapping[str, str] | None = None) -> EmbeddedPostgres:
     """Start a PostgreSQL on a free TCP port, with the user `iot` and the database `iotcloud`.
 
-    It outlives this process unless somebody calls `stop()`.
-
-    Args:
-        data_dir: Where its data are; created if need be, and kept when it stops. Left out: a
-            temporary folder, without the writing-through that would make it durable.
-        options: Configuration parameters of the server (`{"autovacuum": "off"}`).
+    It outlives this process unless `stop()` is called. Its data are in a temporary folder, without
+    the writing-through that would make them durable. The options are configuration parameters of
+    the server (`{"autovacuum": "off"}`).
 
     Raises:
         InfluxopsError: When it is not installed or does not start; the message says why.
     """
     work_dir = make_work_dir()
-    keep_data = data_dir is not None
     try:
-        programs = _programs(work_dir)
-        data_dir = work_dir / "data" if data_dir is None else data_dir.absolute()
+        programs, data_dir = _programs(work_dir), work_dir / "data"
         _initialize(programs, work_dir, data_dir)
-        parameters = {} if keep_data else {"fsync": "off", "full_page_writes": "off"}
-        port = start_cluster(programs, work_dir, data_dir, {**parameters, **(options or {})})
-        server = EmbeddedPostgres(port, data_dir, work_dir, programs, keep_data)
+        parameters = {"fsync": "off", "full_page_writes": "off", **(options or {})}
+        port = start_cluster(programs, work_dir, data_dir, parameters)
+        server = EmbeddedPostgres(port, data_dir, work_dir, programs)
     except BaseException:
         shutil.rmtree(work_dir, ignore_errors=True)
         raise
@@ -180,9 +158,6 @@ def make_work_dir() -> Path:
 
     It is in the folder for temporary files, or in `/tmp` where that is too long for a socket's
     path.
-
-    Raises:
-        InfluxopsError: When there is no account to run the server as.
     """
     folder = tempfile.gettempdir()
     if len(folder) > _LONGEST_FOLDER and Path("/tmp").is_dir():
@@ -199,16 +174,11 @@ def make_work_dir() -> Path:
 def start_cluster(
     programs: Path, work_dir: Path, data_dir: Path, options: Mapping[str, str]
 ) -> int:
-    """Start the server of an initialized data folder.
-
-    Returns:
-        The TCP port on 127.0.0.1 that it listens on.
-
-    Raises:
-        InfluxopsError: When it does not start; the message has the end of its log.
-    """
+    """Start the server of an initialized data folder; return its TCP port on 127.0.0.1."""
     for attempt in range(1, _PORT_TRIES + 1):
-        port = _free_port()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
         arguments = f"-h 127.0.0.1 -p {port} -k {work_dir}"
         arguments += "".join(f" -c {name}={value}" for name, value in options.items())
         log = work_dir / f"log.{attempt}"
@@ -252,9 +222,7 @@ def _is_reachable(path: Path) -> bool:
 
 
 def _initialize(programs: Path, work_dir: Path, data_dir: Path) -> None:
-    if (data_dir / "PG_VERSION").exists():
-        return
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.mkdir(mode=0o700)
     _give_to_account(data_dir)
     # Over the socket, in a folder of the server's own account, anyone who gets there is trusted.
     _run(
@@ -269,16 +237,9 @@ def _initialize(programs: Path, work_dir: Path, data_dir: Path) -> None:
 def _make_user_and_database(server: EmbeddedPostgres) -> None:
     user, database = sql.Identifier(server.user), sql.Identifier(server.database)
     with psycopg.connect(server.superuser_conninfo(), autocommit=True) as connection:
-        if not connection.execute(
-            "SELECT 1 FROM pg_roles WHERE rolname = %s", (server.user,)
-        ).fetchone():
-            connection.execute(
-                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(user, server.password)
-            )
-        if not connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", (server.database,)
-        ).fetchone():
-            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, user))
+        role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+        connection.execute(role.format(user, server.password))
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, user))
 
 
 def _give_to_account(path: Path) -> None:
@@ -322,10 +283,3 @@ def _run(programs: Path, work_dir: Path, program: str, *arguments: str) -> str:
         output = " / ".join((result.stderr or result.stdout).strip().splitlines())
         raise InfluxopsError(f"PostgreSQL's {program} failed: {output}")
     return result.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

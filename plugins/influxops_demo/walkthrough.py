@@ -21,11 +21,13 @@ import click
 from influxops.plugin import InfluxopsError
 from influxops_demo.environment import (
     DEVICES,
+    INFLUXOPS,
     PLACES,
     TARGETS,
     DemoEnvironment,
     running_environment,
 )
+from influxops_demo.web import run_service
 
 _INTERRUPTED = 130
 #: Seconds that a command has to end by itself after Ctrl-C, which reaches it as well.
@@ -36,31 +38,11 @@ class _StepFailed(Exception):
     """A step that did not end as it should; the message says how it did."""
 
 
-def run(*, keep: bool) -> int:
-    """Run the demonstration, with `keep` until Ctrl-C, and return the exit code.
-
-    Raises:
-        InfluxopsError: When something does not start.
-    """
+def run(*, keep: bool, web: bool) -> int:
+    """Run the demonstration or, with `web`, service and console; return the exit code."""
     with _ended_by_sigterm():
         try:
-            return _run(keep=keep)
-        except KeyboardInterrupt:
-            click.echo("\nInterrupted. Everything is stopped and removed.", err=True)
-            return _INTERRUPTED
-
-
-def run_web() -> int:
-    """Run the service and its console until Ctrl-C, and return the exit code.
-
-    Raises:
-        InfluxopsError: When something does not start.
-    """
-    from influxops_demo.web import run_service
-
-    with _ended_by_sigterm():
-        try:
-            return run_service()
+            return run_service() if web else _run(keep=keep)
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Everything is stopped and removed.", err=True)
             return _INTERRUPTED
@@ -129,8 +111,9 @@ def _show(demo: DemoEnvironment, title: str, *arguments: str) -> None:
     """Run a command of influxops for the user to see."""
     click.echo(f"\n{click.style(title, bold=True)}\n")
     click.secho(f"$ influxops {shlex.join(arguments)}", fg="cyan")
-    run = [sys.executable, "-P", "-c", "from influxops.cli.main import main; main()", *arguments]
-    with subprocess.Popen(run, env=demo.environment, stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [*INFLUXOPS, *arguments], env=demo.environment, stdin=subprocess.DEVNULL
+    ) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:

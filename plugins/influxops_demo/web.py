@@ -23,7 +23,7 @@ import psycopg
 import urllib3
 
 from influxops.plugin import InfluxopsError
-from influxops_demo.environment import DEVICES, DemoEnvironment, running_environment
+from influxops_demo.environment import DEVICES, INFLUXOPS, DemoEnvironment, running_environment
 
 #: Each of the demonstration's commands: it ends with its standard input, so that it ends with this
 #: process however that ends. Ctrl-C in a terminal is not for it.
@@ -73,14 +73,7 @@ _TENANTS = (
 
 
 def run_service() -> int:
-    """Run all of it until Ctrl-C.
-
-    Returns:
-        The exit code: 0 after Ctrl-C, 1 where the service ended by itself.
-
-    Raises:
-        InfluxopsError: When something does not start.
-    """
+    """Run all of it until Ctrl-C; return the exit code, 1 where the service ended by itself."""
     click.echo("Starting a PostgreSQL and three stand-ins for InfluxDB 3 ...")
     start = time.monotonic()
     with running_environment() as demo:
@@ -103,7 +96,6 @@ def run_service() -> int:
 
 
 def _configure(demo: DemoEnvironment) -> None:
-    """Add to the configuration what the service needs."""
     server = demo.postgres
     place = _PLACE.format(
         host=server.host, port=server.port, user=server.user, database=server.database
@@ -113,11 +105,7 @@ def _configure(demo: DemoEnvironment) -> None:
 
 
 def _prepare(demo: DemoEnvironment) -> str:
-    """Make all tables, tenants and databases; return an operator's token.
-
-    Raises:
-        InfluxopsError: When a command does not end well.
-    """
+    """Make all tables, tenants and databases; return an operator's token."""
     _run_command(demo, "ledger", "install")
     _run_command(demo, "db", "upgrade")
     with psycopg.connect(demo.postgres.conninfo()) as connection:
@@ -132,13 +120,9 @@ def _prepare(demo: DemoEnvironment) -> str:
 
 
 def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
-    """Run a command to its end; return what it printed.
-
-    Raises:
-        InfluxopsError: When it does not end well.
-    """
+    """Run a command to its end; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from influxops.cli.main import main; main()", *arguments],
+        [*INFLUXOPS, *arguments],
         env=demo.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -155,7 +139,6 @@ def _run_command(demo: DemoEnvironment, *arguments: str) -> str:
 
 @contextlib.contextmanager
 def _command(demo: DemoEnvironment, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command for as long as the block lasts."""
     with (
         _log(demo).open("a", encoding="utf-8") as log,
         subprocess.Popen(
@@ -199,11 +182,7 @@ def _log(demo: DemoEnvironment) -> Path:
 
 
 def _where(demo: DemoEnvironment, service: subprocess.Popen[str]) -> str:
-    """Return where the service answers, once it does.
-
-    Raises:
-        InfluxopsError: When it does not.
-    """
+    """Return where the service answers, once it does."""
     output: IO[str] | None = service.stdout
     for line in output or ():
         if line.startswith(_LISTENING):
@@ -213,7 +192,6 @@ def _where(demo: DemoEnvironment, service: subprocess.Popen[str]) -> str:
 
 
 def _write_telemetry(demo: DemoEnvironment) -> None:
-    """Write a day of telemetry for each tenant, more by day than by night."""
     now = datetime.now(UTC)
 
     def write(target: str, database: str) -> None:

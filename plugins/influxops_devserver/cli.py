@@ -26,7 +26,6 @@ class _Failure(click.ClickException):
 
 
 def _limit(_: click.Context, __: click.Parameter, value: str) -> int | None:
-    """Reads a limit; no limit is None."""
     if value == "unlimited":
         return None
     if not value.isdecimal():
@@ -144,7 +143,6 @@ def command(
 
 
 def _welcome(url: str, settings: StandInSettings) -> str:
-    """Return what is printed once requests are answered."""
     limits = settings.limits
     kept = f"Data in {settings.data_dir}" if settings.data_dir else "Keeps nothing when it ends"
     lines = [

@@ -24,11 +24,7 @@ _UNITS = {
 
 
 def parse_duration(text: str) -> int:
-    """Return the nanoseconds of a duration like ``30d`` or ``1h 30m``.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Return the nanoseconds of a duration like ``30d`` or ``1h 30m``."""
     if text == "0":
         return 0
     parts = re.findall(r"(\d+)\s*([A-Za-zµ]+)", text)

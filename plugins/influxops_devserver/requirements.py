@@ -16,10 +16,7 @@ def missing(*modules: str) -> list[str]:
 
 
 def how_to_install(extra: str = "demo") -> str:
-    """Return the command that adds an extra to this installation, from where that came from.
-
-    Args:
-        extra: Its name; several with commas.
+    """Return the command that adds extras, with commas, to this installation.
 
     The package is on no index; pip notes down the folder or the file that it installed.
     """

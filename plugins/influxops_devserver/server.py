@@ -15,11 +15,7 @@ from influxops_devserver.http.app import StandInApp, StandInSettings
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the address; connections wait from then on until the server runs.
-
-    Raises:
-        OSError: The address is in use, or not one of this machine.
-    """
+    """Bind the address; connections wait from then on until the server runs."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
     )[0]
@@ -48,17 +44,10 @@ def serve(
     *,
     until_stdin_ends: bool = False,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then answer what is under way and flush.
+    """Serve until SIGINT or SIGTERM, then answer what is under way, flush, and close the listener.
 
-    Args:
-        settings: How the stand-in behaves.
-        listener: From :func:`listen`; closed at the end.
-        ready: Called once, when requests are answered.
-        until_stdin_ends: Whether the end of the standard input ends it as well.
-
-    Raises:
-        DataDirectoryError: Another process uses the data directory, or it is damaged.
-        OSError: The data directory cannot be created or read.
+    `ready` is called once, when requests are answered; the end of the standard input may end it
+    too.
     """
     with contextlib.closing(listener):
         app = StandInApp(settings)

@@ -97,11 +97,7 @@ def running_stand_in(**options: Unpack[StandInOptions]) -> Iterator[StandIn]:
 
 
 def start_stand_in(*, outlives: bool = True, **options: Unpack[StandInOptions]) -> StandIn:
-    """Start a stand-in that runs until it is stopped.
-
-    Args:
-        outlives: Whether it goes on when this process ends without having stopped it.
-        **options: See :class:`StandInOptions`.
+    """Start a stand-in that runs until it is stopped, even after this process, if it `outlives` it.
 
     Raises:
         StandInFailed: It ended, or did not answer in time.

@@ -61,11 +61,7 @@ def position_in(file: str, position: str) -> str:
 
 
 def entry(item: object, position: str, file: str) -> Entry:
-    """Return the entry of an id, or of an object with one; `file` is empty for the configuration.
-
-    Raises:
-        SourceError: When it is neither, or an attribute is more than a scalar.
-    """
+    """Return the entry of an id, or of an object with one."""
     if not isinstance(item, Mapping):
         value = _scalar(item)
         if value is None:
@@ -107,10 +103,7 @@ def _scalar(content: object) -> Value | None:
 def tenants(entries: Iterable[Entry], file: str, noun: str) -> Iterator[Tenant | Finding]:
     """Turn entries into tenants, in their order.
 
-    Args:
-        entries: The entries of one source.
-        file: The file's name for messages; empty for the configuration.
-        noun: What its format calls an attribute: "column", "key".
+    The file is empty for the configuration; the noun is what its format calls an attribute.
 
     Yields:
         Each tenant once; one with two sets of attributes twice, which the engine blocks. One

@@ -11,6 +11,7 @@ from typing import Literal
 from influxops.plugin import (
     Check,
     Finding,
+    HealthChecks,
     Hint,
     Location,
     RunContext,
@@ -20,6 +21,7 @@ from influxops.plugin import (
     SourceError,
     SourceSettings,
     Tenant,
+    TenantLookup,
     hookimpl,
     pluralize,
     setting,
@@ -80,7 +82,7 @@ def _guess(path: str) -> Format | None:
     return _SUFFIXES.get(PurePath(path).suffix.lower())
 
 
-class FileSource(Source):
+class FileSource(Source, TenantLookup, HealthChecks):
     """Reads tenants from a file."""
 
     Settings = FileSettings
@@ -103,11 +105,7 @@ class FileSource(Source):
 
     @hookimpl
     def influxops_get_tenants(self, ids: Collection[str], context: RunContext) -> Iterable[Tenant]:
-        """Return the tenants with these ids; the file is read as a whole.
-
-        Raises:
-            SourceError: When it cannot be read.
-        """
+        """Return the tenants with these ids; the file is read as a whole."""
         return with_ids(self.influxops_tenants(context), ids)
 
     @hookimpl

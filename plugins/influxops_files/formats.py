@@ -17,11 +17,7 @@ _YAML_KINDS = {"int": "number", "float": "number", "bool": "boolean", "timestamp
 
 
 def decode(data: bytes, file: str) -> str:
-    """Return UTF-8 as text, with or without a byte order mark.
-
-    Raises:
-        SourceError: When it is something else; the message names the line.
-    """
+    """Return UTF-8 as text, with or without a byte order mark."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -32,11 +28,7 @@ def decode(data: bytes, file: str) -> str:
 
 
 def read_csv(text: str, file: str) -> Iterator[Entry]:
-    """Read CSV: names in its first line, commas in between; an empty cell has no value.
-
-    Raises:
-        SourceError: When there is no column for the id, or a line does not fit the first one.
-    """
+    """Read CSV: names in its first line, commas in between; an empty cell has no value."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
@@ -73,11 +65,7 @@ def _csv_key(names: list[str], file: str) -> str:
 
 
 def read_json(text: str, file: str) -> Iterator[Entry]:
-    """Read JSON: a list of ids or of objects, or an object whose key `tenants` holds one.
-
-    Raises:
-        SourceError: When it is no JSON, or of another shape.
-    """
+    """Read JSON: a list of ids or of objects, or an object whose key `tenants` holds one."""
     number: Any = partial(Value, kind="number")  # as it is written, whatever its size
     try:
         data = json.loads(
@@ -110,9 +98,6 @@ def read_yaml(text: str, file: str) -> Iterator[Entry]:
 
     Scalars keep the text that is written, not the value that YAML makes of it: an attribute `no`
     is the text `no`, and an id that YAML reads as another type is an error.
-
-    Raises:
-        SourceError: When it is no YAML, or of another shape; the message names the line.
     """
     import yaml
 

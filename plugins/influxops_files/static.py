@@ -13,6 +13,7 @@ from influxops.plugin import (
     SourceError,
     SourceSettings,
     Tenant,
+    TenantLookup,
     hookimpl,
     setting,
 )
@@ -51,7 +52,7 @@ class StaticSettings(SourceSettings):
         return Location(text="the configuration")
 
 
-class StaticSource(Source):
+class StaticSource(Source, TenantLookup):
     """Lists the tenants of the configuration."""
 
     Settings = StaticSettings

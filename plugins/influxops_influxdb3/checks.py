@@ -79,7 +79,6 @@ def _transport(settings: InfluxDB3Settings) -> Iterator[Check]:
 
 
 def _identity(settings: InfluxDB3Settings, client: Client) -> Iterator[Check]:
-    """Compare the server's identity with the configured one."""
     wanted, found = settings.cluster_uuid, client.cluster_uuid
     if wanted is None:
         return
@@ -131,7 +130,6 @@ def _rights(
 
 
 def _places(settings: InfluxDB3Settings, inventory: Inventory) -> Check:
-    """Return how many databases still fit."""
     held = pluralize(len(inventory.databases), "database")
     if settings.capacity == "unlimited":
         return Check("places", True, f"{held}; no limit is set")

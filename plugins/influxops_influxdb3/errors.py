@@ -59,11 +59,7 @@ class Operation(StrEnum):
 class InfluxDBError(TargetError):
     """A request to an InfluxDB 3 server failed.
 
-    Args:
-        reason: Why, in a few words that can stand alone.
-        url: The server's URL, without secrets.
-        status: The HTTP status, None without an answer.
-        server_message: What the server said, shortened, without secrets.
+    The reason can stand alone; the URL and what the server said hold no secrets.
     """
 
     def __init__(
@@ -95,13 +91,8 @@ class InfluxDBError(TargetError):
 class ConnectionFailed(InfluxDBError):
     """There was no answer.
 
-    Args:
-        reason: Why, in a few words that can stand alone.
-        sent: Whether the request may have reached the server.
-        timed_out: Whether the server was waited for as long as it may take.
-        retryable: Whether another attempt may help.
-        partial: Whether a part of the answer had been read already.
-        **about: What `InfluxDBError` takes.
+    It may have been `sent`; another attempt may help where it is `retryable`; it is `partial` where
+    a part of the answer had been read already.
     """
 
     def __init__(

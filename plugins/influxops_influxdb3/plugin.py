@@ -13,12 +13,19 @@ from msgspec.structs import replace
 from influxops.plugin import (
     Change,
     Check,
+    Closing,
     CopyProgress,
     CopyRequest,
     Database,
+    DatabaseCopy,
+    DatabaseLookup,
+    DatabaseMarkers,
+    DatabaseStatistics,
     DatabaseStats,
+    FastCreation,
     Finding,
     FindingKind,
+    HealthChecks,
     Hint,
     InfluxopsError,
     Inventory,
@@ -29,6 +36,7 @@ from influxops.plugin import (
     Target,
     TargetCapabilities,
     TargetError,
+    WriteActivity,
     hookimpl,
 )
 from influxops_influxdb3.errors import AccessRefused, BadRequest, NotFound
@@ -57,8 +65,6 @@ _FLUSH_INTERVAL = 1.0
 
 
 class _RunCache(Struct):
-    """What is known in one run, for the hooks that come after the inventory."""
-
     run: str = ""  # the run's id
     ping: Ping | None = None
     databases: dict[str, Database] = field(default_factory=dict)
@@ -66,7 +72,17 @@ class _RunCache(Struct):
     reused: set[str] = field(default_factory=set)  # whose namesake had just been deleted
 
 
-class InfluxDB3Target(Target):
+class InfluxDB3Target(
+    Target,
+    DatabaseLookup,
+    DatabaseMarkers,
+    FastCreation,
+    DatabaseStatistics,
+    WriteActivity,
+    DatabaseCopy,
+    HealthChecks,
+    Closing,
+):
     """An InfluxDB 3 server that holds tenant databases."""
 
     Settings = InfluxDB3Settings
@@ -97,7 +113,6 @@ class InfluxDB3Target(Target):
         return self._connected
 
     def _cache(self, context: RunContext) -> _RunCache:
-        """Return what is known in this run."""
         if self._known.run != context.id:
             self._known = _RunCache(context.id)
         return self._known
@@ -189,7 +204,7 @@ class InfluxDB3Target(Target):
         return Inventory(databases, identity=client.cluster_uuid, complete=complete, deleted=gone)
 
     @hookimpl
-    def influxops_markers(
+    def influxops_get_markers(
         self, names: Collection[str], context: RunContext
     ) -> Iterator[tuple[str, Marker]]:
         """Read the oldest marker of each database with one query, a few at a time."""

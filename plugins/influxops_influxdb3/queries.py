@@ -188,11 +188,7 @@ def format_time(time: int) -> str:
 
 
 def parse_time(text: Any) -> int:
-    """Read a time as the server writes it, in UTC without saying so, in nanoseconds since 1970.
-
-    Raises:
-        TargetError: When it is none.
-    """
+    """Read a time as the server writes it, in UTC without saying so, in nanoseconds since 1970."""
     try:
         seconds = _second_number(text[:19])
         return seconds * _SECOND + int(text[20:].removesuffix("Z").ljust(9, "0") or 0)

@@ -120,11 +120,7 @@ class InfluxDB3Settings(TargetSettings):
         return self.cluster_uuid
 
     def check(self) -> None:
-        """Refuse certificates that cannot be loaded, and a token that none can be.
-
-        Raises:
-            SettingError: Then.
-        """
+        """Refuse certificates that cannot be loaded, and a token that none can be."""
         if self.client_key is not None and self.client_cert is None:
             raise SettingError(
                 "needs `client_cert`, the certificate that it belongs to", "client_key"
@@ -164,11 +160,7 @@ class InfluxDB3Settings(TargetSettings):
 
     @functools.cached_property
     def tls(self) -> ssl.SSLContext:
-        """The TLS context.
-
-        Raises:
-            SettingError: When certificates cannot be loaded.
-        """
+        """The TLS context."""
         import ssl
 
         ca, name = self.ca_path, "ca_path"

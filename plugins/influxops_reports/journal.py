@@ -15,6 +15,7 @@ from influxops.plugin import (
     ChangeResult,
     Check,
     Event,
+    HealthChecks,
     HistoryEntry,
     Report,
     Reporter,
@@ -44,7 +45,7 @@ _NO_CHANGE = (
 )
 
 
-class JournalReporter(Reporter):
+class JournalReporter(Reporter, HealthChecks):
     """Appends each change to a file, one JSON object per line; existing lines are never rewritten.
 
     Several runs may write at once: a lock keeps their lines whole. Dry runs write nothing.
@@ -61,17 +62,13 @@ class JournalReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_check(self) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Check that the journal can be written."""
         yield check_writable(Path(self.settings.path), "the journal", replaced=False)
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Append the changes of the run.
-
-        Raises:
-            ReporterError: When the journal cannot be written.
-        """
+        """Append the changes of the run."""
         if report.dry_run:
             return
         data = "".join(json.dumps(entry) + "\n" for entry in _entries(report)).encode("ascii")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from influxops.plugin import (
     Check,
+    HealthChecks,
     Report,
     Reporter,
     ReporterSettings,
@@ -21,7 +22,7 @@ from influxops.plugin import (
 from influxops_reports.report_files import check_writable, replace_file
 
 
-class JsonReporter(Reporter):
+class JsonReporter(Reporter, HealthChecks):
     """Writes the report as JSON, in the format that `docs/report.md` describes."""
 
     class Settings(ReporterSettings):
@@ -39,18 +40,14 @@ class JsonReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_check(self) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Check that the file can be written."""
         if self.settings.path != "-":
             yield check_writable(Path(self.settings.path), "the JSON report", replaced=True)
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Write the document.
-
-        Raises:
-            ReporterError: When the file, or standard output, cannot be written.
-        """
+        """Write the document."""
         # ASCII with escapes: whole in any encoding, and harmless on a terminal.
         text = json.dumps(report_document(report), indent=self.settings.indent or None) + "\n"
         if self.settings.path == "-":

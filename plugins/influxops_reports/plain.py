@@ -27,11 +27,7 @@ _MAX_ALIKE, _MAX_CAUSES = 20, 20
 
 
 def header_lines(head: RunStart | Report) -> list[str]:
-    """Return what a run works on.
-
-    Returns:
-        A line for the configuration, for each source, each target and the ledger, safe to print.
-    """
+    """Return what a run works on: configuration, sources, targets and ledger, safe to print."""
     config = one_line(head.origin.config) if head.origin.config else "none, the environment only"
     who = one_line(head.origin.who)
     what = "dry run" if head.dry_run else "run"
@@ -161,7 +157,7 @@ def _right_line(tenant: TenantPlan, view: ReportView, *, verbose: bool) -> str:
             line += f" (retention: {retention})"
         if view.kept_text(tenant):
             line += f" {view.kept_text(tenant)}"
-        return f"{line} (may find no place)" if tenant.may_exceed_capacity else line
+        return f"{line} (may exceed the capacity)" if tenant.may_exceed_capacity else line
     if tenant.status is TenantStatus.CHANGED:
         return f"OK {label}: {view.action_text(tenant)}{on if verbose else ''}"
     return f"OK {label}: already{on}" if verbose else f"OK {label}"

@@ -14,6 +14,7 @@ from influxops.plugin import (
     ReportView,
     RunContext,
     RunStart,
+    StartNotice,
     console,
     hookimpl,
     is_terminal,
@@ -25,7 +26,7 @@ from influxops_reports.plain import header_lines, report_lines
 _LEVEL_STYLES = {"OK": "green", "PLAN": "cyan", "WARN": "yellow", "ERR": "bold red"}
 
 
-class TerminalReporter(Reporter):
+class TerminalReporter(Reporter, StartNotice):
     """Prints what a run works on to standard error, and its result to standard output."""
 
     class Settings(ReporterSettings):
@@ -60,11 +61,7 @@ class TerminalReporter(Reporter):
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Print how the run ended.
-
-        Raises:
-            ReporterError: When standard output cannot be written.
-        """
+        """Print how the run ended."""
         if self.settings.quiet and not ReportView(report).needs_attention:
             return
         if self.settings.quiet:

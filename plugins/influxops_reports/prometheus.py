@@ -12,6 +12,7 @@ from influxops.plugin import (
     Action,
     Check,
     ExitCode,
+    HealthChecks,
     Report,
     Reporter,
     ReporterSettings,
@@ -31,7 +32,7 @@ _CHANGES = "influxops_changes"  # the client appends `_total` to a counter's nam
 _LAST_SUCCESS = "influxops_last_success_timestamp_seconds"
 
 
-class PrometheusReporter(Reporter):
+class PrometheusReporter(Reporter, HealthChecks):
     """Writes a run's metrics; dry runs leave the file alone.
 
     A run that was limited to some tenants or targets only counts its changes: its other metrics
@@ -51,17 +52,13 @@ class PrometheusReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_check(self) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Check that the textfile can be written."""
         yield check_writable(Path(self.settings.path), "the Prometheus textfile", replaced=True)
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Write the textfile.
-
-        Raises:
-            ReporterError: When it cannot be written.
-        """
+        """Write the textfile."""
         if report.dry_run:
             return
         path = Path(self.settings.path)
@@ -106,8 +103,6 @@ class PrometheusReporter(Reporter):
 
 
 class _Collected:
-    """Existing families in the shape of a collector."""
-
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 

@@ -99,10 +99,9 @@ def lock_folder(path: Path, context: RunContext) -> Iterator[None]:
 
 
 def lock(handle: int, context: RunContext) -> bool:
-    """Lock the file or the folder of a descriptor until that is closed.
+    """Lock the file or the folder of a descriptor until that is closed; False where that fails.
 
-    Returns:
-        False where no lock can be had: an entry is worth more than its order.
+    An entry is worth more than its order.
     """
     waiting = context.limited(_PATIENCE)
     while True:

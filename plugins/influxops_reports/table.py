@@ -136,7 +136,6 @@ def _table(view: ReportView, tenants: Sequence[TenantPlan], width: int) -> Table
 
 
 def _excess(widths: dict[str, int], width: int) -> int:
-    """Return how many characters a table is too wide."""
     return sum(widths.values()) + _GAP * len(widths) - width
 
 

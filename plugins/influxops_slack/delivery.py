@@ -52,19 +52,13 @@ _CODE = re.compile(r"[a-z_]{1,60}")
 
 
 class _Failure(Struct, frozen=True):
-    """Why an attempt failed."""
-
     reason: str
     hint: str | Hint
     retry_after: float | None = None  # seconds; None where another attempt is no use
 
 
 def post(webhook: str, message: Mapping[str, Any], context: RunContext) -> None:
-    """Post one message, in three attempts at most, while the context lasts.
-
-    Raises:
-        ReporterError: When Slack did not accept it in time, or refused it.
-    """
+    """Post one message, in three attempts at most, while the context lasts."""
     check_webhook(webhook)
     body = json.dumps(message).encode("ascii")
     backoffs = iter(_BACKOFF)

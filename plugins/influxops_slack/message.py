@@ -91,7 +91,6 @@ def _headline(view: ReportView, since: datetime | None) -> str:
 
 
 def _items(view: ReportView, severity: Severity) -> list[_Item]:
-    """Return the findings of one severity, the most common reasons first."""
     return [(group.line(_MAX_TENANTS), group.advice) for group in view.groups(severity)]
 
 
@@ -161,7 +160,7 @@ def _target_state(target: TargetState) -> str:
     if not target.reachable:
         return f"{target.name} {target.url} NOT READ"
     left = target.free_slots
-    return f"{target.name} {target.url}" + ("" if left is None else f", {left:,} places left")
+    return f"{target.name} {target.url}" + ("" if left is None else f", {left:,} slots free")
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from influxops.plugin import (
     Check,
     ConfigError,
     ExitCode,
+    HealthChecks,
     Hint,
     InfluxopsError,
     Report,
@@ -24,7 +25,7 @@ from influxops_slack.message import message
 from influxops_slack.state import NotificationState, failure_of
 
 
-class SlackReporter(Reporter):
+class SlackReporter(Reporter, HealthChecks):
     """Posts one message per run to a Slack incoming webhook, when there is news.
 
     A failure that was posted is not repeated for a day, and its end is posted. Dry runs and runs
@@ -56,7 +57,7 @@ class SlackReporter(Reporter):
     settings: Settings
 
     @hookimpl
-    def influxops_check(self) -> Iterator[Check]:
+    def influxops_check(self, context: RunContext) -> Iterator[Check]:
         """Check whether the webhook can be read and is one, without posting to it."""
         from influxops_slack.delivery import check_webhook
 
@@ -80,12 +81,7 @@ class SlackReporter(Reporter):
 
     @hookimpl
     def influxops_report(self, report: Report, context: RunContext) -> None:
-        """Post the message, if there is a reason to.
-
-        Raises:
-            ReporterError: When Slack did not accept it.
-            ConfigError: When the webhook cannot be read.
-        """
+        """Post the message, if there is a reason to."""
         if report.dry_run and not self.settings.dry_runs:
             return
         is_due = self._is_due(report)

@@ -53,11 +53,7 @@ class NotificationState:
             return None
 
     def save(self, failure: Failure | None) -> None:
-        """Keep what the channel was notified of: a failure, or that all is well.
-
-        Raises:
-            OSError: When the file cannot be written.
-        """
+        """Keep what the channel was notified of: a failure, or that all is well."""
         if failure is None:
             self.path.unlink(missing_ok=True)
             return

@@ -55,11 +55,7 @@ _LOGIN_PAGE = {
 
 
 def create_app(service: Service) -> FastAPI:
-    """Return the application.
-
-    Args:
-        service: What its endpoints share; it runs for as long as the application does.
-    """
+    """Return the application, which runs the service for as long as it runs itself."""
     console = Console(service)
 
     @contextlib.asynccontextmanager

@@ -36,11 +36,6 @@ _LONGEST_NAME = 200
 
 
 def _needs_extra() -> None:
-    """Refuse to go on without the extra.
-
-    Raises:
-        ConfigError: When it is not installed.
-    """
     import importlib.util
 
     absent = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
@@ -55,11 +50,7 @@ def _needs_extra() -> None:
 def _database(
     ctx: click.Context, timeout: float | None = None
 ) -> Iterator[tuple[Connection, DatabaseLocation]]:
-    """Yield a connection to the service's database, in autocommit mode.
-
-    Raises:
-        InfluxopsError: When PostgreSQL complains in the block; it says what to do.
-    """
+    """Yield a connection to the service's database, in autocommit mode."""
     from influxops_web.db.connect import connect, locate_database
 
     with configured(ctx, timeout=timeout) as (engine, context):

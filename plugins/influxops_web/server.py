@@ -32,15 +32,9 @@ _START = 30.0
 
 
 def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> None:
-    """Run the service until a signal ends it.
+    """Run the service until a signal ends it, on a free port where that is 0.
 
-    Args:
-        port: The port; 0 for a free one.
-        proxies: The proxies whose headers are believed; none for no header at all.
-
-    Raises:
-        ConfigError: When something is not configured.
-        InfluxopsError: When PostgreSQL is unavailable.
+    The proxies are those whose headers are believed.
     """
     with configured(ctx, timeout=_START) as (engine, context):
         service = _service(engine, context)
@@ -55,11 +49,7 @@ def serve(ctx: click.Context, host: str, port: int, proxies: Sequence[str]) -> N
 
 
 def server_settings(app: ASGIApp, proxies: Sequence[str] = ()) -> uvicorn.Config:
-    """Return how uvicorn serves an application.
-
-    Args:
-        proxies: The proxies whose headers are believed; none for no header at all.
-    """
+    """Return how uvicorn serves an application behind these proxies."""
     return uvicorn.Config(
         app,
         http=LimitedProtocol,
@@ -83,12 +73,6 @@ def _level(ctx: click.Context) -> int:
 
 
 def _service(engine: Engine, context: RunContext) -> Service:
-    """Return the service, once everything that it needs was checked.
-
-    Raises:
-        ConfigError: When something is missing.
-        InfluxopsError: When PostgreSQL is unavailable.
-    """
     location = locate_database(engine)
     others = [*other_databases(engine, location)]
     with connect(location, context) as connection:
@@ -111,11 +95,6 @@ def _service(engine: Engine, context: RunContext) -> Service:
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a socket that listens.
-
-    Raises:
-        ConfigError: When the address cannot be had.
-    """
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -25,7 +25,7 @@ from influxops_postgres.connection.commit import confirming, was_committed
 from influxops_postgres.connection.connection import async_keywords
 from influxops_postgres.connection.errors import CommitUnknown, reason
 from influxops_web.api.problems import database_unavailable, outcome_unknown
-from influxops_web.db.connect import AsyncConnection, DatabaseLocation
+from influxops_web.db.connect import AsyncConnection, Database, DatabaseLocation
 from influxops_web.db.schema import DeviceTable
 from influxops_web.security.api_keys import Role
 from influxops_web.security.rate_limits import LoginRateLimit
@@ -61,12 +61,7 @@ class ConfiguredTarget(Struct, frozen=True):
 
 
 class Service:
-    """The service's parts.
-
-    Args:
-        engine: What is configured, and checked; it is not kept.
-        key: What session cookies are signed with.
-    """
+    """The service's parts; session cookies are signed with `key`."""
 
     def __init__(
         self, engine: Engine, location: DatabaseLocation, device_table: DeviceTable, key: bytes
@@ -120,7 +115,7 @@ class Service:
     # PostgreSQL ------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection]:
+    async def connection(self) -> AsyncIterator[Database]:
         """Yield a connection on which each statement is a transaction of its own.
 
         Nothing but PostgreSQL is waited for in the block.
@@ -133,7 +128,7 @@ class Service:
         try:
             lent = _lent(self._pool, _SHORT_WAIT if is_unavailable else _WAIT)
             async with lent as connection, asyncio.timeout(_WORK):
-                yield connection
+                yield Database(connection, self.location)
         except (psycopg.IntegrityError, psycopg.DataError, CommitUnknown):
             raise
         except (psycopg.Error, TransactionLost, TimeoutError) as error:
@@ -143,7 +138,7 @@ class Service:
             raise database_unavailable() from error
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncIterator[Database]:
         """Yield a connection in a transaction, which is committed where this ends without an error.
 
         Raises:
@@ -151,8 +146,8 @@ class Service:
                 unknown whether it was; the problem says which.
         """
         try:
-            async with self.connection() as connection, confirming(connection):
-                yield connection
+            async with self.connection() as database, confirming(database.connection):
+                yield database
         except CommitUnknown as lost:
             settings, asking = self.location.settings, RunContext(_FIND_OUT)
             is_stored = await asyncio.to_thread(was_committed, settings, asking, lost)
@@ -162,31 +157,20 @@ class Service:
             raise (outcome_unknown() if is_stored is None else database_unavailable()) from lost
 
     async def operator(self, credentials: Credentials) -> Operator | None:
-        """Return the operator; None where the token is unknown, revoked or expired.
-
-        Raises:
-            Problem: When PostgreSQL is unavailable (503).
-        """
-        async with self.connection() as connection:
-            query = self.location.sql(FIND)
-            cursor = await connection.execute(
-                query, {"hash": credentials.hash, "id": credentials.token}
-            )
-            row = await cursor.fetchone()
-        if row is None:
+        """Return the operator; None where the token is unknown, revoked or expired."""
+        async with self.connection() as database:
+            rows = await database.rows(FIND, {"hash": credentials.hash, "id": credentials.token})
+        if not rows:
             return None
+        (row,) = rows
         return Operator(
             row["id"], Role(row["role"]), row["name"], credentials.via, credentials.csrf
         )
 
     async def audit(self, entry: Mapping[str, Any]) -> None:
-        """Write a line of the audit log.
-
-        Raises:
-            Problem: When PostgreSQL is unavailable (503).
-        """
-        async with self.connection() as connection:
-            await connection.execute(self.location.sql(_AUDIT), entry)
+        """Write a line of the audit log."""
+        async with self.connection() as database:
+            await database.execute(_AUDIT, entry)
 
     # InfluxDB --------------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ def test_check_mode_warns_of_whom_an_estimate_leaves_no_place_and_promises_no_mo
         assert [entry["changed"] for entry in result["databases"]] == [True] * 5 + [False] * 2
         assert result["summary"]["planned"] == {"create": 5}
     assert predicted["diff"] == done["diff"]
-    assert predicted["databases"][6]["message"] == "may find no place on default"
+    assert predicted["databases"][6]["message"] == "may exceed the capacity of default"
     assert len(databases(server)) == len(done["diff"]) == 5
     assert done["summary"]["tenants"] == {"changed": 5, "blocked": 2}
     full = stage.ensure(check=True, **wanted)

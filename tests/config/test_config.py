@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import pytest
 from influxops.config.load import Config, Section, load_config, parse_config
 from influxops.config.toml import TomlFile
 from influxops.plugin import (
+    Change,
     ConfigError,
     Inventory,
+    Outcome,
     PluginError,
     PluginSettings,
     RunContext,
@@ -422,12 +424,12 @@ class PlainTarget(Target):
     """Knows no retention period."""
 
     @hookimpl
-    def influxops_list_databases(self, context: RunContext) -> Inventory:
+    def influxops_list_databases(self, verify: Collection[str], context: RunContext) -> Inventory:
         return Inventory({})
 
     @hookimpl
-    def influxops_ensure(self) -> list[Any]:
-        return []
+    def influxops_ensure(self, changes: Sequence[Change], context: RunContext) -> Iterator[Outcome]:
+        return iter(())
 
 
 class SeriesSource(Source):
@@ -439,7 +441,7 @@ class SeriesSource(Source):
         size: int = setting(1, description="How many.", env=("SERIES_SIZE",), ge=1)
 
     @hookimpl
-    def influxops_tenants(self) -> list[Any]:
+    def influxops_tenants(self, context: RunContext) -> list[Any]:
         return []
 
 

@@ -43,19 +43,6 @@ def test_a_server_is_reached_by_its_environment_and_leaves_nothing_behind() -> N
         psycopg.connect(server.conninfo())
 
 
-def test_data_in_a_folder_of_one_s_own_are_there_at_the_next_start(folder: Path) -> None:
-    with embedded_postgres(folder / "data") as first:
-        with psycopg.connect(first.conninfo()) as connection:
-            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-        with pytest.raises(InfluxopsError, match="PostgreSQL does not start"):
-            embedded_postgres(folder / "data").__enter__()
-    with (
-        embedded_postgres(folder / "data") as second,
-        psycopg.connect(second.conninfo()) as connection,
-    ):
-        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
-
-
 def test_where_the_folder_for_temporary_files_is_deep_servers_and_standbys_still_have_a_socket(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:

@@ -978,7 +978,7 @@ def test_a_source_that_gives_nothing_at_all_is_a_fault(bench: Bench) -> None:
 
 
 class Unmarked(Source):
-    def influxops_tenants(self) -> list[Tenant]:
+    def influxops_tenants(self, context: RunContext) -> list[Tenant]:
         return []
 
 

@@ -17,7 +17,7 @@ from influxops.config.load import parse_config
 from influxops.engine.engine import Engine
 from influxops.engine.operations import Ensure
 from influxops.errors import SourceError
-from influxops.plugin_host import hookspecs
+from influxops.plugin_host.hookspecs import API_VERSION, OPTIONAL, REQUIRED, hooks_of
 from influxops.plugin_host.resolve import resolve_section
 from influxops.runtime.context import RunContext
 from tests.bench import Bench
@@ -26,17 +26,27 @@ from tests.fakes import KINDS, kind
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text()
-HOOKS = [name for name in vars(hookspecs) if name.startswith("influxops_")]
+HOOKS = {
+    name: (spec, hook)
+    for spec in (*REQUIRED.values(), *OPTIONAL)
+    for name, hook in hooks_of(spec).items()
+}
 
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("hook", HOOKS)
-def test_every_hook_is_documented_with_its_signature(hook: str) -> None:
-    parameters = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
-    assert f"`{hook}({parameters})`" in PLUGINS
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_documented_with_its_signature_and_its_mixin(name: str) -> None:
+    spec, hook = HOOKS[name]
+    parameters = ", ".join([*inspect.signature(hook).parameters][1:])
+    mixin = "must" if spec in REQUIRED.values() else f"`{spec.__name__}`"
+    assert f"`{name}({parameters})` | {mixin} |" in PLUGINS
+
+
+def test_the_version_of_the_hooks_is_documented() -> None:
+    assert f"`API_VERSION = {API_VERSION}`" in PLUGINS
 
 
 def test_no_hook_is_documented_that_does_not_exist() -> None:
@@ -86,7 +96,7 @@ def example(number: int, name: str) -> Any:
 def test_the_smallest_source_of_the_documentation_is_one() -> None:
     source = example(0, "CrmSource")
     made = source("customers", source.Settings())
-    assert [tenant.id for tenant in made.influxops_tenants()] == ["acme", "globex"]
+    assert [tenant.id for tenant in made.influxops_tenants(RunContext())] == ["acme", "globex"]
 
 
 def test_the_source_with_settings_of_the_documentation_reads_its_list(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_a_missing_folder_says_how_to_make_it(tmp_path: Path) -> None:
 def test_doctor_hears_whether_it_can_be_written(path: Path) -> None:
     def check(at: Path) -> bool | None:
         reporter = JournalReporter("reporter:j", JournalReporter.Settings(path=str(at)))
-        (result,) = reporter.influxops_check()
+        (result,) = reporter.influxops_check(RunContext())
         return result.ok
 
     assert check(path)

@@ -192,7 +192,7 @@ def test_any_id_survives_the_way_through_json(capsys: pytest.CaptureFixture[str]
 def test_doctor_hears_whether_the_file_can_be_written(tmp_path: Path) -> None:
     def check(path: Path) -> bool | None:
         reporter = JsonReporter("reporter:json", JsonReporter.Settings(path=str(path)))
-        (result,) = reporter.influxops_check()
+        (result,) = reporter.influxops_check(RunContext())
         return result.ok
 
     assert check(tmp_path / "report.json")

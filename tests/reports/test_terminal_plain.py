@@ -479,8 +479,8 @@ def test_creates_beyond_an_estimate_are_no_promise(piped: Tell) -> None:
         "ERR target eu1: 4 to create, 2 places left (add a target)",
         "PLAN create telemetry_t0 on eu1",
         "PLAN create telemetry_t1 on eu1",
-        "PLAN create telemetry_t2 on eu1 (may find no place)",
-        "PLAN create telemetry_t3 on eu1 (may find no place)",
+        "PLAN create telemetry_t2 on eu1 (may exceed the capacity)",
+        "PLAN create telemetry_t3 on eu1 (may exceed the capacity)",
     ]
     assert "4 tenants: 0 ok, 4 to create, in 2.1 s; nothing was written (dry run)" in lines
     assert "Next: influxops ensure makes these changes, as far as there is room" in lines

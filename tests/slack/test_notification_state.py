@@ -129,6 +129,6 @@ def test_without_a_place_for_it_every_failure_is_told_and_doctor_says_so(
     (tmp_path / "file").touch()
     nowhere = str(tmp_path / "file" / "state")
     assert len(told(FAILED, FAILED, OK, state=nowhere)) == 2
-    _, check = make_reporter(state=nowhere).influxops_check()
+    _, check = make_reporter(state=nowhere).influxops_check(RunContext())
     assert check.ok is None
     assert "cannot be written" in check.message

@@ -255,7 +255,7 @@ def test_what_is_no_webhook_is_refused_unseen(
     with pytest.raises(ReporterError, match=why) as caught:
         make_reporter().influxops_report(CHANGED, RunContext())
     assert "s3cr3t" not in "".join(traceback.format_exception(caught.value, chain=True))
-    (check,) = make_reporter().influxops_check()
+    (check,) = make_reporter().influxops_check(RunContext())
     assert check.ok is False
     assert "s3cr3t" not in check.message
 
@@ -285,11 +285,11 @@ def test_a_proxy_is_used_and_its_password_not_told(
 def test_doctor_looks_at_the_webhook_without_posting(
     webhook: Webhook, make_reporter: MakeReporter, tmp_path: Path
 ) -> None:
-    (check,) = make_reporter().influxops_check()
+    (check,) = make_reporter().influxops_check(RunContext())
     assert check.ok
     assert "TEST_WEBHOOK" in check.message
     missing = SlackReporter.Settings(webhook=Secret(file=str(tmp_path / "none")))
-    (check,) = SlackReporter("reporter:ops", missing).influxops_check()
+    (check,) = SlackReporter("reporter:ops", missing).influxops_check(RunContext())
     assert check.ok is False
     assert check.hint
     assert not webhook.requests

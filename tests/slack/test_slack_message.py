@@ -187,7 +187,7 @@ def test_a_server_that_died_in_the_middle_is_named() -> None:
     assert "target eu1: connection refused" in errors
     assert "3 tenants on eu1 (telemetry_t0, telemetry_t1 and telemetry_t2): no answer" in errors
     assert "eu1 http://eu1.example:8181 NOT READ" in texts(told)[-1]
-    assert "places left" not in texts(told)[-1]
+    assert "slots free" not in texts(told)[-1]
 
 
 def test_what_is_over_is_told_with_when_it_began() -> None:

@@ -91,13 +91,7 @@ def drops_old_copy(plan: TenantPlan) -> bool:
 
 
 class OldCopies:
-    """The old copies that a run is dropping; their tenants are claimed.
-
-    Args:
-        state: What is known.
-        request: What the run is asked to do.
-        context: The run.
-    """
+    """The old copies that a run is dropping; their tenants are claimed."""
 
     def __init__(self, state: RunState, request: RunRequest, context: RunContext) -> None:
         assert request.ledger is not None
@@ -123,9 +117,6 @@ class OldCopies:
 
         Args:
             plans: The tenants, as they were planned from what was read just now.
-
-        Raises:
-            Interrupted: When the run is over.
         """
         to_do, waiting = deque(plans), deque[tuple[float, TenantPlan]]()
         try:
@@ -160,7 +151,6 @@ class OldCopies:
         """Copy what only the old copy has; return whether that may go on to be dropped.
 
         Args:
-            plan: The tenant.
             recent: Whether it is enough to look at what came since the pass before began.
         """
         known = self._records.setdefault(
@@ -364,7 +354,7 @@ class OldCopies:
         self.state = replace(self.state, observed=observed, events=events)
 
 
-def note_of(plan: TenantPlan) -> TenantPlan:
+def note_late_writes(plan: TenantPlan) -> TenantPlan:
     """Return a tenant with the note that its old copy is still written to, where that is known.
 
     The guard `late-writes` goes by that note.
@@ -373,14 +363,10 @@ def note_of(plan: TenantPlan) -> TenantPlan:
     late = Late.of(plan.record)
     if not late.is_held:
         return plan
-    note = Finding(
+    note = plan.warning(
         FindingKind.LATE_WRITES,
-        Severity.WARNING,
         f"{late.still_written(plan.target)} when it was last looked at",
         "stop what writes there",
-        plan.tenant,
-        plan.target,
-        plan.database,
         facts={"rate": round(late.rate, 3), "postponed": late.postponed},
     )
     return plan.note(note)

@@ -11,7 +11,7 @@ from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.reconcile.plan.recorded import came_back
+from influxops.reconcile.plan.recorded import was_recreated
 from influxops.reconcile.state import Observed
 
 #: What a tenant's own verdict is where one of its changes ended so, the worst first.
@@ -184,7 +184,7 @@ def settled(outcome: Outcome, plan: TenantPlan, observed: Observed) -> Outcome:
 
 def _came_back(change: Change, observed: Observed) -> bool:
     """Return whether what was dropped is there again, as a write makes it: without a marker."""
-    return change.action is Action.DROP and came_back(change.database, change.target, observed)
+    return change.action is Action.DROP and was_recreated(change.database, change.target, observed)
 
 
 def _is_good(change: Change, found: Database | None, *, managed: bool) -> bool:

@@ -16,7 +16,7 @@ from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, S
 from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError
 from influxops.reconcile.observe.ledger import failed_ledger, identities
-from influxops.reconcile.plan.recorded import is_copy, is_recreated, why_lost
+from influxops.reconcile.plan.recorded import explain_lost, is_copy, is_recreated
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import RunState
 from influxops.runtime.context import RunContext
@@ -204,7 +204,7 @@ class _Writer:
                     after=State.LOST.value,
                     message=plan.finding.message.removeprefix("lost: ")
                     if again
-                    else why_lost(before, self.observed),
+                    else explain_lost(before, self.observed),
                 )
             )
             due = before.drop_after if before.secondary_target is not None else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -31,13 +31,12 @@ from influxops.reconcile.apply.apply import carry_out
 from influxops.reconcile.move.backfill import BackfillScheduler
 from influxops.reconcile.move.copy import look_ahead
 from influxops.reconcile.move.plan import MovePlanner
-from influxops.reconcile.move.route import Goal, route_of
+from influxops.reconcile.move.route import MoveRequest, route_of
 from influxops.reconcile.move.state import MoveFailed, MoveProgress, MovesInProgress
 from influxops.reconcile.operation import Operation
 from influxops.reconcile.plan.recorded import busy
-from influxops.reconcile.request import RunRequest
-from influxops.reconcile.state import Observed, RunState
-from influxops.runtime.context import RunContext
+from influxops.reconcile.request import Planning
+from influxops.reconcile.state import RunState
 
 #: So many tenants get their databases at once, before they are copied one after the other.
 _AT_ONCE = 16
@@ -72,9 +71,9 @@ class Move(Operation):
         self._to, self._writers_paused = to, writers_paused
         self._retire_after, self._without_tables = retire_after, tuple(without_tables)
 
-    def _goal(self, settings: LedgerSettings) -> Goal:
+    def _goal(self, settings: LedgerSettings) -> MoveRequest:
         after = self._retire_after
-        return Goal(
+        return MoveRequest(
             self._to,
             self._away,
             self._writers_paused,
@@ -83,23 +82,18 @@ class Move(Operation):
             self._without_tables,
         )
 
-    def plan(
-        self,
-        observed: Observed,
-        desired: Mapping[str, TenantPlan],
-        request: RunRequest,
-        context: RunContext,
-    ) -> Plan:
+    def plan(self, planning: Planning) -> Plan:
         """Plan who is moved where; a dry run also finds out what there is to copy.
 
         Raises:
             ConfigError: When a target is not configured.
         """
+        request, context = planning.request, planning.context
         assert request.ledger is not None
         goal = self._goal(request.ledger.settings)
         goal.refuse(request.rules.targets)
-        self._planner = MovePlanner(goal, observed, request)
-        plan = self._planner.plan(desired, context)
+        self._planner = MovePlanner(goal, planning.observed, request)
+        plan = self._planner.plan(planning.desired, context)
         if not context.dry_run:
             return plan
         to_do = [each for each in plan.tenants.values() if each.changes]
@@ -112,15 +106,9 @@ class Move(Operation):
             context.on_progress(1)
         return replace(plan, tenants=tenants)
 
-    def execute(
-        self,
-        state: RunState,
-        desired: Mapping[str, TenantPlan],
-        request: RunRequest,
-        context: RunContext,
-    ) -> Iterator[RunState]:
-        """Move whom the plan says; yield what is known at the end, or when the run is over."""
-        moves = MovesInProgress(self._planner.goal, state, request, context)
+    def execute(self, state: RunState, planning: Planning) -> Iterator[RunState]:
+        """Move the planned tenants; yield what is known at the end, or when the run is over."""
+        moves = MovesInProgress(self._planner.goal, state, planning.request, planning.context)
         try:
             _MoveExecutor(self._planner, moves).through()
         except Interrupted as error:

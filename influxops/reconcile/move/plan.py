@@ -15,9 +15,9 @@ from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.domain.text import did_you_mean, pluralize, quote, summarize, truncate
 from influxops.errors import ConfigError
-from influxops.reconcile.move.route import Goal, is_cut_over
+from influxops.reconcile.move.route import MoveRequest, is_cut_over
 from influxops.reconcile.plan import recorded
-from influxops.reconcile.plan.desired import LOOK, homes_of
+from influxops.reconcile.plan.desired import LOOK
 from influxops.reconcile.plan.ensure import new_database
 from influxops.reconcile.plan.placement import Placement, placement_of
 from influxops.reconcile.request import RunRequest
@@ -32,7 +32,7 @@ class MovePlanner:
         goal: What the move is for.
     """
 
-    def __init__(self, goal: Goal, observed: Observed, request: RunRequest) -> None:
+    def __init__(self, goal: MoveRequest, observed: Observed, request: RunRequest) -> None:
         self.goal, self.observed, self.request = goal, observed, request
         self.ledger_view, self.rules = observed.ledger_view, request.rules
         self.handles = {handle.name: handle for handle in request.targets}
@@ -126,7 +126,7 @@ class MovePlanner:
             )
             return plan.block(blocked(FindingKind.LOST, message, Hint.command("plan", "see {}")))
         if recorded.is_recreated(record, before):
-            return plan.block(recorded.lost(plan, record, self.observed))
+            return recorded.lost(plan, self.observed)
         if is_cut_over(record):
             return self._rest(plan, record)
         if record.target == self.goal.to:
@@ -136,7 +136,7 @@ class MovePlanner:
     def _unrecorded(self, plan: TenantPlan) -> TenantPlan:
         if plan.status is TenantStatus.BLOCKED:
             return plan
-        homes = homes_of(plan.database, self.observed) if plan.database else []
+        homes = self.observed.targets_holding(plan.database)
         message = "the ledger does not know it" if homes else "it has no database yet"
         plan = replace(plan, target=homes[0] if homes else None)
         remedy = Hint.command("ensure", "run {} first, which records it")
@@ -242,7 +242,7 @@ class MovePlanner:
         if not there:
             location = self._placement(source).choose(target or plan.pin)
             if location is None:
-                return plan.block(self._no_place(source, target or plan.pin))
+                return plan.blocked(*self._no_place(source, target or plan.pin))
             target, over = location.target, location.is_over_estimate
             there = self._database(target, record.database)
         assert target is not None
@@ -301,19 +301,12 @@ class MovePlanner:
         """Give nothing more to a target that said that nothing more fits."""
         self._placement(source).locations[target].closed = why
 
-    def _no_place(self, source: str, target: str | None) -> Finding:
+    def _no_place(self, source: str, target: str | None) -> tuple[FindingKind, str, str]:
         if target == self.goal.away:
-            return blocked(
-                FindingKind.MISPLACED,
-                f"its target is to be {target}, as its source or [placement] pins say",
-                "change that first",
-            )
-        why = self._placement(source).why_none(target)
-        return blocked(
-            FindingKind.OVER_CAPACITY,
-            f"no place left: {why or 'no other target of its kind can be reached'}",
-            "add a target, raise a capacity, or drop what is not needed",
-        )
+            message = f"its target is to be {target}, as its source or [placement] pins say"
+            return FindingKind.MISPLACED, message, "change that first"
+        otherwise = "no other target of its kind can be reached"
+        return self._placement(source).no_place(otherwise, target)
 
     def _making(
         self, plan: TenantPlan, target: str, before: Database, there: Database | None

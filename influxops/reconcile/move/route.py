@@ -12,7 +12,7 @@ from influxops.domain.text import did_you_mean, quote
 from influxops.errors import ConfigError
 
 
-class Goal(Struct, frozen=True):
+class MoveRequest(Struct, frozen=True):
     """What a move is for."""
 
     to: str | None = None  # the target that the tenants go to; None: where placement puts them

@@ -17,7 +17,7 @@ from influxops.domain.plan import TenantPlan, TenantStatus
 from influxops.domain.record import Event, HistoryEntry, LedgerUpdate, Record, State
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.reconcile.move.copy import facts
-from influxops.reconcile.move.route import Goal, Route, is_cut_over
+from influxops.reconcile.move.route import MoveRequest, Route, is_cut_over
 from influxops.reconcile.plan.recorded import busy
 from influxops.reconcile.request import GRACE, RunRequest
 from influxops.reconcile.state import RunState
@@ -106,7 +106,7 @@ class MovesInProgress:
     """
 
     def __init__(
-        self, goal: Goal, state: RunState, request: RunRequest, context: RunContext
+        self, goal: MoveRequest, state: RunState, request: RunRequest, context: RunContext
     ) -> None:
         assert request.ledger is not None
         self.goal, self.request, self.context, self.ledger = goal, request, context, request.ledger

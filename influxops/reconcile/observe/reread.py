@@ -12,15 +12,17 @@ from influxops.domain.finding import FindingKind
 from influxops.domain.plan import Plan, TenantPlan, TenantStatus
 from influxops.domain.record import Record, State
 from influxops.errors import InfluxopsError, Interrupted
+from influxops.reconcile.observe.ledger import ledger_view, without_ledger
 from influxops.reconcile.observe.targets import observe_again, unread
-from influxops.reconcile.plan.desired import desire
-from influxops.reconcile.plan.duplicates import describe_copies
-from influxops.reconcile.request import GRACE, RunRequest
+from influxops.reconcile.plan.contents import describe_copies
+from influxops.reconcile.plan.desired import compute_desired
+from influxops.reconcile.plan.recorded import seems_lost
+from influxops.reconcile.request import GRACE, Planning, RunRequest
 from influxops.reconcile.state import Observed, RunState
 from influxops.runtime.context import RunContext
 
 #: Plans what is observed and desired, as `Operation.plan` does.
-PlanFunction = Callable[[Observed, Mapping[str, TenantPlan], RunRequest, RunContext], Plan]
+PlanFunction = Callable[[Planning], Plan]
 
 
 def reread(
@@ -54,6 +56,39 @@ def reread(
         return observe_again(observed, targets, request.rules, context.or_grace(GRACE), names)
     except Interrupted as error:
         return unread(observed, changed, error.message)
+
+
+def confirm_losses(
+    desired: Mapping[str, TenantPlan], observed: Observed, request: RunRequest, context: RunContext
+) -> Observed:
+    """Read targets and records again before anything that was provisioned is called lost.
+
+    What was read first may be older than its record: another run may have claimed the tenant, or
+    completed its database, in between. A target that cannot be read again says nothing.
+    """
+    lost = {
+        record.tenant: record
+        for id_ in desired
+        if (record := observed.ledger_view.record(id_)) is not None
+        and seems_lost(record, observed)
+        and context.scope.covers(id_, record.target)
+    }
+    if not lost or request.ledger is None:
+        return observed
+    names = {record.target for record in lost.values()}
+    targets = [handle for handle in request.targets if handle.name in names]
+    observed = observe_again(observed, targets, request.rules, context)
+    away = {each.name for each in observed.targets if not each.reachable} & names
+    inventories = {n: i for n, i in observed.inventories.items() if n not in away}
+    observed = replace(observed, inventories=inventories)
+    try:
+        memory = request.ledger.load_records(lost.keys(), context)
+    except Interrupted:
+        raise
+    except InfluxopsError as error:
+        return without_ledger(observed, error.message)
+    known = observed.ledger_view.with_records(ledger_view(memory, inventories).records)
+    return replace(observed, ledger_view=known)
 
 
 def look_closely(
@@ -113,10 +148,9 @@ def look_at_busy(
     observed = observe_again(
         replace(state.observed, ledger_view=known), request.targets, request.rules, context
     )
-    desired = desire(observed, request.rules, context.check)
-    again = plan(
-        observed, {id_: each for id_, each in desired.items() if id_ in busy}, request, context
-    )
+    desired = compute_desired(observed, request.rules, context.check)
+    desired = {id_: each for id_, each in desired.items() if id_ in busy}
+    again = plan(Planning(observed, desired, request, context))
     return _settle_busy(replace(state, observed=observed), again.tenants)
 
 
@@ -134,15 +168,15 @@ def _settle_busy(state: RunState, plans: Mapping[str, TenantPlan]) -> RunState:
     return replace(state, plan=replace(state.plan, tenants=tenants))
 
 
-def look_for_doubles(
+def find_duplicate_databases(
     plan: PlanFunction, request: RunRequest, context: RunContext, state: RunState
 ) -> RunState:
     """Read every target once more, and tell of tenants that another run made elsewhere as well."""
     grace = context.or_grace(GRACE)
     known = [handle for handle in request.targets if handle.name in state.observed.inventories]
     observed = observe_again(state.observed, known, request.rules, grace)
-    desired = desire(observed, request.rules, lambda: None)
-    again = plan(observed, desired, request, grace)
+    desired = compute_desired(observed, request.rules, lambda: None)
+    again = plan(Planning(observed, desired, request, grace))
     again = describe_copies(again, request.targets, grace)
     settled = dict(state.settled)
     tenants = dict(state.plan.tenants)

@@ -28,7 +28,7 @@ from influxops.reconcile.observe.server_facts import described, with_facts
 from influxops.reconcile.observe.sources import apart, merged
 from influxops.reconcile.observe.stale_ledger import looks_beside
 from influxops.reconcile.observe.targets import describe, slow_hint, unreachable
-from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
 from influxops.report.model import TargetState
@@ -114,7 +114,7 @@ def observe_selected(
         named_targets={t.id: t.attributes["target"] for t in own if t.attributes.get("target")},
         ledger_view=LedgerView() if ledger is None else ledger_view(memory, {}),
     )
-    desired = desire(observed, request.rules, no_check)
+    desired = compute_desired(observed, request.rules, no_check)
     reads_targets = reports or chooses(request)
     whole = _not_read_yet(desired, observed, request, memory) if reads_targets else frozenset()
     if creating_tells and len(request.targets) == 1 and ledger is None:

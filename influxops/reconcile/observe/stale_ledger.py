@@ -28,7 +28,6 @@ from influxops.domain.text import format_time
 from influxops.errors import InfluxopsError, Interrupted
 from influxops.plugin_host.target import TargetHandle
 from influxops.reconcile.observe import ledger
-from influxops.reconcile.plan.desired import homes_of
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import LedgerView, Observed
@@ -219,7 +218,7 @@ def _deleted(
             if deleted is not None and there.complete is True:
                 yield record, deleted
             continue
-        homes = homes_of(record.database, observed)
+        homes = observed.targets_holding(record.database)
         is_missed = desired is None or (knows_all and record.tenant not in desired)
         # What is elsewhere, and no record explains, is reported as such.
         if (is_missed and not homes) or (
@@ -254,7 +253,7 @@ def _markers(
 
     def read(handle: TargetHandle) -> dict[str, Marker]:
         try:
-            return handle.markers(names[handle.name], reading)
+            return handle.get_markers(names[handle.name], reading)
         except Interrupted:
             context.check()
             return {}  # it answers no more, and what is not read is not suspected
@@ -311,7 +310,7 @@ def _missed(
         what += ", later than all that the ledger has of it"
     if record.database in observed.inventories[where].databases:
         remedy: str | Hint = f"{_MAY_BE_OLDER} What is there now was made since"
-    elif homes_of(record.database, observed):
+    elif observed.targets_holding(record.database):
         what += f"; {record.secondary_target} holds it"
         adopt = f"adopt {shlex.quote(f'{record.tenant}={record.database}')}"
         remedy = Hint.command(

@@ -1,11 +1,11 @@
-"""TODO desired."""
+"""What each tenant should have, from what the sources say; and names that no source knows."""
 
 from __future__ import annotations
 
 import shlex
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -13,11 +13,13 @@ from influxops.domain.database import UNMANAGED, Retention, Unmanaged
 from influxops.domain.durations import format_duration, parse_retention
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Hint
-from influxops.domain.plan import TenantPlan, TenantStatus
-from influxops.domain.record import Record
+from influxops.domain.plan import Plan, TenantPlan, TenantStatus
+from influxops.domain.record import Record, State
 from influxops.domain.tenant import Tenant, meant_attribute
-from influxops.domain.text import did_you_mean, quote, summarize, truncate
+from influxops.domain.text import did_you_mean, format_time, quote, summarize, truncate
+from influxops.errors import ConfigError
 from influxops.reconcile.policy import Rules
+from influxops.reconcile.request import Planning
 from influxops.reconcile.state import Observed
 
 #: What a configuration file can say of a tenant that is to stay as it is.
@@ -28,11 +30,12 @@ _NAMED = 3
 LOOK = 1_000
 
 
-def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[str, TenantPlan]:
+def compute_desired(
+    observed: Observed, rules: Rules, check: Callable[[], None]
+) -> dict[str, TenantPlan]:
     """Return what each tenant should have, by id, in the order of the sources.
 
-    A tenant that gets nothing until somebody decides is BLOCKED, with the finding that says why;
-    the first reason that is found counts.
+    A tenant that gets nothing until somebody decides is blocked by the first reason that is found.
 
     Args:
         check: Raises when the run is over; called now and then.
@@ -50,34 +53,30 @@ def desire(observed: Observed, rules: Rules, check: Callable[[], None]) -> dict[
             conflicts[tenant.id] = _conflict(known, tenant)
     for id_, finding in conflicts.items():
         plans[id_] = replace(plans[id_], finding=None).block(finding)
-    _hold_collisions(plans, check)
-    _hold_alike(plans, observed, rules, check)
+    check()
+    _block_collisions(plans)
+    check()
+    _block_alike(plans, observed, rules)
     for id_ in rules.acknowledged & plans.keys():
         plans[id_] = plans[id_].acknowledge()
     return plans
 
 
 def _desired(tenant: Tenant, rules: Rules, record: Record | None) -> TenantPlan:
-    attributes = tenant.attributes
-    if record is not None:
-        # What was promised outranks the template: it was another one then, or a name was adopted.
-        given = attributes.get("database") or record.database
-        plan = _named(
-            replace(tenant, attributes={**attributes, "database": record.database}), rules
-        )
-        if given == record.database:
-            return plan
-        return plan.block(_recorded_otherwise(tenant.id, given, record))
-    return _named(tenant, rules)
-
-
-def _recorded_otherwise(tenant: str, given: str, record: Record) -> Finding:
-    return blocked(
+    if record is None:
+        return _named(tenant, rules)
+    # What is recorded outranks the template: that was another one then, or a name was adopted.
+    given = tenant.attributes.get("database") or record.database
+    attributes = {**tenant.attributes, "database": record.database}
+    plan = _named(replace(tenant, attributes=attributes), rules)
+    if given == record.database:
+        return plan
+    return plan.blocked(
         FindingKind.CONFLICT,
         f"its source calls its database {truncate(given)}, but {truncate(record.database)} on "
         f"{record.target} is recorded",
         Hint.command(
-            f"adopt {shlex.quote(tenant)}={shlex.quote(given)}",
+            f"adopt {shlex.quote(tenant.id)}={shlex.quote(given)}",
             "correct the source, or run {} if that one holds its data",
         ),
     )
@@ -95,44 +94,29 @@ def _named(tenant: Tenant, rules: Rules) -> TenantPlan:
     retention, bad_retention = _retention(attributes.get("retention"), rules, pin)
     plan = TenantPlan(tenant.id, "" if name_rule else database, retention, pin=pin)
     if name_rule:
-        return plan.block(
-            blocked(
-                FindingKind.INVALID_NAME,
-                f"its database name {name_rule}",
-                rules.or_in_file(
-                    "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
-                ),
-            ),
+        remedy = rules.or_in_file(
+            "rename the tenant or give it a `database` attribute", _ACKNOWLEDGE
         )
+        return plan.blocked(FindingKind.INVALID_NAME, f"its database name {name_rule}", remedy)
     if wrong := next(filter(meant_attribute, attributes), ""):
-        return plan.block(
-            blocked(
-                FindingKind.UNKNOWN_ATTRIBUTE,
-                f"its attribute {quote(wrong)} means nothing",
-                f"did you mean {meant_attribute(wrong)}?",
-            ),
-        )
+        message = f"its attribute {quote(wrong)} means nothing"
+        remedy = f"did you mean {meant_attribute(wrong)}?"
+        return plan.blocked(FindingKind.UNKNOWN_ATTRIBUTE, message, remedy)
     if id_rule:
-        return plan.block(
-            blocked(
-                FindingKind.INVALID_ID,
-                f"its id {id_rule}",
-                rules.or_in_file("rename the tenant", _ACKNOWLEDGE),
-            ),
-        )
+        remedy = rules.or_in_file("rename the tenant", _ACKNOWLEDGE)
+        return plan.blocked(FindingKind.INVALID_ID, f"its id {id_rule}", remedy)
     if bad_retention:
-        return plan.block(
-            blocked(FindingKind.INVALID_RETENTION, bad_retention, "correct its `retention`")
-        )
+        return plan.blocked(FindingKind.INVALID_RETENTION, bad_retention, "correct its `retention`")
     if unknown_pin:
-        return plan.block(
-            blocked(
-                FindingKind.UNKNOWN_TARGET,
-                f"its `target` {quote(unknown_pin)} is not configured",
-                did_you_mean(unknown_pin, rules.targets) or f"targets: {', '.join(rules.targets)}",
-            ),
+        message = f"its `target` {quote(unknown_pin)} is not configured"
+        return plan.blocked(
+            FindingKind.UNKNOWN_TARGET, message, _nearest_target(unknown_pin, rules)
         )
     return plan
+
+
+def _nearest_target(name: str, rules: Rules) -> str:
+    return did_you_mean(name, rules.targets) or f"targets: {', '.join(rules.targets)}"
 
 
 def _retention(
@@ -173,22 +157,19 @@ def _conflict(first: Tenant, second: Tenant) -> Finding:
     )
 
 
-def _hold_collisions(plans: dict[str, TenantPlan], check: Callable[[], None]) -> None:
-    """Hold ids that would share a database."""
-    check()
+def _block_collisions(plans: dict[str, TenantPlan]) -> None:
+    """Block ids that would share a database."""
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for plan in plans.values():
-        # Held tenants count: what they are held for may be mended, and their name is theirs.
+        # Blocked tenants count: what they are blocked for may be mended, and their name is theirs.
         if plan.database:
             by_name[plan.database].append(plan.tenant)
     for name, ids in by_name.items():
         for id_ in ids if len(ids) > 1 else ():
-            plans[id_] = plans[id_].block(
-                blocked(
-                    FindingKind.NAME_COLLISION,
-                    f"it would share the database {name} with {_others(ids, id_)}",
-                    "give all but one of them another `database`",
-                ),
+            plans[id_] = plans[id_].blocked(
+                FindingKind.NAME_COLLISION,
+                f"it would share the database {name} with {_others(ids, id_)}",
+                "give all but one of them another `database`",
             )
 
 
@@ -199,58 +180,36 @@ def _others(ids: Sequence[str], id_: str) -> str:
     return f"{', '.join(named)} and {more:,} more" if more else summarize(named)
 
 
-def _hold_alike(
-    plans: dict[str, TenantPlan], observed: Observed, rules: Rules, check: Callable[[], None]
-) -> None:
-    """Hold ids that differ only by case or composition, unless their database is there already."""
-    check()
+def _block_alike(plans: dict[str, TenantPlan], observed: Observed, rules: Rules) -> None:
+    """Block ids that differ only by case or composition, unless their database exists already."""
     by_look: defaultdict[str, list[str]] = defaultdict(list)
     for plan in plans.values():
         if plan.database:
             by_look[unicodedata.normalize("NFC", plan.tenant).casefold()].append(plan.tenant)
+    advice = "rename one of them; people and tools mix them up"
     for ids in by_look.values():
         for id_ in ids if len(ids) > 1 else ():
             plan = plans[id_]
-            other = next(each for each in ids if each != id_)
-            finding = blocked(
-                FindingKind.CASE,
-                f"it differs only by case from {quote(other)}",
-                rules.or_in_file("rename one of them, people and tools mix them up", _ACKNOWLEDGE),
+            message = (
+                f"it differs only by case from {quote(next(each for each in ids if each != id_))}"
             )
-            homes = homes_of(plan.database, observed)
+            homes = observed.targets_holding(plan.database)
             if not homes:
-                plans[id_] = plan.block(finding)
+                remedy = rules.or_in_file(advice.replace(";", ","), _ACKNOWLEDGE)
+                plans[id_] = plan.blocked(FindingKind.CASE, message, remedy)
             elif plan.status is TenantStatus.OK:
-                note = replace(
-                    finding,
-                    severity=Severity.WARNING,
-                    remedy="rename one of them; people and tools mix them up",
-                    tenant=id_,
-                    target=homes[0],
-                    database=plan.database,
-                )
+                note = plan.warning(FindingKind.CASE, message, advice, target=homes[0])
                 plans[id_] = plan.note(note)
 
 
-def homes_of(database: str, observed: Observed) -> list[str]:
-    """Return the names of the targets that hold a database, in the order of the configuration."""
-    return [
-        name for name, inventory in observed.inventories.items() if database in inventory.databases
-    ]
-
-
 def unknown_configured_tenants(
-    names: Mapping[str, str], plans: Mapping[str, TenantPlan]
-) -> Iterable[Finding]:
-    """Tell of configured tenants that no source knows: a misspelt pin pins nobody.
-
-    Args:
-        names: Ids, with the table of the configuration that names each.
-        plans: What each tenant should have.
-    """
+    desired: Mapping[str, TenantPlan], rules: Rules
+) -> Iterator[Finding]:
+    """Yield findings on configured tenants that no source knows: a misspelt pin pins no tenant."""
+    names = dict.fromkeys(rules.acknowledged - desired.keys(), "[tenants] ignore")
+    names |= {id_: "[placement] pins" for id_ in rules.pins if id_ not in desired}
     for number, (id_, table) in enumerate(names.items()):
-        # A near miss is looked for among all tenants, so only for the first few.
-        hint = did_you_mean(id_, plans) if number < _LOOKED_UP else ""
+        hint = _nearest_tenant(id_, desired, number)
         yield Finding(
             FindingKind.UNKNOWN_TENANT,
             Severity.WARNING if hint else Severity.INFO,
@@ -259,4 +218,68 @@ def unknown_configured_tenants(
         )
 
 
-_LOOKED_UP = 5
+def _nearest_tenant(tenant: str, desired: Mapping[str, TenantPlan], number: int) -> str:
+    """Return what an id was probably meant for: all are compared, so only for the first few."""
+    return did_you_mean(tenant, desired) if number < 5 else ""
+
+
+def refuse_unknown_targets(rules: Rules, names: Iterable[str]) -> None:
+    """Refuse a target that is not configured.
+
+    Raises:
+        ConfigError: Then.
+    """
+    for target in sorted(names):
+        if target not in rules.targets:
+            raise ConfigError(
+                f"no target is called {quote(target)}", hint=_nearest_target(target, rules)
+            )
+
+
+def with_unknown_tenants(plan: Plan, planning: Planning) -> Plan:
+    """Return a plan that also has the tenants of the scope that no source knows, blocked.
+
+    A database that is named as such a tenant's would be is reported, with where it is.
+
+    Raises:
+        ConfigError: When no source knows any of them.
+    """
+    desired, named = planning.desired, planning.context.scope.tenants or frozenset()
+    unknown = sorted(named - desired.keys())
+    if not unknown or not planning.observed.sources_complete:
+        return plan
+    if len(unknown) == len(named):
+        more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
+        left, advice = _left(unknown[0], planning)
+        raise ConfigError(
+            f"no source knows the tenant {quote(unknown[0])}{more}{left}",
+            hint=did_you_mean(unknown[0], desired) or advice,
+        )
+    tenants = dict(plan.tenants)
+    for number, id_ in enumerate(unknown):
+        left, advice = _left(id_, planning)
+        hint = _nearest_tenant(id_, desired, number) or advice
+        tenants[id_] = TenantPlan(id_, "", UNMANAGED).blocked(
+            FindingKind.UNKNOWN_TENANT, f"no source knows it{left}", hint
+        )
+    return replace(plan, tenants=tenants)
+
+
+def _left(tenant: str, planning: Planning) -> tuple[str, str | Hint]:
+    """Return what exists of a tenant that no source knows, in words, and what to do about it."""
+    record = planning.ledger_view.record(tenant)
+    if record is not None and record.state is State.RETIRING:
+        due = (
+            f" is dropped after {format_time(record.drop_after)}"
+            if record.drop_after
+            else " is to be dropped"
+        )
+        left = f"; it is retiring: {truncate(record.database)} on {record.target}{due}"
+        return left, Hint.command(f"unretire {shlex.quote(tenant)}", "run {} to keep it")
+    name = planning.rules.template.name(tenant)
+    homes = planning.observed.targets_holding(name)
+    if not homes:
+        return "", "add it to the registry first"
+    return f", but a database {truncate(name)} is on {' and on '.join(homes)}", (
+        "influxops leaves it alone; add the tenant to the registry, or drop what is left of it"
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from influxops.domain.database import Inventory
+from influxops.domain.finding import FindingKind
 from influxops.reconcile.policy import Policy, Rules, TargetPolicy
 from influxops.reconcile.state import Observed
 
@@ -36,7 +37,7 @@ class Location(Struct):
         """Whether it is given more than it is thought to hold."""
         return self.capacity is not None and self.used > self.capacity
 
-    def why_not(self) -> str:
+    def explain_exhausted(self) -> str:
         """Return why it takes nothing more, to be read after its name."""
         if self.draining:
             return "is draining"
@@ -132,15 +133,18 @@ class Placement:
             chosen.used += 1
         return chosen
 
-    def why_none(self, pin: str | None = None) -> str:
-        """Return why nothing takes one more, target by target; empty where there is no target.
+    def no_place(self, otherwise: str, pin: str | None = None) -> tuple[FindingKind, str, str]:
+        """Return why nothing takes one more, as what a tenant is blocked for.
 
         Args:
+            otherwise: Why, where there is no target.
             pin: The only target that comes into question, where there is one.
         """
         only = self.locations.get(pin or "")
         considered = [only] if only else [*self.locations.values()]
-        return ", ".join(f"{each.target} {each.why_not()}" for each in considered)
+        why = ", ".join(f"{each.target} {each.explain_exhausted()}" for each in considered)
+        advice = "add a target, raise a capacity, or drop what is not needed"
+        return FindingKind.OVER_CAPACITY, f"no place left: {why or otherwise}", advice
 
     def _pick(self, locations: Iterable[Location]) -> Location | None:
         if self._policy == "spread":

@@ -1,4 +1,4 @@
-"""What planning makes of a tenant's record: what is missing may be lost, or in another's hands."""
+"""What planning concludes from a tenant's record: claimed, moving, misplaced, lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from influxops.domain.change import Action, Change
-from influxops.domain.database import UNKNOWN, Database, TargetCapabilities
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database, TargetCapabilities
 from influxops.domain.finding import Finding, FindingKind, Severity, blocked
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
@@ -16,16 +16,28 @@ from influxops.domain.text import format_time, summarize, truncate
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
+MAY_READ_ALL = "give its target a token that may read all"
+
+
+def plan_from_record(record: Record, target: str | None, observed: Observed) -> TenantPlan:
+    """Return a tenant as recorded, with its database as it is on one of its targets."""
+    found = observed.database(target, record.database)
+    return TenantPlan(
+        record.tenant,
+        record.database,
+        UNMANAGED,
+        target=target,
+        before=found,
+        after=found,
+        record=record,
+    )
+
 
 def due_on(record: Record, now: datetime) -> str | None:
-    """Return the target whose copy of a tenant's database is to be dropped by now.
+    """Return the target whose copy of a tenant's database may be dropped; None where none may.
 
     Args:
-        record: What is remembered of the tenant.
         now: The ledger's clock.
-
-    Returns:
-        None where nothing of it is.
     """
     if record.state is State.RETIRING:
         return record.target if record.drop_after is None or record.drop_after <= now else None
@@ -35,9 +47,36 @@ def due_on(record: Record, now: datetime) -> str | None:
     return None
 
 
+# Claims and moves ----------------------------------------------------------------------------
+
+
+def is_busy(record: Record, run: str) -> bool:
+    """Return whether a tenant is claimed by another run than this one, which still lives."""
+    return record.is_claimed and record.claimed_by != run
+
+
+def busy(plan: TenantPlan, record: Record) -> TenantPlan:
+    """Return a tenant, blocked because another run has claimed or changed it."""
+    plan = plan.unchanged()
+    if not record.claimed_by:
+        changed = f"another run has changed it meanwhile: it is {record.state}"
+        return plan.blocked(FindingKind.CLAIMED, changed, "run it again")
+    doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
+    on = f" on {record.target}" if record.target else ""
+    if record.state is State.READY and record.secondary_target is not None:
+        doing, on = "dropping the old copy of", f" on {record.secondary_target}"
+    message = f"another run ({record.claimed_by}) is {doing} its database{on}"
+    return plan.blocked(FindingKind.CLAIMED, message, "run it again when that one has ended")
+
+
 def is_copy(record: Record, home: str) -> bool:
     """Return whether what a target holds of a tenant is what a move left there, or copies to."""
     return home == record.secondary_target != record.target
+
+
+def is_cut_over(record: Record) -> bool:
+    """Return whether a tenant that is moving is on its new target: what may be dropped is known."""
+    return record.state is State.MOVING and record.drop_after is not None
 
 
 def not_copied(record: Record) -> Finding:
@@ -51,27 +90,59 @@ def not_copied(record: Record) -> Finding:
     )
 
 
-def is_busy(record: Record, run: str) -> bool:
-    """Return whether another run than this one, which still lives, has a tenant in its hands."""
-    return record.is_claimed and record.claimed_by != run
-
-
-def busy(plan: TenantPlan, record: Record) -> TenantPlan:
-    """Return a tenant that another run has in its hands, or got hold of first."""
-    if not record.claimed_by:
-        changed = f"another run has changed it meanwhile: it is {record.state}"
-        return plan.block(blocked(FindingKind.CLAIMED, changed, "run it again"))
-    doing = {State.MOVING: "moving", State.RETIRING: "retiring"}.get(record.state, "making")
-    on = f" on {record.target}" if record.target else ""
-    if record.state is State.READY and record.secondary_target is not None:
-        doing, on = "dropping the old copy of", f" on {record.secondary_target}"
-    return plan.block(
-        blocked(
-            FindingKind.CLAIMED,
-            f"another run ({record.claimed_by}) is {doing} its database{on}",
-            "run it again when that one has ended",
-        ),
+def move_in_progress_finding(record: Record) -> Finding:
+    """Return why a tenant that has a second copy of its database is blocked."""
+    if record.state is State.MOVING:
+        move = (
+            f"move {shlex.quote(record.tenant)} --to {shlex.quote(record.secondary_target or '')}"
+        )
+        message = f"it is moving from {record.target} to {record.secondary_target}"
+        return blocked(FindingKind.MOVING, message, Hint.command(move, "end that first: run {}"))
+    due = f" before {format_time(record.drop_after)}" if record.drop_after else ""
+    return blocked(
+        FindingKind.MOVING,
+        f"it was moved, and the copy that it left on {record.secondary_target} is not dropped{due}",
+        Hint.command("retire --due", "run {} when it is due, then this again"),
     )
+
+
+def moving(record: Record) -> Finding:
+    """Return the finding that a tenant is being moved; it has its database in the meantime."""
+    was_cut_over, to, hint = is_cut_over(record), record.target, "go on with {}"
+    message = (
+        f"it was moved here from {record.secondary_target}, where the last rows are still to be "
+        "looked for"
+        if was_cut_over
+        else f"its database is being copied to {record.secondary_target}"
+    )
+    if record.is_claimed:
+        return Finding(FindingKind.MOVING, Severity.INFO, f"{message} by run {record.claimed_by}")
+    if not was_cut_over:
+        since = f" since {format_time(record.state_since)}" if record.state_since else ""
+        message = f"the ledger has it as being copied to {record.secondary_target}{since}"
+        to, hint = record.secondary_target, f"{hint}, which writes over nothing that is newer there"
+    return Finding(
+        FindingKind.MOVING,
+        Severity.WARNING,
+        f"{message}, and no run is at it",
+        Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
+        record.tenant,
+        record.target,
+        record.database,
+    )
+
+
+def unretire(plan: TenantPlan) -> tuple[Change, Finding]:
+    """Return what keeps a tenant that was retiring and is in a source again, and what to report."""
+    assert plan.record is not None
+    due = plan.record.drop_after
+    until = f", and would have been dropped after {format_time(due)}" if due else ""
+    message = f"it was retiring{until}: a source has it again, so it is kept"
+    change = plan.change(Action.UNRETIRE, after=plan.before)
+    return change, plan.warning(FindingKind.UNRETIRED, message)
+
+
+# Elsewhere than recorded ---------------------------------------------------------------------
 
 
 def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
@@ -84,117 +155,107 @@ def is_elsewhere(record: Record, home: str, observed: Observed) -> bool:
     return record.state is not State.ALLOCATED or record.target not in observed.inventories
 
 
-def moving(record: Record) -> Finding:
-    """Return the finding that a tenant is being moved, and has its database meanwhile."""
-    was_cut_over = record.drop_after is not None
-    message = (
-        f"it was moved here from {record.secondary_target}, where the last rows are still to be "
-        "looked for"
-        if was_cut_over
-        else f"its database is being copied to {record.secondary_target}"
-    )
-    if record.is_claimed:
-        return Finding(FindingKind.MOVING, Severity.INFO, f"{message} by run {record.claimed_by}")
-    to = record.target if was_cut_over else record.secondary_target
-    hint = "go on with {}"
-    if not was_cut_over:
-        since = f" since {format_time(record.state_since)}" if record.state_since else ""
-        message = f"the ledger has it as being copied to {record.secondary_target}{since}"
-        hint += ", which writes over nothing that is newer there"
-    return Finding(
-        FindingKind.MOVING,
-        Severity.WARNING,
-        f"{message}, and no run is at it",
-        Hint.command(f"move {shlex.quote(record.tenant)} --to {to}", hint),
-        record.tenant,
-        record.target,
-        record.database,
-    )
-
-
-def misplaced(plan: TenantPlan, record: Record, home: str) -> Finding:
-    """Return why a tenant is held whose database is elsewhere than recorded."""
+def misplaced(plan: TenantPlan, record: Record, home: str) -> TenantPlan:
+    """Return a tenant blocked whose database is elsewhere than recorded."""
     adopt = f"adopt {shlex.quote(plan.tenant)}={shlex.quote(plan.database)}"
+    by = f" by run {record.created_by}" if record.created_by else ""
+    since = f"since {format_time(record.created_at)}{by}" if record.created_at else by.strip()
+    since = since or "by an earlier run"
     if (
         home == record.secondary_target
         and record.state is State.MOVING
         and record.drop_after is None
     ):
-        return blocked(
-            FindingKind.LOST,
+        message = (
             f"its database is not on {record.target} any more; what is on {home} is the copy that "
-            "a move has begun, and perhaps not all of it",
-            Hint.command(
-                adopt, "bring it back from a backup; {} takes the copy, if that is all of it"
-            ),
+            "a move has begun, and perhaps not all of it"
         )
+        how = "bring it back from a backup; {} takes the copy, if that is all of it"
+        return plan.blocked(FindingKind.LOST, message, Hint.command(adopt, how))
     if home == record.secondary_target:
-        return blocked(
-            FindingKind.MISPLACED,
-            f"its database is gone from {record.target}, where it is recorded {_since(record)}; "
-            f"what is on {home} is the copy that it left there",
-            Hint.command(adopt, "bring it back if you can; {} makes that copy its database"),
+        message = (
+            f"its database is gone from {record.target}, where it is recorded {since}; "
+            f"what is on {home} is the copy that it left there"
         )
-    return blocked(
-        FindingKind.MISPLACED,
-        f"the database {plan.database} is on {home}, but recorded on {record.target}, "
-        f"{_since(record)}",
-        Hint.command(
-            adopt, "find out which one holds the data; run {} if it is the one that was found"
-        ),
-    )
+        how = "bring it back if you can; {} makes that copy its database"
+    else:
+        message = f"the database {plan.database} is on {home}, but recorded on {record.target}, "
+        message += since
+        how = "find out which one holds the data; run {} if it is the one that was found"
+    return plan.blocked(FindingKind.MISPLACED, message, Hint.command(adopt, how))
 
 
-def unknown(plan: TenantPlan, record: Record, observed: Observed, rules: Rules) -> Finding | None:
-    """Return why nobody can know whether a recorded tenant that was not found has its database.
-
-    Returns:
-        None where it is known that no target has it.
-    """
-
-    def finding(kind: FindingKind, message: str, remedy: str | Hint = "") -> Finding:
-        return Finding(
-            kind, Severity.ERROR, message, remedy, plan.tenant, record.target, plan.database
-        )
-
-    again = plan.tenant in rules.recreate
+def explain_unknown(plan: TenantPlan, observed: Observed, rules: Rules) -> Finding | None:
+    """Explain why a recorded but missing database may exist all the same; None where none does."""
+    record, again = plan.record, plan.tenant in rules.recreate
+    if record is None:
+        return None
+    on, kind, remedy = f"it is recorded on {record.target}", FindingKind.NOT_READ, Hint.advise("")
+    inventory = observed.inventories.get(record.target or "")
     if record.target not in rules.targets:
         if again:
             return None
-        return finding(
-            FindingKind.NOT_CONFIGURED,
-            f"it is recorded on {record.target}, which is not configured any more",
-            Hint.command(
-                f"ensure --recreate {shlex.quote(plan.tenant)}",
-                "configure that target again; run {} only if its server and the data are gone",
-            ),
+        message, kind = f"{on}, which is not configured any more", FindingKind.NOT_CONFIGURED
+        remedy = Hint.command(
+            f"ensure --recreate {shlex.quote(plan.tenant)}",
+            "configure that target again; run {} only if its server and the data are gone",
         )
-    inventory = observed.inventories.get(record.target or "")
-    if inventory is None:
-        return finding(FindingKind.NOT_READ, f"its target {record.target} cannot be read")
-    if not inventory.complete and not again:
-        return finding(
-            FindingKind.NOT_READ,
-            f"it is recorded on {record.target}, which does not show all that it holds",
-            "give its target a token that may read all",
-        )
-    if observed.unread and record.is_provisioned and not again:
+    elif inventory is None:
+        message = f"its target {record.target} cannot be read"
+    elif again:
+        return None
+    elif not inventory.complete:
+        message = f"{on}, which does not show all that it holds"
+        remedy = Hint.advise(MAY_READ_ALL)
+    elif observed.unread and record.is_provisioned:
         names = summarize(observed.unread)
-        return finding(
-            FindingKind.NOT_READ,
-            f"it is recorded on {record.target} and not there; it may be on {names}, which cannot "
-            "be read",
+        message = f"{on} and not there; it may be on {names}, which cannot be read"
+    else:
+        return None
+    return plan.error(kind, message, remedy, target=record.target)
+
+
+def find_shared_databases(
+    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: Observed
+) -> dict[str, Finding]:
+    """Return why tenants are blocked whose database is another tenant's as well, by their ids.
+
+    No program writes such records; a person did, and dropping would take the other's data.
+
+    Args:
+        records: Those of the tenants.
+    """
+    records = [*records]
+    owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
+    for other in observed.ledger_view.records.values():
+        if other.database in owners and other.state not in (State.PENDING, State.RETIRED):
+            owners[other.database].add(other.tenant)
+    for id_, plan in desired.items():
+        if plan.database in owners:
+            owners[plan.database].add(id_)
+    return {
+        record.tenant: blocked(
+            FindingKind.NAME_COLLISION,
+            f"its recorded database {truncate(record.database)} is also that of "
+            f"{summarize(others)}",
+            "find out whose it is, and correct the record of the other in the ledger",
         )
-    return None
+        for record in records
+        if record.state is not State.RETIRED
+        and (others := sorted(owners.get(record.database, set()) - {record.tenant}))
+    }
+
+
+# Lost ----------------------------------------------------------------------------------------
 
 
 def is_lost(record: Record | None) -> bool:
-    """Return whether making a tenant's database would make anew what was promised."""
+    """Return whether creating a tenant's database would recreate what was provisioned."""
     return record is not None and record.is_provisioned
 
 
 def is_recreated(record: Record | None, found: Database | None) -> bool:
-    """Return whether a database is not the one that its tenant was promised.
+    """Return whether a database is not the one that was provisioned for its tenant.
 
     That one was marked, and what marks it stays as long as the database does. So it is gone, and a
     client's write has created another one of its name. One that was not seen to be marked may be a
@@ -230,13 +291,23 @@ def seems_lost(record: Record, observed: Observed) -> bool:
     return is_recreated(record, found) or (found is None and inventory.complete)
 
 
-def why_lost(record: Record, observed: Observed) -> str:
-    """Return what is known of a database that is on no target any more; empty where it is not.
+def was_recreated(database: str, target: str, observed: Observed) -> bool:
+    """Return whether a database was deleted, and created again by a late write.
 
-    Since when, which run made it, whether it is the same server, and what that knows of deleted
+    Nothing but a write creates one without a marker where another of its name was deleted.
+    """
+    inventory = observed.inventories[target]
+    found = inventory.databases[database]
+    return found.complete is False and database in inventory.deleted
+
+
+def explain_lost(record: Record | None, observed: Observed) -> str:
+    """Explain what is known of a database that no target has any more; empty where one may.
+
+    Since when, which run created it, whether it is the same server, and what that knows of deleted
     databases of this name.
     """
-    if not is_lost(record):
+    if record is None or not is_lost(record):
         return ""
     inventory = observed.inventories.get(record.target or "")
     seen = observed.ledger_view.confirmed(record)
@@ -252,38 +323,41 @@ def why_lost(record: Record, observed: Observed) -> str:
     if inventory is None:
         parts.append("its target is not configured any more")
     elif inventory.identity is not None and record.identity is not None:
-        same = inventory.identity == record.identity
         capabilities = next(
-            (t.capabilities for t in observed.targets if t.name == record.target), None
+            (t.capabilities for t in observed.targets if t.name == record.target),
+            TargetCapabilities(),
         )
-        word = capabilities.identity if capabilities else "identity"
-        parts.append(
-            f"the server is the same ({word} {record.identity})"
-            if same
-            else f"another server answers: {word} {inventory.identity}, not {record.identity}"
-        )
+        server = f"another server answers: {capabilities.identity} {inventory.identity}, not "
+        server += record.identity
+        if inventory.identity == record.identity:
+            server = f"the server is the same ({capabilities.identity} {record.identity})"
+        parts.append(server)
     if inventory is not None and record.database in inventory.deleted:
         gone = inventory.deleted[record.database]
         until = f"; its data goes {format_time(gone)}" if gone is not None else ""
         parts.append(f"it was deleted there{until}")
     why = ", ".join(parts)
-    found = inventory.databases.get(record.database) if inventory is not None else None
-    if is_recreated(record, found):
+    if is_recreated(record, observed.database(record.target, record.database)):
         why += f"; a client has created another one of that name on {record.target}"
-    other = observed.inventories.get(record.secondary_target or "")
-    if (
-        other is not None
-        and record.secondary_target != record.target
-        and record.database in other.databases
+    if record.secondary_target != record.target and observed.database(
+        record.secondary_target, record.database
     ):
         copy = "what a move has copied so far" if record.drop_after is None else "its old copy"
         why += f"; {copy} is on {record.secondary_target}"
     return why
 
 
-def lost(plan: TenantPlan, record: Record, observed: Observed) -> Finding:
-    """Return why a tenant is held whose database a client has created again."""
-    return blocked(FindingKind.LOST, f"lost: {why_lost(record, observed)}", how_to_go_on(plan))
+def lost(plan: TenantPlan, observed: Observed) -> TenantPlan:
+    """Return a tenant blocked whose database a client has created again."""
+    message = f"lost: {explain_lost(plan.record, observed)}"
+    return plan.blocked(FindingKind.LOST, message, how_to_go_on(plan))
+
+
+def recreated_note(plan: TenantPlan, observed: Observed) -> TenantPlan:
+    """Return a tenant to be retired, with a note where a client has created its database again."""
+    if not is_recreated(plan.record, plan.before):
+        return plan
+    return plan.note(plan.warning(FindingKind.LOST, f"lost: {explain_lost(plan.record, observed)}"))
 
 
 def how_to_go_on(plan: TenantPlan) -> Hint:
@@ -305,139 +379,3 @@ def how_to_go_on(plan: TenantPlan) -> Hint:
         f"influxops ensure --recreate {tenant} --allow drop drops that, and makes an empty one"
         + old,
     )
-
-
-def unretired(plan: TenantPlan) -> tuple[Change, Finding]:
-    """Return what keeps a tenant that was retiring and is in a source again, and what to tell."""
-    assert plan.record is not None
-    due = plan.record.drop_after
-    until = f", and would have been dropped after {format_time(due)}" if due else ""
-    now = plan.before
-    change = Change(Action.UNRETIRE, plan.tenant, plan.target or "", plan.database, now, now)
-    finding = Finding(
-        FindingKind.UNRETIRED,
-        Severity.WARNING,
-        f"it was retiring{until}: a source has it again, so it is kept",
-        tenant=plan.tenant,
-        target=plan.target,
-        database=plan.database,
-    )
-    return change, finding
-
-
-def left_behind(
-    observed: Observed, desired: Mapping[str, TenantPlan]
-) -> tuple[set[tuple[str, str]], list[Finding]]:
-    """Return the databases that no source asks for and the ledger explains, and what to tell.
-
-    Returns:
-        The (target, name) of each, and a finding for those that somebody should know of.
-    """
-    explained: set[tuple[str, str]] = set()
-    told: list[Finding] = []
-    promised = {
-        (record.target, record.database)
-        for record in observed.ledger_view.records.values()
-        if record.state is not State.RETIRED
-    }
-    for record in observed.ledger_view.records.values():
-        homes = [
-            (target, inventory.databases[record.database])
-            for target, inventory in observed.inventories.items()
-            if record.database in inventory.databases
-        ]
-        for target, found in homes:
-            place = (target, record.database)
-            if target == record.secondary_target:
-                explained.add(place)
-            elif record.tenant in desired or place in explained:
-                continue
-            elif record.state is State.RETIRING and target == record.target:
-                explained.add(place)
-                due = (
-                    f"dropped after {format_time(record.drop_after)}"
-                    if record.drop_after
-                    else "to be dropped"
-                )
-                told.append(
-                    Finding(
-                        FindingKind.RETIRING,
-                        Severity.INFO,
-                        f"it is retiring: {due}",
-                        tenant=record.tenant,
-                        target=target,
-                        database=record.database,
-                    )
-                )
-            elif record.state is State.RETIRED and place not in promised:
-                # Wherever it is: a writer may have cached another place.
-                explained.add(place)
-                told.append(_back_again(record, target, found))
-    return explained, told
-
-
-def _back_again(record: Record, target: str, found: Database) -> Finding:
-    """Return the finding that the database of a retired tenant is there again."""
-    when = f" {format_time(record.state_since)}" if record.state_since else ""
-    whose = (
-        f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
-    )
-    return Finding(
-        FindingKind.RECREATED_AFTER_DROP,
-        Severity.WARNING,
-        # What a write makes by itself has no marker.
-        whose + ("a late write made it" if found.complete is False else "somebody made it"),
-        Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
-        record.tenant,
-        target,
-        record.database,
-    )
-
-
-def came_back(database: str, target: str, observed: Observed) -> bool:
-    """Return whether a database that nobody asks for is one that was deleted and written to since.
-
-    Nothing but a write makes one without a marker where another of its name was deleted.
-    """
-    inventory = observed.inventories[target]
-    found = inventory.databases[database]
-    return found.complete is False and database in inventory.deleted
-
-
-def sharing(
-    records: Iterable[Record], desired: Mapping[str, TenantPlan], observed: Observed
-) -> dict[str, Finding]:
-    """Return why tenants are held whose database is another tenant's as well, by their ids.
-
-    Nothing writes such records; somebody did it by hand, and dropping would take the other's data.
-
-    Args:
-        records: Theirs.
-        desired: What each tenant of the sources should have.
-    """
-    records = [*records]
-    owners: dict[str, set[str]] = {r.database: set() for r in records if r.database}
-    for other in observed.ledger_view.records.values():
-        if other.database in owners and other.state not in (State.PENDING, State.RETIRED):
-            owners[other.database].add(other.tenant)
-    for id_, plan in desired.items():
-        if plan.database in owners:
-            owners[plan.database].add(id_)
-    return {
-        record.tenant: blocked(
-            FindingKind.NAME_COLLISION,
-            f"its recorded database {truncate(record.database)} is also that of "
-            f"{summarize(others)}",
-            "find out whose it is, and correct the record of the other in the ledger",
-        )
-        for record in records
-        if record.state is not State.RETIRED
-        and (others := sorted(owners.get(record.database, set()) - {record.tenant}))
-    }
-
-
-def _since(record: Record) -> str:
-    if record.created_at is None:
-        return f"by run {record.created_by}" if record.created_by else "by an earlier run"
-    by = f" by run {record.created_by}" if record.created_by else ""
-    return f"since {format_time(record.created_at)}{by}"

@@ -1,4 +1,4 @@
-"""What planning notices that is about no single tenant: places, what cannot be read, orphans."""
+"""What planning notices that is about no single tenant: room, what cannot be read, orphans."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from influxops.domain.database import UNKNOWN, UNMANAGED
+from influxops.domain.database import UNKNOWN, UNMANAGED, Database
 from influxops.domain.finding import Finding, FindingKind, Severity
 from influxops.domain.hint import Hint
 from influxops.domain.plan import TenantPlan
-from influxops.domain.text import pluralize
-from influxops.reconcile.plan import recorded
+from influxops.domain.record import Record, State
+from influxops.domain.text import format_time, pluralize, truncate
 from influxops.reconcile.plan.desired import unknown_configured_tenants
 from influxops.reconcile.plan.placement import Placement
+from influxops.reconcile.plan.recorded import was_recreated
 from influxops.reconcile.policy import Rules
 from influxops.reconcile.state import Observed
 
@@ -22,29 +23,26 @@ class PlanWarnings:
     """What is noticed in one planning.
 
     Args:
-        placement: The places, as they were given away.
+        placement: The targets, as they were given away.
     """
 
     def __init__(self, observed: Observed, rules: Rules, placement: Placement) -> None:
         self.observed, self.rules, self.placement = observed, rules, placement
 
     def in_plan(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
-        """Tell what several of the planned tenants have in common.
-
-        Args:
-            plans: Those in the scope.
-        """
+        """Yield what several of the planned tenants, which are in the scope, have in common."""
         yield from self._estimates(plans)
-        yield from self._retentions_not_read(plans)
-        yield from self._not_decidable(plans)
+        yield from self._unread(plans)
         yield from self._capacities()
 
     def beyond(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
-        """Tell what is about nobody's tenant, where all sources were read."""
-        named = dict.fromkeys(self.rules.acknowledged - desired.keys(), "[tenants] ignore")
-        named |= {id_: "[placement] pins" for id_ in self.rules.pins if id_ not in desired}
-        yield from unknown_configured_tenants(named, desired)
+        """Yield what is about no tenant of the sources, where all of these were read."""
+        yield from unknown_configured_tenants(desired, self.rules)
         yield from self._orphans(desired)
+
+    def _capacity_setting(self, target: str, text: str) -> Hint:
+        written = self.rules.targets[target].capacity_written
+        return Hint.setting("capacity", text, f"target:{target}", written)
 
     def _estimates(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
         beyond: defaultdict[str, list[TenantPlan]] = defaultdict(list)
@@ -64,28 +62,27 @@ class PlanWarnings:
                 Severity.ERROR if unknown else Severity.INFO,
                 f"{created[target]:,} to create, {pluralize(left, 'place')} left (an estimate: "
                 f"it is thought to hold {capacity}); {len(these):,} may find no place",
-                Hint.setting(
-                    "capacity",
-                    "add a target, or set {} if the server holds more",
-                    f"target:{target}",
-                    self.rules.targets[target].capacity_written,
-                ),
+                self._capacity_setting(target, "add a target, or set {} if the server holds more"),
                 target=target,
                 facts={"to_create": created[target], "left": left, "beyond": len(these)},
             )
 
-    def _retentions_not_read(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
-        """Tell what is wanted and cannot be read; a partial inventory was told of already."""
-        unread: Counter[str] = Counter(
-            plan.target
-            for plan in plans
-            if plan.target is not None
-            and plan.before is not None
-            and plan.retention is not UNMANAGED
-            and plan.before.retention is UNKNOWN
-            and self.observed.inventories[plan.target].complete
-        )
-        for target, number in unread.items():
+    def _unread(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
+        """Yield what cannot be read of databases; a partial inventory was reported already."""
+        retentions: Counter[str] = Counter()
+        markers: Counter[str] = Counter()
+        for plan in plans:
+            target, before = plan.target, plan.before
+            if target is None or before is None or not self.observed.inventories[target].complete:
+                continue
+            if plan.retention is not UNMANAGED and before.retention is UNKNOWN:
+                retentions[target] += 1
+            if (
+                before.complete is UNKNOWN
+                and self.rules.targets[target].capabilities.completion_marker
+            ):
+                markers[target] += 1
+        for target, number in retentions.items():
             yield Finding(
                 FindingKind.RETENTION_NOT_READ,
                 Severity.WARNING,
@@ -94,19 +91,7 @@ class PlanWarnings:
                 "ask the author of its plugin, or leave out the retention period",
                 target=target,
             )
-
-    def _not_decidable(self, plans: Sequence[TenantPlan]) -> Iterator[Finding]:
-        """Tell of databases that even a close look does not show to be complete."""
-        counted: Counter[str] = Counter(
-            plan.target
-            for plan in plans
-            if plan.target is not None
-            and plan.before is not None
-            and plan.before.complete is UNKNOWN
-            and self.rules.targets[plan.target].capabilities.completion_marker
-            and self.observed.inventories[plan.target].complete
-        )
-        for target, number in counted.items():
+        for target, number in markers.items():
             marker = self.rules.targets[target].capabilities.completion_marker
             yield Finding(
                 FindingKind.COMPLETENESS_UNKNOWN,
@@ -117,7 +102,7 @@ class PlanWarnings:
             )
 
     def _capacities(self) -> Iterator[Finding]:
-        """Tell of a configured capacity that the server contradicted in this run."""
+        """Yield each configured capacity that the server contradicted in this run."""
         for target, location in self.placement.locations.items():
             full = location.closed is not None and location.capacity is not None
             if full and not location.estimated and location.used < (location.capacity or 0):
@@ -126,22 +111,16 @@ class PlanWarnings:
                     Severity.WARNING,
                     f"its capacity is set to {location.capacity}, but it took no more than "
                     f"{location.used}",
-                    Hint.setting(
-                        "capacity",
-                        "correct {}, or leave it out",
-                        f"target:{target}",
-                        self.rules.targets[target].capacity_written,
-                    ),
+                    self._capacity_setting(target, "correct {}, or leave it out"),
                     target=target,
                 )
 
     def _orphans(self, desired: Mapping[str, TenantPlan]) -> Iterator[Finding]:
         wanted = {plan.database for plan in desired.values()}
-        owners = {
-            (r.target, r.database): r.tenant for r in self.observed.ledger_view.records.values()
-        }
-        known, told = recorded.left_behind(self.observed, desired)
-        yield from told
+        records = self.observed.ledger_view.records.values()
+        owners = {(r.target, r.database): r.tenant for r in records}
+        known, reported = explained_databases(self.observed, desired)
+        yield from reported
         databases = [
             each for each in tenant_databases(self.observed, self.rules) if each not in known
         ]
@@ -155,32 +134,73 @@ class PlanWarnings:
                 "is the registry complete? They are left alone",
             )
         for target, name in orphans:
-            if recorded.came_back(name, target, self.observed):
-                yield Finding(
-                    FindingKind.RECREATED_AFTER_DROP,
-                    Severity.WARNING,
-                    f"the database {name} on {target} was deleted, and is there again: a late "
-                    "write made it",
-                    "stop what writes to it, then drop it",
-                    database=name,
-                    facts={"target": target},
-                )
-                continue
-            yield Finding(
-                FindingKind.ORPHAN,
-                Severity.INFO,
-                f"the database {name} on {target} belongs to no tenant",
-                self._retire(owners[target, name])
-                if (target, name) in owners
-                else "influxops leaves it alone; drop it if its tenant is gone",
-                database=name,
-                facts={"target": target},
-            )
+            kind, severity, owner = FindingKind.ORPHAN, Severity.INFO, owners.get((target, name))
+            message = f"the database {name} on {target} belongs to no tenant"
+            remedy = Hint.advise("influxops leaves it alone; drop it if its tenant is gone")
+            if was_recreated(name, target, self.observed):
+                kind, severity = FindingKind.RECREATED_AFTER_DROP, Severity.WARNING
+                message = f"the database {name} on {target} was deleted, and is there again: a "
+                message += "late write made it"
+                remedy = Hint.advise("stop what writes to it, then drop it")
+            elif owner is not None:  # a tenant that is recorded, and in no source
+                retire = f"retire {shlex.quote(owner)}"
+                remedy = Hint.command(retire, "run {} if that tenant is gone")
+            yield Finding(kind, severity, message, remedy, database=name, facts={"target": target})
 
-    @staticmethod
-    def _retire(tenant: str) -> Hint:
-        """Return what to do about the database of a tenant that is recorded, and in no source."""
-        return Hint.command(f"retire {shlex.quote(tenant)}", "run {} if that tenant is gone")
+
+def explained_databases(
+    observed: Observed, desired: Mapping[str, TenantPlan]
+) -> tuple[set[tuple[str, str]], list[Finding]]:
+    """Return the databases that no source asks for and the ledger explains, and what to report.
+
+    Returns:
+        The (target, name) of each, and a finding for those that a person should know of.
+    """
+    explained: set[tuple[str, str]] = set()
+    reported: list[Finding] = []
+    records = observed.ledger_view.records.values()
+    provisioned = {(r.target, r.database) for r in records if r.state is not State.RETIRED}
+    for record in records:
+        for target, inventory in observed.inventories.items():
+            place, found = (target, record.database), inventory.databases.get(record.database)
+            if found is None:
+                continue
+            if target == record.secondary_target:
+                explained.add(place)
+            elif record.tenant in desired or place in explained:
+                continue
+            elif record.state is State.RETIRING and target == record.target:
+                explained.add(place)
+                due = (
+                    f"dropped after {format_time(record.drop_after)}"
+                    if record.drop_after
+                    else "to be dropped"
+                )
+                message = f"it is retiring: {due}"
+                who = (record.tenant, target, record.database)
+                reported.append(Finding(FindingKind.RETIRING, Severity.INFO, message, "", *who))
+            elif record.state is State.RETIRED and place not in provisioned:
+                # On whatever target: a writer may have cached another location.
+                explained.add(place)
+                reported.append(_back_again(record, target, found))
+    return explained, reported
+
+
+def _back_again(record: Record, target: str, found: Database) -> Finding:
+    """Return the finding that the database of a retired tenant exists again."""
+    when = f" {format_time(record.state_since)}" if record.state_since else ""
+    # What a write creates by itself has no marker.
+    by = "a late write made it" if found.complete is False else "somebody made it"
+    return Finding(
+        FindingKind.RECREATED_AFTER_DROP,
+        Severity.WARNING,
+        f"its database {truncate(record.database)} was dropped{when}, and is on {target} again: "
+        + by,
+        Hint.command(f"retire {shlex.quote(record.tenant)}", "stop what writes to it, then run {}"),
+        record.tenant,
+        target,
+        record.database,
+    )
 
 
 def tenant_databases(observed: Observed, rules: Rules) -> Iterator[tuple[str, str]]:

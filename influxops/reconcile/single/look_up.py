@@ -20,6 +20,7 @@ from influxops.domain.record import Record
 from influxops.domain.selection import Scope
 from influxops.errors import InfluxopsError, TargetAuthError
 from influxops.reconcile.guards import guard
+from influxops.reconcile.observe.reread import confirm_losses
 from influxops.reconcile.observe.selected import (
     Asked,
     Known,
@@ -28,8 +29,8 @@ from influxops.reconcile.observe.selected import (
     observe_selected,
 )
 from influxops.reconcile.observe.stale_ledger import stale_ledger
-from influxops.reconcile.plan import lost, recorded
-from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan import contents, recorded
+from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.request import RunRequest
 from influxops.reconcile.state import Observed
@@ -102,11 +103,11 @@ def look_up(
         waiting = {id_: Place(id_, Step.WAIT, reason=why) for id_ in asked}
         return Looked(waiting, read.failed, read.read)
     observed, rules, scope = read.observed, request.rules, Scope(frozenset(asked))
-    desired = desire(observed, rules, no_check)
-    observed = lost.look_twice(desired, observed, request, context)
+    desired = compute_desired(observed, rules, no_check)
+    observed = confirm_losses(desired, observed, request, context)
     plan = make_plan(observed, desired, rules, scope, no_check)
     guarded = guard(plan, observed, rules, request.allow)
-    guarded = lost.describe_recreated(guarded, request.targets, context)
+    guarded = contents.describe_recreated(guarded, request.targets, context)
     judge = _Judge(observed, request, read.failed, known, guarded)
     stale = stale_ledger(observed, desired, request, scope, context)
     judge.stale = {finding.tenant: finding.message for finding in stale}
@@ -221,7 +222,7 @@ class _Judge:
         targets = self.request.targets
         if recorded.is_lost(plan.record):
             assert plan.record is not None
-            why = recorded.why_lost(plan.record, self.observed)
+            why = recorded.explain_lost(plan.record, self.observed)
             return replace(
                 place,
                 reason=f"it is lost: {why}; a full run tells more, and what to do",

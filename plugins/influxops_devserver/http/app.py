@@ -50,12 +50,7 @@ class StandInSettings:
 
 
 class StandInApp:
-    """Answers requests.
-
-    Raises:
-        DataDirectoryError: Another process has the data directory, or what is in it is damaged.
-        OSError: The directory cannot be created.
-    """
+    """Answers requests."""
 
     def __init__(self, settings: StandInSettings) -> None:
         self._with_auth = settings.with_auth

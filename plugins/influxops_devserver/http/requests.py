@@ -34,11 +34,7 @@ class _NoDuration(Exception):
 
 
 def read_query(request: Request, shape: type[_T]) -> _T:
-    """Return the parameters of the URL; others than those of the struct are ignored.
-
-    Raises:
-        ApiError: 400, one is missing or does not fit.
-    """
+    """Return the parameters of the URL; others than those of the struct are ignored."""
     values = dict(parse_qsl(request.url.query, keep_blank_values=True))
     try:
         return msgspec.convert(values, shape, strict=False)
@@ -47,11 +43,7 @@ def read_query(request: Request, shape: type[_T]) -> _T:
 
 
 async def read_json(request: Request, shape: type[_T]) -> _T:
-    """Return the body, which has to be JSON by its content type as well.
-
-    Raises:
-        ApiError: 415, its content type is another one; 400 and 413, it cannot be read.
-    """
+    """Return the body, which has to be JSON by its content type as well."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise ApiError(415, "unacceptable content-type, expected: application/json")
@@ -59,11 +51,7 @@ async def read_json(request: Request, shape: type[_T]) -> _T:
 
 
 async def read_any_json(request: Request, shape: type[_T]) -> _T:
-    """Return the body, whatever its content type says.
-
-    Raises:
-        ApiError: 400 and 413, it cannot be read.
-    """
+    """Return the body, whatever its content type says."""
     body = (await read_body(request)).decode(errors="replace")
     try:
         return msgspec.json.decode(body, type=shape, dec_hook=_decode)
@@ -81,11 +69,7 @@ async def read_any_json(request: Request, shape: type[_T]) -> _T:
 
 
 async def read_text(request: Request) -> str:
-    """Return the body as text.
-
-    Raises:
-        ApiError: 400 and 413, it cannot be read.
-    """
+    """Return the body as text."""
     body = await read_body(request)
     try:
         return body.decode()
@@ -95,11 +79,7 @@ async def read_text(request: Request) -> str:
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the bytes of the body, decompressed.
-
-    Raises:
-        ApiError: 400, it is no gzip; 413, it is too long.
-    """
+    """Return the bytes of the body, decompressed."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding not in ("identity", "gzip"):
         raise ApiError(400, f"unacceptable content-encoding: {encoding}")

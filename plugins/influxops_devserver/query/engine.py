@@ -31,9 +31,8 @@ _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow
 class QueryEngine:
     """Answers SQL.
 
-    Args:
-        unreadable_table: The name of tables that no query can read; with its schema for one of
-            the server's own.
+    No query can read a table of the name `unreadable_table`, of another schema than `iox` with that
+    before it.
     """
 
     def __init__(
@@ -57,9 +56,6 @@ class QueryEngine:
         """Run one read-only statement and return its record batches.
 
         Placeholders have their values in `params`, by name without the dollar sign.
-
-        Raises:
-            ApiError: No such database, or DataFusion refuses the statement or fails to run it.
         """
         found = self._catalog.database(database)
         if found is None:
@@ -144,7 +140,11 @@ def _run(
     try:
         frame = context.sql(sql, _READ_ONLY, param_values=params)
     except Exception as error:
-        raise _not_planned(_words(error)) from None
+        text = _words(error)
+        if text.startswith(("Error during planning", "SQL error")):
+            raise ApiError(400, text) from None
+        unknown = text.startswith("This feature is not implemented")
+        raise ApiError(405 if unknown else 500, text) from None
     try:
         if check is not None:
             for scan in scans(frame.optimized_logical_plan()):
@@ -155,12 +155,6 @@ def _run(
     except Exception as error:
         text = f"query error: error while executing plan: {_words(error)}"
         raise ApiError(500, text) from None
-
-
-def _not_planned(text: str) -> ApiError:
-    if text.startswith(("Error during planning", "SQL error")):
-        return ApiError(400, text)
-    return ApiError(405 if text.startswith("This feature is not implemented") else 500, text)
 
 
 def _words(error: Exception) -> str:

@@ -16,14 +16,7 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A scan of a table.
-
-    Args:
-        table: Its name; one of another schema than ``iox`` has that before it.
-        columns: The columns that are read.
-        first: No earlier row is asked for; nanoseconds since 1970.
-        last: Nor a later one.
-    """
+    """A scan of a table, with the first and the last time that is asked for."""
 
     table: str
     columns: frozenset[str]

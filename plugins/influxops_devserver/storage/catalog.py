@@ -68,11 +68,7 @@ class Table:
     hard_delete_ns: int | None = None
 
     def add_column(self, name: str, kind: Kind) -> None:
-        """Add a tag or field, unless the table has it.
-
-        Raises:
-            ColumnRefused: The name is reserved, or the column exists with another type.
-        """
+        """Add a tag or field, unless the table has it."""
         known = self.columns.get(name)
         if known is None and name in ("time", "__chunk_order"):
             raise ColumnRefused(f"'{name}' is a reserved column")
@@ -144,11 +140,7 @@ class Catalog:
         return self._by_name.get(name)
 
     def draft(self, name: str) -> Database:
-        """Return a copy of a database, or a new one; :meth:`put` makes it take effect.
-
-        Raises:
-            ApiError: The name is none, or there may be no more databases (422).
-        """
+        """Return a copy of a database, or a new one; :meth:`put` makes it take effect."""
         check_name(name)
         known = self._by_name.get(name)
         if known is not None:
@@ -159,11 +151,7 @@ class Catalog:
         return Database(len(self.databases), name)
 
     def draft_table(self, database: Database, name: str) -> Table:
-        """Return a table of a draft, created if it does not exist.
-
-        Raises:
-            SchemaLimit: There may be no more tables.
-        """
+        """Return a table of a draft, created if it does not exist."""
         table = database.tables.get(name)
         if table is None:
             known = self.databases.get(database.id)
@@ -267,9 +255,6 @@ def check_name(name: str) -> None:
 
     A name starts with an ASCII letter or digit, goes on with letters, digits, ``_`` and ``-``,
     and may have one slash inside it, before what v1 called a retention policy.
-
-    Raises:
-        ApiError: The name breaks a rule.
     """
     rule = ""
     if not name:

@@ -22,14 +22,11 @@ class DocumentStore:
     """Keeps documents by kind and id, in a file that one process uses at a time.
 
     What was saved outlives the process, however that is killed. It is not synced to the disk: a
-    machine that loses power is not what the stand-in is tested against.
-
-    Args:
-        directory: Of the file, created if need be; None keeps nothing.
+    machine that loses power is not what the stand-in is tested against. Without a directory nothing
+    is kept.
 
     Raises:
         DataDirectoryError: Another process has the file, or it is damaged.
-        OSError: The directory cannot be created.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -59,11 +56,7 @@ class DocumentStore:
             raise self._unusable(error) from None
 
     def load(self, kind: str, shape: type[_T]) -> Iterator[_T]:
-        """Yield the documents of a kind, in the order in which they were first saved.
-
-        Raises:
-            DataDirectoryError: Another version saved them.
-        """
+        """Yield the documents of a kind, in the order in which they were first saved."""
         decode = msgpack.Decoder(shape).decode
         found = self._connection.execute(
             "SELECT document FROM documents WHERE kind = ? ORDER BY rowid", (kind,)
@@ -74,11 +67,7 @@ class DocumentStore:
             raise self._unusable(error) from None
 
     def save(self, changes: Iterable[Change]) -> None:
-        """Save documents, all of them or none.
-
-        Raises:
-            sqlite3.Error: The disk is full, for one.
-        """
+        """Save documents, all of them or none."""
         saved, deleted = [], []
         for kind, id_, document in changes:
             if document is None:

@@ -38,11 +38,7 @@ class Tokens:
         return iter(self._tokens.values())
 
     def create(self, name: str, expiry_seconds: int | None) -> tuple[Token, str]:
-        """Create an admin token.
-
-        Returns:
-            What is kept of it, and the token itself, which is kept nowhere.
-        """
+        """Create an admin token; return what is kept of it, and the token itself."""
         if name in self._tokens:
             raise ApiError(409, f"token name already exists, {name}")
         secret = "apiv3_" + base64.urlsafe_b64encode(secrets.token_bytes(64)).decode().rstrip("=")

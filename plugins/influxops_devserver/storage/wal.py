@@ -23,11 +23,7 @@ _Flush = list[tuple[int, int, list[Row]]]
 
 
 class WriteAheadLog:
-    """Buffers rows and flushes them at every tick of its interval.
-
-    Args:
-        interval: Seconds between two flushes.
-    """
+    """Buffers rows and flushes them at every tick of its interval, in seconds."""
 
     def __init__(
         self, storage: DocumentStore, catalog: Catalog, interval: float, files: Files
@@ -57,11 +53,7 @@ class WriteAheadLog:
         return found.batches(columns) if found and columns else []
 
     async def write(self, database: Database, rows: Mapping[int, list[Row]], *, wait: bool) -> None:
-        """Take rows by the id of their table; with `wait`, until they are durable and visible.
-
-        Raises:
-            sqlite3.Error: They cannot be made durable.
-        """
+        """Take rows by the id of their table; with `wait`, until they are durable and visible."""
         _, buffered = self._buffer.setdefault(database.name, (database.id, {}))
         for table, added in rows.items():
             buffered.setdefault(table, []).extend(added)

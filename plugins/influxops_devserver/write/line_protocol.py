@@ -72,11 +72,7 @@ def read_lines(body: str) -> Iterator[tuple[str, Line | LineError]]:
 
 
 def parse_line(line: str) -> Line:
-    """Parse one line.
-
-    Raises:
-        LineError: It is no line protocol.
-    """
+    """Parse one line."""
     is_plain = "\\" not in line and len(line) <= MAX_STRING_BYTES // 4
     word: Callable[[str], str] = str if is_plain else _word
     found = _MEASUREMENT.match(line)
@@ -160,10 +156,6 @@ def _unsigned(text: str) -> int:
     return value
 
 
-def _string(text: str) -> str:
-    return _checked(_ESCAPED_IN_STRING.sub(r"\1", text))
-
-
 def _checked(text: str) -> str:
     if len(text) > MAX_STRING_BYTES // 4 and len(text.encode()) > MAX_STRING_BYTES:
         raise LineError("String is greater than 64KB")
@@ -189,5 +181,5 @@ _TYPES: dict[int, tuple[Kind, Callable[[str], Value]]] = {
     3: (Kind.UINTEGER, _unsigned),
     4: (Kind.FLOAT, float),
     5: (Kind.BOOLEAN, lambda text: text[0] in "tT"),
-    6: (Kind.STRING, _string),
+    6: (Kind.STRING, lambda text: _checked(_ESCAPED_IN_STRING.sub(r"\1", text))),
 }

@@ -30,11 +30,7 @@ class _Counter(LineWriter):
 
 
 def ahead(source: CopyEndpoint, copy: CopyEndpoint, context: RunContext) -> Iterator[CopyProgress]:
-    """Count the rows that the copy has, and the source lacks or has with other values.
-
-    Raises:
-        TargetError: When something cannot be read.
-    """
+    """Count the rows that the copy has, and the source lacks or has with other values."""
     periods: list[int] = []
     for endpoint in (source, copy):
         endpoint.handshake()

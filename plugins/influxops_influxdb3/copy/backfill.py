@@ -8,6 +8,7 @@ different values is kept as the copy has it: a conflict, which is counted.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ from influxops_influxdb3.queries import Span, format_time
 _MAX_DIFFERENT = 5_000
 
 _Parts = tuple[str, dict[str, str], int]
+#: A hash of what identifies a row, and the row.
+_Named = tuple[bytes, _Parts]
 
 
 class Backfill:
@@ -72,25 +75,20 @@ class Backfill:
     def _round(
         self, span: Span, rounds: int, number: int, *, is_probed: bool = False
     ) -> Generator[None, None, bool]:
-        """Copy what is missing of a share of the rows.
-
-        Returns:
-            Whether that was done; False where there are too many rows to remember.
-        """
+        """Copy what is missing of a share of the rows; False: there are too many to remember."""
         known: dict[bytes, bytes] = {}
-        for found in self._copy.rows(self._copied, span):
-            for row in found:
-                key, fields, time = self._theirs.parts(row)
-                name = _hash(f"{key} {time}")
+        for theirs in self._rows_of_copy(span):
+            for name, (_, fields, _) in theirs:
                 if _share(name) % rounds == number:
                     known[name] = _hash(",".join(fields.values()))
             if len(known) > 2 * MAX_ROWS and not is_probed:
                 return False
             yield None
         different: dict[bytes, _Parts] = {}
-        for found in self._source.rows(self._table, span):
-            self.seen += 0 if number else len(found)
-            self._compare(found, known, different, rounds, number)
+        for ours in self._rows_of_source(span):
+            self.seen += 0 if number else len(ours)
+            chosen = (row for row in ours if _share(row[0]) % rounds == number)
+            self._compare(chosen, known, different)
             yield None
             if len(different) >= _MAX_DIFFERENT:
                 yield from self._merge(span, different)
@@ -98,20 +96,12 @@ class Backfill:
         return True
 
     def _compare(
-        self,
-        rows: Iterable[Mapping[str, Any]],
-        known: Mapping[bytes, bytes],
-        different: dict[bytes, _Parts],
-        rounds: int,
-        number: int,
+        self, rows: Iterable[_Named], known: Mapping[bytes, bytes], different: dict[bytes, _Parts]
     ) -> None:
         """Write the rows whose key is not known; remember those that differ."""
         lines = []
-        for row in rows:
-            parts = key, fields, time = self._ours.parts(row)
-            name = _hash(f"{key} {time}")
-            if _share(name) % rounds != number:
-                continue
+        for name, parts in rows:
+            key, fields, time = parts
             values = ",".join(fields.values())
             if not fields:
                 self.empty += 1
@@ -126,11 +116,9 @@ class Backfill:
         if not different:
             return
         differ: dict[bytes, dict[str, str]] = {}
-        for found in self._copy.rows(self._copied, span):
+        for found in self._rows_of_copy(span):
             lines = []
-            for row in found:
-                key, theirs, time = self._theirs.parts(row)
-                name = _hash(f"{key} {time}")
+            for name, (key, theirs, time) in found:
                 parts = different.pop(name, None)
                 if parts is None:
                     continue
@@ -152,16 +140,12 @@ class Backfill:
         """
         if not differ:
             return
-        for found in self._source.rows(self._table, span):
-            for row in found:
-                key, fields, time = self._ours.parts(row)
-                if (name := _hash(f"{key} {time}")) in differ:
-                    differ[name] = fields
+        for found in self._rows_of_source(span):
+            differ |= {name: fields for name, (_, fields, _) in found if name in differ}
             yield None
-        for found in self._copy.rows(self._copied, span):
-            for row in found:
-                key, theirs, time = self._theirs.parts(row)
-                ours = differ.get(_hash(f"{key} {time}"))
+        for found in self._rows_of_copy(span):
+            for name, (key, theirs, time) in found:
+                ours = differ.get(name)
                 if ours is None or not _conflict(ours, theirs):
                     continue
                 self.conflicts += 1
@@ -169,9 +153,19 @@ class Backfill:
                     self.examples.append(f"{one_line(key)} at {format_time(time)}")
             yield None
 
+    def _rows_of_source(self, span: Span) -> Iterator[list[_Named]]:
+        return map(partial(_named, self._ours), self._source.rows(self._table, span))
+
+    def _rows_of_copy(self, span: Span) -> Iterator[list[_Named]]:
+        return map(partial(_named, self._theirs), self._copy.rows(self._copied, span))
+
+
+def _named(lines: LineEncoder, rows: Iterable[Mapping[str, Any]]) -> list[_Named]:
+    parts = map(lines.parts, rows)
+    return [(_hash(f"{key} {time}"), (key, fields, time)) for key, fields, time in parts]
+
 
 def _conflict(ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
-    """Return whether a field that both have has different values."""
     return any(theirs.get(field, text) != text for field, text in ours.items())
 
 

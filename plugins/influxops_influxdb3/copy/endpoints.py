@@ -67,11 +67,7 @@ class CopyEndpoint:
         return int(datetime.now(UTC).timestamp()) * _SECOND + self._ahead
 
     def retention(self) -> int | None:
-        """Return the retention period in nanoseconds, None where data is kept for ever.
-
-        Raises:
-            TargetError: When there is no such database.
-        """
+        """Return the retention period in nanoseconds, None where data is kept for ever."""
         rows = self._read_database()
         if not rows:
             raise TargetError(f"there is no database {self.name}")
@@ -116,17 +112,10 @@ class CopyEndpoint:
                 columns.append((str(row["column_name"]), str(row["data_type"])))
         return found
 
-    def table_count(self) -> int:
-        """Return how many tables the server holds, in all databases."""
-        return int(self.client.query(self._context, "_internal", queries.TABLE_COUNT)[0]["n"])
-
     def table(self, name: str, *, refresh: bool = False) -> Table:
         """Return the columns of a table, none where there is none of that name.
 
         They are as `tables` read them, unless they are to be refreshed.
-
-        Raises:
-            TargetError: When it has a type that line protocol cannot write.
         """
         if self._columns is None:
             self._columns = self._read_columns(queries.COLUMNS)
@@ -163,11 +152,7 @@ class CopyEndpoint:
         return found.hexdigest()
 
     def extent(self, table: str, span: Span) -> Extent:
-        """Count the rows of a table in a range of time.
-
-        Raises:
-            QueryFileLimit: When these are too many files for the server.
-        """
+        """Count the rows of a table in a range of time."""
         row = self.client.query(self._context, self.database, queries.extent(table, span))[0]
         if not row.get("n"):
             return Extent()
@@ -277,9 +262,7 @@ class LineWriter:
     def barrier(self) -> bool:
         """Write what is left and wait until all is durable.
 
-        Returns:
-            Whether it is; False where the server was restarted in between, so that what was
-            written may be lost.
+        It is False where the server was restarted in between, so that what was written may be lost.
         """
         if self._lines:
             self._send(no_sync=False)
@@ -292,11 +275,7 @@ class LineWriter:
         self._lines, self._size = [], 0
 
     def _verify_server(self) -> None:
-        """See that it is still the same server, and whether it is the same process.
-
-        Raises:
-            WrongServer: When it is another one.
-        """
+        """See that it is still the same server, and whether it is the same process."""
         process = self._endpoint.process
         self._endpoint.handshake()
         self._restarted |= self._endpoint.process != process

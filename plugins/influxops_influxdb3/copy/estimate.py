@@ -12,6 +12,7 @@ from influxops.plugin import (
     Finding,
     Interrupted,
     RunContext,
+    Severity,
     TargetError,
 )
 from influxops_influxdb3.copy.endpoints import CopyEndpoint
@@ -30,11 +31,7 @@ _READ = 5
 def estimate(
     source: CopyEndpoint, copy: CopyEndpoint, target: str, order: CopyRequest, context: RunContext
 ) -> Iterator[CopyProgress]:
-    """Yield one value: tables, rows, about how many bytes, and findings about `target`.
-
-    Raises:
-        TargetError: When the source cannot be read.
-    """
+    """Yield one value: tables, rows, about how many bytes, and findings about `target`."""
     tables = TableSync(source, copy, context, target)
     source.handshake()
     source.retention()
@@ -83,11 +80,12 @@ def _rate(source: CopyEndpoint, name: str, context: RunContext) -> float:
 
 
 def _blockers(source: CopyEndpoint, copy: CopyEndpoint, tables: TableSync) -> Iterator[Finding]:
-    """Yield what would be refused, as far as that can be known."""
     try:
         copy.handshake()
         if copy.uuid and copy.uuid == source.uuid:
-            yield tables.finding(f"it is the server that holds {copy.database}", error=True)
+            yield tables.finding(
+                f"it is the server that holds {copy.database}", severity=Severity.ERROR
+            )
             return
         there = copy.exists()
         tables.read(copy_is_there=there)

@@ -89,11 +89,7 @@ class CopyJob:
         self._state = self._durable = CopyState("", "", 0)
 
     def run(self) -> Iterator[CopyProgress]:
-        """Copy; yield how far that is.
-
-        Raises:
-            TargetError: When it cannot go on.
-        """
+        """Copy; yield how far that is."""
         self._source.handshake()
         self._copy.handshake()
         self._refuse_itself()
@@ -121,11 +117,6 @@ class CopyJob:
     # Before anything is copied ---------------------------------------------------------------
 
     def _initial_state(self) -> CopyState:
-        """Return from where to go on.
-
-        Raises:
-            TargetError: When the progress is of other servers, or cannot be read.
-        """
         order, source, copy = self._order, self._source, self._copy
         fresh = CopyState(
             source.uuid,
@@ -166,11 +157,6 @@ class CopyJob:
             )
 
     def _prepare(self) -> Iterator[CopyProgress]:
-        """Make the tables, and count the rows.
-
-        Raises:
-            TargetError: When something stands in the way.
-        """
         for finding in self._make_tables():
             if finding is not None and finding.severity is Severity.ERROR:
                 raise TargetError(
@@ -218,7 +204,6 @@ class CopyJob:
         self._durable = replace(state, files=files, partial=is_same)
 
     def _skip(self, name: str) -> None:
-        """Note that this pass could not read a table."""
         if name not in self._state.unread:
             self._state = replace(self._state, unread=(*self._state.unread, name))
 
@@ -355,7 +340,6 @@ class CopyJob:
         yield from self._copy_and_check(table, span)
 
     def _copy_missing(self, table: Table, span: Span) -> Iterator[None]:
-        """Copy the rows of a slice whose keys the copy lacks."""
         backfill = Backfill(self._source, self._copy, self._writer, table, self._copy.like(table))
         before = self._writer.added
         yield from backfill.copy(span)
@@ -368,15 +352,12 @@ class CopyJob:
     # Progress --------------------------------------------------------------------------------
 
     def _count(self, **counts: int) -> None:
-        """Count what was found."""
         self._state = self._state.counted(**counts)
 
     def _is_report_due(self) -> bool:
-        """Whether it is time for a word."""
         return time.monotonic() - self._reported_at >= _REPORT_INTERVAL
 
     def _progress(self) -> CopyProgress:
-        """Return how far copying is."""
         self._reported_at, state = time.monotonic(), self._durable
         is_counted = state.total is not None
         unread = self._unread.reasons_of(state.unread)

@@ -79,11 +79,7 @@ class Table(Struct, frozen=True):
 
 
 def table_of(name: str, columns: Iterable[tuple[str, str]]) -> Table:
-    """Return a table of columns, each with its name and the server's data type.
-
-    Raises:
-        TargetError: When it has a type that line protocol cannot write.
-    """
+    """Return a table of columns, each with its name and the server's data type."""
     found, has_time = {}, False
     for column, kind in sorted(columns):
         if column == "time":
@@ -104,10 +100,8 @@ def table_of(name: str, columns: Iterable[tuple[str, str]]) -> Table:
 def tags_in_order(series_key: str, tags: Iterable[str]) -> list[str] | None:
     """Return tags in the order of a series key, as the server tells it: joined by `, `.
 
-    A name may hold that itself, so the tags that there are decide where one ends.
-
-    Returns:
-        The tags; None where the series key is not made of just these.
+    A name may hold that itself, so the tags that there are decide where one ends. It is None where
+    the series key is not made of just these.
     """
     left, found = set(tags), list[str]()
 
@@ -151,11 +145,7 @@ class LineEncoder:
         self._escaped: dict[str, str] = {}
 
     def of(self, rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
-        """Return the lines of rows; those without a field are counted and left out.
-
-        Raises:
-            Unwritable: When a row holds what line protocol cannot write.
-        """
+        """Return the lines of rows; those without a field are counted and left out."""
         lines = []
         tags, writers, escaped = self._tags, self._fields, self._escaped
         for row in rows:

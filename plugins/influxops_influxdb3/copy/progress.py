@@ -62,11 +62,7 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def decode(cls, text: str) -> CopyState:
-        """Read it.
-
-        Raises:
-            TargetError: When it cannot be read.
-        """
+        """Read it."""
         try:
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError:
@@ -81,9 +77,6 @@ class CopyState(Struct, frozen=True, omit_defaults=True):
 
         Where `is_unchanged`, what was read is all that there is and will be, so that it need not
         be read again to compare.
-
-        Raises:
-            TargetError: When rows are lost again and again.
         """
         total = self.total if self.partial else self.seen
         found = replace(self, total=total, table="", time=FIRST)

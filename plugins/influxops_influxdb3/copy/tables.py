@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from influxops.plugin import (
     Finding,
     FindingKind,
+    Hint,
     InfluxopsError,
     RunContext,
     Severity,
@@ -21,6 +22,7 @@ from influxops_influxdb3.copy.line_protocol import LineEncoder, Table, tags_in_o
 from influxops_influxdb3.copy.progress import CopyState
 from influxops_influxdb3.copy.unreadable import UnreadableTables
 from influxops_influxdb3.errors import AlreadyExists, InfluxDBError
+from influxops_influxdb3.queries import TABLE_COUNT
 
 #: Tables that InfluxDB 3 Core holds by default.
 _CORE_TABLES = 2_000
@@ -78,7 +80,7 @@ class TableSync:
             wrong = [c for c, kind in ours.items() if theirs.get(c, kind) != kind]
             if wrong:
                 what = f"{one_line(name)} has another type there of {summarize(wrong)}"
-                yield self.finding(f"the table {what}", error=True)
+                yield self.finding(f"the table {what}", severity=Severity.ERROR)
                 continue
             wanted, found = self._order(name, ours), self._existing[name]
             if wanted is not None and not ", ".join(wanted).startswith(found):
@@ -91,11 +93,7 @@ class TableSync:
             yield None
 
     def make(self) -> Iterator[Finding | None]:
-        """Make the tables that the copy lacks; yield None for each, or what was noticed.
-
-        Raises:
-            TargetError: When the server takes no further table, for one.
-        """
+        """Make the tables that the copy lacks; yield None for each, or what was noticed."""
         for name in self.missing:
             self._context.check()
             table = self._source.table(name)
@@ -118,7 +116,8 @@ class TableSync:
 
     def limit(self) -> Finding | None:
         """Return what stands in the way of so many tables, as far as it is known."""
-        held, wanted = self._copy.table_count(), len(self.missing)
+        rows = self._copy.client.query(self._context, "_internal", TABLE_COUNT)
+        held, wanted = int(rows[0]["n"]), len(self.missing)
         if self._copy.edition != "Core" or held + wanted <= _CORE_TABLES:
             return None
         return self.finding(
@@ -126,7 +125,7 @@ class TableSync:
             f"holds {_CORE_TABLES:,} by default",
             "drop tables there, raise the server's limit, or choose another target",
             kind=FindingKind.OVER_CAPACITY,
-            error=True,
+            severity=Severity.ERROR,
         )
 
     def line_bytes(self, name: str) -> float:
@@ -174,34 +173,19 @@ class TableSync:
     def finding(
         self,
         message: str,
-        remedy: str = "",
+        remedy: str | Hint = "",
         *,
         kind: FindingKind = FindingKind.NOTE,
-        error: bool = False,
         severity: Severity = Severity.WARNING,
     ) -> Finding:
         """Return something that was noticed about the copy."""
-        return Finding(
-            kind,
-            Severity.ERROR if error else severity,
-            message,
-            remedy,
-            target=self._target,
-            database=self._copy.database,
-        )
+        where, database = self._target, self._copy.database
+        return Finding(kind, severity, message, remedy, target=where, database=database)
 
     def refusal(self, error: InfluxopsError) -> Finding:
         """Return what an error means for copying."""
         reason = error.reason if isinstance(error, InfluxDBError) else error.message
-        return Finding(
-            FindingKind.REFUSED,
-            Severity.ERROR,
-            reason,
-            error.remedy,
-            target=self._target,
-            database=self._copy.database,
-        )
+        return self.finding(reason, error.remedy, kind=FindingKind.REFUSED, severity=Severity.ERROR)
 
     def _order(self, name: str, columns: Mapping[str, str]) -> list[str] | None:
-        """Return a table's tags in their order."""
         return tags_in_order(self.series_keys[name], Table(name, columns).tags)

@@ -25,13 +25,8 @@ def divide(
 ) -> list[Span]:
     """Divide a range of time into slices that follow upon each other, as few as possible.
 
-    Args:
-        sides: The files on each server that will be asked, and its limit (`Client.file_limit`).
-        span: The range.
-        most_rows: About how many rows a slice may have, by what the files say; None: any number.
-
-    Returns:
-        The slices. Where many files overlap, or one has too many rows, one may still be too large.
+    A side is a server's files and its limit (`Client.file_limit`). Where many files overlap, or one
+    has more than about `most_rows`, a slice may still be too large.
     """
     coming = [
         (number, file)
@@ -59,10 +54,7 @@ def in_slices(
     ask: Callable[[Span], _T],
     span: Span = ALL,
 ) -> Iterator[tuple[Span, _T]]:
-    """Ask about a range of time in as many statements as the server's limit wants.
-
-    Yields:
-        Each slice, in the order of time, with the answer.
+    """Ask about a range of time in as many statements as the server's limit wants, in order.
 
     Raises:
         QueryFileLimit: When a single moment is in too many files.

@@ -37,11 +37,7 @@ class UnreadableTables:
             self.add(name, reason)
 
     def add(self, name: str, reason: str) -> None:
-        """Note that a table cannot be copied.
-
-        Raises:
-            TargetError: When there are too many of them.
-        """
+        """Note that a table cannot be copied."""
         self.reasons[name] = reason
         self._found(name)
         if len(self.reasons) > _LIMIT:

@@ -74,9 +74,6 @@ class Client:
     and raises an `InfluxDBError` that says what failed and what to do, `ConfigError` where the
     token cannot be read, or `Interrupted`. Each is safe to repeat, and is tried again where that
     may help.
-
-    Raises:
-        SettingError: When certificates cannot be loaded.
     """
 
     def __init__(self, settings: InfluxDB3Settings) -> None:
@@ -152,20 +149,12 @@ class Client:
         self._send(context, Operation.CREATE, database, document=document)
 
     def set_retention(self, context: RunContext, database: str, retention: int) -> None:
-        """Set a database's retention period, in seconds.
-
-        Raises:
-            NotFound: When there is no such database.
-        """
+        """Set a database's retention period, in seconds."""
         document = {"db": database, "retention_period": format_duration(retention)}
         self._send(context, Operation.SET_RETENTION, database, document=document)
 
     def clear_retention(self, context: RunContext, database: str) -> None:
-        """Let a database keep its data for ever.
-
-        Raises:
-            NotFound: When there is no such database.
-        """
+        """Let a database keep its data for ever."""
         self._send(context, Operation.CLEAR_RETENTION, database, query={"db": database})
 
     def create_table(
@@ -223,12 +212,9 @@ class Client:
         *,
         retries: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Ask in SQL.
+        """Ask in SQL; return one dictionary a row, without null fields.
 
         Where it may fail for good, `retries` limits the further attempts below the settings.
-
-        Returns:
-            One dictionary a row; null fields are left out.
 
         Raises:
             NotFound: When there is no such database.
@@ -244,16 +230,11 @@ class Client:
     def rows(
         self, context: RunContext, database: str, sql: str, *, retries: int | None = None
     ) -> Iterator[list[dict[str, Any]]]:
-        """Ask in SQL, and read the rows as they come: for answers of any size.
+        """Ask in SQL as `query` does, and yield some rows at a time: for answers of any size.
 
-        Yields:
-            Some rows at a time, one dictionary a row; null fields are left out. Integers are
-            exact, also unsigned ones of 64 bits.
+        Integers are exact, also unsigned ones of 64 bits.
 
         Raises:
-            NotFound: When there is no such database.
-            BadRequest: When there is no such table, or the query is wrong.
-            QueryFileLimit: When the server would have to read more files than it lets itself.
             ConnectionFailed: Also when the answer breaks off; nothing is asked again then.
         """
         document = {"db": database, "q": sql, "format": "jsonl"}
@@ -283,9 +264,6 @@ class Client:
         """Delete a database: its name is free at once, its data stays until `hard_delete_at`.
 
         The server takes a time that has passed, by its own clock, for "now".
-
-        Raises:
-            NotFound: When there is no such database.
         """
         at = hard_delete_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         query = {"db": database, "hard_delete_at": at}
@@ -334,7 +312,12 @@ class Client:
                 "%s %s %s: %s after %.0f ms", method, path, database or "-", status, ms
             )
         try:
-            self._note_identity(context, response.headers.get("cluster-uuid"))
+            uuid = response.headers.get("cluster-uuid")
+            with self._lock:
+                run, uuids = self._identities
+                if uuid is not None and (run != context.id or uuid not in uuids):
+                    uuids = (*uuids, uuid) if run == context.id else (uuid,)
+                    self._identities = (context.id, uuids)
             self._refuse_another_server(context, request)
             if not response.is_good:
                 error = error_of(response, request)
@@ -354,19 +337,8 @@ class Client:
         except SettingError as error:
             raise ConfigError(error.message, hint=Hint.setting("token")) from None
 
-    def _note_identity(self, context: RunContext, uuid: str | None) -> None:
-        """Remember which server answered."""
-        with self._lock:
-            run, uuids = self._identities
-            if uuid is not None and (run != context.id or uuid not in uuids):
-                self._identities = (context.id, (*uuids, uuid) if run == context.id else (uuid,))
-
     def _refuse_another_server(self, context: RunContext, request: Request) -> None:
-        """Stop where a run that began on one server meets another, or would write to it.
-
-        Raises:
-            WrongServer: Then.
-        """
+        """Stop where a run that began on one server meets another, or would write to it."""
         run, uuids = self._identities
         if run != context.id or not uuids:
             return
@@ -382,22 +354,12 @@ class Client:
 
 
 def _rows(document: object, request: Request) -> list[dict[str, Any]]:
-    """Check that an answer is a list of rows.
-
-    Raises:
-        NotInfluxDB3: When it is something else.
-    """
     if isinstance(document, list) and all(isinstance(row, dict) for row in document):
         return document
     raise request.error(NotInfluxDB3, "it answered JSON that is no list of rows", CHECK_URL)
 
 
 def _json_lines(text: bytes, request: Request) -> list[dict[str, Any]]:
-    """Read JSON lines.
-
-    Raises:
-        NotInfluxDB3: When they are something else.
-    """
     try:
         rows = _JSON.decode_lines(text)
     except (ValueError, RecursionError):

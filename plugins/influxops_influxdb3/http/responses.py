@@ -136,11 +136,7 @@ class Response(Struct):
 
 
 def read_json(response: Response, request: Request) -> Any:
-    """Return a good answer's body, read as JSON.
-
-    Raises:
-        NotInfluxDB3: When it is no JSON.
-    """
+    """Return a good answer's body, read as JSON."""
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError):
@@ -265,7 +261,6 @@ def _message_in(document: object) -> str:
 
 
 def _without_secrets(location: str) -> str:
-    """Return a redirect's address without what may be secret in it."""
     try:
         parts = urlsplit(location)
     except ValueError:

@@ -69,11 +69,7 @@ _FAILURES = (_TooLarge, Interrupted, HTTPError, HTTPException, OSError, UnicodeE
 
 
 class Transport:
-    """The way to one server; may be used from several threads.
-
-    Raises:
-        SettingError: When certificates cannot be loaded.
-    """
+    """The way to one server; may be used from several threads."""
 
     def __init__(self, settings: InfluxDB3Settings) -> None:
         self._settings = settings
@@ -91,9 +87,8 @@ class Transport:
     def send(self, context: RunContext, request: Request) -> Response:
         """Send a request once.
 
-        Returns:
-            The answer. Where the request is streamed, what fails in its body is raised by its
-            `chunks`, which have to be closed.
+        Where it is streamed, what fails in the answer's body is raised by its `chunks`, which have
+        to be closed.
 
         Raises:
             ConnectionFailed: When there is no answer.
@@ -153,11 +148,6 @@ class Transport:
             self._idle.append(connection)
 
     def _new_connection(self) -> HTTPConnection:
-        """Return a connection that is not open yet.
-
-        Raises:
-            UnicodeError: When the host is no valid name.
-        """
         host, port = self._host.encode("idna").decode("ascii"), self._parts.port
         # The socket's own timeout only ends, a little later, what the context left behind.
         timeout = self._settings.connect_timeout + 1.0
@@ -168,7 +158,6 @@ class Transport:
     # Why there is no answer ------------------------------------------------------------------
 
     def _failure(self, exchange: _Exchange, error: BaseException) -> InfluxopsError:
-        """Return what a failure means."""
         if isinstance(error, _TooLarge):
             message = f"it answered more than {LARGEST_ANSWER // 1024**2} MiB"
             return exchange.request.error(NotInfluxDB3, message, CHECK_URL)
@@ -333,7 +322,6 @@ def _close(idle: deque[HTTPConnection]) -> None:
 
 
 def _shut(sock: socket.socket) -> None:
-    """Shut a socket: what waits for it fails at once."""
     with contextlib.suppress(OSError):
         # Not TLS's own shutdown: it would have the reader go on without decrypting.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -40,11 +40,7 @@ class MarkerCheck:
             databases[name] = replace(databases[name], complete=is_complete, marked=marked)
 
     def is_complete(self, database: Database) -> bool | Unknown:
-        """Return whether a database holds the row of its marker, and what it proves if not.
-
-        Raises:
-            TargetError: When the server does not answer as it should.
-        """
+        """Return whether a database holds the row of its marker, and what it proves if not."""
         try:
             if self._client.query(self._context, database.name, queries.MARKER):
                 return True

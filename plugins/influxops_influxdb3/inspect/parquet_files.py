@@ -38,11 +38,7 @@ class FileTotals(Struct, frozen=True):
 
 
 def files_of(client: Client, context: RunContext, database: str, table: str) -> list[File] | None:
-    """Return the files of a table; None where they are not known.
-
-    Raises:
-        NotFound: When there is no such database.
-    """
+    """Return the files of a table; None where they are not known."""
 
     def read() -> list[File]:
         pages = client.rows(context, database, queries.files_of(table), retries=1)
@@ -56,11 +52,7 @@ def files_of(client: Client, context: RunContext, database: str, table: str) -> 
 
 
 def file_totals(client: Client, context: RunContext, database: str) -> dict[str, FileTotals]:
-    """Return what the files of each table tell, by name; nothing where they are not known.
-
-    Raises:
-        NotFound: When there is no such database.
-    """
+    """Return what the files of each table tell, by name; nothing where they are not known."""
 
     def read() -> dict[str, FileTotals]:
         rows = client.query(context, database, queries.FILE_TOTALS, retries=1)

@@ -52,13 +52,7 @@ MAX_TABLES = 50
 #: Where nothing tells of a table's files, and all of it is too much, its rows of so long are asked.
 _PROBED = timedelta(days=1)
 _NANOSECONDS = 1_000_000_000
-
-
-class Contents(Struct, frozen=True):
-    """What is in a database."""
-
-    tables: Mapping[str, TableStats]  # by name, the marker's among them
-    problem: str = ""  # why something is not known
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Part(Struct, frozen=True):
@@ -74,23 +68,9 @@ class _Part(Struct, frozen=True):
 
 
 def table_names(client: Client, context: RunContext, database: str) -> dict[str, bool]:
-    """Return the names of a database's tables, each with whether it has a column `time`.
-
-    Raises:
-        NotFound: When there is no such database.
-    """
+    """Return the names of a database's tables, each with whether it has a column `time`."""
     rows = client.query(context, database, TABLES_WITH_TIME)
     return {str(row["table_name"]): bool(row.get("times")) for row in rows}
-
-
-def read_contents(client: Client, context: RunContext, database: str) -> Contents:
-    """Count the rows of each table of a database.
-
-    Raises:
-        NotFound: When there is no such database.
-        TargetError: When the server does not answer as it should.
-    """
-    return _Collector(client, context, database).read()
 
 
 def describe(
@@ -100,13 +80,9 @@ def describe(
     markers: MarkerCheck,
     telemetry: Collection[str] | None,
 ) -> DatabaseStats:
-    """Describe a database with all its tables; those of telemetry are all, or those named.
-
-    Raises:
-        TargetError: When the server does not answer as it should.
-    """
-    contents = read_contents(client, context, database.name)
-    found = dict(contents.tables)
+    """Describe a database with all its tables; those of telemetry are all, or those named."""
+    reading = _Collector(client, context, database.name)
+    found = reading.tables()
     marker = found.pop(MARKER_TABLE, None)
     if marker is None or marker.rows is None:
         complete: bool | Unknown = UNKNOWN if marker else False
@@ -123,7 +99,7 @@ def describe(
         rows.rows if rows else 0,
         max(times, default=None) if all(table.is_known for table in tables) else None,
         complete,
-        contents.problem,
+        reading.problem,
         tables,
     )
 
@@ -135,7 +111,7 @@ class _Collector:
         self._client, self._context, self._database = client, context, database
         self._problems: dict[str, list[str]] = {}
 
-    def read(self) -> Contents:
+    def tables(self) -> dict[str, TableStats]:
         names = table_names(self._client, self._context, self._database)
         found = {name: TableStats(name, 0) for name, has_time in names.items() if not has_time}
         asked = sorted(name for name, has_time in names.items() if has_time)
@@ -144,8 +120,12 @@ class _Collector:
         parts = [_part(name, files.get(name, FileTotals()), limit) for name in asked]
         for batch in _batches(parts, limit):
             found |= self._count(batch)
-        reasons = (f"{summarize(names)}: {why}" for why, names in self._problems.items())
-        return Contents(found, "; ".join(reasons))
+        return found
+
+    @property
+    def problem(self) -> str:
+        """Why something is not known."""
+        return "; ".join(f"{summarize(names)}: {why}" for why, names in self._problems.items())
 
     def _count(self, parts: Sequence[_Part]) -> dict[str, TableStats]:
         """Count tables by one statement; by several where one of them hinders it."""
@@ -163,13 +143,9 @@ class _Collector:
         return {part.table: self._stats(part, told.get(part.table, {})) for part in parts}
 
     def _without(self, part: _Part, error: InfluxDBError) -> TableStats:
-        """Return what is known of a table that cannot be counted.
-
-        Raises:
-            ServerFailed: When it is no fault of the table's.
-        """
         if isinstance(error, QueryFileLimit) and part.after is None:
-            after = part.files.last if part.files.count else _a_while_ago()
+            probed = int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
+            after = part.files.last if part.files.count else probed
             return self._count([replace(part, after=after)])[part.table]
         if isinstance(error, ServerFailed) and error.status != 500:
             raise error
@@ -186,16 +162,12 @@ class _Collector:
         if not part.files.count:
             self._problems.setdefault(_TOO_MANY_FILES, []).append(truncate(part.table))
             return TableStats(part.table, last_write=last)
-        newest = last or _moment(part.files.last)
+        newest = last or _EPOCH + timedelta(microseconds=part.files.last // 1000)
         return TableStats(part.table, part.files.rows + rows, at_most=True, last_write=newest)
 
 
 def _part(name: str, files: FileTotals, limit: int) -> _Part:
     return _Part(name, files, files.last if files.count > limit else None)
-
-
-def _a_while_ago() -> int:
-    return int((datetime.now(UTC) - _PROBED).timestamp()) * _NANOSECONDS
 
 
 def _batches(parts: Iterable[_Part], limit: int) -> Iterator[list[_Part]]:
@@ -211,8 +183,3 @@ def _batches(parts: Iterable[_Part], limit: int) -> Iterator[list[_Part]]:
         files += touched
     if batch:
         yield batch
-
-
-def _moment(nanoseconds: int) -> datetime:
-    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest // 1000)

@@ -33,13 +33,9 @@ _Window = tuple[datetime, datetime]
 def activity(
     client: Client, name: str, since: datetime, until: datetime, step: int, context: RunContext
 ) -> list[tuple[datetime, int]]:
-    """Count the rows of each span of `step` seconds, in all tables but the marker's.
+    """Return the number of rows by the begin of each span of `step` seconds that has any.
 
-    Returns:
-        When each span that has rows begins, and how many it has.
-
-    Raises:
-        TargetError: When it could not be read.
+    All tables count but the marker's.
     """
     names = table_names(client, context, name)
     tables = sorted(t for t, has_time in names.items() if has_time and t != MARKER_TABLE)

@@ -383,7 +383,6 @@ class Batch:
             self._context.on_progress(1)
 
     def _take_outcomes(self) -> Iterator[Outcome]:
-        """Yield the outcomes that are known."""
         ready, self._outcomes = self._outcomes, []
         yield from ready
 

@@ -34,9 +34,6 @@ def create_databases(
     """Create databases; yield the outcome of each once it is known.
 
     A server of another identity than the expected one, if any, is not written to.
-
-    Raises:
-        InfluxDBError: When the server fails, whatever the database.
     """
     if expected is not None:
         _refuse_another(client, expected, context)

@@ -43,14 +43,7 @@ _TRY = sql.SQL("SELECT pg_try_advisory_xact_lock({key}) AS taken")
 
 
 def key_of(*names: str) -> int:
-    """Return the key of an advisory lock.
-
-    Args:
-        *names: What kind of lock it is, and what it is of.
-
-    Returns:
-        A signed 64-bit number.
-    """
+    """Return the key of an advisory lock: a signed 64-bit number, by its kind and what it is of."""
     digest = hashlib.sha256("\0".join(("influxops", *names)).encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 

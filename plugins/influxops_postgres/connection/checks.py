@@ -31,11 +31,7 @@ class ServerChecks(Struct, frozen=True):
 
 
 def check_server(connection: Connection, location: str) -> ServerChecks:
-    """Ask a server for its version, its role and its time.
-
-    Args:
-        location: Who asks where, as `iot@db.example/iotcloud`.
-    """
+    """Ask a server, at `iot@db.example/iotcloud`, for its version, its role and its time."""
     before = time.time()
     row = connection.execute(_SERVER).fetchone()
     after = time.time()

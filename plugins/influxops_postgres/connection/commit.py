@@ -35,6 +35,7 @@ _IDENTITY_IF_WRITTEN = sql.SQL("SELECT {}").format(
 # A server that crashed, or a standby that took over, may give a number again that was lost with
 # the unwritten log: "committed" counts only where the same server has run all the time. The end of
 # a recovery is a checkpoint; its time has no fractions.
+# Null where the server cannot tell.
 _OUTCOME = sql.SQL("""
 SELECT CASE WHEN status <> 'committed' OR is_same_server THEN status END AS status
   FROM (SELECT pg_xact_status(({identity}::text[])[1]::xid8) AS status,
@@ -50,31 +51,12 @@ _UNDO = 5.0
 
 
 def identity(number: sql.SQL) -> sql.Composed:
-    """Return what identifies a transaction, to be read within it.
-
-    Args:
-        number: Gives its number, of the type xid8.
-    """
+    """Return what identifies a transaction of a number (of the type xid8), to be read within it."""
     return _IDENTITY.format(number=number)
 
 
-def outcome_query(identity: Sequence[str | None]) -> sql.Composed:
-    """Return the query for how a transaction ended.
-
-    It gives one value: `committed`, `aborted`, `in progress`, or null where the server cannot tell.
-
-    Args:
-        identity: What `identity` gave in the transaction.
-    """
-    return _OUTCOME.format(identity=sql.Literal([*identity]))
-
-
 def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) -> None:
-    """Commit the transaction that was begun with BEGIN, and make sure that it is.
-
-    Args:
-        connection: In autocommit mode.
-        identity: What `identity` gave in this transaction.
+    """Commit a transaction that was begun with BEGIN in autocommit mode, and make sure that it is.
 
     Raises:
         NotCommitted: When it was not.
@@ -95,8 +77,7 @@ def commit(connection: psycopg.Connection[Any], identity: Sequence[str | None]) 
 def confirmed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Run the block in a transaction, and leave it only once that is known to be committed.
 
-    Args:
-        connection: In autocommit mode, and in no transaction.
+    The connection is in autocommit mode, and in no transaction.
 
     Raises:
         NotCommitted: When it was not committed.
@@ -147,17 +128,14 @@ async def confirming(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[
 def was_committed(
     settings: ConnectionSettings, context: RunContext, lost: CommitUnknown
 ) -> bool | None:
-    """Ask the server how a transaction ended; return None where it cannot tell in time.
-
-    Args:
-        context: Limits what asking may take, on new connections.
-    """
+    """Ask on new connections how a transaction ended; None where the server cannot tell in time."""
+    query = _OUTCOME.format(identity=sql.Literal(lost.identity))
     with contextlib.suppress(Interrupted, psycopg.Error):
         while True:
             # A server that restarts may answer the next time.
             with contextlib.suppress(psycopg.OperationalError, settings.error):
                 with connected(settings, context) as connection:
-                    row = connection.execute(outcome_query(lost.identity)).fetchone()
+                    row = connection.execute(query).fetchone()
                 status = row["status"] if row else None
                 if status != "in progress":
                     return None if status is None else bool(status == "committed")

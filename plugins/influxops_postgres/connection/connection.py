@@ -36,11 +36,7 @@ class Connection(psycopg.Connection[Row]):
     _seconds: float | None = None
 
     def limit(self, context: RunContext, seconds: float | None) -> None:
-        """Let waits end with a run.
-
-        Args:
-            seconds: The seconds that each wait may take; None for as many as the run has.
-        """
+        """Let waits end with a run, and after so many seconds each; None for any time."""
         self._context, self._seconds = context, seconds
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
@@ -92,11 +88,7 @@ def statement_limit(settings: ConnectionSettings, context: RunContext) -> int:
 
 
 def async_keywords(settings: ConnectionSettings) -> dict[str, Any]:
-    """Return what psycopg takes for an asynchronous connection, the password included.
-
-    Raises:
-        ConfigError: When the password cannot be read.
-    """
+    """Return what psycopg takes for an asynchronous connection, the password included."""
     # No prepared statements: a pooler in between may not keep them.
     return {"connect_timeout": _CONNECT, **settings.keywords(), "prepare_threshold": None}
 

@@ -86,10 +86,8 @@ def resolve(
 ) -> Parameters:
     """Return where a database is.
 
-    Args:
-        dsn: The keywords of the connection string.
-        given: libpq's keywords that are configured apart from it, and win over it.
-        defaults: Those that count where nothing else says anything.
+    The keywords that are `given` win over those of the connection string; `defaults` count where
+    nothing else says anything.
     """
     keywords = {name: value for name, value in dsn.items() if name != "password"}
     keywords |= given

@@ -71,11 +71,7 @@ class NotCommitted(psycopg.OperationalError):
 
 
 class CommitUnknown(psycopg.OperationalError):
-    """The answer to a COMMIT was lost: whether the transaction is stored is not known.
-
-    Args:
-        identity: What `outcome_query` takes.
-    """
+    """The answer to a COMMIT was lost: whether the transaction is stored is not known."""
 
     def __init__(self, reason: str, identity: Sequence[str | None]) -> None:
         super().__init__(
@@ -131,7 +127,7 @@ def broken_hint(error: psycopg.Error) -> str:
 
 
 def broken(error: psycopg.Error) -> str:
-    """Return in words what became of a connection that is broken."""
+    """Return in words why a connection is broken."""
     if error.sqlstate is None and not isinstance(error, NoAnswer):
         return f"the connection broke: {reason(error)}"
     return reason(error)
@@ -144,9 +140,7 @@ def _pooler_hint(why: str) -> str:
 def in_setting(settings: ConnectionSettings, name: str, text: str) -> Hint:
     """Return a remedy that lies in a setting, or in the connection string that stands for it.
 
-    Args:
-        name: The setting; empty where it lies in none.
-        text: What to do; `{}` stands for the setting.
+    `{}` in the text stands for the setting; without a name, it lies in none.
     """
     if not name:
         return Hint.advise(text)
@@ -156,11 +150,7 @@ def in_setting(settings: ConnectionSettings, name: str, text: str) -> Hint:
 def connection_error(
     error: psycopg.Error, timeout: float | None, settings: ConnectionSettings
 ) -> InfluxopsError:
-    """Return the error that says why there is no connection.
-
-    Args:
-        timeout: The seconds that were waited for each address.
-    """
+    """Return the error that says why there is no connection; each address had `timeout` seconds."""
     location = settings.parameters().text
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         within = f" within {timeout:g} s" if timeout else ""

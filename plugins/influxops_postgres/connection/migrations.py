@@ -36,8 +36,7 @@ class Migration(Struct, frozen=True):
 def migrations(package: str) -> tuple[Migration, ...]:
     """Return all steps that a package has in its folder `migrations`, in their order.
 
-    Args:
-        package: `influxops_postgres.ledger` for instance; its files are called `0001_ledger.sql`.
+    A file is called `0001_ledger.sql`, for instance.
     """
     found = []
     for file in files(package).joinpath("migrations").iterdir():
@@ -67,19 +66,12 @@ def version(connection: _Connection, schema: str, table: str) -> int:
 def upgrade(
     connection: _Connection, missing: Callable[[], S | None], run: Callable[[S], object]
 ) -> Iterator[S]:
-    """Run the steps that a schema lacks, each in a transaction of its own.
+    """Run the steps that a schema lacks, each in its own transaction; yield each once committed.
 
     Each is committed before the next one: a value that a step adds to a type cannot be used in the
-    same transaction.
-
-    Args:
-        connection: In autocommit mode.
-        missing: Waits for others that upgrade the same schema, by an advisory lock of the
-            transaction, and then returns the next step; None where none is missing.
-        run: Runs a step and records it.
-
-    Yields:
-        Each step, once it is committed.
+    same transaction. `missing` waits for others that upgrade the same schema, by an advisory lock
+    of the transaction, and returns the next step, or None; `run` runs and records it. The
+    connection is in autocommit mode.
     """
     while True:
         with confirmed(connection):

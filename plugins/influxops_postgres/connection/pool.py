@@ -75,10 +75,8 @@ def connected(
 ) -> Iterator[Connection]:
     """Connect for as long as the block and the run last.
 
-    It is in autocommit mode, and its rows are dictionaries.
-
-    Args:
-        idle: Lends one, and keeps it if the block ends well and outside of a transaction.
+    It is in autocommit mode, and its rows are dictionaries. One that `idle` lends goes back there
+    if the block ends well and outside of a transaction.
 
     Raises:
         InfluxopsError: `settings.error` when that fails; the message says why.

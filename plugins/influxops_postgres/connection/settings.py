@@ -27,18 +27,12 @@ from influxops_postgres.connection.conninfo import (
 LONGEST_STATEMENT = 2_147_483
 #: Seconds beyond `statement_timeout` after which a server that says nothing is given up.
 _SLACK = 5.0
-#: libpq's keyword of each setting that is handed on.
+#: Settings that are handed on to libpq, by its keywords; those first that have a default here.
+_WITH_DEFAULTS = {"host": "host", "port": "port", "dbname": "database", "user": "user"}
 _KEYWORDS = {
-    "host": "host",
-    "port": "port",
-    "database": "dbname",
-    "user": "user",
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
-    "sslcert": "sslcert",
-    "sslkey": "sslkey",
+    **_WITH_DEFAULTS,
+    **{name: name for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")},
 }
-_WITH_DEFAULTS = ("host", "port", "database", "user")
 _DEFAULT_PASSWORD = "iot_dev"
 #: Keywords that are secret.
 _SECRET = frozenset({"password", "sslpassword"})
@@ -132,11 +126,7 @@ class ConnectionSettings(PluginSettings):
         return self.statement_timeout + _SLACK if self.statement_timeout else None
 
     def dsn_keywords(self) -> dict[str, str]:
-        """Return the keywords of the connection string, its password among them; none without one.
-
-        Raises:
-            ConfigError: When it is secret, and cannot be read or understood.
-        """
+        """Return the keywords of the connection string, its password among them."""
         if self.dsn is None:
             return {}
         if isinstance(self.dsn, str):
@@ -147,21 +137,14 @@ class ConnectionSettings(PluginSettings):
             raise ConfigError(f"the {self.dsn.origin} holds {error}") from None
 
     def parameters(self) -> Parameters:
-        """Return where the database is, and as whom it is reached.
-
-        Raises:
-            ConfigError: When a secret connection string cannot be read or understood.
-        """
-        values = {name: getattr(self, name) for name in _KEYWORDS}
-        return resolve(
-            self.dsn_keywords(),
-            {
-                _KEYWORDS[name]: str(value)
-                for name, value in values.items()
-                if name in self.given and value is not None
-            },
-            {_KEYWORDS[name]: str(values[name]) for name in _WITH_DEFAULTS},
-        )
+        """Return where the database is, and as whom it is reached."""
+        given = {
+            keyword: str(value)
+            for keyword, name in _KEYWORDS.items()
+            if name in self.given and (value := getattr(self, name)) is not None
+        }
+        defaults = {keyword: str(getattr(self, name)) for keyword, name in _WITH_DEFAULTS.items()}
+        return resolve(self.dsn_keywords(), given, defaults)
 
     def keywords(self) -> dict[str, Any]:
         """Return what psycopg takes to connect, the password included.
@@ -180,13 +163,9 @@ class ConnectionSettings(PluginSettings):
         }
 
     def check_password(self, section: str) -> None:
-        """Refuse what cannot work before anything is tried.
+        """Refuse what cannot work before anything is tried, as `keywords` does.
 
-        Args:
-            section: What the section is called in a message: `source registry`.
-
-        Raises:
-            ConfigError: As `keywords` does.
+        The section is called `source registry` in the message, for instance.
         """
         try:
             self._password(self.parameters())
@@ -224,11 +203,7 @@ class ConnectionSettings(PluginSettings):
                     yield Secret.given(keywords[name], f"the password of the {self.dsn.origin}")
 
     def location(self) -> Location:
-        """Return where the section reads or writes: `iot@db.example/iotcloud (schema influxops)`.
-
-        Raises:
-            ConfigError: When a connection string that is secret cannot be read.
-        """
+        """Return where the section reads or writes, as `iot@db.example/iotcloud (schema x)`."""
         parameters = self.parameters()
         return Location(
             text=f"{parameters.text} ({self.what})",

@@ -37,11 +37,7 @@ def enqueue(
 ) -> Awaitable[None] | None:
     """Enqueue tenants that should have a database, in an open transaction or a new one.
 
-    Args:
-        connection: A connection of psycopg 3.
-
-    Returns:
-        What is to be awaited, where the connection is asynchronous.
+    The connection is psycopg 3's; where it is asynchronous, the result is to be awaited.
 
     Raises:
         TransactionLost: When the connection is closed or broken, or its transaction has failed.

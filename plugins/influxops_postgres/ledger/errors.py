@@ -66,11 +66,9 @@ def other_version(found: int, settings: PostgresLedgerSettings, location: str) -
 def ledger_error(
     error: psycopg.Error, connection: Connection, location: str, settings: PostgresLedgerSettings
 ) -> LedgerError:
-    """Return the error that says why the ledger could not be used.
+    """Return the error that says why the ledger could not be used, and which rights are missing.
 
-    Args:
-        connection: Where; it is looked up which rights are missing.
-        location: Who wanted to use it where, as `iot@db.example/iotcloud`.
+    `location` is who wanted to use it where, as `iot@db.example/iotcloud`.
     """
     why, hint = _why(error, connection, settings)
     return LedgerError(f"{location}: {why}", hint=hint)
@@ -102,8 +100,7 @@ def install_error(
 def missing_rights(connection: Connection, settings: PostgresLedgerSettings) -> list[str] | None:
     """Return the statements that grant what this user lacks; None where there is no such schema.
 
-    Args:
-        connection: Outside of a transaction.
+    The connection is outside of a transaction.
     """
     wanted = sql.SQL(", ").join(
         sql.SQL("({}, {})").format(table, right)

@@ -32,7 +32,7 @@ def liveness(
 
     Raises:
         LockBusy: When another run has this one's id.
-        LedgerError: When there is no lock to be had: on a standby, or without a connection. On
+        LedgerError: When no lock is available: on a standby, or without a connection. On
             leaving, when the connection broke in the block, and the lock with it.
     """
     location = settings.parameters().text
@@ -44,7 +44,7 @@ def liveness(
         broke=LedgerError(
             f"{location}: the connection by which this run lives in the ledger broke during the "
             "run",
-            hint="run it again: what it had in its hands may have been taken by another one",
+            hint="run it again: another one may have claimed its tenants",
         ),
         idle=idle,
     )

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from influxops.plugin import (
     Check,
+    Closing,
+    HealthChecks,
     HistoryEntry,
     HistoryQuery,
     Ledger,
     LedgerSnapshot,
     LedgerUpdate,
     Record,
+    RecordCounts,
     RunContext,
+    TenantQueue,
     hookimpl,
 )
 from influxops_postgres.ledger.settings import PostgresLedgerSettings
@@ -25,12 +29,8 @@ if TYPE_CHECKING:
 # psycopg is imported by the modules that talk to the server, when one is first talked to.
 
 
-class PostgresLedger(Ledger):
-    """Records in PostgreSQL which tenant was provisioned with which database, where.
-
-    Raises:
-        ConfigError: When the default password would go to another machine.
-    """
+class PostgresLedger(Ledger, RecordCounts, TenantQueue, HealthChecks, Closing):
+    """Records in PostgreSQL which tenant was provisioned with which database, where."""
 
     Settings = PostgresLedgerSettings
     settings: PostgresLedgerSettings
@@ -75,23 +75,21 @@ class PostgresLedger(Ledger):
         )
 
     @hookimpl
-    def influxops_commit(self, writing: LedgerUpdate, context: RunContext) -> Iterable[Record]:
+    def influxops_commit(self, update: LedgerUpdate, context: RunContext) -> Iterable[Record]:
         """Write the results of a run, in one transaction."""
         from influxops_postgres.ledger import store, transaction
 
         return transaction.write(
-            self.settings, context, lambda session: store.record(session, writing), self._idle
+            self.settings, context, lambda session: store.record(session, update), self._idle
         )
 
     @hookimpl
-    def influxops_history(
-        self, wanted: HistoryQuery, context: RunContext
-    ) -> Iterable[HistoryEntry]:
+    def influxops_history(self, query: HistoryQuery, context: RunContext) -> Iterable[HistoryEntry]:
         """Read the history, or a part of it."""
         from influxops_postgres.ledger import store, transaction
 
         with transaction.reading(self.settings, context, self._idle) as session:
-            return store.history(session, wanted)
+            return store.history(session, query)
 
     @hookimpl
     def influxops_count_by_target(self, context: RunContext) -> Mapping[str, int]:

@@ -41,11 +41,7 @@ def newest() -> int:
 
 
 def script(schema: str, after: int = 0) -> str:
-    """Return all that installing runs, as a script for psql.
-
-    Args:
-        after: The version that is there already; 0 for none.
-    """
+    """Return all that installing runs after a version (0 for none), as a script for psql."""
     parts = (
         f"-- {each.version}: {each.name}\nBEGIN;\n{_text(each, schema)}COMMIT;\n"
         for each in steps()

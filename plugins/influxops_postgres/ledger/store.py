@@ -2,7 +2,7 @@
 
 Records go to the server as one JSON document: one parameter however many there are, and needing
 no right to make temporary tables. A record is written only if the one that is there still has the
-version that it is based on, and is in no other living run's hands. Rows are written in the order
+version that it is based on, and no other living run has claimed it. Rows are written in the order
 of their tenants, so that two runs wait for each other rather than deadlock.
 """
 
@@ -63,7 +63,7 @@ _RECORD = (
 )
 _COLUMNS = sql.SQL(", ").join(sql.Identifier("t", name) for name in _RECORD)
 
-# On a standby nobody sees who lives on the primary: what a run has in its hands is taken for held.
+# On a standby, runs that live on the primary are not seen: what is claimed counts as held.
 _IS_HELD = sql.SQL("""
 t.claimed_by <> '' AND t.claimed_by <> %(me)s
 AND (%(standby)s OR t.claim_key = ANY (ARRAY(SELECT key FROM held)))
@@ -184,7 +184,7 @@ SELECT place, count(*) FROM {tenants} CROSS JOIN LATERAL (VALUES (target), (seco
 
 
 class _Sent(Struct, frozen=True, omit_defaults=True):
-    """What the server is told of a record; the rest it knows better, or can do without."""
+    """What is sent to the server of a record; it knows the rest, or does without."""
 
     tenant: str
     state: str
@@ -215,14 +215,7 @@ _PLACED = frozenset(State) - {State.PENDING, State.RETIRED}
 
 
 def memory(session: LedgerSession, tenants: Collection[str] | None) -> LedgerSnapshot:
-    """Read records, servers and sources.
-
-    Args:
-        tenants: The ids of those that are wanted; None for all.
-
-    Raises:
-        LedgerError: When a record holds what cannot be.
-    """
+    """Read records, servers and sources; of some tenants, or of all."""
     records = _read(session, tenants)
     servers = _rows(session, _SERVERS, {})
     sources = _rows(session, _SOURCES, {})
@@ -240,7 +233,7 @@ def counts(session: LedgerSession) -> dict[str, int]:
 
 
 def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
-    """Take records into this run's hands; return all of them as they stand now.
+    """Claim records for this run; return all of them as they are now.
 
     Raises:
         LedgerError: When this run does not live: nothing would be its own.
@@ -258,7 +251,7 @@ def reserve(session: LedgerSession, records: Sequence[Record]) -> list[Record]:
 
 
 def record(session: LedgerSession, writing: LedgerUpdate) -> list[Record]:
-    """Write what came of a run; return its records as they stand now."""
+    """Write the results of a run; return its records as they are now."""
     if writing.renamed:
         # What was recorded of the server that has a name now was written since it has it.
         there = {server.target: server.identity for server in writing.servers}
@@ -349,11 +342,7 @@ def _put_servers(session: LedgerSession, writing: LedgerUpdate) -> None:
 
 
 def _checked(session: LedgerSession, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
-    """Make records of rows.
-
-    Raises:
-        LedgerError: When one holds what cannot be; nobody guesses what was meant.
-    """
+    """Make records of rows."""
     found = []
     states = {str(state): state for state in State}
     for tenant, state, database, target, *rest in rows:
@@ -395,11 +384,7 @@ def _named(query: sql.SQL, schema: str) -> sql.Composed:
 
 
 def _document(session: LedgerSession, values: Sequence[_Sent] | Sequence[HistoryEntry]) -> str:
-    """Return values as JSON that PostgreSQL stores.
-
-    Raises:
-        LedgerError: When what a record is found by is no text that it stores.
-    """
+    """Return values as JSON that PostgreSQL stores."""
     with contextlib.suppress(UnicodeEncodeError):
         document = msgspec.json.encode(values).decode()
         if "\\u0000" not in document:

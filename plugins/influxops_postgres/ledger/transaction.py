@@ -76,11 +76,7 @@ class LedgerSession(Struct, frozen=True):
 def reading(
     settings: PostgresLedgerSettings, context: RunContext, idle: IdleConnections | None = None
 ) -> Iterator[LedgerSession]:
-    """Open a read-only transaction in which every statement sees the same data.
-
-    Raises:
-        LedgerError: When the ledger cannot be read; the message says why.
-    """
+    """Open a read-only transaction in which every statement sees the same data."""
     location = settings.parameters().text
     with (
         connected(settings, context, idle) as connection,
@@ -93,10 +89,7 @@ def reading(
 
 
 def installing(settings: PostgresLedgerSettings, context: RunContext) -> Iterator[Migration]:
-    """Run what the schema lacks; nothing where it is of this program's version.
-
-    Yields:
-        Each step, once it is done.
+    """Run what the schema lacks, and yield each step once it is done.
 
     Raises:
         LedgerError: When it cannot be run, or a newer program has been there.
@@ -174,7 +167,7 @@ def _written(
         if is_stored is None:
             raise LedgerError(
                 f"{location}: {error}",
-                hint="run it again: it goes by what the ledger and the servers hold",
+                hint="run it again: it reads what the ledger and the servers hold",
             ) from error
         if is_stored:
             return result

@@ -10,11 +10,7 @@ from influxops_postgres.source.settings import PostgresSettings
 
 
 def query_error(error: psycopg.Error, location: str, settings: PostgresSettings) -> SourceError:
-    """Return the error that says why a query failed.
-
-    Args:
-        location: Who reads where, as `iot@db.example/iotcloud`.
-    """
+    """Return the error that says why a query failed; `location` is as `iot@db.example/iotcloud`."""
     why = reason(error)
     if error.sqlstate in (None, PROTOCOL_VIOLATION):
         return SourceError(f"{location}: {broken(error)}", hint=broken_hint(error))

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from influxops.plugin import Tenant
-from influxops_postgres.source.registry import check_columns, identifier, tenants_of
+from influxops_postgres.source.registry import check_columns, condition, identifier, tenants_of
 from influxops_postgres.source.transaction import Session, TextResult
 
 _AFTER = sql.SQL("SELECT 1 AS one")
@@ -31,14 +31,7 @@ _OF_QUERY = sql.SQL(
 
 
 def find(session: Session, ids: Collection[str]) -> list[Tenant]:
-    """Return those of some tenants that the registry has.
-
-    Args:
-        ids: Their ids; none, to find out whether the registry can be read.
-
-    Raises:
-        SourceError: When the own query has no column `tenant_id`, or a misspelt one.
-    """
+    """Return those of some tenants that the registry has; without ids, see that it can be read."""
     # PostgreSQL's text cannot hold a zero byte, so no tenant has one in its id.
     wanted = sorted(id_ for id_ in ids if "\0" not in id_)
     if not wanted:
@@ -52,16 +45,13 @@ def find(session: Session, ids: Collection[str]) -> list[Tenant]:
 
 
 def _look_at(session: Session) -> None:
-    """Find out whether the registry can be read, without reading any of it."""
     if session.settings.query is not None:
         _of_query(session, session.settings.query, (), "LIMIT 0")
         return
-    column = sql.Identifier(session.settings.column)
-    where: sql.Composable = sql.SQL("")
-    if session.settings.where is not None:
-        where = sql.SQL("WHERE (\n{}\n)").format(sql.SQL(session.settings.where))
     query = _NONE.format(
-        id=_ID.format(column=column), table=identifier(session.settings), where=where
+        id=_ID.format(column=sql.Identifier(session.settings.column)),
+        table=identifier(session.settings),
+        where=condition(session.settings, "WHERE"),
     )
     session.texts(query.as_bytes(session.connection), _AFTER)
 
@@ -93,14 +83,11 @@ def _texts(session: Session, queries: Sequence[sql.Composed]) -> TextResult:
 def _queries(session: Session, ids: Sequence[str]) -> list[sql.Composed]:
     settings = session.settings
     column = sql.Identifier(settings.column)
-    where: sql.Composable = sql.SQL("")
-    if settings.where is not None:
-        where = sql.SQL("AND (\n{}\n)").format(sql.SQL(settings.where))
     parts = {
         "id": _ID.format(column=column),
         "table": identifier(settings),
         "column": column,
-        "where": where,
+        "where": condition(settings, "AND"),
     }
     if len(ids) == 1:
         quick = _ONE.format(value=sql.Literal(ids[0]), **parts)

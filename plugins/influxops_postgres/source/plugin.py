@@ -6,7 +6,18 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from influxops.plugin import Check, Finding, RunContext, Source, Tenant, hookimpl
+from influxops.plugin import (
+    Check,
+    Closing,
+    Finding,
+    HealthChecks,
+    RegistryLock,
+    RunContext,
+    Source,
+    Tenant,
+    TenantLookup,
+    hookimpl,
+)
 from influxops_postgres.source.settings import PostgresSettings
 
 if TYPE_CHECKING:
@@ -15,12 +26,8 @@ if TYPE_CHECKING:
 # psycopg is imported by the modules that talk to the server, when one is first talked to.
 
 
-class PostgresSource(Source):
-    """Reads tenants from PostgreSQL.
-
-    Raises:
-        ConfigError: When the default password would go to another machine.
-    """
+class PostgresSource(Source, TenantLookup, RegistryLock, HealthChecks, Closing):
+    """Reads tenants from PostgreSQL."""
 
     Settings = PostgresSettings
     settings: PostgresSettings

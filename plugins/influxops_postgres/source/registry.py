@@ -6,6 +6,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 from msgspec import Struct
@@ -143,12 +144,16 @@ def identifier(settings: PostgresSettings) -> sql.Identifier:
     return sql.Identifier(*settings.table_parts)
 
 
-def look_up(session: Session) -> Table:
-    """Ask the catalog for the table and its column, in one round trip.
+def condition(settings: PostgresSettings, keyword: LiteralString) -> sql.Composable:
+    """Return the operator's condition, as it was written, after a keyword; nothing without one."""
+    if settings.where is None:
+        return sql.SQL("")
+    # On lines of its own, so that a comment at its end ends there.
+    return sql.SQL(keyword + " (\n{}\n)").format(sql.SQL(settings.where))
 
-    Raises:
-        SourceError: When one of them is missing; the hint names the nearest there is.
-    """
+
+def look_up(session: Session) -> Table:
+    """Ask the catalog for the table and its column, in one round trip."""
     settings = session.settings
     names = {
         "table": identifier(settings).as_string(session.connection),
@@ -163,12 +168,7 @@ def look_up(session: Session) -> Table:
 
 
 def read(session: Session) -> Iterator[Tenant | Finding]:
-    """Read all tenants, sorted by id, and what is odd about them.
-
-    Raises:
-        SourceError: When the table or the column is missing, or the own query has no
-            column `tenant_id`, two of one name, or one whose name is misspelt.
-    """
+    """Read all tenants, sorted by id, and what is odd about them."""
     try:
         items, after = _read(session)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -203,22 +203,13 @@ def replay_lag(session: Session) -> float | None:
 def ids_query(settings: PostgresSettings, *, skip: bool) -> sql.Composed:
     """Return the query for the ids as text, each with the number of its rows if it is known.
 
-    Args:
-        skip: Whether to scan an index by skips; right only where `Table.has_index` is.
+    To `skip` on an index is right only where `Table.has_index` is.
     """
-    where: sql.Composable = sql.SQL("")
-    if settings.where is not None:
-        # On lines of its own, so that a comment at its end ends there.
-        condition = sql.Composed([_verbatim(settings.where)])
-        where = sql.SQL("WHERE (\n{}\n)").format(condition)
     return (_SKIP_SCAN if skip else _SCAN).format(
-        table=identifier(settings), column=sql.Identifier(settings.column), where=where
+        table=identifier(settings),
+        column=sql.Identifier(settings.column),
+        where=condition(settings, "WHERE"),
     )
-
-
-def _verbatim(text: str) -> sql.SQL:
-    """Take a condition as the operator wrote it: the one text that is not quoted."""
-    return sql.SQL(text)
 
 
 def _read_table(session: Session, table: Table) -> tuple[list[Tenant | Finding], Row]:
@@ -271,11 +262,7 @@ def tenants_of(found: TextResult) -> tuple[list[Tenant], int]:
 
 
 def check_columns(session: Session, names: list[str]) -> None:
-    """Refuse a query whose columns do not say what is meant.
-
-    Raises:
-        SourceError: When there is no `tenant_id`, a name occurs twice, or one is misspelt.
-    """
+    """Refuse a query whose columns do not say what is meant."""
 
     def refuse(message: str, hint: str) -> SourceError:
         return SourceError(f"{session.location}: {message}", hint=Hint.setting("query", hint))
@@ -335,11 +322,7 @@ def _hidden_finding(session: Session, error: psycopg.Error) -> Finding:
 
 
 def behind(lag: float | None) -> str:
-    """Return how far behind a standby is, in words.
-
-    Args:
-        lag: Seconds, None where it does not know.
-    """
+    """Return how many seconds a standby is behind, in words; None where it does not know."""
     return "it does not say how far behind" if lag is None else f"{lag:.1f} s behind"
 
 

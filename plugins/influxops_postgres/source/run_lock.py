@@ -33,14 +33,9 @@ SELECT l.pid, a.usename AS user, nullif(a.application_name, '') AS application,
 
 
 def lock_key(name: str) -> int:
-    """Return the key of the lock, the same in every version of influxops.
+    """Return the key of the lock of a name, the same in every version of influxops.
 
-    Args:
-        name: The lock's name. The database is not in it: PostgreSQL keeps the advisory locks of
-            each database apart.
-
-    Returns:
-        A signed 64-bit number.
+    The database is not in it: PostgreSQL keeps the advisory locks of each database apart.
     """
     return key_of("lock", name)
 
@@ -50,7 +45,7 @@ def run_lock(settings: PostgresSettings, context: RunContext) -> AbstractContext
 
     Raises:
         LockBusy: When another run holds it for longer than `lock_timeout`.
-        SourceError: When there is no lock to be had: on a standby, or without a connection. On
+        SourceError: When no lock is available: on a standby, or without a connection. On
             leaving, when the connection broke in the block, and the lock with it.
     """
     location = settings.parameters().text

@@ -73,11 +73,7 @@ class PostgresSettings(ConnectionSettings, SourceSettings):
     )
 
     def check(self) -> None:
-        """Refuse a query beside what it takes the place of.
-
-        Raises:
-            SettingError: When there is one.
-        """
+        """Refuse a query beside what it takes the place of."""
         declared = self.declared()
         given = [
             f"`{name}`" for name in _DEFAULT_QUERY if getattr(self, name) != declared[name].default

@@ -50,9 +50,7 @@ class Session(Struct, frozen=True):
     def begin(self, *, row_security: bool) -> None:
         """Begin the transaction, or begin another one instead, in one round trip.
 
-        Args:
-            row_security: Whether row-level security may filter rows. PostgreSQL refuses a query
-                that it would filter where it may not.
+        PostgreSQL refuses a query that row-level security would filter where it may not.
         """
         self.connection.execute(
             _BEGIN.format(
@@ -81,10 +79,7 @@ class Session(Struct, frozen=True):
         """Run a query whose values are wanted as PostgreSQL writes them, whatever their types.
 
         But for an `interval` without months, which becomes whole seconds as `2592000s`, the way
-        that influxops reads durations.
-
-        Args:
-            after: A query that gives one row; it runs right after in the same round trip.
+        that influxops reads durations. `after` gives one row; it runs in the same round trip.
 
         Raises:
             SourceError: When it gives no rows, not even none, or text that is not UTF-8.
@@ -147,11 +142,7 @@ def reading(
     *,
     row_security: bool = False,
 ) -> Iterator[Session]:
-    """Open a read-only transaction on a connection of its own.
-
-    Raises:
-        SourceError: When the server cannot be reached or fails; the message says why.
-    """
+    """Open a read-only transaction on a connection of its own."""
     location = settings.parameters().text
     with connected(settings, context, idle) as connection:
         try:

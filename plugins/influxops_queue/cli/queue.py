@@ -8,10 +8,10 @@ from influxops.plugin.cli import common, common_options, configured, say, timeou
 from influxops_queue.cli.status import retry, status
 
 
-@click.group("queue", short_help="Install what makes tenants' databases come by themselves.")
+@click.group("queue", short_help="Set up automatic provisioning (queue, triggers).")
 @common_options
 def command() -> None:
-    """Install what makes tenants' databases come by themselves, and see what waits."""
+    """Set up automatic provisioning (queue, triggers), and see what waits."""
 
 
 @command.command("install", short_help="Make its schema beside the ledger's.")

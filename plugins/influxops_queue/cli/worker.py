@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from influxops.domain.durations import parse_duration
+from influxops.domain.durations import parse_seconds
 from influxops.errors import Interrupted
 from influxops.plugin.cli import common, common_options, configured, say
 
@@ -21,11 +21,9 @@ class _Every(click.ParamType[float]):
     ) -> float:
         """Return seconds."""
         try:
-            text = str(value).strip()
-            seconds = float(text) if text.isdigit() else float(parse_duration(text))
+            return parse_seconds(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        return seconds
 
 
 class _Address(click.ParamType[tuple[str, int]]):
@@ -69,7 +67,7 @@ def command(ctx: click.Context, full_run_every: float, listen: tuple[str, int] |
 
     \b
     Exit codes:
-      0    it was told to stop
+      0    it was stopped
       1    it could not start: no ledger can be read, or no queue is installed
       2    the command line or the configuration is wrong, it cannot listen there, or a pooler in
            between lends connections by the transaction

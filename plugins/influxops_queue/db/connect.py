@@ -30,11 +30,7 @@ def ask(
     context: RunContext,
     work: Callable[[Queries, Connection], Awaitable[T]],
 ) -> T:
-    """Return what some work gives that reads or writes the queue, in one transaction.
-
-    Raises:
-        LedgerError: When the queue is not installed, or cannot be read.
-    """
+    """Return what some work gives that reads or writes the queue, in one transaction."""
     queries = Queries(settings)
 
     async def call() -> T:

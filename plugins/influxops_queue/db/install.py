@@ -19,16 +19,9 @@ from influxops_queue.db.triggers import Registry
 def installing(
     settings: PostgresLedgerSettings, context: RunContext, registries: Sequence[Registry] = ()
 ) -> Iterator[str]:
-    """Bring the queue's schema to this program's version, and registries' triggers.
+    """Bring the queue's schema to this program's version, and the triggers of some registries.
 
-    Args:
-        registries: The tables that get triggers.
-
-    Yields:
-        Each thing that was installed, in words, once it was.
-
-    Raises:
-        LedgerError: When it cannot be installed.
+    Each thing that was installed is yielded in words, once it was.
     """
     with (
         connected(settings, context) as connection,

@@ -193,10 +193,7 @@ class Queries:
     async def take_hints(
         self, connection: Connection, after: str, most: int
     ) -> tuple[list[str], str]:
-        """Take hints; they are back if the transaction is not committed.
-
-        Args:
-            after: Where to go on, `FIRST` for the beginning.
+        """Take hints after a position (first `FIRST`); without a commit they are back.
 
         Returns:
             The tenants, and where to go on.
@@ -208,11 +205,9 @@ class Queries:
     async def wanted(
         self, connection: Connection, after: str, most: int, *, tried: bool
     ) -> list[str]:
-        """Return tenants without a place whose ids come after another one, in order.
+        """Return tenants without a target whose ids come after another one, in order.
 
-        Args:
-            after: That id.
-            tried: Whether to return those that failed before, or the others.
+        Those that failed before are `tried`.
         """
         rows = await self._rows(connection, _WANTED, after=after, most=most, tried=tried)
         return [id_ for (id_,) in rows]
@@ -236,11 +231,7 @@ class Queries:
         )
 
     async def failed(self, connection: Connection, most: int | None) -> list[FailedTenant]:
-        """Return the tenants whose databases could not be created, the longest waiting first.
-
-        Args:
-            most: How many; None for all.
-        """
+        """Return the tenants whose databases could not be created, the longest waiting first."""
         return [FailedTenant(*row) for row in await self._rows(connection, _FAILED, most=most)]
 
     async def defer(
@@ -253,13 +244,10 @@ class Queries:
         tries: int = 0,
         queue: str = "",
     ) -> None:
-        """Put a job into the queue, unless one that says the same waits there.
+        """Put a job into the queue, of all workers if none is named, unless the same waits there.
 
-        Args:
-            connection: A connection in no transaction: this may fail because of another worker.
-            delay: Seconds before it begins.
-            tries: Failed attempts so far.
-            queue: The queue; that of all workers where left out.
+        It begins after `delay` seconds. The connection is in no transaction: this may fail because
+        of another worker.
         """
         await self._rows(
             connection,
@@ -284,11 +272,7 @@ class Queries:
         await self._rows(connection, _BRING_FORWARD, lock=self.lock(task), delay=delay)
 
     async def run_now(self, connection: Connection, locks: Sequence[str] | None = None) -> int:
-        """Let jobs that were put off begin now; return how many those are.
-
-        Args:
-            locks: The locks of these jobs; None for all.
-        """
+        """Let jobs that were put off begin now, those with some locks or all; return how many."""
         rows = await self._rows(
             connection, _RUN_NOW, queue=self.queue, locks=None if locks is None else [*locks]
         )

@@ -82,11 +82,7 @@ def missing(installed: frozenset[str]) -> list[Step]:
 
 
 def check_installed(connection: psycopg.Connection[Any], settings: PostgresLedgerSettings) -> None:
-    """Raise unless the schema is this program's.
-
-    Raises:
-        LedgerError: When it is missing, older or newer; the message says which.
-    """
+    """Raise unless the schema is this program's."""
     schema = queue_schema(settings)
     installed = _installed(connection, schema)
     if not installed:
@@ -105,11 +101,7 @@ def check_installed(connection: psycopg.Connection[Any], settings: PostgresLedge
 def install(
     connection: psycopg.Connection[Any], settings: PostgresLedgerSettings
 ) -> Iterator[Step]:
-    """Run what is missing, each step in a transaction of its own, and yield each that is done.
-
-    Raises:
-        LedgerError: When a newer program has installed the schema.
-    """
+    """Run what is missing, each step in a transaction of its own, and yield each that is done."""
     name = queue_schema(settings)
     schema = sql.Identifier(name)
 

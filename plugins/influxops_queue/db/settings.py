@@ -18,11 +18,7 @@ _LONGEST_NAME = 63
 
 
 def queue_ledger(engine: Engine) -> PostgresLedgerSettings:
-    """Return the settings of the ledger in whose database the queue is.
-
-    Raises:
-        ConfigError: When there is no ledger, or it is not in PostgreSQL; or without procrastinate.
-    """
+    """Return the settings of the ledger in whose database the queue is."""
     try:
         import procrastinate  # noqa: F401
     except ImportError:
@@ -49,11 +45,7 @@ def queue_ledger(engine: Engine) -> PostgresLedgerSettings:
 
 
 def queue_schema(settings: PostgresLedgerSettings) -> str:
-    """Return the schema that has the queue's tables, and nothing else.
-
-    Raises:
-        ConfigError: When the ledger's name leaves no room for its own.
-    """
+    """Return the schema that has the queue's tables, and nothing else."""
     name = f"{settings.schema}_queue"
     if len(name.encode()) > _LONGEST_NAME:
         raise ConfigError(

@@ -88,8 +88,7 @@ SELECT t.tgname AS name, t.tgenabled = 'D' AS is_disabled, t.tgfoid = to_regproc
   FROM pg_trigger t WHERE t.tgrelid = {oid}::oid AND NOT t.tgisinternal
 """)
 
-#: One installation at a time. How long it waits for whoever writes to a registry: who comes after
-#: it waits, too.
+#: One installation at a time. It waits so long for writers of a registry, and later ones for it.
 _PATIENCE = sql.SQL(
     "SELECT pg_advisory_xact_lock(hashtextextended({schema}, 0)); SET LOCAL lock_timeout = '3s'"
 )
@@ -201,16 +200,9 @@ def _registry(
 def install(
     connection: psycopg.Connection[Any], registry: Registry, ledger: PostgresLedgerSettings
 ) -> Iterator[str]:
-    """Make what a registry lacks, in a transaction of its own.
+    """Make what a registry lacks, in a transaction of its own on the ledger's connection.
 
-    Args:
-        connection: The ledger's, in the registry's database.
-
-    Yields:
-        Each trigger that was made, by what fires it: `INSERT`.
-
-    Raises:
-        LedgerError: When the ledger's user may not, or somebody has disabled one.
+    Each trigger that was made is yielded by what fires it: `INSERT`.
     """
     schema, table = queue_schema(ledger), sql.Identifier(registry.schema, registry.name)
     name = short(f"hint {ledger.namespace} {registry}")

@@ -28,11 +28,6 @@ def new_code() -> str:
     return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
 
 
-def code_digest(code: str) -> bytes:
-    """Return what is stored of an activation code."""
-    return hashlib.sha256(code.encode()).digest()
-
-
 @router.post("/devices", status_code=201, responses=documented(*WRITES, 404, 409))
 async def register_device(new: NewDevice, request: Request) -> Registered:
     """Register a device of a tenant, with an activation code that is good for a while.
@@ -50,12 +45,12 @@ async def register_device(new: NewDevice, request: Request) -> Registered:
         values["name"] = new.name
     ttl = parse_duration(service.web.activation_ttl)
     try:
-        async with service.transaction() as connection:
-            await registered(connection, service, new.tenant_id)
+        async with service.transaction() as database:
+            await registered(database, new.tenant_id)
             device_id, expires_at = await add_device(
-                connection, service.location, values, code_digest(code), ttl
+                database, values, hashlib.sha256(code.encode()).digest(), ttl
             )
-            await service.provisioner.aensure(new.tenant_id, connection=connection)
+            await service.provisioner.aensure(new.tenant_id, connection=database.connection)
     except psycopg.errors.UniqueViolation:
         raise Problem(409, "device-exists", "there is a device of that id already") from None
     except (psycopg.IntegrityError, psycopg.DataError) as error:

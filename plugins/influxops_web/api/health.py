@@ -61,8 +61,8 @@ async def ready(request: Request) -> dict[str, Any]:
     An InfluxDB that is unavailable makes the service no less ready: `trouble` names the servers.
     """
     service = service_of(request)
-    async with service.connection() as connection:
-        await connection.execute("SELECT 1")
+    async with service.connection() as database:
+        await database.execute("SELECT 1", ())
     health = service.provisioner.health()
     return {"status": "ok", "pending": health["pending"], "trouble": sorted(health["trouble"])}
 

@@ -48,10 +48,8 @@ class ProblemDetails(BaseModel):
 class Problem(Exception):
     """Ends a request with problem details.
 
-    Args:
-        kind: What programs go by: `no-such-tenant`.
-        detail: What is wrong, and what to do; it repeats no secret.
-        errors: What is wrong with single fields: where, and what.
+    Programs go by the `kind`, as `no-such-tenant`. The detail says what is wrong and what to do,
+    and repeats no secret; `errors` are pairs of a field and what is wrong with it.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ Name = Annotated[
 
 
 class Status(StrEnum):
-    """How a tenant stands; its database is kept either way."""
+    """The status of a tenant; its database is kept either way."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -166,7 +166,7 @@ class TenantStats(BaseModel):
 
 
 class Provisioned(BaseModel):
-    """What became of a tenant's database."""
+    """The result of ensuring a tenant's database."""
 
     tenant_id: str
     influxdb_provisioned: bool

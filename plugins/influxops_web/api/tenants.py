@@ -27,7 +27,7 @@ from influxops_web.api.schemas import (
     Waiting,
 )
 from influxops_web.db import queries
-from influxops_web.db.connect import AsyncConnection
+from influxops_web.db.connect import Database
 from influxops_web.db.devices import devices
 from influxops_web.security.sessions import COOKIE
 from influxops_web.service import Service
@@ -69,10 +69,10 @@ async def create_tenant(new: NewTenant, request: Request) -> Created:
         service.rules.check(new.tenant_id)
     except WrongCall as error:
         raise Problem(422, "no-such-id", str(error)) from None
-    async with service.transaction() as connection:
-        if not await queries.add_tenant(connection, service.location, new.tenant_id, new.name):
+    async with service.transaction() as database:
+        if not await queries.add_tenant(database, new.tenant_id, new.name):
             raise Problem(409, "tenant-exists", f"there is a tenant {new.tenant_id} already")
-        await service.provisioner.aensure(new.tenant_id, connection=connection)
+        await service.provisioner.aensure(new.tenant_id, connection=database.connection)
     found = await service.ensure(new.tenant_id)
     return Created(tenant_id=new.tenant_id, status="created", influxdb_provisioned=bool(found))
 
@@ -90,10 +90,8 @@ async def list_tenants(
     """List tenants by pages, in the order of their ids."""
     service = service_of(request)
     wanted = queries.TenantFilter(search, status=status.value if status else "", page=page)
-    async with service.connection() as connection:
-        rows, total = await queries.registered_tenants(
-            connection, service.location, wanted, per_page
-        )
+    async with service.connection() as database:
+        rows, total = await queries.registered_tenants(database, wanted, per_page)
     pages = max(1, -(-total // per_page))
     if page > pages:
         raise Problem(404, "no-such-page", f"there is no page {page}: the last one is {pages}")
@@ -101,15 +99,9 @@ async def list_tenants(
     return TenantPage(tenants=tenants, page=page, per_page=per_page, pages=pages, total=total)
 
 
-async def registered(
-    connection: AsyncConnection, service: Service, tenant_id: str
-) -> queries.TenantRow:
-    """Read a tenant of the service's table.
-
-    Raises:
-        Problem: When there is none of that id (404).
-    """
-    row = await queries.tenant(connection, service.location, tenant_id)
+async def registered(database: Database, tenant_id: str) -> queries.TenantRow:
+    """Read a tenant of the service's table."""
+    row = await queries.tenant(database, tenant_id)
     if row is None or row.status is None:
         raise Problem(404, "no-such-tenant", f"there is no tenant {tenant_id}")
     return row
@@ -138,8 +130,8 @@ def _shown(row: queries.TenantRow) -> Tenant:
 async def get_tenant(tenant_id: TenantPath, request: Request) -> Tenant:
     """Return a tenant, and what the ledger has of its database."""
     service = service_of(request)
-    async with service.connection() as connection:
-        return _shown(await registered(connection, service, tenant_id))
+    async with service.connection() as database:
+        return _shown(await registered(database, tenant_id))
 
 
 @router.patch("/tenants/{tenant_id}", responses=documented(*WRITES, 404))
@@ -149,9 +141,9 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
     given = change.model_dump(include=change.model_fields_set)
     if not given:
         raise Problem(422, "nothing-to-change", "give a name, a status, or both")
-    async with service.transaction() as connection:
-        await queries.change_tenant(connection, service.location, tenant_id, given)
-        row = await registered(connection, service, tenant_id)
+    async with service.transaction() as database:
+        await queries.change_tenant(database, tenant_id, given)
+        row = await registered(database, tenant_id)
     return _shown(row)
 
 
@@ -159,9 +151,9 @@ async def change_tenant(tenant_id: TenantPath, change: TenantChange, request: Re
 async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
     """Count a tenant's devices and telemetry; what InfluxDB does not tell in time is null."""
     service = service_of(request)
-    async with service.connection() as connection:
-        row = await registered(connection, service, tenant_id)
-        found = await devices(connection, service.location, service.device_table, tenant_id)
+    async with service.connection() as database:
+        row = await registered(database, tenant_id)
+        found = await devices(database, service.device_table, tenant_id)
     return TenantStats(
         tenant_id=tenant_id,
         name=row.name or "",
@@ -180,8 +172,8 @@ async def tenant_stats(tenant_id: TenantPath, request: Request) -> TenantStats:
 async def ensure_tenant(tenant_id: TenantPath, request: Request) -> Provisioned:
     """Ensure that a tenant has its database."""
     service = service_of(request)
-    async with service.connection() as connection:
-        await registered(connection, service, tenant_id)
+    async with service.connection() as database:
+        await registered(database, tenant_id)
     found = await service.ensure(tenant_id)
     return Provisioned(
         tenant_id=found.tenant,
@@ -198,10 +190,10 @@ async def fleet(request: Request) -> Fleet:
     """Return how full the servers are, and which tenants wait for a database and why."""
     service = service_of(request)
     trouble = service.provisioner.health()["trouble"]
-    async with service.connection() as connection:
-        recorded = await queries.targets(connection, service.location)
-        states = await queries.states(connection, service.location)
-        waiting, total = await queries.waiting(connection, service.location, _NAMED)
+    async with service.connection() as database:
+        recorded = await queries.targets(database)
+        states = await queries.states(database)
+        waiting, total = await queries.waiting(database, _NAMED)
     return Fleet(
         servers=[
             Server(

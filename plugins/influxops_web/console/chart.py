@@ -57,11 +57,9 @@ class Chart(Struct, frozen=True):
 
 
 def chart(activity: Sequence[tuple[datetime, int]], words: str) -> Chart:
-    """Lay out how many rows were written in each span of time.
+    """Lay out how many rows were written since the beginning of each span of time, in order.
 
-    Args:
-        activity: When each span begins, and how many rows there are, in order.
-        words: How far back it goes: "the last 24 hours".
+    `words` say how far back it goes: "the last 24 hours".
     """
     most = max((rows for _, rows in activity), default=0)
     marks = _marks(most) if most else []

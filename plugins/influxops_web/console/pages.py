@@ -31,13 +31,7 @@ class Pages:
         self._templates = _environment()
 
     def page(self, request: Request, name: str, code: int, **values: Any) -> HTMLResponse:
-        """Return a page as an answer.
-
-        Args:
-            name: Of its template.
-            code: The HTTP status.
-            **values: What the template shows, beside what all pages do.
-        """
+        """Return a page as an answer, with what its template shows beside what all pages do."""
         operator = request.scope.get("state", {}).get("operator")
         text = self._templates.get_template(name).render(
             me=operator,

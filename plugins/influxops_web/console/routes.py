@@ -45,7 +45,7 @@ class Console:
     """The pages."""
 
     def __init__(self, service: Service) -> None:
-        self._service, self._location = service, service.location
+        self._service = service
         self._engines = Engines(service.config, None)
         self._servers = LiveStatus(service, self._engines)
         self._runs = OperatorRuns(service.config, self._engines)
@@ -101,8 +101,8 @@ class Console:
         state = state if state in queries.STATES else ""
         status = status if status in queries.STATUSES else ""
         asked = queries.TenantFilter(q, state, status, target, page)
-        async with self._service.transaction() as connection:
-            found = await queries.tenants(connection, self._location, asked)
+        async with self._service.transaction() as database:
+            found = await queries.tenants(database, asked)
         chosen = {"q": q, "state": state, "status": status, "target": target}
 
         def paged(number: int) -> str:
@@ -140,11 +140,9 @@ class Console:
 
     async def fleet(self, request: Request) -> Any:
         """Show the servers, and the tenants that wait for a database."""
-        async with self._service.transaction() as connection:
-            recorded = await queries.targets(connection, self._location)
-            waiting, total = await queries.waiting(
-                connection, self._location, _WAITING_SHOWN, failed=True
-            )
+        async with self._service.transaction() as database:
+            recorded = await queries.targets(database)
+            waiting, total = await queries.waiting(database, _WAITING_SHOWN, failed=True)
         usage = await self._servers.usage()
         targets = self._service.targets
         servers = [
@@ -163,8 +161,8 @@ class Console:
         self, request: Request, before: Annotated[int | None, Query(ge=1, le=_BIGGEST)] = None
     ) -> Any:
         """Show the runs that changed something."""
-        async with self._service.transaction() as connection:
-            found = await history.runs(connection, self._location, before)
+        async with self._service.transaction() as database:
+            found = await history.runs(database, before)
         more = found[-1].last if len(found) == history.RUNS_A_PAGE else None
         return self._page(request, "runs.html", runs=found, more=more, is_first=before is None)
 
@@ -172,8 +170,8 @@ class Console:
         self, request: Request, id: Id = "", after: Annotated[int, Query(ge=0, le=_BIGGEST)] = 0
     ) -> Any:
         """Show what one run did."""
-        async with self._service.transaction() as connection:
-            found = await history.run(connection, self._location, _storable(id), after)
+        async with self._service.transaction() as database:
+            found = await history.run(database, _storable(id), after)
         if not found and not after:
             raise Problem(404, "no-such-run", f"the history has no run {truncate(id)}")
         lines = found[: history.ENTRIES_A_PAGE]
@@ -255,7 +253,6 @@ class Console:
     async def _start(
         self, request: Request, tenant: str, what: str, act: Act, *, endless: bool = False
     ) -> RedirectResponse:
-        """Begin a run for a tenant, and answer with the tenant's page."""
         who, wait = operator_of(request).who, self._service.web.timeout
         await self._runs.start(tenant, what, who, act, wait=wait, endless=endless)
         return _see(link("/tenant", id=tenant))
@@ -263,22 +260,16 @@ class Console:
     async def _read(
         self, request: Request, id_: str
     ) -> tuple[TenantRow, list[history.Line], Devices]:
-        """Return what the database has of a tenant.
-
-        Raises:
-            Problem: When there is no such tenant (404).
-        """
         id_ = _storable(id_)
         request.state.tenant = id_  # for the audit log
-        table, where = self._service.device_table, self._location
-        async with self._service.transaction() as connection:
-            row = await queries.tenant(connection, where, id_)
-            found = await devices(connection, where, table, id_)
+        async with self._service.transaction() as database:
+            row = await queries.tenant(database, id_)
+            found = await devices(database, self._service.device_table, id_)
             if row is None and found.total:
                 row = TenantRow(id_)  # the registry has it, and no run has seen it yet
             if row is None:
                 raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(id_)}")
-            return row, await history.history(connection, where, id_), found
+            return row, await history.history(database, id_), found
 
     async def _ask(self, row: TenantRow, span: Span) -> tuple[Contents | None, str]:
         """Return what a tenant's server says, and what speaks against that location.
@@ -313,7 +304,6 @@ class Console:
         return found.url if found is not None else None
 
     def _others(self, row: TenantRow) -> dict[str, str]:
-        """Return the targets that a tenant could be moved to, and where they are."""
         return {
             target.name: target.url
             for target in self._service.targets.values()
@@ -325,16 +315,11 @@ class Console:
 
 
 def _storable(text: str) -> str:
-    """Return an id, unless PostgreSQL can hold none of that kind.
-
-    Raises:
-        Problem: Then.
-    """
+    """Return an id, unless PostgreSQL can hold none of that kind."""
     if not text or "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
         raise Problem(404, "no-such-tenant", f"there is no tenant {truncate(text)}")
     return text
 
 
 def _see(address: str) -> RedirectResponse:
-    """Return the answer to a form: the page to look at now."""
     return RedirectResponse(address, 303)

@@ -74,12 +74,9 @@ class OperatorRuns:
     async def start(
         self, tenant: str, what: str, who: str, act: Act, *, wait: float, endless: bool = False
     ) -> None:
-        """Begin a run for a tenant, unless one is under way.
+        """Begin a run for a tenant, unless one is under way, and wait some seconds for its end.
 
-        Args:
-            what: What is done, in the words of a button.
-            wait: Seconds to wait for its end.
-            endless: Whether it may take as long as it takes.
+        `what` is done in the words of a button; one that is `endless` has no deadline.
         """
         with self._lock:
             found = self._runs.get(tenant)

@@ -85,12 +85,7 @@ class ServerUsage(Struct, frozen=True):
 
 
 class LiveStatus:
-    """Asks the servers for the console.
-
-    Args:
-        service: Knows the targets, how long a page may wait, and which of them are in trouble:
-            those are not asked.
-    """
+    """Asks the servers for the console, but for those that the service knows to be in trouble."""
 
     def __init__(self, service: Service, engines: Engines) -> None:
         self._service, self._engines = service, engines
@@ -101,11 +96,7 @@ class LiveStatus:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def contents(self, target: str, database: str, span: Span) -> Contents:
-        """Ask a target for what it holds of a tenant.
-
-        Args:
-            span: What the chart shows.
-        """
+        """Ask a target for what it holds of a tenant, and for what the chart shows."""
         if target not in self._service.targets:
             return Contents(trouble=f"no target {target} is configured")
 

@@ -59,10 +59,8 @@ class Notice(Struct, frozen=True):
 def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[Notice]:
     """Return what is to be said about a tenant, the worst first.
 
-    Args:
-        row: What the tables have of it.
-        contents: What its server said; None where there is none to ask.
-        doubt: Why its database may not be where the ledger has it; empty where nothing says so.
+    `contents` is None where there is no server to ask; `doubt` says why its database may not be
+    where the ledger has it.
     """
     found: list[Notice] = []
 
@@ -83,7 +81,7 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
         add(
             Severity.ERROR,
             f"its database {row.database} was on {row.target}, and is gone",
-            "restore it; `influxops ensure --help` says how it is made anew, empty, where the "
+            "restore it; `influxops ensure --help` says how it is created again, empty, where the "
             "data is given up",
         )
     elif contents is not None and contents.exists is False and row.state == State.READY:
@@ -125,7 +123,6 @@ def notices(row: TenantRow, contents: Contents | None, doubt: str = "") -> list[
 
 
 def _recreated(row: TenantRow, contents: Contents) -> Notice:
-    """Return the notice about a database that a client has created in place of a lost one."""
     rows = "an unknown number of rows"
     if contents.rows is not None:
         rows = ("at most " if contents.at_most else "") + pluralize(contents.rows, "row")

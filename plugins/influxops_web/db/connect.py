@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 from msgspec import Struct
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from influxops.engine.engine import Engine
 from influxops.errors import ConfigError, InfluxopsError
@@ -68,9 +67,7 @@ class DatabaseLocation(Struct, frozen=True):
     def sql(self, text: Any, **more: sql.Composable) -> sql.Composed:
         """Return a statement with the names of tables (`{tenants}`) and columns put in.
 
-        Args:
-            text: The statement, a literal of this program. `{records}`, `{history}` and
-                `{servers}` are the ledger's.
+        `{records}`, `{history}` and `{servers}` are the ledger's.
         """
         names: dict[str, sql.Composable] = {
             name: sql.Identifier(self.schema, name) for name in _TABLES
@@ -83,11 +80,7 @@ class DatabaseLocation(Struct, frozen=True):
 
 
 def locate_database(engine: Engine) -> DatabaseLocation:
-    """Return where the configuration puts the service's tables.
-
-    Raises:
-        ConfigError: When no source reads them; it says what to write.
-    """
+    """Return where the configuration puts the service's tables."""
     found = engine.config.plugin_tables.get("web")
     web = found if isinstance(found, WebSettings) else WebSettings()
     unknown = sorted(web.columns.keys() - set(COLUMNS))
@@ -127,11 +120,7 @@ def _table(settings: object) -> tuple[str, ...]:
 def other_databases(
     engine: Engine, location: DatabaseLocation
 ) -> Iterator[tuple[str, ConnectionSettings]]:
-    """Yield what must be in the service's own database: the ledger and the table of devices.
-
-    Raises:
-        ConfigError: When there is no ledger in PostgreSQL; it says what to write.
-    """
+    """Yield what must be in the service's own database: the ledger and the table of devices."""
     ledger = engine.needs_ledger().settings
     if not isinstance(ledger, ConnectionSettings):
         raise ConfigError("the service needs a ledger in PostgreSQL", hint='kind = "postgres"')
@@ -150,11 +139,7 @@ def connect(
 ) -> Iterator[Connection]:
     """Yield a connection in autocommit mode, whose waits end with the run.
 
-    Args:
-        settings: Of another section that should lead to the same database; None for its own.
-
-    Raises:
-        InfluxopsError: When PostgreSQL complains, in the block too; it says what to do.
+    The settings may be another section's that should lead to the same database.
     """
     with (
         connected(settings or location.settings, context) as connection,
@@ -183,24 +168,25 @@ def _explanation(location: DatabaseLocation, error: psycopg.Error) -> InfluxopsE
     return InfluxopsError(f"{location.text}: {reason(error)}", hint=hint)
 
 
-async def fetch(
-    connection: AsyncConnection,
-    location: DatabaseLocation,
-    query: str,
-    values: Mapping[str, Any],
-    **parts: sql.Composable,
-) -> list[dict[str, Any]]:
-    """Return the rows of a query; points in time are in UTC, whatever the server's time zone.
+class Database(Struct, frozen=True):
+    """A connection to the service's database, with the names of its tables."""
 
-    Args:
-        location: Knows the names of the tables and the ledger's namespace.
-        query: A literal of this program.
-    """
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            location.sql(query, **parts), {**values, "namespace": location.namespace}
-        )
-        rows = await cursor.fetchall()
-    for row in rows:
-        row.update((k, v.astimezone(UTC)) for k, v in row.items() if isinstance(v, datetime))
-    return rows
+    connection: AsyncConnection
+    location: DatabaseLocation
+
+    async def execute(
+        self, query: str, values: Mapping[str, Any] | Sequence[Any], **parts: sql.Composable
+    ) -> psycopg.AsyncCursor[dict[str, Any]]:
+        """Run a statement; the ledger's namespace is one of the named values."""
+        if isinstance(values, Mapping):
+            values = {**values, "namespace": self.location.namespace}
+        return await self.connection.execute(self.location.sql(query, **parts), values)
+
+    async def rows(
+        self, query: str, values: Mapping[str, Any] | Sequence[Any] = (), **parts: sql.Composable
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a query; points in time are in UTC, whatever the server's zone."""
+        rows = await (await self.execute(query, values, **parts)).fetchall()
+        for row in rows:
+            row.update((k, v.astimezone(UTC)) for k, v in row.items() if isinstance(v, datetime))
+        return rows

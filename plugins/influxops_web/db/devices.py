@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec import Struct
 from psycopg import sql
 
-from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
+from influxops_web.db.connect import Database
 from influxops_web.db.schema import DeviceTable
 
 #: Devices that are named on a tenant's page.
@@ -51,11 +51,9 @@ SELECT (SELECT count(*) FROM own) AS total,
 """
 
 
-async def devices(
-    connection: AsyncConnection, location: DatabaseLocation, table: DeviceTable, id_: str
-) -> Devices:
+async def devices(database: Database, table: DeviceTable, id_: str) -> Devices:
     """Read how many devices a tenant has, and the first of them."""
-    columns = location.columns
+    columns = database.location.columns
     parts = {
         part: sql.SQL("{}::{}").format(sql.Identifier(columns[name]), sql.SQL(kind))
         if name in table.present
@@ -67,9 +65,7 @@ async def devices(
             ("seen_of", "last_seen_at", "timestamptz"),
         )
     }
-    rows = await fetch(
-        connection, location, _DEVICES, {"tenant": id_, "limit": DEVICES_SHOWN}, **parts
-    )
+    rows = await database.rows(_DEVICES, {"tenant": id_, "limit": DEVICES_SHOWN}, **parts)
     first = rows[0]
     return Devices(
         first["total"],
@@ -85,41 +81,30 @@ async def devices(
 
 
 async def add_device(
-    connection: AsyncConnection,
-    location: DatabaseLocation,
+    database: Database,
     values: Mapping[str, str],
     code_hash: bytes,
     ttl: int,
 ) -> tuple[str, datetime]:
-    """Register a device with its activation code.
+    """Register a device in a transaction, with an activation code that is good for `ttl` seconds.
 
-    Args:
-        connection: With a transaction.
-        values: What is given of the device, by the service's names of the columns.
-        ttl: Seconds for which the code is good.
+    The values are by the service's names of the columns.
 
     Returns:
         The device's id, and when the code expires.
     """
+    location = database.location
     named = {location.columns[name]: value for name, value in values.items()}
     row = {**location.web.device_values, **named}
-    added = await connection.execute(
-        location.sql(
-            "INSERT INTO {devices} ({names}) VALUES ({values}) RETURNING {device_id}::text AS id",
-            names=sql.SQL(", ").join(map(sql.Identifier, row)),
-            values=sql.SQL(", ").join([sql.Placeholder()] * len(row)),
-        ),
+    (device,) = await database.rows(
+        "INSERT INTO {devices} ({names}) VALUES ({given}) RETURNING {device_id}::text AS id",
         [*row.values()],
+        names=sql.SQL(", ").join(map(sql.Identifier, row)),
+        given=sql.SQL(", ").join([sql.Placeholder()] * len(row)),
     )
-    device = await added.fetchone()
-    assert device is not None, "it returns the row"
-    activated = await connection.execute(
-        location.sql(
-            "INSERT INTO {device_activation} (code_hash, device_id, tenant_id, expires_at) "
-            "VALUES (%s, %s, %s, now() + make_interval(secs => %s)) RETURNING expires_at"
-        ),
+    (code,) = await database.rows(
+        "INSERT INTO {device_activation} (code_hash, device_id, tenant_id, expires_at) "
+        "VALUES (%s, %s, %s, now() + make_interval(secs => %s)) RETURNING expires_at",
         [code_hash, device["id"], values["tenant_id"], ttl],
     )
-    code = await activated.fetchone()
-    assert code is not None, "it returns the row"
-    return device["id"], code["expires_at"].astimezone(UTC)
+    return device["id"], code["expires_at"]

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.domain.record import Event, HistoryEntry
-from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
+from influxops_web.db.connect import Database
 
 #: Rows of a page, and entries on a tenant's page.
 RUNS_A_PAGE = 20
@@ -76,36 +76,25 @@ SELECT newest.run, max(e.id) AS last, min(e.at) AS began,
 """
 
 
-async def history(
-    connection: AsyncConnection, location: DatabaseLocation, tenant: str
-) -> list[Line]:
+async def history(database: Database, tenant: str) -> list[Line]:
     """Read the newest entries about a tenant, the newest first."""
     values = {"tenant": tenant, "limit": ENTRIES_SHOWN}
-    return [_line(row) for row in await fetch(connection, location, _HISTORY, values)]
+    return [_line(row) for row in await database.rows(_HISTORY, values)]
 
 
-async def runs(
-    connection: AsyncConnection, location: DatabaseLocation, before: int | None
-) -> list[Run]:
+async def runs(database: Database, before: int | None) -> list[Run]:
     """Read the newest runs that changed something, the newest first.
 
-    Args:
-        before: The id of an entry: only runs that were over before it; None for the newest.
+    With the id of an entry: only runs that were over `before` it.
     """
     values = {"before": before, "limit": RUNS_A_PAGE}
-    return [Run(**row) for row in await fetch(connection, location, _RUNS, values)]
+    return [Run(**row) for row in await database.rows(_RUNS, values)]
 
 
-async def run(
-    connection: AsyncConnection, location: DatabaseLocation, id_: str, after: int
-) -> list[Line]:
-    """Read what a run did, the oldest first.
-
-    Args:
-        after: The id of the entry after which the page begins; 0 for the first page.
-    """
+async def run(database: Database, id_: str, after: int) -> list[Line]:
+    """Read what a run did `after` an entry (0 for the first page), the oldest first."""
     values = {"run": id_, "after": after, "limit": ENTRIES_A_PAGE + 1}
-    return [_line(row) for row in await fetch(connection, location, _OF_RUN, values)]
+    return [_line(row) for row in await database.rows(_OF_RUN, values)]
 
 
 def _line(row: Mapping[str, Any]) -> Line:

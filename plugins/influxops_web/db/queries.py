@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from influxops.domain.record import State
-from influxops_web.db.connect import AsyncConnection, DatabaseLocation, fetch
+from influxops_web.db.connect import Database
 
 #: Tenants on a page of the console's list.
 TENANTS_A_PAGE = 50
@@ -176,17 +176,13 @@ SELECT tenant, state, target, state_since, error, attempts, count(*) OVER () AS 
 # Tenants -----------------------------------------------------------------------------------------
 
 
-async def tenant(
-    connection: AsyncConnection, location: DatabaseLocation, id_: str
-) -> TenantRow | None:
+async def tenant(database: Database, id_: str) -> TenantRow | None:
     """Read one tenant; None where neither the service's table nor the ledger knows it."""
-    rows = await fetch(connection, location, _ONE, {"tenant": id_})
+    rows = await database.rows(_ONE, {"tenant": id_})
     return TenantRow(**rows[0]) if rows else None
 
 
-async def tenants(
-    connection: AsyncConnection, location: DatabaseLocation, wanted: TenantFilter
-) -> TenantPage:
+async def tenants(database: Database, wanted: TenantFilter) -> TenantPage:
     """Read one page of the list of all tenants."""
     values = {
         "state": wanted.state,
@@ -196,13 +192,13 @@ async def tenants(
         "limit": TENANTS_A_PAGE,
         "skipped": (wanted.page - 1) * TENANTS_A_PAGE,
     }
-    rows = await fetch(connection, location, _LIST, values)
+    rows = await database.rows(_LIST, values)
     found = [TenantRow(**_without(row, "total")) for row in rows if row["tenant"] is not None]
     return TenantPage(found, rows[0]["total"], wanted.page)
 
 
 async def registered_tenants(
-    connection: AsyncConnection, location: DatabaseLocation, wanted: TenantFilter, per_page: int
+    database: Database, wanted: TenantFilter, per_page: int
 ) -> tuple[list[TenantRow], int]:
     """Read a page of the service's own tenants, and how many there are on all pages."""
     values = {
@@ -211,69 +207,56 @@ async def registered_tenants(
         "limit": per_page,
         "skipped": (wanted.page - 1) * per_page,
     }
-    (counted,) = await fetch(
-        connection, location, "SELECT count(*) AS total FROM {tenants} AS t" + _FITS, values
-    )
+    (counted,) = await database.rows("SELECT count(*) AS total FROM {tenants} AS t" + _FITS, values)
     paged = " ORDER BY t.tenant_id LIMIT %(limit)s OFFSET %(skipped)s"
-    rows = await fetch(connection, location, _REGISTERED + _FITS + paged, values)
+    rows = await database.rows(_REGISTERED + _FITS + paged, values)
     return [TenantRow(**row) for row in rows], counted["total"]
 
 
-async def add_tenant(
-    connection: AsyncConnection, location: DatabaseLocation, id_: str, name: str
-) -> bool:
+async def add_tenant(database: Database, id_: str, name: str) -> bool:
     """Add a tenant; return whether there was none of that id."""
     query = "INSERT INTO {tenants} (tenant_id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-    cursor = await connection.execute(location.sql(query), [id_, name])
-    return cursor.rowcount == 1
+    return (await database.execute(query, [id_, name])).rowcount == 1
 
 
-async def change_tenant(
-    connection: AsyncConnection, location: DatabaseLocation, id_: str, change: Mapping[str, str]
-) -> None:
+async def change_tenant(database: Database, id_: str, change: Mapping[str, str]) -> None:
     """Change a tenant's name or status, or both."""
     query = (
         "UPDATE {tenants} SET name = coalesce(%(name)s, name), "
         "status = coalesce(%(status)s, status) WHERE tenant_id = %(id)s"
     )
     values = {"id": id_, "name": change.get("name"), "status": change.get("status")}
-    await connection.execute(location.sql(query), values)
+    await database.execute(query, values)
 
 
 # The fleet ---------------------------------------------------------------------------------------
 
 
-async def targets(
-    connection: AsyncConnection, location: DatabaseLocation
-) -> dict[str, TargetSummary]:
+async def targets(database: Database) -> dict[str, TargetSummary]:
     """Read what the ledger has recorded on each target, by its name."""
-    rows = await fetch(connection, location, _TARGETS, {})
+    rows = await database.rows(_TARGETS, {})
     return {row["target"]: TargetSummary(**row) for row in rows}
 
 
-async def states(connection: AsyncConnection, location: DatabaseLocation) -> dict[str, int]:
+async def states(database: Database) -> dict[str, int]:
     """Count the tenants of the ledger by their state."""
-    rows = await fetch(connection, location, _STATES, {})
+    rows = await database.rows(_STATES, {})
     return {row["state"]: row["number"] for row in rows}
 
 
 async def waiting(
-    connection: AsyncConnection, location: DatabaseLocation, limit: int, *, failed: bool = False
+    database: Database, limit: int, *, failed: bool = False
 ) -> tuple[list[WaitingTenant], int]:
-    """Read the tenants that wait for a database, those first that wait longest.
+    """Read the tenants that wait for a database, the longest waiting first, and how many there are.
 
-    Args:
-        failed: Whether those are meant, too, that have a database and whose last attempt failed.
-
-    Returns:
-        The first of them, and how many there are.
+    With `failed`, those too that have a database and whose last attempt failed.
     """
     values: dict[str, Any] = {
         "states": [state.value for state in WAITING],
         "failed": failed,
         "limit": limit,
     }
-    rows = await fetch(connection, location, _WAITING, values)
+    rows = await database.rows(_WAITING, values)
     total = rows[0]["total"] if rows else 0
     return [WaitingTenant(**_without(row, "total")) for row in rows], total
 

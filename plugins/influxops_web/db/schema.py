@@ -34,11 +34,7 @@ def newest() -> int:
 
 
 def _version(connection: Connection, location: DatabaseLocation) -> int:
-    """Return the version of the tables, 0 without any.
-
-    Raises:
-        ConfigError: When a newer program has made them.
-    """
+    """Return the version of the tables, 0 without any."""
     found = migrations.version(connection, location.schema, "influxops_web_migrations")
     if found > newest():
         raise ConfigError(
@@ -50,14 +46,7 @@ def _version(connection: Connection, location: DatabaseLocation) -> int:
 
 
 def upgrade(connection: Connection, location: DatabaseLocation) -> Iterator[Migration]:
-    """Run what is missing, each step in a transaction of its own.
-
-    Yields:
-        Each step, once it is done.
-
-    Raises:
-        ConfigError: When a newer program has been there.
-    """
+    """Run what is missing, each step in a transaction of its own, and yield each that is done."""
 
     def missing() -> Migration | None:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
@@ -107,11 +96,7 @@ class DeviceTable(Struct, frozen=True):
 
 
 def read_tables(connection: Connection, location: DatabaseLocation) -> tuple[DeviceTable, bytes]:
-    """Return what the table of devices is like, and the key that cookies are signed with.
-
-    Raises:
-        ConfigError: When the tables are not as the service needs them; it says what to do.
-    """
+    """Return what the table of devices is like, and the key that cookies are signed with."""
     found = _version(connection, location)
     key = None
     if found:

@@ -51,11 +51,7 @@ def create(
     name: str,
     ttl: float | None,
 ) -> tuple[int, str]:
-    """Create a token.
-
-    Args:
-        name: Whose it is, for the audit log.
-        ttl: Seconds for which it is good; None for no end.
+    """Create a token with its owner's name, for the audit log; it lasts `ttl` seconds, or for ever.
 
     Returns:
         Its id, and the token itself, which cannot be read again.
@@ -85,11 +81,7 @@ def tokens(connection: Connection, location: DatabaseLocation) -> list[Token]:
 
 
 def revoke(connection: Connection, location: DatabaseLocation, number: int) -> bool:
-    """Revoke a token, and with it all sessions that were begun with it.
-
-    Returns:
-        Whether there is such a token.
-    """
+    """Revoke a token, if there is one, and with it all sessions that were begun with it."""
     query = "UPDATE {operator_tokens} SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s"
     with confirmed(connection):
         return connection.execute(location.sql(query), [number]).rowcount == 1

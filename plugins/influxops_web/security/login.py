@@ -92,11 +92,7 @@ async def log_in(request: Request) -> Response:
 
 
 async def _given(request: Request) -> tuple[str, str]:
-    """Return the token, and where to go then.
-
-    Raises:
-        Problem: When there is none.
-    """
+    """Return the token, and where to go then."""
     body = await request.body()
     found: Any
     if is_form(request):

@@ -1,7 +1,8 @@
 """Access to every endpoint: authenticates, authorizes, limits and audits each request.
 
 Everything but a few paths is for operators: an endpoint that says nothing about it is closed. The
-role goes by the method. What a request brings is limited here, and read before anything is parsed.
+method decides which role is needed. What a request brings is limited here, and read before anything
+is parsed.
 """
 
 from __future__ import annotations
@@ -101,11 +102,7 @@ class _RequestHandler:
     # Access ----------------------------------------------------------------------------------
 
     async def _refusal(self) -> Response | None:
-        """Return the answer to a request without access; None for one with access.
-
-        Raises:
-            Problem: When the answer is one.
-        """
+        """Return the answer to a request without access; None for one with access."""
         if self._is_open:
             return None
         if self._path == _LOGIN:

@@ -17,11 +17,7 @@ _ALL = 30
 
 
 class LoginRateLimit:
-    """Counts attempts to log in.
-
-    Args:
-        each: Attempts a minute from one address; from all, thirty times as many.
-    """
+    """Limits attempts to log in a minute from one address; from all, to thirty times as many."""
 
     def __init__(self, each: int) -> None:
         self._each, self._all = each, _ALL * each
@@ -29,11 +25,7 @@ class LoginRateLimit:
         self._counts: Counter[str] = Counter()
 
     def try_one(self, address: str) -> int:
-        """Count an attempt.
-
-        Returns:
-            0 where it may be made; else the seconds after which it is worth trying again.
-        """
+        """Count an attempt; return 0 where it may be made, else how many seconds to wait."""
         now = time.monotonic()
         while self._tries and self._tries[0][0] <= now - _SPAN:
             _, old = self._tries.popleft()

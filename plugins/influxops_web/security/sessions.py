@@ -61,11 +61,7 @@ class Credentials(Struct, frozen=True):
 
 
 class Sessions:
-    """Signs and reads session cookies.
-
-    Args:
-        lifetime: Seconds that a session lasts.
-    """
+    """Signs and reads session cookies, which last some seconds."""
 
     def __init__(self, key: bytes, lifetime: int) -> None:
         self.lifetime = lifetime

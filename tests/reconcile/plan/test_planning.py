@@ -14,7 +14,7 @@ from influxops.domain.plan import Plan, TenantStatus
 from influxops.domain.selection import Scope
 from influxops.domain.tenant import Tenant
 from influxops.reconcile.guards import guard
-from influxops.reconcile.plan.desired import desire
+from influxops.reconcile.plan.desired import compute_desired
 from influxops.reconcile.plan.ensure import make_plan
 from influxops.reconcile.policy import Rules, TargetPolicy
 from influxops.reconcile.state import Observed
@@ -90,7 +90,7 @@ def plan(
         (SourceState("registry", "memory", "", error="" if sources_complete else "gone"),),
         tuple(TargetState(name, "memorydb", "", True) for name in rule.targets),
     )
-    desired = desire(observed, rule, check)
+    desired = compute_desired(observed, rule, check)
     made = make_plan(observed, desired, rule, scope or Scope(), check, absent=absent)
     return Result(guard(made, observed, rule, frozenset(allow), drops=absent))
 
@@ -160,7 +160,7 @@ def test_unmanaged_retention_is_neither_set_nor_cleared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actual", "pending", "allowed"),
+    ("actual", "wanted", "allowed"),
     [(30 * DAY, 60 * DAY, True), (30 * DAY, None, True), (60 * DAY, 30 * DAY, False),
      (None, 30 * DAY, False)],
 )  # fmt: skip

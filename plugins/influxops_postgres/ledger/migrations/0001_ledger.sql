@@ -42,7 +42,7 @@ CREATE TABLE tenants (
         isfinite(since) AND isfinite(coalesce(due, since)) AND isfinite(coalesce(made, since))
         AND isfinite(coalesce(confirmed, since)))
 ) WITH (fillfactor = 50);
-COMMENT ON COLUMN tenants.holder IS 'the run that has it in its hands';
+COMMENT ON COLUMN tenants.holder IS 'the run that has claimed it';
 COMMENT ON COLUMN tenants.holder_key IS 'the advisory lock that this run holds while it lives';
 COMMENT ON COLUMN tenants.version IS 'grows with each change: a change is based on one version';
 

@@ -1,7 +1,7 @@
 -- A tenant is ready only where the marker of its database was seen; before this version one that
 -- was found, adopted or created without waiting was ready without that. Only a marker that a run
 -- has added and read back is in the history. The next full run confirms the others by the inventory
--- that it reads anyway. They stay what was promised: one that is gone by then is lost.
+-- that it reads anyway. They stay provisioned: one that is gone then is lost.
 UPDATE tenants AS t
    SET state = 'unconfirmed', confirmed = coalesce(t.confirmed, t.made, t.since),
        version = t.version + 1

@@ -7,7 +7,7 @@ CREATE TABLE hints (
 COMMENT ON TABLE hints IS
     'tenants that a change of a registry named; no unique key, so that nobody waits here';
 
--- Whoever notes in the ledger that a tenant is wanted tells the workers, with the commit. It never
+-- A tenant that is noted in the ledger as wanted notifies the workers, with the commit. It never
 -- fails: NOTIFY refuses a commit while its own queue is full, and PREPARE TRANSACTION always, and
 -- workers look by themselves soon enough.
 CREATE FUNCTION wanted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER

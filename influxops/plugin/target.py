@@ -1,0 +1,67 @@
+"""What a database target imports, beside `influxops.plugin.base`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from influxops.config.plugin_settings import TargetSettings
+from influxops.config.settings import PluginSettings
+from influxops.domain.change import Action, Change, ChangeResult, Outcome
+from influxops.domain.copy import CopyProgress, CopyRequest
+from influxops.domain.database import (
+    UNKNOWN,
+    UNMANAGED,
+    Database,
+    DatabaseStats,
+    Inventory,
+    Marker,
+    TableStats,
+    TargetCapabilities,
+    Unknown,
+)
+from influxops.errors import TargetAuthError, TargetError
+from influxops.plugin.base import Plugin
+from influxops.plugin_host.hookspecs import (
+    DatabaseCopy,
+    DatabaseLookup,
+    DatabaseMarkers,
+    DatabaseStatistics,
+    FastCreation,
+    TargetHooks,
+    WriteActivity,
+)
+
+__all__ = [
+    "UNKNOWN",
+    "UNMANAGED",
+    "Action",
+    "Change",
+    "ChangeResult",
+    "CopyProgress",
+    "CopyRequest",
+    "Database",
+    "DatabaseCopy",
+    "DatabaseLookup",
+    "DatabaseMarkers",
+    "DatabaseStatistics",
+    "DatabaseStats",
+    "FastCreation",
+    "Inventory",
+    "Marker",
+    "Outcome",
+    "TableStats",
+    "Target",
+    "TargetAuthError",
+    "TargetCapabilities",
+    "TargetError",
+    "TargetSettings",
+    "Unknown",
+    "WriteActivity",
+]
+
+
+class Target(Plugin, TargetHooks):
+    """The base of a target: implement `influxops_list_databases` and `influxops_ensure`."""
+
+    Settings: ClassVar[type[PluginSettings]] = TargetSettings
+    capabilities: ClassVar[TargetCapabilities] = TargetCapabilities()
